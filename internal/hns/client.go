@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package hns
+
+import "context"
+
+// Client is the part of HNS that hnsguard uses. Implementations are package hcnclient (Windows) and package simulated;
+// package contract holds the suite that both must pass. All methods may be called at the same time.
+type Client interface {
+	// Networks lists all networks.
+	Networks(ctx context.Context) ([]Network, error)
+
+	// EndpointIDs lists the IDs of all endpoints of all networks, in HNS's own order, which is not documented. It is one
+	// call to HNS, however many endpoints there are.
+	EndpointIDs(ctx context.Context) ([]EndpointID, error)
+
+	// Endpoint reads one endpoint. It returns ErrNotFound when there is none with the ID. HNS has no call that reads
+	// several, so there is no method for it either: whoever wants all reads the IDs one by one.
+	Endpoint(ctx context.Context, id EndpointID) (Endpoint, error)
+
+	// LoadBalancers reads all load balancers: their IDs are listed, then each is opened and queried. One that vanishes in
+	// between fails the whole list with ErrNotFound, which says nothing about the others: try again.
+	LoadBalancers(ctx context.Context) ([]LoadBalancer, error)
+
+	// DeleteEndpoint deletes an endpoint by ID, whatever it is: HNS checks neither its kind nor whether a container uses
+	// it or a load balancer refers to it. It returns ErrNotFound when the endpoint had already gone, and ErrTimeout when
+	// the outcome is unknown.
+	DeleteEndpoint(ctx context.Context, id EndpointID) error
+}
+
+// Operation is the closed set of HNS calls, for metrics and for the simulation's faults.
+type Operation string
+
+// One operation for each method of Client.
+const (
+	OpNetworks       Operation = "list_networks"
+	OpEndpointIDs    Operation = "list_endpoint_ids"
+	OpEndpoint       Operation = "get_endpoint"
+	OpLoadBalancers  Operation = "list_load_balancers"
+	OpDeleteEndpoint Operation = "delete_endpoint"
+)
+
+// Operations lists every operation, so that metrics can start at zero.
+func Operations() []Operation {
+	return []Operation{OpNetworks, OpEndpointIDs, OpEndpoint, OpLoadBalancers, OpDeleteEndpoint}
+}

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package hns
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"k8s.io/utils/clock"
+)
+
+// DeadlineOptions bounds HNS calls. All fields are required.
+type DeadlineOptions struct {
+	// Call bounds one read or delete of one object, and a list of IDs.
+	Call time.Duration
+	// List bounds a call that reads many objects. With thousands of load balancers on a slow node it takes tens of
+	// seconds.
+	List time.Duration
+	// MaxHung is how many abandoned calls may hang at one time before further ones are refused. Each holds a thread.
+	MaxHung int
+	Clock   clock.Clock
+}
+
+// Deadline is a [Client] that gives up waiting. HNS calls take no context and can hang for ever; an abandoned one
+// goes on in its own goroutine until HNS returns, and its late result is dropped.
+type Deadline struct {
+	next Client
+	opts DeadlineOptions
+	hung atomic.Int64
+}
+
+var _ Client = (*Deadline)(nil)
+
+// WithDeadline wraps a client so that its calls return within their bounds.
+func WithDeadline(next Client, opts DeadlineOptions) *Deadline {
+	return &Deadline{next: next, opts: opts}
+}
+
+// Hung is the number of abandoned calls that have not returned yet.
+func (d *Deadline) Hung() int { return int(d.hung.Load()) }
+
+// Networks implements [Client].
+func (d *Deadline) Networks(ctx context.Context) ([]Network, error) {
+	return await(ctx, d, OpNetworks, d.opts.List, d.next.Networks)
+}
+
+// EndpointIDs implements [Client].
+func (d *Deadline) EndpointIDs(ctx context.Context) ([]EndpointID, error) {
+	return await(ctx, d, OpEndpointIDs, d.opts.Call, d.next.EndpointIDs)
+}
+
+// Endpoint implements [Client].
+func (d *Deadline) Endpoint(ctx context.Context, id EndpointID) (Endpoint, error) {
+	return await(ctx, d, OpEndpoint, d.opts.Call, func(ctx context.Context) (Endpoint, error) {
+		return d.next.Endpoint(ctx, id)
+	})
+}
+
+// LoadBalancers implements [Client].
+func (d *Deadline) LoadBalancers(ctx context.Context) ([]LoadBalancer, error) {
+	return await(ctx, d, OpLoadBalancers, d.opts.List, d.next.LoadBalancers)
+}
+
+// DeleteEndpoint implements [Client].
+func (d *Deadline) DeleteEndpoint(ctx context.Context, id EndpointID) error {
+	_, err := await(ctx, d, OpDeleteEndpoint, d.opts.Call, func(ctx context.Context) (struct{}, error) {
+		return struct{}{}, d.next.DeleteEndpoint(ctx, id)
+	})
+	return err
+}
+
+// await runs one call and waits for it no longer than the timeout or the context. The result channel has room for the
+// late answer, so that the goroutine of an abandoned call ends whenever HNS lets it.
+func await[T any](ctx context.Context, d *Deadline, op Operation, timeout time.Duration,
+	call func(context.Context) (T, error),
+) (T, error) {
+	var zero T
+	if hung := d.Hung(); hung >= d.opts.MaxHung {
+		return zero, fmt.Errorf("%s: %d calls have not returned; HNS may be deadlocked: %w", op, hung, ErrSaturated)
+	}
+	type result struct {
+		value T
+		err   error
+	}
+	done := make(chan result, 1)
+	// settled is set by whichever comes first, the answer or the end of waiting, so that each call is counted once.
+	var settled atomic.Bool
+	go func() {
+		value, err := call(context.WithoutCancel(ctx))
+		done <- result{value, err}
+		if !settled.CompareAndSwap(false, true) {
+			d.hung.Add(-1)
+		}
+	}()
+	timer := d.opts.Clock.NewTimer(timeout)
+	defer timer.Stop()
+	abandoned := fmt.Errorf("%s: no answer within %s: %w", op, timeout, ErrTimeout)
+	select {
+	case r := <-done:
+		return r.value, r.err
+	case <-timer.C():
+	case <-ctx.Done():
+		abandoned = fmt.Errorf("%s: no longer waiting for the answer: %w", op, ctx.Err())
+	}
+	if settled.CompareAndSwap(false, true) {
+		d.hung.Add(1)
+		return zero, abandoned
+	}
+	r := <-done
+	return r.value, r.err
+}

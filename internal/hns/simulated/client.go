@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package simulated
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/hnsguard/hnsguard/internal/hns"
+)
+
+// The number of calls to the service that reading one object costs: open, query, close.
+const callsPerObject = 3
+
+// Networks implements [hns.Client].
+func (h *HNS) Networks(ctx context.Context) (networks []hns.Network, err error) {
+	defer func() { h.log(hns.OpNetworks, "", err) }()
+	if err := h.enter(ctx, hns.OpNetworks); err != nil {
+		return nil, err
+	}
+	h.mu.Lock()
+	networks = slices.Clone(h.networks)
+	h.mu.Unlock()
+	return networks, h.spend(ctx, callsPerObject*len(networks))
+}
+
+// EndpointIDs implements [hns.Client].
+func (h *HNS) EndpointIDs(ctx context.Context) (ids []hns.EndpointID, err error) {
+	defer func() { h.log(hns.OpEndpointIDs, "", err) }()
+	if err := h.enter(ctx, hns.OpEndpointIDs); err != nil {
+		return nil, err
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	ids = idsOf(h.listed())
+	h.vanishListed()
+	return ids, nil
+}
+
+// Endpoint implements [hns.Client].
+func (h *HNS) Endpoint(ctx context.Context, id hns.EndpointID) (endpoint hns.Endpoint, err error) {
+	defer func() { h.log(hns.OpEndpoint, id, err) }()
+	if err := h.enter(ctx, hns.OpEndpoint); err != nil {
+		return hns.Endpoint{}, err
+	}
+	if err := h.spend(ctx, callsPerObject-1); err != nil {
+		return hns.Endpoint{}, err
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	at := h.indexOf(id)
+	if at < 0 {
+		return hns.Endpoint{}, fmt.Errorf("opening endpoint %s: %w", id, hns.ErrNotFound)
+	}
+	endpoint = h.endpoints[at]
+	endpoint.Addresses = slices.Clone(endpoint.Addresses)
+	return endpoint, nil
+}
+
+// LoadBalancers implements [hns.Client].
+func (h *HNS) LoadBalancers(ctx context.Context) (balancers []hns.LoadBalancer, err error) {
+	defer func() { h.log(hns.OpLoadBalancers, "", err) }()
+	if err := h.enter(ctx, hns.OpLoadBalancers); err != nil {
+		return nil, err
+	}
+	h.mu.Lock()
+	balancers = h.listedLoadBalancers()
+	h.mu.Unlock()
+	return balancers, h.spend(ctx, callsPerObject*len(balancers))
+}
+
+// DeleteEndpoint implements [hns.Client].
+func (h *HNS) DeleteEndpoint(ctx context.Context, id hns.EndpointID) (err error) {
+	defer func() { h.log(hns.OpDeleteEndpoint, id, err) }()
+	if err := h.enter(ctx, hns.OpDeleteEndpoint); err != nil {
+		return err
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	at := h.indexOf(id)
+	if at < 0 {
+		return fmt.Errorf("deleting endpoint %s: %w", id, hns.ErrNotFound)
+	}
+	if h.faults.undeletable[id] {
+		return nil
+	}
+	h.endpoints = slices.Delete(h.endpoints, at, at+1)
+	return nil
+}
+
+// spend lets the time of n calls pass and counts them.
+func (h *HNS) spend(ctx context.Context, n int) error {
+	h.mu.Lock()
+	h.cost += n
+	wait := time.Duration(n) * h.opts.Latency
+	h.mu.Unlock()
+	if wait == 0 {
+		return nil
+	}
+	select {
+	case <-h.opts.Clock.After(wait):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func idsOf(endpoints []hns.Endpoint) []hns.EndpointID {
+	ids := make([]hns.EndpointID, 0, len(endpoints))
+	for _, e := range endpoints {
+		ids = append(ids, e.ID)
+	}
+	return ids
+}

@@ -1,0 +1,269 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package simulated
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"k8s.io/utils/clock"
+
+	"github.com/hnsguard/hnsguard/internal/hns"
+)
+
+// Duplicates says what the simulated HNS does when a remote endpoint and another one would share an address on one
+// network. Windows Server 2019 and 2022 allow it on L2Bridge; of other versions and network types nothing is known. Two
+// local endpoints never share one.
+type Duplicates int
+
+// The two duplicate policies.
+const (
+	AllowDuplicates Duplicates = iota
+	RefuseDuplicates
+)
+
+// Order is the order of enumeration, which HNS does not document. Both occur in the field.
+type Order int
+
+// The two enumeration orders.
+const (
+	OldestFirst Order = iota
+	NewestFirst
+)
+
+// ErrDuplicateAddress is what HNS answers with code 0x803b002f, "An address provided is invalid or
+// reserved".
+var ErrDuplicateAddress = errors.New("an address provided is invalid or reserved (0x803b002f)")
+
+// ErrAlreadyAttached is what HNS answers with code 0x803b0014.
+var ErrAlreadyAttached = errors.New("the endpoint is already attached (0x803b0014)")
+
+// Options describe one simulated HNS. The zero value allows duplicates, lists the oldest first and takes no time.
+type Options struct {
+	Duplicates Duplicates
+	Order      Order
+	// Latency is how long one call to the service takes. Reading one object takes three (open, query,
+	// close), a list one more than its objects.
+	Latency time.Duration
+	// Clock is what the latency waits on; the default is the real one.
+	Clock clock.Clock
+}
+
+// HNS is one simulated service. Its methods may be called at the same time.
+type HNS struct {
+	opts Options
+
+	mu            sync.Mutex
+	networks      []hns.Network
+	endpoints     []hns.Endpoint // in order of creation
+	namespaces    map[hns.NamespaceID]bool
+	loadBalancers []hns.LoadBalancer
+	faults        faults
+	calls         []Call
+	cost          int
+}
+
+var _ hns.Client = (*HNS)(nil)
+
+// New makes an empty service: no networks, no endpoints.
+func New(opts Options) *HNS {
+	if opts.Clock == nil {
+		opts.Clock = clock.RealClock{}
+	}
+	return &HNS{opts: opts, namespaces: map[hns.NamespaceID]bool{}, faults: newFaults()}
+}
+
+// CreateNetwork makes a network.
+func (h *HNS) CreateNetwork(name string, kind hns.NetworkType, subnets ...netip.Prefix) hns.Network {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	network := hns.Network{ID: hns.NetworkID(uuid.NewString()), Name: name, Type: kind, Subnets: subnets}
+	h.networks = append(h.networks, network)
+	return network
+}
+
+// DeleteNetwork deletes a network and, as HNS does, every endpoint on it.
+func (h *HNS) DeleteNetwork(id hns.NetworkID) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	at := slices.IndexFunc(h.networks, func(n hns.Network) bool { return n.ID == id })
+	if at < 0 {
+		return fmt.Errorf("deleting network %s: %w", id, hns.ErrNotFound)
+	}
+	h.networks = slices.Delete(h.networks, at, at+1)
+	h.endpoints = slices.DeleteFunc(h.endpoints, func(e hns.Endpoint) bool { return e.Network == id })
+	return nil
+}
+
+// EndpointSpec says what endpoint to make. An unnamed one shows up as "Ethernet", as in HNS.
+type EndpointSpec struct {
+	Network   hns.NetworkID
+	Name      string
+	Addresses []netip.Addr
+	MAC       hns.MAC
+	Flags     hns.EndpointFlags
+}
+
+// CreateEndpoint makes an endpoint. It fails with ErrNotFound for an unknown network and with ErrDuplicateAddress where
+// the duplicate policy has it so.
+func (h *HNS) CreateEndpoint(spec EndpointSpec) (hns.Endpoint, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !slices.ContainsFunc(h.networks, func(n hns.Network) bool { return n.ID == spec.Network }) {
+		return hns.Endpoint{}, fmt.Errorf("creating endpoint on network %s: %w", spec.Network, hns.ErrNotFound)
+	}
+	if spec.Name == "" {
+		spec.Name = "Ethernet"
+	}
+	made := hns.Endpoint{
+		ID: hns.EndpointID(uuid.NewString()), Name: spec.Name, Network: spec.Network,
+		Addresses: slices.Clone(spec.Addresses), MAC: spec.MAC, Flags: spec.Flags,
+	}
+	for _, other := range h.endpoints {
+		if h.refuses(made, other) {
+			return hns.Endpoint{}, fmt.Errorf("creating endpoint %v beside %s: %w",
+				spec.Addresses, other.ID, ErrDuplicateAddress)
+		}
+	}
+	h.endpoints = append(h.endpoints, made)
+	return made, nil
+}
+
+// refuses reports whether both endpoints may not stand side by side.
+func (h *HNS) refuses(a, b hns.Endpoint) bool {
+	if a.Network != b.Network || !slices.ContainsFunc(a.Addresses, b.Has) {
+		return false
+	}
+	bothLocal := !a.Remote() && !b.Remote()
+	return bothLocal || h.opts.Duplicates == RefuseDuplicates
+}
+
+// CreateNamespace makes a network compartment, as the container runtime does for a pod.
+func (h *HNS) CreateNamespace() hns.NamespaceID {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	id := hns.NamespaceID(uuid.NewString())
+	h.namespaces[id] = true
+	return id
+}
+
+// DeleteNamespace deletes a compartment. Its endpoints stay, attached to nothing: that is how a CNI leaks one.
+func (h *HNS) DeleteNamespace(id hns.NamespaceID) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !h.namespaces[id] {
+		return fmt.Errorf("deleting namespace %s: %w", id, hns.ErrNotFound)
+	}
+	delete(h.namespaces, id)
+	for i := range h.endpoints {
+		if h.endpoints[i].Namespace == id {
+			h.endpoints[i].Namespace = ""
+		}
+	}
+	return nil
+}
+
+// Attach puts an endpoint into a compartment.
+func (h *HNS) Attach(endpoint hns.EndpointID, namespace hns.NamespaceID) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	at := h.indexOf(endpoint)
+	if at < 0 || !h.namespaces[namespace] {
+		return fmt.Errorf("attaching endpoint %s to namespace %s: %w", endpoint, namespace, hns.ErrNotFound)
+	}
+	if h.endpoints[at].Namespace != "" {
+		return fmt.Errorf("attaching endpoint %s to namespace %s: %w", endpoint, namespace, ErrAlreadyAttached)
+	}
+	h.endpoints[at].Namespace = namespace
+	return nil
+}
+
+// CreateLoadBalancer makes a load balancer; its ID is chosen here. It fails with ErrNotFound for an unknown backend.
+func (h *HNS) CreateLoadBalancer(spec hns.LoadBalancer) (hns.LoadBalancer, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, backend := range spec.Endpoints {
+		if h.indexOf(backend) < 0 {
+			return hns.LoadBalancer{}, fmt.Errorf("creating load balancer on endpoint %s: %w", backend, hns.ErrNotFound)
+		}
+	}
+	spec.ID = hns.LoadBalancerID(uuid.NewString())
+	h.loadBalancers = append(h.loadBalancers, cloneLoadBalancer(spec))
+	return spec, nil
+}
+
+// DeleteLoadBalancer deletes a load balancer.
+func (h *HNS) DeleteLoadBalancer(id hns.LoadBalancerID) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	before := len(h.loadBalancers)
+	h.loadBalancers = slices.DeleteFunc(h.loadBalancers, func(lb hns.LoadBalancer) bool { return lb.ID == id })
+	if len(h.loadBalancers) == before {
+		return fmt.Errorf("deleting load balancer %s: %w", id, hns.ErrNotFound)
+	}
+	return nil
+}
+
+// Restart is a restart of the service that purges its state: endpoints and load balancers are gone, and every network
+// comes back under another ID. (Newer builds restore some of it; delete and make single objects to play that.)
+func (h *HNS) Restart() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.endpoints, h.loadBalancers = nil, nil
+	for i := range h.networks {
+		h.networks[i].ID = hns.NetworkID(uuid.NewString())
+	}
+}
+
+// State is everything that the service holds.
+type State struct {
+	Networks      []hns.Network
+	Endpoints     []hns.Endpoint
+	LoadBalancers []hns.LoadBalancer
+}
+
+// State copies the present state, without a call, latency or fault, for a test or the demo to look at.
+func (h *HNS) State() State {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return State{
+		Networks: slices.Clone(h.networks), Endpoints: h.listed(), LoadBalancers: h.listedLoadBalancers(),
+	}
+}
+
+func (h *HNS) indexOf(id hns.EndpointID) int {
+	return slices.IndexFunc(h.endpoints, func(e hns.Endpoint) bool { return e.ID == id })
+}
+
+// listed copies the endpoints in the order of enumeration.
+func (h *HNS) listed() []hns.Endpoint {
+	list := make([]hns.Endpoint, 0, len(h.endpoints))
+	for _, e := range h.endpoints {
+		e.Addresses = slices.Clone(e.Addresses)
+		list = append(list, e)
+	}
+	if h.opts.Order == NewestFirst {
+		slices.Reverse(list)
+	}
+	return list
+}
+
+func (h *HNS) listedLoadBalancers() []hns.LoadBalancer {
+	list := make([]hns.LoadBalancer, 0, len(h.loadBalancers))
+	for _, lb := range h.loadBalancers {
+		list = append(list, cloneLoadBalancer(lb))
+	}
+	return list
+}
+
+func cloneLoadBalancer(lb hns.LoadBalancer) hns.LoadBalancer {
+	lb.Endpoints = slices.Clone(lb.Endpoints)
+	lb.FrontendVIPs = slices.Clone(lb.FrontendVIPs)
+	lb.Ports = slices.Clone(lb.Ports)
+	return lb
+}
