@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cluster_test
+
+import (
+	"fmt"
+	"net/netip"
+	"sync"
+	"testing"
+
+	. "github.com/onsi/gomega"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/hnsguard/hnsguard/internal/cluster"
+)
+
+var addr = netip.MustParseAddr("10.240.0.11")
+
+func podOn(node string, change func(*corev1.Pod)) *corev1.Pod {
+	p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "web", UID: "u"}}
+	p.Spec.NodeName = node
+	p.Status.Phase = corev1.PodRunning
+	p.Status.PodIPs = []corev1.PodIP{{IP: addr.String()}}
+	if change != nil {
+		change(p)
+	}
+	return p
+}
+
+func TestPods(t *testing.T) {
+	isTrue := true
+	for name, tc := range map[string]struct {
+		change        func(*corev1.Pod)
+		live, waiting bool
+		hostNetwork   bool
+	}{
+		"running":     {nil, true, false, false},
+		"no address":  {func(p *corev1.Pod) { p.Status.PodIPs = nil }, true, true, false},
+		"only podIP":  {func(p *corev1.Pod) { p.Status.PodIPs = nil; p.Status.PodIP = addr.String() }, true, false, false},
+		"deleting":    {func(p *corev1.Pod) { p.DeletionTimestamp = &metav1.Time{} }, false, false, false},
+		"succeeded":   {func(p *corev1.Pod) { p.Status.Phase = corev1.PodSucceeded }, false, false, false},
+		"failed":      {func(p *corev1.Pod) { p.Status.Phase = corev1.PodFailed }, false, false, false},
+		"hostNetwork": {func(p *corev1.Pod) { p.Spec.HostNetwork = true }, false, false, true},
+		"HostProcess by pod": {func(p *corev1.Pod) {
+			p.Spec.SecurityContext = &corev1.PodSecurityContext{
+				WindowsOptions: &corev1.WindowsSecurityContextOptions{HostProcess: &isTrue},
+			}
+		}, false, false, true},
+		"HostProcess by container": {func(p *corev1.Pod) {
+			p.Spec.Containers = []corev1.Container{{SecurityContext: &corev1.SecurityContext{
+				WindowsOptions: &corev1.WindowsSecurityContextOptions{HostProcess: &isTrue},
+			}}}
+		}, false, false, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := NewWithT(t)
+			index := cluster.NewIndex("win-1")
+			index.SetPod(podOn("win-1", tc.change))
+			view := index.View(nil)
+			g.Expect(view.Pods).To(HaveLen(1))
+			g.Expect(view.Pods[0].Live()).To(Equal(tc.live))
+			g.Expect(view.Pods[0].Waiting()).To(Equal(tc.waiting))
+			g.Expect(view.Pods[0].HostNetwork).To(Equal(tc.hostNetwork))
+			g.Expect(view.Waiting()).To(HaveLen(map[bool]int{true: 1}[tc.waiting]))
+		})
+	}
+}
+
+// Invariant 3.
+func TestPodsOfOtherNodesAreNotInIt(t *testing.T) {
+	g := NewWithT(t)
+	index := cluster.NewIndex("win-1")
+	index.SetPod(podOn("win-2", nil))
+	index.SetPod(podOn("", nil))
+	g.Expect(index.View(nil).Pods).To(BeEmpty())
+	index.SetPod(podOn("win-1", nil))
+	g.Expect(index.View(nil).PodsWith(addr)).To(HaveLen(1))
+	index.DeletePod(podOn("win-1", nil))
+	g.Expect(index.View(nil).Pods).To(BeEmpty())
+}
+
+func sliceOf(name string, endpoints ...discoveryv1.Endpoint) *discoveryv1.EndpointSlice {
+	return &discoveryv1.EndpointSlice{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: "default", Name: name, Labels: map[string]string{discoveryv1.LabelServiceName: "svc"},
+		},
+		Endpoints: endpoints,
+	}
+}
+
+// Invariant 4.
+func TestConditionsThatAreLeftOut(t *testing.T) {
+	yes, no := true, false
+	for name, tc := range map[string]struct {
+		conditions                  discoveryv1.EndpointConditions
+		ready, serving, terminating bool
+	}{
+		"none":                   {discoveryv1.EndpointConditions{}, true, true, false},
+		"not ready":              {discoveryv1.EndpointConditions{Ready: &no}, false, false, false},
+		"terminating":            {discoveryv1.EndpointConditions{Ready: &no, Serving: &yes, Terminating: &yes}, false, true, true},
+		"all said and all false": {discoveryv1.EndpointConditions{Ready: &no, Serving: &no, Terminating: &no}, false, false, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			index := cluster.NewIndex("win-1")
+			index.SetSlice(sliceOf("a", discoveryv1.Endpoint{Addresses: []string{addr.String()}, Conditions: tc.conditions}))
+			l := index.View([]netip.Addr{addr}).Listings(addr)
+			NewWithT(t).Expect(l).To(ConsistOf(And(HaveField("Ready", tc.ready), HaveField("Serving", tc.serving),
+				HaveField("Terminating", tc.terminating), HaveField("Service", "svc"), HaveField("Node", ""))))
+		})
+	}
+}
+
+func TestSlicesComeAndGo(t *testing.T) {
+	g := NewWithT(t)
+	index := cluster.NewIndex("win-1")
+	node := "lin-1"
+	endpoint := discoveryv1.Endpoint{
+		Addresses: []string{addr.String()}, NodeName: &node,
+		TargetRef: &corev1.ObjectReference{Kind: "Pod", UID: "pod-uid"},
+	}
+	listings := func() []cluster.Listing { return index.View([]netip.Addr{addr}).Listings(addr) }
+	index.SetSlice(sliceOf("a", endpoint))
+	index.SetSlice(sliceOf("b", endpoint))
+	g.Expect(listings()).To(HaveLen(2))
+	g.Expect(listings()[0]).To(And(HaveField("Node", node), HaveField("Pod", BeEquivalentTo("pod-uid"))))
+	index.SetSlice(sliceOf("a"))
+	g.Expect(listings()).To(ConsistOf(HaveField("Slice.Name", "b")))
+	g.Expect(index.View(nil).Slices).To(Equal(2), "an empty slice is a slice")
+	index.DeleteSlice(sliceOf("b"))
+	index.DeleteSlice(sliceOf("a"))
+	g.Expect(listings()).To(BeEmpty())
+	g.Expect(index.View(nil).Slices).To(BeZero())
+}
+
+func TestHostNamesInASliceAreNoAddresses(t *testing.T) {
+	g := NewWithT(t)
+	index := cluster.NewIndex("win-1")
+	index.SetSlice(sliceOf("fqdn", discoveryv1.Endpoint{Addresses: []string{"db.example.com"}}))
+	g.Expect(index.View(nil).Slices).To(Equal(1))
+}
+
+func TestAddressesAreReadAsTheAPIServerDoes(t *testing.T) {
+	g := NewWithT(t)
+	index := cluster.NewIndex("win-1")
+	index.SetSlice(sliceOf("old", discoveryv1.Endpoint{Addresses: []string{"010.240.000.011", "::ffff:10.240.0.12"}}))
+	mapped := netip.MustParseAddr("10.240.0.12")
+	view := index.View([]netip.Addr{addr, mapped})
+	g.Expect(view.Listings(addr)).To(HaveLen(1))
+	g.Expect(view.Listings(mapped)).To(HaveLen(1))
+}
+
+func TestServices(t *testing.T) {
+	g := NewWithT(t)
+	index := cluster.NewIndex("win-1")
+	g.Expect(index.View(nil).ServicesKnown).To(BeFalse())
+	index.WatchServices()
+	service := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "svc"}}
+	service.Spec.ClusterIPs = []string{"10.0.0.10", "None"}
+	service.Spec.ExternalIPs = []string{"192.0.2.1"}
+	service.Status.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{{IP: "192.0.2.2"}, {Hostname: "lb.example.com"}}
+	index.SetService(service)
+	view := index.View(nil)
+	g.Expect(view.ServicesKnown).To(BeTrue())
+	for _, vip := range []string{"10.0.0.10", "192.0.2.1", "192.0.2.2"} {
+		g.Expect(view.VIP(netip.MustParseAddr(vip))).To(BeTrue(), vip)
+	}
+	g.Expect(view.VIP(addr)).To(BeFalse())
+	index.DeleteService(service)
+	g.Expect(index.View(nil).VIP(netip.MustParseAddr("10.0.0.10"))).To(BeFalse())
+}
+
+// Invariant 2.
+func TestAViewStaysWhatItIs(t *testing.T) {
+	g := NewWithT(t)
+	index := cluster.NewIndex("win-1")
+	index.SetSlice(sliceOf("a", discoveryv1.Endpoint{Addresses: []string{addr.String()}}))
+	index.SetSlice(sliceOf("b", discoveryv1.Endpoint{Addresses: []string{addr.String()}}))
+	view := index.View([]netip.Addr{addr})
+	before := fmt.Sprint(view.Listings(addr))
+	index.DeleteSlice(sliceOf("a"))
+	index.SetPod(podOn("win-1", nil))
+	g.Expect(fmt.Sprint(view.Listings(addr))).To(Equal(before))
+	g.Expect(view.Pods).To(BeEmpty())
+}
+
+func TestItMayBeUsedFromEverywhere(*testing.T) {
+	index := cluster.NewIndex("win-1")
+	var done sync.WaitGroup
+	for i := range 8 {
+		done.Go(func() {
+			for j := range 200 {
+				s := sliceOf(fmt.Sprintf("s-%d", (i+j)%5), discoveryv1.Endpoint{Addresses: []string{addr.String()}})
+				index.SetSlice(s)
+				index.SetPod(podOn("win-1", nil))
+				index.View([]netip.Addr{addr})
+				index.DeleteSlice(s)
+			}
+		})
+	}
+	done.Wait()
+}
+
+// The cost of a look at a node with thousands of endpoints in a cluster with thousands of slices.
+func BenchmarkView(b *testing.B) {
+	index := cluster.NewIndex("win-1")
+	var addresses []netip.Addr
+	for s := range 1000 {
+		slice := sliceOf(fmt.Sprintf("s-%d", s))
+		for e := range 100 {
+			a := netip.AddrFrom4([4]byte{10, byte(s >> 4), byte(s<<4) | byte(e>>4), byte(e)})
+			slice.Endpoints = append(slice.Endpoints, discoveryv1.Endpoint{Addresses: []string{a.String()}})
+			if len(addresses) < 5000 {
+				addresses = append(addresses, a)
+			}
+		}
+		index.SetSlice(slice)
+	}
+	for b.Loop() {
+		index.View(addresses)
+	}
+}

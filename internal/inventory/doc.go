@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package inventory knows what is in HNS, and keeps knowing it with few calls.
+//
+// HNS tells nobody when an endpoint comes or goes, so it has to be polled, and has no call that reads more than one
+// endpoint. But one call lists all IDs, and an ID never changes its identity (address, hardware address, flags,
+// network): only IDs that are new have to be read. What does change is whether a local endpoint is attached; that is
+// read again where a decision may rest on it, which is where a remote endpoint has the same address.
+//
+// Invariants:
+//
+//  1. A [Snapshot] is complete: it comes from calls that all succeeded. A failed call gives an error and no snapshot.
+//  2. An endpoint that vanishes between the list and the read is absent, because HNS said so itself; every other
+//     failure to read one fails the snapshot.
+//  3. An endpoint counts as appeared only if the snapshot before it was complete, recent, and of the same pod network.
+//  4. Everything is read afresh every few minutes, so that a wrong belief about HNS does not last.
+//  5. The pod network is found by name, or else only if there is no doubt which one it is; in doubt nothing is known.
+package inventory

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kubeproxy
+
+import (
+	"net/netip"
+
+	"github.com/hnsguard/hnsguard/internal/hns"
+)
+
+// RemoteMAC is the hardware address that kube-proxy gives the remote endpoint of an IP: 02-11 and the four bytes of an
+// IPv4 address, or the last four of an IPv6 address in reverse order. No other known creator of HNS endpoints uses it,
+// which makes it the mark by which kube-proxy's endpoints are known.
+//
+// Source: conjureMac in pkg/proxy/winkernel/proxier.go, the same from Kubernetes 1.14 to 1.37.
+func RemoteMAC(addr netip.Addr) hns.MAC {
+	if addr.Is4() {
+		b := addr.As4()
+		return hns.MAC{0x02, 0x11, b[0], b[1], b[2], b[3]}
+	}
+	b := addr.As16()
+	return hns.MAC{0x02, 0x11, b[15], b[14], b[13], b[12]}
+}
+
+// Made reports whether kube-proxy made the endpoint: it is remote, it has the one address that kube-proxy gives an
+// endpoint, and it bears kube-proxy's mark for that address.
+func Made(e hns.Endpoint) bool {
+	return e.Remote() && len(e.Addresses) == 1 && e.MAC == RemoteMAC(e.Addresses[0])
+}

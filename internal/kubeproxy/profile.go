@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kubeproxy
+
+import (
+	"k8s.io/apimachinery/pkg/util/version"
+)
+
+// Profile is what one version of kube-proxy is known to do on Windows.
+type Profile struct {
+	// Version is as it was found, or empty.
+	Version string
+	// Known is false when the version could not be read, and the profile is the careful one.
+	Known bool
+	// StaleRecord: it remembers the IPs of terminated endpoints, looks each up in HNS by IP at the end of every sync, and
+	// deletes whatever endpoint it finds, a pod's own too. An EndpointSlice change clears the record.
+	StaleRecord bool
+	// BatchLeak: it forgets to delete remote endpoints when several Services change in one batch.
+	BatchLeak bool
+	// Duplicates: it leaves a remote endpoint beside a local one of the same IP for ever, and may build load balancers on
+	// the remote one.
+	Duplicates bool
+}
+
+// ProfileOf returns the profile of a version such as "v1.32.3" or "v1.31.7-eks-abcdef". What cannot be read gets the
+// careful profile: every fault.
+func ProfileOf(v string) Profile {
+	parsed, err := version.ParseGeneric(v)
+	if err != nil || parsed.Major() != 1 {
+		return Profile{Version: v, StaleRecord: true, BatchLeak: true, Duplicates: true}
+	}
+	return Profile{
+		Version:     v,
+		Known:       true,
+		StaleRecord: staleRecord().affects(parsed),
+		BatchLeak:   batchLeak().affects(parsed),
+		Duplicates:  duplicates().affects(parsed),
+	}
+}
+
+// never marks a minor version in which a fault was not fixed.
+const never = ^uint(0)
+
+// fault is the history of one fault: the minor version that brought it, and the first patch of each minor that is rid
+// of it. A minor after the last one named never had it; one in between that is not named has it in every patch.
+type fault struct {
+	since   uint
+	fixedIn map[uint]uint
+	gone    uint
+}
+
+func (f fault) affects(v *version.Version) bool {
+	if v.Minor() < f.since || v.Minor() >= f.gone {
+		return false
+	}
+	first, fixed := f.fixedIn[v.Minor()]
+	return !fixed || v.Patch() < first
+}
+
+// The histories below were read from the sources of the kubernetes module, release by release.
+
+// staleRecord came with kubernetes#124092 and went with #131138.
+func staleRecord() fault {
+	return fault{since: 31, fixedIn: map[uint]uint{31: 9, 32: 5, 33: 1}, gone: 34}
+}
+
+// batchLeak came with kubernetes#124092 and went with #135146, of which the pick to 1.31 was closed unmerged.
+func batchLeak() fault {
+	return fault{since: 31, fixedIn: map[uint]uint{31: never, 32: 13, 33: 6, 34: 2}, gone: 35}
+}
+
+// duplicates went with kubernetes#138000, picked to 1.34 to 1.36. 1.35.4 was seen without it; later patches of 1.35 are
+// taken to have it, as its pick was merged.
+func duplicates() fault {
+	return fault{fixedIn: map[uint]uint{34: 8, 35: 5, 36: 1}, gone: 37}
+}

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kubeproxy_test
+
+import (
+	"net/netip"
+	"testing"
+
+	. "github.com/onsi/gomega"
+
+	"github.com/hnsguard/hnsguard/internal/hns"
+	"github.com/hnsguard/hnsguard/internal/kubeproxy"
+)
+
+func TestProfileOf(t *testing.T) {
+	for _, tc := range []struct {
+		version                       string
+		stale, leak, duplicate, known bool
+	}{
+		{"v1.30.14", false, false, true, true},
+		{"v1.31.0", true, true, true, true},
+		{"v1.31.8", true, true, true, true},
+		{"v1.31.9", false, true, true, true},
+		{"v1.31.14", false, true, true, true},
+		{"v1.32.4", true, true, true, true},
+		{"v1.32.5", false, true, true, true},
+		{"v1.32.12", false, true, true, true},
+		{"v1.32.13", false, false, true, true},
+		{"v1.33.0", true, true, true, true},
+		{"v1.33.1", false, true, true, true},
+		{"v1.33.6", false, false, true, true},
+		{"v1.34.0", false, true, true, true},
+		{"v1.34.2", false, false, true, true},
+		{"v1.34.8", false, false, false, true},
+		{"v1.35.0", false, false, true, true},
+		{"v1.35.4", false, false, true, true},
+		{"v1.35.5", false, false, false, true},
+		{"v1.36.0", false, false, true, true},
+		{"v1.36.1", false, false, false, true},
+		{"v1.37.0", false, false, false, true},
+		{"v1.38.0", false, false, false, true},
+		// Invariant 2: suffixes change nothing.
+		{"v1.31.7-eks-abcdef", true, true, true, true},
+		{"v1.32.5+k3s1", false, true, true, true},
+		{"1.33.0-hotfix.20260101", true, true, true, true},
+		// Invariant 1: unknown is everything.
+		{"", true, true, true, false},
+		{"latest", true, true, true, false},
+		{"v2.0.0", true, true, true, false},
+		{"v0.0.0-master+$Format:%H$", true, true, true, false},
+	} {
+		t.Run(tc.version, func(t *testing.T) {
+			NewWithT(t).Expect(kubeproxy.ProfileOf(tc.version)).To(Equal(kubeproxy.Profile{
+				Version: tc.version, Known: tc.known, StaleRecord: tc.stale, BatchLeak: tc.leak, Duplicates: tc.duplicate,
+			}))
+		})
+	}
+}
+
+func TestMade(t *testing.T) {
+	v4, v6 := netip.MustParseAddr("10.240.0.11"), netip.MustParseAddr("fd00::a:b")
+	for name, tc := range map[string]struct {
+		endpoint hns.Endpoint
+		made     bool
+	}{
+		"its IPv4 endpoint": {
+			hns.Endpoint{Flags: 1, MAC: hns.MAC{2, 0x11, 0x0a, 0xf0, 0, 0x0b}, Addresses: []netip.Addr{v4}}, true,
+		},
+		"its IPv6 endpoint, the last bytes reversed": {
+			hns.Endpoint{Flags: 1, MAC: hns.MAC{2, 0x11, 0x0b, 0, 0x0a, 0}, Addresses: []netip.Addr{v6}}, true,
+		},
+		"other flags are set too": {
+			hns.Endpoint{Flags: 33, MAC: kubeproxy.RemoteMAC(v4), Addresses: []netip.Addr{v4}}, true,
+		},
+		"a local endpoint": {
+			hns.Endpoint{MAC: kubeproxy.RemoteMAC(v4), Addresses: []netip.Addr{v4}}, false,
+		},
+		"Calico's or flannel's mark": {
+			hns.Endpoint{Flags: 1, MAC: hns.MAC{0x0e, 0x2a, 10, 240, 0, 11}, Addresses: []netip.Addr{v4}}, false,
+		},
+		"the mark of another address": {
+			hns.Endpoint{Flags: 1, MAC: hns.MAC{2, 0x11, 10, 240, 0, 12}, Addresses: []netip.Addr{v4}}, false,
+		},
+		"Microsoft's health probe": {
+			hns.Endpoint{Flags: 1, MAC: hns.MAC{2, 0x11, 0xab, 0xaa, 0xaa, 0xaa}, Addresses: []netip.Addr{v4}}, false,
+		},
+		"no address": {hns.Endpoint{Flags: 1, MAC: hns.MAC{2, 0x11}}, false},
+		"two addresses": {
+			hns.Endpoint{Flags: 1, MAC: kubeproxy.RemoteMAC(v4), Addresses: []netip.Addr{v4, v6}}, false,
+		},
+	} {
+		NewWithT(t).Expect(kubeproxy.Made(tc.endpoint)).To(Equal(tc.made), name)
+	}
+}

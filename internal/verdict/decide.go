@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package verdict
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/hnsguard/hnsguard/internal/cluster"
+	"github.com/hnsguard/hnsguard/internal/hns"
+	"github.com/hnsguard/hnsguard/internal/inventory"
+	"github.com/hnsguard/hnsguard/internal/kubeproxy"
+)
+
+// Policy is what the operator may set of the decision.
+type Policy struct {
+	// Exclusions are address ranges in which nothing is ever removed.
+	Exclusions []netip.Prefix
+	// OrphanGrace is how long nobody may have claimed an address before its endpoint is an orphan.
+	OrphanGrace time.Duration
+}
+
+// Evidence is everything that a decision rests on. The snapshot and the view have to be complete; a caller that has no
+// complete ones has no evidence and must not decide.
+type Evidence struct {
+	Snapshot  inventory.Snapshot
+	Cluster   cluster.View
+	KubeProxy kubeproxy.Profile
+	Policy    Policy
+	// UnclaimedSince says since when an endpoint has had an [Verdict.Unclaimed] verdict without a break. One that is
+	// missing has it from now on.
+	UnclaimedSince map[hns.EndpointID]time.Time
+	Now            time.Time
+}
+
+// Decide gives every endpoint of the snapshot its verdict, in the snapshot's order.
+func Decide(e Evidence) []Verdict {
+	d := decision{Evidence: e, locals: map[netip.Addr][]inventory.Endpoint{}}
+	for _, ep := range e.Snapshot.Endpoints {
+		if ep.Network != e.Snapshot.Network.ID || ep.Remote() {
+			continue
+		}
+		for _, addr := range ep.Addresses {
+			d.locals[addr] = append(d.locals[addr], ep)
+		}
+	}
+	d.waiting = e.Cluster.Waiting()
+	d.referrers = map[hns.EndpointID][]hns.LoadBalancerID{}
+	for _, lb := range e.Snapshot.LoadBalancers {
+		for _, id := range lb.Endpoints {
+			d.referrers[id] = append(d.referrers[id], lb.ID)
+		}
+	}
+	verdicts := make([]Verdict, 0, len(e.Snapshot.Endpoints))
+	for _, ep := range e.Snapshot.Endpoints {
+		verdicts = append(verdicts, d.about(ep))
+	}
+	return verdicts
+}
+
+// decision is the evidence with what is looked up again and again put in order.
+type decision struct {
+	Evidence
+	locals    map[netip.Addr][]inventory.Endpoint // of the pod network
+	waiting   []cluster.Pod
+	referrers map[hns.EndpointID][]hns.LoadBalancerID
+}
+
+// about applies ownership first: only what passes all of these is judged by its address.
+func (d decision) about(ep inventory.Endpoint) Verdict {
+	v := Verdict{Endpoint: ep.Endpoint, LoadBalancers: d.referrers[ep.ID]}
+	switch {
+	case !ep.Remote():
+		return d.local(v)
+	case ep.Network != d.Snapshot.Network.ID:
+		return v.is(Foreign, ReasonOtherNetwork)
+	case !kubeproxy.Made(ep.Endpoint):
+		return v.is(Foreign, ReasonOtherMaker)
+	default:
+		return d.owned(v)
+	}
+}
+
+// local tells apart the local endpoints that a pod uses from those that were left behind. None is ever removed.
+func (d decision) local(v Verdict) Verdict {
+	if v.Endpoint.Network != d.Snapshot.Network.ID {
+		return v.is(Local, ReasonOtherNetwork)
+	}
+	for _, addr := range v.Endpoint.Addresses {
+		if pods := d.Cluster.PodsWith(addr); len(pods) > 0 {
+			v.Pods = keysOf(pods)
+			return v.is(Local, ReasonLocalPod)
+		}
+	}
+	for _, addr := range v.Endpoint.Addresses {
+		if listings := d.Cluster.Listings(addr); slices.ContainsFunc(listings, d.readyElsewhere) {
+			v.Listings = listings
+			return v.is(Local, ReasonLocalLeaked)
+		}
+	}
+	return v.is(Local, ReasonLocalUnclaimed)
+}
+
+// owned judges an endpoint that kube-proxy made on the pod network, which is one that has a single address.
+func (d decision) owned(v Verdict) Verdict {
+	addr := v.Endpoint.Addresses[0]
+	pods, locals := d.Cluster.PodsWith(addr), d.locals[addr]
+	v.Pods, v.Listings = keysOf(pods), d.Cluster.Listings(addr)
+	for _, l := range locals {
+		v.Locals = append(v.Locals, l.ID)
+	}
+	if reason, is := d.protected(addr, pods); is {
+		return v.is(Protected, reason)
+	}
+	pods = slices.DeleteFunc(pods, func(p cluster.Pod) bool { return p.Terminal })
+	switch {
+	case slices.ContainsFunc(pods, cluster.Pod.Live) && slices.ContainsFunc(locals, attached):
+		return d.conflict(v, Conflict, ReasonLivePod)
+	case slices.ContainsFunc(pods, cluster.Pod.Live):
+		return v.is(Contested, ReasonNoLocalEndpoint)
+	case len(pods) > 0:
+		return v.is(Contested, ReasonPodDeleting)
+	case d.early(v.Listings, locals):
+		v.Pods = keysOf(d.waiting)
+		return d.conflict(v, EarlyConflict, ReasonNewEndpoint)
+	case len(locals) > 0 && slices.ContainsFunc(v.Listings, d.readyElsewhere):
+		return v.is(LeakedLocal, ReasonListedReady)
+	case len(v.Listings) > 0:
+		return v.is(InUse, d.inUse(v.Listings))
+	default:
+		return d.unclaimed(v)
+	}
+}
+
+// protected says whether the address is one that no evidence of pods and slices speaks about.
+func (d decision) protected(addr netip.Addr, pods []cluster.Pod) (Reason, bool) {
+	switch {
+	case slices.ContainsFunc(d.Policy.Exclusions, func(p netip.Prefix) bool { return p.Contains(addr) }):
+		return ReasonExcluded, true
+	case d.Cluster.VIP(addr):
+		return ReasonVIP, true
+	case slices.ContainsFunc(pods, func(p cluster.Pod) bool { return p.HostNetwork }):
+		return ReasonNodeAddress, true
+	default:
+		return "", false
+	}
+}
+
+// early reports whether a local endpoint can only be that of a pod that has not reported its address yet.
+func (d decision) early(listings []cluster.Listing, locals []inventory.Endpoint) bool {
+	return len(d.waiting) > 0 && d.slicesKnown() && !slices.ContainsFunc(listings, d.readyElsewhere) &&
+		slices.ContainsFunc(locals, func(l inventory.Endpoint) bool { return l.Appeared && l.Attached() })
+}
+
+// conflict holds the removal back on a kube-proxy that would answer it by deleting the pod's own endpoint: it does so
+// when a slice drops an address of which it made the remote endpoint and finds another endpoint under it.
+func (d decision) conflict(v Verdict, kind Kind, reason Reason) Verdict {
+	if d.KubeProxy.StaleRecord && (!d.slicesKnown() || slices.ContainsFunc(v.Listings, d.elsewhere)) {
+		return v.is(Held, ReasonStaleRecord)
+	}
+	return v.is(kind, reason)
+}
+
+func (d decision) inUse(listings []cluster.Listing) Reason {
+	switch {
+	case slices.ContainsFunc(listings, d.readyElsewhere):
+		return ReasonListedReady
+	case slices.ContainsFunc(listings, d.elsewhere):
+		return ReasonListed
+	default:
+		return ReasonListedHere
+	}
+}
+
+// unclaimed is the orphan rule: every line but the last is a reason to wait.
+func (d decision) unclaimed(v Verdict) Verdict {
+	since, known := d.UnclaimedSince[v.Endpoint.ID]
+	if !known {
+		since = d.Now
+	}
+	v.Due = since.Add(d.Policy.OrphanGrace)
+	switch {
+	case !d.slicesKnown():
+		return v.is(OrphanPending, ReasonNoSlices)
+	case d.Snapshot.Network.Type == hns.NetworkOverlay && !d.Cluster.ServicesKnown:
+		return v.is(OrphanPending, ReasonServicesUnknown)
+	case len(v.LoadBalancers) > 0:
+		return v.is(OrphanPending, ReasonReferenced)
+	case d.Now.Before(v.Due):
+		return v.is(OrphanPending, ReasonGracePeriod)
+	case !d.Snapshot.LoadBalancersKnown:
+		return v.is(OrphanPending, ReasonLoadBalancersUnknown)
+	default:
+		return v.is(Orphan, ReasonUnclaimed)
+	}
+}
+
+// slicesKnown reports whether the absence of a listing means anything (invariant 3).
+func (d decision) slicesKnown() bool { return d.Cluster.Slices > 0 }
+
+// elsewhere reports whether a slice has the address on another node, or nowhere in the cluster.
+func (d decision) elsewhere(l cluster.Listing) bool { return l.Node != d.Cluster.Node }
+
+func (d decision) readyElsewhere(l cluster.Listing) bool { return d.elsewhere(l) && l.Ready }
+
+func attached(e inventory.Endpoint) bool { return e.Attached() }
+
+func (v Verdict) is(kind Kind, reason Reason) Verdict {
+	v.Kind, v.Reason = kind, reason
+	return v
+}
+
+func keysOf(pods []cluster.Pod) []types.NamespacedName {
+	keys := make([]types.NamespacedName, 0, len(pods))
+	for _, p := range pods {
+		keys = append(keys, p.Key)
+	}
+	return keys
+}

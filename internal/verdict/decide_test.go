@@ -1,0 +1,370 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package verdict_test
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+
+	. "github.com/onsi/gomega"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/hnsguard/hnsguard/internal/cluster"
+	"github.com/hnsguard/hnsguard/internal/hns"
+	"github.com/hnsguard/hnsguard/internal/inventory"
+	"github.com/hnsguard/hnsguard/internal/kubeproxy"
+	"github.com/hnsguard/hnsguard/internal/verdict"
+)
+
+const (
+	node                     = "win-1"
+	remoteID  hns.EndpointID = "remote"
+	localID   hns.EndpointID = "local"
+	podNet    hns.NetworkID  = "pods"
+	natNet    hns.NetworkID  = "nat"
+	grace                    = 5 * time.Minute
+	staleProx                = "v1.32.3"
+	goodProx                 = "v1.37.2"
+)
+
+var (
+	ip  = netip.MustParseAddr("10.240.0.11")
+	now = time.Date(2026, 3, 1, 3, 0, 0, 0, time.UTC)
+)
+
+// world is what a row starts from and changes: the remote endpoint in question is always the first of the snapshot.
+type world struct {
+	remote, local                 inventory.Endpoint
+	hasLocal                      bool
+	pods                          []*corev1.Pod
+	slices                        []*discoveryv1.EndpointSlice
+	services                      []*corev1.Service
+	servicesWatched               bool
+	balancers                     []hns.LoadBalancer
+	balancersKnown                bool
+	kubeProxy                     string
+	network                       hns.Network
+	exclusions                    []netip.Prefix
+	unclaimedFor                  time.Duration
+	unclaimedUnknown, slicesEmpty bool
+}
+
+// idle is a world in which only a remote endpoint exists, and kube-proxy is a good one.
+func idle() world {
+	return world{
+		remote: inventory.Endpoint{Endpoint: hns.Endpoint{
+			ID: remoteID, Network: podNet, Addresses: []netip.Addr{ip}, MAC: kubeproxy.RemoteMAC(ip), Flags: hns.FlagRemote,
+		}},
+		local: inventory.Endpoint{Endpoint: hns.Endpoint{
+			ID: localID, Network: podNet, Addresses: []netip.Addr{ip}, Namespace: "ns",
+		}},
+		balancersKnown: true, kubeProxy: goodProx, unclaimedFor: grace,
+		network: hns.Network{ID: podNet, Name: "azure", Type: hns.NetworkL2Bridge},
+	}
+}
+
+// orphaned is a world in which the remote endpoint is to be removed because nobody wants it.
+func orphaned() world { return idle() }
+
+// conflicting is a world in which the remote endpoint is to be removed because a pod of this node has its address.
+func conflicting() world {
+	w := idle()
+	w.hasLocal = true
+	w.pods = []*corev1.Pod{pod("web")}
+	return w
+}
+
+// early is a world in which it is to be removed because a pod is about to report its address.
+func early() world {
+	w := idle()
+	w.hasLocal, w.local.Appeared = true, true
+	w.pods = []*corev1.Pod{pod("web", withoutAddress)}
+	return w
+}
+
+func (w world) evidence() verdict.Evidence {
+	index := cluster.NewIndex(node)
+	for _, p := range w.pods {
+		index.SetPod(p)
+	}
+	if !w.slicesEmpty {
+		index.SetSlice(slice("kubernetes", listing(netip.MustParseAddr("10.0.0.4"), "")))
+	}
+	for _, s := range w.slices {
+		index.SetSlice(s)
+	}
+	if w.servicesWatched {
+		index.WatchServices()
+	}
+	for _, s := range w.services {
+		index.SetService(s)
+	}
+	endpoints := []inventory.Endpoint{w.remote}
+	if w.hasLocal {
+		endpoints = append(endpoints, w.local)
+	}
+	e := verdict.Evidence{
+		Snapshot: inventory.Snapshot{
+			Network: w.network, Endpoints: endpoints, LoadBalancers: w.balancers, LoadBalancersKnown: w.balancersKnown,
+		},
+		Cluster:        index.View([]netip.Addr{ip}),
+		KubeProxy:      kubeproxy.ProfileOf(w.kubeProxy),
+		Policy:         verdict.Policy{Exclusions: w.exclusions, OrphanGrace: grace},
+		UnclaimedSince: map[hns.EndpointID]time.Time{remoteID: now.Add(-w.unclaimedFor)},
+		Now:            now,
+	}
+	if w.unclaimedUnknown {
+		e.UnclaimedSince = nil
+	}
+	return e
+}
+
+func pod(name string, changes ...func(*corev1.Pod)) *corev1.Pod {
+	p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name}}
+	p.Spec.NodeName = node
+	p.Status.Phase = corev1.PodRunning
+	p.Status.PodIPs = []corev1.PodIP{{IP: ip.String()}}
+	for _, change := range changes {
+		change(p)
+	}
+	return p
+}
+
+func withoutAddress(p *corev1.Pod) { p.Status.PodIPs, p.Status.Phase = nil, corev1.PodPending }
+func deleting(p *corev1.Pod)       { p.DeletionTimestamp = &metav1.Time{Time: now} }
+func succeeded(p *corev1.Pod)      { p.Status.Phase = corev1.PodSucceeded }
+func failed(p *corev1.Pod)         { p.Status.Phase = corev1.PodFailed }
+func hostNetwork(p *corev1.Pod)    { p.Spec.HostNetwork = true }
+func onOtherNode(p *corev1.Pod)    { p.Spec.NodeName = "win-2" }
+
+func hostProcess(p *corev1.Pod) {
+	p.Spec.SecurityContext = &corev1.PodSecurityContext{
+		WindowsOptions: &corev1.WindowsSecurityContextOptions{HostProcess: new(true)},
+	}
+}
+
+func slice(name string, endpoints ...discoveryv1.Endpoint) *discoveryv1.EndpointSlice {
+	return &discoveryv1.EndpointSlice{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: "default", Name: name, Labels: map[string]string{discoveryv1.LabelServiceName: name},
+		},
+		Endpoints: endpoints,
+	}
+}
+
+func listing(addr netip.Addr, onNode string, changes ...func(*discoveryv1.EndpointConditions)) discoveryv1.Endpoint {
+	e := discoveryv1.Endpoint{Addresses: []string{addr.String()}}
+	if onNode != "" {
+		e.NodeName = &onNode
+	}
+	for _, change := range changes {
+		change(&e.Conditions)
+	}
+	return e
+}
+
+func notReady(c *discoveryv1.EndpointConditions)    { c.Ready = new(false) }
+func serving(c *discoveryv1.EndpointConditions)     { c.Serving = new(true) }
+func terminating(c *discoveryv1.EndpointConditions) { c.Terminating = new(true) }
+
+// lists makes a slice list the address on a node.
+func lists(onNode string, changes ...func(*discoveryv1.EndpointConditions)) func(*world) {
+	return func(w *world) { w.slices = append(w.slices, slice("svc", listing(ip, onNode, changes...))) }
+}
+
+func withPod(changes ...func(*corev1.Pod)) func(*world) {
+	return func(w *world) { w.pods = []*corev1.Pod{pod("web", changes...)} }
+}
+
+// Each rule has a row in which it decides, and each guard a row in which it alone saves the endpoint: the world without
+// the row's change lets it be removed.
+func TestDecide(t *testing.T) {
+	for _, tc := range []struct {
+		name   string
+		from   func() world
+		change func(*world)
+		kind   verdict.Kind
+		reason verdict.Reason
+	}{
+		// The three rules that remove.
+		{"a live pod has it", conflicting, func(*world) {}, verdict.Conflict, verdict.ReasonLivePod},
+		{"a pod is about to have it", early, func(*world) {}, verdict.EarlyConflict, verdict.ReasonNewEndpoint},
+		{"nobody has it", orphaned, func(*world) {}, verdict.Orphan, verdict.ReasonUnclaimed},
+
+		// Conflict: slices do not save an endpoint whose address a live pod holds, unless kube-proxy has the stale record.
+		{"slice lag", conflicting, lists("lin-1"), verdict.Conflict, verdict.ReasonLivePod},
+		{"reuse before drop", conflicting, lists("lin-1", notReady, serving, terminating), verdict.Conflict, verdict.ReasonLivePod},
+		{"the pod's own Service", conflicting, lists(node), verdict.Conflict, verdict.ReasonLivePod},
+		{"the grace period is not for conflicts", conflicting, func(w *world) { w.unclaimedFor = 0 }, verdict.Conflict, verdict.ReasonLivePod},
+		{"a load balancer does not save a conflict", conflicting, refers, verdict.Conflict, verdict.ReasonLivePod},
+		{"stale record, dropped", conflicting, func(w *world) { w.kubeProxy = staleProx }, verdict.Conflict, verdict.ReasonLivePod},
+		{"stale record, own Service", conflicting, both(proxy(staleProx), lists(node)), verdict.Conflict, verdict.ReasonLivePod},
+
+		// Guards of a conflict.
+		{"held: ready elsewhere", conflicting, both(proxy(staleProx), lists("lin-1")), verdict.Held, verdict.ReasonStaleRecord},
+		{"held: terminating elsewhere", conflicting, both(proxy(staleProx), lists("lin-1", notReady, terminating)), verdict.Held, verdict.ReasonStaleRecord},
+		{"held: kube-proxy unknown", conflicting, both(proxy(""), lists("lin-1")), verdict.Held, verdict.ReasonStaleRecord},
+		{"held: no slices known", conflicting, both(proxy(staleProx), func(w *world) { w.slicesEmpty = true }), verdict.Held, verdict.ReasonStaleRecord},
+		{"the pod is being deleted", conflicting, withPod(deleting), verdict.Contested, verdict.ReasonPodDeleting},
+		{"being deleted, listed elsewhere", conflicting, both(withPod(deleting), lists("lin-1")), verdict.Contested, verdict.ReasonPodDeleting},
+		{"no local endpoint", conflicting, func(w *world) { w.hasLocal = false }, verdict.Contested, verdict.ReasonNoLocalEndpoint},
+		{"local endpoint not attached", conflicting, func(w *world) { w.local.Namespace = "" }, verdict.Contested, verdict.ReasonNoLocalEndpoint},
+		{"local endpoint on another network", conflicting, func(w *world) { w.local.Network = natNet }, verdict.Contested, verdict.ReasonNoLocalEndpoint},
+		{"hostNetwork pod", conflicting, withPod(hostNetwork), verdict.Protected, verdict.ReasonNodeAddress},
+		{"HostProcess pod", conflicting, withPod(hostProcess), verdict.Protected, verdict.ReasonNodeAddress},
+		{"the pod has succeeded, ready elsewhere", conflicting, both(withPod(succeeded), lists("lin-1")), verdict.LeakedLocal, verdict.ReasonListedReady},
+		{"the pod has failed, ready elsewhere", conflicting, both(withPod(failed), lists("lin-1")), verdict.LeakedLocal, verdict.ReasonListedReady},
+		{"the pod is another node's", conflicting, both(withPod(onOtherNode), lists("win-2")), verdict.LeakedLocal, verdict.ReasonListedReady},
+		{"excluded", conflicting, exclude("10.240.0.0/16"), verdict.Protected, verdict.ReasonExcluded},
+		{"another exclusion does not save it", conflicting, exclude("10.241.0.0/16"), verdict.Conflict, verdict.ReasonLivePod},
+		{"a Service's address", conflicting, vip, verdict.Protected, verdict.ReasonVIP},
+		{"conflict: the remote is on another network", conflicting, func(w *world) { w.remote.Network = natNet }, verdict.Foreign, verdict.ReasonOtherNetwork},
+		{"conflict: not made by kube-proxy", conflicting, func(w *world) { w.remote.MAC = hns.MAC{0x0e, 0x2a} }, verdict.Foreign, verdict.ReasonOtherMaker},
+		{"conflict: not remote", conflicting, func(w *world) { w.remote.Flags = 32 }, verdict.Local, verdict.ReasonLocalPod},
+
+		// An early conflict, and its guards.
+		{"early, terminating elsewhere", early, lists("lin-1", notReady, serving, terminating), verdict.EarlyConflict, verdict.ReasonNewEndpoint},
+		{"early, held", early, both(proxy(staleProx), lists("lin-1", notReady, terminating)), verdict.Held, verdict.ReasonStaleRecord},
+		{"early, ready elsewhere", early, lists("lin-1"), verdict.LeakedLocal, verdict.ReasonListedReady},
+		{"early, ready outside the cluster", early, lists(""), verdict.LeakedLocal, verdict.ReasonListedReady},
+		{"early, the local endpoint was there before", early, func(w *world) { w.local.Appeared = false; w.unclaimedFor = 0 }, verdict.OrphanPending, verdict.ReasonGracePeriod},
+		{"early, not attached", early, func(w *world) { w.local.Namespace = ""; w.unclaimedFor = 0 }, verdict.OrphanPending, verdict.ReasonGracePeriod},
+		{"early, on another network", early, func(w *world) { w.local.Network = natNet; w.unclaimedFor = 0 }, verdict.OrphanPending, verdict.ReasonGracePeriod},
+		{"early, nobody waits", early, func(w *world) { w.pods = nil; w.unclaimedFor = 0 }, verdict.OrphanPending, verdict.ReasonGracePeriod},
+		{"early, only a hostNetwork pod waits", early, both(withPod(withoutAddress, hostNetwork), fresh), verdict.OrphanPending, verdict.ReasonGracePeriod},
+		{"early, the waiting pod is being deleted", early, both(withPod(withoutAddress, deleting), fresh), verdict.OrphanPending, verdict.ReasonGracePeriod},
+		{"early, the waiting pod is another node's", early, both(withPod(withoutAddress, onOtherNode), fresh), verdict.OrphanPending, verdict.ReasonGracePeriod},
+		{"early, no slices known", early, func(w *world) { w.slicesEmpty = true }, verdict.OrphanPending, verdict.ReasonNoSlices},
+
+		// Leaked locals: the remote endpoint is the valid one.
+		{"leaked local, attached", orphaned, both(leaked("ns"), lists("lin-1")), verdict.LeakedLocal, verdict.ReasonListedReady},
+		{"leaked local, attached to nothing", orphaned, both(leaked(""), lists("lin-1")), verdict.LeakedLocal, verdict.ReasonListedReady},
+		{"leaked local, not ready elsewhere", orphaned, both(leaked(""), lists("lin-1", notReady)), verdict.InUse, verdict.ReasonListed},
+		{"leaked local, nobody lists it", orphaned, leaked(""), verdict.Orphan, verdict.ReasonUnclaimed},
+
+		// Guards of an orphan.
+		{"ready on another node", orphaned, lists("lin-1"), verdict.InUse, verdict.ReasonListedReady},
+		{"serving on another node", orphaned, lists("lin-1", notReady, serving), verdict.InUse, verdict.ReasonListed},
+		{"terminating on another node", orphaned, lists("lin-1", notReady, terminating), verdict.InUse, verdict.ReasonListed},
+		{"listed on another node, not ready", orphaned, lists("lin-1", notReady), verdict.InUse, verdict.ReasonListed},
+		{"an address outside the cluster", orphaned, lists(""), verdict.InUse, verdict.ReasonListedReady},
+		{"listed on this node", orphaned, lists(node), verdict.InUse, verdict.ReasonListedHere},
+		{"a live pod without a local endpoint", orphaned, withPod(), verdict.Contested, verdict.ReasonNoLocalEndpoint},
+		{"a pod that is being deleted", orphaned, withPod(deleting), verdict.Contested, verdict.ReasonPodDeleting},
+		{"a finished pod does not claim it", orphaned, withPod(succeeded), verdict.Orphan, verdict.ReasonUnclaimed},
+		{"the node's own address", orphaned, withPod(hostNetwork), verdict.Protected, verdict.ReasonNodeAddress},
+		{"orphan, excluded", orphaned, exclude("10.240.0.11/32"), verdict.Protected, verdict.ReasonExcluded},
+		{"orphan, a Service's address", orphaned, vip, verdict.Protected, verdict.ReasonVIP},
+		{"a load balancer refers to it", orphaned, refers, verdict.OrphanPending, verdict.ReasonReferenced},
+		{"load balancers unknown", orphaned, func(w *world) { w.balancersKnown = false }, verdict.OrphanPending, verdict.ReasonLoadBalancersUnknown},
+		{"within the grace period", orphaned, func(w *world) { w.unclaimedFor = grace - 1 }, verdict.OrphanPending, verdict.ReasonGracePeriod},
+		{"unclaimed since just now", orphaned, func(w *world) { w.unclaimedUnknown = true }, verdict.OrphanPending, verdict.ReasonGracePeriod},
+		{"no slices known", orphaned, func(w *world) { w.slicesEmpty = true }, verdict.OrphanPending, verdict.ReasonNoSlices},
+		{"overlay, Services unknown", orphaned, func(w *world) { w.network.Type = hns.NetworkOverlay }, verdict.OrphanPending, verdict.ReasonServicesUnknown},
+		{"overlay, Services known", orphaned, func(w *world) { w.network.Type = hns.NetworkOverlay; w.servicesWatched = true }, verdict.Orphan, verdict.ReasonUnclaimed},
+		{"orphan, other network", orphaned, func(w *world) { w.remote.Network = natNet }, verdict.Foreign, verdict.ReasonOtherNetwork},
+		{"orphan, Calico's", orphaned, func(w *world) { w.remote.MAC = hns.MAC{0x00, 0x15, 0x5d} }, verdict.Foreign, verdict.ReasonOtherMaker},
+		{"orphan, no address", orphaned, func(w *world) { w.remote.Addresses = nil }, verdict.Foreign, verdict.ReasonOtherMaker},
+		{"orphan, two addresses", orphaned, func(w *world) { w.remote.Addresses = append(w.remote.Addresses, netip.IPv6Loopback()) }, verdict.Foreign, verdict.ReasonOtherMaker},
+		{"a local endpoint nobody has", orphaned, func(w *world) { w.remote.Flags = 0 }, verdict.Local, verdict.ReasonLocalUnclaimed},
+		{"a local endpoint of another network", orphaned, func(w *world) { w.remote.Flags = 0; w.remote.Network = natNet }, verdict.Local, verdict.ReasonOtherNetwork},
+		{"a local endpoint whose address is in use elsewhere", orphaned, both(func(w *world) { w.remote.Flags = 0 }, lists("lin-1")), verdict.Local, verdict.ReasonLocalLeaked},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			g := NewWithT(t)
+			w := tc.from()
+			tc.change(&w)
+			verdicts := verdict.Decide(w.evidence())
+			g.Expect(verdicts).To(HaveLen(len(w.evidence().Snapshot.Endpoints)), "every endpoint has a verdict")
+			g.Expect(verdicts[0].Endpoint.ID).To(Equal(remoteID))
+			g.Expect([]any{verdicts[0].Kind, verdicts[0].Reason}).To(Equal([]any{tc.kind, tc.reason}))
+			for _, v := range verdicts[1:] {
+				g.Expect(v.Kind.Removes()).To(BeFalse(), "a local endpoint stays")
+			}
+		})
+	}
+}
+
+func TestEvidenceIsNamed(t *testing.T) {
+	g := NewWithT(t)
+	w := conflicting()
+	refers(&w)
+	lists("lin-1")(&w)
+	v := verdict.Decide(w.evidence())[0]
+	g.Expect(v.Pods).To(ConsistOf(HaveField("Name", "web")))
+	g.Expect(v.Locals).To(ConsistOf(localID))
+	g.Expect(v.Listings).To(ConsistOf(And(HaveField("Node", "lin-1"), HaveField("Service", "svc"))))
+	g.Expect(v.LoadBalancers).To(ConsistOf(hns.LoadBalancerID("lb")))
+	g.Expect(v.Address()).To(Equal(ip))
+	g.Expect(v.Due).To(BeZero())
+
+	w = early()
+	g.Expect(verdict.Decide(w.evidence())[0].Pods).To(ConsistOf(HaveField("Name", "web")), "the pod that waits")
+
+	w = orphaned()
+	w.unclaimedFor = time.Minute
+	v = verdict.Decide(w.evidence())[0]
+	g.Expect(v.Due).To(Equal(now.Add(4 * time.Minute)))
+	g.Expect(v.Unclaimed()).To(BeTrue())
+	g.Expect(verdict.Verdict{}.Address().IsValid()).To(BeFalse())
+}
+
+func TestDualStackIsJudgedByEachAddress(t *testing.T) {
+	g := NewWithT(t)
+	v6 := netip.MustParseAddr("fd00::a:b")
+	w := conflicting()
+	w.pods[0].Status.PodIPs = append(w.pods[0].Status.PodIPs, corev1.PodIP{IP: v6.String()})
+	w.local.Addresses = append(w.local.Addresses, v6)
+	w.remote.Addresses, w.remote.MAC = []netip.Addr{v6}, kubeproxy.RemoteMAC(v6)
+	g.Expect(verdict.Decide(w.evidence())[0].Kind).To(Equal(verdict.Conflict))
+	w.local.Addresses = w.local.Addresses[:1]
+	g.Expect(verdict.Decide(w.evidence())[0].Kind).To(Equal(verdict.Contested), "the local endpoint lacks that address")
+}
+
+func TestTwoRemotesOfOneAddress(t *testing.T) {
+	g := NewWithT(t)
+	e := conflicting().evidence()
+	twin := e.Snapshot.Endpoints[0]
+	twin.ID = "twin"
+	e.Snapshot.Endpoints = append(e.Snapshot.Endpoints, twin)
+	kinds := map[hns.EndpointID]verdict.Kind{}
+	for _, v := range verdict.Decide(e) {
+		kinds[v.Endpoint.ID] = v.Kind
+	}
+	g.Expect(kinds).To(Equal(map[hns.EndpointID]verdict.Kind{
+		remoteID: verdict.Conflict, "twin": verdict.Conflict, localID: verdict.Local,
+	}))
+}
+
+func both(changes ...func(*world)) func(*world) {
+	return func(w *world) {
+		for _, change := range changes {
+			change(w)
+		}
+	}
+}
+
+func proxy(version string) func(*world) { return func(w *world) { w.kubeProxy = version } }
+func fresh(w *world)                    { w.unclaimedFor = 0 }
+func exclude(prefix string) func(*world) {
+	return func(w *world) { w.exclusions = []netip.Prefix{netip.MustParsePrefix(prefix)} }
+}
+
+func refers(w *world) {
+	w.balancers = []hns.LoadBalancer{{ID: "lb", Endpoints: []hns.EndpointID{"other", remoteID}}}
+}
+
+func vip(w *world) {
+	w.servicesWatched = true
+	w.services = []*corev1.Service{{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "svc"},
+		Spec:       corev1.ServiceSpec{ClusterIPs: []string{ip.String()}},
+	}}
+}
+
+func leaked(namespace hns.NamespaceID) func(*world) {
+	return func(w *world) { w.hasLocal, w.local.Namespace = true, namespace }
+}

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package verdict
+
+import (
+	"net/netip"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/hnsguard/hnsguard/internal/cluster"
+	"github.com/hnsguard/hnsguard/internal/hns"
+)
+
+// Kind is the closed set of verdicts.
+type Kind string
+
+// The kinds. Only Conflict, EarlyConflict and Orphan let an endpoint be removed.
+const (
+	// Conflict: a live pod of this node has the address, and its local endpoint is attached.
+	Conflict Kind = "conflict"
+	// EarlyConflict: no pod has reported the address yet, but its local endpoint was attached just now.
+	EarlyConflict Kind = "conflict_early"
+	// Held is a conflict on a node whose kube-proxy would delete the pod's endpoint if the remote one went first.
+	Held Kind = "held"
+	// Contested: the address has a claim here, but not a complete one.
+	Contested Kind = "contested"
+	// LeakedLocal: the remote endpoint is the valid one; a local endpoint was left behind.
+	LeakedLocal Kind = "leaked_local"
+	// InUse: an EndpointSlice lists the address and nothing here claims it.
+	InUse Kind = "in_use"
+	// Protected: the address is not to be touched.
+	Protected Kind = "protected"
+	// Orphan: nobody has claimed the address for longer than the grace period, and no load balancer refers to it.
+	Orphan Kind = "orphan"
+	// OrphanPending: nobody claims the address, but something still speaks against removal.
+	OrphanPending Kind = "orphan_pending"
+	// Foreign: a remote endpoint that kube-proxy did not make on the pod network.
+	Foreign Kind = "foreign"
+	// Local: a local endpoint.
+	Local Kind = "local"
+)
+
+// Kinds lists every kind, so that metrics can start at zero.
+func Kinds() []Kind {
+	return []Kind{
+		Conflict, EarlyConflict, Held, Contested, LeakedLocal, InUse, Protected, Orphan, OrphanPending, Foreign, Local,
+	}
+}
+
+// Removes reports whether the verdict lets the endpoint be removed.
+func (k Kind) Removes() bool { return k == Conflict || k == EarlyConflict || k == Orphan }
+
+// Reason is the closed set of why a verdict is what it is.
+type Reason string
+
+// The reasons, by the kinds that they belong to.
+const (
+	ReasonLivePod     Reason = "live-pod-with-local-endpoint"    // conflict
+	ReasonNewEndpoint Reason = "new-local-endpoint-waiting-pod"  // early conflict
+	ReasonStaleRecord Reason = "kube-proxy-would-delete-the-pod" // held
+
+	ReasonPodDeleting     Reason = "pod-is-being-deleted"       // contested
+	ReasonNoLocalEndpoint Reason = "pod-without-local-endpoint" // contested
+
+	ReasonListedReady Reason = "listed-ready-elsewhere" // leaked local, in use
+	ReasonListed      Reason = "listed-in-a-slice"      // in use
+	ReasonListedHere  Reason = "listed-on-this-node"    // in use
+
+	ReasonExcluded    Reason = "excluded-by-policy" // protected
+	ReasonVIP         Reason = "service-vip"        // protected
+	ReasonNodeAddress Reason = "node-address"       // protected
+
+	ReasonUnclaimed            Reason = "unclaimed"              // orphan
+	ReasonGracePeriod          Reason = "grace-period"           // orphan pending
+	ReasonReferenced           Reason = "load-balancer-refers"   // orphan pending
+	ReasonLoadBalancersUnknown Reason = "load-balancers-unknown" // orphan pending
+	ReasonNoSlices             Reason = "no-slices-known"        // orphan pending
+	ReasonServicesUnknown      Reason = "services-unknown"       // orphan pending
+
+	ReasonOtherNetwork Reason = "other-network"          // foreign
+	ReasonOtherMaker   Reason = "not-made-by-kube-proxy" // foreign
+
+	ReasonLocalPod       Reason = "local-pod"         // local
+	ReasonLocalUnclaimed Reason = "local-without-pod" // local
+	ReasonLocalLeaked    Reason = "local-leaked"      // local: the address is in use elsewhere
+)
+
+// Verdict is the decision about one endpoint, with its evidence.
+type Verdict struct {
+	Endpoint hns.Endpoint
+	Kind     Kind
+	Reason   Reason
+	// Pods are the pods of this node that have, or in an early conflict may be waiting for, the address.
+	Pods []types.NamespacedName
+	// Locals are the local endpoints that share the address with a remote one.
+	Locals []hns.EndpointID
+	// Listings are the places in EndpointSlices that list the address.
+	Listings []cluster.Listing
+	// LoadBalancers are those that refer to the endpoint, if they are known.
+	LoadBalancers []hns.LoadBalancerID
+	// Due is when an orphan's grace period ends; it is zero for other kinds.
+	Due time.Time
+}
+
+// Unclaimed reports whether nobody claims the endpoint's address.
+func (v Verdict) Unclaimed() bool { return v.Kind == Orphan || v.Kind == OrphanPending }
+
+// Address is the address that the verdict is about, or the zero address for an endpoint that has none.
+func (v Verdict) Address() netip.Addr {
+	if len(v.Endpoint.Addresses) == 0 {
+		return netip.Addr{}
+	}
+	return v.Endpoint.Addresses[0]
+}
