@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package guard
+
+import (
+	"context"
+	"time"
+
+	"golang.org/x/time/rate"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/client-go/util/flowcontrol"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	logf "sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/hnsguard/hnsguard/internal/cluster"
+	"github.com/hnsguard/hnsguard/internal/config"
+	"github.com/hnsguard/hnsguard/internal/hns"
+	"github.com/hnsguard/hnsguard/internal/inventory"
+	"github.com/hnsguard/hnsguard/internal/kubeproxy"
+	"github.com/hnsguard/hnsguard/internal/verdict"
+)
+
+// HNS is what the guard asks of HNS besides its inventory.
+type HNS interface {
+	EndpointIDs(ctx context.Context) ([]hns.EndpointID, error)
+	Endpoint(ctx context.Context, id hns.EndpointID) (hns.Endpoint, error)
+	DeleteEndpoint(ctx context.Context, id hns.EndpointID) error
+}
+
+// Inventory is where the guard learns what is in HNS.
+type Inventory interface {
+	Observe(ctx context.Context) (inventory.Snapshot, error)
+	LoadBalancers(ctx context.Context) ([]hns.LoadBalancer, error)
+}
+
+// Freshness tells whether what is known of EndpointSlices is up to date.
+type Freshness interface {
+	// CaughtUp reports whether the watch of EndpointSlices has seen everything that the API server held a short time ago.
+	// An error means that nobody knows.
+	CaughtUp(ctx context.Context) (bool, error)
+}
+
+// Repairer takes care of pods that have lost their endpoint.
+type Repairer interface {
+	Repair(ctx context.Context, snapshot inventory.Snapshot, view cluster.View)
+}
+
+// Options are what a guard is made of. All fields are required.
+type Options struct {
+	// Node is the name of this node.
+	Node      string
+	Config    config.Config
+	HNS       HNS
+	Inventory Inventory
+	// Index is the view of the cluster. [Guard.SetupWithManager] keeps it current.
+	Index *cluster.Index
+	// Pods reads pods from the API server, not from a cache.
+	Pods      client.Reader
+	Freshness Freshness
+	// KubeProxy tells what is known of the node's kube-proxy at the moment.
+	KubeProxy func() kubeproxy.Profile
+	Repairer  Repairer
+	Events    events.EventRecorder
+	Metrics   *Metrics
+	Clock     clock.Clock
+}
+
+// Request asks for a look at the node. There is only one, so that any number of events makes one pass.
+type Request struct{}
+
+// Guard is the reconciler. Its passes follow one another; controller-runtime never runs two at a time.
+type Guard struct {
+	Options
+	memory  memory
+	limiter *rate.Limiter
+	backoff *flowcontrol.Backoff
+	health  health
+	// overlay is closed when the pod network turns out to be an overlay, for which Services have to be known.
+	overlay *signal
+	// nextBalancers is when load balancers may be read again.
+	nextBalancers time.Time
+}
+
+var _ reconcile.TypedReconciler[Request] = (*Guard)(nil)
+
+// The backoff of an address whose endpoint does not stay away: kube-proxy may make it again at once, or HNS may
+// report a delete that it did not do.
+const (
+	backoffFirst = time.Second
+	backoffMost  = time.Minute
+)
+
+// New makes a guard.
+func New(o Options) *Guard {
+	return &Guard{
+		Options: o,
+		memory:  newMemory(),
+		limiter: rate.NewLimiter(rate.Limit(o.Config.Removals.PerSecond), o.Config.Removals.Burst),
+		backoff: flowcontrol.NewFakeBackOff(backoffFirst, backoffMost, o.Clock), // "fake" is the one that takes a clock
+		health:  newHealth(o.Clock, o.Config.Poll.Slow),
+		overlay: newSignal(),
+	}
+}
+
+// Reconcile is one pass over the node. It returns no error: what fails is recorded, and the next pass comes in any
+// case, at an interval of the guard's own choosing.
+func (g *Guard) Reconcile(ctx context.Context, _ Request) (reconcile.Result, error) {
+	start := g.Clock.Now()
+	g.health.begin(start)
+	evidence, err := g.observe(ctx)
+	if err != nil {
+		g.recordUnknown(ctx, err)
+		g.health.end(g.Clock.Now(), err)
+		return reconcile.Result{RequeueAfter: g.Config.Poll.Slow}, nil
+	}
+	verdicts := verdict.Decide(evidence)
+	changes := g.memory.take(verdicts, evidence.Now)
+	g.recordVerdicts(ctx, verdicts, changes)
+	g.act(ctx, evidence, verdicts)
+	g.Repairer.Repair(ctx, evidence.Snapshot, evidence.Cluster)
+	g.recordPass(start)
+	g.health.end(g.Clock.Now(), nil)
+	return reconcile.Result{RequeueAfter: g.interval(evidence, verdicts)}, nil
+}
+
+// observe gathers the evidence of a pass, or fails (invariant 1).
+func (g *Guard) observe(ctx context.Context) (verdict.Evidence, error) {
+	snapshot, err := g.Inventory.Observe(ctx)
+	if err != nil {
+		g.memory.blink()
+		return verdict.Evidence{}, err
+	}
+	if snapshot.Network.Type == hns.NetworkOverlay {
+		g.overlay.set()
+	}
+	evidence := g.evidence(snapshot)
+	if g.needsLoadBalancers(evidence) {
+		g.readLoadBalancers(ctx, &evidence.Snapshot)
+	}
+	return evidence, nil
+}
+
+// evidence puts a snapshot beside what is known of the cluster now.
+func (g *Guard) evidence(snapshot inventory.Snapshot) verdict.Evidence {
+	return verdict.Evidence{
+		Snapshot:       snapshot,
+		Cluster:        g.Index.View(snapshot.Addresses()),
+		KubeProxy:      g.KubeProxy(),
+		Policy:         verdict.Policy{Exclusions: g.Config.Exclusions, OrphanGrace: g.Config.Orphan.GracePeriod},
+		UnclaimedSince: g.memory.unclaimed,
+		Now:            g.Clock.Now(),
+	}
+}
+
+// balancerShare is the part of the time that may go into reading load balancers: a list of thousands takes a slow node
+// tens of seconds.
+const balancerShare = 0.05
+
+// needsLoadBalancers reports whether an orphan lacks nothing but that no load balancer refers to it.
+func (g *Guard) needsLoadBalancers(evidence verdict.Evidence) bool {
+	if evidence.Now.Before(g.nextBalancers) {
+		return false
+	}
+	for _, v := range verdict.Decide(evidence) {
+		if v.Reason == verdict.ReasonLoadBalancersUnknown {
+			return true
+		}
+	}
+	return false
+}
+
+// readLoadBalancers adds them to the snapshot, if they can be read. Without them orphans wait and all else goes on.
+func (g *Guard) readLoadBalancers(ctx context.Context, snapshot *inventory.Snapshot) {
+	start := g.Clock.Now()
+	balancers, err := g.Inventory.LoadBalancers(ctx)
+	took := g.Clock.Since(start)
+	g.nextBalancers = g.Clock.Now().Add(max(g.Config.Poll.Slow, time.Duration(float64(took)/balancerShare)))
+	if err != nil {
+		logf.FromContext(ctx).Error(err, "Load balancers are unknown; orphans wait")
+		return
+	}
+	snapshot.LoadBalancers, snapshot.LoadBalancersKnown = balancers, true
+	g.recordLoadBalancers(ctx, *snapshot)
+}
+
+// interval is the time until the next pass, unless something happens before.
+func (g *Guard) interval(evidence verdict.Evidence, verdicts []verdict.Verdict) time.Duration {
+	if g.memory.anyFreshlyWaiting(evidence.Cluster.Waiting(), evidence.Now, g.Config.Poll.FastFor) {
+		return g.Config.Poll.Fast
+	}
+	for _, v := range verdicts {
+		// A conflict that is still there is held up by a brake, and a contested one waits for a pod or an endpoint.
+		if v.Kind == verdict.Conflict || v.Kind == verdict.EarlyConflict {
+			return g.Config.Poll.Fast
+		}
+	}
+	return g.Config.Poll.Slow
+}

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package guard
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+
+	"k8s.io/utils/clock"
+)
+
+// health is what the probes are told. They ask from other goroutines.
+type health struct {
+	clock clock.PassiveClock
+	// stale is after what time without a complete pass the node counts as unknown.
+	stale time.Duration
+
+	mu sync.Mutex
+	// begun is when the pass that is under way began; zero between passes.
+	begun time.Time
+	// seen is when the last complete pass ended.
+	seen time.Time
+	err  error
+}
+
+// stuckAfter is how long a pass may take before the process counts as stuck. The first look at a node with thousands of
+// endpoints takes minutes on a slow one; a pass waits for nothing without a bound.
+const stuckAfter = 15 * time.Minute
+
+func newHealth(clk clock.PassiveClock, slow time.Duration) health {
+	return health{clock: clk, stale: max(6*slow, time.Minute)}
+}
+
+func (h *health) begin(now time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.begun = now
+}
+
+func (h *health) end(now time.Time, err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.begun, h.err = time.Time{}, err
+	if err == nil {
+		h.seen = now
+	}
+}
+
+// Ready is the readiness probe: caches have synced, HNS answers, and the node was looked at a short time ago.
+func (g *Guard) Ready(*http.Request) error {
+	h := &g.health
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	switch {
+	case h.err != nil:
+		return fmt.Errorf("the state of the node is unknown: %w", h.err)
+	case h.seen.IsZero():
+		return errors.New("no complete pass yet: caches are syncing or HNS is being read")
+	case h.clock.Since(h.seen) > h.stale:
+		return fmt.Errorf("the last complete pass ended %s ago", h.clock.Since(h.seen).Round(time.Second))
+	default:
+		return nil
+	}
+}
+
+// Live is the liveness probe: no pass is stuck. It does not fail because the API server or HNS is away: a restart would
+// not bring them back.
+func (g *Guard) Live(*http.Request) error {
+	h := &g.health
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !h.begun.IsZero() && h.clock.Since(h.begun) > stuckAfter {
+		return fmt.Errorf("a pass has not ended for %s", h.clock.Since(h.begun).Round(time.Second))
+	}
+	return nil
+}

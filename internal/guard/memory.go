@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package guard
+
+import (
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/hnsguard/hnsguard/internal/cluster"
+	"github.com/hnsguard/hnsguard/internal/hns"
+	"github.com/hnsguard/hnsguard/internal/verdict"
+)
+
+// memory is what one pass remembers for the next (invariant 7).
+type memory struct {
+	// unclaimed is since when an endpoint has been unclaimed without a break.
+	unclaimed map[hns.EndpointID]time.Time
+	// judged is the last verdict of every endpoint.
+	judged map[hns.EndpointID]judgement
+	// waiting is since when a pod has been seen to wait for its address.
+	waiting map[types.UID]time.Time
+	// doubtful are the endpoints whose delete was abandoned.
+	doubtful map[hns.EndpointID]verdict.Verdict
+}
+
+// judgement is a verdict without its evidence.
+type judgement struct {
+	kind   verdict.Kind
+	reason verdict.Reason
+	// detected is when the endpoint was first found to be removable or held; it is zero for all others.
+	detected time.Time
+}
+
+func newMemory() memory {
+	return memory{
+		unclaimed: map[hns.EndpointID]time.Time{}, judged: map[hns.EndpointID]judgement{},
+		waiting: map[types.UID]time.Time{}, doubtful: map[hns.EndpointID]verdict.Verdict{},
+	}
+}
+
+// take remembers the verdicts of a pass and returns those that are not what they were in the pass before.
+func (m *memory) take(verdicts []verdict.Verdict, now time.Time) []verdict.Verdict {
+	unclaimed, judged := map[hns.EndpointID]time.Time{}, make(map[hns.EndpointID]judgement, len(verdicts))
+	var changes []verdict.Verdict
+	for _, v := range verdicts {
+		id := v.Endpoint.ID
+		before, known := m.judged[id]
+		if !known || before.kind != v.Kind || before.reason != v.Reason {
+			changes = append(changes, v)
+		}
+		judged[id] = judgement{kind: v.Kind, reason: v.Reason, detected: detected(before, v, now)}
+		if v.Unclaimed() {
+			unclaimed[id] = now
+			if since, known := m.unclaimed[id]; known {
+				unclaimed[id] = since
+			}
+		}
+	}
+	m.unclaimed, m.judged = unclaimed, judged
+	return changes
+}
+
+func detected(before judgement, v verdict.Verdict, now time.Time) time.Time {
+	switch {
+	case !v.Kind.Removes() && v.Kind != verdict.Held:
+		return time.Time{}
+	case before.detected.IsZero():
+		return now
+	default:
+		return before.detected
+	}
+}
+
+// blink forgets since when endpoints have been unclaimed: nobody looked for a moment, and there may have been a break.
+func (m *memory) blink() { m.unclaimed = map[hns.EndpointID]time.Time{} }
+
+// anyFreshlyWaiting reports whether a pod has begun to wait for its address less than the given time ago. One that
+// waits longer waits for something else, such as a CNI that fails.
+func (m *memory) anyFreshlyWaiting(pods []cluster.Pod, now time.Time, fresh time.Duration) bool {
+	waiting, found := make(map[types.UID]time.Time, len(pods)), false
+	for _, p := range pods {
+		since, known := m.waiting[p.UID]
+		if !known {
+			since = now
+		}
+		waiting[p.UID] = since
+		found = found || now.Sub(since) < fresh
+	}
+	m.waiting = waiting
+	return found
+}

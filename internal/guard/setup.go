@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package guard
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/go-logr/logr"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/client-go/util/workqueue"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+)
+
+type queue = workqueue.TypedRateLimitingInterface[Request]
+
+// sliceDelay gathers changes of EndpointSlices, which come in waves, before they ask for a pass. Nothing that they
+// bring is urgent: a pod's own changes are.
+const sliceDelay = 250 * time.Millisecond
+
+// SetupWithManager adds the guard to a manager. The manager's cache should have [CacheOptions].
+func (g *Guard) SetupWithManager(mgr manager.Manager) error {
+	ctrl, err := builder.TypedControllerManagedBy[Request](mgr).
+		Named("guard").
+		WatchesRawSource(source.TypedFunc[Request](firstTick)).
+		WatchesRawSource(source.TypedKind(mgr.GetCache(), &corev1.Pod{}, follow(g.Index.SetPod, g.Index.DeletePod, now))).
+		WatchesRawSource(source.TypedKind(mgr.GetCache(), &discoveryv1.EndpointSlice{},
+			follow(g.Index.SetSlice, g.Index.DeleteSlice, later))).
+		WithOptions(controller.TypedOptions[Request]{
+			MaxConcurrentReconciles: 1,
+			NeedLeaderElection:      new(false), // every node has its own
+			LogConstructor:          logFor(mgr.GetLogger()),
+		}).
+		Build(g)
+	if err != nil {
+		return fmt.Errorf("building the controller: %w", err)
+	}
+	if err := mgr.Add(serviceWatch{g.Index, g.overlay, mgr.GetCache(), ctrl}); err != nil {
+		return fmt.Errorf("adding the watch of Services: %w", err)
+	}
+	return nil
+}
+
+// logFor tells what the guard says in a pass from what controller-runtime says about it.
+func logFor(log logr.Logger) func(*Request) logr.Logger {
+	pass, rest := log.WithName("guard"), log.WithName("controller")
+	return func(r *Request) logr.Logger {
+		if r == nil {
+			return rest
+		}
+		return pass
+	}
+}
+
+// firstTick asks for the first pass; each pass asks for the next. Without it an empty cluster would be looked at never.
+func firstTick(_ context.Context, q queue) error {
+	q.Add(Request{})
+	return nil
+}
+
+func now(q queue)   { q.Add(Request{}) }
+func later(q queue) { q.AddAfter(Request{}, sliceDelay) }
+
+// follow keeps the index current with what a watch says, and asks for a pass.
+func follow[T client.Object](set, remove func(T), ask func(queue)) handler.TypedEventHandler[T, Request] {
+	return handler.TypedFuncs[T, Request]{
+		CreateFunc: func(_ context.Context, e event.TypedCreateEvent[T], q queue) {
+			set(e.Object)
+			ask(q)
+		},
+		UpdateFunc: func(_ context.Context, e event.TypedUpdateEvent[T], q queue) {
+			set(e.ObjectNew)
+			ask(q)
+		},
+		DeleteFunc: func(_ context.Context, e event.TypedDeleteEvent[T], q queue) {
+			remove(e.Object)
+			ask(q)
+		},
+	}
+}
+
+// serviceWatch begins to watch Services when the pod network is known to be an overlay. Only there does kube-proxy make
+// endpoints for their addresses; elsewhere nobody should pay for the watch.
+type serviceWatch struct {
+	index interface {
+		SetService(*corev1.Service)
+		DeleteService(*corev1.Service)
+		WatchServices()
+	}
+	wanted *signal
+	cache  cache.Cache
+	ctrl   controller.TypedController[Request]
+}
+
+// Start implements [manager.Runnable].
+func (w serviceWatch) Start(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-w.wanted.done:
+	}
+	services := source.TypedKind(w.cache, &corev1.Service{}, follow(w.index.SetService, w.index.DeleteService, later))
+	if err := w.ctrl.Watch(services); err != nil {
+		return fmt.Errorf("watching Services: %w", err)
+	}
+	if err := services.WaitForSync(ctx); err != nil {
+		return fmt.Errorf("watching Services: %w", err)
+	}
+	if ctx.Err() == nil {
+		w.index.WatchServices()
+	}
+	return nil
+}
+
+// signal is something that happens once.
+type signal struct {
+	once sync.Once
+	done chan struct{}
+}
+
+func newSignal() *signal { return &signal{done: make(chan struct{})} }
+
+func (s *signal) set() { s.once.Do(func() { close(s.done) }) }

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package repair
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/hnsguard/hnsguard/internal/metrics"
+)
+
+// The results of an eviction.
+const (
+	evictionDone    = "evicted"
+	evictionGone    = "already_gone"
+	evictionBlocked = "blocked_by_budget"
+	evictionFailed  = "failed"
+)
+
+// Metrics are the repairer's measurements.
+type Metrics struct {
+	victims   prometheus.Gauge
+	evictions *prometheus.CounterVec
+}
+
+// NewMetrics makes the measurements, registers them and starts every series at zero.
+func NewMetrics(reg prometheus.Registerer) *Metrics {
+	m := &Metrics{
+		victims: prometheus.NewGauge(prometheus.GaugeOpts{
+			Namespace: metrics.Namespace, Name: "victims",
+			Help: "Running pods of this node that have had no local HNS endpoint for longer than repair.after.",
+		}),
+		evictions: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: metrics.Namespace, Name: "evictions_total",
+			Help: "Attempts to evict a pod that had lost its HNS endpoint, by what came of them.",
+		}, []string{"result"}),
+	}
+	reg.MustRegister(m.victims, m.evictions)
+	for _, result := range []string{evictionDone, evictionGone, evictionBlocked, evictionFailed} {
+		m.evictions.WithLabelValues(result)
+	}
+	return m
+}

@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package repair_test
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"testing"
+	"time"
+
+	. "github.com/onsi/gomega"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
+	testingclock "k8s.io/utils/clock/testing"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+
+	"github.com/hnsguard/hnsguard/internal/cluster"
+	"github.com/hnsguard/hnsguard/internal/hns"
+	"github.com/hnsguard/hnsguard/internal/inventory"
+	"github.com/hnsguard/hnsguard/internal/repair"
+)
+
+// ward is a node with a repairer.
+type ward struct {
+	t        *testing.T
+	repairer *repair.Repairer
+	index    *cluster.Index
+	local    []inventory.Endpoint
+	clock    *testingclock.FakePassiveClock
+	events   chan string
+	metrics  *prometheus.Registry
+	// evicted are the UIDs that were asked to be evicted; refuse is the answer.
+	evicted []types.UID
+	refuse  error
+}
+
+func newWard(t *testing.T, evict bool) *ward {
+	t.Helper()
+	recorder := events.NewFakeRecorder(100)
+	w := &ward{
+		t: t, index: cluster.NewIndex("win-1"), events: recorder.Events, metrics: prometheus.NewPedanticRegistry(),
+		clock: testingclock.NewFakePassiveClock(time.Date(2026, 3, 1, 3, 0, 0, 0, time.UTC)),
+	}
+	api := interceptor.NewClient(fake.NewClientBuilder().Build(), interceptor.Funcs{
+		SubResourceCreate: func(_ context.Context, _ client.Client, resource string, _, body client.Object,
+			_ ...client.SubResourceCreateOption,
+		) error {
+			eviction, ok := body.(*policyv1.Eviction)
+			if !ok || resource != "eviction" {
+				t.Fatalf("unexpected %s of %T", resource, body)
+			}
+			w.evicted = append(w.evicted, *eviction.DeleteOptions.Preconditions.UID)
+			return w.refuse
+		},
+	})
+	w.repairer = repair.New(repair.Options{
+		Evict: evict, After: 30 * time.Second, Every: time.Minute, Client: api, Events: recorder,
+		Metrics: repair.NewMetrics(w.metrics), Clock: w.clock,
+	})
+	return w
+}
+
+func (w *ward) pod(name, addr string, changes ...func(*corev1.Pod)) {
+	p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{
+		Namespace: "default", Name: name, UID: types.UID(name),
+		OwnerReferences: []metav1.OwnerReference{{Kind: "ReplicaSet", Name: "rs", Controller: new(true)}},
+	}}
+	p.Spec.NodeName = "win-1"
+	p.Status.Phase = corev1.PodRunning
+	p.Status.PodIPs = []corev1.PodIP{{IP: addr}}
+	for _, change := range changes {
+		change(p)
+	}
+	w.index.SetPod(p)
+}
+
+func (w *ward) endpoint(addr string) {
+	w.local = append(w.local, inventory.Endpoint{Endpoint: hns.Endpoint{
+		ID: hns.EndpointID("ep-" + addr), Addresses: []netip.Addr{netip.MustParseAddr(addr)},
+	}})
+}
+
+// look is a pass, after the given time.
+func (w *ward) look(after time.Duration) {
+	w.clock.SetTime(w.clock.Now().Add(after))
+	w.repairer.Repair(w.t.Context(), inventory.Snapshot{Endpoints: w.local}, w.index.View(nil))
+}
+
+func (w *ward) happened() []string {
+	var all []string
+	for {
+		select {
+		case e := <-w.events:
+			all = append(all, e)
+		default:
+			return all
+		}
+	}
+}
+
+func (w *ward) victims() int {
+	w.t.Helper()
+	families, err := w.metrics.Gather()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() == "hnsguard_victims" {
+			return int(f.GetMetric()[0].GetGauge().GetValue())
+		}
+	}
+	w.t.Fatal("no metric")
+	return 0
+}
+
+func TestAVictimIsReportedOnce(t *testing.T) {
+	g := NewWithT(t)
+	w := newWard(t, false)
+	w.pod("lost", "10.240.0.1")
+	w.pod("fine", "10.240.0.2")
+	w.endpoint("10.240.0.2")
+	w.look(0)
+	w.look(29 * time.Second)
+	g.Expect(w.victims()).To(BeZero(), "not for long enough yet")
+	w.look(time.Second)
+	w.look(time.Hour)
+	g.Expect(w.victims()).To(Equal(1))
+	g.Expect(w.happened()).To(ConsistOf(And(ContainSubstring("Warning NetworkEndpointLost"), ContainSubstring("10.240.0.1"))))
+	g.Expect(w.evicted).To(BeEmpty())
+}
+
+// Invariant 1.
+func TestWhoIsNoVictim(t *testing.T) {
+	for name, change := range map[string]func(*corev1.Pod){
+		"a pod that is being deleted":   func(p *corev1.Pod) { p.DeletionTimestamp = &metav1.Time{} },
+		"a pod that has ended":          func(p *corev1.Pod) { p.Status.Phase = corev1.PodSucceeded },
+		"a pod that does not run yet":   func(p *corev1.Pod) { p.Status.Phase = corev1.PodPending },
+		"a hostNetwork pod":             func(p *corev1.Pod) { p.Spec.HostNetwork = true },
+		"a pod without address":         func(p *corev1.Pod) { p.Status.PodIPs = nil },
+		"a pod of which one address is": func(p *corev1.Pod) { p.Status.PodIPs = append(p.Status.PodIPs, corev1.PodIP{IP: "10.240.0.2"}) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := NewWithT(t)
+			w := newWard(t, true)
+			w.pod("suspect", "10.240.0.1", change)
+			w.pod("fine", "10.240.0.2")
+			w.endpoint("10.240.0.2")
+			w.look(0)
+			w.look(time.Hour)
+			g.Expect(w.victims()).To(BeZero())
+			g.Expect(w.evicted).To(BeEmpty())
+		})
+	}
+}
+
+func TestABreakRestartsTheClock(t *testing.T) {
+	g := NewWithT(t)
+	w := newWard(t, false)
+	w.pod("lost", "10.240.0.1")
+	w.look(0)
+	w.endpoint("10.240.0.1")
+	w.look(20 * time.Second)
+	w.local = nil
+	w.look(time.Second)
+	w.look(20 * time.Second)
+	g.Expect(w.victims()).To(BeZero())
+}
+
+func TestARemoteEndpointIsNoNetwork(t *testing.T) {
+	g := NewWithT(t)
+	w := newWard(t, false)
+	w.pod("lost", "10.240.0.1")
+	w.endpoint("10.240.0.1")
+	w.local[0].Flags = hns.FlagRemote
+	w.look(0)
+	w.look(time.Minute)
+	g.Expect(w.victims()).To(Equal(1))
+}
+
+func TestEvictions(t *testing.T) {
+	g := NewWithT(t)
+	w := newWard(t, true)
+	w.pod("lost-1", "10.240.0.1")
+	w.pod("lost-2", "10.240.0.2")
+	w.pod("fine", "10.240.0.3")
+	w.endpoint("10.240.0.3")
+	w.look(0)
+	w.look(30 * time.Second)
+	g.Expect(w.evicted).To(ConsistOf(types.UID("lost-1")), "one at a time")
+	g.Expect(w.happened()).To(ContainElement(ContainSubstring("Warning EvictedWithoutNetwork")))
+	w.pod("lost-1", "10.240.0.1", func(p *corev1.Pod) { p.DeletionTimestamp = &metav1.Time{} })
+	w.look(30 * time.Second)
+	g.Expect(w.evicted).To(HaveLen(1), "not so soon")
+	w.look(30 * time.Second)
+	g.Expect(w.evicted).To(ConsistOf(types.UID("lost-1"), types.UID("lost-2")))
+}
+
+// Invariant 2.
+func TestAPodThatNobodyWouldReplaceIsNotEvicted(t *testing.T) {
+	g := NewWithT(t)
+	w := newWard(t, true)
+	w.pod("lost", "10.240.0.1", func(p *corev1.Pod) { p.OwnerReferences = nil })
+	w.look(0)
+	w.look(time.Minute)
+	g.Expect(w.victims()).To(Equal(1))
+	g.Expect(w.evicted).To(BeEmpty())
+}
+
+// Invariant 3.
+func TestWhenAllAreVictimsNoneIsEvicted(t *testing.T) {
+	g := NewWithT(t)
+	w := newWard(t, true)
+	w.pod("lost-1", "10.240.0.1")
+	w.pod("lost-2", "10.240.0.2")
+	w.look(0)
+	w.look(time.Minute)
+	g.Expect(w.victims()).To(Equal(2))
+	g.Expect(w.evicted).To(BeEmpty())
+}
+
+func TestRefusedEvictions(t *testing.T) {
+	pods := corev1.Resource("pods")
+	for result, err := range map[string]error{
+		"blocked_by_budget": apierrors.NewTooManyRequests("budget", 10),
+		"already_gone":      apierrors.NewNotFound(pods, "lost"),
+		"failed":            errors.New("connection refused"),
+	} {
+		t.Run(result, func(t *testing.T) {
+			g := NewWithT(t)
+			w := newWard(t, true)
+			w.refuse = err
+			w.pod("lost", "10.240.0.1")
+			w.look(0)
+			w.look(30 * time.Second)
+			w.look(time.Minute)
+			g.Expect(w.evicted).To(HaveLen(2), "it is tried again")
+			g.Expect(w.happened()).NotTo(ContainElement(ContainSubstring("Evicted")))
+			g.Expect(testutil.GatherAndLint(w.metrics)).To(BeEmpty())
+			families, err := w.metrics.Gather()
+			g.Expect(err).NotTo(HaveOccurred())
+			g.Expect(families).To(ContainElement(HaveField("GetMetric()", ContainElement(And(
+				HaveField("GetLabel()", ContainElement(HaveField("GetValue()", result))),
+				HaveField("GetCounter().GetValue()", BeEquivalentTo(2)))))))
+		})
+	}
+}
