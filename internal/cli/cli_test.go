@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli_test
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"unicode/utf16"
+
+	. "github.com/onsi/gomega"
+
+	"github.com/hnsguard/hnsguard/internal/cli"
+)
+
+// invocation is a run of the program in a process of its own, as far as a test needs one.
+type invocation struct {
+	code     int
+	out, err string
+}
+
+func invoke(t *testing.T, env map[string]string, args ...string) invocation {
+	t.Helper()
+	var out, errs strings.Builder
+	code := cli.Run(t.Context(), args, cli.Process{Out: &out, Err: &errs, Env: func(name string) (string, bool) {
+		value, ok := env[name]
+		return value, ok
+	}})
+	return invocation{code, out.String(), errs.String()}
+}
+
+func write(t *testing.T, name, content string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+const kubeconfig = `apiVersion: v1
+kind: Config
+clusters: [{name: c, cluster: {server: "http://127.0.0.1:1"}}]
+contexts: [{name: c, context: {cluster: c, user: u}}]
+users: [{name: u, user: {}}]
+current-context: c
+`
+
+func TestUsage(t *testing.T) {
+	for name, tc := range map[string]struct {
+		args []string
+		code int
+		want string
+	}{
+		"nothing":          {nil, cli.ExitOK, ""},
+		"help":             {[]string{"--help"}, cli.ExitOK, ""},
+		"unknown command":  {[]string{"bogus"}, cli.ExitUsage, `unknown command "bogus"`},
+		"unknown flag":     {[]string{"run", "--bogus"}, cli.ExitUsage, "unknown flag: --bogus"},
+		"unknown output":   {[]string{"version", "-o", "xml"}, cli.ExitUsage, `--output "xml": want json or yaml`},
+		"unknown scenario": {[]string{"demo", "--scenario", "x"}, cli.ExitError, `want all, incident`},
+		"speed":            {[]string{"demo", "--speed", "0"}, cli.ExitError, "must be more than zero"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := NewWithT(t)
+			got := invoke(t, nil, tc.args...)
+			g.Expect(got.code).To(Equal(tc.code))
+			g.Expect(got.err).To(ContainSubstring(tc.want))
+			if tc.code == cli.ExitOK {
+				g.Expect(got.out).To(ContainSubstring("Available Commands:"))
+			}
+		})
+	}
+}
+
+func TestVersion(t *testing.T) {
+	g := NewWithT(t)
+	got := invoke(t, nil, "version", "-o", "json")
+	g.Expect(got.code).To(Equal(cli.ExitOK))
+	var info map[string]string
+	g.Expect(json.Unmarshal([]byte(got.out), &info)).To(Succeed())
+	g.Expect(info).To(And(HaveKeyWithValue("os", runtime.GOOS), HaveKey("version"), HaveKey("commit")))
+	g.Expect(invoke(t, nil, "version").out).To(HavePrefix("hnsguard "))
+	g.Expect(invoke(t, nil, "version", "-o", "yaml").out).To(ContainSubstring("goVersion: "))
+}
+
+// Invariant 2.
+func TestRunReportsAllFaultsAtOnce(t *testing.T) {
+	g := NewWithT(t)
+	config := write(t, "guard.yaml", "orphan: {gracePeriod: soon, maxPerPas: 3}\nexclusions: [10.0.0.0/33]\n")
+	got := invoke(t, nil, "run", "--config", config, "--mode", "dry-run", "--log-level", "loud", "--kubeconfig", "/nowhere/kc")
+	g.Expect(got.code).To(Equal(cli.ExitError))
+	for _, fault := range []string{
+		"--node-name or $NODE_NAME is required",
+		`--log-level "loud"`,
+		`orphan.gracePeriod: Invalid value: "soon"`,
+		`unknown field "orphan.maxPerPas"`,
+		`exclusions[0]: Invalid value: "10.0.0.0/33"`,
+		`--mode: mode "dry-run"`,
+		"reading kubeconfig",
+	} {
+		g.Expect(got.err).To(ContainSubstring(fault))
+	}
+	g.Expect(got.out).To(BeEmpty())
+}
+
+// Invariant 1, as far as flag and variable go.
+func TestAFlagWinsOverItsVariable(t *testing.T) {
+	g := NewWithT(t)
+	env := map[string]string{"NODE_NAME": "win-1", "HNSGUARD_LOG_LEVEL": "loud", "HNSGUARD_MODE": "dry-run"}
+	got := invoke(t, env, "run")
+	g.Expect(got.err).To(And(ContainSubstring(`--log-level "loud"`), ContainSubstring(`mode "dry-run"`),
+		Not(ContainSubstring("--node-name"))))
+	got = invoke(t, env, "run", "--log-level", "info", "--mode", "observe")
+	g.Expect(got.err).NotTo(Or(ContainSubstring("--log-level"), ContainSubstring("mode")))
+
+	got = invoke(t, map[string]string{"HNSGUARD_SPEED": "fast"}, "demo")
+	g.Expect(got.code).To(Equal(cli.ExitUsage))
+	g.Expect(got.err).To(ContainSubstring("$HNSGUARD_SPEED"))
+}
+
+// Invariant 4.
+func TestTheKubeconfigOfTheHostIsNotUsed(t *testing.T) {
+	g := NewWithT(t)
+	host := write(t, "kc", kubeconfig)
+	got := invoke(t, map[string]string{"NODE_NAME": "win-1", "KUBECONFIG": host}, "run")
+	g.Expect(got.code).To(Equal(cli.ExitError))
+	g.Expect(got.err).To(ContainSubstring("this is no pod"))
+}
+
+func TestRunNeedsWindows(t *testing.T) {
+	pod := t.TempDir() // the root of a container whose mounts are only found below it
+	token := filepath.Join(pod, "var", "run", "secrets", "kubernetes.io", "serviceaccount")
+	if err := os.MkdirAll(token, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(token, "token"), []byte("t"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, tc := range map[string]struct {
+		env  map[string]string
+		args []string
+	}{
+		"with a kubeconfig": {nil, []string{"--kubeconfig", write(t, "kc", kubeconfig)}},
+		"as a pod": {map[string]string{
+			"KUBERNETES_SERVICE_HOST": "10.0.0.1", "KUBERNETES_SERVICE_PORT": "443", "CONTAINER_SANDBOX_MOUNT_POINT": pod,
+		}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := NewWithT(t)
+			got := invoke(t, tc.env, append([]string{"run", "--node-name", "win-1"}, tc.args...)...)
+			g.Expect(got.code).To(Equal(cli.ExitError))
+			g.Expect(got.err).To(HavePrefix("hnsguard: run needs a Windows node: opening HNS"))
+			g.Expect(got.err).To(ContainSubstring("this system has no HNS"))
+		})
+	}
+}
+
+func TestAPodWithoutToken(t *testing.T) {
+	g := NewWithT(t)
+	got := invoke(t, map[string]string{
+		"NODE_NAME": "win-1", "KUBERNETES_SERVICE_HOST": "10.0.0.1", "KUBERNETES_SERVICE_PORT": "443",
+		"CONTAINER_SANDBOX_MOUNT_POINT": t.TempDir(),
+	}, "run")
+	g.Expect(got.err).To(ContainSubstring("no service account token"))
+	g.Expect(strings.Count(got.err, "token: ")).To(BeNumerically(">=", 2), "both places were tried, and are named")
+}
+
+const (
+	hnsData     = "../hns/recorded/testdata/"
+	clusterData = "../cluster/recorded/testdata/"
+)
+
+func scanArgs(hns, cluster, node string, more ...string) []string {
+	return append([]string{"scan", "--node-name", node, "--hns-dump", hns, "--cluster-dump", cluster}, more...)
+}
+
+// Invariant 3.
+func TestScanExitStatus(t *testing.T) {
+	duplicate, cluster := hnsData+"derived-v2-duplicate.json", clusterData+"derived-v2-duplicate.json"
+	for name, tc := range map[string]struct {
+		args []string
+		code int
+		want string
+	}{
+		"something would be removed": {scanArgs(duplicate, cluster, "akswin000001"), cli.ExitRemoval, ""},
+		"nothing would be removed": {
+			scanArgs(hnsData+"aks-1367-l2bridge-remotes.json", clusterData+"aks-1367.json", "akswin000000"), cli.ExitOK, "",
+		},
+		"as JSON":      {scanArgs(duplicate, cluster, "akswin000001", "-o", "json"), cli.ExitRemoval, ""},
+		"as YAML":      {scanArgs(duplicate, cluster, "akswin000001", "-o", "yaml"), cli.ExitRemoval, ""},
+		"as XML":       {scanArgs(duplicate, cluster, "akswin000001", "-o", "xml"), cli.ExitUsage, "want json or yaml"},
+		"excluded":     {scanArgs(duplicate, cluster, "akswin000001", "--config", ""), cli.ExitRemoval, ""},
+		"another node": {scanArgs(duplicate, cluster, "win-9"), cli.ExitError, `no pod is on node "win-9"`},
+		"no node":      {scanArgs(duplicate, cluster, ""), cli.ExitError, "--node-name"},
+		"no file":      {scanArgs("nowhere.json", cluster, "akswin000001"), cli.ExitError, "nowhere.json"},
+		"not a dump":   {scanArgs(cluster, duplicate, "akswin000001"), cli.ExitError, "derived-v2-duplicate.json"},
+		"live, but this is not Windows": {
+			[]string{"scan", "--node-name", "win-1", "--cluster-dump", cluster}, cli.ExitError, "use --hns-dump",
+		},
+		"live, but there is no cluster": {
+			[]string{"scan", "--node-name", "win-1", "--hns-dump", duplicate}, cli.ExitError, "use --cluster-dump",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := NewWithT(t)
+			got := invoke(t, nil, tc.args...)
+			g.Expect(got.code).To(Equal(tc.code), got.err)
+			g.Expect(got.err).To(ContainSubstring(tc.want))
+			if tc.code == cli.ExitError {
+				g.Expect(got.out).To(BeEmpty(), "there is no half report")
+			} else if tc.code != cli.ExitUsage {
+				g.Expect(got.out).To(ContainSubstring("10.240.0.11"))
+			}
+		})
+	}
+}
+
+func TestScanNamesWhatIsBroken(t *testing.T) {
+	good := clusterData + "aks-1367.json"
+	valid, err := os.ReadFile(hnsData + "aks-1367-l2bridge-remotes.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, tc := range map[string]struct {
+		content string
+		want    []string
+	}{
+		"a broken address": {
+			strings.Replace(string(valid), `"10.240.0.11"`, `"10.240.0.311"`, 1),
+			[]string{"dump.json:", "IPAddress", "10.240.0.311", "2462b2d1"},
+		},
+		"cut off":              {string(valid[:len(valid)/2]), []string{"dump.json:"}},
+		"empty":                {"", []string{"dump.json"}},
+		"something else":       {"hello", []string{"dump.json:1"}},
+		"UTF-16, broken too":   {utf16LE(strings.Replace(string(valid), `"10.240.0.11"`, `"x"`, 1)), []string{"dump.json:", "IPAddress"}},
+		"two broken addresses": {strings.ReplaceAll(string(valid), `"10.240.0.1`, `"10.240.0.9991`), []string{"2462b2d1", "806b31aa"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := NewWithT(t)
+			got := invoke(t, nil, scanArgs(write(t, "dump.json", tc.content), good, "akswin000000")...)
+			g.Expect(got.code).To(Equal(cli.ExitError))
+			for _, want := range tc.want {
+				g.Expect(strings.ToLower(got.err)).To(ContainSubstring(strings.ToLower(want)))
+			}
+		})
+	}
+	g := NewWithT(t)
+	got := invoke(t, nil, scanArgs(write(t, "dump.json", utf16LE(string(valid))), good, "akswin000000")...)
+	g.Expect(got.code).To(Equal(cli.ExitOK), "as PowerShell's > writes it: %s", got.err)
+}
+
+// utf16LE writes text as Windows PowerShell's > does.
+func utf16LE(s string) string {
+	out := []byte{0xff, 0xfe}
+	for _, unit := range utf16.Encode([]rune(s)) {
+		out = append(out, byte(unit), byte(unit>>8))
+	}
+	return string(out)
+}

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/spf13/pflag"
+
+	"github.com/hnsguard/hnsguard/internal/config"
+	"github.com/hnsguard/hnsguard/internal/kubeproxy/detect"
+)
+
+// nodeOptions are the flags that say which node is meant and what may be done there.
+type nodeOptions struct {
+	name, kubeconfig    string
+	configFile          string
+	mode, network       string
+	kubeProxyVersion    string
+	kubeProxyMetricsURL string
+}
+
+// nodeVariables are the environment variables that have a name of their own.
+func nodeVariables() map[string]string {
+	return map[string]string{"node-name": "NODE_NAME", "namespace": "POD_NAMESPACE", "network": "KUBE_NETWORK"}
+}
+
+func (o *nodeOptions) addTo(flags *pflag.FlagSet) {
+	flags.StringVar(&o.name, "node-name", "", "name of the Windows node; required, it is never guessed")
+	flags.StringVar(&o.kubeconfig, "kubeconfig", "", "how to reach the API server; without it, as the pod that this is")
+	flags.StringVar(&o.configFile, "config", "", "configuration file; without it, the defaults")
+	flags.StringVar(&o.mode, "mode", "", "enforce or observe; observe changes nothing, whatever the file says")
+	flags.StringVar(&o.network, "network", "", "HNS network of the pods; without it, found by its type")
+	flags.StringVar(&o.kubeProxyVersion, "kube-proxy-version", "", "kube-proxy's version; without it, it is asked for")
+	flags.StringVar(&o.kubeProxyMetricsURL, "kube-proxy-metrics-url", detect.MetricsURL, "where to ask kube-proxy")
+}
+
+func (o *nodeOptions) validate() error {
+	if o.name == "" {
+		return errors.New("--node-name or $NODE_NAME is required: what deletes endpoints does not guess where it is")
+	}
+	return nil
+}
+
+// policy reads the configuration file and lets the flags win over it.
+func (o *nodeOptions) policy() (config.Config, error) {
+	c := config.Default()
+	var errs []error
+	if o.configFile != "" {
+		data, err := os.ReadFile(o.configFile)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("reading the configuration: %w", err))
+		} else if c, err = config.Decode(o.configFile, data); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	if o.mode != "" {
+		mode, err := config.ParseMode(o.mode)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("--mode: %w", err))
+		}
+		c.Mode = mode
+	}
+	if o.network != "" {
+		c.Network = o.network
+	}
+	return c, errors.Join(errs...)
+}

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/go-logr/logr"
+	"github.com/spf13/cobra"
+	"k8s.io/client-go/rest"
+	"k8s.io/utils/clock"
+
+	"github.com/hnsguard/hnsguard/internal/agent"
+	"github.com/hnsguard/hnsguard/internal/config"
+	"github.com/hnsguard/hnsguard/internal/hns/hcnclient"
+	"github.com/hnsguard/hnsguard/internal/kubeproxy/detect"
+	"github.com/hnsguard/hnsguard/internal/version"
+)
+
+// runOptions are the flags of run.
+type runOptions struct {
+	node            nodeOptions
+	namespace       string
+	metrics, probes string
+	log             logOptions
+}
+
+func newRun(p Process) *cobra.Command {
+	var o runOptions
+	cmd := &cobra.Command{
+		Use:   "run",
+		Short: "Guard this node",
+		Long: "Guard this node until stopped.\n\n" +
+			"Every flag can be given as an environment variable: --config is $HNSGUARD_CONFIG, and so on; --node-name is\n" +
+			"$NODE_NAME, --namespace $POD_NAMESPACE and --network $KUBE_NETWORK. A flag wins over its variable, and that\n" +
+			"over the configuration file.",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := fromEnv(cmd.Flags(), p.Env, nodeVariables()); err != nil {
+				return err
+			}
+			return run(cmd.Context(), p, o)
+		},
+	}
+	flags := cmd.Flags()
+	o.node.addTo(flags)
+	flags.StringVar(&o.namespace, "namespace", "", "namespace that hnsguard runs in")
+	flags.StringVar(&o.metrics, "metrics-bind-address", "127.0.0.1:10352", `where to serve metrics; "0" for nowhere`)
+	flags.StringVar(&o.probes, "health-probe-bind-address", "127.0.0.1:10353", `where to serve probes; "0" for nowhere`)
+	o.log.addTo(flags, "info", "json")
+	return cmd
+}
+
+func run(ctx context.Context, p Process, o runOptions) error {
+	log, errLog := o.log.logger(p.Err)
+	policy, errPolicy := o.node.policy()
+	api, errAPI := apiConfig(o.node.kubeconfig, p.Env)
+	if err := errors.Join(o.node.validate(), errLog, errPolicy, errAPI); err != nil {
+		return err
+	}
+	// HNS comes last: the faults above are worth knowing on any system.
+	service, err := hcnclient.New()
+	if err != nil {
+		return fmt.Errorf("run needs a Windows node: %w\n"+
+			"To look at a recorded node use scan --hns-dump; to see hnsguard work anywhere use demo", err)
+	}
+	setGlobal(log)
+	o.announce(log, p, policy, api)
+	a, err := agent.New(agent.Options{
+		Node: o.node.name, Config: policy, API: api, HNS: service,
+		KubeProxy: detect.Options{
+			Version: o.node.kubeProxyVersion, URL: o.node.kubeProxyMetricsURL, Every: detect.Every,
+		},
+		MetricsAddress: o.metrics, ProbeAddress: o.probes, Logger: log, Clock: clock.RealClock{},
+	})
+	if err != nil {
+		return err
+	}
+	if err := a.Start(ctx); err != nil {
+		return fmt.Errorf("running: %w", err)
+	}
+	log.Info("Stopped")
+	return nil
+}
+
+// announce says at the start what is needed to understand everything after it.
+func (o runOptions) announce(log logr.Logger, p Process, c config.Config, api *rest.Config) {
+	log.Info("Starting", "version", version.Get(), "node", o.node.name, "namespace", o.namespace, "apiServer", api.Host,
+		"mode", c.Mode, "config", c)
+	if path, set := p.Env("KUBECONFIG"); set && path != "" && o.node.kubeconfig == "" {
+		log.Info("Ignoring $KUBECONFIG of the host; name one with --kubeconfig if it is meant", "path", path)
+	}
+}

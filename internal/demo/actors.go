@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package demo
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"github.com/google/uuid"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/hnsguard/hnsguard/internal/hns"
+	"github.com/hnsguard/hnsguard/internal/hns/simulated"
+	"github.com/hnsguard/hnsguard/internal/kubeproxy"
+)
+
+// The nodes of the demo's cluster.
+const (
+	windowsNode = "win-1"
+	linuxNode   = "lin-1"
+	otherNode   = "win-2"
+)
+
+// stage is what the actors act on: the API, the HNS of the Windows node, and the log that the audience reads.
+type stage struct {
+	api     *api
+	service *simulated.HNS
+	network hns.Network
+	log     *narrator
+	made    map[string]hns.EndpointID // endpoints by the name that a scenario gives them
+}
+
+// The actors. Each line of the time line says who did something.
+const (
+	actorCluster   = "cluster"
+	actorKubeProxy = "kube-proxy"
+	actorCNI       = "CNI"
+	actorGuard     = "hnsguard"
+	actorDemo      = "demo"
+)
+
+// linuxPodServes lets a pod of another node back the Service, and kube-proxy make its remote endpoint and load
+// balancer.
+func (s *stage) linuxPodServes(ctx context.Context, endpoint, service, node string, addr netip.Addr) error {
+	s.log.say(actorCluster, "pod %s-0 on %s has %s and serves Service %s", service, node, addr, service)
+	if err := s.list(ctx, service, node, addr, false); err != nil {
+		return err
+	}
+	made, err := s.service.CreateEndpoint(simulated.EndpointSpec{
+		Network: s.network.ID, Addresses: []netip.Addr{addr}, MAC: kubeproxy.RemoteMAC(addr), Flags: hns.FlagRemote,
+	})
+	if err != nil {
+		return fmt.Errorf("kube-proxy making a remote endpoint: %w", err)
+	}
+	s.made[endpoint] = made.ID
+	s.log.say(actorKubeProxy, "made remote endpoint %s for %s on %s, and a load balancer on it", short(made.ID), addr,
+		windowsNode)
+	_, err = s.service.CreateLoadBalancer(hns.LoadBalancer{
+		Endpoints: []hns.EndpointID{made.ID}, FrontendVIPs: []netip.Addr{vipOf(service)},
+		Ports: []hns.PortMapping{{Protocol: 6, InternalPort: 80, ExternalPort: 80}},
+	})
+	return err
+}
+
+// list makes or changes the slice of a Service.
+func (s *stage) list(ctx context.Context, service, node string, addr netip.Addr, terminating bool) error {
+	ready := !terminating
+	slice := &discoveryv1.EndpointSlice{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: "shop", Name: service + "-x1", Labels: map[string]string{discoveryv1.LabelServiceName: service},
+		},
+		AddressType: discoveryv1.AddressTypeIPv4,
+		Endpoints: []discoveryv1.Endpoint{{
+			Addresses: []string{addr.String()}, NodeName: &node,
+			Conditions: discoveryv1.EndpointConditions{Ready: &ready, Serving: &ready, Terminating: &terminating},
+		}},
+	}
+	err := s.api.Create(ctx, slice)
+	if client.IgnoreAlreadyExists(err) != nil || err == nil {
+		return err
+	}
+	return s.update(ctx, slice)
+}
+
+func (s *stage) update(ctx context.Context, slice *discoveryv1.EndpointSlice) error {
+	var present discoveryv1.EndpointSlice
+	if err := s.api.Get(ctx, client.ObjectKeyFromObject(slice), &present); err != nil {
+		return err
+	}
+	slice.ResourceVersion = present.ResourceVersion
+	return s.api.Update(ctx, slice)
+}
+
+// terminates lets the slice list the pod of the Service as terminating.
+func (s *stage) terminates(ctx context.Context, service, node string, addr netip.Addr) error {
+	s.log.say(actorCluster, "pod %s-0 on %s is being deleted; its slice lists %s as terminating", service, node, addr)
+	return s.list(ctx, service, node, addr, true)
+}
+
+// drops empties the slice of a Service, and lets kube-proxy take the load balancer down but forget the endpoint.
+func (s *stage) drops(ctx context.Context, service string) error {
+	s.log.say(actorCluster, "pod %s-0 is gone, and its address is free", service)
+	slice := &discoveryv1.EndpointSlice{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: "shop", Name: service + "-x1", Labels: map[string]string{discoveryv1.LabelServiceName: service},
+		},
+		AddressType: discoveryv1.AddressTypeIPv4,
+	}
+	if err := s.update(ctx, slice); err != nil {
+		return err
+	}
+	for _, lb := range s.service.State().LoadBalancers {
+		if len(lb.FrontendVIPs) == 1 && lb.FrontendVIPs[0] == vipOf(service) {
+			if err := s.service.DeleteLoadBalancer(lb.ID); err != nil {
+				return err
+			}
+		}
+	}
+	s.log.say(actorKubeProxy, "deleted the load balancer and forgot the remote endpoint (as before 1.35)")
+	return nil
+}
+
+// windowsPodStarts lets a pod of the Windows node come up with the address: it waits, the CNI makes and attaches its
+// local endpoint, and the kubelet reports the address.
+func (s *stage) windowsPodStarts(ctx context.Context, endpoint, name string, addr netip.Addr) error {
+	pod := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: name, UID: types.UID(uuid.NewString())},
+		Spec:       corev1.PodSpec{NodeName: windowsNode},
+		Status:     corev1.PodStatus{Phase: corev1.PodPending},
+	}
+	s.log.say(actorCluster, "pod %s is bound to %s", name, windowsNode)
+	if err := s.api.Create(ctx, pod); err != nil {
+		return err
+	}
+	return s.localEndpoint(endpoint, name, addr, true)
+}
+
+func (s *stage) podReportsAddress(ctx context.Context, name string, addr netip.Addr) error {
+	s.log.say(actorCluster, "pod %s reports %s and runs", name, addr)
+	var pod corev1.Pod
+	if err := s.api.Get(ctx, client.ObjectKey{Namespace: "shop", Name: name}, &pod); err != nil {
+		return err
+	}
+	pod.Status = corev1.PodStatus{
+		Phase: corev1.PodRunning, PodIP: addr.String(), PodIPs: []corev1.PodIP{{IP: addr.String()}},
+	}
+	return s.api.Status().Update(ctx, &pod)
+}
+
+func (s *stage) localEndpoint(endpoint, name string, addr netip.Addr, attach bool) error {
+	made, err := s.service.CreateEndpoint(simulated.EndpointSpec{
+		Network: s.network.ID, Name: name + "_eth0", Addresses: []netip.Addr{addr}, MAC: hns.MAC{0, 0x15, 0x5d, 1, 2, 3},
+	})
+	if err != nil {
+		return fmt.Errorf("the CNI making a local endpoint: %w", err)
+	}
+	s.made[endpoint] = made.ID
+	if !attach {
+		s.log.say(actorCNI, "left local endpoint %s for %s behind", short(made.ID), addr)
+		return nil
+	}
+	s.log.say(actorCNI, "made local endpoint %s for pod %s with %s", short(made.ID), name, addr)
+	return s.service.Attach(made.ID, s.service.CreateNamespace())
+}
+
+// vipOf gives each Service an address.
+func vipOf(service string) netip.Addr {
+	sum := byte(0)
+	for _, b := range []byte(service) {
+		sum += b
+	}
+	return netip.AddrFrom4([4]byte{10, 0, 0, sum})
+}
+
+func short(id hns.EndpointID) string { return strings.SplitN(string(id), "-", 2)[0] }

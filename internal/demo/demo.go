@@ -1,0 +1,256 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package demo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
+	"k8s.io/client-go/rest"
+	"k8s.io/utils/clock"
+
+	"github.com/hnsguard/hnsguard/internal/agent"
+	"github.com/hnsguard/hnsguard/internal/config"
+	"github.com/hnsguard/hnsguard/internal/hns"
+	"github.com/hnsguard/hnsguard/internal/hns/simulated"
+	"github.com/hnsguard/hnsguard/internal/kubeproxy/detect"
+)
+
+// Options say what to play and how.
+type Options struct {
+	// Scenario is the name of one, or "all".
+	Scenario string
+	// Speed is how many times faster the actors act than they do by default.
+	Speed float64
+	// Observe forbids the guard to act, to see what a demo looks like that fails.
+	Observe bool
+	// Verdicts shows every decision, not only what is done.
+	Verdicts bool
+	// MetricsAddress is where the agent serves its metrics; "0" for nowhere. With port 0 a free one is taken.
+	MetricsAddress string
+	Out            io.Writer
+	Clock          clock.Clock
+}
+
+// ErrGuardFailed says that the guard did not do its job.
+var ErrGuardFailed = errors.New("hnsguard did not do its job")
+
+// Play plays what the options ask for. It returns [ErrGuardFailed] if HNS does not hold at the end of a scenario what
+// it should.
+func Play(ctx context.Context, o Options) error {
+	if o.Speed <= 0 {
+		return fmt.Errorf("--speed %g: must be more than zero", o.Speed)
+	}
+	chosen := slices.DeleteFunc(scenarios(), func(s scenario) bool { return o.Scenario != "all" && o.Scenario != s.name })
+	if len(chosen) == 0 {
+		return fmt.Errorf("--scenario %q: want all, %s", o.Scenario, strings.Join(Names(), ", "))
+	}
+	address, err := withPort(ctx, o.MetricsAddress)
+	if err != nil {
+		return err
+	}
+	o.MetricsAddress = address
+	for _, s := range chosen {
+		if err := o.play(ctx, s); err != nil {
+			return fmt.Errorf("scenario %s: %w", s.name, err)
+		}
+	}
+	return nil
+}
+
+// withPort replaces port 0 by a free one, which the server behind the metrics does not tell.
+func withPort(ctx context.Context, address string) (string, error) {
+	if _, port, err := net.SplitHostPort(address); err != nil || port != "0" {
+		return address, nil //nolint:nilerr // what is wrong with the address is said when it is listened on
+	}
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
+	if err != nil {
+		return "", fmt.Errorf("finding a free port: %w", err)
+	}
+	return listener.Addr().String(), listener.Close()
+}
+
+// play plays one scenario with an agent of its own.
+func (o Options) play(ctx context.Context, sc scenario) error {
+	_, _ = fmt.Fprintf(o.Out, "Scenario %s: %s\n", sc.name, sc.title)
+	_, _ = fmt.Fprintf(o.Out,
+		"Node %s, kube-proxy %s, an HNS and an API server in this process; nothing else is touched.\n",
+		windowsNode, sc.kubeProxy)
+	server, err := newAPI()
+	if err != nil {
+		return err
+	}
+	service := simulated.New(simulated.Options{Latency: time.Millisecond, Clock: o.Clock})
+	s := &stage{
+		api: server, service: service, log: &narrator{out: o.Out, clock: o.Clock}, made: map[string]hns.EndpointID{},
+		network: service.CreateNetwork("azure", hns.NetworkL2Bridge, netip.MustParsePrefix("10.244.0.0/16")),
+	}
+	a, err := o.newAgent(sc, s)
+	if err != nil {
+		return err
+	}
+	if o.MetricsAddress != "0" {
+		_, _ = fmt.Fprintf(o.Out, "Metrics are at http://%s/metrics\n", o.MetricsAddress)
+	}
+	_, _ = fmt.Fprintln(o.Out)
+	if err := o.perform(ctx, sc, s, a); err != nil {
+		return err
+	}
+	return o.summary(sc, s, a)
+}
+
+// pollSlow is how often the guard looks at the node while nothing happens.
+const pollSlow = time.Second
+
+func (o Options) newAgent(sc scenario, s *stage) (*agent.Agent, error) {
+	policy := config.Default()
+	policy.Orphan.GracePeriod = grace
+	policy.Poll.Slow = pollSlow
+	if o.Observe {
+		policy.Mode = config.Observe
+	}
+	return agent.New(agent.Options{
+		Node: windowsNode, Config: policy, API: &rest.Config{Host: "http://in-process.invalid"}, HNS: s.service,
+		KubeProxy:      detect.Options{Version: sc.kubeProxy},
+		MetricsAddress: o.MetricsAddress, ProbeAddress: "0", Logger: s.log.logger(o.Verdicts), Clock: o.Clock,
+		InProcess: &agent.InProcess{Adjust: s.api.adjust, Reader: s.api, Events: s.log, Freshness: s.api},
+	})
+}
+
+// perform runs the agent while the actors act.
+func (o Options) perform(ctx context.Context, sc scenario, s *stage, a *agent.Agent) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	ended := make(chan error, 1)
+	go func() { ended <- a.Start(ctx) }()
+	watched := make(chan struct{})
+	go func() {
+		s.api.watched.Wait()
+		close(watched)
+	}()
+	select {
+	case <-watched:
+	case err := <-ended:
+		return fmt.Errorf("starting the agent: %w", err)
+	}
+	s.log.begin()
+	for _, step := range sc.steps {
+		select {
+		case <-o.Clock.After(time.Duration(float64(step.after) / o.Speed)):
+		case err := <-ended:
+			return errors.Join(ctx.Err(), err)
+		}
+		if err := step.do(ctx, s); err != nil {
+			return err
+		}
+	}
+	o.awaitEnd(sc, s)
+	stop()
+	return <-ended
+}
+
+// awaitEnd gives the guard the time that it may need for its work, of which a fast time line leaves it none, and for
+// one more look at the result.
+func (o Options) awaitEnd(sc scenario, s *stage) {
+	for deadline := o.Clock.Now().Add(2 * grace); o.Clock.Now().Before(deadline) && len(sc.faults(s)) > 0; {
+		o.Clock.Sleep(pollSlow / 10)
+	}
+	o.Clock.Sleep(pollSlow + pollSlow/2)
+}
+
+// faults says what HNS holds that it should not, or the other way round.
+func (sc scenario) faults(s *stage) []string {
+	present := map[hns.EndpointID]bool{}
+	for _, e := range s.service.State().Endpoints {
+		present[e.ID] = true
+	}
+	var faults []string
+	for _, name := range sc.stays {
+		if !present[s.made[name]] {
+			faults = append(faults, fmt.Sprintf("the %s endpoint %s is gone and should be there", name, short(s.made[name])))
+		}
+	}
+	for _, name := range sc.goes {
+		if present[s.made[name]] {
+			faults = append(faults, fmt.Sprintf("the %s endpoint %s is there and should be gone", name, short(s.made[name])))
+		}
+	}
+	return faults
+}
+
+// summary shows what is left, and says whether that is right.
+func (o Options) summary(sc scenario, s *stage, a *agent.Agent) error {
+	_, _ = fmt.Fprintln(o.Out, "\nWhat HNS holds at the end:")
+	table := tabwriter.NewWriter(o.Out, 0, 0, 2, ' ', 0)
+	_, _ = fmt.Fprintln(table, "  ENDPOINT\tIP\tKIND\tWHAT IT IS")
+	for _, e := range s.service.State().Endpoints {
+		kind := "local"
+		if e.Remote() {
+			kind = "remote"
+		}
+		_, _ = fmt.Fprintf(table, "  %s\t%s\t%s\t%s\n", short(e.ID), e.Addresses[0], kind, s.nameOf(e.ID))
+	}
+	_ = table.Flush()
+	_, _ = fmt.Fprintln(o.Out, "What hnsguard counted:")
+	if err := printCounts(o.Out, a.Metrics(), "hnsguard_removals_total", "hnsguard_endpoints"); err != nil {
+		return err
+	}
+	if faults := sc.faults(s); len(faults) > 0 {
+		return fmt.Errorf("%w: %s", ErrGuardFailed, strings.Join(faults, "; "))
+	}
+	_, _ = fmt.Fprintf(o.Out, "Result: as it should be. %s\n\n", sc.outcome())
+	return nil
+}
+
+func (sc scenario) outcome() string {
+	if len(sc.goes) == 0 {
+		return "Nothing was removed."
+	}
+	return fmt.Sprintf("The %s endpoint is gone; the others were left alone.", strings.Join(sc.goes, " and the "))
+}
+
+func (s *stage) nameOf(id hns.EndpointID) string {
+	for name, made := range s.made {
+		if made == id {
+			return name
+		}
+	}
+	return ""
+}
+
+// printCounts prints the series of some metrics that are not zero, in Prometheus' own notation.
+func printCounts(w io.Writer, from prometheus.Gatherer, names ...string) error {
+	families, err := from.Gather()
+	if err != nil {
+		return fmt.Errorf("gathering metrics: %w", err)
+	}
+	for _, family := range families {
+		if !slices.Contains(names, family.GetName()) {
+			continue
+		}
+		for _, m := range family.GetMetric() {
+			if value := m.GetCounter().GetValue() + m.GetGauge().GetValue(); value != 0 {
+				_, _ = fmt.Fprintf(w, "  %s{%s} %g\n", family.GetName(), labelsOf(m), value)
+			}
+		}
+	}
+	return nil
+}
+
+func labelsOf(m *dto.Metric) string {
+	labels := make([]string, 0, len(m.GetLabel()))
+	for _, l := range m.GetLabel() {
+		labels = append(labels, fmt.Sprintf("%s=%q", l.GetName(), l.GetValue()))
+	}
+	return strings.Join(labels, ",")
+}
