@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+MODULE  := github.com/hnsguard/hnsguard
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
+LDFLAGS := -s -w -X $(MODULE)/internal/version.version=$(VERSION) -X $(MODULE)/internal/version.commit=$(COMMIT)
+BUILD   := CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)'
+
+# What is slow to make is kept here, outside the checkout: tools, kube-apiserver, etcd, the Wine prefix.
+export HNSGUARD_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/hnsguard
+BIN := bin
+
+GOLANGCI_LINT_VERSION := v2.15.0
+GOLANGCI_LINT := $(HNSGUARD_CACHE)/tools/golangci-lint-$(GOLANGCI_LINT_VERSION)/golangci-lint
+GOVULNCHECK_VERSION := v1.9.0
+
+# Packages that run as Windows programs too: all but the integration suite, which starts a Linux control plane.
+PRODUCT := ./cmd/... ./internal/...
+
+.PHONY: help
+help: ## Show this help
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+##@ Run
+
+.PHONY: demo
+demo: build ## Watch hnsguard deal with an incident; needs no cluster and no Windows
+	$(BIN)/hnsguard demo $(DEMO)
+
+##@ Build
+
+.PHONY: build
+build: ## Build for this system into bin/
+	$(BUILD) -o $(BIN)/ ./cmd/hnsguard
+
+.PHONY: build-windows
+build-windows: ## Build the Windows program into bin/
+	GOOS=windows GOARCH=amd64 $(BUILD) -o $(BIN)/hnsguard.exe ./cmd/hnsguard
+
+##@ Test
+
+.PHONY: test
+test: test-unit test-integration ## Run unit and integration tests
+
+.PHONY: test-unit
+test-unit: ## Run the unit tests, with the race detector and in random order
+	go test -race -shuffle=on $(PRODUCT)
+
+.PHONY: test-integration
+test-integration: ## Run the whole agent against a real API server (the first time builds one, about five minutes)
+	assets=$$(test/controlplane/assets.sh); \
+	KUBEBUILDER_ASSETS=$$assets go test -race -count=1 -timeout 15m ./test/integration -ginkgo.randomize-all -ginkgo.no-color
+	@if pgrep -f 'kube-apiserver.*ginkgo|etcd.*k8s_test_framework' >/dev/null; then echo 'the suite left processes behind' >&2; exit 1; fi
+
+.PHONY: test-windows
+test-windows: build-windows ## Run the unit tests as Windows programs, under Wine
+	GOOS=windows GOARCH=amd64 go test -exec $(CURDIR)/test/wine/run $(PRODUCT)
+	test/wine/run $(BIN)/hnsguard.exe version
+	test/wine/run $(BIN)/hnsguard.exe demo --speed 4
+
+.PHONY: fuzz
+fuzz: ## Let the parsers of recorded files be fuzzed for a minute each
+	go test -run '^$$' -fuzz FuzzRead -fuzztime 1m ./internal/hns/recorded
+	go test -run '^$$' -fuzz FuzzRead -fuzztime 1m ./internal/cluster/recorded
+
+.PHONY: bench
+bench: ## Run the benchmarks
+	go test -run '^$$' -bench . -benchmem $(PRODUCT)
+
+##@ Check
+
+.PHONY: lint
+lint: $(GOLANGCI_LINT) ## Run the linters, for this system and for Windows
+	$(GOLANGCI_LINT) run ./...
+	GOOS=windows $(GOLANGCI_LINT) run $(PRODUCT)
+	GOOS=windows go vet $(PRODUCT)
+
+.PHONY: format
+format: $(GOLANGCI_LINT) ## Format the code
+	$(GOLANGCI_LINT) fmt ./...
+
+.PHONY: vulnerabilities
+vulnerabilities: ## Look for known vulnerabilities in what the Windows program calls (asks vuln.go.dev)
+	GOOS=windows go run golang.org/x/vuln/cmd/govulncheck@$(GOVULNCHECK_VERSION) $(PRODUCT)
+
+.PHONY: verify
+verify: ## Fail if anything generated or formatted is not up to date
+	go mod tidy -diff
+	cd test/controlplane && go mod tidy -diff
+	go mod verify
+
+##@ Set up
+
+$(GOLANGCI_LINT):
+	GOBIN=$(@D) go install -trimpath github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT_VERSION)
+
+.PHONY: wine-packages
+wine-packages: ## Install what test-windows needs, on Debian and as root
+	command -v /usr/lib/wine/wine64 >/dev/null && command -v x86_64-w64-mingw32-gcc >/dev/null || \
+	{ apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends wine64 gcc-mingw-w64-x86-64; }
+
+.PHONY: clean
+clean: ## Remove what was built in the checkout
+	rm -rf $(BIN)

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build !windows
+
+// Package integration_test runs the whole agent against a real API server, with the simulated HNS beneath it.
+package integration_test
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"testing"
+	"time"
+
+	"github.com/go-logr/logr"
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
+	"k8s.io/klog/v2"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
+	logf "sigs.k8s.io/controller-runtime/pkg/log"
+)
+
+func TestIntegration(t *testing.T) {
+	if os.Getenv("KUBEBUILDER_ASSETS") == "" {
+		t.Fatal("KUBEBUILDER_ASSETS does not say where kube-apiserver and etcd are; run: make test-integration")
+	}
+	RegisterFailHandler(Fail)
+	SetDefaultEventuallyTimeout(20 * time.Second)
+	SetDefaultEventuallyPollingInterval(50 * time.Millisecond)
+	SetDefaultConsistentlyDuration(3 * time.Second)
+	SetDefaultConsistentlyPollingInterval(100 * time.Millisecond)
+	RunSpecs(t, "integration")
+}
+
+// shared is the control plane of all specs but those that stop it.
+var shared *controlPlane
+
+var _ = BeforeSuite(func(ctx SpecContext) {
+	log := logr.Discard()
+	if os.Getenv("HNSGUARD_TEST_LOG") != "" {
+		log = GinkgoLogr
+	}
+	logf.SetLogger(log)
+	klog.SetLogger(log)
+	shared = startControlPlane(ctx)
+})
+
+// controlPlane is a kube-apiserver with its etcd.
+type controlPlane struct {
+	env    *envtest.Environment
+	config *rest.Config
+	client client.Client
+}
+
+// startControlPlane starts one that stops when the suite or the spec that asked for it ends.
+func startControlPlane(ctx context.Context) *controlPlane {
+	GinkgoHelper()
+	env := &envtest.Environment{}
+	// With a folder of its own the server has the same certificates after a restart.
+	env.ControlPlane.GetAPIServer().CertDir = GinkgoT().TempDir()
+	config, err := env.Start()
+	Expect(err).NotTo(HaveOccurred())
+	DeferCleanup(env.Stop)
+	c, err := client.New(config, client.Options{})
+	Expect(err).NotTo(HaveOccurred())
+	cp := &controlPlane{env: env, config: config, client: c}
+	cp.keepBusy(ctx)
+	return cp
+}
+
+// keepBusy changes an EndpointSlice again and again, as in any real cluster. The watches of a cluster in which nothing
+// happens learn of that only once a minute.
+func (cp *controlPlane) keepBusy(ctx context.Context) {
+	GinkgoHelper()
+	slice := &discoveryv1.EndpointSlice{
+		ObjectMeta:  metav1.ObjectMeta{Namespace: metav1.NamespaceDefault, Name: "busy"},
+		AddressType: discoveryv1.AddressTypeIPv4,
+	}
+	Expect(cp.client.Create(ctx, slice)).To(Succeed())
+	stopping, stop := context.WithCancel(context.WithoutCancel(ctx))
+	stopped := make(chan struct{})
+	DeferCleanup(func() {
+		stop()
+		<-stopped
+	})
+	go func() {
+		defer close(stopped)
+		for range time.Tick(200 * time.Millisecond) {
+			if stopping.Err() != nil {
+				return
+			}
+			slice.Annotations = map[string]string{"at": time.Now().String()}
+			_ = cp.client.Update(stopping, slice) // a server that is stopped does not matter here
+		}
+	}()
+}
+
+// crash ends the API server without a warning. Asked to stop it would wait for its clients first.
+func (cp *controlPlane) crash(ctx context.Context) {
+	GinkgoHelper()
+	server := cp.env.ControlPlane.GetAPIServer()
+	Expect(exec.CommandContext(ctx, "pkill", "-KILL", "-f", "kube-apiserver.*"+server.CertDir).Run()).To(Succeed())
+	Eventually(func() error {
+		return cp.client.Get(ctx, client.ObjectKey{Name: metav1.NamespaceDefault}, &corev1.Namespace{})
+	}).Should(MatchError(ContainSubstring("connection refused")))
+}
+
+// namespace makes one for a spec.
+func (cp *controlPlane) namespace(ctx context.Context) string {
+	GinkgoHelper()
+	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "spec-"}}
+	Expect(cp.client.Create(ctx, ns)).To(Succeed())
+	return ns.Name
+}
