@@ -2,7 +2,10 @@
 
 package hns
 
-import "context"
+import (
+	"context"
+	"net/netip"
+)
 
 // Client is the part of HNS that hnsguard uses. Implementations are package hcnclient (Windows) and package simulated;
 // package contract holds the suite that both must pass. All methods may be called at the same time.
@@ -26,6 +29,17 @@ type Client interface {
 	// it or a load balancer refers to it. It returns ErrNotFound when the endpoint had already gone, and ErrTimeout when
 	// the outcome is unknown.
 	DeleteEndpoint(ctx context.Context, id EndpointID) error
+
+	// CreateRemote makes a remote endpoint like those of kube-proxy, with one address. It returns ErrRefused where HNS
+	// does not let two endpoints share the address.
+	CreateRemote(ctx context.Context, spec RemoteSpec) (Endpoint, error)
+}
+
+// RemoteSpec says what remote endpoint to make.
+type RemoteSpec struct {
+	Network NetworkID
+	Address netip.Addr
+	MAC     MAC
 }
 
 // Operation is the closed set of HNS calls, for metrics and for the simulation's faults.
@@ -38,9 +52,10 @@ const (
 	OpEndpoint       Operation = "get_endpoint"
 	OpLoadBalancers  Operation = "list_load_balancers"
 	OpDeleteEndpoint Operation = "delete_endpoint"
+	OpCreateRemote   Operation = "create_remote_endpoint"
 )
 
 // Operations lists every operation, so that metrics can start at zero.
 func Operations() []Operation {
-	return []Operation{OpNetworks, OpEndpointIDs, OpEndpoint, OpLoadBalancers, OpDeleteEndpoint}
+	return []Operation{OpNetworks, OpEndpointIDs, OpEndpoint, OpLoadBalancers, OpDeleteEndpoint, OpCreateRemote}
 }

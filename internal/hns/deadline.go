@@ -71,6 +71,13 @@ func (d *Deadline) DeleteEndpoint(ctx context.Context, id EndpointID) error {
 	return err
 }
 
+// CreateRemote implements [Client].
+func (d *Deadline) CreateRemote(ctx context.Context, spec RemoteSpec) (Endpoint, error) {
+	return await(ctx, d, OpCreateRemote, d.opts.Call, func(ctx context.Context) (Endpoint, error) {
+		return d.next.CreateRemote(ctx, spec)
+	})
+}
+
 // await runs one call and waits for it no longer than the timeout or the context. The result channel has room for the
 // late answer, so that the goroutine of an abandoned call ends whenever HNS lets it.
 func await[T any](ctx context.Context, d *Deadline, op Operation, timeout time.Duration,

@@ -93,6 +93,10 @@ func (i *instrumented) DeleteEndpoint(ctx context.Context, id EndpointID) error 
 	return err
 }
 
+func (i *instrumented) CreateRemote(ctx context.Context, spec RemoteSpec) (Endpoint, error) {
+	return measure(i, OpCreateRemote, func() (Endpoint, error) { return i.next.CreateRemote(ctx, spec) })
+}
+
 func measure[T any](i *instrumented, op Operation, call func() (T, error)) (T, error) {
 	start := i.clock.Now()
 	value, err := call()

@@ -3,6 +3,7 @@
 package contract
 
 import (
+	"errors"
 	"net/netip"
 	"sync"
 	"testing"
@@ -38,6 +39,7 @@ func Run(t *testing.T, newHarness func(t *testing.T) Harness) {
 		"deleting twice is not found the second time":              deletedTwice,
 		"a delete takes one of two endpoints that share an IP":     deletesOneOfTwins,
 		"a load balancer names its backends, the deleted ones too": balancerKeepsDangling,
+		"a remote endpoint can be made beside the one it is like":  makesRemote,
 		"calls may be made at the same time":                       concurrent,
 	} {
 		t.Run(name, func(t *testing.T) { part(t, newHarness(t)) })
@@ -140,6 +142,23 @@ func balancerKeepsDangling(t *testing.T, h Harness) {
 	g.Expect(balancers).To(ContainElement(And(
 		HaveField("ID", id), HaveField("Endpoints", ConsistOf(stays, goes)),
 		HaveField("FrontendVIPs", ConsistOf(netip.AddrFrom4([4]byte{10, 0, 0, 10}))))))
+}
+
+func makesRemote(t *testing.T, h Harness) {
+	t.Helper()
+	g := NewWithT(t)
+	mac := hns.MAC{0x02, 0x11, 10, 240, 0, 30}
+	first := h.CreateRemote(t, address(30), mac)
+	made, err := h.Client().CreateRemote(t.Context(), hns.RemoteSpec{
+		Network: h.Network().ID, Address: address(30), MAC: mac,
+	})
+	if errors.Is(err, hns.ErrRefused) {
+		t.Skip("this HNS does not let two endpoints share an address")
+	}
+	g.Expect(err).NotTo(HaveOccurred())
+	g.Expect(made.ID).NotTo(Equal(first))
+	g.Expect(made.Remote()).To(BeTrue())
+	g.Expect(h.Client().Endpoint(t.Context(), made.ID)).To(Equal(made))
 }
 
 func concurrent(t *testing.T, h Harness) {

@@ -5,6 +5,7 @@ package simulated
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -88,6 +89,17 @@ func (h *HNS) DeleteEndpoint(ctx context.Context, id hns.EndpointID) (err error)
 	}
 	h.endpoints = slices.Delete(h.endpoints, at, at+1)
 	return nil
+}
+
+// CreateRemote implements [hns.Client].
+func (h *HNS) CreateRemote(ctx context.Context, spec hns.RemoteSpec) (endpoint hns.Endpoint, err error) {
+	defer func() { h.log(hns.OpCreateRemote, endpoint.ID, err) }()
+	if err := h.enter(ctx, hns.OpCreateRemote); err != nil {
+		return hns.Endpoint{}, err
+	}
+	return h.CreateEndpoint(EndpointSpec{
+		Network: spec.Network, Addresses: []netip.Addr{spec.Address}, MAC: spec.MAC, Flags: hns.FlagRemote,
+	})
 }
 
 // spend lets the time of n calls pass and counts them.

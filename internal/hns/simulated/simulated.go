@@ -38,7 +38,7 @@ const (
 
 // ErrDuplicateAddress is what HNS answers with code 0x803b002f, "An address provided is invalid or
 // reserved".
-var ErrDuplicateAddress = errors.New("an address provided is invalid or reserved (0x803b002f)")
+var ErrDuplicateAddress = fmt.Errorf("an address provided is invalid or reserved (0x803b002f): %w", hns.ErrRefused)
 
 // ErrAlreadyAttached is what HNS answers with code 0x803b0014.
 var ErrAlreadyAttached = errors.New("the endpoint is already attached (0x803b0014)")
@@ -195,6 +195,24 @@ func (h *HNS) CreateLoadBalancer(spec hns.LoadBalancer) (hns.LoadBalancer, error
 	spec.ID = hns.LoadBalancerID(uuid.NewString())
 	h.loadBalancers = append(h.loadBalancers, cloneLoadBalancer(spec))
 	return spec, nil
+}
+
+// UpdateLoadBalancer replaces a load balancer's settings. It fails with ErrNotFound for an unknown one, and for an
+// unknown backend.
+func (h *HNS) UpdateLoadBalancer(spec hns.LoadBalancer) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	at := slices.IndexFunc(h.loadBalancers, func(lb hns.LoadBalancer) bool { return lb.ID == spec.ID })
+	if at < 0 {
+		return fmt.Errorf("updating load balancer %s: %w", spec.ID, hns.ErrNotFound)
+	}
+	for _, backend := range spec.Endpoints {
+		if h.indexOf(backend) < 0 {
+			return fmt.Errorf("updating load balancer %s: endpoint %s: %w", spec.ID, backend, hns.ErrNotFound)
+		}
+	}
+	h.loadBalancers[at] = cloneLoadBalancer(spec)
+	return nil
 }
 
 // DeleteLoadBalancer deletes a load balancer.
