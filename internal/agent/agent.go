@@ -5,6 +5,7 @@ package agent
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"time"
 
@@ -26,6 +27,7 @@ import (
 
 	"github.com/hnsguard/hnsguard/internal/cluster"
 	"github.com/hnsguard/hnsguard/internal/config"
+	"github.com/hnsguard/hnsguard/internal/flush"
 	"github.com/hnsguard/hnsguard/internal/guard"
 	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/internal/inventory"
@@ -44,9 +46,9 @@ const ShutdownTimeout = 4 * time.Second
 
 // Options say what agent to make.
 type Options struct {
-	// Node is the name of this node.
-	Node   string
-	Config config.Config
+	// Node is the name of this node, and Namespace where the agent keeps what it writes.
+	Node, Namespace string
+	Config          config.Config
 	// API is how to reach the API server.
 	API *rest.Config
 	// HNS is the service, undecorated.
@@ -150,6 +152,11 @@ func (a *Agent) addGuard(o Options, detector *detect.Detector) error {
 		}),
 		Index: cluster.NewIndex(o.Node), Pods: api.Reader, Freshness: api.Freshness,
 		KubeProxy: detector.Profile,
+		Flusher: flush.New(flush.Options{
+			Node: o.Node, Namespace: o.Namespace, Enforce: o.Config.Enforces(o.Config.Flush.Mode),
+			Client: a.manager.GetClient(), Settle: flush.Settle, Spread: flush.Spread, Random: rand.Float64,
+			Metrics: flush.NewMetrics(a.registry), Clock: o.Clock,
+		}),
 		Repairer: repair.New(repair.Options{
 			Evict: o.Config.Enforces(o.Config.Repair.Mode), After: o.Config.Repair.After, Every: o.Config.Repair.Every,
 			Client: a.manager.GetClient(), Events: api.Events, Metrics: repair.NewMetrics(a.registry), Clock: o.Clock,

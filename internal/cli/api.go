@@ -30,8 +30,17 @@ func apiConfig(kubeconfig string, env func(string) (string, bool)) (*rest.Config
 	return config, nil
 }
 
-// inCluster does what rest.InClusterConfig does, but looks below the container's own root too: up to containerd 1.6 a
-// HostProcess container finds its mounts only there.
+// serviceAccountDirs are the places where it may be: up to containerd 1.6 a HostProcess container finds its mounts only
+// below its own root.
+func serviceAccountDirs(env func(string) (string, bool)) []string {
+	dirs := []string{serviceAccountDir}
+	if root, ok := env("CONTAINER_SANDBOX_MOUNT_POINT"); ok && root != "" {
+		dirs = []string{filepath.Join(root, serviceAccountDir), serviceAccountDir}
+	}
+	return dirs
+}
+
+// inCluster does what rest.InClusterConfig does, but looks in all places.
 func inCluster(env func(string) (string, bool)) (*rest.Config, error) {
 	host, _ := env("KUBERNETES_SERVICE_HOST")
 	port, _ := env("KUBERNETES_SERVICE_PORT")
@@ -39,13 +48,8 @@ func inCluster(env func(string) (string, bool)) (*rest.Config, error) {
 		return nil, errors.New("reaching the API server: this is no pod ($KUBERNETES_SERVICE_HOST or _PORT is not set) " +
 			"and no --kubeconfig is given")
 	}
-	roots := []string{""}
-	if mount, ok := env("CONTAINER_SANDBOX_MOUNT_POINT"); ok && mount != "" {
-		roots = []string{mount, ""}
-	}
 	var tried []error
-	for _, root := range roots {
-		dir := filepath.Join(root, serviceAccountDir)
+	for _, dir := range serviceAccountDirs(env) {
 		token := filepath.Join(dir, "token")
 		if _, err := os.ReadFile(token); err != nil {
 			tried = append(tried, err)

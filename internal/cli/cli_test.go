@@ -94,6 +94,7 @@ func TestRunReportsAllFaultsAtOnce(t *testing.T) {
 	g.Expect(got.code).To(Equal(cli.ExitError))
 	for _, fault := range []string{
 		"--node-name or $NODE_NAME is required",
+		"--namespace or $POD_NAMESPACE is required",
 		`--log-level "loud"`,
 		`orphan.gracePeriod: Invalid value: "soon"`,
 		`unknown field "orphan.maxPerPas"`,
@@ -136,14 +137,16 @@ func TestRunNeedsWindows(t *testing.T) {
 	if err := os.MkdirAll(token, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(token, "token"), []byte("t"), 0o600); err != nil {
-		t.Fatal(err)
+	for _, name := range []string{"token", "namespace"} {
+		if err := os.WriteFile(filepath.Join(token, name), []byte("x"), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	for name, tc := range map[string]struct {
 		env  map[string]string
 		args []string
 	}{
-		"with a kubeconfig": {nil, []string{"--kubeconfig", write(t, "kc", kubeconfig)}},
+		"with a kubeconfig": {nil, []string{"--kubeconfig", write(t, "kc", kubeconfig), "--namespace", "n"}},
 		"as a pod": {map[string]string{
 			"KUBERNETES_SERVICE_HOST": "10.0.0.1", "KUBERNETES_SERVICE_PORT": "443", "CONTAINER_SANDBOX_MOUNT_POINT": pod,
 		}, nil},

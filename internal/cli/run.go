@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 
 	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"
@@ -57,7 +59,8 @@ func run(ctx context.Context, p Process, o runOptions) error {
 	log, errLog := o.log.logger(p.Err)
 	policy, errPolicy := o.node.policy()
 	api, errAPI := apiConfig(o.node.kubeconfig, p.Env)
-	if err := errors.Join(o.node.validate(), errLog, errPolicy, errAPI); err != nil {
+	namespace, errNamespace := o.ownNamespace(p, policy)
+	if err := errors.Join(o.node.validate(), errLog, errPolicy, errNamespace, errAPI); err != nil {
 		return err
 	}
 	// HNS comes last: the faults above are worth knowing on any system.
@@ -67,9 +70,9 @@ func run(ctx context.Context, p Process, o runOptions) error {
 			"To look at a recorded node use scan --hns-dump; to see hnsguard work anywhere use demo", err)
 	}
 	setGlobal(log)
-	o.announce(log, p, policy, api)
+	o.announce(log, p, namespace, policy, api)
 	a, err := agent.New(agent.Options{
-		Node: o.node.name, Config: policy, API: api, HNS: service,
+		Node: o.node.name, Namespace: namespace, Config: policy, API: api, HNS: service,
 		KubeProxy: detect.Options{
 			Version: o.node.kubeProxyVersion, URL: o.node.kubeProxyMetricsURL, Every: detect.Every,
 		},
@@ -85,9 +88,27 @@ func run(ctx context.Context, p Process, o runOptions) error {
 	return nil
 }
 
+// ownNamespace is where hnsguard writes the EndpointSlices that flush kube-proxy's record: the one that is given, or
+// that of the pod that this is.
+func (o runOptions) ownNamespace(p Process, c config.Config) (string, error) {
+	if o.namespace != "" {
+		return o.namespace, nil
+	}
+	for _, dir := range serviceAccountDirs(p.Env) {
+		if name, err := os.ReadFile(filepath.Join(dir, "namespace")); err == nil && len(name) > 0 {
+			return string(name), nil
+		}
+	}
+	if c.Mode != config.Observe && c.Flush.Mode != config.Observe {
+		return "", errors.New("--namespace or $POD_NAMESPACE is required: the EndpointSlices that flush kube-proxy's " +
+			"record of terminated addresses are written there (or set flush.mode to observe)")
+	}
+	return "", nil
+}
+
 // announce says at the start what is needed to understand everything after it.
-func (o runOptions) announce(log logr.Logger, p Process, c config.Config, api *rest.Config) {
-	log.Info("Starting", "version", version.Get(), "node", o.node.name, "namespace", o.namespace, "apiServer", api.Host,
+func (o runOptions) announce(log logr.Logger, p Process, namespace string, c config.Config, api *rest.Config) {
+	log.Info("Starting", "version", version.Get(), "node", o.node.name, "namespace", namespace, "apiServer", api.Host,
 		"mode", c.Mode, "config", c)
 	if path, set := p.Env("KUBECONFIG"); set && path != "" && o.node.kubeconfig == "" {
 		log.Info("Ignoring $KUBECONFIG of the host; name one with --kubeconfig if it is meant", "path", path)

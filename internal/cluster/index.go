@@ -201,6 +201,19 @@ func listingOf(slice *discoveryv1.EndpointSlice, endpoint discoveryv1.Endpoint) 
 	return l
 }
 
+// AddressesOf returns the addresses that a slice lists.
+func AddressesOf(slice *discoveryv1.EndpointSlice) []netip.Addr {
+	var addresses []netip.Addr
+	for _, endpoint := range slice.Endpoints {
+		for _, address := range endpoint.Addresses {
+			if addr, ok := parse(address); ok {
+				addresses = append(addresses, addr)
+			}
+		}
+	}
+	return addresses
+}
+
 func virtualAddresses(service *corev1.Service) []netip.Addr {
 	all := slices.Concat(service.Spec.ClusterIPs, []string{service.Spec.ClusterIP}, service.Spec.ExternalIPs)
 	for _, ingress := range service.Status.LoadBalancer.Ingress {

@@ -32,6 +32,8 @@ type Config struct {
 	Exclusions []netip.Prefix
 	Conflict   Conflict
 	Orphan     Orphan
+	Flush      Flush
+	Shield     Shield
 	Repair     Repair
 	Removals   Removals
 	Poll       Poll
@@ -51,6 +53,21 @@ type Orphan struct {
 	// MaxPerPass is the most that may be due at one time. If more are, none is removed and somebody should look: it is
 	// more likely that hnsguard sees too little than that so many are orphans.
 	MaxPerPass int
+	// GraceWhileWaiting is the grace period while a pod of the node waits for its address: an HNS that refuses duplicates
+	// does not let the pod have it as long as the endpoint is there.
+	GraceWhileWaiting time.Duration
+}
+
+// Flush is the policy for kube-proxy's record of terminated addresses, on versions that have the fault.
+type Flush struct {
+	Mode Mode
+}
+
+// Shield is the policy for conflicts that have to be held, because the kube-proxy of the node would delete the pod's
+// own endpoint: with enforce a second remote endpoint is made, for kube-proxy to delete instead. It makes endpoints,
+// so that it has to be asked for.
+type Shield struct {
+	Mode Mode
 }
 
 // Repair is the policy for pods that have lost their endpoint. They are always reported; with enforce they are evicted,
@@ -96,7 +113,11 @@ func Default() Config {
 	return Config{
 		Mode:     Enforce,
 		Conflict: Conflict{Mode: Enforce},
-		Orphan:   Orphan{Mode: Enforce, GracePeriod: 5 * time.Minute, MaxPerPass: 250},
+		Orphan: Orphan{
+			Mode: Enforce, GracePeriod: 5 * time.Minute, MaxPerPass: 250, GraceWhileWaiting: 5 * time.Second,
+		},
+		Flush:    Flush{Mode: Enforce},
+		Shield:   Shield{Mode: Observe},
 		Repair:   Repair{Mode: Observe, After: 30 * time.Second, Every: time.Minute},
 		Removals: Removals{PerSecond: 10, Burst: 50},
 		Poll:     Poll{Fast: 250 * time.Millisecond, FastFor: 5 * time.Minute, Slow: 5 * time.Second},

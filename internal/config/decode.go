@@ -29,7 +29,15 @@ type file struct {
 		Mode        json.RawMessage `json:"mode"`
 		GracePeriod json.RawMessage `json:"gracePeriod"`
 		MaxPerPass  json.RawMessage `json:"maxPerPass"`
+
+		GraceWhileWaiting json.RawMessage `json:"gracePeriodWhileWaiting"`
 	} `json:"orphan"`
+	Flush struct {
+		Mode json.RawMessage `json:"mode"`
+	} `json:"flush"`
+	Shield struct {
+		Mode json.RawMessage `json:"mode"`
+	} `json:"shield"`
 	Repair struct {
 		Mode  json.RawMessage `json:"mode"`
 		After json.RawMessage `json:"after"`
@@ -86,7 +94,11 @@ func (d *decoder) config(f file) Config {
 	d.prefixes("exclusions", f.Exclusions, &c.Exclusions)
 	d.mode("conflict.mode", f.Conflict.Mode, &c.Conflict.Mode)
 	d.mode("orphan.mode", f.Orphan.Mode, &c.Orphan.Mode)
-	d.duration("orphan.gracePeriod", f.Orphan.GracePeriod, &c.Orphan.GracePeriod, time.Minute, 24*time.Hour)
+	d.duration("orphan.gracePeriod", f.Orphan.GracePeriod, &c.Orphan.GracePeriod, 10*time.Second, 24*time.Hour)
+	d.duration("orphan.gracePeriodWhileWaiting", f.Orphan.GraceWhileWaiting, &c.Orphan.GraceWhileWaiting,
+		time.Second, 24*time.Hour)
+	d.mode("flush.mode", f.Flush.Mode, &c.Flush.Mode)
+	d.mode("shield.mode", f.Shield.Mode, &c.Shield.Mode)
 	d.integer("orphan.maxPerPass", f.Orphan.MaxPerPass, &c.Orphan.MaxPerPass, 1, 100_000)
 	d.mode("repair.mode", f.Repair.Mode, &c.Repair.Mode)
 	d.duration("repair.after", f.Repair.After, &c.Repair.After, 10*time.Second, time.Hour)
@@ -100,6 +112,10 @@ func (d *decoder) config(f file) Config {
 	d.duration("hns.listTimeout", f.HNS.ListTimeout, &c.HNS.ListTimeout, time.Second, time.Hour)
 	d.integer("hns.maxHungCalls", f.HNS.MaxHungCalls, &c.HNS.MaxHungCalls, 1, 100)
 	d.duration("hns.rereadEvery", f.HNS.RereadEvery, &c.HNS.RereadEvery, 30*time.Second, 24*time.Hour)
+	if c.Orphan.GraceWhileWaiting > c.Orphan.GracePeriod {
+		d.invalid("orphan.gracePeriodWhileWaiting", c.Orphan.GraceWhileWaiting.String(),
+			"must not be longer than orphan.gracePeriod, which is "+c.Orphan.GracePeriod.String())
+	}
 	if c.Poll.Fast > c.Poll.Slow {
 		d.invalid("poll.fast", c.Poll.Fast.String(), "must not be longer than poll.slow, which is "+c.Poll.Slow.String())
 	}

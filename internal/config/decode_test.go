@@ -30,7 +30,9 @@ mode: observe
 network: azure
 exclusions: [10.0.0.0/8, "fd00::/64", 192.0.2.7]
 conflict: {mode: observe}
-orphan: {mode: observe, gracePeriod: 10m, maxPerPass: 7}
+orphan: {mode: observe, gracePeriod: 10m, maxPerPass: 7, gracePeriodWhileWaiting: 30s}
+flush: {mode: observe}
+shield: {mode: enforce}
 repair: {mode: enforce, after: 1m, every: 5m}
 removals: {perSecond: 0.5, burst: 3}
 poll: {fast: 100ms, fastFor: 90s, slow: 10s}
@@ -41,7 +43,11 @@ hns: {callTimeout: 20s, listTimeout: 2m, maxHungCalls: 4, rereadEvery: 10m}
 			netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/64"), netip.MustParsePrefix("192.0.2.7/32"),
 		},
 		Conflict: config.Conflict{Mode: config.Observe},
-		Orphan:   config.Orphan{Mode: config.Observe, GracePeriod: 10 * time.Minute, MaxPerPass: 7},
+		Orphan: config.Orphan{
+			Mode: config.Observe, GracePeriod: 10 * time.Minute, MaxPerPass: 7, GraceWhileWaiting: 30 * time.Second,
+		},
+		Flush:    config.Flush{Mode: config.Observe},
+		Shield:   config.Shield{Mode: config.Enforce},
 		Repair:   config.Repair{Mode: config.Enforce, After: time.Minute, Every: 5 * time.Minute},
 		Removals: config.Removals{PerSecond: 0.5, Burst: 3},
 		Poll:     config.Poll{Fast: 100 * time.Millisecond, FastFor: 90 * time.Second, Slow: 10 * time.Second},
@@ -117,7 +123,7 @@ func TestTheShippedFileIsTheDefault(t *testing.T) {
 	want := config.Default()
 	g.Expect(config.Decode("config/hnsguard.yaml", data)).To(Equal(want))
 	for _, key := range []string{
-		"mode", "network", "exclusions", "gracePeriod", "maxPerPass", "after", "every", "perSecond", "burst", "fast",
+		"mode", "network", "exclusions", "gracePeriod", "gracePeriodWhileWaiting", "maxPerPass", "flush", "shield", "after", "every", "perSecond", "burst", "fast",
 		"fastFor", "slow", "callTimeout", "listTimeout", "maxHungCalls", "rereadEvery",
 	} {
 		g.Expect(string(data)).To(MatchRegexp(`(?m)^ *`+key+`:`), "every field is in it")

@@ -17,7 +17,8 @@ func (c Config) Register(reg prometheus.Registerer) {
 	}, []string{"class"})
 	reg.MustRegister(enforcing)
 	for class, mode := range map[string]Mode{
-		"conflict": c.Conflict.Mode, "orphan": c.Orphan.Mode, "repair": c.Repair.Mode,
+		"conflict": c.Conflict.Mode, "orphan": c.Orphan.Mode, "flush": c.Flush.Mode,
+		"shield": c.Shield.Mode, "repair": c.Repair.Mode,
 	} {
 		value := 0.0
 		if c.Enforces(mode) {

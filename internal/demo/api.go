@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/rest"
 	toolscache "k8s.io/client-go/tools/cache"
@@ -23,6 +25,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"github.com/hnsguard/hnsguard/internal/agent"
+	"github.com/hnsguard/hnsguard/internal/cluster"
 )
 
 // api is an API server in this process: a fake client, with informers that list and watch through it.
@@ -108,3 +111,16 @@ func listOf(kind runtime.Object) (client.ObjectList, error) {
 
 // CaughtUp implements the guard's Freshness: what happens in this process is seen at once.
 func (a *api) CaughtUp(context.Context) (bool, error) { return true, nil }
+
+// Listed implements the guard's Freshness.
+func (a *api) Listed(ctx context.Context) (sets.Set[netip.Addr], error) {
+	var list discoveryv1.EndpointSliceList
+	if err := a.List(ctx, &list); err != nil {
+		return nil, err
+	}
+	listed := sets.New[netip.Addr]()
+	for i := range list.Items {
+		listed.Insert(cluster.AddressesOf(&list.Items[i])...)
+	}
+	return listed, nil
+}

@@ -120,7 +120,8 @@ func (o Options) newAgent(sc scenario, s *stage) (*agent.Agent, error) {
 		policy.Mode = config.Observe
 	}
 	return agent.New(agent.Options{
-		Node: windowsNode, Config: policy, API: &rest.Config{Host: "http://in-process.invalid"}, HNS: s.service,
+		Node: windowsNode, Namespace: "hnsguard", Config: policy, HNS: s.service,
+		API:            &rest.Config{Host: "http://in-process.invalid"},
 		KubeProxy:      detect.Options{Version: sc.kubeProxy},
 		MetricsAddress: o.MetricsAddress, ProbeAddress: "0", Logger: s.log.logger(o.Verdicts), Clock: o.Clock,
 		InProcess: &agent.InProcess{Adjust: s.api.adjust, Reader: s.api, Events: s.log, Freshness: s.api},

@@ -69,7 +69,7 @@ func brakes() []Brake {
 // act removes what may be removed, conflicts first: there a pod suffers.
 func (g *Guard) act(ctx context.Context, evidence verdict.Evidence, verdicts []verdict.Verdict) {
 	g.settleDoubts(ctx, evidence.Snapshot)
-	removable := g.released(ctx, verdicts)
+	removable := g.released(ctx, evidence, verdicts)
 	var deleted []verdict.Verdict
 	for at, v := range removable {
 		if brake, held := g.held(v, evidence.Now); held {
@@ -99,7 +99,7 @@ func stops(r Result) bool { return r == Failed || r == Unknown || r == Unconfirm
 
 // released returns the verdicts that may be acted on: those of a class that is enforced, orphans only if there are not
 // too many and the watch has caught up.
-func (g *Guard) released(ctx context.Context, verdicts []verdict.Verdict) []verdict.Verdict {
+func (g *Guard) released(ctx context.Context, evidence verdict.Evidence, verdicts []verdict.Verdict) []verdict.Verdict {
 	var conflicts, orphans []verdict.Verdict
 	for _, v := range verdicts {
 		switch {
@@ -112,11 +112,7 @@ func (g *Guard) released(ctx context.Context, verdicts []verdict.Verdict) []verd
 			conflicts = append(conflicts, v)
 		}
 	}
-	if brake, held := g.orphansHeld(ctx, len(orphans)); held {
-		g.Metrics.skipped(verdict.Orphan, brake, len(orphans))
-		orphans = nil
-	}
-	return slices.Concat(conflicts, orphans)
+	return slices.Concat(conflicts, g.releasedOrphans(ctx, evidence, orphans))
 }
 
 func (g *Guard) modeOf(kind verdict.Kind) config.Mode {
@@ -126,20 +122,50 @@ func (g *Guard) modeOf(kind verdict.Kind) config.Mode {
 	return g.Config.Conflict.Mode
 }
 
-// orphansHeld applies the brakes that hold for all orphans of a pass (invariant 3).
-func (g *Guard) orphansHeld(ctx context.Context, n int) (Brake, bool) {
-	if n == 0 {
-		return "", false
+// releasedOrphans applies the brakes that hold for all orphans of a pass.
+func (g *Guard) releasedOrphans(ctx context.Context, evidence verdict.Evidence, orphans []verdict.Verdict,
+) []verdict.Verdict {
+	if len(orphans) == 0 {
+		return nil
 	}
-	if n > g.Config.Orphan.MaxPerPass {
-		g.recordCap(ctx, n)
-		return BrakeCap, true
+	if len(orphans) > g.Config.Orphan.MaxPerPass {
+		g.recordCap(ctx, len(orphans))
+		g.Metrics.skipped(verdict.Orphan, BrakeCap, len(orphans))
+		return nil
 	}
+	proven, err := g.proven(ctx, evidence, orphans)
+	if err != nil {
+		logf.FromContext(ctx).Error(err, "Nobody knows whether EndpointSlices are up to date; orphans wait",
+			"orphans", len(orphans))
+	}
+	g.Metrics.skipped(verdict.Orphan, BrakeStale, len(orphans)-len(proven))
+	return proven
+}
+
+// listEvery is how often all EndpointSlices may be read from the API server, which is what it takes to prove an
+// absence without waiting for the watch. It happens only while a pod waits in vain and there are orphans that may be
+// in its way.
+const listEvery = 30 * time.Second
+
+// proven returns the orphans whose absence from EndpointSlices is certain (invariant 3).
+func (g *Guard) proven(ctx context.Context, evidence verdict.Evidence, orphans []verdict.Verdict,
+) ([]verdict.Verdict, error) {
 	caughtUp, err := g.Freshness.CaughtUp(ctx)
 	if err != nil {
-		logf.FromContext(ctx).Error(err, "Nobody knows whether EndpointSlices are up to date; orphans wait", "orphans", n)
+		return nil, err
 	}
-	return BrakeStale, err != nil || !caughtUp
+	if caughtUp {
+		return orphans, nil
+	}
+	if !evidence.Urgent || evidence.Now.Before(g.nextList) {
+		return nil, nil
+	}
+	g.nextList = evidence.Now.Add(listEvery)
+	listed, err := g.Freshness.Listed(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(orphans, func(v verdict.Verdict) bool { return listed.Has(v.Address()) }), nil
 }
 
 // held applies the brakes that hold for one endpoint.
@@ -187,35 +213,41 @@ func resultOf(err error) Result {
 	}
 }
 
-// confirm reads everything again on which the verdict rests, and lets the same rule judge it (invariant 2). It returns
-// [hns.ErrNotFound] if the endpoint has gone meanwhile.
+// confirm judges the endpoint again, and returns nil if it still may be removed for the same cause.
 func (g *Guard) confirm(ctx context.Context, evidence verdict.Evidence, v verdict.Verdict) error {
+	again, err := g.rejudge(ctx, evidence, v)
+	if err != nil {
+		return err
+	}
+	if !again.Kind.Removes() || !sameClass(again.Kind, v.Kind) {
+		return fmt.Errorf("%w: it is now %s (%s)", errRefused, again.Kind, again.Reason)
+	}
+	return nil
+}
+
+// rejudge reads everything again on which a verdict rests, and lets the same rule judge it (invariant 2). It fails with
+// [hns.ErrNotFound] if the endpoint has gone meanwhile.
+func (g *Guard) rejudge(ctx context.Context, evidence verdict.Evidence, v verdict.Verdict) (verdict.Verdict, error) {
 	fresh, err := g.HNS.Endpoint(ctx, v.Endpoint.ID)
 	if err != nil {
-		return fmt.Errorf("reading it again: %w", err)
+		return verdict.Verdict{}, fmt.Errorf("reading it again: %w", err)
 	}
 	if !fresh.SameIdentity(v.Endpoint) || !fresh.Remote() {
-		return fmt.Errorf("%w: its ID now means another endpoint, %v", errRefused, fresh)
-	}
-	endpoints, err := g.rereadLocals(ctx, evidence.Snapshot, v)
-	if err != nil {
-		return err
-	}
-	if err := g.confirmPods(ctx, v); err != nil {
-		return err
+		return verdict.Verdict{}, fmt.Errorf("%w: its ID now means another endpoint, %v", errRefused, fresh)
 	}
 	snapshot := evidence.Snapshot
-	snapshot.Endpoints = endpoints
-	for _, again := range verdict.Decide(g.evidence(snapshot)) {
-		if again.Endpoint.ID != v.Endpoint.ID {
-			continue
-		}
-		if !again.Kind.Removes() || !sameClass(again.Kind, v.Kind) {
-			return fmt.Errorf("%w: it is now %s (%s)", errRefused, again.Kind, again.Reason)
-		}
-		return nil
+	if snapshot.Endpoints, err = g.rereadLocals(ctx, snapshot, v); err != nil {
+		return verdict.Verdict{}, err
 	}
-	return fmt.Errorf("%w: it is not in the evidence any more", errRefused)
+	if err := g.confirmPods(ctx, v); err != nil {
+		return verdict.Verdict{}, err
+	}
+	for _, again := range verdict.Decide(g.evidence(snapshot)) {
+		if again.Endpoint.ID == v.Endpoint.ID {
+			return again, nil
+		}
+	}
+	return verdict.Verdict{}, fmt.Errorf("%w: it is not in the evidence any more", errRefused)
 }
 
 // sameClass lets an early conflict be confirmed as a conflict: the pod has reported its address meanwhile.
@@ -260,7 +292,7 @@ func (g *Guard) confirmPods(ctx context.Context, v verdict.Verdict) error {
 		if err != nil {
 			return err
 		}
-		if pod.Live() && (slices.Contains(pod.Addresses, v.Address()) || v.Kind == verdict.EarlyConflict && pod.Waiting()) {
+		if pod.Live() && (slices.Contains(pod.Addresses, v.Address()) || v.Early() && pod.Waiting()) {
 			return nil
 		}
 	}

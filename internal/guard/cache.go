@@ -11,6 +11,8 @@ import (
 	"k8s.io/apimachinery/pkg/selection"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/hnsguard/hnsguard/internal/flush"
 )
 
 // CacheOptions say what the guard of a node watches, and how little of it is kept: its own pods; every EndpointSlice
@@ -80,10 +82,13 @@ func stripPod(p *corev1.Pod) {
 
 func stripSlice(s *discoveryv1.EndpointSlice) {
 	meta := identity(s.ObjectMeta)
-	if service, has := s.Labels[discoveryv1.LabelServiceName]; has {
-		meta.Labels = map[string]string{discoveryv1.LabelServiceName: service}
+	meta.Labels = map[string]string{}
+	for _, label := range []string{discoveryv1.LabelServiceName, flush.LabelServiceProxyName} {
+		if value, has := s.Labels[label]; has {
+			meta.Labels[label] = value
+		}
 	}
-	s.ObjectMeta, s.Ports = meta, nil
+	s.ObjectMeta = meta
 	for i := range s.Endpoints {
 		e := &s.Endpoints[i]
 		*e = discoveryv1.Endpoint{

@@ -5,12 +5,16 @@ package guard
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"time"
 
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/util/resourceversion"
+	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/hnsguard/hnsguard/internal/cluster"
 )
 
 // Watch is what is asked of an informer: up to which resource version it has seen everything.
@@ -62,6 +66,26 @@ func (f *watchFreshness) CaughtUp(ctx context.Context) (bool, error) {
 	}
 	f.target, f.reached = "", f.clock.Now()
 	return true, nil
+}
+
+// pageSize is how many EndpointSlices are read in one answer.
+const pageSize = 500
+
+// Listed implements [Freshness].
+func (f *watchFreshness) Listed(ctx context.Context) (sets.Set[netip.Addr], error) {
+	index, proceed := sets.New[netip.Addr](), ""
+	for {
+		var list discoveryv1.EndpointSliceList
+		if err := f.server.List(ctx, &list, client.Limit(pageSize), client.Continue(proceed)); err != nil {
+			return nil, fmt.Errorf("reading all EndpointSlices from the API server: %w", err)
+		}
+		for i := range list.Items {
+			index.Insert(cluster.AddressesOf(&list.Items[i])...)
+		}
+		if proceed = list.Continue; proceed == "" {
+			return index, nil
+		}
+	}
 }
 
 func (f *watchFreshness) serverVersion(ctx context.Context) (string, error) {

@@ -4,9 +4,12 @@ package guard
 
 import (
 	"context"
+	"net/netip"
 	"time"
 
 	"golang.org/x/time/rate"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/client-go/util/flowcontrol"
 	"k8s.io/utils/clock"
@@ -27,6 +30,7 @@ type HNS interface {
 	EndpointIDs(ctx context.Context) ([]hns.EndpointID, error)
 	Endpoint(ctx context.Context, id hns.EndpointID) (hns.Endpoint, error)
 	DeleteEndpoint(ctx context.Context, id hns.EndpointID) error
+	CreateRemote(ctx context.Context, spec hns.RemoteSpec) (hns.Endpoint, error)
 }
 
 // Inventory is where the guard learns what is in HNS.
@@ -40,11 +44,22 @@ type Freshness interface {
 	// CaughtUp reports whether the watch of EndpointSlices has seen everything that the API server held a short time ago.
 	// An error means that nobody knows.
 	CaughtUp(ctx context.Context) (bool, error)
+	// Listed reads all EndpointSlices from the API server itself and returns the addresses that they list. In a large
+	// cluster that is much to read.
+	Listed(ctx context.Context) (sets.Set[netip.Addr], error)
 }
 
 // Repairer takes care of pods that have lost their endpoint.
 type Repairer interface {
 	Repair(ctx context.Context, snapshot inventory.Snapshot, view cluster.View)
+}
+
+// Flusher keeps kube-proxy's record of terminated addresses from harming pods.
+type Flusher interface {
+	// Changed is told of every change of an EndpointSlice; either side may be nil.
+	Changed(before, after *discoveryv1.EndpointSlice)
+	// Pass is told of every snapshot. It returns how soon the next should come; zero means that there is no hurry.
+	Pass(ctx context.Context, snapshot inventory.Snapshot, profile kubeproxy.Profile) time.Duration
 }
 
 // Options are what a guard is made of. All fields are required.
@@ -62,6 +77,7 @@ type Options struct {
 	// KubeProxy tells what is known of the node's kube-proxy at the moment.
 	KubeProxy func() kubeproxy.Profile
 	Repairer  Repairer
+	Flusher   Flusher
 	Events    events.EventRecorder
 	Metrics   *Metrics
 	Clock     clock.Clock
@@ -79,8 +95,8 @@ type Guard struct {
 	health  health
 	// overlay is closed when the pod network turns out to be an overlay, for which Services have to be known.
 	overlay *signal
-	// nextBalancers is when load balancers may be read again.
-	nextBalancers time.Time
+	// nextBalancers is when load balancers may be read again, and nextList when EndpointSlices may be.
+	nextBalancers, nextList time.Time
 }
 
 var _ reconcile.TypedReconciler[Request] = (*Guard)(nil)
@@ -119,10 +135,12 @@ func (g *Guard) Reconcile(ctx context.Context, _ Request) (reconcile.Result, err
 	changes := g.memory.take(verdicts, evidence.Now)
 	g.recordVerdicts(ctx, verdicts, changes)
 	g.act(ctx, evidence, verdicts)
+	g.shield(ctx, evidence, verdicts)
+	soon := g.Flusher.Pass(ctx, evidence.Snapshot, evidence.KubeProxy)
 	g.Repairer.Repair(ctx, evidence.Snapshot, evidence.Cluster)
 	g.recordPass(start)
 	g.health.end(g.Clock.Now(), nil)
-	return reconcile.Result{RequeueAfter: g.interval(evidence, verdicts)}, nil
+	return reconcile.Result{RequeueAfter: sooner(g.interval(evidence, verdicts), soon)}, nil
 }
 
 // observe gathers the evidence of a pass, or fails (invariant 1).
@@ -136,6 +154,7 @@ func (g *Guard) observe(ctx context.Context) (verdict.Evidence, error) {
 		g.overlay.set()
 	}
 	evidence := g.evidence(snapshot)
+	g.memory.seeWaiting(evidence.Cluster.Waiting(), evidence.Now)
 	if g.needsLoadBalancers(evidence) {
 		g.readLoadBalancers(ctx, &evidence.Snapshot)
 	}
@@ -145,11 +164,15 @@ func (g *Guard) observe(ctx context.Context) (verdict.Evidence, error) {
 // evidence puts a snapshot beside what is known of the cluster now.
 func (g *Guard) evidence(snapshot inventory.Snapshot) verdict.Evidence {
 	return verdict.Evidence{
-		Snapshot:       snapshot,
-		Cluster:        g.Index.View(snapshot.Addresses()),
-		KubeProxy:      g.KubeProxy(),
-		Policy:         verdict.Policy{Exclusions: g.Config.Exclusions, OrphanGrace: g.Config.Orphan.GracePeriod},
+		Snapshot:  snapshot,
+		Cluster:   g.Index.View(snapshot.Addresses()),
+		KubeProxy: g.KubeProxy(),
+		Policy: verdict.Policy{
+			Exclusions: g.Config.Exclusions, OrphanGrace: g.Config.Orphan.GracePeriod,
+			OrphanGraceUrgent: g.Config.Orphan.GraceWhileWaiting,
+		},
 		UnclaimedSince: g.memory.unclaimed,
+		Urgent:         g.memory.anyWaitsInVain(g.Clock.Now()),
 		Now:            g.Clock.Now(),
 	}
 }
@@ -185,13 +208,21 @@ func (g *Guard) readLoadBalancers(ctx context.Context, snapshot *inventory.Snaps
 	g.recordLoadBalancers(ctx, *snapshot)
 }
 
+// sooner is the shorter of two intervals, of which the second may be zero for none.
+func sooner(interval, other time.Duration) time.Duration {
+	if other == 0 {
+		return interval
+	}
+	return min(interval, other)
+}
+
 // interval is the time until the next pass, unless something happens before.
 func (g *Guard) interval(evidence verdict.Evidence, verdicts []verdict.Verdict) time.Duration {
-	if g.memory.anyFreshlyWaiting(evidence.Cluster.Waiting(), evidence.Now, g.Config.Poll.FastFor) {
+	if g.memory.anyFreshlyWaiting(evidence.Now, g.Config.Poll.FastFor) {
 		return g.Config.Poll.Fast
 	}
 	for _, v := range verdicts {
-		// A conflict that is still there is held up by a brake, and a contested one waits for a pod or an endpoint.
+		// A conflict was removed just now, and the flusher wants to see that, or is held up by a brake.
 		if v.Kind == verdict.Conflict || v.Kind == verdict.EarlyConflict {
 			return g.Config.Poll.Fast
 		}

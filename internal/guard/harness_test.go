@@ -14,6 +14,7 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/client-go/tools/events"
 	testingclock "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -44,13 +45,24 @@ type node struct {
 	server client.Client
 	apiErr error
 	// caughtUp and freshErr are what the guard is told about its watch.
-	caughtUp  bool
-	freshErr  error
+	caughtUp bool
+	freshErr error
+	listed   sets.Set[netip.Addr]
+	// soon is how soon the flusher wants the next pass.
+	soon      time.Duration
 	kubeProxy string
 	events    chan string
 	metrics   *prometheus.Registry
 	clock     *testingclock.FakeClock
 	repaired  int
+}
+
+func (n *node) Listed(context.Context) (sets.Set[netip.Addr], error) { return n.listed, n.freshErr }
+
+func (n *node) Changed(_, _ *discoveryv1.EndpointSlice) {}
+
+func (n *node) Pass(context.Context, inventory.Snapshot, kubeproxy.Profile) time.Duration {
+	return n.soon
 }
 
 func (n *node) CaughtUp(context.Context) (bool, error) { return n.caughtUp, n.freshErr }
@@ -92,7 +104,7 @@ func (n *node) restart(changes ...func(*config.Config)) {
 		}),
 		Index: n.index, Pods: n.server, Freshness: n,
 		KubeProxy: func() kubeproxy.Profile { return kubeproxy.ProfileOf(n.kubeProxy) },
-		Repairer:  n, Events: recorder, Metrics: guard.NewMetrics(n.metrics), Clock: n.clock,
+		Repairer:  n, Flusher: n, Events: recorder, Metrics: guard.NewMetrics(n.metrics), Clock: n.clock,
 	})
 }
 

@@ -75,18 +75,38 @@ func detected(before judgement, v verdict.Verdict, now time.Time) time.Time {
 // blink forgets since when endpoints have been unclaimed: nobody looked for a moment, and there may have been a break.
 func (m *memory) blink() { m.unclaimed = map[hns.EndpointID]time.Time{} }
 
-// anyFreshlyWaiting reports whether a pod has begun to wait for its address less than the given time ago. One that
-// waits longer waits for something else, such as a CNI that fails.
-func (m *memory) anyFreshlyWaiting(pods []cluster.Pod, now time.Time, fresh time.Duration) bool {
-	waiting, found := make(map[types.UID]time.Time, len(pods)), false
+// seeWaiting remembers since when each pod has been waiting for its address.
+func (m *memory) seeWaiting(pods []cluster.Pod, now time.Time) {
+	waiting := make(map[types.UID]time.Time, len(pods))
 	for _, p := range pods {
-		since, known := m.waiting[p.UID]
-		if !known {
-			since = now
+		waiting[p.UID] = now
+		if since, known := m.waiting[p.UID]; known {
+			waiting[p.UID] = since
 		}
-		waiting[p.UID] = since
-		found = found || now.Sub(since) < fresh
 	}
 	m.waiting = waiting
-	return found
+}
+
+// anyFreshlyWaiting reports whether a pod has begun to wait less than the given time ago. One that waits longer waits
+// for something else, such as a CNI that fails.
+func (m *memory) anyFreshlyWaiting(now time.Time, fresh time.Duration) bool {
+	for _, since := range m.waiting {
+		if now.Sub(since) < fresh {
+			return true
+		}
+	}
+	return false
+}
+
+// inVain is how long a pod waits for its address that gets it: a CNI takes a second or two.
+const inVain = 3 * time.Second
+
+// anyWaitsInVain reports whether a pod has waited for longer than that.
+func (m *memory) anyWaitsInVain(now time.Time) bool {
+	for _, since := range m.waiting {
+		if now.Sub(since) >= inVain {
+			return true
+		}
+	}
+	return false
 }

@@ -20,6 +20,7 @@ type Metrics struct {
 	lastPass  prometheus.Gauge
 	dangling  prometheus.Gauge
 	orphaned  prometheus.Counter
+	shields   *prometheus.CounterVec
 }
 
 // The outcomes of a pass.
@@ -78,6 +79,11 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Help: "Load balancers that referred to an endpoint which hnsguard removed.",
 		}),
 	}
+	m.shields = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Namespace: metrics.Namespace, Name: "shields_total",
+		Help: "Attempts to shield a pod's endpoint from kube-proxy's stale record, by what came of them.",
+	}, []string{"result"})
+	reg.MustRegister(m.shields)
 	reg.MustRegister(m.endpoints, m.removals, m.skips, m.detection, m.passes, m.duration, m.lastPass, m.dangling,
 		m.orphaned)
 	m.zero()
@@ -98,6 +104,9 @@ func (m *Metrics) zero() {
 		for _, brake := range brakes() {
 			m.skips.WithLabelValues(string(kind), string(brake))
 		}
+	}
+	for _, result := range shieldResults() {
+		m.shields.WithLabelValues(string(result))
 	}
 	m.passes.WithLabelValues(passComplete)
 	m.passes.WithLabelValues(passUnknown)

@@ -20,6 +20,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	"github.com/hnsguard/hnsguard/internal/cluster"
 )
 
 type queue = workqueue.TypedRateLimitingInterface[Request]
@@ -35,7 +37,7 @@ func (g *Guard) SetupWithManager(mgr manager.Manager) error {
 		WatchesRawSource(source.TypedFunc[Request](firstTick)).
 		WatchesRawSource(source.TypedKind(mgr.GetCache(), &corev1.Pod{}, follow(g.Index.SetPod, g.Index.DeletePod, now))).
 		WatchesRawSource(source.TypedKind(mgr.GetCache(), &discoveryv1.EndpointSlice{},
-			follow(g.Index.SetSlice, g.Index.DeleteSlice, later))).
+			followSlices(g.Index, g.Flusher))).
 		WithOptions(controller.TypedOptions[Request]{
 			MaxConcurrentReconciles: 1,
 			NeedLeaderElection:      new(false), // every node has its own
@@ -85,6 +87,30 @@ func follow[T client.Object](set, remove func(T), ask func(queue)) handler.Typed
 		DeleteFunc: func(_ context.Context, e event.TypedDeleteEvent[T], q queue) {
 			remove(e.Object)
 			ask(q)
+		},
+	}
+}
+
+// followSlices is follow for EndpointSlices, whose changes the flusher wants to see from both sides.
+func followSlices(
+	index *cluster.Index, flusher Flusher,
+) handler.TypedEventHandler[*discoveryv1.EndpointSlice, Request] {
+	type slice = *discoveryv1.EndpointSlice
+	return handler.TypedFuncs[slice, Request]{
+		CreateFunc: func(_ context.Context, e event.TypedCreateEvent[slice], q queue) {
+			index.SetSlice(e.Object)
+			flusher.Changed(nil, e.Object)
+			later(q)
+		},
+		UpdateFunc: func(_ context.Context, e event.TypedUpdateEvent[slice], q queue) {
+			index.SetSlice(e.ObjectNew)
+			flusher.Changed(e.ObjectOld, e.ObjectNew)
+			later(q)
+		},
+		DeleteFunc: func(_ context.Context, e event.TypedDeleteEvent[slice], q queue) {
+			index.DeleteSlice(e.Object)
+			flusher.Changed(e.Object, nil)
+			later(q)
 		},
 	}
 }

@@ -21,6 +21,8 @@ type Policy struct {
 	Exclusions []netip.Prefix
 	// OrphanGrace is how long nobody may have claimed an address before its endpoint is an orphan.
 	OrphanGrace time.Duration
+	// OrphanGraceUrgent is the same while [Evidence.Urgent].
+	OrphanGraceUrgent time.Duration
 }
 
 // Evidence is everything that a decision rests on. The snapshot and the view have to be complete; a caller that has no
@@ -33,7 +35,10 @@ type Evidence struct {
 	// UnclaimedSince says since when an endpoint has had an [Verdict.Unclaimed] verdict without a break. One that is
 	// missing has it from now on.
 	UnclaimedSince map[hns.EndpointID]time.Time
-	Now            time.Time
+	// Urgent is set when a pod of this node has waited for its address for longer than a pod does that gets it: an orphan
+	// may be in its way, where HNS refuses duplicates.
+	Urgent bool
+	Now    time.Time
 }
 
 // Decide gives every endpoint of the snapshot its verdict, in the snapshot's order.
@@ -124,7 +129,7 @@ func (d decision) owned(v Verdict) Verdict {
 	case len(pods) > 0:
 		return v.is(Contested, ReasonPodDeleting)
 	case d.early(v.Listings, locals):
-		v.Pods = keysOf(d.waiting)
+		v.Pods, v.early = keysOf(d.waiting), true
 		return d.conflict(v, EarlyConflict, ReasonNewEndpoint)
 	case len(locals) > 0 && slices.ContainsFunc(v.Listings, d.readyElsewhere):
 		return v.is(LeakedLocal, ReasonListedReady)
@@ -181,7 +186,7 @@ func (d decision) unclaimed(v Verdict) Verdict {
 	if !known {
 		since = d.Now
 	}
-	v.Due = since.Add(d.Policy.OrphanGrace)
+	v.Due = since.Add(d.grace())
 	switch {
 	case !d.slicesKnown():
 		return v.is(OrphanPending, ReasonNoSlices)
@@ -196,6 +201,13 @@ func (d decision) unclaimed(v Verdict) Verdict {
 	default:
 		return v.is(Orphan, ReasonUnclaimed)
 	}
+}
+
+func (d decision) grace() time.Duration {
+	if d.Urgent {
+		return min(d.Policy.OrphanGrace, d.Policy.OrphanGraceUrgent)
+	}
+	return d.Policy.OrphanGrace
 }
 
 // slicesKnown reports whether the absence of a listing means anything (invariant 3).

@@ -20,14 +20,15 @@ import (
 )
 
 const (
-	node                     = "win-1"
-	remoteID  hns.EndpointID = "remote"
-	localID   hns.EndpointID = "local"
-	podNet    hns.NetworkID  = "pods"
-	natNet    hns.NetworkID  = "nat"
-	grace                    = 5 * time.Minute
-	staleProx                = "v1.32.3"
-	goodProx                 = "v1.37.2"
+	node                       = "win-1"
+	remoteID    hns.EndpointID = "remote"
+	localID     hns.EndpointID = "local"
+	podNet      hns.NetworkID  = "pods"
+	natNet      hns.NetworkID  = "nat"
+	grace                      = 5 * time.Minute
+	urgentGrace                = 5 * time.Second
+	staleProx                  = "v1.32.3"
+	goodProx                   = "v1.37.2"
 )
 
 var (
@@ -50,6 +51,7 @@ type world struct {
 	exclusions                    []netip.Prefix
 	unclaimedFor                  time.Duration
 	unclaimedUnknown, slicesEmpty bool
+	urgent                        bool
 }
 
 // idle is a world in which only a remote endpoint exists, and kube-proxy is a good one.
@@ -110,9 +112,12 @@ func (w world) evidence() verdict.Evidence {
 		Snapshot: inventory.Snapshot{
 			Network: w.network, Endpoints: endpoints, LoadBalancers: w.balancers, LoadBalancersKnown: w.balancersKnown,
 		},
-		Cluster:        index.View([]netip.Addr{ip}),
-		KubeProxy:      kubeproxy.ProfileOf(w.kubeProxy),
-		Policy:         verdict.Policy{Exclusions: w.exclusions, OrphanGrace: grace},
+		Cluster:   index.View([]netip.Addr{ip}),
+		KubeProxy: kubeproxy.ProfileOf(w.kubeProxy),
+		Policy: verdict.Policy{
+			Exclusions: w.exclusions, OrphanGrace: grace, OrphanGraceUrgent: urgentGrace,
+		},
+		Urgent:         w.urgent,
 		UnclaimedSince: map[hns.EndpointID]time.Time{remoteID: now.Add(-w.unclaimedFor)},
 		Now:            now,
 	}
@@ -261,6 +266,10 @@ func TestDecide(t *testing.T) {
 		{"a load balancer refers to it", orphaned, refers, verdict.OrphanPending, verdict.ReasonReferenced},
 		{"load balancers unknown", orphaned, func(w *world) { w.balancersKnown = false }, verdict.OrphanPending, verdict.ReasonLoadBalancersUnknown},
 		{"within the grace period", orphaned, func(w *world) { w.unclaimedFor = grace - 1 }, verdict.OrphanPending, verdict.ReasonGracePeriod},
+		{"within the grace period, urgent", orphaned, urgently(urgentGrace), verdict.Orphan, verdict.ReasonUnclaimed},
+		{"within the short grace period, urgent", orphaned, urgently(urgentGrace - 1), verdict.OrphanPending, verdict.ReasonGracePeriod},
+		{"urgent, but a load balancer refers", orphaned, both(urgently(urgentGrace), refers), verdict.OrphanPending, verdict.ReasonReferenced},
+		{"urgent, but listed", orphaned, both(urgently(urgentGrace), lists("lin-1")), verdict.InUse, verdict.ReasonListedReady},
 		{"unclaimed since just now", orphaned, func(w *world) { w.unclaimedUnknown = true }, verdict.OrphanPending, verdict.ReasonGracePeriod},
 		{"no slices known", orphaned, func(w *world) { w.slicesEmpty = true }, verdict.OrphanPending, verdict.ReasonNoSlices},
 		{"overlay, Services unknown", orphaned, func(w *world) { w.network.Type = hns.NetworkOverlay }, verdict.OrphanPending, verdict.ReasonServicesUnknown},
@@ -355,6 +364,10 @@ func exclude(prefix string) func(*world) {
 
 func refers(w *world) {
 	w.balancers = []hns.LoadBalancer{{ID: "lb", Endpoints: []hns.EndpointID{"other", remoteID}}}
+}
+
+func urgently(unclaimed time.Duration) func(*world) {
+	return func(w *world) { w.urgent, w.unclaimedFor = true, unclaimed }
 }
 
 func vip(w *world) {

@@ -101,10 +101,15 @@ type Verdict struct {
 	LoadBalancers []hns.LoadBalancerID
 	// Due is when an orphan's grace period ends; it is zero for other kinds.
 	Due time.Time
+
+	early bool
 }
 
 // Unclaimed reports whether nobody claims the endpoint's address.
 func (v Verdict) Unclaimed() bool { return v.Kind == Orphan || v.Kind == OrphanPending }
+
+// Early reports whether the verdict rests on a pod that has not reported the address yet.
+func (v Verdict) Early() bool { return v.early }
 
 // Address is the address that the verdict is about, or the zero address for an endpoint that has none.
 func (v Verdict) Address() netip.Addr {

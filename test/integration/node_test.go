@@ -74,7 +74,7 @@ func newNode(ctx context.Context, cp *controlPlane, opts simulated.Options) *nod
 func (n *node) start() {
 	GinkgoHelper()
 	a, err := agent.New(agent.Options{
-		Node: n.name, Config: n.config, API: n.cp.config, HNS: n.service,
+		Node: n.name, Namespace: n.namespace, Config: n.config, API: n.cp.config, HNS: n.service,
 		KubeProxy:      detect.Options{Version: n.kubeProxy},
 		MetricsAddress: n.metrics, ProbeAddress: n.probes,
 		Logger: logf.Log.WithName(n.name), Clock: clock.RealClock{},

@@ -7,8 +7,10 @@ package integration_test
 
 import (
 	"context"
+	"errors"
 	"os"
 	"os/exec"
+	"strconv"
 	"testing"
 	"time"
 
@@ -35,6 +37,17 @@ func TestIntegration(t *testing.T) {
 	SetDefaultConsistentlyDuration(3 * time.Second)
 	SetDefaultConsistentlyPollingInterval(100 * time.Millisecond)
 	RunSpecs(t, "integration")
+	expectNoChildren(t)
+}
+
+// expectNoChildren fails if a control plane has outlived the suite.
+func expectNoChildren(t *testing.T) {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), "pgrep", "-l", "-P", strconv.Itoa(os.Getpid())).CombinedOutput()
+	var status *exec.ExitError
+	if !errors.As(err, &status) || status.ExitCode() != 1 { // 1 is: there is none
+		t.Errorf("the suite left processes behind: %v\n%s", err, out)
+	}
 }
 
 // shared is the control plane of all specs but those that stop it.
