@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -38,6 +39,18 @@ func serviceAccountDirs(env func(string) (string, bool)) []string {
 		dirs = []string{filepath.Join(root, serviceAccountDir), serviceAccountDir}
 	}
 	return dirs
+}
+
+// mounted returns where something is that the pod mounts at a path: below the container's own root, as up to containerd
+// 1.6, if it is there, and otherwise as given.
+func mounted(path string, env func(string) (string, bool)) string {
+	if root, ok := env("CONTAINER_SANDBOX_MOUNT_POINT"); ok && root != "" {
+		below := filepath.Join(root, strings.TrimPrefix(path, filepath.VolumeName(path)))
+		if _, err := os.Stat(below); err == nil {
+			return below
+		}
+	}
+	return path
 }
 
 // inCluster does what rest.InClusterConfig does, but looks in all places.

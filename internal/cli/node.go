@@ -45,14 +45,15 @@ func (o *nodeOptions) validate() error {
 }
 
 // policy reads the configuration file and lets the flags win over it.
-func (o *nodeOptions) policy() (config.Config, error) {
+func (o *nodeOptions) policy(env func(string) (string, bool)) (config.Config, error) {
 	c := config.Default()
 	var errs []error
 	if o.configFile != "" {
-		data, err := os.ReadFile(o.configFile)
+		path := mounted(o.configFile, env)
+		data, err := os.ReadFile(path)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("reading the configuration: %w", err))
-		} else if c, err = config.Decode(o.configFile, data); err != nil {
+		} else if c, err = config.Decode(path, data); err != nil {
 			errs = append(errs, err)
 		}
 	}
