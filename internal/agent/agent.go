@@ -37,6 +37,7 @@ import (
 	"github.com/hnsguard/hnsguard/internal/kubeproxy/detect"
 	"github.com/hnsguard/hnsguard/internal/metrics"
 	"github.com/hnsguard/hnsguard/internal/repair"
+	"github.com/hnsguard/hnsguard/internal/reuse"
 	"github.com/hnsguard/hnsguard/internal/serving"
 	"github.com/hnsguard/hnsguard/internal/version"
 )
@@ -178,13 +179,14 @@ func (a *Agent) addIdentity(o Options) error {
 func (a *Agent) addGuard(o Options, detector *detect.Detector) error {
 	service := a.decorate(o)
 	api := a.api(o)
+	index := cluster.NewIndex(o.Node)
 	g := guard.New(guard.Options{
 		Node: o.Node, Config: o.Config, HNS: service,
 		Inventory: inventory.New(service, inventory.Options{
 			Network: o.Config.Network, RereadEvery: o.Config.HNS.RereadEvery, NetworksEvery: o.Config.Poll.Slow,
 			MaxGap: maxGapInPolls * o.Config.Poll.Slow, Clock: o.Clock,
 		}),
-		Index: cluster.NewIndex(o.Node), Pods: api.Reader, Freshness: api.Freshness,
+		Index: index, Pods: api.Reader, Freshness: api.Freshness,
 		KubeProxy: detector.Profile,
 		Flusher: flush.New(flush.Options{
 			Node: o.Node, Namespace: o.Namespace, Enforce: o.Config.Enforces(o.Config.Flush.Mode),
@@ -195,6 +197,7 @@ func (a *Agent) addGuard(o Options, detector *detect.Detector) error {
 			Evict: o.Config.Enforces(o.Config.Repair.Mode), After: o.Config.Repair.After, Every: o.Config.Repair.Every,
 			Client: a.manager.GetClient(), Events: api.Events, Metrics: repair.NewMetrics(a.registry), Clock: o.Clock,
 		}),
+		Reuse:  reuse.NewMeter(o.Node, index, reuse.NewMetrics(a.registry), o.Clock),
 		Events: api.Events, Metrics: guard.NewMetrics(a.registry), Clock: o.Clock,
 	})
 	if err := g.SetupWithManager(a.manager); err != nil {

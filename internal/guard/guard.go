@@ -62,6 +62,14 @@ type Flusher interface {
 	Pass(ctx context.Context, snapshot inventory.Snapshot, profile kubeproxy.Profile) time.Duration
 }
 
+// ReuseMeter measures how soon addresses are reused.
+type ReuseMeter interface {
+	// Changed is told of every change of an EndpointSlice, after the index; either side may be nil.
+	Changed(before, after *discoveryv1.EndpointSlice)
+	// Look is told of the pods in every complete pass.
+	Look(view cluster.View)
+}
+
 // Options are what a guard is made of. All fields are required.
 type Options struct {
 	// Node is the name of this node.
@@ -78,6 +86,7 @@ type Options struct {
 	KubeProxy func() kubeproxy.Profile
 	Repairer  Repairer
 	Flusher   Flusher
+	Reuse     ReuseMeter
 	Events    events.EventRecorder
 	Metrics   *Metrics
 	Clock     clock.Clock
@@ -134,6 +143,7 @@ func (g *Guard) Reconcile(ctx context.Context, _ Request) (reconcile.Result, err
 	verdicts := verdict.Decide(evidence)
 	changes := g.memory.take(verdicts, evidence.Now)
 	g.recordVerdicts(ctx, verdicts, changes)
+	g.Reuse.Look(evidence.Cluster)
 	g.act(ctx, evidence, verdicts)
 	g.shield(ctx, evidence, verdicts)
 	soon := g.Flusher.Pass(ctx, evidence.Snapshot, evidence.KubeProxy)

@@ -3,9 +3,9 @@
 // Package identity makes sure that the agent acts as itself.
 //
 // A HostProcess container sees the host's files and environment. Agents of other projects were found to act with the
-// kubelet's kubeconfig in this way, for months, because it happened to be allowed enough. So the API server is asked who
-// the agent is, and a node's identity is refused. The token of a pod also says which node it was made for: an agent that
-// believes to be on another one would judge this node's endpoints by that one's pods.
+// kubelet's kubeconfig in this way, because it happened to be allowed enough. So the API server is asked who the agent
+// is, and a node's identity is refused. The token of a pod also says which node it was made for: an agent that believes
+// to be on another one would judge this node's endpoints by that one's pods.
 //
 // Invariants:
 //
