@@ -92,6 +92,10 @@ verify: ## Fail if anything generated or formatted is not up to date
 	cd test/controlplane && go mod tidy -diff
 	go mod verify
 
+.PHONY: generate-metrics
+generate-metrics: ## Write docs/metrics.md anew from what an agent serves; a test fails when it is out of date
+	go test ./internal/agent -run TestTheReferenceOfTheMetricsIsUpToDate -count=1 -update
+
 ##@ Set up
 
 $(GOLANGCI_LINT):

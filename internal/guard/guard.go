@@ -143,6 +143,7 @@ func (g *Guard) Reconcile(ctx context.Context, _ Request) (reconcile.Result, err
 	verdicts := verdict.Decide(evidence)
 	changes := g.memory.take(verdicts, evidence.Now)
 	g.recordVerdicts(ctx, verdicts, changes)
+	g.recordStale(changes, evidence.Now)
 	g.Reuse.Look(evidence.Cluster)
 	g.act(ctx, evidence, verdicts)
 	g.shield(ctx, evidence, verdicts)
