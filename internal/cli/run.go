@@ -57,7 +57,7 @@ func newRun(p Process) *cobra.Command {
 
 func run(ctx context.Context, p Process, o runOptions) error {
 	log, errLog := o.log.logger(p.Err)
-	policy, errPolicy := o.node.policy()
+	policy, errPolicy := o.node.policy(p.Env)
 	api, errAPI := apiConfig(o.node.kubeconfig, p.Env)
 	namespace, errNamespace := o.ownNamespace(p, policy)
 	if err := errors.Join(o.node.validate(), errLog, errPolicy, errNamespace, errAPI); err != nil {
@@ -94,7 +94,7 @@ func (o runOptions) ownNamespace(p Process, c config.Config) (string, error) {
 	if o.namespace != "" {
 		return o.namespace, nil
 	}
-	for _, dir := range serviceAccountDirs(p.Env) {
+	for _, dir := range mounted(serviceAccountDir, p.Env) {
 		if name, err := os.ReadFile(filepath.Join(dir, "namespace")); err == nil && len(name) > 0 {
 			return string(name), nil
 		}
