@@ -95,7 +95,7 @@ func (o runOptions) ownNamespace(p Process, c config.Config) (string, error) {
 	if o.namespace != "" {
 		return o.namespace, nil
 	}
-	for _, dir := range serviceAccountDirs(p.Env) {
+	for _, dir := range mounted(serviceAccountDir, p.Env) {
 		if name, err := os.ReadFile(filepath.Join(dir, "namespace")); err == nil && len(name) > 0 {
 			return string(name), nil
 		}

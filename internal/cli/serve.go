@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"strconv"
 
 	"github.com/spf13/pflag"
@@ -41,13 +42,23 @@ func (o *serveOptions) certificate(node string, env func(string) (string, bool))
 	case !o.secure && o.certDir != "":
 		err = errors.New("--metrics-cert-dir is of no use without --metrics-secure: plain HTTP has no certificate")
 	case o.secure && o.certDir != "":
-		if certificate, err = serving.FromFolder(mounted(o.certDir, env)); err != nil {
+		if certificate, err = serving.FromFolder(folder(mounted(o.certDir, env))); err != nil {
 			err = fmt.Errorf("--metrics-cert-dir: %w", err)
 		}
 	case o.secure && o.metrics != nowhere:
 		certificate, err = serving.InMemory(node)
 	}
 	return certificate, errors.Join(append(errs, err)...)
+}
+
+// folder is the first of several that is there, or the last.
+func folder(places []string) string {
+	for _, place := range places {
+		if _, err := os.Stat(place); err == nil {
+			return place
+		}
+	}
+	return places[len(places)-1]
 }
 
 // nowhere is the address of what is not served.

@@ -63,26 +63,21 @@ func TestWhatCanBeServed(t *testing.T) {
 	}
 }
 
-// On containerd 1.6 what a pod mounts is found only below the root of the container.
-func TestMountsAreFoundBelowTheContainersRoot(t *testing.T) {
+// With containerd 1.6 a mounted folder is only found below the container's root.
+func TestAMountedCertificateIsFound(t *testing.T) {
 	g := NewWithT(t)
 	root := t.TempDir()
 	below := filepath.Join(root, "etc", "hnsguard")
 	g.Expect(os.MkdirAll(below, 0o700)).To(Succeed())
-	g.Expect(os.WriteFile(filepath.Join(below, "config.yaml"), []byte("mode: neither"), 0o600)).To(Succeed())
 	certPEM, keyPEM, err := certutil.GenerateSelfSignedCertKey("win-1", nil, nil)
 	g.Expect(err).NotTo(HaveOccurred())
 	g.Expect(os.WriteFile(filepath.Join(below, "tls.crt"), certPEM, 0o600)).To(Succeed())
 	g.Expect(os.WriteFile(filepath.Join(below, "tls.key"), keyPEM, 0o600)).To(Succeed())
-
 	run := func(root, folder string) string {
 		return invoke(t, map[string]string{"CONTAINER_SANDBOX_MOUNT_POINT": root}, "run", "--metrics-secure",
-			"--metrics-cert-dir", folder, "--config", filepath.Join(folder, "config.yaml")).err
+			"--metrics-cert-dir", folder).err
 	}
-	got := run(root, "/etc/hnsguard")
-	g.Expect(got).To(And(ContainSubstring(`mode: Unsupported value: "neither"`), Not(ContainSubstring("cert"))))
-	got = run(t.TempDir(), below) // on containerd 1.7 at the path itself
-	g.Expect(got).To(And(ContainSubstring(`mode: Unsupported value: "neither"`), Not(ContainSubstring("cert"))))
-	got = run(t.TempDir(), "/etc/hnsguard-nowhere")
-	g.Expect(got).To(And(ContainSubstring("reading the configuration"), ContainSubstring("--metrics-cert-dir")))
+	g.Expect(run(root, "/etc/hnsguard")).NotTo(ContainSubstring("cert"))
+	g.Expect(run(t.TempDir(), below)).NotTo(ContainSubstring("cert"), "with containerd 1.7 it is at the path itself")
+	g.Expect(run(root, "/etc/nowhere")).To(ContainSubstring("--metrics-cert-dir: reading the serving certificate"))
 }
