@@ -28,8 +28,8 @@ func newFirewall(p Process) *cobra.Command {
 	ensuring := &cobra.Command{
 		Use:   "ensure",
 		Short: "Make the rule that lets scrapers in, or make it what it should be",
-		Long: "Make one inbound rule for one TCP port and the named remote addresses. However often that is done, there is\n" +
-			"one rule of the name.",
+		Long: "Make one inbound rule for one TCP port and the named remote addresses. However often that is done,\n" +
+			"there is one rule of the name.",
 		Example: "  hnsguard firewall ensure --port 10352 --remote-address 10.244.0.0/16",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -59,7 +59,8 @@ func newFirewall(p Process) *cobra.Command {
 }
 
 func (o *firewallOptions) addTo(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&o.rule.Name, "name", firewall.DefaultName, "name of the rule; has to begin with "+firewall.Prefix)
+	cmd.Flags().StringVar(&o.rule.Name, "name", firewall.DefaultName,
+		"name of the rule; has to begin with "+firewall.Prefix)
 	cmd.Flags().BoolVar(&o.bestEffort, "best-effort", false, "say what went wrong, but exit with status 0")
 }
 

@@ -23,8 +23,8 @@ type Firewall struct {
 // New makes a firewall of netsh; usually it is [System].
 func New(netsh Netsh) *Firewall { return &Firewall{netsh: netsh} }
 
-// Ensure makes the rule what it should be, whatever there was of its name before. In between there is none for a moment;
-// a scrape that falls into it is tried again.
+// Ensure makes the rule what it should be, whatever there was of its name before. In between there is none for a
+// moment; a scrape that falls into it is tried again.
 func (f *Firewall) Ensure(ctx context.Context, r Rule) error {
 	if err := r.Check(); err != nil {
 		return fmt.Errorf("ensuring firewall rule: %w", err)

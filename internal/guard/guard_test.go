@@ -468,8 +468,12 @@ func TestWhatIsStaleIsCountedOnceAndGrowsOld(t *testing.T) {
 	g := NewWithT(t)
 	n := newNode(t, func(c *config.Config) { c.Mode = config.Observe })
 	n.kubeProxy = "v1.32.3"
-	found := func(kind string) float64 { return n.series("hnsguard_stale_endpoints_found_total{verdict=" + kind + "}") }
-	age := func(kind string) float64 { return n.series("hnsguard_stale_endpoint_age_seconds{verdict=" + kind + "}") }
+	found := func(kind string) float64 {
+		return n.series("hnsguard_stale_endpoints_found_total{verdict=" + kind + "}")
+	}
+	age := func(kind string) float64 {
+		return n.series("hnsguard_stale_endpoint_age_seconds{verdict=" + kind + "}")
+	}
 
 	n.conflict("web", ip)
 	s := n.slice("svc", "lin-1", ip)

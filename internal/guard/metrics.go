@@ -96,8 +96,8 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		Help: "Attempts to shield a pod's endpoint from kube-proxy's stale record, by what came of them.",
 	}, []string{"result"})
 	reg.MustRegister(m.shields)
-	reg.MustRegister(m.endpoints, m.found, m.age, m.removals, m.skips, m.detection, m.passes, m.duration, m.lastPass, m.dangling,
-		m.orphaned)
+	reg.MustRegister(m.endpoints, m.found, m.age, m.removals, m.skips, m.detection, m.passes, m.duration, m.lastPass,
+		m.dangling, m.orphaned)
 	m.zero()
 	return m
 }

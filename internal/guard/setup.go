@@ -97,7 +97,9 @@ type changed interface {
 }
 
 // followSlices is follow for EndpointSlices, whose changes others want to see too.
-func followSlices(index *cluster.Index, others ...changed) handler.TypedEventHandler[*discoveryv1.EndpointSlice, Request] {
+func followSlices(
+	index *cluster.Index, others ...changed,
+) handler.TypedEventHandler[*discoveryv1.EndpointSlice, Request] {
 	type slice = *discoveryv1.EndpointSlice
 	tell := func(before, after slice) {
 		for _, other := range others {

@@ -6,9 +6,9 @@
 // kube-proxy has taken in that the old pod is gone, the pool of pod addresses is too small or hands out first what came
 // back last; see docs/ip-reuse.md.
 //
-// EndpointSlices tell when a pod of another node uses an address, the status of a pod that one of this node does. Remote
-// endpoints of HNS are not asked: they are kube-proxy's copy of the slices, and one that leaked may stay for hours after
-// the last use of its address.
+// EndpointSlices tell when a pod of another node uses an address, the status of a pod that one of this node does.
+// Remote endpoints of HNS are not asked: they are kube-proxy's copy of the slices, and one that leaked may stay for
+// hours after the last use of its address.
 //
 // Invariants:
 //
