@@ -19,7 +19,7 @@
 {{- if and $metrics.podMonitor.enabled $metrics.secure (not $metrics.podMonitor.authorization) -}}
 {{- fail "metrics.podMonitor needs metrics.podMonitor.authorization while metrics.secure is true: a PodMonitor cannot use Prometheus' own token. Name a Secret with a token there, or use metrics.serviceMonitor" -}}
 {{- end -}}
-{{- if eq $metrics.port .Values.probes.port -}}
+{{- if eq (int64 $metrics.port) (int64 .Values.probes.port) -}}
 {{- fail (printf "metrics.port and probes.port are both %v: one process cannot listen twice on one port" $metrics.port) -}}
 {{- end -}}
 {{- if and .Values.firewall.enabled (not .Values.firewall.remoteAddresses) -}}
