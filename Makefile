@@ -168,7 +168,7 @@ $(PROMETHEUS)/prometheus:
 	command -v dpkg-deb >/dev/null || { echo "this is not Debian: set PROMETHEUS to the folder of prometheus and promtool" >&2; exit 1; }
 	apt-get update -qq
 	partial=$$(mktemp -d); trap 'rm -rf "$$partial"' EXIT; \
-	cd "$$partial"; chmod 755 .; apt-get download -qq prometheus; dpkg-deb -x prometheus_*.deb .; \
+	cd "$$partial"; apt-get download -qq -o APT::Sandbox::User=root prometheus; dpkg-deb -x prometheus_*.deb .; \
 	install -D -t $(PROMETHEUS) usr/bin/promtool usr/bin/prometheus
 
 .PHONY: wine-packages
