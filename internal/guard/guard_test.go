@@ -5,12 +5,14 @@ package guard_test
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"testing"
 	"time"
 
 	. "github.com/onsi/gomega"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/sets"
 
 	"github.com/hnsguard/hnsguard/internal/config"
 	"github.com/hnsguard/hnsguard/internal/hns"
@@ -219,6 +221,39 @@ func TestOrphansWaitForTheWatch(t *testing.T) {
 	n.pass()
 	g.Expect(n.there()).To(HaveLen(1), "nobody knows")
 	n.freshErr = nil
+	n.passes(10 * time.Second)
+	g.Expect(n.there()).To(BeEmpty())
+}
+
+// Where HNS refuses duplicates, an orphan keeps a pod from getting its endpoint.
+func TestAPodThatWaitsInVainShortensTheGracePeriod(t *testing.T) {
+	g := NewWithT(t)
+	n := newNode(t)
+	orphan, listed := n.remote(ip), n.remote("10.240.0.12")
+	n.passes(time.Minute)
+	n.caughtUp = false // the watch of a cluster in which nothing happens is behind for a minute
+	n.listed = sets.New(netip.MustParseAddr("10.240.0.12"))
+	n.pod("web", "")
+	n.pass()
+	n.wait(2 * time.Second)
+	n.pass()
+	g.Expect(n.there()).To(ConsistOf(orphan, listed), "it may get its address yet")
+	n.wait(time.Second)
+	n.pass()
+	g.Expect(n.there()).To(ConsistOf(listed), "what is not in the watch, but in the API server, stays")
+}
+
+func TestAllSlicesAreListedSparingly(t *testing.T) {
+	g := NewWithT(t)
+	n := newNode(t)
+	n.caughtUp, n.freshErr = false, nil
+	n.pod("web", "")
+	n.remote(ip)
+	n.passes(15 * time.Second) // that one was due
+	g.Expect(n.there()).To(BeEmpty())
+	n.remote("10.240.0.12")
+	n.passes(15 * time.Second)
+	g.Expect(n.there()).To(HaveLen(1))
 	n.passes(10 * time.Second)
 	g.Expect(n.there()).To(BeEmpty())
 }
@@ -476,6 +511,15 @@ func TestThePaceFollowsThePods(t *testing.T) {
 	g.Expect(n.pass()).To(Equal(5*time.Second), "it waits for something else by now")
 	n.pod("db", "")
 	g.Expect(n.pass()).To(Equal(250*time.Millisecond), "another one has just begun to wait")
+}
+
+func TestThePaceFollowsTheFlusher(t *testing.T) {
+	g := NewWithT(t)
+	n := newNode(t)
+	n.soon = time.Second
+	g.Expect(n.pass()).To(Equal(time.Second))
+	n.soon = time.Minute
+	g.Expect(n.pass()).To(Equal(5 * time.Second))
 }
 
 func TestOnAnOverlayNetworkOrphansWaitForServices(t *testing.T) {
