@@ -33,6 +33,7 @@ conflict: {mode: observe}
 orphan: {mode: observe, gracePeriod: 10m, maxPerPass: 7, gracePeriodWhileWaiting: 30s}
 flush: {mode: observe}
 shield: {mode: enforce}
+reprogram: {mode: enforce}
 repair: {mode: enforce, after: 1m, every: 5m}
 removals: {perSecond: 0.5, burst: 3}
 poll: {fast: 100ms, fastFor: 90s, slow: 10s}
@@ -46,11 +47,12 @@ hns: {callTimeout: 20s, listTimeout: 2m, maxHungCalls: 4, rereadEvery: 10m}
 		Orphan: config.Orphan{
 			Mode: config.Observe, GracePeriod: 10 * time.Minute, MaxPerPass: 7, GraceWhileWaiting: 30 * time.Second,
 		},
-		Flush:    config.Flush{Mode: config.Observe},
-		Shield:   config.Shield{Mode: config.Enforce},
-		Repair:   config.Repair{Mode: config.Enforce, After: time.Minute, Every: 5 * time.Minute},
-		Removals: config.Removals{PerSecond: 0.5, Burst: 3},
-		Poll:     config.Poll{Fast: 100 * time.Millisecond, FastFor: 90 * time.Second, Slow: 10 * time.Second},
+		Flush:     config.Flush{Mode: config.Observe},
+		Shield:    config.Shield{Mode: config.Enforce},
+		Reprogram: config.Reprogram{Mode: config.Enforce},
+		Repair:    config.Repair{Mode: config.Enforce, After: time.Minute, Every: 5 * time.Minute},
+		Removals:  config.Removals{PerSecond: 0.5, Burst: 3},
+		Poll:      config.Poll{Fast: 100 * time.Millisecond, FastFor: 90 * time.Second, Slow: 10 * time.Second},
 		HNS: config.HNS{
 			CallTimeout: 20 * time.Second, ListTimeout: 2 * time.Minute, MaxHungCalls: 4, RereadEvery: 10 * time.Minute,
 		},
@@ -124,7 +126,7 @@ func TestTheShippedFileIsTheDefault(t *testing.T) {
 	want := config.Default()
 	g.Expect(config.Decode("config/hnsguard.yaml", data)).To(Equal(want))
 	for _, key := range []string{
-		"mode", "network", "exclusions", "gracePeriod", "gracePeriodWhileWaiting", "maxPerPass", "flush", "shield",
+		"mode", "network", "exclusions", "gracePeriod", "gracePeriodWhileWaiting", "maxPerPass", "flush", "shield", "reprogram",
 		"after", "every", "perSecond", "burst", "fast", "fastFor", "slow", "callTimeout", "listTimeout", "maxHungCalls", "rereadEvery",
 	} {
 		g.Expect(string(data)).To(MatchRegexp(`(?m)^ *`+key+`:`), "every field is in it")

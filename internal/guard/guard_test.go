@@ -225,6 +225,15 @@ func TestOrphansWaitForTheWatch(t *testing.T) {
 	g.Expect(n.there()).To(BeEmpty())
 }
 
+func (n *node) balancerReads() (reads int) {
+	for _, call := range n.service.Calls() {
+		if call.Op == hns.OpLoadBalancers {
+			reads++
+		}
+	}
+	return reads
+}
+
 // Where HNS refuses duplicates, an orphan keeps a pod from getting its endpoint.
 func TestAPodThatWaitsInVainShortensTheGracePeriod(t *testing.T) {
 	g := NewWithT(t)
@@ -467,22 +476,54 @@ func TestALoadBalancerSavesAnOrphanAndIsNamedAfterAConflict(t *testing.T) {
 	g.Expect(n.series("hnsguard_load_balancers_left_dangling_total")).To(BeEquivalentTo(1))
 }
 
+func TestALoadBalancerThatDanglesIsNoticed(t *testing.T) {
+	g := NewWithT(t)
+	n := newNode(t)
+	local := n.local(ip)
+	balancer, err := n.service.CreateLoadBalancer(hns.LoadBalancer{Endpoints: []hns.EndpointID{local}})
+	g.Expect(err).NotTo(HaveOccurred())
+	n.pass()
+	g.Expect(n.service.DeleteEndpoint(t.Context(), local)).To(Succeed())
+	n.passes(time.Minute)
+	n.pass()
+	g.Expect(n.dangling).To(BeEmpty(), "once may be chance")
+	n.wait(5 * time.Second)
+	n.pass()
+	g.Expect(n.dangling).To(ConsistOf(HaveField("ID", balancer.ID)))
+	g.Expect(n.series("hnsguard_dangling_load_balancers")).To(BeEquivalentTo(1))
+
+	g.Expect(n.service.DeleteLoadBalancer(balancer.ID)).To(Succeed())
+	n.wait(5 * time.Second)
+	n.pass()
+	g.Expect(n.dangling).To(BeEmpty())
+	g.Expect(n.series("hnsguard_dangling_load_balancers")).To(BeZero())
+}
+
+// An endpoint that is made while load balancers are read is not in the snapshot.
+func TestALoadBalancerOfANewEndpointDoesNotDangle(t *testing.T) {
+	g := NewWithT(t)
+	n := newNode(t)
+	n.service.Before(hns.OpLoadBalancers, func() {
+		_, err := n.service.CreateLoadBalancer(hns.LoadBalancer{Endpoints: []hns.EndpointID{n.remote(ip)}})
+		g.Expect(err).NotTo(HaveOccurred())
+	})
+	n.pass()
+	n.wait(time.Minute)
+	n.pass()
+	g.Expect(n.dangling).To(BeEmpty())
+}
+
 func TestLoadBalancersAreReadSparingly(t *testing.T) {
 	g := NewWithT(t)
 	n := newNode(t)
 	n.remote(ip)
 	n.service.ResetCalls()
 	n.passes(4 * time.Minute)
-	g.Expect(n.service.Calls()).NotTo(ContainElement(HaveField("Op", hns.OpLoadBalancers)), "nobody needs them yet")
+	g.Expect(n.balancerReads()).To(Equal(4), "nobody needs them more often yet")
 	n.caughtUp = false
+	n.service.ResetCalls()
 	n.passes(5 * time.Minute)
-	reads := 0
-	for _, call := range n.service.Calls() {
-		if call.Op == hns.OpLoadBalancers {
-			reads++
-		}
-	}
-	g.Expect(reads).To(And(BeNumerically(">", 10), BeNumerically("<=", 5*60/5)))
+	g.Expect(n.balancerReads()).To(And(BeNumerically(">", 10), BeNumerically("<=", 5*60/5)))
 }
 
 func TestAHeldConflictIsReportedAndReleased(t *testing.T) {

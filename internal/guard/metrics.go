@@ -72,7 +72,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		}),
 		dangling: prometheus.NewGauge(prometheus.GaugeOpts{
 			Namespace: metrics.Namespace, Name: "dangling_load_balancers",
-			Help: "Load balancers that name an endpoint which is gone, when they were last read.",
+			Help: "Load balancers that named an endpoint which was gone, the last two times that they were read.",
 		}),
 		orphaned: prometheus.NewCounter(prometheus.CounterOpts{
 			Namespace: metrics.Namespace, Name: "load_balancers_left_dangling_total",
