@@ -72,7 +72,7 @@ system-test: build-windows ## Play the incidents with real kube-proxy.exe, under
 
 .PHONY: system-test-full
 system-test-full: build-windows ## The same with all versions that matter and repeated runs, and write the results into the docs
-	HNSGUARD_RUNS=10 HNSGUARD_LANES=8 HNSGUARD_WRITE_DOCS=1 \
+	HNSGUARD_RUNS=10 HNSGUARD_WRITE_DOCS=1 \
 	test/system/run.sh $(BIN)/hnsguard.exe "$(KUBE_PROXY_ALL)"
 
 .PHONY: fuzz

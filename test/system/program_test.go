@@ -7,10 +7,12 @@ package system_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -72,6 +74,22 @@ func start(t *testing.T, env []string, exe string, args ...string) *program {
 func (p *program) kill() {
 	_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL)
 	<-p.ended
+}
+
+// expectNobodyLeft fails if a program has outlived the test, Wine's own included: they end by themselves a few seconds after
+// the last program.
+func expectNobodyLeft(t *testing.T) {
+	t.Helper()
+	wait := exec.Command("timeout", "60", "/usr/lib/wine/wineserver64", "--wait")
+	wait.Env = append(os.Environ(), "WINEPREFIX="+os.Getenv("HNSGUARD_SYSTEM_PREFIX"))
+	if out, err := wait.CombinedOutput(); err != nil {
+		t.Errorf("Windows programs have outlived the test: %v %s", err, out)
+	}
+	out, err := exec.Command("pgrep", "--list-full", "--parent", strconv.Itoa(os.Getpid())).CombinedOutput()
+	var status *exec.ExitError
+	if !errors.As(err, &status) || status.ExitCode() != 1 { // 1 is: there is none
+		t.Errorf("programs have outlived the test: %v\n%s", err, out)
+	}
 }
 
 func tail(text string, lines int) string {

@@ -27,7 +27,8 @@ type result struct {
 // TestScenarios plays every scenario with every kube-proxy, without and with hnsguard.
 func TestScenarios(t *testing.T) {
 	exe := findPrograms(t)
-	all := startLanes(t, number(t, "HNSGUARD_LANES", 3))
+	t.Cleanup(func() { expectNobodyLeft(t) })
+	all := startLanes(t, number(t, "HNSGUARD_LANES", 8))
 	var mu sync.Mutex
 	var results []result
 	t.Run("group", func(t *testing.T) { // so that all are done before the page is written
