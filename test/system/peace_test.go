@@ -50,7 +50,7 @@ func (s *stage) untouched(ids ...hns.EndpointID) outcome {
 }
 
 // churnFor is how long pods come and go.
-const churnFor = 30 * time.Second
+const churnFor = 2 * time.Minute
 
 // playChurn lets pods of Linux and Windows nodes come and go, with addresses of their own.
 func playChurn(s *stage) outcome {
