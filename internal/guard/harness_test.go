@@ -49,7 +49,9 @@ type node struct {
 	freshErr error
 	listed   sets.Set[netip.Addr]
 	// soon is how soon the flusher wants the next pass.
-	soon      time.Duration
+	soon time.Duration
+	// dangling are the load balancers that the reprogrammer was told of last.
+	dangling  []hns.LoadBalancer
 	kubeProxy string
 	events    chan string
 	metrics   *prometheus.Registry
@@ -66,6 +68,14 @@ func (n *node) Look(cluster.View) { n.looked++ }
 
 func (n *node) Pass(context.Context, inventory.Snapshot, kubeproxy.Profile) time.Duration {
 	return n.soon
+}
+
+// reprogrammer is the node's.
+type reprogrammer struct{ n *node }
+
+func (r reprogrammer) Pass(_ context.Context, dangling []hns.LoadBalancer) time.Duration {
+	r.n.dangling = dangling
+	return 0
 }
 
 func (n *node) CaughtUp(context.Context) (bool, error) { return n.caughtUp, n.freshErr }
@@ -107,7 +117,8 @@ func (n *node) restart(changes ...func(*config.Config)) {
 		}),
 		Index: n.index, Pods: n.server, Freshness: n,
 		KubeProxy: func() kubeproxy.Profile { return kubeproxy.ProfileOf(n.kubeProxy) },
-		Repairer:  n, Flusher: n, Reuse: n, Events: recorder, Metrics: guard.NewMetrics(n.metrics), Clock: n.clock,
+		Repairer:  n, Flusher: n, Reprogrammer: reprogrammer{n}, Reuse: n, Events: recorder,
+		Metrics: guard.NewMetrics(n.metrics), Clock: n.clock,
 	})
 }
 
