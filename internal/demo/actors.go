@@ -5,8 +5,10 @@ package demo
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/netip"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 	corev1 "k8s.io/api/core/v1"
@@ -34,6 +36,8 @@ type stage struct {
 	network hns.Network
 	log     *narrator
 	made    map[string]hns.EndpointID // endpoints by the name that a scenario gives them
+	// recorded are the resource versions of all slices when kube-proxy took an address into its record.
+	recorded map[string]string
 }
 
 // The actors. Each line of the time line says who did something.
@@ -105,6 +109,70 @@ func (s *stage) terminates(ctx context.Context, service, node string, addr netip
 
 // drops empties the slice of a Service, and lets kube-proxy take the load balancer down but forget the endpoint.
 func (s *stage) drops(ctx context.Context, service string) error {
+	if err := s.clearSlice(ctx, service); err != nil {
+		return err
+	}
+	s.log.say(actorKubeProxy, "deleted the load balancer and forgot the remote endpoint (as before 1.35)")
+	return nil
+}
+
+// dropsProperly lets kube-proxy take both down, and keep the address in its record.
+func (s *stage) dropsProperly(ctx context.Context, endpoint, service string, addr netip.Addr) error {
+	if err := s.clearSlice(ctx, service); err != nil {
+		return err
+	}
+	if err := s.service.DeleteEndpoint(ctx, s.made[endpoint]); err != nil {
+		return err
+	}
+	var err error
+	s.recorded, err = s.versions(ctx)
+	s.log.say(actorKubeProxy, "deleted the load balancer and the remote endpoint, and keeps %s in its record", addr)
+	return err
+}
+
+// versions are the resource versions of all slices.
+func (s *stage) versions(ctx context.Context) (map[string]string, error) {
+	var all discoveryv1.EndpointSliceList
+	if err := s.api.List(ctx, &all); err != nil {
+		return nil, err
+	}
+	versions := map[string]string{}
+	for _, slice := range all.Items {
+		versions[slice.Name] = slice.ResourceVersion
+	}
+	return versions, nil
+}
+
+// syncs is kube-proxy's periodic sync: whatever has the recorded address it deletes, unless a slice has changed
+// since. It comes every 30 seconds, for which nobody should wait; so it comes as soon as a slice has changed, or
+// after a while.
+func (s *stage) syncs(ctx context.Context, addr netip.Addr) error {
+	for range 50 {
+		now, err := s.versions(ctx)
+		if err != nil {
+			return err
+		}
+		if !maps.Equal(now, s.recorded) {
+			s.log.say(actorKubeProxy, "syncs, 30 seconds later: an EndpointSlice has changed since, its record is empty")
+			return nil
+		}
+		s.log.clock.Sleep(syncWait / 50)
+	}
+	for _, e := range s.service.State().Endpoints {
+		if e.Has(addr) {
+			s.log.say(actorKubeProxy, "syncs, 30 seconds later: deleted endpoint %s, whose address it has on record",
+				short(e.ID))
+			return s.service.DeleteEndpoint(ctx, e.ID)
+		}
+	}
+	return nil
+}
+
+// syncWait is longer than hnsguard takes to flush.
+const syncWait = 5 * time.Second
+
+// clearSlice empties the slice of a Service, and deletes its load balancer.
+func (s *stage) clearSlice(ctx context.Context, service string) error {
 	s.log.say(actorCluster, "pod %s-0 is gone, and its address is free", service)
 	slice := &discoveryv1.EndpointSlice{
 		ObjectMeta: metav1.ObjectMeta{
@@ -122,7 +190,6 @@ func (s *stage) drops(ctx context.Context, service string) error {
 			}
 		}
 	}
-	s.log.say(actorKubeProxy, "deleted the load balancer and forgot the remote endpoint (as before 1.35)")
 	return nil
 }
 

@@ -203,17 +203,21 @@ func (o Options) summary(sc scenario, s *stage, a *agent.Agent) error {
 	}
 	_ = table.Flush()
 	_, _ = fmt.Fprintln(o.Out, "What hnsguard counted:")
-	if err := printCounts(o.Out, a.Metrics(), "hnsguard_removals_total", "hnsguard_endpoints"); err != nil {
+	if err := printCounts(o.Out, a.Metrics(), "hnsguard_removals_total", "hnsguard_flushes_total",
+		"hnsguard_endpoints"); err != nil {
 		return err
 	}
 	if faults := sc.faults(s); len(faults) > 0 {
 		return fmt.Errorf("%w: %s", ErrGuardFailed, strings.Join(faults, "; "))
 	}
-	_, _ = fmt.Fprintf(o.Out, "Result: as it should be. %s\n\n", sc.outcome())
+	_, _ = fmt.Fprintf(o.Out, "Result: as it should be. %s\n\n", sc.verdict())
 	return nil
 }
 
-func (sc scenario) outcome() string {
+func (sc scenario) verdict() string {
+	if sc.outcome != "" {
+		return sc.outcome
+	}
 	if len(sc.goes) == 0 {
 		return "Nothing was removed."
 	}

@@ -65,6 +65,16 @@ func TestAGuardThatDoesNothingFails(t *testing.T) {
 	g.Expect(out.String()).To(ContainSubstring("Event Normal StaleEndpointFound"))
 }
 
+func TestWithoutTheFlushThePodLosesItsEndpoint(t *testing.T) {
+	g := NewWithT(t)
+	out := &buffer{}
+	o := options("stale-record", out)
+	o.Observe = true
+	err := demo.Play(t.Context(), o)
+	g.Expect(err).To(MatchError(demo.ErrGuardFailed))
+	g.Expect(err).To(MatchError(ContainSubstring("the local endpoint")), out.String())
+}
+
 func TestMetricsAreServedMeanwhile(t *testing.T) {
 	g := NewWithT(t)
 	out := &buffer{}

@@ -21,7 +21,7 @@ import (
 type narrator struct {
 	mu    sync.Mutex
 	out   io.Writer
-	clock clock.PassiveClock
+	clock clock.Clock
 	start time.Time
 }
 

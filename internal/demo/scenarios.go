@@ -17,6 +17,8 @@ type scenario struct {
 	// stays and goes are the endpoints, by the names that the steps gave them, that have to be there at the end, and must
 	// not be.
 	stays, goes []string
+	// outcome is what to say of it then, unless it is plain which endpoints went.
+	outcome string
 }
 
 // step is something that an actor does, some time after the step before.
@@ -42,7 +44,7 @@ func Names() []string {
 }
 
 func scenarios() []scenario {
-	return []scenario{incident(), held(), orphan(), leakedLocal()}
+	return []scenario{incident(), staleRecord(), held(), orphan(), leakedLocal()}
 }
 
 // healthy is a backend on another node that has nothing to do with the incident: its endpoint has to stay.
@@ -68,6 +70,30 @@ func incident() scenario {
 			{time.Second, nothing},
 		},
 		stays: []string{"neighbor", "local"}, goes: []string{"stale"},
+	}
+}
+
+// staleRecord is the bug that users report: no endpoint is left that could be removed.
+func staleRecord() scenario {
+	return scenario{
+		name: "stale-record", title: "everything is done properly, and yet kube-proxy would delete the pod's own endpoint",
+		kubeProxy: "v1.32.3",
+		steps: []step{
+			{0, healthy},
+			{time.Second, func(ctx context.Context, s *stage) error {
+				return s.linuxPodServes(ctx, "stale", "cart", linuxNode, reused())
+			}},
+			{1500 * time.Millisecond, func(ctx context.Context, s *stage) error {
+				return s.dropsProperly(ctx, "stale", "cart", reused())
+			}},
+			{2 * time.Second, func(ctx context.Context, s *stage) error {
+				return s.windowsPodStarts(ctx, "local", "billing-0", reused())
+			}},
+			{time.Second, func(ctx context.Context, s *stage) error { return s.podReportsAddress(ctx, "billing-0", reused()) }},
+			{time.Second, func(ctx context.Context, s *stage) error { return s.syncs(ctx, reused()) }},
+		},
+		stays: []string{"neighbor", "local"}, goes: []string{"stale"},
+		outcome: "kube-proxy's record was flushed in time, and the pod has its endpoint.",
 	}
 }
 

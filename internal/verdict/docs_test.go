@@ -20,6 +20,6 @@ func TestTheDocumentationNamesEveryVerdictAndReason(t *testing.T) {
 	constants := regexp.MustCompile(`(?:Kind|Reason) = "(.*)"`).FindAllSubmatch(source, -1)
 	g.Expect(len(constants)).To(BeNumerically(">", 30))
 	for _, c := range constants {
-		g.Expect(string(page)).To(ContainSubstring("`"+string(c[1])+"`"))
+		g.Expect(string(page)).To(ContainSubstring("`" + string(c[1]) + "`"))
 	}
 }
