@@ -34,6 +34,7 @@ import (
 	"github.com/hnsguard/hnsguard/internal/kubeproxy/detect"
 	"github.com/hnsguard/hnsguard/internal/metrics"
 	"github.com/hnsguard/hnsguard/internal/repair"
+	"github.com/hnsguard/hnsguard/internal/reprogram"
 	"github.com/hnsguard/hnsguard/internal/version"
 )
 
@@ -156,6 +157,10 @@ func (a *Agent) addGuard(o Options, detector *detect.Detector) error {
 			Node: o.Node, Namespace: o.Namespace, Enforce: o.Config.Enforces(o.Config.Flush.Mode),
 			Client: a.manager.GetClient(), Settle: flush.Settle, Spread: flush.Spread, Random: rand.Float64,
 			Metrics: flush.NewMetrics(a.registry), Clock: o.Clock,
+		}),
+		Reprogrammer: reprogram.New(reprogram.Options{
+			Node: o.Node, Enforce: o.Config.Enforces(o.Config.Reprogram.Mode), Server: api.Reader,
+			Client: a.manager.GetClient(), Events: api.Events, Metrics: reprogram.NewMetrics(a.registry), Clock: o.Clock,
 		}),
 		Repairer: repair.New(repair.Options{
 			Evict: o.Config.Enforces(o.Config.Repair.Mode), After: o.Config.Repair.After, Every: o.Config.Repair.Every,

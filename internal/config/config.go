@@ -34,6 +34,7 @@ type Config struct {
 	Orphan     Orphan
 	Flush      Flush
 	Shield     Shield
+	Reprogram  Reprogram
 	Repair     Repair
 	Removals   Removals
 	Poll       Poll
@@ -67,6 +68,12 @@ type Flush struct {
 // own endpoint: with enforce a second remote endpoint is made, for kube-proxy to delete instead. It makes endpoints,
 // so that it has to be asked for.
 type Shield struct {
+	Mode Mode
+}
+
+// Reprogram is the policy for load balancers that name an endpoint which is gone. They are always reported; with
+// enforce kube-proxy is made to program their Service again, on all Windows nodes, so that it has to be asked for.
+type Reprogram struct {
 	Mode Mode
 }
 
@@ -116,11 +123,12 @@ func Default() Config {
 		Orphan: Orphan{
 			Mode: Enforce, GracePeriod: 5 * time.Minute, MaxPerPass: 250, GraceWhileWaiting: 5 * time.Second,
 		},
-		Flush:    Flush{Mode: Enforce},
-		Shield:   Shield{Mode: Observe},
-		Repair:   Repair{Mode: Observe, After: 30 * time.Second, Every: time.Minute},
-		Removals: Removals{PerSecond: 10, Burst: 50},
-		Poll:     Poll{Fast: 250 * time.Millisecond, FastFor: 5 * time.Minute, Slow: 5 * time.Second},
+		Flush:     Flush{Mode: Enforce},
+		Shield:    Shield{Mode: Observe},
+		Reprogram: Reprogram{Mode: Observe},
+		Repair:    Repair{Mode: Observe, After: 30 * time.Second, Every: time.Minute},
+		Removals:  Removals{PerSecond: 10, Burst: 50},
+		Poll:      Poll{Fast: 250 * time.Millisecond, FastFor: 5 * time.Minute, Slow: 5 * time.Second},
 		HNS: HNS{
 			CallTimeout: 10 * time.Second, ListTimeout: time.Minute, MaxHungCalls: 8, RereadEvery: 5 * time.Minute,
 		},

@@ -38,6 +38,9 @@ type file struct {
 	Shield struct {
 		Mode json.RawMessage `json:"mode"`
 	} `json:"shield"`
+	Reprogram struct {
+		Mode json.RawMessage `json:"mode"`
+	} `json:"reprogram"`
 	Repair struct {
 		Mode  json.RawMessage `json:"mode"`
 		After json.RawMessage `json:"after"`
@@ -99,6 +102,7 @@ func (d *decoder) config(f file) Config {
 		time.Second, 24*time.Hour)
 	d.mode("flush.mode", f.Flush.Mode, &c.Flush.Mode)
 	d.mode("shield.mode", f.Shield.Mode, &c.Shield.Mode)
+	d.mode("reprogram.mode", f.Reprogram.Mode, &c.Reprogram.Mode)
 	d.integer("orphan.maxPerPass", f.Orphan.MaxPerPass, &c.Orphan.MaxPerPass, 1, 100_000)
 	d.mode("repair.mode", f.Repair.Mode, &c.Repair.Mode)
 	d.duration("repair.after", f.Repair.After, &c.Repair.After, 10*time.Second, time.Hour)

@@ -33,6 +33,7 @@ conflict: {mode: observe}
 orphan: {mode: observe, gracePeriod: 10m, maxPerPass: 7, gracePeriodWhileWaiting: 30s}
 flush: {mode: observe}
 shield: {mode: enforce}
+reprogram: {mode: enforce}
 repair: {mode: enforce, after: 1m, every: 5m}
 removals: {perSecond: 0.5, burst: 3}
 poll: {fast: 100ms, fastFor: 90s, slow: 10s}
@@ -46,11 +47,12 @@ hns: {callTimeout: 20s, listTimeout: 2m, maxHungCalls: 4, rereadEvery: 10m}
 		Orphan: config.Orphan{
 			Mode: config.Observe, GracePeriod: 10 * time.Minute, MaxPerPass: 7, GraceWhileWaiting: 30 * time.Second,
 		},
-		Flush:    config.Flush{Mode: config.Observe},
-		Shield:   config.Shield{Mode: config.Enforce},
-		Repair:   config.Repair{Mode: config.Enforce, After: time.Minute, Every: 5 * time.Minute},
-		Removals: config.Removals{PerSecond: 0.5, Burst: 3},
-		Poll:     config.Poll{Fast: 100 * time.Millisecond, FastFor: 90 * time.Second, Slow: 10 * time.Second},
+		Flush:     config.Flush{Mode: config.Observe},
+		Shield:    config.Shield{Mode: config.Enforce},
+		Reprogram: config.Reprogram{Mode: config.Enforce},
+		Repair:    config.Repair{Mode: config.Enforce, After: time.Minute, Every: 5 * time.Minute},
+		Removals:  config.Removals{PerSecond: 0.5, Burst: 3},
+		Poll:      config.Poll{Fast: 100 * time.Millisecond, FastFor: 90 * time.Second, Slow: 10 * time.Second},
 		HNS: config.HNS{
 			CallTimeout: 20 * time.Second, ListTimeout: 2 * time.Minute, MaxHungCalls: 4, RereadEvery: 10 * time.Minute,
 		},
@@ -66,7 +68,7 @@ mode: dry-run
 network: 7
 modus: enforce
 exclusions: [10.0.0.0/33, 10.0.0.1/8, 12]
-orphan: {gracePerod: 5m, gracePeriod: 5, maxPerPass: 0}
+orphan: {gracePerod: 5m, gracePeriod: 5, gracePeriodWhileWaiting: 6m, maxPerPass: 0}
 repair: {after: 1s, every: soon}
 removals: {perSecond: fast, burst: 1.5}
 poll: {fast: 10s, slow: 9s}
@@ -84,6 +86,7 @@ poll: {fast: 10s, slow: 9s}
 		`exclusions[1]: Invalid value: "10.0.0.1/8": has bits set behind its length; the range is 10.0.0.0/8`,
 		`exclusions[2]: Invalid value: "12": must be a string`,
 		`orphan.gracePeriod: Invalid value: "5": must be a string`,
+		`orphan.gracePeriodWhileWaiting: Invalid value: "6m0s": must not be longer than orphan.gracePeriod, which is 5m0s`,
 		`orphan.maxPerPass: Invalid value: 0: must lie between 1 and 100000`,
 		`repair.after: Invalid value: "1s": must lie between 10s and 1h0m0s`,
 		`repair.every: Invalid value: "soon": must be a duration`,
@@ -123,8 +126,8 @@ func TestTheShippedFileIsTheDefault(t *testing.T) {
 	want := config.Default()
 	g.Expect(config.Decode("config/hnsguard.yaml", data)).To(Equal(want))
 	for _, key := range []string{
-		"mode", "network", "exclusions", "gracePeriod", "gracePeriodWhileWaiting", "maxPerPass", "flush", "shield", "after", "every", "perSecond", "burst", "fast",
-		"fastFor", "slow", "callTimeout", "listTimeout", "maxHungCalls", "rereadEvery",
+		"mode", "network", "exclusions", "gracePeriod", "gracePeriodWhileWaiting", "maxPerPass", "flush", "shield", "reprogram",
+		"after", "every", "perSecond", "burst", "fast", "fastFor", "slow", "callTimeout", "listTimeout", "maxHungCalls", "rereadEvery",
 	} {
 		g.Expect(string(data)).To(MatchRegexp(`(?m)^ *`+key+`:`), "every field is in it")
 	}

@@ -18,7 +18,7 @@ func (c Config) Register(reg prometheus.Registerer) {
 	reg.MustRegister(enforcing)
 	for class, mode := range map[string]Mode{
 		"conflict": c.Conflict.Mode, "orphan": c.Orphan.Mode, "flush": c.Flush.Mode,
-		"shield": c.Shield.Mode, "repair": c.Repair.Mode,
+		"shield": c.Shield.Mode, "reprogram": c.Reprogram.Mode, "repair": c.Repair.Mode,
 	} {
 		value := 0.0
 		if c.Enforces(mode) {

@@ -110,6 +110,15 @@ func (n *node) pass() time.Duration {
 	return n.flusher.Pass(n.t.Context(), snapshot, n.profile)
 }
 
+// lose lets kube-proxy make a remote endpoint and delete it again; hnsguard sees both.
+func (n *node) lose(addr netip.Addr) {
+	n.t.Helper()
+	n.remotes = []netip.Addr{addr}
+	n.pass()
+	n.remotes = nil
+	n.pass()
+}
+
 func slice(name, onNode string, addrs ...netip.Addr) *discoveryv1.EndpointSlice {
 	s := &discoveryv1.EndpointSlice{
 		ObjectMeta: metav1.ObjectMeta{
@@ -314,10 +323,7 @@ func labelled(value string) *discoveryv1.EndpointSlice {
 func TestTheSecondOfTwoWritersLetsBe(t *testing.T) {
 	g := NewWithT(t)
 	n := began(t)
-	n.remotes = []netip.Addr{v4}
-	n.pass()
-	n.remotes = nil
-	n.pass()
+	n.lose(v4)
 	other := n.own(discoveryv1.AddressTypeIPv4) // somebody else writes first, and nobody has told us yet
 	other.Ports[0].Port = new(int32(2))
 	g.Expect(n.api.Update(t.Context(), other)).To(Succeed())
@@ -342,20 +348,14 @@ func TestASliceThatSomebodyDeletedIsMadeAgain(t *testing.T) {
 	n := began(t)
 	own := n.own(discoveryv1.AddressTypeIPv4)
 	g.Expect(n.api.Delete(t.Context(), own)).To(Succeed())
-	n.remotes = []netip.Addr{v4}
-	n.pass()
-	n.remotes = nil
-	n.pass()
+	n.lose(v4)
 	n.wait(2 * time.Second)
 	n.pass()
 	g.Expect(n.count("conflict")).To(BeEquivalentTo(1))
 	n.touch(own, nil) // the watch tells; the deletion is a change that kube-proxy processes
 	n.wait(2 * time.Second)
 	g.Expect(n.pass()).To(BeZero())
-	n.remotes = []netip.Addr{v4}
-	n.pass()
-	n.remotes = nil
-	n.pass()
+	n.lose(v4)
 	n.wait(2 * time.Second)
 	n.pass()
 	g.Expect(n.own(discoveryv1.AddressTypeIPv4)).NotTo(BeNil())
@@ -413,10 +413,7 @@ func TestObservingWritesNothing(t *testing.T) {
 func TestEachFamilyHasItsOwnRecord(t *testing.T) {
 	g := NewWithT(t)
 	n := began(t)
-	n.remotes = []netip.Addr{v6}
-	n.pass()
-	n.remotes = nil
-	n.pass()
+	n.lose(v6)
 	n.wait(1500 * time.Millisecond)
 	n.touch(nil, slice("x", "lin-1")) // of IPv4
 	n.wait(time.Second)

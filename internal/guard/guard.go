@@ -14,7 +14,6 @@ import (
 	"k8s.io/client-go/util/flowcontrol"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	logf "sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/hnsguard/hnsguard/internal/cluster"
@@ -62,6 +61,13 @@ type Flusher interface {
 	Pass(ctx context.Context, snapshot inventory.Snapshot, profile kubeproxy.Profile) time.Duration
 }
 
+// Reprogrammer takes care of load balancers that name an endpoint which is gone.
+type Reprogrammer interface {
+	// Pass is told of all such load balancers in every pass. It returns how soon the next should come; zero means that
+	// there is no hurry.
+	Pass(ctx context.Context, dangling []hns.LoadBalancer) time.Duration
+}
+
 // Options are what a guard is made of. All fields are required.
 type Options struct {
 	// Node is the name of this node.
@@ -75,12 +81,13 @@ type Options struct {
 	Pods      client.Reader
 	Freshness Freshness
 	// KubeProxy tells what is known of the node's kube-proxy at the moment.
-	KubeProxy func() kubeproxy.Profile
-	Repairer  Repairer
-	Flusher   Flusher
-	Events    events.EventRecorder
-	Metrics   *Metrics
-	Clock     clock.Clock
+	KubeProxy    func() kubeproxy.Profile
+	Repairer     Repairer
+	Flusher      Flusher
+	Reprogrammer Reprogrammer
+	Events       events.EventRecorder
+	Metrics      *Metrics
+	Clock        clock.Clock
 }
 
 // Request asks for a look at the node. There is only one, so that any number of events makes one pass.
@@ -94,9 +101,10 @@ type Guard struct {
 	backoff *flowcontrol.Backoff
 	health  health
 	// overlay is closed when the pod network turns out to be an overlay, for which Services have to be known.
-	overlay *signal
-	// nextBalancers is when load balancers may be read again, and nextList when EndpointSlices may be.
-	nextBalancers, nextList time.Time
+	overlay   *signal
+	balancers *balancers
+	// nextList is when all EndpointSlices may be read again.
+	nextList time.Time
 }
 
 var _ reconcile.TypedReconciler[Request] = (*Guard)(nil)
@@ -111,12 +119,13 @@ const (
 // New makes a guard.
 func New(o Options) *Guard {
 	return &Guard{
-		Options: o,
-		memory:  newMemory(),
-		limiter: rate.NewLimiter(rate.Limit(o.Config.Removals.PerSecond), o.Config.Removals.Burst),
-		backoff: flowcontrol.NewFakeBackOff(backoffFirst, backoffMost, o.Clock), // "fake" is the one that takes a clock
-		health:  newHealth(o.Clock, o.Config.Poll.Slow),
-		overlay: newSignal(),
+		Options:   o,
+		memory:    newMemory(),
+		limiter:   rate.NewLimiter(rate.Limit(o.Config.Removals.PerSecond), o.Config.Removals.Burst),
+		backoff:   flowcontrol.NewFakeBackOff(backoffFirst, backoffMost, o.Clock), // "fake" is the one that takes a clock
+		health:    newHealth(o.Clock, o.Config.Poll.Slow),
+		overlay:   newSignal(),
+		balancers: newBalancers(),
 	}
 }
 
@@ -136,11 +145,12 @@ func (g *Guard) Reconcile(ctx context.Context, _ Request) (reconcile.Result, err
 	g.recordVerdicts(ctx, verdicts, changes)
 	g.act(ctx, evidence, verdicts)
 	g.shield(ctx, evidence, verdicts)
-	soon := g.Flusher.Pass(ctx, evidence.Snapshot, evidence.KubeProxy)
+	flush := g.Flusher.Pass(ctx, evidence.Snapshot, evidence.KubeProxy)
+	reprogram := g.Reprogrammer.Pass(ctx, g.balancers.confirmed())
 	g.Repairer.Repair(ctx, evidence.Snapshot, evidence.Cluster)
 	g.recordPass(start)
 	g.health.end(g.Clock.Now(), nil)
-	return reconcile.Result{RequeueAfter: sooner(g.interval(evidence, verdicts), soon)}, nil
+	return reconcile.Result{RequeueAfter: soonest(g.interval(evidence, verdicts), flush, reprogram)}, nil
 }
 
 // observe gathers the evidence of a pass, or fails (invariant 1).
@@ -155,7 +165,7 @@ func (g *Guard) observe(ctx context.Context) (verdict.Evidence, error) {
 	}
 	evidence := g.evidence(snapshot)
 	g.memory.seeWaiting(evidence.Cluster.Waiting(), evidence.Now)
-	if g.needsLoadBalancers(evidence) {
+	if g.balancers.wanted(evidence) {
 		g.readLoadBalancers(ctx, &evidence.Snapshot)
 	}
 	return evidence, nil
@@ -177,43 +187,14 @@ func (g *Guard) evidence(snapshot inventory.Snapshot) verdict.Evidence {
 	}
 }
 
-// balancerShare is the part of the time that may go into reading load balancers: a list of thousands takes a slow node
-// tens of seconds.
-const balancerShare = 0.05
-
-// needsLoadBalancers reports whether an orphan lacks nothing but that no load balancer refers to it.
-func (g *Guard) needsLoadBalancers(evidence verdict.Evidence) bool {
-	if evidence.Now.Before(g.nextBalancers) {
-		return false
-	}
-	for _, v := range verdict.Decide(evidence) {
-		if v.Reason == verdict.ReasonLoadBalancersUnknown {
-			return true
+// soonest is the shortest of several intervals, of which all but the first may be zero for none.
+func soonest(interval time.Duration, others ...time.Duration) time.Duration {
+	for _, other := range others {
+		if other > 0 {
+			interval = min(interval, other)
 		}
 	}
-	return false
-}
-
-// readLoadBalancers adds them to the snapshot, if they can be read. Without them orphans wait and all else goes on.
-func (g *Guard) readLoadBalancers(ctx context.Context, snapshot *inventory.Snapshot) {
-	start := g.Clock.Now()
-	balancers, err := g.Inventory.LoadBalancers(ctx)
-	took := g.Clock.Since(start)
-	g.nextBalancers = g.Clock.Now().Add(max(g.Config.Poll.Slow, time.Duration(float64(took)/balancerShare)))
-	if err != nil {
-		logf.FromContext(ctx).Error(err, "Load balancers are unknown; orphans wait")
-		return
-	}
-	snapshot.LoadBalancers, snapshot.LoadBalancersKnown = balancers, true
-	g.recordLoadBalancers(ctx, *snapshot)
-}
-
-// sooner is the shorter of two intervals, of which the second may be zero for none.
-func sooner(interval, other time.Duration) time.Duration {
-	if other == 0 {
-		return interval
-	}
-	return min(interval, other)
+	return interval
 }
 
 // interval is the time until the next pass, unless something happens before.

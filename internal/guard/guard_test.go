@@ -5,12 +5,14 @@ package guard_test
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"testing"
 	"time"
 
 	. "github.com/onsi/gomega"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/sets"
 
 	"github.com/hnsguard/hnsguard/internal/config"
 	"github.com/hnsguard/hnsguard/internal/hns"
@@ -219,6 +221,48 @@ func TestOrphansWaitForTheWatch(t *testing.T) {
 	n.pass()
 	g.Expect(n.there()).To(HaveLen(1), "nobody knows")
 	n.freshErr = nil
+	n.passes(10 * time.Second)
+	g.Expect(n.there()).To(BeEmpty())
+}
+
+func (n *node) balancerReads() (reads int) {
+	for _, call := range n.service.Calls() {
+		if call.Op == hns.OpLoadBalancers {
+			reads++
+		}
+	}
+	return reads
+}
+
+// Where HNS refuses duplicates, an orphan keeps a pod from getting its endpoint.
+func TestAPodThatWaitsInVainShortensTheGracePeriod(t *testing.T) {
+	g := NewWithT(t)
+	n := newNode(t)
+	orphan, listed := n.remote(ip), n.remote("10.240.0.12")
+	n.passes(time.Minute)
+	n.caughtUp = false // the watch of a cluster in which nothing happens is behind for a minute
+	n.listed = sets.New(netip.MustParseAddr("10.240.0.12"))
+	n.pod("web", "")
+	n.pass()
+	n.wait(2 * time.Second)
+	n.pass()
+	g.Expect(n.there()).To(ConsistOf(orphan, listed), "it may get its address yet")
+	n.wait(time.Second)
+	n.pass()
+	g.Expect(n.there()).To(ConsistOf(listed), "what is not in the watch, but in the API server, stays")
+}
+
+func TestAllSlicesAreListedSparingly(t *testing.T) {
+	g := NewWithT(t)
+	n := newNode(t)
+	n.caughtUp, n.freshErr = false, nil
+	n.pod("web", "")
+	n.remote(ip)
+	n.passes(15 * time.Second) // that one was due
+	g.Expect(n.there()).To(BeEmpty())
+	n.remote("10.240.0.12")
+	n.passes(15 * time.Second)
+	g.Expect(n.there()).To(HaveLen(1))
 	n.passes(10 * time.Second)
 	g.Expect(n.there()).To(BeEmpty())
 }
@@ -432,22 +476,54 @@ func TestALoadBalancerSavesAnOrphanAndIsNamedAfterAConflict(t *testing.T) {
 	g.Expect(n.series("hnsguard_load_balancers_left_dangling_total")).To(BeEquivalentTo(1))
 }
 
+func TestALoadBalancerThatDanglesIsNoticed(t *testing.T) {
+	g := NewWithT(t)
+	n := newNode(t)
+	local := n.local(ip)
+	balancer, err := n.service.CreateLoadBalancer(hns.LoadBalancer{Endpoints: []hns.EndpointID{local}})
+	g.Expect(err).NotTo(HaveOccurred())
+	n.pass()
+	g.Expect(n.service.DeleteEndpoint(t.Context(), local)).To(Succeed())
+	n.passes(time.Minute)
+	n.pass()
+	g.Expect(n.dangling).To(BeEmpty(), "once may be chance")
+	n.wait(5 * time.Second)
+	n.pass()
+	g.Expect(n.dangling).To(ConsistOf(HaveField("ID", balancer.ID)))
+	g.Expect(n.series("hnsguard_dangling_load_balancers")).To(BeEquivalentTo(1))
+
+	g.Expect(n.service.DeleteLoadBalancer(balancer.ID)).To(Succeed())
+	n.wait(5 * time.Second)
+	n.pass()
+	g.Expect(n.dangling).To(BeEmpty())
+	g.Expect(n.series("hnsguard_dangling_load_balancers")).To(BeZero())
+}
+
+// An endpoint that is made while load balancers are read is not in the snapshot.
+func TestALoadBalancerOfANewEndpointDoesNotDangle(t *testing.T) {
+	g := NewWithT(t)
+	n := newNode(t)
+	n.service.Before(hns.OpLoadBalancers, func() {
+		_, err := n.service.CreateLoadBalancer(hns.LoadBalancer{Endpoints: []hns.EndpointID{n.remote(ip)}})
+		g.Expect(err).NotTo(HaveOccurred())
+	})
+	n.pass()
+	n.wait(time.Minute)
+	n.pass()
+	g.Expect(n.dangling).To(BeEmpty())
+}
+
 func TestLoadBalancersAreReadSparingly(t *testing.T) {
 	g := NewWithT(t)
 	n := newNode(t)
 	n.remote(ip)
 	n.service.ResetCalls()
 	n.passes(4 * time.Minute)
-	g.Expect(n.service.Calls()).NotTo(ContainElement(HaveField("Op", hns.OpLoadBalancers)), "nobody needs them yet")
+	g.Expect(n.balancerReads()).To(Equal(4), "nobody needs them more often yet")
 	n.caughtUp = false
+	n.service.ResetCalls()
 	n.passes(5 * time.Minute)
-	reads := 0
-	for _, call := range n.service.Calls() {
-		if call.Op == hns.OpLoadBalancers {
-			reads++
-		}
-	}
-	g.Expect(reads).To(And(BeNumerically(">", 10), BeNumerically("<=", 5*60/5)))
+	g.Expect(n.balancerReads()).To(And(BeNumerically(">", 10), BeNumerically("<=", 5*60/5)))
 }
 
 func TestAHeldConflictIsReportedAndReleased(t *testing.T) {
@@ -476,6 +552,15 @@ func TestThePaceFollowsThePods(t *testing.T) {
 	g.Expect(n.pass()).To(Equal(5*time.Second), "it waits for something else by now")
 	n.pod("db", "")
 	g.Expect(n.pass()).To(Equal(250*time.Millisecond), "another one has just begun to wait")
+}
+
+func TestThePaceFollowsTheFlusher(t *testing.T) {
+	g := NewWithT(t)
+	n := newNode(t)
+	n.soon = time.Second
+	g.Expect(n.pass()).To(Equal(time.Second))
+	n.soon = time.Minute
+	g.Expect(n.pass()).To(Equal(5 * time.Second))
 }
 
 func TestOnAnOverlayNetworkOrphansWaitForServices(t *testing.T) {

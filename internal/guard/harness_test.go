@@ -49,7 +49,9 @@ type node struct {
 	freshErr error
 	listed   sets.Set[netip.Addr]
 	// soon is how soon the flusher wants the next pass.
-	soon      time.Duration
+	soon time.Duration
+	// dangling are the load balancers that the reprogrammer was told of last.
+	dangling  []hns.LoadBalancer
 	kubeProxy string
 	events    chan string
 	metrics   *prometheus.Registry
@@ -63,6 +65,14 @@ func (n *node) Changed(_, _ *discoveryv1.EndpointSlice) {}
 
 func (n *node) Pass(context.Context, inventory.Snapshot, kubeproxy.Profile) time.Duration {
 	return n.soon
+}
+
+// reprogrammer is the node's.
+type reprogrammer struct{ n *node }
+
+func (r reprogrammer) Pass(_ context.Context, dangling []hns.LoadBalancer) time.Duration {
+	r.n.dangling = dangling
+	return 0
 }
 
 func (n *node) CaughtUp(context.Context) (bool, error) { return n.caughtUp, n.freshErr }
@@ -104,7 +114,7 @@ func (n *node) restart(changes ...func(*config.Config)) {
 		}),
 		Index: n.index, Pods: n.server, Freshness: n,
 		KubeProxy: func() kubeproxy.Profile { return kubeproxy.ProfileOf(n.kubeProxy) },
-		Repairer:  n, Flusher: n, Events: recorder, Metrics: guard.NewMetrics(n.metrics), Clock: n.clock,
+		Repairer:  n, Flusher: n, Reprogrammer: reprogrammer{n}, Events: recorder, Metrics: guard.NewMetrics(n.metrics), Clock: n.clock,
 	})
 }
 

@@ -72,20 +72,19 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		}),
 		dangling: prometheus.NewGauge(prometheus.GaugeOpts{
 			Namespace: metrics.Namespace, Name: "dangling_load_balancers",
-			Help: "Load balancers that name an endpoint which is gone, when they were last read.",
+			Help: "Load balancers that named an endpoint which was gone, the last two times that they were read.",
 		}),
 		orphaned: prometheus.NewCounter(prometheus.CounterOpts{
 			Namespace: metrics.Namespace, Name: "load_balancers_left_dangling_total",
 			Help: "Load balancers that referred to an endpoint which hnsguard removed.",
 		}),
+		shields: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: metrics.Namespace, Name: "shields_total",
+			Help: "Attempts to shield a pod's endpoint from kube-proxy's stale record, by what came of them.",
+		}, []string{"result"}),
 	}
-	m.shields = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Namespace: metrics.Namespace, Name: "shields_total",
-		Help: "Attempts to shield a pod's endpoint from kube-proxy's stale record, by what came of them.",
-	}, []string{"result"})
-	reg.MustRegister(m.shields)
 	reg.MustRegister(m.endpoints, m.removals, m.skips, m.detection, m.passes, m.duration, m.lastPass, m.dangling,
-		m.orphaned)
+		m.orphaned, m.shields)
 	m.zero()
 	return m
 }

@@ -8,7 +8,6 @@ import (
 
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/util/sets"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/hnsguard/hnsguard/internal/hns"
@@ -94,32 +93,20 @@ func (g *Guard) recordCap(ctx context.Context, n int) {
 }
 
 // recordLoadBalancers counts the load balancers that name endpoints which do not exist.
-func (g *Guard) recordLoadBalancers(ctx context.Context, snapshot inventory.Snapshot) {
-	present := sets.New[hns.EndpointID]()
-	for _, e := range snapshot.Endpoints {
-		present.Insert(e.ID)
+func (g *Guard) recordLoadBalancers(ctx context.Context) {
+	dangling := g.balancers.confirmed()
+	for _, lb := range dangling {
+		logf.FromContext(ctx).Info("A load balancer names an endpoint that is gone",
+			"loadBalancerID", lb.ID, "vips", lb.FrontendVIPs, "ports", lb.Ports)
 	}
-	dangling := 0
-	for _, lb := range snapshot.LoadBalancers {
-		if !present.HasAll(lb.Endpoints...) {
-			dangling++
-			logf.FromContext(ctx).V(1).Info("A load balancer names an endpoint that is gone",
-				"loadBalancerID", lb.ID, "vips", lb.FrontendVIPs)
-		}
-	}
-	g.Metrics.dangling.Set(float64(dangling))
+	g.Metrics.dangling.Set(float64(len(dangling)))
 }
 
 // recordDangling names the load balancers that referred to what was just deleted. kube-proxy does not notice by itself:
 // it programs a Service again when its endpoints change.
 func (g *Guard) recordDangling(ctx context.Context, snapshot inventory.Snapshot, deleted []verdict.Verdict) {
-	if !snapshot.LoadBalancersKnown {
-		if g.Clock.Now().Before(g.nextBalancers) {
-			return
-		}
-		if g.readLoadBalancers(ctx, &snapshot); !snapshot.LoadBalancersKnown {
-			return
-		}
+	if !snapshot.LoadBalancersKnown && !g.Clock.Now().Before(g.balancers.next) {
+		g.readLoadBalancers(ctx, &snapshot)
 	}
 	for _, lb := range snapshot.LoadBalancers {
 		for _, v := range deleted {

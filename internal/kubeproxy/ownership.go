@@ -12,7 +12,7 @@ import (
 // IPv4 address, or the last four of an IPv6 address in reverse order. No other known creator of HNS endpoints uses it,
 // which makes it the mark by which kube-proxy's endpoints are known.
 //
-// Source: conjureMac in pkg/proxy/winkernel/proxier.go, the same from Kubernetes 1.14 to 1.37.
+// Source: conjureMac in pkg/proxy/winkernel/proxier.go, read in Kubernetes 1.31, 1.34 and 1.37: always the same.
 func RemoteMAC(addr netip.Addr) hns.MAC {
 	if addr.Is4() {
 		b := addr.As4()

@@ -38,6 +38,20 @@ func ProfileOf(v string) Profile {
 	}
 }
 
+// Faults names the faults that the version has, or is taken to have.
+func (p Profile) Faults() []string {
+	faults := []string{}
+	for _, f := range []struct {
+		has  bool
+		name string
+	}{{p.StaleRecord, "stale-record"}, {p.BatchLeak, "batch-leak"}, {p.Duplicates, "duplicates"}} {
+		if f.has {
+			faults = append(faults, f.name)
+		}
+	}
+	return faults
+}
+
 // never marks a minor version in which a fault was not fixed.
 const never = ^uint(0)
 

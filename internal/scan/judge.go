@@ -124,7 +124,8 @@ func (in Input) view(addresses []netip.Addr) cluster.View {
 func (in Input) report(network hns.Network, verdicts []verdict.Verdict, unknown []hns.Endpoint) Report {
 	r := Report{
 		Node: in.Node, Network: network.Name, KubeProxy: in.KubeProxy.Version, KubeProxyKnown: in.KubeProxy.Known,
-		Mode: string(in.Config.Mode), Notes: in.notes(verdicts, unknown),
+		KubeProxyFaults: in.KubeProxy.Faults(),
+		Mode:            string(in.Config.Mode), Notes: in.notes(verdicts, unknown),
 	}
 	for _, v := range verdicts {
 		r.Endpoints = append(r.Endpoints, rowOf(v))

@@ -21,14 +21,16 @@ const KindUnknown verdict.Kind = "unknown"
 
 // Report is what a scan found. Its JSON form is for scripts; fields are added to it, but not changed.
 type Report struct {
-	Node           string   `json:"node"`
-	Network        string   `json:"network"`
-	KubeProxy      string   `json:"kubeProxyVersion"`
-	KubeProxyKnown bool     `json:"kubeProxyKnown"`
-	Mode           string   `json:"mode"`
-	Removable      int      `json:"removable"`
-	Endpoints      []Row    `json:"endpoints"`
-	Notes          []string `json:"notes,omitempty"`
+	Node           string `json:"node"`
+	Network        string `json:"network"`
+	KubeProxy      string `json:"kubeProxyVersion"`
+	KubeProxyKnown bool   `json:"kubeProxyKnown"`
+	// KubeProxyFaults are those that the version has, all if it is unknown; docs/kube-proxy.md explains them.
+	KubeProxyFaults []string `json:"kubeProxyFaults"`
+	Mode            string   `json:"mode"`
+	Removable       int      `json:"removable"`
+	Endpoints       []Row    `json:"endpoints"`
+	Notes           []string `json:"notes,omitempty"`
 }
 
 // Row is one endpoint.
@@ -93,7 +95,11 @@ func (r Report) Print(w io.Writer) error {
 		version = "unknown"
 	}
 	out := &strings.Builder{}
-	fmt.Fprintf(out, "Node %s, pod network %s, kube-proxy %s\n\n", r.Node, orDash(r.Network), version)
+	faults := "without known faults"
+	if len(r.KubeProxyFaults) > 0 {
+		faults = "with " + strings.Join(r.KubeProxyFaults, ", ")
+	}
+	fmt.Fprintf(out, "Node %s, pod network %s, kube-proxy %s %s\n\n", r.Node, orDash(r.Network), version, faults)
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintln(table, "ENDPOINT\tIP\tKIND\tOWNER\tVERDICT\tREASON\tPOD")
 	for _, row := range r.Endpoints {

@@ -186,7 +186,7 @@ func TestPrint(t *testing.T) {
 	var out strings.Builder
 	g.Expect(report.Print(&out)).To(Succeed())
 	lines := strings.Split(out.String(), "\n")
-	g.Expect(lines[0]).To(ContainSubstring("kube-proxy v1.34.0"))
+	g.Expect(lines[0]).To(HaveSuffix("kube-proxy v1.34.0 with batch-leak, duplicates"))
 	g.Expect(lines[2]).To(MatchRegexp(`^ENDPOINT +IP +KIND +OWNER +VERDICT +REASON +POD$`))
 	g.Expect(lines[3]).To(MatchRegexp(`^[0-9a-f-]{36}  10\.240\.0\.11  remote  kube-proxy .*  conflict +live-pod-with-local-endpoint +\S+/\S+$`))
 	g.Expect(out.String()).To(ContainSubstring("\n1 of 4 endpoints would be removed.\n"))

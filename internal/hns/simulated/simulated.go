@@ -3,6 +3,7 @@
 package simulated
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -27,13 +28,15 @@ const (
 	RefuseDuplicates
 )
 
-// Order is the order of enumeration, which HNS does not document. Both occur in the field.
+// Order is the order of enumeration, which HNS does not document.
 type Order int
 
-// The two enumeration orders.
+// The enumeration orders.
 const (
 	OldestFirst Order = iota
 	NewestFirst
+	// ByID is as good as random: IDs are.
+	ByID
 )
 
 // ErrDuplicateAddress is what HNS answers with code 0x803b002f, "An address provided is invalid or
@@ -76,6 +79,20 @@ func New(opts Options) *HNS {
 		opts.Clock = clock.RealClock{}
 	}
 	return &HNS{opts: opts, namespaces: map[hns.NamespaceID]bool{}, faults: newFaults()}
+}
+
+// SetDuplicates changes the duplicate policy; what is there stays.
+func (h *HNS) SetDuplicates(d Duplicates) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.opts.Duplicates = d
+}
+
+// SetOrder changes the order of enumeration.
+func (h *HNS) SetOrder(o Order) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.opts.Order = o
 }
 
 // CreateNetwork makes a network.
@@ -265,8 +282,12 @@ func (h *HNS) listed() []hns.Endpoint {
 		e.Addresses = slices.Clone(e.Addresses)
 		list = append(list, e)
 	}
-	if h.opts.Order == NewestFirst {
+	switch h.opts.Order {
+	case NewestFirst:
 		slices.Reverse(list)
+	case ByID:
+		slices.SortFunc(list, func(a, b hns.Endpoint) int { return cmp.Compare(a.ID, b.ID) })
+	case OldestFirst:
 	}
 	return list
 }

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package guard
+
+import (
+	"context"
+	"time"
+
+	"k8s.io/apimachinery/pkg/util/sets"
+	logf "sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/hnsguard/hnsguard/internal/hns"
+	"github.com/hnsguard/hnsguard/internal/inventory"
+	"github.com/hnsguard/hnsguard/internal/verdict"
+)
+
+// balancers is what is known of load balancers, and when they may be read again: a list of thousands takes a slow node
+// tens of seconds.
+type balancers struct {
+	next time.Time // not before
+	due  time.Time // at the latest
+	// dangling are those that named an endpoint which was gone when they were last read; true if also when they were
+	// read before that. kube-proxy replaces load balancers all the time, so that once may be chance.
+	dangling map[hns.LoadBalancerID]bool
+	known    []hns.LoadBalancer
+}
+
+// How often load balancers are read: every minute, because one that dangles breaks a Service and nobody else looks; as
+// often as a decision needs it; and never for more than a small share of the time.
+const (
+	balancersEvery = time.Minute
+	balancersGap   = time.Second
+	balancerShare  = 0.05
+)
+
+func newBalancers() *balancers { return &balancers{dangling: map[hns.LoadBalancerID]bool{}} }
+
+// wanted reports whether load balancers should be read now: it is their time, an orphan lacks nothing but that no load
+// balancer refers to it, or one was seen to dangle and should be looked at again.
+func (b *balancers) wanted(evidence verdict.Evidence) bool {
+	switch {
+	case evidence.Now.Before(b.next):
+		return false
+	case !evidence.Now.Before(b.due), len(b.dangling) > 0:
+		return true
+	}
+	for _, v := range verdict.Decide(evidence) {
+		if v.Reason == verdict.ReasonLoadBalancersUnknown {
+			return true
+		}
+	}
+	return false
+}
+
+// took notes that a reading is over.
+func (b *balancers) took(now time.Time, took time.Duration) {
+	b.next = now.Add(max(balancersGap, time.Duration(float64(took)/balancerShare)))
+	b.due = now.Add(balancersEvery)
+}
+
+// see takes in what was read, with the endpoints that were there afterwards.
+func (b *balancers) see(read []hns.LoadBalancer, present sets.Set[hns.EndpointID]) {
+	dangling := map[hns.LoadBalancerID]bool{}
+	for _, lb := range read {
+		if !present.HasAll(lb.Endpoints...) {
+			_, again := b.dangling[lb.ID]
+			dangling[lb.ID] = again
+		}
+	}
+	b.known, b.dangling = read, dangling
+}
+
+// confirmed returns the load balancers that dangle, and not by chance.
+func (b *balancers) confirmed() []hns.LoadBalancer {
+	var all []hns.LoadBalancer
+	for _, lb := range b.known {
+		if b.dangling[lb.ID] {
+			all = append(all, lb)
+		}
+	}
+	return all
+}
+
+// readLoadBalancers adds them to the snapshot, if they can be read. Without them orphans wait and all else goes on.
+func (g *Guard) readLoadBalancers(ctx context.Context, snapshot *inventory.Snapshot) {
+	start := g.Clock.Now()
+	read, err := g.Inventory.LoadBalancers(ctx)
+	g.balancers.took(g.Clock.Now(), g.Clock.Since(start))
+	if err != nil {
+		logf.FromContext(ctx).Error(err, "Load balancers are unknown; orphans wait")
+		return
+	}
+	snapshot.LoadBalancers, snapshot.LoadBalancersKnown = read, true
+	// Endpoints that were made since the snapshot was taken are no reason to take a load balancer for dangling.
+	ids, err := g.HNS.EndpointIDs(ctx)
+	if err != nil {
+		logf.FromContext(ctx).Error(err, "Whether load balancers dangle is unknown")
+		return
+	}
+	g.balancers.see(read, sets.New(ids...))
+	g.recordLoadBalancers(ctx)
+}

@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package hnsserver
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/hnsguard/hnsguard/internal/hns"
+	"github.com/hnsguard/hnsguard/internal/hns/simulated"
+)
+
+// Entry is a line of the journal: a call that changed something, or tried to.
+type Entry struct {
+	At time.Time
+	// Caller is the file name of the program.
+	Caller               string
+	Operation, Kind      string
+	ID                   string
+	Result               uint32
+	endpointWasThere     bool
+	endpointWasRemote    bool
+	endpointAddresses    []string
+	endpointWasDescribed string
+}
+
+// String is the entry for people.
+func (e Entry) String() string {
+	return fmt.Sprintf("%s %s %s %s %s 0x%x %s",
+		e.At.Format("15:04:05.000"), e.Caller, e.Operation, e.Kind, e.ID, e.Result,
+		e.endpointWasDescribed)
+}
+
+// DeletedLocal reports whether the entry is the deletion of a local endpoint.
+func (e Entry) DeletedLocal() bool {
+	return e.Operation == "delete" && e.Kind == "endpoint" && e.Result == 0 && e.endpointWasThere && !e.endpointWasRemote
+}
+
+// DeletedRemote reports whether the entry is the deletion of a remote endpoint of the address.
+func (e Entry) DeletedRemote(address string) bool {
+	return e.Operation == "delete" && e.Kind == "endpoint" && e.Result == 0 && e.endpointWasRemote &&
+		slices.Contains(e.endpointAddresses, address)
+}
+
+// Server is a listening server.
+type Server struct {
+	service  *simulated.HNS
+	listener net.Listener
+	done     sync.WaitGroup
+
+	mu sync.Mutex
+	// documents are what callers have set, by the object's ID.
+	documents map[string]json.RawMessage
+	journal   []Entry
+}
+
+// Start serves the service on a free port of the loopback.
+func Start(ctx context.Context, service *simulated.HNS) (*Server, error) {
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, fmt.Errorf("listening for HNS calls: %w", err)
+	}
+	s := &Server{service: service, listener: listener, documents: map[string]json.RawMessage{}}
+	s.done.Go(s.serve)
+	return s, nil
+}
+
+// Port is where the server listens.
+func (s *Server) Port() string {
+	_, port, _ := net.SplitHostPort(s.listener.Addr().String())
+	return port
+}
+
+// Close ends the server, and with it HNS for all that use it.
+func (s *Server) Close() error {
+	err := s.listener.Close()
+	s.done.Wait()
+	return err
+}
+
+// Journal copies the journal.
+func (s *Server) Journal() []Entry {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.journal)
+}
+
+func (s *Server) serve() {
+	for {
+		conn, err := s.listener.Accept()
+		if err != nil {
+			return
+		}
+		s.done.Go(func() {
+			defer conn.Close() //nolint:errcheck // the caller has its answer
+			_ = s.answer(conn) // a caller that went away does not matter
+		})
+	}
+}
+
+// request is one call.
+type request struct {
+	caller, operation, kind, guid, argument string
+}
+
+func (s *Server) answer(conn io.ReadWriter) error {
+	var r request
+	for _, field := range []*string{&r.caller, &r.operation, &r.kind, &r.guid, &r.argument} {
+		var err error
+		if *field, err = readText(conn); err != nil {
+			return err
+		}
+	}
+	r.kind = strings.ToLower(r.kind)
+	entry := s.before(r)
+	result, err := s.handle(r)
+	code, record := uint32(0), ""
+	if err != nil {
+		code, record = failure(err)
+	}
+	s.after(r, entry, result, code)
+	if err := binary.Write(conn, binary.LittleEndian, code); err != nil {
+		return err
+	}
+	if err := writeText(conn, result); err != nil {
+		return err
+	}
+	return writeText(conn, record)
+}
+
+// before notes what a delete is about to take away.
+func (s *Server) before(r request) Entry {
+	e := Entry{At: time.Now(), Caller: strings.ToLower(r.caller), Operation: r.operation, Kind: r.kind, ID: r.guid}
+	if r.operation != "delete" || r.kind != "endpoint" {
+		return e
+	}
+	for _, endpoint := range s.service.State().Endpoints {
+		if !strings.EqualFold(string(endpoint.ID), r.guid) {
+			continue
+		}
+		e.endpointWasThere, e.endpointWasRemote = true, endpoint.Remote()
+		for _, addr := range endpoint.Addresses {
+			e.endpointAddresses = append(e.endpointAddresses, addr.String())
+		}
+		e.endpointWasDescribed = fmt.Sprintf("(remote=%t %v)", endpoint.Remote(), e.endpointAddresses)
+	}
+	return e
+}
+
+func (s *Server) after(r request, e Entry, result string, code uint32) {
+	if r.operation != "create" && r.operation != "delete" && r.operation != "modify" && r.operation != "DELETE" {
+		return
+	}
+	if r.operation == "create" {
+		e.ID = result
+		e.endpointWasDescribed = r.argument
+	}
+	e.Result = code
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.journal = append(s.journal, e)
+}
+
+// failure is what HNS answers with instead of a result.
+func failure(err error) (code uint32, record string) {
+	switch {
+	case errors.Is(err, hns.ErrUnavailable):
+		code = 0x800706b5
+	case errors.Is(err, simulated.ErrDuplicateAddress):
+		code = 0x803b002f
+	case errors.Is(err, errNetworkNotFound):
+		code = 0x803b0001
+	case errors.Is(err, errEndpointNotFound):
+		code = 0x803b0002
+	case errors.Is(err, hns.ErrNotFound):
+		code = 0x80070490
+	default:
+		code = 0x80004005 // E_FAIL
+	}
+	text, _ := json.Marshal(map[string]any{ //nolint:errchkjson // these can be encoded
+		"Success": false, "Error": err.Error(), "ErrorCode": code,
+	})
+	return code, string(text)
+}
+
+// maxText is far more than any caller sends.
+const maxText = 16 << 20
+
+func readText(r io.Reader) (string, error) {
+	var size uint32
+	if err := binary.Read(r, binary.LittleEndian, &size); err != nil {
+		return "", err
+	}
+	if size > maxText {
+		return "", fmt.Errorf("a string of %d bytes", size)
+	}
+	text := make([]byte, size)
+	_, err := io.ReadFull(r, text)
+	return string(text), err
+}
+
+func writeText(w io.Writer, text string) error {
+	if err := binary.Write(w, binary.LittleEndian, uint32(len(text))); err != nil {
+		return err
+	}
+	_, err := io.WriteString(w, text)
+	return err
+}

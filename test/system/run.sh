@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# Plays the scenarios with some versions of kube-proxy:
+#
+#   run.sh hnsguard.exe "v1.32.3 v1.37.2" [ARGUMENT OF THE TEST ...]
+#
+# Everything slow is made once and kept in the cache.
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+HNSGUARD_EXE=$(realpath "$1")
+versions=$2
+shift 2
+
+KUBEBUILDER_ASSETS=$("$here/../controlplane/assets.sh")
+HNSGUARD_SYSTEM_PREFIX=$("$here/prefix.sh")
+HNSGUARD_KUBE_PROXIES=
+for version in $versions; do
+	HNSGUARD_KUBE_PROXIES+=${HNSGUARD_KUBE_PROXIES:+:}$("$here/kubeproxy/build.sh" "$version")
+done
+HNSGUARD_CONTRACT_EXE=${HNSGUARD_EXE%.exe}-contract.test.exe
+(cd "$here/../.." && GOOS=windows GOARCH=amd64 CGO_ENABLED=0 go test -c -o "$HNSGUARD_CONTRACT_EXE" ./internal/hns/hcnclient)
+export HNSGUARD_EXE HNSGUARD_CONTRACT_EXE KUBEBUILDER_ASSETS HNSGUARD_SYSTEM_PREFIX HNSGUARD_KUBE_PROXIES
+# In the package's own folder go test shows the outcomes as they come.
+cd "$here"
+# Nearly all that a scenario does is wait, so that more of them run at a time than there are processors.
+exec go test -count=1 -parallel 16 -timeout 3h "$@"

@@ -1,0 +1,355 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build !windows
+
+package system_test
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	discoveryv1 "k8s.io/api/discovery/v1"
+
+	"github.com/hnsguard/hnsguard/internal/guard"
+	"github.com/hnsguard/hnsguard/internal/hns"
+	"github.com/hnsguard/hnsguard/internal/hns/simulated"
+	"github.com/hnsguard/hnsguard/internal/kubeproxy"
+	"github.com/hnsguard/hnsguard/internal/repair"
+)
+
+// outcome is what a scenario ended with, in words, and whether that is how it should be.
+type outcome struct {
+	text string
+	good bool
+}
+
+func good(format string, args ...any) outcome { return outcome{fmt.Sprintf(format, args...), true} }
+func bad(format string, args ...any) outcome  { return outcome{fmt.Sprintf(format, args...), false} }
+
+// scenario is an incident that is played with a kube-proxy of some version, without and with hnsguard.
+type scenario struct {
+	name string
+	stageOptions
+	// headline scenarios are those that the README shows, and repeated ones are played several times if that is asked for.
+	headline, repeated bool
+	// fails says with which kube-proxies it has to end badly without hnsguard: a scenario that does not fail there does
+	// not show what it should. Without it the scenario is not played without hnsguard.
+	fails func(kubeproxy.Profile) bool
+	// saved says with which kube-proxies it has to end well with hnsguard; nil means with all.
+	saved func(kubeproxy.Profile) bool
+	play  func(s *stage) outcome
+}
+
+func never(kubeproxy.Profile) bool          { return false }
+func always(kubeproxy.Profile) bool         { return true }
+func staleRecord(p kubeproxy.Profile) bool  { return p.StaleRecord }
+func notStale(p kubeproxy.Profile) bool     { return !p.StaleRecord }
+func batchLeak(p kubeproxy.Profile) bool    { return p.BatchLeak }
+func duplicates(p kubeproxy.Profile) bool   { return p.Duplicates }
+func noDuplicates(p kubeproxy.Profile) bool { return !p.Duplicates }
+
+const withShield = "shield: {mode: enforce}\n"
+
+// quickOrphans is a policy under which a scenario need not wait five minutes.
+const quickOrphans = "orphan: {gracePeriod: 10s, gracePeriodWhileWaiting: 5s, maxPerPass: 500}\n"
+
+func scenarios() []scenario {
+	return []scenario{
+		{name: "stale record", headline: true, repeated: true, fails: staleRecord, play: playStaleRecord},
+		{
+			name: "reuse before drop, local enumerated last, shield on", headline: true,
+			stageOptions: stageOptions{policy: withShield}, fails: staleRecord, play: playReuseBeforeDrop,
+		},
+		{
+			name:         "reuse before drop, local enumerated first, shield on",
+			stageOptions: stageOptions{order: simulated.NewestFirst, policy: withShield},
+			fails:        staleRecord, play: playReuseBeforeDrop,
+		},
+		{
+			name: "reuse before drop, local enumerated last", headline: true, fails: staleRecord, saved: notStale,
+			play: playReuseBeforeDropReported,
+		},
+		{
+			name: "reuse before drop, local enumerated first", headline: true,
+			stageOptions: stageOptions{order: simulated.NewestFirst}, fails: staleRecord, play: playReuseBeforeDrop,
+		},
+		{name: "slice lag", headline: true, fails: duplicates, saved: notStale, play: playSliceLag},
+		{name: "leaked duplicate", headline: true, fails: duplicates, play: playLeakedDuplicate},
+		{
+			name: "batch leak", headline: true, stageOptions: stageOptions{policy: quickOrphans}, fails: batchLeak, play: playBatchLeak,
+		},
+		{
+			name: "refused duplicate", headline: true,
+			stageOptions: stageOptions{duplicates: simulated.RefuseDuplicates, policy: quickOrphans},
+			fails:        always, play: playRefused,
+		},
+		{
+			name: "local backend, local enumerated first", headline: true,
+			stageOptions: stageOptions{order: simulated.NewestFirst}, fails: duplicates, play: playLocalBackend,
+		},
+		{name: "local backend, local enumerated last", fails: only134, play: playLocalBackend},
+		{
+			name: "local backend, hnsguard late, reprogramming on", headline: true,
+			stageOptions: stageOptions{order: simulated.NewestFirst, policy: "reprogram: {mode: enforce}\n"},
+			fails:        duplicates, play: playLocalBackendLate,
+		},
+		{name: "leaked local with a valid remote", headline: true, fails: noDuplicates, saved: duplicates, play: playLeakedLocal},
+		{name: "healthy churn", fails: never, stageOptions: stageOptions{policy: quickOrphans}, play: playChurn},
+		{name: "hostNetwork pod", stageOptions: stageOptions{policy: quickOrphans}, play: playHostNetwork},
+		{name: "foreign remotes", stageOptions: stageOptions{policy: quickOrphans}, play: playForeign},
+		{
+			name:         "overlay with Service VIPs and source VIP",
+			stageOptions: stageOptions{network: hns.NetworkOverlay, policy: quickOrphans}, play: playOverlay,
+		},
+		{name: "dual stack", stageOptions: stageOptions{dualStack: true}, fails: duplicates, play: playDualStack},
+		{name: "installed late", stageOptions: stageOptions{policy: quickOrphans}, play: playInstalledLate},
+		{name: "kube-proxy restarted meanwhile", play: playProxyRestart},
+		{name: "hnsguard killed meanwhile", play: playGuardKilled},
+	}
+}
+
+// only134 are the kube-proxies that prefer the remote endpoint of an address, but do not remove it.
+func only134(p kubeproxy.Profile) bool { return p.Duplicates && !p.StaleRecord }
+
+// survival waits for kube-proxy to sync three times by itself and says whether the local endpoint is still there.
+func (s *stage) survival(local hns.EndpointID) outcome {
+	start := time.Now()
+	if remains(s.ctx, s.periods(3), func() bool { return s.there(local) }) {
+		return good("survives 3 syncs")
+	}
+	for _, e := range s.server.Journal() {
+		if e.DeletedLocal() && e.Caller != "kube-proxy.exe" {
+			return bad("local endpoint deleted by %s", e.Caller)
+		}
+	}
+	if time.Since(start) < time.Second {
+		return bad("local endpoint deleted at once")
+	}
+	return bad("local endpoint deleted at the next sync")
+}
+
+// playStaleRecord is the incident that users report: everything is done properly, and the pod loses its endpoint.
+func playStaleRecord(s *stage) outcome {
+	s.startBoth()
+	a := addr(17)
+	slice := s.expose("cart", linuxNode, a)
+	s.awaitRemote(a)
+	s.relist(slice)
+	eventually(s.ctx, s.t, 30*time.Second, "kube-proxy deletes the remote endpoint", func() bool {
+		return len(s.remotes(a)) == 0
+	})
+	return s.survival(s.windowsPod("billing", a))
+}
+
+// playReuseBeforeDrop lets the address be reused while its old pod is still listed as terminating.
+func playReuseBeforeDrop(s *stage) outcome {
+	s.startBoth()
+	a := addr(17)
+	slice := s.expose("cart", linuxNode, a)
+	s.awaitRemote(a)
+	s.relist(slice, endpoints(linuxNode, false, a)...)
+	local := s.windowsPod("billing", a)
+	time.Sleep(time.Second)
+	s.relist(slice)
+	result := s.survival(local)
+	if !result.good {
+		return result
+	}
+	if _, whole := s.balancers(); !whole {
+		return bad("survives, but a load balancer dangles")
+	}
+	return result
+}
+
+// playReuseBeforeDropReported is the same, for where the pod cannot be saved: it has to be reported.
+func playReuseBeforeDropReported(s *stage) outcome {
+	result := playReuseBeforeDrop(s)
+	if result.good || !s.guarded {
+		return result
+	}
+	if becomes(s.ctx, time.Minute, func() bool { return slices.Contains(s.events("billing"), repair.EventVictim) }) {
+		return bad("%s; reported as a victim", result.text)
+	}
+	return bad("%s; not reported", result.text)
+}
+
+// removal lets a pod that has its endpoint become ready, and says when the remote endpoint of an address of its own went
+// after the local one came.
+func (s *stage) removal(a netip.Addr, local hns.EndpointID, ready func()) outcome {
+	came := time.Now()
+	var pod sync.WaitGroup
+	pod.Go(ready)
+	defer pod.Wait()
+	if !becomes(s.ctx, s.periods(3), func() bool { return len(s.remotes(a)) == 0 }) {
+		return bad("duplicate stays")
+	}
+	took := time.Since(came)
+	switch {
+	case !s.there(local):
+		return bad("local endpoint deleted")
+	case took > 1200*time.Millisecond:
+		return bad("duplicate goes at the next sync")
+	default:
+		return good("duplicate gone within 1s of the local endpoint")
+	}
+}
+
+// playSliceLag lets the slice list the old pod as ready all the time.
+func playSliceLag(s *stage) outcome {
+	s.startBoth()
+	a := addr(17)
+	s.expose("cart", linuxNode, a)
+	s.awaitRemote(a)
+	local, ready := s.windowsPodUntilEndpoint("billing", a)
+	result := s.removal(a, local, ready)
+	if s.guarded && result.text == "duplicate stays" && slices.Contains(s.events("billing"), guard.EventHeld) {
+		return bad("held until the slice drops the address; reported")
+	}
+	return result
+}
+
+// playLeakedDuplicate lets a forgotten remote endpoint have the address.
+func playLeakedDuplicate(s *stage) outcome {
+	a := addr(17)
+	s.leak(a)
+	s.startBoth()
+	local, ready := s.windowsPodUntilEndpoint("billing", a)
+	return s.removal(a, local, ready)
+}
+
+// playBatchLeak empties several Services at once.
+func playBatchLeak(s *stage) outcome {
+	s.startBoth()
+	const services, backends = 8, 10
+	var all []*discoveryv1.EndpointSlice
+	var addrs []netip.Addr
+	for i := range byte(services) {
+		var own []netip.Addr
+		for j := range byte(backends) {
+			own = append(own, netip.AddrFrom4([4]byte{10, 244, 2 + i, 1 + j}))
+		}
+		addrs = append(addrs, own...)
+		all = append(all, s.expose(fmt.Sprintf("svc-%d", i), linuxNode, own...))
+	}
+	s.awaitRemote(addrs...)
+	time.Sleep(s.period) // let kube-proxy come to rest, so that the changes meet in one sync
+	for _, slice := range all {
+		s.relist(slice)
+	}
+	left := func() int {
+		n := 0
+		for _, a := range addrs {
+			n += len(s.remotes(a))
+		}
+		return n
+	}
+	within := s.periods(3)
+	if s.guarded {
+		// The grace period, and the minute in which the watch of a cluster where nothing happens is proven up to date.
+		within += 90 * time.Second
+	}
+	if becomes(s.ctx, within, func() bool { return left() == 0 }) {
+		return good("none left")
+	}
+	return bad("%d of %d left", left(), len(addrs))
+}
+
+// playRefused lets an HNS that refuses duplicates keep a pod from getting its endpoint.
+func playRefused(s *stage) outcome {
+	a := addr(17)
+	s.startBoth()
+	s.leak(a)
+	pod := s.pod("billing")
+	time.Sleep(toEndpoint)
+	start := time.Now()
+	for time.Since(start) < 20*time.Second {
+		if _, err := s.cni(a); err == nil {
+			s.report(pod, true, a)
+			if took := time.Since(start); took > 10*time.Second {
+				return bad("created %s after the first refusal", took.Round(time.Second))
+			}
+			return good("created within 10s of the first refusal")
+		}
+		time.Sleep(time.Second) // the kubelet tries again
+	}
+	return bad("never created")
+}
+
+// playLocalBackend lets the pod back a Service of its own.
+func playLocalBackend(s *stage) outcome {
+	a := addr(17)
+	s.leak(a)
+	s.startBoth()
+	local := s.windowsPod("billing", a)
+	s.expose("billing", nodeName, a)
+	return s.backends("billing", local)
+}
+
+// playLocalBackendLate starts hnsguard when kube-proxy has programmed the pod's Service already.
+func playLocalBackendLate(s *stage) outcome {
+	a := addr(17)
+	s.leak(a)
+	s.startProxy()
+	local := s.windowsPod("billing", a)
+	s.expose("billing", nodeName, a)
+	eventually(s.ctx, s.t, 30*time.Second, "kube-proxy makes a load balancer", func() bool {
+		backends, _ := s.balancersOf("billing")
+		return len(backends) > 0
+	})
+	s.startGuard()
+	if s.guarded {
+		becomes(s.ctx, time.Minute, func() bool {
+			backends, whole := s.balancersOf("billing")
+			return whole && len(backends) > 0 && !slices.ContainsFunc(backends, func(ids []hns.EndpointID) bool {
+				return !slices.Contains(ids, local)
+			})
+		})
+		time.Sleep(10 * time.Second) // and for the slice that it took to be gone
+	}
+	return s.backends("billing", local)
+}
+
+// backends says whether every load balancer of a Service has the local endpoint as its backend.
+func (s *stage) backends(service string, local hns.EndpointID) outcome {
+	var backends [][]hns.EndpointID
+	eventually(s.ctx, s.t, 30*time.Second, "kube-proxy makes a load balancer", func() bool {
+		backends, _ = s.balancersOf(service)
+		return len(backends) > 0
+	})
+	time.Sleep(s.periods(2))
+	if !s.there(local) {
+		return bad("local endpoint deleted")
+	}
+	backends, whole := s.balancersOf(service)
+	switch {
+	case !whole:
+		return bad("load balancer dangles")
+	case slices.ContainsFunc(backends, func(ids []hns.EndpointID) bool { return !slices.Equal(ids, []hns.EndpointID{local}) }):
+		return bad("load balancer names the stale remote")
+	default:
+		return good("load balancer names the local endpoint")
+	}
+}
+
+// playLeakedLocal has a local endpoint that its CNI forgot, and a healthy pod elsewhere with its address.
+func playLeakedLocal(s *stage) outcome {
+	s.startBoth()
+	a := addr(17)
+	_, err := s.service.CreateEndpoint(simulated.EndpointSpec{
+		Network: s.network.ID, Name: "0123456789_eth0", Addresses: []netip.Addr{a}, MAC: hns.MAC{0, 0x15, 0x5d, 1, 2, 3},
+	})
+	must(s.t, err)
+	s.expose("cart", otherNode, a)
+	// kube-proxy takes the local endpoint for the backend, where it finds it first; the remote one came before it.
+	valid := s.leak(a)
+	if !remains(s.ctx, s.periods(3), func() bool { return s.there(valid) }) {
+		if len(s.deletedBy("hnsguard.exe")) > 0 {
+			return bad("hnsguard deletes the valid remote")
+		}
+		return bad("kube-proxy deletes the valid remote")
+	}
+	return good("valid remote stays")
+}

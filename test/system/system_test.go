@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build !windows
+
+// Package system_test proves hnsguard on real Windows programs: hnsguard.exe and kube-proxy.exe run under Wine and share
+// one simulated Host Networking Service, and a real API server.
+package system_test
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/hnsguard/hnsguard/internal/kubeproxy"
+)
+
+// result is one played scenario.
+type result struct {
+	scenario, version string
+	guarded           bool
+	outcome
+}
+
+// TestScenarios plays every scenario with every kube-proxy, without and with hnsguard.
+func TestScenarios(t *testing.T) {
+	exe := findPrograms(t)
+	t.Cleanup(func() { expectNobodyLeft(t) })
+	all := startLanes(t, number(t, "HNSGUARD_LANES", 8))
+	var mu sync.Mutex
+	var results []result
+	t.Run("group", func(t *testing.T) { // so that all are done before the page is written
+		for version := range exe.proxies {
+			for _, sc := range scenarios() {
+				for _, guarded := range []bool{false, true} {
+					if !guarded && sc.fails == nil {
+						continue
+					}
+					for run := range runs(t, sc, kubeproxy.ProfileOf(version)) {
+						t.Run(fmt.Sprintf("%s/%s/guarded=%t/%d", version, strings.ReplaceAll(sc.name, " ", "-"), guarded, run),
+							func(t *testing.T) {
+								t.Parallel()
+								s := newStage(t, all.take(t), exe, version, guarded, sc.stageOptions)
+								r := result{sc.name, version, guarded, sc.play(s)}
+								judge(t, sc, r)
+								mu.Lock()
+								defer mu.Unlock()
+								results = append(results, r)
+							})
+					}
+				}
+			}
+		}
+	})
+	if os.Getenv("HNSGUARD_WRITE_DOCS") != "" {
+		matrix{results: results}.write(t, "../../docs/kube-proxy-matrix.md", "../../README.md")
+	}
+}
+
+// judge fails the test if a scenario did not end as it has to, and says in one line how it did.
+func judge(t *testing.T, sc scenario, r result) {
+	t.Helper()
+	profile := kubeproxy.ProfileOf(r.version)
+	with := "without"
+	if r.guarded {
+		with = "with   "
+	}
+	fmt.Printf("%-8s %s hnsguard  %-55s %s\n", r.version, with, r.scenario, r.text)
+	switch {
+	case !r.guarded && sc.fails(profile) && r.good:
+		t.Errorf("without hnsguard it should go wrong with %s, or the scenario does not show what it should; but: %s",
+			r.version, r.text)
+	case r.guarded && (sc.saved == nil || sc.saved(profile)) && !r.good:
+		t.Errorf("with hnsguard it should end well with %s; but: %s", r.version, r.text)
+	}
+}
+
+// runs is how often a scenario is played. One that may end well by luck is repeated where it should not.
+func runs(t *testing.T, sc scenario, profile kubeproxy.Profile) int {
+	t.Helper()
+	if sc.repeated && sc.fails(profile) {
+		return number(t, "HNSGUARD_RUNS", 1)
+	}
+	return 1
+}
+
+func number(t *testing.T, name string, otherwise int) int {
+	t.Helper()
+	text := os.Getenv(name)
+	if text == "" {
+		return otherwise
+	}
+	n, err := strconv.Atoi(text)
+	must(t, err)
+	return n
+}
