@@ -32,6 +32,7 @@ export HNSGUARD_KUSTOMIZE := $(KUSTOMIZE)
 export HNSGUARD_PROMETHEUS = $(PROMETHEUS)
 
 IMAGE ?= ghcr.io/hnsguard/hnsguard
+TAGS ?= $(VERSION)
 
 # Packages that run as Windows programs too: all but the integration suite, which starts a Linux control plane.
 PRODUCT := ./cmd/... ./internal/...
@@ -61,7 +62,7 @@ image: ## Build the image, on Linux with docker buildx: into bin/image.tar, or t
 	docker buildx build --file Dockerfile.windows --platform windows/amd64 \
 		--build-arg VERSION=$(VERSION) --build-arg COMMIT=$(COMMIT) \
 		--build-arg SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) \
-		--tag $(IMAGE):$(VERSION) --sbom=true --provenance=mode=max \
+		$(foreach tag,$(TAGS),--tag $(IMAGE):$(tag)) --sbom=true --provenance=mode=max \
 		$(if $(PUSH),--push,--output type=oci$(comma)dest=$(BIN)/image.tar) .
 
 .PHONY: verify-reproducible
@@ -170,6 +171,10 @@ $(GOLANGCI_LINT):
 
 $(HELM):
 	GOBIN=$(@D) go install -trimpath helm.sh/helm/v4/cmd/helm@$(HELM_VERSION)
+
+.PHONY: print-helm
+print-helm: $(HELM)
+	@echo $(HELM)
 
 $(HELM_DOCS):
 	GOBIN=$(@D) go install -trimpath github.com/norwoodj/helm-docs/cmd/helm-docs@$(HELM_DOCS_VERSION)

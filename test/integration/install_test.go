@@ -8,6 +8,8 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"regexp"
+	"strings"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -327,5 +329,32 @@ var _ = Describe("The chart", func() {
 		}).Should(Succeed(), "kube-proxy's record is flushed")
 		Expect(n.metric(`hnsguard_flushes_total{result="failed"}`)).To(BeZero())
 		Expect(n.metric(`hnsguard_evictions_total{result="failed"}`)).To(BeZero())
+	})
+
+	It("asks in alerts and dashboards for series that the agent has", func(ctx SpecContext) {
+		c, err := chart.In("../..")
+		Expect(err).NotTo(HaveOccurred())
+		objects, err := c.Render(ctx, chart.Namespace, "--set", "prometheusRule.enabled=true,dashboards.enabled=true")
+		Expect(err).NotTo(HaveOccurred())
+		n := newNode(ctx, shared, simulated.Options{})
+		n.start()
+		has := []string{"hnsguard_address_reuse_seconds"} // which is being made
+		families, err := n.running.Metrics().Gather()
+		Expect(err).NotTo(HaveOccurred())
+		for _, f := range families {
+			has = append(has, f.GetName())
+		}
+		asked := map[string]bool{}
+		for _, u := range append(objects.Of("PrometheusRule"), objects.Of("ConfigMap")...) {
+			text, err := u.MarshalJSON()
+			Expect(err).NotTo(HaveOccurred())
+			for _, found := range regexp.MustCompile(`hnsguard_[a-z_]+`).FindAllString(string(text), -1) {
+				asked[strings.TrimSuffix(found, "_bucket")] = true
+			}
+		}
+		Expect(len(asked)).To(BeNumerically(">", 12))
+		for series := range asked {
+			Expect(has).To(ContainElement(series))
+		}
 	})
 })

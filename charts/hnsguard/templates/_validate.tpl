@@ -32,6 +32,6 @@
 {{- fail "apiServer.host and apiServer.port go together: set both, or none" -}}
 {{- end -}}
 {{- if and .Values.admissionPolicy.enabled (semverCompare "<1.30.0-0" .Capabilities.KubeVersion.Version) -}}
-{{- fail (printf "admissionPolicy.enabled needs Kubernetes 1.30, this is %s. Set it to false to go without: then any node's agent may change the flush slices, and evict any node's pods if config.repair.mode is enforce" .Capabilities.KubeVersion.Version) -}}
+{{- fail (printf "admissionPolicy.enabled needs Kubernetes 1.30, this is %s. Set it to false to go without: then what the agent may write is as wide as its roles, for every node alike" .Capabilities.KubeVersion.Version) -}}
 {{- end -}}
 {{- end }}
