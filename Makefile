@@ -13,10 +13,26 @@ BUILD   := CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)
 # What is slow to make is kept here, outside the checkout: tools, kube-apiserver, etcd, the Wine prefix.
 export HNSGUARD_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/hnsguard
 BIN := bin
+comma := ,
 
 GOLANGCI_LINT_VERSION := v2.15.0
 GOLANGCI_LINT := $(HNSGUARD_CACHE)/tools/golangci-lint-$(GOLANGCI_LINT_VERSION)/golangci-lint
 GOVULNCHECK_VERSION := v1.9.0
+HELM_VERSION := v4.3.1
+HELM := $(HNSGUARD_CACHE)/tools/helm-$(HELM_VERSION)/helm
+HELM_DOCS_VERSION := v1.14.2
+HELM_DOCS := $(HNSGUARD_CACHE)/tools/helm-docs-$(HELM_DOCS_VERSION)/helm-docs
+KUSTOMIZE_VERSION := v5.8.2
+KUSTOMIZE := $(HNSGUARD_CACHE)/tools/kustomize-$(KUSTOMIZE_VERSION)/kustomize
+# The folder of prometheus and promtool.
+PROMETHEUS ?= $(HNSGUARD_CACHE)/tools/prometheus-debian
+# Tests are told where the tools are.
+export HNSGUARD_HELM := $(HELM)
+export HNSGUARD_KUSTOMIZE := $(KUSTOMIZE)
+export HNSGUARD_PROMETHEUS = $(PROMETHEUS)
+
+IMAGE ?= ghcr.io/hnsguard/hnsguard
+TAGS ?= $(VERSION)
 
 # Packages that run as Windows programs too: all but the integration suite, which starts a Linux control plane.
 PRODUCT := ./cmd/... ./internal/...
@@ -41,19 +57,46 @@ build: ## Build for this system into bin/
 build-windows: ## Build the Windows program into bin/
 	GOOS=windows GOARCH=amd64 $(BUILD) -o $(BIN)/hnsguard.exe ./cmd/hnsguard
 
+.PHONY: image
+image: ## Build the image, on Linux with docker buildx: into bin/image.tar, or to its registry with PUSH=1
+	docker buildx build --file Dockerfile.windows --platform windows/amd64 \
+		--build-arg VERSION=$(VERSION) --build-arg COMMIT=$(COMMIT) \
+		--build-arg SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) \
+		$(foreach tag,$(TAGS),--tag $(IMAGE):$(tag)) --sbom=true --provenance=mode=max \
+		$(if $(PUSH),--push,--output type=oci$(comma)dest=$(BIN)/image.tar) .
+
+.PHONY: verify-reproducible
+verify-reproducible: ## Build the Windows program at two places, without a cache in common, and compare
+	GOOS=windows GOARCH=amd64 $(BUILD) -o $(BIN)/reproducible/first.exe ./cmd/hnsguard
+	elsewhere=$$(mktemp -d); trap 'rm -rf "$$elsewhere"' EXIT; \
+	cp -r cmd internal go.mod go.sum "$$elsewhere"; \
+	cd "$$elsewhere"; \
+	GOCACHE=$$elsewhere/cache GOOS=windows GOARCH=amd64 $(BUILD) -o $(CURDIR)/$(BIN)/reproducible/second.exe ./cmd/hnsguard
+	cmp $(BIN)/reproducible/first.exe $(BIN)/reproducible/second.exe
+	rm -r $(BIN)/reproducible
+
 ##@ Test
 
 .PHONY: test
-test: test-unit test-integration ## Run unit and integration tests
+test: test-unit test-chart test-integration ## Run unit, chart and integration tests
 
 .PHONY: test-unit
 test-unit: ## Run the unit tests, with the race detector and in random order
 	go test -race -shuffle=on $(PRODUCT)
 
+.PHONY: test-chart
+test-chart: $(HELM) $(KUSTOMIZE) ## Lint and render the chart, and compare it with the program, its schema and the kustomize base
+	go test -count=1 ./test/chart/...
+
 .PHONY: test-integration
-test-integration: ## Run the whole agent against a real API server (the first time builds one, about five minutes)
+test-integration: $(HELM) ## Run the whole agent against a real API server (the first time builds one, about five minutes)
 	assets=$$(test/controlplane/assets.sh); \
 	KUBEBUILDER_ASSETS=$$assets go test -race -count=1 -timeout 15m ./test/integration -ginkgo.randomize-all -ginkgo.no-color
+
+.PHONY: test-monitoring
+test-monitoring: $(HELM) $(PROMETHEUS)/prometheus ## Let a real Prometheus scrape the agent, and try the chart's alerts and dashboards on it
+	assets=$$(test/controlplane/assets.sh); \
+	KUBEBUILDER_ASSETS=$$assets go test -count=1 -timeout 5m ./test/monitoring
 
 .PHONY: test-windows
 test-windows: build-windows ## Run the unit tests as Windows programs, under Wine
@@ -100,16 +143,52 @@ format: $(GOLANGCI_LINT) ## Format the code
 vulnerabilities: ## Look for known vulnerabilities in what the Windows program calls (asks vuln.go.dev)
 	GOOS=windows go run golang.org/x/vuln/cmd/govulncheck@$(GOVULNCHECK_VERSION) $(PRODUCT)
 
+.PHONY: generate
+generate: generate-metrics $(HELM) $(HELM_DOCS) ## Write what is made of other files: the kustomize base, the chart's table of values, the metrics' page
+	go run ./test/chart/generate .
+	$(HELM_DOCS) --chart-search-root charts --sort-values-order file --log-level warning
+
 .PHONY: verify
-verify: ## Fail if anything generated or formatted is not up to date
+verify: verify-generated ## Fail if anything generated or formatted is not up to date
 	go mod tidy -diff
 	cd test/controlplane && go mod tidy -diff
 	go mod verify
+
+.PHONY: generate-metrics
+generate-metrics: ## Write docs/metrics.md anew from what an agent serves; a test fails when it is out of date
+	go test ./internal/agent -run TestTheReferenceOfTheMetricsIsUpToDate -count=1 -update
+
+.PHONY: verify-generated
+verify-generated:
+	sums() { find charts config docs -type f | sort | xargs sha256sum; }; \
+	before=$$(sums); $(MAKE) --no-print-directory generate; \
+	diff <(echo "$$before") <(sums) || { echo "these files were not up to date; commit what make generate has written" >&2; exit 1; }
 
 ##@ Set up
 
 $(GOLANGCI_LINT):
 	GOBIN=$(@D) go install -trimpath github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT_VERSION)
+
+$(HELM):
+	GOBIN=$(@D) go install -trimpath helm.sh/helm/v4/cmd/helm@$(HELM_VERSION)
+
+.PHONY: print-helm
+print-helm: $(HELM)
+	@echo $(HELM)
+
+$(HELM_DOCS):
+	GOBIN=$(@D) go install -trimpath github.com/norwoodj/helm-docs/cmd/helm-docs@$(HELM_DOCS_VERSION)
+
+$(KUSTOMIZE):
+	GOBIN=$(@D) go install -trimpath sigs.k8s.io/kustomize/kustomize/v5@$(KUSTOMIZE_VERSION)
+
+# Unpacked and not installed, so that nothing has to be removed again and no service is started.
+$(PROMETHEUS)/prometheus:
+	command -v dpkg-deb >/dev/null || { echo "this is not Debian: set PROMETHEUS to the folder of prometheus and promtool" >&2; exit 1; }
+	apt-get update -qq
+	partial=$$(mktemp -d); trap 'rm -rf "$$partial"' EXIT; \
+	cd "$$partial"; apt-get download -qq -o APT::Sandbox::User=root prometheus; dpkg-deb -x prometheus_*.deb .; \
+	install -D -t $(PROMETHEUS) usr/bin/promtool usr/bin/prometheus
 
 .PHONY: wine-packages
 wine-packages: ## Install what test-windows needs, on Debian and as root

@@ -15,12 +15,14 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	authenticationclient "k8s.io/client-go/kubernetes/typed/authentication/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	crconfig "sigs.k8s.io/controller-runtime/pkg/config"
+	logf "sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	crmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
@@ -30,11 +32,14 @@ import (
 	"github.com/hnsguard/hnsguard/internal/flush"
 	"github.com/hnsguard/hnsguard/internal/guard"
 	"github.com/hnsguard/hnsguard/internal/hns"
+	"github.com/hnsguard/hnsguard/internal/identity"
 	"github.com/hnsguard/hnsguard/internal/inventory"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy/detect"
 	"github.com/hnsguard/hnsguard/internal/metrics"
 	"github.com/hnsguard/hnsguard/internal/repair"
 	"github.com/hnsguard/hnsguard/internal/reprogram"
+	"github.com/hnsguard/hnsguard/internal/reuse"
+	"github.com/hnsguard/hnsguard/internal/serving"
 	"github.com/hnsguard/hnsguard/internal/version"
 )
 
@@ -58,8 +63,11 @@ type Options struct {
 	KubeProxy detect.Options
 	// MetricsAddress and ProbeAddress are where to listen; "0" means not to.
 	MetricsAddress, ProbeAddress string
-	Logger                       logr.Logger
-	Clock                        clock.Clock
+	// MetricsTLS is the certificate to serve metrics with, and only to those whom the API server lets read them. Without
+	// one they are served to whoever can connect.
+	MetricsTLS *serving.Certificate
+	Logger     logr.Logger
+	Clock      clock.Clock
 
 	// InProcess replaces the API server with one in this process. The demo sets it.
 	InProcess *InProcess
@@ -81,6 +89,8 @@ type Agent struct {
 	manager  manager.Manager
 	registry *prometheus.Registry
 	serves   bool
+	// identity is nil where no API server could tell.
+	identity *identity.Checker
 }
 
 // Scheme knows the types that the agent reads and writes, and no others.
@@ -114,6 +124,9 @@ func New(o Options) (*Agent, error) {
 	if err := a.addGuard(o, detector); err != nil {
 		return nil, fmt.Errorf("adding the guard: %w", err)
 	}
+	if err := a.addIdentity(o); err != nil {
+		return nil, fmt.Errorf("adding the check of the agent's identity: %w", err)
+	}
 	return a, nil
 }
 
@@ -122,11 +135,15 @@ func newManager(o Options) (manager.Manager, error) {
 	if err != nil {
 		return nil, err
 	}
+	served := metricsserver.Options{BindAddress: o.MetricsAddress}
+	if o.MetricsTLS != nil {
+		o.MetricsTLS.Secure(&served)
+	}
 	options := manager.Options{
 		Scheme:                  scheme,
 		Logger:                  o.Logger,
 		Cache:                   guard.CacheOptions(o.Node),
-		Metrics:                 metricsserver.Options{BindAddress: o.MetricsAddress},
+		Metrics:                 served,
 		HealthProbeBindAddress:  o.ProbeAddress,
 		GracefulShutdownTimeout: new(ShutdownTimeout),
 		// Names are unique within a process that runs one agent; tests run several.
@@ -139,19 +156,38 @@ func newManager(o Options) (manager.Manager, error) {
 	if err != nil {
 		return nil, fmt.Errorf("building the manager: %w", err)
 	}
+	if o.MetricsTLS != nil {
+		if err := mgr.Add(o.MetricsTLS); err != nil {
+			return nil, fmt.Errorf("adding the serving certificate: %w", err)
+		}
+	}
 	return mgr, nil
+}
+
+// addIdentity lets the agent find out who it is.
+func (a *Agent) addIdentity(o Options) error {
+	if o.InProcess != nil {
+		return nil
+	}
+	api, err := authenticationclient.NewForConfigAndClient(o.API, a.manager.GetHTTPClient())
+	if err != nil {
+		return err
+	}
+	a.identity = identity.New(api.SelfSubjectReviews(), o.Node, identity.Every)
+	return a.manager.Add(a.identity)
 }
 
 func (a *Agent) addGuard(o Options, detector *detect.Detector) error {
 	service := a.decorate(o)
 	api := a.api(o)
+	index := cluster.NewIndex(o.Node)
 	g := guard.New(guard.Options{
 		Node: o.Node, Config: o.Config, HNS: service,
 		Inventory: inventory.New(service, inventory.Options{
 			Network: o.Config.Network, RereadEvery: o.Config.HNS.RereadEvery, NetworksEvery: o.Config.Poll.Slow,
 			MaxGap: maxGapInPolls * o.Config.Poll.Slow, Clock: o.Clock,
 		}),
-		Index: cluster.NewIndex(o.Node), Pods: api.Reader, Freshness: api.Freshness,
+		Index: index, Pods: api.Reader, Freshness: api.Freshness,
 		KubeProxy: detector.Profile,
 		Flusher: flush.New(flush.Options{
 			Node: o.Node, Namespace: o.Namespace, Enforce: o.Config.Enforces(o.Config.Flush.Mode),
@@ -166,6 +202,7 @@ func (a *Agent) addGuard(o Options, detector *detect.Detector) error {
 			Evict: o.Config.Enforces(o.Config.Repair.Mode), After: o.Config.Repair.After, Every: o.Config.Repair.Every,
 			Client: a.manager.GetClient(), Events: api.Events, Metrics: repair.NewMetrics(a.registry), Clock: o.Clock,
 		}),
+		Reuse:  reuse.NewMeter(o.Node, index, reuse.NewMetrics(a.registry), o.Clock),
 		Events: api.Events, Metrics: guard.NewMetrics(a.registry), Clock: o.Clock,
 	})
 	if err := g.SetupWithManager(a.manager); err != nil {
@@ -221,8 +258,13 @@ func (a *Agent) addProbes(checks map[string]func(*http.Request) error) error {
 }
 
 // Start runs the agent until the context ends. Its metrics are among those that the manager serves meanwhile; an agent
-// that serves none can run beside others in one process.
+// that serves none can run beside others in one process. An agent that is not itself does not start.
 func (a *Agent) Start(ctx context.Context) error {
+	if a.identity != nil {
+		if err := a.identity.Check(logf.IntoContext(ctx, a.manager.GetLogger())); err != nil {
+			return err
+		}
+	}
 	if !a.serves {
 		return a.manager.Start(ctx)
 	}

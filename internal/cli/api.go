@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -30,14 +31,14 @@ func apiConfig(kubeconfig string, env func(string) (string, bool)) (*rest.Config
 	return config, nil
 }
 
-// serviceAccountDirs are the places where it may be: up to containerd 1.6 a HostProcess container finds its mounts only
-// below its own root.
-func serviceAccountDirs(env func(string) (string, bool)) []string {
-	dirs := []string{serviceAccountDir}
+// mounted are the places where a path of the pod may be: up to containerd 1.6 a HostProcess container finds its mounts
+// only below its own root. That comes first: with newer versions it works too, and is right even where the working
+// directory is on another drive than the mounts.
+func mounted(path string, env func(string) (string, bool)) []string {
 	if root, ok := env("CONTAINER_SANDBOX_MOUNT_POINT"); ok && root != "" {
-		dirs = []string{filepath.Join(root, serviceAccountDir), serviceAccountDir}
+		return []string{filepath.Join(root, strings.TrimPrefix(path, filepath.VolumeName(path))), path}
 	}
-	return dirs
+	return []string{path}
 }
 
 // inCluster does what rest.InClusterConfig does, but looks in all places.
@@ -49,7 +50,7 @@ func inCluster(env func(string) (string, bool)) (*rest.Config, error) {
 			"and no --kubeconfig is given")
 	}
 	var tried []error
-	for _, dir := range serviceAccountDirs(env) {
+	for _, dir := range mounted(serviceAccountDir, env) {
 		token := filepath.Join(dir, "token")
 		if _, err := os.ReadFile(token); err != nil {
 			tried = append(tried, err)

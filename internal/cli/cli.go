@@ -45,7 +45,8 @@ func Run(ctx context.Context, args []string, p Process) int {
 	root.SetArgs(args)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(newRun(p), newScan(p), newDemo(p), newVersion(p)) //nolint:contextcheck // cobra hands it to each
+	//nolint:contextcheck // cobra hands it to each
+	root.AddCommand(newRun(p), newScan(p), newFirewall(p), newDemo(p), newVersion(p))
 	err := root.ExecuteContext(ctx)
 	return status(p.Err, root, err)
 }

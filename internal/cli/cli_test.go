@@ -122,6 +122,30 @@ func TestAFlagWinsOverItsVariable(t *testing.T) {
 	g.Expect(got.err).To(ContainSubstring("$HNSGUARD_SPEED"))
 }
 
+// With containerd 1.6 a mounted file is only found below the container's root.
+func TestAMountedConfigurationIsFound(t *testing.T) {
+	g := NewWithT(t)
+	root := t.TempDir()
+	for name, content := range map[string]string{"below.yaml": "mode: below\n", "unreadable.yaml/x": ""} {
+		path := filepath.Join(root, "etc", "hnsguard", name)
+		g.Expect(os.MkdirAll(filepath.Dir(path), 0o700)).To(Succeed())
+		g.Expect(os.WriteFile(path, []byte(content), 0o600)).To(Succeed())
+	}
+	env := map[string]string{"CONTAINER_SANDBOX_MOUNT_POINT": root}
+	got := invoke(t, env, "run", "--config", "/etc/hnsguard/below.yaml")
+	g.Expect(got.err).To(And(ContainSubstring(filepath.Join(root, "etc", "hnsguard", "below.yaml")), ContainSubstring(`"below"`)))
+
+	elsewhere := write(t, "outside.yaml", "mode: outside\n")
+	got = invoke(t, env, "run", "--config", elsewhere)
+	g.Expect(got.err).To(ContainSubstring(`"outside"`), "without a mount it is the path itself")
+
+	got = invoke(t, env, "run", "--config", "/etc/hnsguard/nowhere.yaml")
+	g.Expect(strings.Count(got.err, "nowhere.yaml")).To(BeNumerically(">=", 2), "both places were tried, and are named")
+
+	got = invoke(t, env, "run", "--config", "/etc/hnsguard/unreadable.yaml")
+	g.Expect(strings.Count(got.err, "unreadable.yaml")).To(Equal(1), "what is there counts, readable or not")
+}
+
 // Invariant 4.
 func TestTheKubeconfigOfTheHostIsNotUsed(t *testing.T) {
 	g := NewWithT(t)

@@ -61,8 +61,10 @@ func nameLevel(_ []string, a slog.Attr) slog.Attr {
 	}
 }
 
-// setGlobal makes the log that of controller-runtime and client-go too, which have only a global one.
+// setGlobal makes the log that of controller-runtime, of client-go and of the standard library too, which have only a
+// global one. In the last its HTTP server complains of clients that do not trust the certificate of the metrics.
 func setGlobal(log logr.Logger) {
 	logf.SetLogger(log)
 	klog.SetLogger(log)
+	slog.SetDefault(slog.New(logr.ToSlogHandler(log)))
 }

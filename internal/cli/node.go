@@ -5,6 +5,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 
 	"github.com/spf13/pflag"
@@ -30,7 +31,8 @@ func nodeVariables() map[string]string {
 func (o *nodeOptions) addTo(flags *pflag.FlagSet) {
 	flags.StringVar(&o.name, "node-name", "", "name of the Windows node; required, it is never guessed")
 	flags.StringVar(&o.kubeconfig, "kubeconfig", "", "how to reach the API server; without it, as the pod that this is")
-	flags.StringVar(&o.configFile, "config", "", "configuration file; without it, the defaults")
+	flags.StringVar(&o.configFile, "config", "", "configuration file; without it, the defaults. "+
+		"In a container, a path below its root if there is one")
 	flags.StringVar(&o.mode, "mode", "", "enforce or observe; observe changes nothing, whatever the file says")
 	flags.StringVar(&o.network, "network", "", "HNS network of the pods; without it, found by its type")
 	flags.StringVar(&o.kubeProxyVersion, "kube-proxy-version", "", "kube-proxy's version; without it, it is asked for")
@@ -45,14 +47,14 @@ func (o *nodeOptions) validate() error {
 }
 
 // policy reads the configuration file and lets the flags win over it.
-func (o *nodeOptions) policy() (config.Config, error) {
+func (o *nodeOptions) policy(env func(string) (string, bool)) (config.Config, error) {
 	c := config.Default()
 	var errs []error
 	if o.configFile != "" {
-		data, err := os.ReadFile(o.configFile)
+		name, data, err := readMounted(o.configFile, env)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("reading the configuration: %w", err))
-		} else if c, err = config.Decode(o.configFile, data); err != nil {
+		} else if c, err = config.Decode(name, data); err != nil {
 			errs = append(errs, err)
 		}
 	}
@@ -67,4 +69,20 @@ func (o *nodeOptions) policy() (config.Config, error) {
 		c.Network = o.network
 	}
 	return c, errors.Join(errs...)
+}
+
+// readMounted reads a file that may be mounted, and says which one it was.
+func readMounted(path string, env func(string) (string, bool)) (string, []byte, error) {
+	var tried []error
+	for _, name := range mounted(path, env) {
+		data, err := os.ReadFile(name)
+		if err == nil {
+			return name, data, nil
+		}
+		tried = append(tried, err)
+		if !errors.Is(err, fs.ErrNotExist) {
+			break // what is there and cannot be read is not replaced by what happens to be elsewhere
+		}
+	}
+	return "", nil, errors.Join(tried...)
 }

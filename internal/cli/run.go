@@ -23,10 +23,10 @@ import (
 
 // runOptions are the flags of run.
 type runOptions struct {
-	node            nodeOptions
-	namespace       string
-	metrics, probes string
-	log             logOptions
+	node      nodeOptions
+	namespace string
+	serve     serveOptions
+	log       logOptions
 }
 
 func newRun(p Process) *cobra.Command {
@@ -49,18 +49,18 @@ func newRun(p Process) *cobra.Command {
 	flags := cmd.Flags()
 	o.node.addTo(flags)
 	flags.StringVar(&o.namespace, "namespace", "", "namespace that hnsguard runs in")
-	flags.StringVar(&o.metrics, "metrics-bind-address", "127.0.0.1:10352", `where to serve metrics; "0" for nowhere`)
-	flags.StringVar(&o.probes, "health-probe-bind-address", "127.0.0.1:10353", `where to serve probes; "0" for nowhere`)
+	o.serve.addTo(flags)
 	o.log.addTo(flags, "info", "json")
 	return cmd
 }
 
 func run(ctx context.Context, p Process, o runOptions) error {
 	log, errLog := o.log.logger(p.Err)
-	policy, errPolicy := o.node.policy()
+	policy, errPolicy := o.node.policy(p.Env)
 	api, errAPI := apiConfig(o.node.kubeconfig, p.Env)
 	namespace, errNamespace := o.ownNamespace(p, policy)
-	if err := errors.Join(o.node.validate(), errLog, errPolicy, errNamespace, errAPI); err != nil {
+	certificate, errServe := o.serve.certificate(o.node.name, p.Env)
+	if err := errors.Join(o.node.validate(), errLog, errPolicy, errNamespace, errAPI, errServe); err != nil {
 		return err
 	}
 	// HNS comes last: the faults above are worth knowing on any system.
@@ -76,13 +76,14 @@ func run(ctx context.Context, p Process, o runOptions) error {
 		KubeProxy: detect.Options{
 			Version: o.node.kubeProxyVersion, URL: o.node.kubeProxyMetricsURL, Every: detect.Every,
 		},
-		MetricsAddress: o.metrics, ProbeAddress: o.probes, Logger: log, Clock: clock.RealClock{},
+		MetricsAddress: o.serve.metrics, MetricsTLS: certificate, ProbeAddress: o.serve.probes,
+		Logger: log, Clock: clock.RealClock{},
 	})
 	if err != nil {
-		return err
+		return explainListening(err)
 	}
 	if err := a.Start(ctx); err != nil {
-		return fmt.Errorf("running: %w", err)
+		return fmt.Errorf("running: %w", explainListening(err))
 	}
 	log.Info("Stopped")
 	return nil
@@ -94,7 +95,7 @@ func (o runOptions) ownNamespace(p Process, c config.Config) (string, error) {
 	if o.namespace != "" {
 		return o.namespace, nil
 	}
-	for _, dir := range serviceAccountDirs(p.Env) {
+	for _, dir := range mounted(serviceAccountDir, p.Env) {
 		if name, err := os.ReadFile(filepath.Join(dir, "namespace")); err == nil && len(name) > 0 {
 			return string(name), nil
 		}

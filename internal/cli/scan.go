@@ -63,7 +63,7 @@ func newScan(p Process) *cobra.Command {
 }
 
 func runScan(ctx context.Context, p Process, o scanOptions) error {
-	policy, errPolicy := o.node.policy()
+	policy, errPolicy := o.node.policy(p.Env)
 	in := scan.Input{Node: o.node.name, Config: policy, Now: time.Now()}
 	var errHNS, errCluster error
 	in.HNS, errHNS = o.hns(ctx, policy.Network)

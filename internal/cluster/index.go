@@ -113,6 +113,13 @@ func (i *Index) DeleteService(service *corev1.Service) {
 	delete(i.services, keyOf(service))
 }
 
+// ListedElsewhere reports whether a slice lists the address for another node.
+func (i *Index) ListedElsewhere(addr netip.Addr) bool {
+	i.mu.RLock()
+	defer i.mu.RUnlock()
+	return slices.ContainsFunc(i.listings[addr], func(l Listing) bool { return l.Node != "" && l.Node != i.node })
+}
+
 // View copies what the index says about the addresses.
 func (i *Index) View(addresses []netip.Addr) View {
 	i.mu.RLock()

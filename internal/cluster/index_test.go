@@ -134,6 +134,27 @@ func TestSlicesComeAndGo(t *testing.T) {
 	g.Expect(index.View(nil).Slices).To(BeZero())
 }
 
+func TestListedElsewhere(t *testing.T) {
+	for name, tc := range map[string]struct {
+		nodes []*string
+		want  bool
+	}{
+		"nowhere":                 {nil, false},
+		"on this node":            {[]*string{new("win-1")}, false},
+		"outside of the cluster":  {[]*string{nil}, false},
+		"on another node":         {[]*string{new("lin-1")}, true},
+		"here and on another one": {[]*string{new("win-1"), new("lin-1")}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			index := cluster.NewIndex("win-1")
+			for i, node := range tc.nodes {
+				index.SetSlice(sliceOf(fmt.Sprint(i), discoveryv1.Endpoint{Addresses: []string{addr.String()}, NodeName: node}))
+			}
+			NewWithT(t).Expect(index.ListedElsewhere(addr)).To(Equal(tc.want))
+		})
+	}
+}
+
 func TestHostNamesInASliceAreNoAddresses(t *testing.T) {
 	g := NewWithT(t)
 	index := cluster.NewIndex("win-1")

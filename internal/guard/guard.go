@@ -61,6 +61,14 @@ type Flusher interface {
 	Pass(ctx context.Context, snapshot inventory.Snapshot, profile kubeproxy.Profile) time.Duration
 }
 
+// ReuseMeter measures how soon addresses are reused.
+type ReuseMeter interface {
+	// Changed is told of every change of an EndpointSlice, after the index; either side may be nil.
+	Changed(before, after *discoveryv1.EndpointSlice)
+	// Look is told of the pods in every complete pass.
+	Look(view cluster.View)
+}
+
 // Reprogrammer takes care of load balancers that name an endpoint which is gone.
 type Reprogrammer interface {
 	// Pass is told of all such load balancers in every pass. It returns how soon the next should come; zero means that
@@ -85,6 +93,7 @@ type Options struct {
 	Repairer     Repairer
 	Flusher      Flusher
 	Reprogrammer Reprogrammer
+	Reuse        ReuseMeter
 	Events       events.EventRecorder
 	Metrics      *Metrics
 	Clock        clock.Clock
@@ -143,6 +152,8 @@ func (g *Guard) Reconcile(ctx context.Context, _ Request) (reconcile.Result, err
 	verdicts := verdict.Decide(evidence)
 	changes := g.memory.take(verdicts, evidence.Now)
 	g.recordVerdicts(ctx, verdicts, changes)
+	g.recordStale(changes, evidence.Now)
+	g.Reuse.Look(evidence.Cluster)
 	g.act(ctx, evidence, verdicts)
 	g.shield(ctx, evidence, verdicts)
 	flush := g.Flusher.Pass(ctx, evidence.Snapshot, evidence.KubeProxy)

@@ -540,6 +540,51 @@ func TestAHeldConflictIsReportedAndReleased(t *testing.T) {
 	g.Expect(n.there()).To(ConsistOf(local))
 }
 
+func TestWhatIsStaleIsCountedOnceAndGrowsOld(t *testing.T) {
+	g := NewWithT(t)
+	n := newNode(t, func(c *config.Config) { c.Mode = config.Observe })
+	n.kubeProxy = "v1.32.3"
+	found := func(kind string) float64 {
+		return n.series("hnsguard_stale_endpoints_found_total{verdict=" + kind + "}")
+	}
+	age := func(kind string) float64 {
+		return n.series("hnsguard_stale_endpoint_age_seconds{verdict=" + kind + "}")
+	}
+
+	n.conflict("web", ip)
+	s := n.slice("svc", "lin-1", ip)
+	n.remote("10.240.0.12")
+	n.pass()
+	n.wait(time.Minute)
+	n.pass()
+	g.Expect(found("held")).To(BeEquivalentTo(1))
+	g.Expect(age("held")).To(BeEquivalentTo(60))
+	g.Expect(found("orphan")+age("orphan")).To(BeZero(), "nobody knows yet whether it is one")
+
+	n.index.DeleteSlice(s)
+	n.wait(time.Minute)
+	n.pass()
+	g.Expect(found("conflict")).To(BeZero(), "it was found already, and held")
+	g.Expect(age("held")).To(BeZero())
+	g.Expect(age("conflict")).To(BeEquivalentTo(120), "since it was found")
+
+	n.passes(10 * time.Minute)
+	g.Expect(found("orphan")).To(BeEquivalentTo(1))
+	g.Expect(age("orphan")).To(BeNumerically(">", 60))
+}
+
+func TestThereIsNoAgeOfWhatWasRemoved(t *testing.T) {
+	g := NewWithT(t)
+	n := newNode(t)
+	n.conflict("web", ip)
+	n.pass()
+	n.wait(time.Minute)
+	n.pass()
+	g.Expect(n.series("hnsguard_stale_endpoints_found_total{verdict=conflict}")).To(BeEquivalentTo(1))
+	g.Expect(n.series("hnsguard_stale_endpoint_age_seconds{verdict=conflict}")).To(BeZero())
+	g.Expect(n.looked).To(Equal(2), "the meter of reuse sees every pass")
+}
+
 func TestThePaceFollowsThePods(t *testing.T) {
 	g := NewWithT(t)
 	n := newNode(t)

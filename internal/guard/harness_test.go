@@ -57,11 +57,14 @@ type node struct {
 	metrics   *prometheus.Registry
 	clock     *testingclock.FakeClock
 	repaired  int
+	looked    int
 }
 
 func (n *node) Listed(context.Context) (sets.Set[netip.Addr], error) { return n.listed, n.freshErr }
 
 func (n *node) Changed(_, _ *discoveryv1.EndpointSlice) {}
+
+func (n *node) Look(cluster.View) { n.looked++ }
 
 func (n *node) Pass(context.Context, inventory.Snapshot, kubeproxy.Profile) time.Duration {
 	return n.soon
@@ -114,7 +117,8 @@ func (n *node) restart(changes ...func(*config.Config)) {
 		}),
 		Index: n.index, Pods: n.server, Freshness: n,
 		KubeProxy: func() kubeproxy.Profile { return kubeproxy.ProfileOf(n.kubeProxy) },
-		Repairer:  n, Flusher: n, Reprogrammer: reprogrammer{n}, Events: recorder, Metrics: guard.NewMetrics(n.metrics), Clock: n.clock,
+		Repairer:  n, Flusher: n, Reprogrammer: reprogrammer{n}, Reuse: n, Events: recorder,
+		Metrics: guard.NewMetrics(n.metrics), Clock: n.clock,
 	})
 }
 

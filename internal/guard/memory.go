@@ -28,7 +28,7 @@ type memory struct {
 type judgement struct {
 	kind   verdict.Kind
 	reason verdict.Reason
-	// detected is when the endpoint was first found to be removable or held; it is zero for all others.
+	// detected is when the endpoint was first found to be stale; it is zero for all others.
 	detected time.Time
 }
 
@@ -63,13 +63,30 @@ func (m *memory) take(verdicts []verdict.Verdict, now time.Time) []verdict.Verdi
 
 func detected(before judgement, v verdict.Verdict, now time.Time) time.Time {
 	switch {
-	case !v.Kind.Removes() && v.Kind != verdict.Held:
+	case !v.Kind.Stale():
 		return time.Time{}
 	case before.detected.IsZero():
 		return now
 	default:
 		return before.detected
 	}
+}
+
+// foundAt reports whether the endpoint was first found to be stale at that time.
+func (m *memory) foundAt(id hns.EndpointID, at time.Time) bool {
+	detected := m.judged[id].detected
+	return !detected.IsZero() && detected.Equal(at)
+}
+
+// oldest returns for how long the oldest of the stale endpoints has been known, by the verdict on it.
+func (m *memory) oldest(now time.Time) map[verdict.Kind]time.Duration {
+	ages := map[verdict.Kind]time.Duration{}
+	for _, j := range m.judged {
+		if !j.detected.IsZero() {
+			ages[j.kind] = max(ages[j.kind], now.Sub(j.detected))
+		}
+	}
+	return ages
 }
 
 // blink forgets since when endpoints have been unclaimed: nobody looked for a moment, and there may have been a break.

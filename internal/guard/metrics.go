@@ -12,6 +12,8 @@ import (
 // Metrics are the guard's measurements.
 type Metrics struct {
 	endpoints *prometheus.GaugeVec
+	found     *prometheus.CounterVec
+	age       *prometheus.GaugeVec
 	removals  *prometheus.CounterVec
 	skips     *prometheus.CounterVec
 	detection *prometheus.HistogramVec
@@ -35,6 +37,16 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		endpoints: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Namespace: metrics.Namespace, Name: "endpoints",
 			Help: "HNS endpoints of this node by what was decided about them in the last complete pass.",
+		}, []string{"verdict"}),
+		found: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: metrics.Namespace, Name: "stale_endpoints_found_total",
+			Help: "Remote endpoints that were found to be stale, by the first such verdict. Its rate is how fast the node " +
+				"collects them.",
+		}, []string{"verdict"}),
+		age: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Namespace: metrics.Namespace, Name: "stale_endpoint_age_seconds",
+			Help: "For how long the oldest stale remote endpoint has been known to be stale, by the present verdict; " +
+				"zero if there is none.",
 		}, []string{"verdict"}),
 		removals: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: metrics.Namespace, Name: "removals_total",
@@ -83,8 +95,8 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Help: "Attempts to shield a pod's endpoint from kube-proxy's stale record, by what came of them.",
 		}, []string{"result"}),
 	}
-	reg.MustRegister(m.endpoints, m.removals, m.skips, m.detection, m.passes, m.duration, m.lastPass, m.dangling,
-		m.orphaned, m.shields)
+	reg.MustRegister(m.endpoints, m.found, m.age, m.removals, m.skips, m.detection, m.passes, m.duration, m.lastPass,
+		m.dangling, m.orphaned, m.shields)
 	m.zero()
 	return m
 }
@@ -93,6 +105,10 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 func (m *Metrics) zero() {
 	for _, kind := range verdict.Kinds() {
 		m.endpoints.WithLabelValues(string(kind))
+		if kind.Stale() {
+			m.found.WithLabelValues(string(kind))
+			m.age.WithLabelValues(string(kind))
+		}
 		if !kind.Removes() {
 			continue
 		}

@@ -59,6 +59,21 @@ func (g *Guard) recordVerdicts(ctx context.Context, verdicts, changes []verdict.
 	}
 }
 
+// recordStale counts the endpoints that have just been found to be stale, and says how old the oldest are.
+func (g *Guard) recordStale(changes []verdict.Verdict, now time.Time) {
+	for _, v := range changes {
+		if g.memory.foundAt(v.Endpoint.ID, now) {
+			g.Metrics.found.WithLabelValues(string(v.Kind)).Inc()
+		}
+	}
+	ages := g.memory.oldest(now)
+	for _, kind := range verdict.Kinds() {
+		if kind.Stale() {
+			g.Metrics.age.WithLabelValues(string(kind)).Set(ages[kind].Seconds())
+		}
+	}
+}
+
 // recordResult tells what came of an attempt to remove an endpoint.
 func (g *Guard) recordResult(ctx context.Context, v verdict.Verdict, result Result, err error) {
 	g.Metrics.removals.WithLabelValues(string(v.Kind), string(result)).Inc()

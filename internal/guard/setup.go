@@ -37,7 +37,7 @@ func (g *Guard) SetupWithManager(mgr manager.Manager) error {
 		WatchesRawSource(source.TypedFunc[Request](firstTick)).
 		WatchesRawSource(source.TypedKind(mgr.GetCache(), &corev1.Pod{}, follow(g.Index.SetPod, g.Index.DeletePod, now))).
 		WatchesRawSource(source.TypedKind(mgr.GetCache(), &discoveryv1.EndpointSlice{},
-			followSlices(g.Index, g.Flusher))).
+			followSlices(g.Index, g.Flusher, g.Reuse))).
 		WithOptions(controller.TypedOptions[Request]{
 			MaxConcurrentReconciles: 1,
 			NeedLeaderElection:      new(false), // every node has its own
@@ -91,25 +91,35 @@ func follow[T client.Object](set, remove func(T), ask func(queue)) handler.Typed
 	}
 }
 
-// followSlices is follow for EndpointSlices, whose changes the flusher wants to see from both sides.
+// changed is what wants to see the changes of EndpointSlices from both sides.
+type changed interface {
+	Changed(before, after *discoveryv1.EndpointSlice)
+}
+
+// followSlices is follow for EndpointSlices, whose changes others want to see too.
 func followSlices(
-	index *cluster.Index, flusher Flusher,
+	index *cluster.Index, others ...changed,
 ) handler.TypedEventHandler[*discoveryv1.EndpointSlice, Request] {
 	type slice = *discoveryv1.EndpointSlice
+	tell := func(before, after slice) {
+		for _, other := range others {
+			other.Changed(before, after)
+		}
+	}
 	return handler.TypedFuncs[slice, Request]{
 		CreateFunc: func(_ context.Context, e event.TypedCreateEvent[slice], q queue) {
 			index.SetSlice(e.Object)
-			flusher.Changed(nil, e.Object)
+			tell(nil, e.Object)
 			later(q)
 		},
 		UpdateFunc: func(_ context.Context, e event.TypedUpdateEvent[slice], q queue) {
 			index.SetSlice(e.ObjectNew)
-			flusher.Changed(e.ObjectOld, e.ObjectNew)
+			tell(e.ObjectOld, e.ObjectNew)
 			later(q)
 		},
 		DeleteFunc: func(_ context.Context, e event.TypedDeleteEvent[slice], q queue) {
 			index.DeleteSlice(e.Object)
-			flusher.Changed(e.Object, nil)
+			tell(e.Object, nil)
 			later(q)
 		},
 	}

@@ -51,6 +51,9 @@ func Kinds() []Kind {
 // Removes reports whether the verdict lets the endpoint be removed.
 func (k Kind) Removes() bool { return k == Conflict || k == EarlyConflict || k == Orphan }
 
+// Stale reports whether the verdict says that the endpoint outlived the use of its address: it is removed, or held.
+func (k Kind) Stale() bool { return k.Removes() || k == Held }
+
 // Reason is the closed set of why a verdict is what it is.
 type Reason string
 

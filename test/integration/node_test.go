@@ -18,6 +18,7 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	eventsv1 "k8s.io/api/events/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
@@ -50,6 +51,11 @@ type node struct {
 	metrics   string
 	probes    string
 
+	// api is how the agent reaches the API server, and agentNamespace where it runs, if not as an administrator and beside
+	// the pods.
+	api            *rest.Config
+	agentNamespace string
+
 	running *agent.Agent
 	stop    func()
 }
@@ -64,6 +70,7 @@ func newNode(ctx context.Context, cp *controlPlane, opts simulated.Options) *nod
 		cp: cp, name: fmt.Sprintf("win-%d", corner), namespace: cp.namespace(ctx), subnet: corner,
 		service: simulated.New(opts), config: config.Default(), kubeProxy: "v1.37.2", metrics: "0", probes: "0",
 	}
+	n.api, n.agentNamespace = cp.config, n.namespace
 	n.network = n.service.CreateNetwork("azure", hns.NetworkL2Bridge)
 	n.config.Orphan.GracePeriod = grace
 	n.config.Poll.Slow = poll
@@ -74,7 +81,7 @@ func newNode(ctx context.Context, cp *controlPlane, opts simulated.Options) *nod
 func (n *node) start() {
 	GinkgoHelper()
 	a, err := agent.New(agent.Options{
-		Node: n.name, Namespace: n.namespace, Config: n.config, API: n.cp.config, HNS: n.service,
+		Node: n.name, Namespace: n.agentNamespace, Config: n.config, API: n.api, HNS: n.service,
 		KubeProxy:      detect.Options{Version: n.kubeProxy},
 		MetricsAddress: n.metrics, ProbeAddress: n.probes,
 		Logger: logf.Log.WithName(n.name), Clock: clock.RealClock{},

@@ -1,0 +1,187 @@
+{{/* SPDX-License-Identifier: Apache-2.0 */}}
+
+{{/* The name of the chart. */}}
+{{- define "hnsguard.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
+{{- end }}
+
+{{/* The name of the release's objects. */}}
+{{- define "hnsguard.fullname" -}}
+{{- $name := include "hnsguard.name" . -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 63 | trimSuffix "-" -}}
+{{- else if contains $name .Release.Name -}}
+{{- .Release.Name | trunc 63 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name $name | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+{{- end }}
+
+{{/* What tells the release's pods from others. It can never change. */}}
+{{- define "hnsguard.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "hnsguard.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{/* The labels of every object. */}}
+{{- define "hnsguard.labels" -}}
+{{ include "hnsguard.selectorLabels" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/* The metadata of an object: (list $ "suffix of the name" $labels $annotations "namespace"). The last three may be left
+out; the namespace "-" is that of an object without one. */}}
+{{- define "hnsguard.metadata" -}}
+{{- $ := index . 0 -}}
+{{- $namespace := "" }}{{ if gt (len .) 4 }}{{ $namespace = index . 4 }}{{ end -}}
+name: {{ include "hnsguard.fullname" $ }}{{ with index . 1 }}-{{ . }}{{ end }}
+{{- if ne $namespace "-" }}
+namespace: {{ $namespace | default $.Release.Namespace }}
+{{- end }}
+labels:
+  {{- include "hnsguard.labels" $ | nindent 2 }}
+  {{- if gt (len .) 2 }}{{ with index . 2 }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}{{ end }}
+{{- $annotations := dict }}{{ if gt (len .) 3 }}{{ $annotations = index . 3 }}{{ end }}
+{{- with merge (dict) $annotations $.Values.commonAnnotations }}
+annotations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{- define "hnsguard.serviceAccountName" -}}
+{{- if .Values.serviceAccount.create -}}
+{{- default (include "hnsguard.fullname" .) .Values.serviceAccount.name -}}
+{{- else -}}
+{{- required "serviceAccount.name is required when serviceAccount.create is false" .Values.serviceAccount.name -}}
+{{- end -}}
+{{- end }}
+
+{{/* Whom the admission policies are about. DaemonSet and policies take the account's name from one place: a policy about
+another account would hold nobody back, and nobody would notice. */}}
+{{- define "hnsguard.username" -}}
+system:serviceaccount:{{ .Release.Namespace }}:{{ include "hnsguard.serviceAccountName" . }}
+{{- end }}
+
+{{- define "hnsguard.image" -}}
+{{- with .Values.image -}}
+{{- printf "%s/%s" .registry .repository -}}
+{{- if .digest }}@{{ .digest }}{{ else }}:{{ .tag | default $.Chart.AppVersion }}{{ end -}}
+{{- end -}}
+{{- end }}
+
+{{/* The program. The runtime puts the container's root in the place of the variable, with containerd 1.6 as with 1.7, so
+that nothing has to be found by the host's PATH. */}}
+{{- define "hnsguard.exe" -}}
+%CONTAINER_SANDBOX_MOUNT_POINT%\hnsguard.exe
+{{- end }}
+
+{{/* The configuration file. */}}
+{{- define "hnsguard.config" -}}
+apiVersion: hnsguard.io/v1alpha1
+kind: Configuration
+{{ toYaml .Values.config }}
+{{- end }}
+
+{{/* Whether a class of acts is enforced: (list $ "class"). Empty means that it is not. */}}
+{{- define "hnsguard.enforces" -}}
+{{- $config := (index . 0).Values.config -}}
+{{- if and (eq $config.mode "enforce") (eq (index $config (index . 1)).mode "enforce") }}true{{ end -}}
+{{- end }}
+
+{{- define "hnsguard.metricsBindAddress" -}}
+{{- with .Values.metrics -}}
+{{- if not .enabled -}}
+0
+{{- else -}}
+{{- .bindAddress | default (printf "%s:%v" (ternary "" "127.0.0.1" .secure) .port) -}}
+{{- end -}}
+{{- end -}}
+{{- end }}
+
+{{/* Where a given certificate for the metrics is mounted. */}}
+{{- define "hnsguard.metricsCertDir" -}}
+/etc/hnsguard-metrics-cert
+{{- end }}
+
+{{/* What every container of the release has in common; the command follows. */}}
+{{- define "hnsguard.container" -}}
+image: {{ include "hnsguard.image" . }}
+imagePullPolicy: {{ .Values.image.pullPolicy }}
+command: [{{ include "hnsguard.exe" . | squote }}]
+{{- end }}
+
+{{/* The security context of the release's pods. */}}
+{{- define "hnsguard.podSecurityContext" -}}
+windowsOptions:
+  hostProcess: true
+  runAsUserName: {{ .Values.runAsUserName | squote }}
+{{- end }}
+
+{{/* How a scraper is to check who answers: (list $ $tlsConfig). */}}
+{{- define "hnsguard.tlsConfig" -}}
+{{- $ := index . 0 -}}
+{{- if index . 1 -}}
+{{- toYaml (index . 1) -}}
+{{- else if $.Values.metrics.certSecret -}}
+ca:
+  secret:
+    name: {{ $.Values.metrics.certSecret }}
+    key: ca.crt
+serverName: {{ include "hnsguard.fullname" $ }}-metrics.{{ $.Release.Namespace }}.svc
+{{- else -}}
+insecureSkipVerify: true
+{{- end -}}
+{{- end }}
+
+{{/* The endpoint of a monitor: (list $ $monitor). */}}
+{{- define "hnsguard.monitorEndpoint" -}}
+{{- $ := index . 0 -}}
+{{- with index . 1 -}}
+port: metrics
+scheme: {{ ternary "https" "http" $.Values.metrics.secure }}
+{{- if $.Values.metrics.secure }}
+tlsConfig:
+  {{- include "hnsguard.tlsConfig" (list $ .tlsConfig) | nindent 2 }}
+{{- end }}
+{{- with .authorization }}
+authorization:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .interval }}
+interval: {{ . }}
+{{- end }}
+{{- with .scrapeTimeout }}
+scrapeTimeout: {{ . }}
+{{- end }}
+relabelings:
+  - sourceLabels: [__meta_kubernetes_pod_node_name]
+    targetLabel: node
+  {{- with .relabelings }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- with .metricRelabelings }}
+metricRelabelings:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* What every alert has in common: (list $ $alert). */}}
+{{- define "hnsguard.alert" -}}
+{{- $ := index . 0 -}}
+{{- with index . 1 -}}
+for: {{ .for }}
+labels:
+  severity: {{ .severity }}
+  {{- with $.Values.prometheusRule.alertLabels }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- end }}
+{{- end }}

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli_test
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	. "github.com/onsi/gomega"
+	certutil "k8s.io/client-go/util/cert"
+
+	"github.com/hnsguard/hnsguard/internal/cli"
+)
+
+// Invariant 2.
+func TestWhatCannotBeServed(t *testing.T) {
+	empty := t.TempDir()
+	for name, tc := range map[string]struct {
+		args []string
+		want []string
+	}{
+		"all at once": {
+			[]string{
+				"--metrics-secure", "--metrics-cert-dir", empty, "--metrics-bind-address", "10352",
+				"--health-probe-bind-address", "",
+			},
+			[]string{
+				"--metrics-cert-dir: reading the serving certificate", empty, `--metrics-bind-address "10352": want an address`,
+				`--health-probe-bind-address "": want an address`, "--node-name",
+			},
+		},
+		"a certificate without TLS": {[]string{"--metrics-cert-dir", empty}, []string{"of no use without --metrics-secure"}},
+		"a name":                    {[]string{"--metrics-bind-address", "win-1:1"}, []string{`"win-1" is not an IP address`}},
+		"no port":                   {[]string{"--metrics-bind-address", "127.0.0.1:0"}, []string{`port "0"`}},
+		"port too high":             {[]string{"--metrics-bind-address", "[::1]:65536"}, []string{`port "65536"`}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := NewWithT(t)
+			got := invoke(t, nil, append([]string{"run"}, tc.args...)...)
+			g.Expect(got.code).To(Equal(cli.ExitError))
+			for _, want := range tc.want {
+				g.Expect(got.err).To(ContainSubstring(want))
+			}
+		})
+	}
+}
+
+func TestWhatCanBeServed(t *testing.T) {
+	for name, args := range map[string][]string{
+		"the defaults":         nil,
+		"nothing":              {"--metrics-bind-address", "0", "--health-probe-bind-address", "0"},
+		"nothing, but secure":  {"--metrics-bind-address", "0", "--metrics-secure"},
+		"in memory":            {"--metrics-bind-address", ":10352", "--metrics-secure"},
+		"on an address":        {"--metrics-bind-address", "[::1]:10352"},
+		"on localhost by name": {"--health-probe-bind-address", "localhost:10353"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := NewWithT(t)
+			got := invoke(t, nil, append([]string{"run"}, args...)...)
+			g.Expect(got.err).NotTo(Or(ContainSubstring("metrics"), ContainSubstring("probe")))
+		})
+	}
+}
+
+// With containerd 1.6 a mounted folder is only found below the container's root.
+func TestAMountedCertificateIsFound(t *testing.T) {
+	g := NewWithT(t)
+	root := t.TempDir()
+	below := filepath.Join(root, "etc", "hnsguard")
+	g.Expect(os.MkdirAll(below, 0o700)).To(Succeed())
+	certPEM, keyPEM, err := certutil.GenerateSelfSignedCertKey("win-1", nil, nil)
+	g.Expect(err).NotTo(HaveOccurred())
+	g.Expect(os.WriteFile(filepath.Join(below, "tls.crt"), certPEM, 0o600)).To(Succeed())
+	g.Expect(os.WriteFile(filepath.Join(below, "tls.key"), keyPEM, 0o600)).To(Succeed())
+	run := func(root, folder string) string {
+		return invoke(t, map[string]string{"CONTAINER_SANDBOX_MOUNT_POINT": root}, "run", "--metrics-secure",
+			"--metrics-cert-dir", folder).err
+	}
+	g.Expect(run(root, "/etc/hnsguard")).NotTo(ContainSubstring("cert"))
+	g.Expect(run(t.TempDir(), below)).NotTo(ContainSubstring("cert"), "with containerd 1.7 it is at the path itself")
+	g.Expect(run(root, "/etc/nowhere")).To(ContainSubstring("--metrics-cert-dir: reading the serving certificate"))
+}

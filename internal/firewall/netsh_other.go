@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build !windows
+
+package firewall
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+)
+
+// System says that this system has no Windows firewall.
+func System(context.Context, ...string) (string, int, error) {
+	return "", 0, fmt.Errorf("running netsh on %s: %w", runtime.GOOS, ErrUnsupported)
+}

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package reuse
+
+import (
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/sets"
+	"k8s.io/utils/clock"
+	"k8s.io/utils/lru"
+
+	"github.com/hnsguard/hnsguard/internal/cluster"
+)
+
+// The bounds of what is remembered.
+const (
+	Horizon      = time.Hour
+	MaxAddresses = 10_000
+)
+
+// Index is where EndpointSlices are known.
+type Index interface {
+	// ListedElsewhere reports whether a slice lists the address for another node.
+	ListedElsewhere(addr netip.Addr) bool
+}
+
+// Meter measures. Its methods may be called at the same time.
+type Meter struct {
+	node    string
+	index   Index
+	metrics *Metrics
+	clock   clock.PassiveClock
+
+	mu sync.Mutex
+	// left is when the slices of other nodes ceased to list an address that nobody has taken since.
+	left *lru.Cache
+	// held are the addresses of this node's pods; it is nil before the first look.
+	held map[netip.Addr]types.UID
+}
+
+// NewMeter makes a meter for the node of that name.
+func NewMeter(node string, index Index, m *Metrics, clk clock.PassiveClock) *Meter {
+	return &Meter{node: node, index: index, metrics: m, clock: clk, left: lru.New(MaxAddresses)}
+}
+
+// Changed takes in a change of an EndpointSlice that the index knows already. Either side may be nil: the slice was
+// added, or deleted.
+func (m *Meter) Changed(before, after *discoveryv1.EndpointSlice) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	old, present := m.elsewhere(before), m.elsewhere(after)
+	for addr := range present.Difference(old) {
+		m.left.Remove(addr)
+	}
+	for addr := range old.Difference(present) {
+		if _, taken := m.held[addr]; !taken && !m.index.ListedElsewhere(addr) {
+			m.left.Add(addr, m.clock.Now())
+		}
+	}
+}
+
+// elsewhere returns the addresses that the slice lists for other nodes. One without a node is outside of the cluster.
+func (m *Meter) elsewhere(slice *discoveryv1.EndpointSlice) sets.Set[netip.Addr] {
+	if slice == nil {
+		return nil
+	}
+	remote := slices.DeleteFunc(slices.Clone(slice.Endpoints), func(e discoveryv1.Endpoint) bool {
+		return e.NodeName == nil || *e.NodeName == m.node
+	})
+	return sets.New(cluster.AddressesOf(&discoveryv1.EndpointSlice{Endpoints: remote})...)
+}
+
+// Look takes in which pods have which addresses now.
+func (m *Meter) Look(view cluster.View) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	held := map[netip.Addr]types.UID{}
+	for _, pod := range view.Pods {
+		if !pod.Live() {
+			continue
+		}
+		for _, addr := range pod.Addresses {
+			held[addr] = pod.UID
+			if m.held != nil && m.held[addr] != pod.UID { // invariant 1
+				m.observe(addr)
+			}
+			m.left.Remove(addr)
+		}
+	}
+	m.held = held
+}
+
+func (m *Meter) observe(addr netip.Addr) {
+	if m.index.ListedElsewhere(addr) {
+		m.metrics.reuse.Observe(0)
+		return
+	}
+	left, known := m.left.Get(addr)
+	if !known {
+		return
+	}
+	if since := m.clock.Since(left.(time.Time)); since <= Horizon {
+		m.metrics.reuse.Observe(since.Seconds())
+	}
+}

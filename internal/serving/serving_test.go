@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package serving_test
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/go-logr/logr"
+	. "github.com/onsi/gomega"
+	"k8s.io/client-go/rest"
+	certutil "k8s.io/client-go/util/cert"
+	logf "sigs.k8s.io/controller-runtime/pkg/log"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"github.com/hnsguard/hnsguard/internal/serving"
+)
+
+func TestMain(m *testing.M) {
+	logf.SetLogger(logr.Discard())
+	os.Exit(m.Run())
+}
+
+// renew writes another pair for the host into a folder.
+func renew(t *testing.T, folder, host string) {
+	t.Helper()
+	certPEM, keyPEM, err := certutil.GenerateSelfSignedCertKey(host, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, content := range map[string][]byte{"tls.crt": certPEM, "tls.key": keyPEM} {
+		if err := os.WriteFile(filepath.Join(folder, name), content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// connect completes a handshake with a server that shows the certificate.
+func connect(t *testing.T, c *serving.Certificate, client *tls.Config) (tls.ConnectionState, error) {
+	t.Helper()
+	var options metricsserver.Options
+	c.Secure(&options)
+	config := &tls.Config{NextProtos: []string{"h2"}} // as the metrics server begins
+	for _, change := range options.TLSOpts {
+		change(config)
+	}
+	near, far := net.Pipe()
+	defer near.Close()
+	go func() {
+		defer far.Close()
+		_ = tls.Server(far, config).HandshakeContext(t.Context()) // the client tells
+	}()
+	conn := tls.Client(near, client)
+	err := conn.HandshakeContext(t.Context())
+	return conn.ConnectionState(), err
+}
+
+func host(t *testing.T, c *serving.Certificate) string {
+	t.Helper()
+	state, err := connect(t, c, &tls.Config{InsecureSkipVerify: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return state.PeerCertificates[0].DNSNames[0]
+}
+
+// Invariant 2.
+func TestAFolder(t *testing.T) {
+	g := NewWithT(t)
+	folder := t.TempDir()
+	renew(t, folder, "first")
+	c, err := serving.FromFolder(folder)
+	g.Expect(err).NotTo(HaveOccurred())
+	g.Expect(host(t, c)).To(Equal("first"))
+
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- c.Start(ctx) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	renew(t, folder, "second")
+	g.Eventually(func() string { return host(t, c) }, 20*time.Second).Should(Equal("second"))
+	g.Expect(os.WriteFile(filepath.Join(folder, "tls.key"), []byte("broken"), 0o600)).To(Succeed())
+	g.Consistently(func() string { return host(t, c) }, time.Second).Should(Equal("second"))
+}
+
+func TestAFolderThatWillNotDo(t *testing.T) {
+	for name, tc := range map[string]struct {
+		change func(folder string) error
+		want   string
+	}{
+		"empty":             {func(string) error { return nil }, "tls.crt"},
+		"not there":         {os.RemoveAll, "tls.crt"},
+		"no key":            {func(f string) error { renew(t, f, "h"); return os.Remove(filepath.Join(f, "tls.key")) }, "tls.key"},
+		"another one's key": {otherKey(t), "private key does not match"},
+		"no PEM": {func(f string) error {
+			renew(t, f, "h")
+			return os.WriteFile(filepath.Join(f, "tls.crt"), []byte("certificate"), 0o600)
+		}, "failed to find any PEM data"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := NewWithT(t)
+			folder := t.TempDir()
+			g.Expect(tc.change(folder)).To(Succeed())
+			_, err := serving.FromFolder(folder)
+			g.Expect(err).To(MatchError(And(ContainSubstring("reading the serving certificate"),
+				ContainSubstring(tc.want), ContainSubstring(folder))))
+		})
+	}
+}
+
+func otherKey(t *testing.T) func(string) error {
+	t.Helper()
+	return func(folder string) error {
+		renew(t, folder, "one")
+		first, err := os.ReadFile(filepath.Join(folder, "tls.crt"))
+		if err != nil {
+			return err
+		}
+		renew(t, folder, "other")
+		return os.WriteFile(filepath.Join(folder, "tls.crt"), first, 0o600)
+	}
+}
+
+// Invariant 1.
+func TestInMemory(t *testing.T) {
+	g := NewWithT(t)
+	c, err := serving.InMemory("win-1")
+	g.Expect(err).NotTo(HaveOccurred())
+	state, err := connect(t, c, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2", "http/1.1"}})
+	g.Expect(err).NotTo(HaveOccurred())
+	g.Expect(state.PeerCertificates[0].DNSNames).To(ContainElements("win-1", "localhost"))
+	g.Expect(state.PeerCertificates[0].NotAfter).To(BeTemporally(">", time.Now().AddDate(9, 0, 0)))
+	g.Expect(state.NegotiatedProtocol).To(Equal("http/1.1"))
+	g.Expect(c.Start(t.Context())).To(Succeed(), "there is nothing to follow")
+
+	_, err = connect(t, c, &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11})
+	g.Expect(err).To(MatchError(ContainSubstring("protocol version")))
+}
+
+// Invariant 1: without a certificate of ours the server does not fall back to a folder.
+func TestNoOtherFolderIsLookedInto(t *testing.T) {
+	g := NewWithT(t)
+	temp := t.TempDir()
+	t.Setenv("TMPDIR", temp)
+	t.Setenv("TMP", temp)
+	planted := filepath.Join(os.TempDir(), "k8s-metrics-server", "serving-certs")
+	g.Expect(os.MkdirAll(planted, 0o700)).To(Succeed())
+	renew(t, planted, "planted")
+	c, err := serving.InMemory("win-1")
+	g.Expect(err).NotTo(HaveOccurred())
+
+	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	g.Expect(err).NotTo(HaveOccurred())
+	address := listener.Addr().String()
+	g.Expect(listener.Close()).To(Succeed())
+	options := metricsserver.Options{BindAddress: address}
+	c.Secure(&options)
+	g.Expect(options.SecureServing).To(BeTrue())
+	start := func(o metricsserver.Options) chan error {
+		server, err := metricsserver.NewServer(o, &rest.Config{Host: "http://127.0.0.1:1"}, http.DefaultClient)
+		g.Expect(err).NotTo(HaveOccurred())
+		ended := make(chan error, 1)
+		go func() { ended <- server.Start(t.Context()) }()
+		return ended
+	}
+
+	untold := options
+	untold.TLSOpts = nil
+	g.Eventually(start(untold), 10*time.Second).Should(Receive(HaveOccurred()), "it fails rather than search")
+
+	ended := start(options)
+	g.Eventually(func() (string, error) {
+		conn, err := tls.Dial("tcp", address, &tls.Config{InsecureSkipVerify: true})
+		if err != nil {
+			return "", err
+		}
+		defer conn.Close()
+		return conn.ConnectionState().PeerCertificates[0].DNSNames[0], nil
+	}, 10*time.Second).Should(Equal("win-1"))
+	g.Expect(ended).NotTo(Receive())
+
+	// Invariant 3.
+	response, err := (&http.Client{Transport: &http.Transport{
+		TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true,
+	}}).Get("https://" + address + "/metrics")
+	g.Expect(err).NotTo(HaveOccurred())
+	g.Expect(response.Body.Close()).To(Succeed())
+	g.Expect(response.StatusCode).To(Equal(http.StatusUnauthorized))
+}

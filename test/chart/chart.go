@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package chart
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+
+	appsv1 "k8s.io/api/apps/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
+)
+
+// Release and Namespace are what the chart is rendered as, unless a test has a reason for something else.
+const (
+	Release   = "hnsguard"
+	Namespace = "hnsguard-system"
+)
+
+// Objects are what was rendered.
+type Objects []*unstructured.Unstructured
+
+// Chart is the chart in a checkout.
+type Chart struct {
+	// Dir is where it is.
+	Dir string
+	// Helm is the program that renders it.
+	Helm string
+}
+
+// In returns the chart of the checkout at the path. $HNSGUARD_HELM says where helm is; make sets it.
+func In(checkout string) (Chart, error) {
+	helm := os.Getenv("HNSGUARD_HELM")
+	if helm == "" {
+		return Chart{}, errors.New("$HNSGUARD_HELM does not say where helm is; run: make test-chart")
+	}
+	return Chart{Dir: filepath.Join(checkout, "charts", "hnsguard"), Helm: helm}, nil
+}
+
+// Run runs helm and returns what it printed. If it fails, what it complained of is in the error.
+func (c Chart) Run(ctx context.Context, args ...string) (string, error) {
+	var out, complaints bytes.Buffer
+	cmd := exec.CommandContext(ctx, c.Helm, args...) //nolint:gosec // running helm is what this is for
+	cmd.Stdout, cmd.Stderr = &out, &complaints
+	if err := cmd.Run(); err != nil {
+		return out.String(), fmt.Errorf("helm %s: %w\n%s", args[0], err, complaints.String())
+	}
+	return out.String(), nil
+}
+
+// Render renders the chart into the namespace with further arguments such as --set or --values. The hooks are left out.
+func (c Chart) Render(ctx context.Context, namespace string, args ...string) (Objects, error) {
+	args = slices.Concat([]string{"template", Release, c.Dir, "--namespace", namespace, "--no-hooks"}, args)
+	text, err := c.Run(ctx, args...)
+	if err != nil {
+		return nil, err
+	}
+	return Decode([]byte(text))
+}
+
+// Decode reads objects in YAML.
+func Decode(text []byte) (Objects, error) {
+	var objects Objects
+	decoder := utilyaml.NewYAMLOrJSONDecoder(bytes.NewReader(text), 4096)
+	for {
+		var content map[string]any
+		err := decoder.Decode(&content)
+		if errors.Is(err, io.EOF) {
+			return objects, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("reading rendered objects: %w", err)
+		}
+		if len(content) > 0 {
+			objects = append(objects, &unstructured.Unstructured{Object: content})
+		}
+	}
+}
+
+// Of returns those of a kind.
+func (o Objects) Of(kind string) Objects {
+	return slices.DeleteFunc(slices.Clone(o), func(u *unstructured.Unstructured) bool { return u.GetKind() != kind })
+}
+
+// DaemonSet returns the one there is. A field that Kubernetes does not know is an error.
+func (o Objects) DaemonSet() (*appsv1.DaemonSet, error) {
+	of := o.Of("DaemonSet")
+	if len(of) != 1 {
+		return nil, fmt.Errorf("%d DaemonSets are rendered, not one", len(of))
+	}
+	var ds appsv1.DaemonSet
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructuredWithValidation(of[0].Object, &ds, true); err != nil {
+		return nil, fmt.Errorf("reading the rendered DaemonSet: %w", err)
+	}
+	return &ds, nil
+}

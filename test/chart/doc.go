@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package chart renders the Helm chart for tests, and for the kustomize base, which is made of it.
+//
+// Invariants that the tests of the chart cite:
+//
+//  1. What is rendered is what the program takes: its configuration, its arguments, and nothing that it does not know.
+//  2. Admission policies and DaemonSet name one and the same account.
+//  3. A value that is wrong is refused before anything is installed, by a message that names it.
+//  4. The kustomize base is the chart's defaults.
+//  5. An image is built as the Makefile builds.
+package chart

@@ -1,0 +1,360 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build !windows
+
+package integration_test
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	authenticationv1 "k8s.io/api/authentication/v1"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	eventsv1 "k8s.io/api/events/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
+
+	"github.com/hnsguard/hnsguard/internal/config"
+	"github.com/hnsguard/hnsguard/internal/guard"
+	"github.com/hnsguard/hnsguard/internal/hns/simulated"
+	"github.com/hnsguard/hnsguard/internal/repair"
+	"github.com/hnsguard/hnsguard/test/chart"
+)
+
+// apply renders the chart and applies all of it as an installation would, and takes it away when the spec ends.
+func (cp *controlPlane) apply(ctx context.Context, namespace string, args ...string) chart.Objects {
+	GinkgoHelper()
+	c, err := chart.In("../..")
+	Expect(err).NotTo(HaveOccurred())
+	objects, err := c.Render(ctx, namespace, args...)
+	Expect(err).NotTo(HaveOccurred())
+	for _, u := range objects {
+		Expect(cp.client.Apply(ctx, client.ApplyConfigurationFromUnstructured(u), client.FieldOwner("helm"))).
+			To(Succeed(), "%s %s", u.GetKind(), u.GetName())
+		DeferCleanup(func(ctx SpecContext) {
+			Expect(client.IgnoreNotFound(cp.client.Delete(ctx, u))).To(Succeed())
+		})
+	}
+	return objects
+}
+
+// installed is the chart in a namespace of its own, with what a kubelet would make of its DaemonSet on two nodes.
+type installed struct {
+	cp        *controlPlane
+	namespace string
+	objects   chart.Objects
+}
+
+func install(ctx context.Context, cp *controlPlane, args ...string) installed {
+	GinkgoHelper()
+	namespace := cp.namespace(ctx)
+	return installed{cp, namespace, cp.apply(ctx, namespace, args...)}
+}
+
+// agentOn makes the node, if it is not there, and the DaemonSet's pod on it, and returns how that pod reaches the API:
+// with a token of its account that is bound to it.
+func (i installed) agentOn(ctx context.Context, node string) *rest.Config {
+	GinkgoHelper()
+	err := i.cp.client.Create(ctx, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: node}})
+	Expect(client.IgnoreAlreadyExists(err)).To(Succeed())
+	ds, err := i.objects.DaemonSet()
+	Expect(err).NotTo(HaveOccurred())
+	pod := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Namespace: i.namespace, Name: "hnsguard-" + node, Labels: ds.Spec.Template.Labels},
+		Spec:       ds.Spec.Template.Spec,
+	}
+	pod.Spec.NodeName = node
+	Expect(i.cp.client.Create(ctx, pod)).To(Succeed())
+	account := &corev1.ServiceAccount{
+		ObjectMeta: metav1.ObjectMeta{Namespace: i.namespace, Name: pod.Spec.ServiceAccountName},
+	}
+	return i.cp.as(ctx, account, &authenticationv1.BoundObjectReference{
+		APIVersion: "v1", Kind: "Pod", Name: pod.Name, UID: pod.UID,
+	})
+}
+
+// as returns how an account reaches the API server.
+func (cp *controlPlane) as(
+	ctx context.Context, account *corev1.ServiceAccount, bound *authenticationv1.BoundObjectReference,
+) *rest.Config {
+	GinkgoHelper()
+	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{BoundObjectRef: bound}}
+	Expect(cp.client.SubResource("token").Create(ctx, account, request)).To(Succeed())
+	config := rest.AnonymousClientConfig(cp.config)
+	config.BearerToken = request.Status.Token
+	return config
+}
+
+func clientOf(config *rest.Config) client.Client {
+	GinkgoHelper()
+	c, err := client.New(config, client.Options{})
+	Expect(err).NotTo(HaveOccurred())
+	return c
+}
+
+// workload makes a pod on a node.
+func (i installed) workload(ctx context.Context, namespace, name, node string) *corev1.Pod {
+	GinkgoHelper()
+	pod := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
+		Spec: corev1.PodSpec{
+			NodeName: node, Containers: []corev1.Container{{Name: "c", Image: "nowhere.invalid/c"}},
+			TerminationGracePeriodSeconds: new(int64(0)),
+		},
+	}
+	Expect(i.cp.client.Create(ctx, pod)).To(Succeed())
+	return pod
+}
+
+func evict(ctx context.Context, as client.Client, pod *corev1.Pod, uid *types.UID) error {
+	eviction := &policyv1.Eviction{
+		ObjectMeta:    metav1.ObjectMeta{Namespace: pod.Namespace, Name: pod.Name},
+		DeleteOptions: &metav1.DeleteOptions{},
+	}
+	if uid != nil {
+		eviction.DeleteOptions.Preconditions = &metav1.Preconditions{UID: uid}
+	}
+	return as.SubResource("eviction").Create(ctx, pod, eviction)
+}
+
+func flushSlice(namespace string, change func(*discoveryv1.EndpointSlice)) *discoveryv1.EndpointSlice {
+	s := &discoveryv1.EndpointSlice{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "hnsguard-flush-ipv4", Labels: map[string]string{
+			discoveryv1.LabelServiceName: "hnsguard-flush", discoveryv1.LabelManagedBy: "hnsguard",
+		}},
+		AddressType: discoveryv1.AddressTypeIPv4,
+		Endpoints:   []discoveryv1.Endpoint{{Addresses: []string{"192.0.2.1"}}},
+		Ports:       []discoveryv1.EndpointPort{{Name: new("flush"), Port: new(int32(1)), Protocol: new(corev1.ProtocolTCP)}},
+	}
+	change(s)
+	return s
+}
+
+func event(namespace string, about corev1.ObjectReference, change func(*eventsv1.Event)) *eventsv1.Event {
+	e := &eventsv1.Event{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, GenerateName: "e-"}, EventTime: metav1.NowMicro(),
+		ReportingController: "hnsguard", ReportingInstance: "hnsguard-x", Action: "Guarding", Reason: "Test",
+		Type: corev1.EventTypeNormal, Regarding: about,
+	}
+	change(e)
+	return e
+}
+
+// forbidden matches the refusal of what no role allows.
+func forbidden(why string) OmegaMatcher {
+	return And(WithTransform(apierrors.IsForbidden, BeTrue()), MatchError(ContainSubstring(why)))
+}
+
+// refusedBy matches a policy's refusal.
+func refusedBy(policy, message string) OmegaMatcher {
+	return MatchError(And(ContainSubstring("ValidatingAdmissionPolicy 'hnsguard-"+policy+"'"), ContainSubstring(message)))
+}
+
+var _ = Describe("The chart", func() {
+	It("is accepted, every object of every set of values", func(ctx SpecContext) {
+		_, err := envtest.InstallCRDs(shared.config, envtest.CRDInstallOptions{Paths: []string{"testdata/monitoring.yaml"}})
+		Expect(err).NotTo(HaveOccurred())
+		files, err := filepath.Glob("../../charts/hnsguard/ci/*-values.yaml")
+		Expect(err).NotTo(HaveOccurred())
+		Expect(len(files)).To(BeNumerically(">=", 7))
+		Expect(client.IgnoreAlreadyExists(shared.client.Create(ctx,
+			&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "monitoring"}}))).To(Succeed())
+		for _, file := range files {
+			Expect(shared.apply(ctx, shared.namespace(ctx), "--values", file)).NotTo(BeEmpty())
+		}
+	})
+
+	Describe("with its roles and policies", Ordered, func() {
+		var (
+			it          installed
+			mine, other client.Client
+			node        string
+			elsewhere   string
+		)
+
+		BeforeAll(func(ctx SpecContext) {
+			it = install(ctx, shared, "--set", "config.repair.mode=enforce")
+			n := corners.Add(1)
+			node, elsewhere = fmt.Sprintf("win-%d", n), fmt.Sprintf("win-%d-other", n)
+			mine, other = clientOf(it.agentOn(ctx, node)), clientOf(it.agentOn(ctx, elsewhere))
+			// Policies take effect some time after they were made. All are there when the last is.
+			stranger := it.workload(ctx, it.namespace, "stranger", elsewhere)
+			Eventually(func() error { return evict(ctx, mine, stranger, new(types.UID("of nobody"))) }).
+				Should(refusedBy("eviction", "of the node that it runs on"))
+			Eventually(func() error {
+				return mine.Create(ctx, flushSlice(it.namespace, func(s *discoveryv1.EndpointSlice) { s.Labels = nil }), client.DryRunAll)
+			}).Should(refusedBy("flush", ""))
+			Eventually(func() error {
+				return mine.Create(ctx, event(it.namespace, corev1.ObjectReference{Kind: "Secret", Namespace: it.namespace},
+					func(*eventsv1.Event) {}), client.DryRunAll)
+			}).Should(refusedBy("events", ""))
+		})
+
+		It("evicts pods of its own node, and no others", func(ctx SpecContext) {
+			namespace := shared.namespace(ctx)
+			own, foreign := it.workload(ctx, namespace, "own", node), it.workload(ctx, namespace, "foreign", elsewhere)
+			nowhere := it.workload(ctx, namespace, "nowhere", "")
+			Expect(evict(ctx, mine, foreign, &foreign.UID)).To(refusedBy("eviction", "of the node that it runs on"))
+			Expect(evict(ctx, mine, nowhere, &nowhere.UID)).To(refusedBy("eviction", "of the node that it runs on"))
+			Expect(evict(ctx, mine, own, nil)).To(refusedBy("eviction", "names by its UID"))
+			Expect(evict(ctx, mine, own, &foreign.UID)).To(refusedBy("eviction", "of the node that it runs on"))
+			Expect(shared.client.Get(ctx, keyOf(own), own)).To(Succeed())
+
+			Expect(evict(ctx, mine, own, &own.UID)).To(Succeed())
+			Expect(shared.client.Get(ctx, keyOf(own), own)).To(WithTransform(apierrors.IsNotFound, BeTrue()))
+			Expect(evict(ctx, other, foreign, &foreign.UID)).To(Succeed(), "that node's own agent may")
+		})
+
+		It("leaves others' evictions alone", func(ctx SpecContext) {
+			namespace := shared.namespace(ctx)
+			gone := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "gone"}}
+			Expect(evict(ctx, shared.client, gone, nil)).To(WithTransform(apierrors.IsNotFound, BeTrue()),
+				"in a namespace without pods too")
+			pod := it.workload(ctx, namespace, "web", elsewhere)
+			Expect(evict(ctx, shared.client, pod, nil)).To(Succeed())
+		})
+
+		It("writes its flush slices, and no others", func(ctx SpecContext) {
+			type slice = discoveryv1.EndpointSlice
+			same := func(*slice) {}
+			for what, s := range map[string]*slice{
+				"another name":         flushSlice(it.namespace, func(s *slice) { s.Name = "web-abcde" }),
+				"another family":       flushSlice(it.namespace, func(s *slice) { s.Name = "hnsguard-flush-ipv6" }),
+				"another Service":      flushSlice(it.namespace, func(s *slice) { s.Labels[discoveryv1.LabelServiceName] = "web" }),
+				"another manager":      flushSlice(it.namespace, func(s *slice) { delete(s.Labels, discoveryv1.LabelManagedBy) }),
+				"another address":      flushSlice(it.namespace, func(s *slice) { s.Endpoints[0].Addresses[0] = "10.0.0.1" }),
+				"a second endpoint":    flushSlice(it.namespace, func(s *slice) { s.Endpoints = append(s.Endpoints, s.Endpoints[0]) }),
+				"no endpoint":          flushSlice(it.namespace, func(s *slice) { s.Endpoints = []discoveryv1.Endpoint{} }),
+				"an endpoint's node":   flushSlice(it.namespace, func(s *slice) { s.Endpoints[0].NodeName = &node }),
+				"another port":         flushSlice(it.namespace, func(s *slice) { s.Ports[0].Port = new(int32(443)) }),
+				"no port":              flushSlice(it.namespace, func(s *slice) { s.Ports = nil }),
+				"an endpoint's target": flushSlice(it.namespace, func(s *slice) { s.Endpoints[0].TargetRef = &corev1.ObjectReference{Kind: "Pod"} }),
+			} {
+				Expect(mine.Create(ctx, s)).To(refusedBy("flush", "hnsguard may only"), what)
+			}
+			Expect(mine.Create(ctx, flushSlice("default", same))).To(forbidden("cannot create resource"))
+
+			flush := flushSlice(it.namespace, same)
+			Expect(mine.Create(ctx, flush)).To(Succeed())
+			toggled := client.RawPatch(types.MergePatchType, []byte(`{"ports": [{"name": "flush", "port": 2, "protocol": "TCP"}]}`))
+			Expect(other.Patch(ctx, flush, toggled)).To(Succeed(), "one slice is for all")
+			Expect(mine.Patch(ctx, flush, client.RawPatch(types.MergePatchType, []byte(`{"endpoints": []}`)))).
+				To(refusedBy("flush", "documentation address"))
+			Expect(mine.Delete(ctx, flush)).To(forbidden("cannot delete resource"))
+			foreign := flushSlice(it.namespace, func(s *slice) { s.Name = "web-abcde" })
+			Expect(shared.client.Create(ctx, foreign)).To(Succeed(), "others may write what they like")
+			Expect(mine.Patch(ctx, foreign, toggled)).To(forbidden("cannot patch resource"))
+		})
+
+		It("reports about pods and its own node, as itself", func(ctx SpecContext) {
+			same := func(*eventsv1.Event) {}
+			pod := corev1.ObjectReference{APIVersion: "v1", Kind: "Pod", Namespace: it.namespace, Name: "web"}
+			on := func(name string) corev1.ObjectReference { return corev1.ObjectReference{Kind: "Node", Name: name} }
+			Expect(mine.Create(ctx, event(it.namespace, pod, same))).To(Succeed())
+			own := event("default", on(node), same)
+			Expect(mine.Create(ctx, own)).To(Succeed())
+			Expect(mine.Patch(ctx, own, client.RawPatch(types.MergePatchType,
+				[]byte(`{"series": {"count": 2, "lastObservedTime": "2030-01-01T00:00:00.000000Z"}}`)))).To(Succeed())
+
+			Expect(mine.Create(ctx, event("default", on(elsewhere), same))).To(refusedBy("events", "the node that it runs on"))
+			Expect(mine.Create(ctx, event(it.namespace, pod, func(e *eventsv1.Event) { e.ReportingController = "kubelet" }))).
+				To(refusedBy("events", "as itself"))
+			kubelets := event(it.namespace, pod, func(e *eventsv1.Event) { e.ReportingController = "kubelet" })
+			Expect(shared.client.Create(ctx, kubelets)).To(Succeed())
+			Expect(mine.Patch(ctx, kubelets, client.RawPatch(types.MergePatchType, []byte(`{"reportingController": "hnsguard"}`)))).
+				NotTo(Succeed(), "it may not make another's Event its own")
+		})
+
+		It("may do nothing else", func(ctx SpecContext) {
+			Expect(mine.List(ctx, &corev1.SecretList{})).To(forbidden("cannot list resource"))
+			Expect(mine.Get(ctx, client.ObjectKey{Namespace: it.namespace, Name: "x"}, &corev1.Secret{})).To(forbidden("cannot get"))
+			Expect(mine.List(ctx, &corev1.ConfigMapList{})).To(forbidden("cannot list resource"))
+			Expect(mine.List(ctx, &corev1.NodeList{})).To(forbidden("cannot list resource"))
+			own := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: node}}
+			Expect(mine.Patch(ctx, own, client.RawPatch(types.MergePatchType, []byte(`{"metadata": {"labels": {"a": "b"}}}`)))).
+				To(forbidden("cannot patch resource"))
+			pod := it.workload(ctx, it.namespace, "web", node)
+			Expect(mine.Delete(ctx, pod)).To(forbidden("cannot delete resource"))
+			Expect(mine.Create(ctx, &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "more"}})).To(forbidden("cannot create"))
+		})
+
+		It("may write nothing with a token that no pod has", func(ctx SpecContext) {
+			account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: it.namespace, Name: "hnsguard"}}
+			unbound := clientOf(shared.as(ctx, account, nil))
+			pod := it.workload(ctx, it.namespace, "web-of-nobody", node)
+			Expect(evict(ctx, unbound, pod, &pod.UID)).To(refusedBy("eviction", "not that of a pod on a node"))
+			Expect(unbound.Create(ctx, flushSlice(it.namespace, func(*discoveryv1.EndpointSlice) {}))).
+				To(refusedBy("flush", "not that of a pod on a node"))
+		})
+	})
+
+	It("lets the agent do all of its work", func(ctx SpecContext) {
+		it := install(ctx, shared, "--set", "config.repair.mode=enforce")
+		n := newNode(ctx, shared, simulated.Options{})
+		n.api, n.agentNamespace = it.agentOn(ctx, n.name), it.namespace
+		n.kubeProxy = "v1.31.0" // its record has to be flushed
+		n.config.Repair = config.Repair{Mode: config.Enforce, After: time.Second, Every: time.Second}
+		stale, orphan := n.remote(n.addr(1)), n.remote(n.addr(2))
+		pod := n.pod(ctx, "web", n.addr(1))
+		local := n.local(n.addr(1))
+		controller := metav1.OwnerReference{APIVersion: "apps/v1", Kind: "ReplicaSet", Name: "rs", UID: "1", Controller: new(true)}
+		victim := n.podWith(ctx, "victim", func(p *corev1.Pod) {
+			p.OwnerReferences = []metav1.OwnerReference{controller}
+			p.Spec.TerminationGracePeriodSeconds = new(int64(0))
+		}, n.addr(3))
+		n.slice(ctx, "known", "lin-1", nil, n.addr(9))
+		n.start()
+
+		Eventually(n.there).Should(ConsistOf(local), "the conflict and the orphan are removed")
+		Expect(n.service.Deleted()).To(ConsistOf(stale, orphan))
+		Eventually(n.events(ctx, n.namespace, pod.Name)).Should(ContainElement(guard.EventRemoved))
+		Eventually(n.events(ctx, n.namespace, victim.Name)).Should(ContainElements(repair.EventVictim, repair.EventEvicted))
+		Expect(shared.client.Get(ctx, keyOf(victim), victim)).To(WithTransform(apierrors.IsNotFound, BeTrue()))
+		Eventually(func() error {
+			return shared.client.Get(ctx, client.ObjectKey{Namespace: it.namespace, Name: "hnsguard-flush-ipv4"},
+				&discoveryv1.EndpointSlice{})
+		}).Should(Succeed(), "kube-proxy's record is flushed")
+		Expect(n.metric(`hnsguard_flushes_total{result="failed"}`)).To(BeZero())
+		Expect(n.metric(`hnsguard_evictions_total{result="failed"}`)).To(BeZero())
+	})
+
+	It("asks in alerts and dashboards for series that the agent has", func(ctx SpecContext) {
+		c, err := chart.In("../..")
+		Expect(err).NotTo(HaveOccurred())
+		objects, err := c.Render(ctx, chart.Namespace, "--set", "prometheusRule.enabled=true,dashboards.enabled=true")
+		Expect(err).NotTo(HaveOccurred())
+		n := newNode(ctx, shared, simulated.Options{})
+		n.start()
+		has := []string{"hnsguard_address_reuse_seconds"} // which is being made
+		families, err := n.running.Metrics().Gather()
+		Expect(err).NotTo(HaveOccurred())
+		for _, f := range families {
+			has = append(has, f.GetName())
+		}
+		asked := map[string]bool{}
+		for _, u := range append(objects.Of("PrometheusRule"), objects.Of("ConfigMap")...) {
+			text, err := u.MarshalJSON()
+			Expect(err).NotTo(HaveOccurred())
+			for _, found := range regexp.MustCompile(`hnsguard_[a-z_]+`).FindAllString(string(text), -1) {
+				asked[strings.TrimSuffix(found, "_bucket")] = true
+			}
+		}
+		Expect(len(asked)).To(BeNumerically(">", 12))
+		for series := range asked {
+			Expect(has).To(ContainElement(series))
+		}
+	})
+})

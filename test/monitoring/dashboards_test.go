@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build !windows
+
+package monitoring_test
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	. "github.com/onsi/gomega"
+)
+
+// testDashboards evaluates every query of every dashboard as Grafana would, for the node that was scraped. A query has to
+// yield something: of a metric or a label that does not exist Prometheus says nothing. One that compares may yield
+// nothing, so that the metrics in it have to be among those that are served.
+func testDashboards(t *testing.T, p *prometheus, address string) {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join("..", "..", "charts", "hnsguard", "dashboards", "*.json"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("there are no dashboards (%v)", err)
+	}
+	served := slices.DeleteFunc(p.names(t), func(name string) bool { return !strings.HasPrefix(name, "hnsguard_") })
+	for _, file := range files {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			content, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var dashboard any
+			if err := json.Unmarshal(content, &dashboard); err != nil {
+				t.Fatal(err)
+			}
+			queries := queriesIn(dashboard)
+			if len(queries) == 0 {
+				t.Fatal("there is no query in it")
+			}
+			for _, query := range queries {
+				testQuery(t, p, served, query, address)
+			}
+		})
+	}
+}
+
+func testQuery(t *testing.T, p *prometheus, served []string, query, address string) {
+	t.Helper()
+	for _, name := range regexp.MustCompile(`\bhnsguard_\w+`).FindAllString(query, -1) {
+		if !slices.Contains(served, name) {
+			t.Errorf("nobody serves %s, which is asked for in %s", name, query)
+		}
+	}
+	yields := Not(BeEmpty())
+	if regexp.MustCompile(`[<>]|==`).MatchString(query) {
+		yields = Or(yields, BeEmpty())
+	}
+	// A rate takes a second scrape.
+	NewWithT(t).Eventually(func() ([]float64, error) { return p.query(t, asGrafana(query, address)) },
+		10*time.Second, 200*time.Millisecond).Should(yields, query)
+}
+
+// queriesIn finds the queries of all panels and variables, however deep they are: in "expr", and in the label_values of
+// a "query".
+func queriesIn(value any) []string {
+	var found []string
+	switch v := value.(type) {
+	case []any:
+		for _, element := range v {
+			found = append(found, queriesIn(element)...)
+		}
+	case map[string]any:
+		for key, element := range v {
+			text, isText := element.(string)
+			switch {
+			case isText && key == "expr":
+				found = append(found, text)
+			case isText && (key == "query" || key == "definition") && strings.HasPrefix(text, "label_values("):
+				found = append(found, selectorOf(text))
+			default:
+				found = append(found, queriesIn(element)...)
+			}
+		}
+	}
+	return found
+}
+
+// selectorOf takes the selector out of label_values(selector, label).
+func selectorOf(labelValues string) string {
+	inner := strings.TrimSuffix(strings.TrimPrefix(labelValues, "label_values("), ")")
+	return strings.TrimSpace(inner[:strings.LastIndex(inner, ",")])
+}
+
+// asGrafana puts values where a query has variables: time spans for Grafana's own, and the node that was scraped.
+func asGrafana(query, address string) string {
+	return strings.NewReplacer(
+		"$__rate_interval", "1m", "$__interval", "1m", "$__range", "1h", "$job", "hnsguard", "$instance", address,
+	).Replace(query)
+}
