@@ -47,7 +47,7 @@ func (cp *controlPlane) apply(ctx context.Context, namespace string, args ...str
 	for _, u := range objects {
 		Expect(cp.client.Apply(ctx, client.ApplyConfigurationFromUnstructured(u), client.FieldOwner("helm"))).
 			To(Succeed(), "%s %s", u.GetKind(), u.GetName())
-		DeferCleanup(func(ctx SpecContext) {
+		DeferCleanup(func(ctx SpecContext) { //nolint:contextcheck // the spec's own has ended by then
 			Expect(client.IgnoreNotFound(cp.client.Delete(ctx, u))).To(Succeed())
 		})
 	}
