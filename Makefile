@@ -115,8 +115,8 @@ system-test: build-windows $(HELM) ## Play the incidents with real kube-proxy.ex
 
 .PHONY: system-test-full
 system-test-full: build-windows $(HELM) ## The same with all versions that matter and repeated runs, and write the results into the docs
-	HNSGUARD_RUNS=10 HNSGUARD_WRITE_DOCS=1 \
-	test/system/run.sh $(BIN)/hnsguard.exe "$(KUBE_PROXY_ALL)"
+	HNSGUARD_RUNS=10 HNSGUARD_RESULTS=$(HNSGUARD_CACHE)/system-test-results.json \
+	test/system/run.sh $(BIN)/hnsguard.exe "$(KUBE_PROXY_ALL)" $(SYSTEM_TEST_ARGS)
 
 .PHONY: fuzz
 fuzz: ## Let the parsers of recorded files be fuzzed for a minute each
