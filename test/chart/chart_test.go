@@ -51,36 +51,41 @@ func daemonSet(t *testing.T, objects chart.Objects) *appsv1.DaemonSet {
 	return ds
 }
 
-// forEachValues runs a test with every set of values that the chart ships for its tests.
-func forEachValues(t *testing.T, test func(t *testing.T, file string, objects chart.Objects)) {
+// valueSets are the sets of values that the chart ships for its tests: their files, by name.
+func valueSets(t *testing.T) map[string]string {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(here(t).Dir, "ci", "*-values.yaml"))
 	if err != nil || len(files) < 7 {
 		t.Fatalf("%d sets of values were found, but there are seven or more (%v)", len(files), err)
 	}
+	sets := map[string]string{}
 	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), "-values.yaml"), func(t *testing.T) {
-			test(t, file, render(t, "--values", file))
+		sets[strings.TrimSuffix(filepath.Base(file), "-values.yaml")] = file
+	}
+	return sets
+}
+
+func TestLint(t *testing.T) {
+	for name, file := range valueSets(t) {
+		t.Run(name, func(t *testing.T) {
+			out, err := here(t).Run(t.Context(), "lint", "--strict", "--values", file, here(t).Dir)
+			NewWithT(t).Expect(err).NotTo(HaveOccurred(), out)
 		})
 	}
 }
 
-func TestLint(t *testing.T) {
-	forEachValues(t, func(t *testing.T, file string, _ chart.Objects) {
-		out, err := here(t).Run(t.Context(), "lint", "--strict", "--values", file, here(t).Dir)
-		NewWithT(t).Expect(err).NotTo(HaveOccurred(), out)
-	})
-}
-
 // Invariant 1.
 func TestTheConfigurationIsThePrograms(t *testing.T) {
-	forEachValues(t, func(t *testing.T, _ string, objects chart.Objects) {
-		g := NewWithT(t)
-		text, found, err := unstructured.NestedString(objects.Of("ConfigMap")[0].Object, "data", "hnsguard.yaml")
-		g.Expect(found, err).To(BeTrue())
-		_, err = config.Decode("rendered", []byte(text))
-		g.Expect(err).NotTo(HaveOccurred())
-	})
+	for name, file := range valueSets(t) {
+		t.Run(name, func(t *testing.T) {
+			objects := render(t, "--values", file)
+			g := NewWithT(t)
+			text, found, err := unstructured.NestedString(objects.Of("ConfigMap")[0].Object, "data", "hnsguard.yaml")
+			g.Expect(found, err).To(BeTrue())
+			_, err = config.Decode("rendered", []byte(text))
+			g.Expect(err).NotTo(HaveOccurred())
+		})
+	}
 }
 
 // Invariant 1.
@@ -93,19 +98,22 @@ func TestTheDefaultConfigurationIsTheProgramsDefault(t *testing.T) {
 // Invariant 1. No container of the chart is started here: without a node's name a command line that is understood ends
 // with a complaint about that, and one that is not with the status of a wrong usage.
 func TestTheProgramTakesTheArguments(t *testing.T) {
-	forEachValues(t, func(t *testing.T, _ string, objects chart.Objects) {
-		g := NewWithT(t)
-		spec := daemonSet(t, objects).Spec.Template.Spec
-		for _, c := range append(spec.InitContainers, spec.Containers...) {
-			g.Expect(c.Command).To(Equal([]string{`%CONTAINER_SANDBOX_MOUNT_POINT%\hnsguard.exe`}))
-			g.Expect(usage(t, c.Args)).To(BeEmpty(), "arguments of %s", c.Name)
-			if c.Lifecycle != nil {
-				stop := c.Lifecycle.PreStop.Exec.Command
-				g.Expect(stop[0]).To(Equal(c.Command[0]))
-				g.Expect(usage(t, stop[1:])).To(BeEmpty(), "arguments of %s when it stops", c.Name)
+	for name, file := range valueSets(t) {
+		t.Run(name, func(t *testing.T) {
+			objects := render(t, "--values", file)
+			g := NewWithT(t)
+			spec := daemonSet(t, objects).Spec.Template.Spec
+			for _, c := range append(spec.InitContainers, spec.Containers...) {
+				g.Expect(c.Command).To(Equal([]string{`%CONTAINER_SANDBOX_MOUNT_POINT%\hnsguard.exe`}))
+				g.Expect(usage(t, c.Args)).To(BeEmpty(), "arguments of %s", c.Name)
+				if c.Lifecycle != nil {
+					stop := c.Lifecycle.PreStop.Exec.Command
+					g.Expect(stop[0]).To(Equal(c.Command[0]))
+					g.Expect(usage(t, stop[1:])).To(BeEmpty(), "arguments of %s when it stops", c.Name)
+				}
 			}
-		}
-	})
+		})
+	}
 }
 
 // usage returns what the program has to say against the command line as such.
@@ -125,60 +133,66 @@ func usage(t *testing.T, args []string) string {
 }
 
 func TestThePodIsOneThatWindowsKnows(t *testing.T) {
-	forEachValues(t, func(t *testing.T, _ string, objects chart.Objects) {
-		g := NewWithT(t)
-		pod := daemonSet(t, objects).Spec.Template.Spec
-		g.Expect(pod.OS).To(Equal(&corev1.PodOS{Name: corev1.Windows}))
-		g.Expect(pod.NodeSelector).To(HaveKeyWithValue(corev1.LabelOSStable, "windows"))
-		g.Expect(pod.HostNetwork).To(BeTrue())
-		g.Expect(*pod.SecurityContext).To(Equal(corev1.PodSecurityContext{
-			WindowsOptions: &corev1.WindowsSecurityContextOptions{
-				HostProcess: new(true), RunAsUserName: new(`NT AUTHORITY\SYSTEM`),
-			},
-		}), "and none of the fields that Windows forbids")
-		g.Expect(pod.AutomountServiceAccountToken).To(HaveValue(BeFalse()))
-		for _, c := range append(pod.InitContainers, pod.Containers...) {
-			g.Expect(c.SecurityContext).To(BeNil())
-		}
-		for _, probe := range []*corev1.Probe{
-			pod.Containers[0].StartupProbe, pod.Containers[0].LivenessProbe, pod.Containers[0].ReadinessProbe,
-		} {
-			g.Expect(probe.HTTPGet.Host).To(Equal("127.0.0.1"))
-		}
-	})
+	for name, file := range valueSets(t) {
+		t.Run(name, func(t *testing.T) {
+			objects := render(t, "--values", file)
+			g := NewWithT(t)
+			pod := daemonSet(t, objects).Spec.Template.Spec
+			g.Expect(pod.OS).To(Equal(&corev1.PodOS{Name: corev1.Windows}))
+			g.Expect(pod.NodeSelector).To(HaveKeyWithValue(corev1.LabelOSStable, "windows"))
+			g.Expect(pod.HostNetwork).To(BeTrue())
+			g.Expect(*pod.SecurityContext).To(Equal(corev1.PodSecurityContext{
+				WindowsOptions: &corev1.WindowsSecurityContextOptions{
+					HostProcess: new(true), RunAsUserName: new(`NT AUTHORITY\SYSTEM`),
+				},
+			}), "and none of the fields that Windows forbids")
+			g.Expect(pod.AutomountServiceAccountToken).To(HaveValue(BeFalse()))
+			for _, c := range append(pod.InitContainers, pod.Containers...) {
+				g.Expect(c.SecurityContext).To(BeNil())
+			}
+			for _, probe := range []*corev1.Probe{
+				pod.Containers[0].StartupProbe, pod.Containers[0].LivenessProbe, pod.Containers[0].ReadinessProbe,
+			} {
+				g.Expect(probe.HTTPGet.Host).To(Equal("127.0.0.1"))
+			}
+		})
+	}
 }
 
 // Invariant 2.
 func TestThePoliciesAreAboutTheDaemonSetsAccount(t *testing.T) {
 	policies := 0
-	forEachValues(t, func(t *testing.T, _ string, objects chart.Objects) {
-		g := NewWithT(t)
-		ds := daemonSet(t, objects)
-		account := "system:serviceaccount:" + ds.Namespace + ":" + ds.Spec.Template.Spec.ServiceAccountName
-		for _, u := range objects.Of("ValidatingAdmissionPolicy") {
-			policies++
-			var policy admissionv1.ValidatingAdmissionPolicy
-			g.Expect(runtime.DefaultUnstructuredConverter.FromUnstructuredWithValidation(u.Object, &policy, true)).To(Succeed())
-			g.Expect(policy.Spec.MatchConditions).To(HaveLen(1))
-			g.Expect(policy.Spec.MatchConditions[0].Expression).To(Equal("request.userInfo.username == '" + account + "'"))
-			g.Expect(policy.Spec.FailurePolicy).To(HaveValue(Equal(admissionv1.Fail)))
-		}
-		g.Expect(objects.Of("ValidatingAdmissionPolicyBinding")).To(HaveLen(len(objects.Of("ValidatingAdmissionPolicy"))))
-		for _, u := range objects.Of("ServiceAccount") {
-			g.Expect(u.GetName()).To(Equal(ds.Spec.Template.Spec.ServiceAccountName))
-		}
-		for _, kind := range []string{"ClusterRoleBinding", "RoleBinding"} {
-			for _, u := range objects.Of(kind) {
-				if strings.HasSuffix(u.GetName(), "-metrics-reader") {
-					continue // that is Prometheus'
-				}
-				subjects, _, _ := unstructured.NestedSlice(u.Object, "subjects")
-				g.Expect(subjects).To(ConsistOf(map[string]any{
-					"kind": "ServiceAccount", "namespace": ds.Namespace, "name": ds.Spec.Template.Spec.ServiceAccountName,
-				}))
+	for name, file := range valueSets(t) {
+		t.Run(name, func(t *testing.T) {
+			objects := render(t, "--values", file)
+			g := NewWithT(t)
+			ds := daemonSet(t, objects)
+			account := "system:serviceaccount:" + ds.Namespace + ":" + ds.Spec.Template.Spec.ServiceAccountName
+			for _, u := range objects.Of("ValidatingAdmissionPolicy") {
+				policies++
+				var policy admissionv1.ValidatingAdmissionPolicy
+				g.Expect(runtime.DefaultUnstructuredConverter.FromUnstructuredWithValidation(u.Object, &policy, true)).To(Succeed())
+				g.Expect(policy.Spec.MatchConditions).To(HaveLen(1))
+				g.Expect(policy.Spec.MatchConditions[0].Expression).To(Equal("request.userInfo.username == '" + account + "'"))
+				g.Expect(policy.Spec.FailurePolicy).To(HaveValue(Equal(admissionv1.Fail)))
 			}
-		}
-	})
+			g.Expect(objects.Of("ValidatingAdmissionPolicyBinding")).To(HaveLen(len(objects.Of("ValidatingAdmissionPolicy"))))
+			for _, u := range objects.Of("ServiceAccount") {
+				g.Expect(u.GetName()).To(Equal(ds.Spec.Template.Spec.ServiceAccountName))
+			}
+			for _, kind := range []string{"ClusterRoleBinding", "RoleBinding"} {
+				for _, u := range objects.Of(kind) {
+					if strings.HasSuffix(u.GetName(), "-metrics-reader") {
+						continue // that is Prometheus'
+					}
+					subjects, _, _ := unstructured.NestedSlice(u.Object, "subjects")
+					g.Expect(subjects).To(ConsistOf(map[string]any{
+						"kind": "ServiceAccount", "namespace": ds.Namespace, "name": ds.Spec.Template.Spec.ServiceAccountName,
+					}))
+				}
+			}
+		})
+	}
 	if policies < 10 {
 		t.Errorf("only %d policies were looked at", policies)
 	}
@@ -204,7 +218,7 @@ func TestRightsFollowTheModes(t *testing.T) {
 		return false
 	}
 	g := NewWithT(t)
-	g.Expect(kinds(render(t))).To(ConsistOf("hnsguard-flush", "hnsguard-flush", "hnsguard-events"))
+	g.Expect(kinds(render(t))).To(ConsistOf("hnsguard-flush", "hnsguard-slices", "hnsguard-events"))
 	g.Expect(evicts(render(t))).To(BeFalse())
 	repair := render(t, "--set", "config.repair.mode=enforce")
 	g.Expect(kinds(repair)).To(ContainElement("hnsguard-eviction"))
@@ -283,7 +297,8 @@ func TestNotes(t *testing.T) {
 		out, err := here(t).Run(t.Context(), "install", chart.Release, here(t).Dir, "--namespace", chart.Namespace,
 			"--dry-run=client", "--set", set)
 		NewWithT(t).Expect(err).NotTo(HaveOccurred())
-		return out[strings.Index(out, "NOTES:"):]
+		_, text, _ := strings.Cut(out, "NOTES:")
+		return text
 	}
 	g := NewWithT(t)
 	g.Expect(notes("")).To(And(ContainSubstring("It ENFORCES"), ContainSubstring("kubectl label namespace hnsguard-system"),
@@ -330,7 +345,7 @@ func TestTheKustomizeBaseIsTheChart(t *testing.T) {
 		all := map[string]any{}
 		for _, u := range objects {
 			if kind := u.GetKind(); kind != "Namespace" && kind != "ConfigMap" {
-				all[kind+" "+u.GetNamespace()+"/"+u.GetName()] = comparable(u)
+				all[kind+" "+u.GetNamespace()+"/"+u.GetName()] = withoutMarks(u)
 			}
 		}
 		return all
@@ -342,9 +357,9 @@ func TestTheKustomizeBaseIsTheChart(t *testing.T) {
 	g.Expect(daemonSet(t, base).Spec.Template.Spec.Volumes[0].ConfigMap.Name).To(Equal(base.Of("ConfigMap")[0].GetName()))
 }
 
-// comparable leaves out of an object what has to differ: what Helm marks it with, and how a change of the configuration
+// withoutMarks leaves out of an object what has to differ: what Helm marks it with, and how a change of the configuration
 // makes new pods.
-func comparable(u *unstructured.Unstructured) map[string]any {
+func withoutMarks(u *unstructured.Unstructured) map[string]any {
 	u = u.DeepCopy()
 	labels := u.GetLabels()
 	delete(labels, "helm.sh/chart")
@@ -368,9 +383,9 @@ func TestTheImageIsBuiltByMake(t *testing.T) {
 	g.Expect(dockerfile).To(ContainSubstring(`RUN make build-windows VERSION="${VERSION:?}" COMMIT="${COMMIT:?}"`))
 	g.Expect(dockerfile).To(ContainSubstring(`COPY --from=build /src/bin/hnsguard.exe /hnsguard.exe`))
 
-	make := exec.CommandContext(t.Context(), "make", "--no-print-directory", "-n", "-C", checkout,
+	command := exec.CommandContext(t.Context(), "make", "--no-print-directory", "-n", "-C", checkout,
 		"build-windows", "image", "VERSION=v1.2.3", "COMMIT=0123abc")
-	out, err := make.Output()
+	out, err := command.Output()
 	g.Expect(err).NotTo(HaveOccurred())
 	g.Expect(string(out)).To(And(
 		MatchRegexp(`GOOS=windows .*go build -trimpath -buildvcs=false .*-o bin/hnsguard\.exe`),

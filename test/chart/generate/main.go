@@ -54,7 +54,8 @@ func generate(ctx context.Context, args []string) error {
 	}
 	for name, texts := range files {
 		path := filepath.Join(args[0], "config", "base", name)
-		if err := os.WriteFile(path, []byte(header+strings.Join(texts, "---\n")), 0o644); err != nil { //nolint:gosec // sources
+		content := header + strings.Join(texts, "---\n")
+		if err := os.WriteFile(path, []byte(content), 0o644); err != nil { //nolint:gosec // sources are for all to read
 			return err
 		}
 	}
