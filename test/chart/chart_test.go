@@ -6,7 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -15,7 +15,8 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime"
+	kruntime "k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/util/cert"
 
 	"github.com/hnsguard/hnsguard/internal/cli"
 	"github.com/hnsguard/hnsguard/internal/config"
@@ -95,41 +96,66 @@ func TestTheDefaultConfigurationIsTheProgramsDefault(t *testing.T) {
 	g.Expect(config.Decode("rendered", []byte(text))).To(Equal(config.Default()))
 }
 
-// Invariant 1. No container of the chart is started here: without a node's name a command line that is understood ends
-// with a complaint about that, and one that is not with the status of a wrong usage.
-func TestTheProgramTakesTheArguments(t *testing.T) {
+// Invariant 1. Given all that the pod has, the program finds fault with nothing but that this is not Windows.
+func TestTheProgramTakesWhatThePodHas(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("here it would start")
+	}
 	for name, file := range valueSets(t) {
 		t.Run(name, func(t *testing.T) {
-			objects := render(t, "--values", file)
 			g := NewWithT(t)
-			spec := daemonSet(t, objects).Spec.Template.Spec
-			for _, c := range append(spec.InitContainers, spec.Containers...) {
+			objects := render(t, "--values", file)
+			pod := chart.Pod{
+				Spec: daemonSet(t, objects).Spec.Template.Spec, Node: "win-1", Namespace: chart.Namespace, Objects: objects,
+				Token: []byte("token"), CA: []byte("CA"), Host: "10.0.0.1", Port: "443",
+				Secrets: map[string]map[string][]byte{"hnsguard-metrics-tls": certificate(t)},
+			}
+			for _, c := range append(pod.Spec.InitContainers, pod.Spec.Containers...) {
 				g.Expect(c.Command).To(Equal([]string{`%CONTAINER_SANDBOX_MOUNT_POINT%\hnsguard.exe`}))
-				g.Expect(usage(t, c.Args)).To(BeEmpty(), "arguments of %s", c.Name)
-				if c.Lifecycle != nil {
-					stop := c.Lifecycle.PreStop.Exec.Command
-					g.Expect(stop[0]).To(Equal(c.Command[0]))
-					g.Expect(usage(t, stop[1:])).To(BeEmpty(), "arguments of %s when it stops", c.Name)
+				status, said := invoke(t, pod, c, c.Args)
+				if c.Args[0] == "run" {
+					g.Expect(said).To(HavePrefix("hnsguard: run needs a Windows node"))
+				} else {
+					g.Expect(status).To(Equal(cli.ExitOK), said)
 				}
+				if c.Lifecycle == nil {
+					continue
+				}
+				stop := c.Lifecycle.PreStop.Exec.Command
+				g.Expect(stop[0]).To(Equal(c.Command[0]))
+				status, said = invoke(t, pod, c, stop[1:])
+				g.Expect(status).To(Equal(cli.ExitOK), said)
 			}
 		})
 	}
 }
 
-// usage returns what the program has to say against the command line as such.
-func usage(t *testing.T, args []string) string {
+// invoke runs the program as a container of the pod, and returns its status and what it complained of.
+func invoke(t *testing.T, pod chart.Pod, c corev1.Container, args []string) (int, string) {
 	t.Helper()
-	if args = slices.DeleteFunc(slices.Clone(args), notYet); !slices.Contains(args, "run") {
-		t.Skip("the program has no command firewall yet")
-	}
+	g := NewWithT(t)
+	root := t.TempDir()
+	g.Expect(pod.Mount(root, c)).To(Succeed())
+	env, err := pod.Env(root, c)
+	g.Expect(err).NotTo(HaveOccurred())
 	var out, errs strings.Builder
 	status := cli.Run(t.Context(), args, cli.Process{
-		Out: &out, Err: &errs, Env: func(string) (string, bool) { return "", false },
+		Out: &out, Err: &errs, Env: func(name string) (string, bool) {
+			value, has := env[name]
+			return value, has
+		},
 	})
-	if status == cli.ExitUsage {
-		return errs.String()
+	return status, errs.String()
+}
+
+// certificate is what a Secret of type kubernetes.io/tls holds.
+func certificate(t *testing.T) map[string][]byte {
+	t.Helper()
+	cert, key, err := cert.GenerateSelfSignedCertKey("win-1", nil, nil)
+	if err != nil {
+		t.Fatal(err)
 	}
-	return ""
+	return map[string][]byte{"tls.crt": cert, "tls.key": key}
 }
 
 func TestThePodIsOneThatWindowsKnows(t *testing.T) {
@@ -171,7 +197,7 @@ func TestThePoliciesAreAboutTheDaemonSetsAccount(t *testing.T) {
 			for _, u := range objects.Of("ValidatingAdmissionPolicy") {
 				policies++
 				var policy admissionv1.ValidatingAdmissionPolicy
-				g.Expect(runtime.DefaultUnstructuredConverter.FromUnstructuredWithValidation(u.Object, &policy, true)).To(Succeed())
+				g.Expect(kruntime.DefaultUnstructuredConverter.FromUnstructuredWithValidation(u.Object, &policy, true)).To(Succeed())
 				g.Expect(policy.Spec.MatchConditions).To(HaveLen(1))
 				g.Expect(policy.Spec.MatchConditions[0].Expression).To(Equal("request.userInfo.username == '" + account + "'"))
 				g.Expect(policy.Spec.FailurePolicy).To(HaveValue(Equal(admissionv1.Fail)))
@@ -267,6 +293,7 @@ func TestWrongValuesAreRefused(t *testing.T) {
 		"monitor of the loopback":    {"metrics.serviceMonitor.enabled=true,metrics.secure=false", "no scraper can reach them. Set metrics.secure"},
 		"one port twice":             {"metrics.port=10353", "metrics.port and probes.port are both 10353"},
 		"firewall open to all":       {"firewall.enabled=true", "firewall.enabled needs firewall.remoteAddresses"},
+		"certificate for plain HTTP": {"metrics.secure=false,metrics.certSecret=c", "metrics.certSecret is of no use"},
 		"half an API server":         {"apiServer.host=api", "apiServer.host and apiServer.port go together"},
 		"no account":                 {"serviceAccount.create=false", "serviceAccount.name is required"},
 		"ServiceMonitor, no Service": {"metrics.serviceMonitor.enabled=true,metrics.service.enabled=false", "needs metrics.service.enabled"},
