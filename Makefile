@@ -110,11 +110,11 @@ KUBE_PROXY ?= v1.32.3 v1.34.0 v1.37.2
 KUBE_PROXY_ALL := v1.31.0 v1.32.3 v1.32.13 v1.33.0 v1.33.13 v1.34.0 v1.36.3 v1.37.2
 
 .PHONY: system-test
-system-test: build-windows ## Play the incidents with real kube-proxy.exe, under Wine (about 2 min once per version to build it)
+system-test: build-windows $(HELM) ## Play the incidents with real kube-proxy.exe, under Wine (about 2 min once per version to build it)
 	test/system/run.sh $(BIN)/hnsguard.exe "$(KUBE_PROXY)"
 
 .PHONY: system-test-full
-system-test-full: build-windows ## The same with all versions that matter and repeated runs, and write the results into the docs
+system-test-full: build-windows $(HELM) ## The same with all versions that matter and repeated runs, and write the results into the docs
 	HNSGUARD_RUNS=10 HNSGUARD_WRITE_DOCS=1 \
 	test/system/run.sh $(BIN)/hnsguard.exe "$(KUBE_PROXY_ALL)"
 

@@ -31,8 +31,8 @@ type Pod struct {
 // rootVariable is by what a container knows where its root is.
 const rootVariable = "CONTAINER_SANDBOX_MOUNT_POINT"
 
-// Mount makes the folder the root of a container: what the container mounts is below it, and nowhere else, as it is with
-// containerd 1.6.
+// Mount makes the folder the root of a container: what the container mounts is below it, and nowhere else, as it is
+// with containerd 1.6.
 func (p Pod) Mount(root string, c corev1.Container) error {
 	for _, mount := range c.VolumeMounts {
 		at := slices.IndexFunc(p.Spec.Volumes, func(v corev1.Volume) bool { return v.Name == mount.Name })
