@@ -22,5 +22,6 @@
 //     address: one that kube-proxy takes in together with the loss may be processed before it.
 //  3. All agents of a cluster watch the same slices. Each waits a random time and lets be if somebody's change came
 //     first; two that write at the same time meet in the slice's resource version, and one of them lets be.
+//     While a pod of the node waits for its address there is no time for that: its node writes at once.
 //  4. What happened before the agent started is not known, so that it begins by flushing.
 package flush

@@ -58,8 +58,8 @@ type Flusher struct {
 type record struct {
 	// stale is since when the record may hold an address that another endpoint may get; zero if it cannot.
 	stale time.Time
-	// due is when to write, unless somebody else was first.
-	due time.Time
+	// due is when to write, unless somebody else was first; early is when to write if a pod waits for its address.
+	due, early time.Time
 	// dropped are the addresses that slices have lost and whose remote endpoints were still there, and since when.
 	dropped map[netip.Addr]time.Time
 	// own is the slice that all agents write, as it was last seen.
@@ -113,22 +113,30 @@ func (f *Flusher) family(kind discoveryv1.AddressType) *record {
 	if f.families[kind] == nil {
 		f.families[kind] = &record{dropped: map[netip.Addr]time.Time{}}
 		if f.remotes != nil {
-			f.markStale(f.families[kind]) // the first slice of its family
+			f.markStale(f.families[kind], f.Settle) // the first slice of its family
 		}
 	}
 	return f.families[kind]
 }
 
-// markStale notes that the record may be stale from now on, and decides when to write.
-func (f *Flusher) markStale(r *record) {
+// markStale notes that the record may be stale from now on, and decides when to write: a change of our own counts if it
+// is made at least so long after.
+func (f *Flusher) markStale(r *record, settle time.Duration) {
+	early := f.Clock.Now().Add(settle)
+	if r.stale.IsZero() || early.After(r.early) {
+		r.early = early
+	}
 	r.stale = f.Clock.Now()
 	r.due = r.stale.Add(f.Settle + time.Duration(f.Random()*float64(f.Spread)))
 }
 
 // Pass takes in a snapshot of HNS, writes if it is time to, and returns how soon the next snapshot should come; zero
-// means that there is no hurry.
-func (f *Flusher) Pass(ctx context.Context, snapshot inventory.Snapshot, profile kubeproxy.Profile) time.Duration {
-	due, next := f.look(snapshot, profile)
+// means that there is no hurry. Urgent is set while a pod of the node waits for its address: it may get one of those
+// that kube-proxy remembers at any moment, so that it cannot be left to others to be first.
+func (f *Flusher) Pass(
+	ctx context.Context, snapshot inventory.Snapshot, profile kubeproxy.Profile, urgent bool,
+) time.Duration {
+	due, next := f.look(snapshot, profile, urgent)
 	for kind, own := range due {
 		next = sooner(next, f.flush(ctx, kind, own))
 	}
@@ -136,7 +144,7 @@ func (f *Flusher) Pass(ctx context.Context, snapshot inventory.Snapshot, profile
 }
 
 // look returns the families that it is time to flush, with their slices as they were last seen.
-func (f *Flusher) look(snapshot inventory.Snapshot, profile kubeproxy.Profile,
+func (f *Flusher) look(snapshot inventory.Snapshot, profile kubeproxy.Profile, urgent bool,
 ) (due map[discoveryv1.AddressType]*discoveryv1.EndpointSlice, next time.Duration) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -154,7 +162,11 @@ func (f *Flusher) look(snapshot inventory.Snapshot, profile kubeproxy.Profile,
 			continue
 		}
 		pending++
-		if wait := r.due.Sub(f.Clock.Now()); wait > 0 {
+		when := r.due
+		if urgent && r.early.Before(when) {
+			when = r.early
+		}
+		if wait := when.Sub(f.Clock.Now()); wait > 0 {
 			next = sooner(next, wait)
 			continue
 		}
@@ -185,13 +197,17 @@ func (f *Flusher) see(snapshot inventory.Snapshot) {
 	first := f.remotes == nil
 	for id, addr := range f.remotes {
 		if _, there := remotes[id]; !there {
-			f.markStale(f.family(kindOf(addr)))
+			// kube-proxy deletes endpoints at the end of a sync, and has taken in all changes before it: what comes now
+			// comes after the loss.
+			r := f.family(kindOf(addr))
+			delete(r.dropped, addr)
+			f.markStale(r, 0)
 		}
 	}
 	f.remotes = remotes
 	for _, r := range f.families {
 		if first {
-			f.markStale(r) // invariant 4
+			f.markStale(r, f.Settle) // invariant 4
 		}
 		f.settleDropped(r, snapshot.Taken, present)
 	}
@@ -204,7 +220,7 @@ func (f *Flusher) settleDropped(r *record, taken time.Time, present map[netip.Ad
 		case !taken.After(since):
 		case !present[addr]:
 			delete(r.dropped, addr)
-			f.markStale(r)
+			f.markStale(r, f.Settle)
 		case taken.Sub(since) > forget:
 			delete(r.dropped, addr)
 		}
@@ -250,9 +266,11 @@ func (f *Flusher) flush(
 	case conflicted:
 		// Somebody else is at it. When their change arrives it counts, if it came late enough.
 		r.due = f.Clock.Now().Add(f.Settle + time.Duration(f.Random()*float64(f.Spread)))
+		r.early = r.due
 	default:
 		r.failures++
 		r.due = f.Clock.Now().Add(backoff(r.failures))
+		r.early = r.due
 		log.Error(err, "kube-proxy's record of terminated addresses was not flushed; "+
 			"a pod that gets one of them may lose its endpoint", "retryIn", backoff(r.failures))
 	}

@@ -45,6 +45,8 @@ type node struct {
 	metrics *prometheus.Registry
 	profile kubeproxy.Profile
 	remotes []netip.Addr
+	// waiting says that a pod of the node waits for its address.
+	waiting bool
 }
 
 func newNode(t *testing.T, change ...func(*flush.Options)) *node {
@@ -107,7 +109,7 @@ func (n *node) pass() time.Duration {
 			MAC: kubeproxy.RemoteMAC(addr),
 		}})
 	}
-	return n.flusher.Pass(n.t.Context(), snapshot, n.profile)
+	return n.flusher.Pass(n.t.Context(), snapshot, n.profile, n.waiting)
 }
 
 // lose lets kube-proxy make a remote endpoint and delete it again; hnsguard sees both.
@@ -232,6 +234,41 @@ func TestItWaitsForKubeProxyToProcessTheLoss(t *testing.T) {
 	g.Expect(n.pass()).To(Equal(2 * time.Second))
 	n.wait(2 * time.Second)
 	n.pass()
+	g.Expect(n.writes()).To(BeEquivalentTo(2))
+}
+
+// A pod that waits for its address may get one that kube-proxy remembers within a second.
+func TestAWaitingPodMakesItUrgent(t *testing.T) {
+	g := NewWithT(t)
+	n := began(t)
+	n.lose(v4)
+	g.Expect(n.writes()).To(BeEquivalentTo(1), "there is time for somebody else to be first")
+	n.waiting = true
+	n.pass()
+	g.Expect(n.writes()).To(BeEquivalentTo(2))
+	n.echo()
+
+	n.flusher.Changed(slice("cart", "lin-1", v4), slice("cart", "lin-1")) // of which HNS shows nothing
+	g.Expect(n.pass()).To(Equal(time.Second), "kube-proxy may not have taken it in yet")
+	n.lose(netip.MustParseAddr("10.240.0.12"))
+	g.Expect(n.writes()).To(BeEquivalentTo(2), "neither when another is known to be")
+	n.wait(time.Second)
+	n.pass()
+	g.Expect(n.writes()).To(BeEquivalentTo(3))
+}
+
+// When HNS shows that kube-proxy has taken in the loss, nothing has to be waited for.
+func TestTheLossOfAnEndpointIsFlushedAtOnceIfUrgent(t *testing.T) {
+	g := NewWithT(t)
+	n := began(t)
+	n.waiting = true
+	n.remotes = []netip.Addr{v4}
+	n.pass()
+	n.flusher.Changed(slice("cart", "lin-1", v4), slice("cart", "lin-1"))
+	n.pass()
+	g.Expect(n.writes()).To(BeEquivalentTo(1), "the endpoint is still there")
+	n.remotes = nil
+	g.Expect(n.pass()).To(BeZero())
 	g.Expect(n.writes()).To(BeEquivalentTo(2))
 }
 

@@ -25,23 +25,25 @@ type balancers struct {
 	known    []hns.LoadBalancer
 }
 
-// How often load balancers are read: every minute, because one that dangles breaks a Service and nobody else looks; as
-// often as a decision needs it; and never for more than a small share of the time.
+// How often load balancers are read: every minute, because one that dangles breaks a Service and nobody else looks; more
+// often while one does, and at once again when one seems to; as often as a decision needs it; and never for more than a
+// small share of the time.
 const (
 	balancersEvery = time.Minute
+	danglingEvery  = 10 * time.Second
 	balancersGap   = time.Second
 	balancerShare  = 0.05
 )
 
 func newBalancers() *balancers { return &balancers{dangling: map[hns.LoadBalancerID]bool{}} }
 
-// wanted reports whether load balancers should be read now: it is their time, an orphan lacks nothing but that no load
-// balancer refers to it, or one was seen to dangle and should be looked at again.
+// wanted reports whether load balancers should be read now: it is their time, or an orphan lacks nothing but that no
+// load balancer refers to it.
 func (b *balancers) wanted(evidence verdict.Evidence) bool {
 	switch {
 	case evidence.Now.Before(b.next):
 		return false
-	case !evidence.Now.Before(b.due), len(b.dangling) > 0:
+	case !evidence.Now.Before(b.due):
 		return true
 	}
 	for _, v := range verdict.Decide(evidence) {
@@ -58,16 +60,33 @@ func (b *balancers) took(now time.Time, took time.Duration) {
 	b.due = now.Add(balancersEvery)
 }
 
-// see takes in what was read, with the endpoints that were there afterwards.
-func (b *balancers) see(read []hns.LoadBalancer, present sets.Set[hns.EndpointID]) {
+// see takes in what was read, with the endpoints that were there afterwards, and returns the load balancers that now
+// are known to dangle and were not before.
+func (b *balancers) see(read []hns.LoadBalancer, present sets.Set[hns.EndpointID]) (news []hns.LoadBalancer) {
 	dangling := map[hns.LoadBalancerID]bool{}
 	for _, lb := range read {
-		if !present.HasAll(lb.Endpoints...) {
-			_, again := b.dangling[lb.ID]
-			dangling[lb.ID] = again
+		if present.HasAll(lb.Endpoints...) {
+			continue
 		}
+		confirmed, again := b.dangling[lb.ID]
+		dangling[lb.ID] = again
+		switch {
+		case !again:
+			b.due = b.next
+		case !confirmed:
+			news = append(news, lb)
+		}
+		b.due = earlier(b.due, b.next.Add(danglingEvery))
 	}
 	b.known, b.dangling = read, dangling
+	return news
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // confirmed returns the load balancers that dangle, and not by chance.
@@ -97,6 +116,5 @@ func (g *Guard) readLoadBalancers(ctx context.Context, snapshot *inventory.Snaps
 		logf.FromContext(ctx).Error(err, "Whether load balancers dangle is unknown")
 		return
 	}
-	g.balancers.see(read, sets.New(ids...))
-	g.recordLoadBalancers(ctx)
+	g.recordLoadBalancers(ctx, g.balancers.see(read, sets.New(ids...)))
 }

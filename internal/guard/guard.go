@@ -57,8 +57,9 @@ type Repairer interface {
 type Flusher interface {
 	// Changed is told of every change of an EndpointSlice; either side may be nil.
 	Changed(before, after *discoveryv1.EndpointSlice)
-	// Pass is told of every snapshot. It returns how soon the next should come; zero means that there is no hurry.
-	Pass(ctx context.Context, snapshot inventory.Snapshot, profile kubeproxy.Profile) time.Duration
+	// Pass is told of every snapshot, and whether it is urgent: a pod of the node waits for its address. It returns how
+	// soon the next snapshot should come; zero means that there is no hurry.
+	Pass(ctx context.Context, snapshot inventory.Snapshot, profile kubeproxy.Profile, urgent bool) time.Duration
 }
 
 // ReuseMeter measures how soon addresses are reused.
@@ -156,7 +157,8 @@ func (g *Guard) Reconcile(ctx context.Context, _ Request) (reconcile.Result, err
 	g.Reuse.Look(evidence.Cluster)
 	g.act(ctx, evidence, verdicts)
 	g.shield(ctx, evidence, verdicts)
-	flush := g.Flusher.Pass(ctx, evidence.Snapshot, evidence.KubeProxy)
+	waiting := g.memory.anyFreshlyWaiting(evidence.Now, g.Config.Poll.FastFor)
+	flush := g.Flusher.Pass(ctx, evidence.Snapshot, evidence.KubeProxy, waiting)
 	reprogram := g.Reprogrammer.Pass(ctx, g.balancers.confirmed())
 	g.Repairer.Repair(ctx, evidence.Snapshot, evidence.Cluster)
 	g.recordPass(start)

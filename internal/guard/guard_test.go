@@ -493,7 +493,7 @@ func TestALoadBalancerThatDanglesIsNoticed(t *testing.T) {
 	g.Expect(n.series("hnsguard_dangling_load_balancers")).To(BeEquivalentTo(1))
 
 	g.Expect(n.service.DeleteLoadBalancer(balancer.ID)).To(Succeed())
-	n.wait(5 * time.Second)
+	n.wait(11 * time.Second)
 	n.pass()
 	g.Expect(n.dangling).To(BeEmpty())
 	g.Expect(n.series("hnsguard_dangling_load_balancers")).To(BeZero())

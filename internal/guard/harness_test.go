@@ -66,7 +66,7 @@ func (n *node) Changed(_, _ *discoveryv1.EndpointSlice) {}
 
 func (n *node) Look(cluster.View) { n.looked++ }
 
-func (n *node) Pass(context.Context, inventory.Snapshot, kubeproxy.Profile) time.Duration {
+func (n *node) Pass(context.Context, inventory.Snapshot, kubeproxy.Profile, bool) time.Duration {
 	return n.soon
 }
 

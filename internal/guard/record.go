@@ -107,14 +107,13 @@ func (g *Guard) recordCap(ctx context.Context, n int) {
 		n, g.Config.Orphan.MaxPerPass)
 }
 
-// recordLoadBalancers counts the load balancers that name endpoints which do not exist.
-func (g *Guard) recordLoadBalancers(ctx context.Context) {
-	dangling := g.balancers.confirmed()
-	for _, lb := range dangling {
+// recordLoadBalancers counts the load balancers that name endpoints which do not exist, and tells of the new ones.
+func (g *Guard) recordLoadBalancers(ctx context.Context, news []hns.LoadBalancer) {
+	for _, lb := range news {
 		logf.FromContext(ctx).Info("A load balancer names an endpoint that is gone",
 			"loadBalancerID", lb.ID, "vips", lb.FrontendVIPs, "ports", lb.Ports)
 	}
-	g.Metrics.dangling.Set(float64(len(dangling)))
+	g.Metrics.dangling.Set(float64(len(g.balancers.confirmed())))
 }
 
 // recordDangling names the load balancers that referred to what was just deleted. kube-proxy does not notice by itself:

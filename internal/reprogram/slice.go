@@ -49,7 +49,7 @@ func results() []string { return []string{disturbed, present, failed, observed, 
 func (r *Reprogrammer) disturb(ctx context.Context, service *corev1.Service, vip netip.Addr) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	slice := newSlice(service, vip)
+	slice := NewSlice(service, vip)
 	err := r.Client.Create(ctx, slice)
 	switch {
 	case err == nil:
@@ -62,7 +62,8 @@ func (r *Reprogrammer) disturb(ctx context.Context, service *corev1.Service, vip
 	}
 }
 
-func newSlice(service *corev1.Service, vip netip.Addr) *discoveryv1.EndpointSlice {
+// NewSlice is the slice that disturbs a Service, for the family of one of its addresses.
+func NewSlice(service *corev1.Service, vip netip.Addr) *discoveryv1.EndpointSlice {
 	kind, address := discoveryv1.AddressTypeIPv4, addressV4
 	if vip.Is6() {
 		kind, address = discoveryv1.AddressTypeIPv6, addressV6

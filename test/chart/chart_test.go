@@ -295,6 +295,7 @@ func TestWrongValuesAreRefused(t *testing.T) {
 		"firewall open to all":       {"firewall.enabled=true", "firewall.enabled needs firewall.remoteAddresses"},
 		"certificate for plain HTTP": {"metrics.secure=false,metrics.certSecret=c", "metrics.certSecret is of no use"},
 		"half an API server":         {"apiServer.host=api", "apiServer.host and apiServer.port go together"},
+		"reprogramming unbridled":    {"config.reprogram.mode=enforce,admissionPolicy.enabled=false", "without the policy every node could make"},
 		"no account":                 {"serviceAccount.create=false", "serviceAccount.name is required"},
 		"ServiceMonitor, no Service": {"metrics.serviceMonitor.enabled=true,metrics.service.enabled=false", "needs metrics.service.enabled"},
 	} {

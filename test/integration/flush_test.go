@@ -65,7 +65,7 @@ var _ = Describe("The flush", func() {
 			n := newNode(ctx, cp, simulated.Options{})
 			n.kubeProxy = "v1.32.3"
 			if len(nodes) > 0 {
-				n.namespace = nodes[0].namespace
+				n.agentNamespace = nodes[0].agentNamespace
 			}
 			n.start()
 			nodes = append(nodes, n)
@@ -99,7 +99,7 @@ var _ = Describe("The flush", func() {
 
 		By("letting the pod go, and every kube-proxy delete the remote endpoint within a second")
 		flushed := &changes{}
-		key := client.ObjectKey{Namespace: nodes[0].namespace, Name: flush.SliceName(discoveryv1.AddressTypeIPv4)}
+		key := client.ObjectKey{Namespace: nodes[0].agentNamespace, Name: flush.SliceName(discoveryv1.AddressTypeIPv4)}
 		watching, stop := context.WithCancel(ctx)
 		DeferCleanup(stop)
 		go flushed.watch(watching, cp, key)

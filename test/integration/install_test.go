@@ -7,6 +7,7 @@ package integration_test
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -30,8 +31,10 @@ import (
 
 	"github.com/hnsguard/hnsguard/internal/config"
 	"github.com/hnsguard/hnsguard/internal/guard"
+	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/internal/hns/simulated"
 	"github.com/hnsguard/hnsguard/internal/repair"
+	"github.com/hnsguard/hnsguard/internal/reprogram"
 	"github.com/hnsguard/hnsguard/test/chart"
 )
 
@@ -190,7 +193,7 @@ var _ = Describe("The chart", func() {
 		)
 
 		BeforeAll(func(ctx SpecContext) {
-			it = install(ctx, shared, "--set", "config.repair.mode=enforce")
+			it = install(ctx, shared, "--set", "config.repair.mode=enforce,config.reprogram.mode=enforce")
 			n := corners.Add(1)
 			node, elsewhere = fmt.Sprintf("win-%d", n), fmt.Sprintf("win-%d-other", n)
 			mine, other = clientOf(it.agentOn(ctx, node)), clientOf(it.agentOn(ctx, elsewhere))
@@ -200,7 +203,7 @@ var _ = Describe("The chart", func() {
 				Should(refusedBy("eviction", "of the node that it runs on"))
 			Eventually(func() error {
 				return mine.Create(ctx, flushSlice(it.namespace, func(s *discoveryv1.EndpointSlice) { s.Labels = nil }), client.DryRunAll)
-			}).Should(refusedBy("flush", ""))
+			}).Should(refusedBy("slices", ""))
 			Eventually(func() error {
 				return mine.Create(ctx, event(it.namespace, corev1.ObjectReference{Kind: "Secret", Namespace: it.namespace},
 					func(*eventsv1.Event) {}), client.DryRunAll)
@@ -247,20 +250,51 @@ var _ = Describe("The chart", func() {
 				"no port":              flushSlice(it.namespace, func(s *slice) { s.Ports = nil }),
 				"an endpoint's target": flushSlice(it.namespace, func(s *slice) { s.Endpoints[0].TargetRef = &corev1.ObjectReference{Kind: "Pod"} }),
 			} {
-				Expect(mine.Create(ctx, s)).To(refusedBy("flush", "hnsguard may only"), what)
+				Expect(mine.Create(ctx, s)).To(refusedBy("slices", "hnsguard may only"), what)
 			}
-			Expect(mine.Create(ctx, flushSlice("default", same))).To(forbidden("cannot create resource"))
+			Expect(mine.Create(ctx, flushSlice("default", same))).To(refusedBy("slices", "that are its own"))
 
 			flush := flushSlice(it.namespace, same)
 			Expect(mine.Create(ctx, flush)).To(Succeed())
 			toggled := client.RawPatch(types.MergePatchType, []byte(`{"ports": [{"name": "flush", "port": 2, "protocol": "TCP"}]}`))
 			Expect(other.Patch(ctx, flush, toggled)).To(Succeed(), "one slice is for all")
 			Expect(mine.Patch(ctx, flush, client.RawPatch(types.MergePatchType, []byte(`{"endpoints": []}`)))).
-				To(refusedBy("flush", "documentation address"))
-			Expect(mine.Delete(ctx, flush)).To(forbidden("cannot delete resource"))
+				To(refusedBy("slices", "documentation address"))
+			Expect(mine.Delete(ctx, flush)).To(refusedBy("slices", "that are its own"))
 			foreign := flushSlice(it.namespace, func(s *slice) { s.Name = "web-abcde" })
 			Expect(shared.client.Create(ctx, foreign)).To(Succeed(), "others may write what they like")
 			Expect(mine.Patch(ctx, foreign, toggled)).To(forbidden("cannot patch resource"))
+		})
+
+		It("makes kube-proxy program Services again, and does them no other harm", func(ctx SpecContext) {
+			type slice = discoveryv1.EndpointSlice
+			namespace := shared.namespace(ctx)
+			disturbing := func(change func(*slice)) *slice {
+				s := reprogram.NewSlice(&corev1.Service{
+					ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "cart", UID: "1"},
+				}, netip.MustParseAddr("10.0.0.7"))
+				change(s)
+				return s
+			}
+			for what, s := range map[string]*slice{
+				"another name":         disturbing(func(s *slice) { s.Name = "cart-abcde" }),
+				"of another Service":   disturbing(func(s *slice) { s.Labels[discoveryv1.LabelServiceName] = "web" }),
+				"another manager":      disturbing(func(s *slice) { s.Labels[discoveryv1.LabelManagedBy] = "hnsguard" }),
+				"not owned":            disturbing(func(s *slice) { s.OwnerReferences = nil }),
+				"another address":      disturbing(func(s *slice) { s.Endpoints[0].Addresses[0] = "10.0.0.1" }),
+				"an endpoint's node":   disturbing(func(s *slice) { s.Endpoints[0].NodeName = &node }),
+				"a ready endpoint":     disturbing(func(s *slice) { s.Endpoints[0].Conditions.Ready = nil }),
+				"a serving endpoint":   disturbing(func(s *slice) { s.Endpoints[0].Conditions.Serving = new(true) }),
+				"the flush, elsewhere": flushSlice(namespace, func(*slice) {}),
+			} {
+				Expect(mine.Create(ctx, s)).To(refusedBy("slices", "hnsguard may"), what)
+			}
+			s := disturbing(func(*slice) {})
+			Expect(mine.Create(ctx, s)).To(Succeed())
+			Expect(mine.Delete(ctx, s)).To(Succeed())
+			foreign := disturbing(func(s *slice) { s.Name, s.Labels[discoveryv1.LabelManagedBy] = "cart-abcde", "somebody" })
+			Expect(shared.client.Create(ctx, foreign)).To(Succeed(), "others may write what they like")
+			Expect(mine.Delete(ctx, foreign)).To(refusedBy("slices", "that are its own"))
 		})
 
 		It("reports about pods and its own node, as itself", func(ctx SpecContext) {
@@ -301,12 +335,12 @@ var _ = Describe("The chart", func() {
 			pod := it.workload(ctx, it.namespace, "web-of-nobody", node)
 			Expect(evict(ctx, unbound, pod, &pod.UID)).To(refusedBy("eviction", "not that of a pod on a node"))
 			Expect(unbound.Create(ctx, flushSlice(it.namespace, func(*discoveryv1.EndpointSlice) {}))).
-				To(refusedBy("flush", "not that of a pod on a node"))
+				To(refusedBy("slices", "not that of a pod on a node"))
 		})
 	})
 
 	It("lets the agent do all of its work", func(ctx SpecContext) {
-		it := install(ctx, shared, "--set", "config.repair.mode=enforce")
+		it := install(ctx, shared, "--set", "config.repair.mode=enforce,config.reprogram.mode=enforce")
 		n := newNode(ctx, shared, simulated.Options{})
 		n.api, n.agentNamespace = it.agentOn(ctx, n.name), it.namespace
 		n.kubeProxy = "v1.31.0" // its record has to be flushed
@@ -320,6 +354,16 @@ var _ = Describe("The chart", func() {
 			p.Spec.TerminationGracePeriodSeconds = new(int64(0))
 		}, n.addr(3))
 		n.slice(ctx, "known", "lin-1", nil, n.addr(9))
+		n.config.Reprogram.Mode = config.Enforce
+		service := &corev1.Service{
+			ObjectMeta: metav1.ObjectMeta{Namespace: n.namespace, Name: "cart"},
+			Spec:       corev1.ServiceSpec{Ports: []corev1.ServicePort{{Port: 80}}},
+		}
+		Expect(shared.client.Create(ctx, service)).To(Succeed())
+		_, err := n.service.CreateLoadBalancer(hns.LoadBalancer{
+			Endpoints: []hns.EndpointID{stale}, FrontendVIPs: []netip.Addr{netip.MustParseAddr(service.Spec.ClusterIP)},
+		})
+		Expect(err).NotTo(HaveOccurred())
 		n.start()
 
 		Eventually(n.there).Should(ConsistOf(local), "the conflict and the orphan are removed")
@@ -331,6 +375,13 @@ var _ = Describe("The chart", func() {
 			return shared.client.Get(ctx, client.ObjectKey{Namespace: it.namespace, Name: "hnsguard-flush-ipv4"},
 				&discoveryv1.EndpointSlice{})
 		}).Should(Succeed(), "kube-proxy's record is flushed")
+		Eventually(n.events(ctx, n.namespace, service.Name)).Should(ContainElement(reprogram.EventDangling))
+		disturbing := &discoveryv1.EndpointSlice{
+			ObjectMeta: metav1.ObjectMeta{Namespace: n.namespace, Name: reprogram.SliceName(service.Name)},
+		}
+		Eventually(func() float64 { return n.metric(`hnsguard_reprograms_total{result="done"}`) }).Should(BeNumerically(">", 0))
+		Eventually(func() error { return shared.client.Get(ctx, keyOf(disturbing), disturbing) }).
+			Should(WithTransform(apierrors.IsNotFound, BeTrue()), "kube-proxy is made to program the Service again")
 		Expect(n.metric(`hnsguard_flushes_total{result="failed"}`)).To(BeZero())
 		Expect(n.metric(`hnsguard_evictions_total{result="failed"}`)).To(BeZero())
 	})
@@ -342,7 +393,7 @@ var _ = Describe("The chart", func() {
 		Expect(err).NotTo(HaveOccurred())
 		n := newNode(ctx, shared, simulated.Options{})
 		n.start()
-		has := []string{"hnsguard_address_reuse_seconds"} // which is being made
+		var has []string
 		families, err := n.running.Metrics().Gather()
 		Expect(err).NotTo(HaveOccurred())
 		for _, f := range families {

@@ -20,6 +20,7 @@ import (
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/util/cert"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -115,7 +116,20 @@ func (l *lane) install(t *testing.T, values string, more ...string) *installatio
 		}),
 		Secrets: map[string]map[string][]byte{"hnsguard-metrics-tls": {"tls.crt": crt, "tls.key": key}},
 	}
+	i.awaitRights(t)
 	return i
+}
+
+// awaitRights waits until the roles that were just made count. Later the account must not be refused anything.
+func (i *installation) awaitRights(t *testing.T) {
+	t.Helper()
+	config := rest.AnonymousClientConfig(i.lane.config)
+	config.BearerToken = string(i.pod.Token)
+	agent, err := client.New(config, client.Options{})
+	must(t, err)
+	eventually(t.Context(), t, 30*time.Second, "the account may list Services", func() bool {
+		return agent.List(t.Context(), &corev1.ServiceList{}) == nil
+	})
 }
 
 // token is one of an account.

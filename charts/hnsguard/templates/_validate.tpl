@@ -34,6 +34,9 @@
 {{- if ne (not .Values.apiServer.host) (not .Values.apiServer.port) -}}
 {{- fail "apiServer.host and apiServer.port go together: set both, or none" -}}
 {{- end -}}
+{{- if and (include "hnsguard.enforces" (list . "reprogram")) (not .Values.admissionPolicy.enabled) -}}
+{{- fail "config.reprogram.mode is enforce, but admissionPolicy.enabled is false: without the policy every node could make and delete the EndpointSlices of every Service. Enable the policy, or set config.reprogram.mode to observe" -}}
+{{- end -}}
 {{- if and .Values.admissionPolicy.enabled (semverCompare "<1.30.0-0" .Capabilities.KubeVersion.Version) -}}
 {{- fail (printf "admissionPolicy.enabled needs Kubernetes 1.30, this is %s. Set it to false to go without: then what the agent may write is as wide as its roles, for every node alike" .Capabilities.KubeVersion.Version) -}}
 {{- end -}}

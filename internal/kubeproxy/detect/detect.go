@@ -77,23 +77,30 @@ func (d *Detector) Start(ctx context.Context) error {
 	}
 	told := ""
 	wait.UntilWithContext(ctx, func(ctx context.Context) {
-		version, err := d.Ask(ctx)
-		if ctx.Err() != nil {
-			return
-		}
-		d.set(kubeproxy.ProfileOf(version))
-		switch {
-		case err != nil && told != err.Error():
-			told = err.Error()
-			log.Error(err, "kube-proxy's version is unknown: it is taken to have every known fault; "+
-				"set --kube-proxy-version if this stays so")
-		case err == nil && told != version:
-			told = version
-			log.Info("Found kube-proxy", "profile", d.Profile())
-		}
+		// It returns an error when the context ends, and then there is nothing more to do.
+		_ = wait.PollUntilContextCancel(ctx, min(retry, d.Every), true, func(ctx context.Context) (bool, error) {
+			version, err := d.Ask(ctx)
+			if ctx.Err() != nil {
+				return false, nil
+			}
+			d.set(kubeproxy.ProfileOf(version))
+			switch {
+			case err != nil && told != err.Error():
+				told = err.Error()
+				log.Error(err, "kube-proxy's version is unknown: it is taken to have every known fault; "+
+					"set --kube-proxy-version if this stays so")
+			case err == nil && told != version:
+				told = version
+				log.Info("Found kube-proxy", "profile", d.Profile())
+			}
+			return err == nil, nil
+		})
 	}, d.Every)
 	return nil
 }
+
+// retry is how soon to ask again while the version is unknown: kube-proxy may just be starting.
+const retry = 10 * time.Second
 
 // Ask asks once, and returns the first answer.
 func (d *Detector) Ask(ctx context.Context) (string, error) {
