@@ -25,9 +25,9 @@ type balancers struct {
 	known    []hns.LoadBalancer
 }
 
-// How often load balancers are read: every minute, because one that dangles breaks a Service and nobody else looks; more
-// often while one does, and at once again when one seems to; as often as a decision needs it; and never for more than a
-// small share of the time.
+// How often load balancers are read: every minute, because one that dangles breaks a Service and nobody else looks;
+// more often while one does, and at once again when one seems to; as often as a decision needs it; and never for more
+// than a small share of the time.
 const (
 	balancersEvery = time.Minute
 	danglingEvery  = 10 * time.Second

@@ -325,8 +325,8 @@ func TestNotes(t *testing.T) {
 		out, err := here(t).Run(t.Context(), "install", chart.Release, here(t).Dir, "--namespace", chart.Namespace,
 			"--dry-run=client", "--set", set)
 		NewWithT(t).Expect(err).NotTo(HaveOccurred())
-		_, text, _ := strings.Cut(out, "NOTES:")
-		return text
+		_, notes, _ := strings.Cut(out, "NOTES:")
+		return notes
 	}
 	g := NewWithT(t)
 	g.Expect(notes("")).To(And(ContainSubstring("It ENFORCES"), ContainSubstring("kubectl label namespace hnsguard-system"),
@@ -373,7 +373,7 @@ func TestTheKustomizeBaseIsTheChart(t *testing.T) {
 		all := map[string]any{}
 		for _, u := range objects {
 			if kind := u.GetKind(); kind != "Namespace" && kind != "ConfigMap" {
-				all[kind+" "+u.GetNamespace()+"/"+u.GetName()] = withoutMarks(u)
+				all[kind+" "+u.GetNamespace()+"/"+u.GetName()] = withoutNoise(u)
 			}
 		}
 		return all
@@ -385,9 +385,9 @@ func TestTheKustomizeBaseIsTheChart(t *testing.T) {
 	g.Expect(daemonSet(t, base).Spec.Template.Spec.Volumes[0].ConfigMap.Name).To(Equal(base.Of("ConfigMap")[0].GetName()))
 }
 
-// withoutMarks leaves out of an object what has to differ: what Helm marks it with, and how a change of the configuration
+// withoutNoise leaves out of an object what has to differ: what Helm marks it with, and how a change of the configuration
 // makes new pods.
-func withoutMarks(u *unstructured.Unstructured) map[string]any {
+func withoutNoise(u *unstructured.Unstructured) map[string]any {
 	u = u.DeepCopy()
 	labels := u.GetLabels()
 	delete(labels, "helm.sh/chart")
@@ -411,9 +411,9 @@ func TestTheImageIsBuiltByMake(t *testing.T) {
 	g.Expect(dockerfile).To(ContainSubstring(`RUN make build-windows VERSION="${VERSION:?}" COMMIT="${COMMIT:?}"`))
 	g.Expect(dockerfile).To(ContainSubstring(`COPY --from=build /src/bin/hnsguard.exe /hnsguard.exe`))
 
-	command := exec.CommandContext(t.Context(), "make", "--no-print-directory", "-n", "-C", checkout,
+	dryRun := exec.CommandContext(t.Context(), "make", "--no-print-directory", "-n", "-C", checkout,
 		"build-windows", "image", "VERSION=v1.2.3", "COMMIT=0123abc")
-	out, err := command.Output()
+	out, err := dryRun.Output()
 	g.Expect(err).NotTo(HaveOccurred())
 	g.Expect(string(out)).To(And(
 		MatchRegexp(`GOOS=windows .*go build -trimpath -buildvcs=false .*-o bin/hnsguard\.exe`),

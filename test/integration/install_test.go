@@ -23,7 +23,6 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -48,14 +47,11 @@ func (cp *controlPlane) apply(ctx context.Context, namespace string, args ...str
 	for _, u := range objects {
 		Expect(cp.client.Apply(ctx, client.ApplyConfigurationFromUnstructured(u), client.FieldOwner("helm"))).
 			To(Succeed(), "%s %s", u.GetKind(), u.GetName())
-		DeferCleanup(cp.remove, u)
+		DeferCleanup(func(ctx SpecContext) { //nolint:contextcheck // the spec's own has ended by then
+			Expect(client.IgnoreNotFound(cp.client.Delete(ctx, u))).To(Succeed())
+		})
 	}
 	return objects
-}
-
-func (cp *controlPlane) remove(ctx context.Context, u *unstructured.Unstructured) {
-	GinkgoHelper()
-	Expect(client.IgnoreNotFound(cp.client.Delete(ctx, u))).To(Succeed())
 }
 
 // installed is the chart in a namespace of its own, with what a kubelet would make of its DaemonSet on two nodes.

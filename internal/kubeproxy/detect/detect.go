@@ -81,7 +81,7 @@ func (d *Detector) Start(ctx context.Context) error {
 		_ = wait.PollUntilContextCancel(ctx, min(retry, d.Every), true, func(ctx context.Context) (bool, error) {
 			version, err := d.Ask(ctx)
 			if ctx.Err() != nil {
-				return false, nil
+				return false, ctx.Err()
 			}
 			d.set(kubeproxy.ProfileOf(version))
 			switch {

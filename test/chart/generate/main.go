@@ -54,8 +54,8 @@ func generate(ctx context.Context, args []string) error {
 	}
 	for name, texts := range files {
 		path := filepath.Join(args[0], "config", "base", name)
-		content := header + strings.Join(texts, "---\n")
-		if err := os.WriteFile(path, []byte(content), 0o644); err != nil { //nolint:gosec // sources are for all to read
+		text := []byte(header + strings.Join(texts, "---\n"))
+		if err := os.WriteFile(path, text, 0o644); err != nil { //nolint:gosec // sources
 			return err
 		}
 	}
