@@ -14,6 +14,7 @@ import (
 	. "github.com/onsi/gomega"
 
 	"github.com/hnsguard/hnsguard/internal/cli"
+	"github.com/hnsguard/hnsguard/test/tempdir"
 )
 
 // invocation is a run of the program in a process of its own, as far as a test needs one.
@@ -34,7 +35,7 @@ func invoke(t *testing.T, env map[string]string, args ...string) invocation {
 
 func write(t *testing.T, name, content string) string {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), name)
+	path := filepath.Join(tempdir.New(t), name)
 	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -125,7 +126,7 @@ func TestAFlagWinsOverItsVariable(t *testing.T) {
 // With containerd 1.6 a mounted file is only found below the container's root.
 func TestAMountedConfigurationIsFound(t *testing.T) {
 	g := NewWithT(t)
-	root := t.TempDir()
+	root := tempdir.New(t)
 	for name, content := range map[string]string{"below.yaml": "mode: below\n", "unreadable.yaml/x": ""} {
 		path := filepath.Join(root, "etc", "hnsguard", name)
 		g.Expect(os.MkdirAll(filepath.Dir(path), 0o700)).To(Succeed())
@@ -156,7 +157,7 @@ func TestTheKubeconfigOfTheHostIsNotUsed(t *testing.T) {
 }
 
 func TestRunNeedsWindows(t *testing.T) {
-	pod := t.TempDir() // the root of a container whose mounts are only found below it
+	pod := tempdir.New(t) // the root of a container whose mounts are only found below it
 	token := filepath.Join(pod, "var", "run", "secrets", "kubernetes.io", "serviceaccount")
 	if err := os.MkdirAll(token, 0o700); err != nil {
 		t.Fatal(err)
@@ -189,7 +190,7 @@ func TestAPodWithoutToken(t *testing.T) {
 	g := NewWithT(t)
 	got := invoke(t, map[string]string{
 		"NODE_NAME": "win-1", "KUBERNETES_SERVICE_HOST": "10.0.0.1", "KUBERNETES_SERVICE_PORT": "443",
-		"CONTAINER_SANDBOX_MOUNT_POINT": t.TempDir(),
+		"CONTAINER_SANDBOX_MOUNT_POINT": tempdir.New(t),
 	}, "run")
 	g.Expect(got.err).To(ContainSubstring("no service account token"))
 	g.Expect(strings.Count(got.err, "token: ")).To(BeNumerically(">=", 2), "both places were tried, and are named")

@@ -11,11 +11,12 @@ import (
 	certutil "k8s.io/client-go/util/cert"
 
 	"github.com/hnsguard/hnsguard/internal/cli"
+	"github.com/hnsguard/hnsguard/test/tempdir"
 )
 
 // Invariant 2.
 func TestWhatCannotBeServed(t *testing.T) {
-	empty := t.TempDir()
+	empty := tempdir.New(t)
 	for name, tc := range map[string]struct {
 		args []string
 		want []string
@@ -66,7 +67,7 @@ func TestWhatCanBeServed(t *testing.T) {
 // With containerd 1.6 a mounted folder is only found below the container's root.
 func TestAMountedCertificateIsFound(t *testing.T) {
 	g := NewWithT(t)
-	root := t.TempDir()
+	root := tempdir.New(t)
 	below := filepath.Join(root, "etc", "hnsguard")
 	g.Expect(os.MkdirAll(below, 0o700)).To(Succeed())
 	certPEM, keyPEM, err := certutil.GenerateSelfSignedCertKey("win-1", nil, nil)
@@ -78,6 +79,6 @@ func TestAMountedCertificateIsFound(t *testing.T) {
 			"--metrics-cert-dir", folder).err
 	}
 	g.Expect(run(root, "/etc/hnsguard")).NotTo(ContainSubstring("cert"))
-	g.Expect(run(t.TempDir(), below)).NotTo(ContainSubstring("cert"), "with containerd 1.7 it is at the path itself")
+	g.Expect(run(tempdir.New(t), below)).NotTo(ContainSubstring("cert"), "with containerd 1.7 it is at the path itself")
 	g.Expect(run(root, "/etc/nowhere")).To(ContainSubstring("--metrics-cert-dir: reading the serving certificate"))
 }

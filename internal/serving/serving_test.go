@@ -20,6 +20,7 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/hnsguard/hnsguard/internal/serving"
+	"github.com/hnsguard/hnsguard/test/tempdir"
 )
 
 func TestMain(m *testing.M) {
@@ -73,7 +74,7 @@ func host(t *testing.T, c *serving.Certificate) string {
 // Invariant 2.
 func TestAFolder(t *testing.T) {
 	g := NewWithT(t)
-	folder := t.TempDir()
+	folder := tempdir.New(t)
 	renew(t, folder, "first")
 	c, err := serving.FromFolder(folder)
 	g.Expect(err).NotTo(HaveOccurred())
@@ -110,7 +111,7 @@ func TestAFolderThatWillNotDo(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := NewWithT(t)
-			folder := t.TempDir()
+			folder := tempdir.New(t)
 			g.Expect(tc.change(folder)).To(Succeed())
 			_, err := serving.FromFolder(folder)
 			g.Expect(err).To(MatchError(And(ContainSubstring("reading the serving certificate"),
@@ -151,7 +152,7 @@ func TestInMemory(t *testing.T) {
 // Invariant 1: without a certificate of ours the server does not fall back to a folder.
 func TestNoOtherFolderIsLookedInto(t *testing.T) {
 	g := NewWithT(t)
-	temp := t.TempDir()
+	temp := tempdir.New(t)
 	t.Setenv("TMPDIR", temp)
 	t.Setenv("TMP", temp)
 	planted := filepath.Join(os.TempDir(), "k8s-metrics-server", "serving-certs")
