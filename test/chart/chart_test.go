@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -14,7 +15,8 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime"
+	kruntime "k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/util/cert"
 
 	"github.com/hnsguard/hnsguard/internal/cli"
 	"github.com/hnsguard/hnsguard/internal/config"
@@ -50,36 +52,41 @@ func daemonSet(t *testing.T, objects chart.Objects) *appsv1.DaemonSet {
 	return ds
 }
 
-// forEachValues runs a test with every set of values that the chart ships for its tests.
-func forEachValues(t *testing.T, test func(t *testing.T, file string, objects chart.Objects)) {
+// valueSets are the sets of values that the chart ships for its tests: their files, by name.
+func valueSets(t *testing.T) map[string]string {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(here(t).Dir, "ci", "*-values.yaml"))
 	if err != nil || len(files) < 7 {
 		t.Fatalf("%d sets of values were found, but there are seven or more (%v)", len(files), err)
 	}
+	sets := map[string]string{}
 	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), "-values.yaml"), func(t *testing.T) {
-			test(t, file, render(t, "--values", file))
+		sets[strings.TrimSuffix(filepath.Base(file), "-values.yaml")] = file
+	}
+	return sets
+}
+
+func TestLint(t *testing.T) {
+	for name, file := range valueSets(t) {
+		t.Run(name, func(t *testing.T) {
+			out, err := here(t).Run(t.Context(), "lint", "--strict", "--values", file, here(t).Dir)
+			NewWithT(t).Expect(err).NotTo(HaveOccurred(), out)
 		})
 	}
 }
 
-func TestLint(t *testing.T) {
-	forEachValues(t, func(t *testing.T, file string, _ chart.Objects) {
-		out, err := here(t).Run(t.Context(), "lint", "--strict", "--values", file, here(t).Dir)
-		NewWithT(t).Expect(err).NotTo(HaveOccurred(), out)
-	})
-}
-
 // Invariant 1.
 func TestTheConfigurationIsThePrograms(t *testing.T) {
-	forEachValues(t, func(t *testing.T, _ string, objects chart.Objects) {
-		g := NewWithT(t)
-		text, found, err := unstructured.NestedString(objects.Of("ConfigMap")[0].Object, "data", "hnsguard.yaml")
-		g.Expect(found, err).To(BeTrue())
-		_, err = config.Decode("rendered", []byte(text))
-		g.Expect(err).NotTo(HaveOccurred())
-	})
+	for name, file := range valueSets(t) {
+		t.Run(name, func(t *testing.T) {
+			objects := render(t, "--values", file)
+			g := NewWithT(t)
+			text, found, err := unstructured.NestedString(objects.Of("ConfigMap")[0].Object, "data", "hnsguard.yaml")
+			g.Expect(found, err).To(BeTrue())
+			_, err = config.Decode("rendered", []byte(text))
+			g.Expect(err).NotTo(HaveOccurred())
+		})
+	}
 }
 
 // Invariant 1.
@@ -89,92 +96,129 @@ func TestTheDefaultConfigurationIsTheProgramsDefault(t *testing.T) {
 	g.Expect(config.Decode("rendered", []byte(text))).To(Equal(config.Default()))
 }
 
-// Invariant 1. No container of the chart is started here: without a node's name a command line that is understood ends
-// with a complaint about that, and one that is not with the status of a wrong usage.
-func TestTheProgramTakesTheArguments(t *testing.T) {
-	forEachValues(t, func(t *testing.T, _ string, objects chart.Objects) {
-		g := NewWithT(t)
-		spec := daemonSet(t, objects).Spec.Template.Spec
-		for _, c := range append(spec.InitContainers, spec.Containers...) {
-			g.Expect(c.Command).To(Equal([]string{`%CONTAINER_SANDBOX_MOUNT_POINT%\hnsguard.exe`}))
-			g.Expect(usage(t, c.Args)).To(BeEmpty(), "arguments of %s", c.Name)
-			if c.Lifecycle != nil {
+// Invariant 1. Given all that the pod has, the program finds fault with nothing but that this is not Windows.
+func TestTheProgramTakesWhatThePodHas(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("here it would start")
+	}
+	for name, file := range valueSets(t) {
+		t.Run(name, func(t *testing.T) {
+			g := NewWithT(t)
+			objects := render(t, "--values", file)
+			pod := chart.Pod{
+				Spec: daemonSet(t, objects).Spec.Template.Spec, Node: "win-1", Namespace: chart.Namespace, Objects: objects,
+				Token: []byte("token"), CA: []byte("CA"), Host: "10.0.0.1", Port: "443",
+				Secrets: map[string]map[string][]byte{"hnsguard-metrics-tls": certificate(t)},
+			}
+			for _, c := range append(pod.Spec.InitContainers, pod.Spec.Containers...) {
+				g.Expect(c.Command).To(Equal([]string{`%CONTAINER_SANDBOX_MOUNT_POINT%\hnsguard.exe`}))
+				status, said := invoke(t, pod, c, c.Args)
+				if c.Args[0] == "run" {
+					g.Expect(said).To(HavePrefix("hnsguard: run needs a Windows node"))
+				} else {
+					g.Expect(status).To(Equal(cli.ExitOK), said)
+				}
+				if c.Lifecycle == nil {
+					continue
+				}
 				stop := c.Lifecycle.PreStop.Exec.Command
 				g.Expect(stop[0]).To(Equal(c.Command[0]))
-				g.Expect(usage(t, stop[1:])).To(BeEmpty(), "arguments of %s when it stops", c.Name)
+				status, said = invoke(t, pod, c, stop[1:])
+				g.Expect(status).To(Equal(cli.ExitOK), said)
 			}
-		}
-	})
+		})
+	}
 }
 
-// usage returns what the program has to say against the command line as such.
-func usage(t *testing.T, args []string) string {
+// invoke runs the program as a container of the pod, and returns its status and what it complained of.
+func invoke(t *testing.T, pod chart.Pod, c corev1.Container, args []string) (int, string) {
 	t.Helper()
+	g := NewWithT(t)
+	root := t.TempDir()
+	g.Expect(pod.Mount(root, c)).To(Succeed())
+	env, err := pod.Env(root, c)
+	g.Expect(err).NotTo(HaveOccurred())
 	var out, errs strings.Builder
 	status := cli.Run(t.Context(), args, cli.Process{
-		Out: &out, Err: &errs, Env: func(string) (string, bool) { return "", false },
+		Out: &out, Err: &errs, Env: func(name string) (string, bool) {
+			value, has := env[name]
+			return value, has
+		},
 	})
-	if status == cli.ExitUsage {
-		return errs.String()
+	return status, errs.String()
+}
+
+// certificate is what a Secret of type kubernetes.io/tls holds.
+func certificate(t *testing.T) map[string][]byte {
+	t.Helper()
+	cert, key, err := cert.GenerateSelfSignedCertKey("win-1", nil, nil)
+	if err != nil {
+		t.Fatal(err)
 	}
-	return ""
+	return map[string][]byte{"tls.crt": cert, "tls.key": key}
 }
 
 func TestThePodIsOneThatWindowsKnows(t *testing.T) {
-	forEachValues(t, func(t *testing.T, _ string, objects chart.Objects) {
-		g := NewWithT(t)
-		pod := daemonSet(t, objects).Spec.Template.Spec
-		g.Expect(pod.OS).To(Equal(&corev1.PodOS{Name: corev1.Windows}))
-		g.Expect(pod.NodeSelector).To(HaveKeyWithValue(corev1.LabelOSStable, "windows"))
-		g.Expect(pod.HostNetwork).To(BeTrue())
-		g.Expect(*pod.SecurityContext).To(Equal(corev1.PodSecurityContext{
-			WindowsOptions: &corev1.WindowsSecurityContextOptions{
-				HostProcess: new(true), RunAsUserName: new(`NT AUTHORITY\SYSTEM`),
-			},
-		}), "and none of the fields that Windows forbids")
-		g.Expect(pod.AutomountServiceAccountToken).To(HaveValue(BeFalse()))
-		for _, c := range append(pod.InitContainers, pod.Containers...) {
-			g.Expect(c.SecurityContext).To(BeNil())
-		}
-		for _, probe := range []*corev1.Probe{
-			pod.Containers[0].StartupProbe, pod.Containers[0].LivenessProbe, pod.Containers[0].ReadinessProbe,
-		} {
-			g.Expect(probe.HTTPGet.Host).To(Equal("127.0.0.1"))
-		}
-	})
+	for name, file := range valueSets(t) {
+		t.Run(name, func(t *testing.T) {
+			objects := render(t, "--values", file)
+			g := NewWithT(t)
+			pod := daemonSet(t, objects).Spec.Template.Spec
+			g.Expect(pod.OS).To(Equal(&corev1.PodOS{Name: corev1.Windows}))
+			g.Expect(pod.NodeSelector).To(HaveKeyWithValue(corev1.LabelOSStable, "windows"))
+			g.Expect(pod.HostNetwork).To(BeTrue())
+			g.Expect(*pod.SecurityContext).To(Equal(corev1.PodSecurityContext{
+				WindowsOptions: &corev1.WindowsSecurityContextOptions{
+					HostProcess: new(true), RunAsUserName: new(`NT AUTHORITY\SYSTEM`),
+				},
+			}), "and none of the fields that Windows forbids")
+			g.Expect(pod.AutomountServiceAccountToken).To(HaveValue(BeFalse()))
+			for _, c := range append(pod.InitContainers, pod.Containers...) {
+				g.Expect(c.SecurityContext).To(BeNil())
+			}
+			for _, probe := range []*corev1.Probe{
+				pod.Containers[0].StartupProbe, pod.Containers[0].LivenessProbe, pod.Containers[0].ReadinessProbe,
+			} {
+				g.Expect(probe.HTTPGet.Host).To(Equal("127.0.0.1"))
+			}
+		})
+	}
 }
 
 // Invariant 2.
 func TestThePoliciesAreAboutTheDaemonSetsAccount(t *testing.T) {
 	policies := 0
-	forEachValues(t, func(t *testing.T, _ string, objects chart.Objects) {
-		g := NewWithT(t)
-		ds := daemonSet(t, objects)
-		account := "system:serviceaccount:" + ds.Namespace + ":" + ds.Spec.Template.Spec.ServiceAccountName
-		for _, u := range objects.Of("ValidatingAdmissionPolicy") {
-			policies++
-			var policy admissionv1.ValidatingAdmissionPolicy
-			g.Expect(runtime.DefaultUnstructuredConverter.FromUnstructuredWithValidation(u.Object, &policy, true)).To(Succeed())
-			g.Expect(policy.Spec.MatchConditions).To(HaveLen(1))
-			g.Expect(policy.Spec.MatchConditions[0].Expression).To(Equal("request.userInfo.username == '" + account + "'"))
-			g.Expect(policy.Spec.FailurePolicy).To(HaveValue(Equal(admissionv1.Fail)))
-		}
-		g.Expect(objects.Of("ValidatingAdmissionPolicyBinding")).To(HaveLen(len(objects.Of("ValidatingAdmissionPolicy"))))
-		for _, u := range objects.Of("ServiceAccount") {
-			g.Expect(u.GetName()).To(Equal(ds.Spec.Template.Spec.ServiceAccountName))
-		}
-		for _, kind := range []string{"ClusterRoleBinding", "RoleBinding"} {
-			for _, u := range objects.Of(kind) {
-				if strings.HasSuffix(u.GetName(), "-metrics-reader") {
-					continue // that is Prometheus'
-				}
-				subjects, _, _ := unstructured.NestedSlice(u.Object, "subjects")
-				g.Expect(subjects).To(ConsistOf(map[string]any{
-					"kind": "ServiceAccount", "namespace": ds.Namespace, "name": ds.Spec.Template.Spec.ServiceAccountName,
-				}))
+	for name, file := range valueSets(t) {
+		t.Run(name, func(t *testing.T) {
+			objects := render(t, "--values", file)
+			g := NewWithT(t)
+			ds := daemonSet(t, objects)
+			account := "system:serviceaccount:" + ds.Namespace + ":" + ds.Spec.Template.Spec.ServiceAccountName
+			for _, u := range objects.Of("ValidatingAdmissionPolicy") {
+				policies++
+				var policy admissionv1.ValidatingAdmissionPolicy
+				g.Expect(kruntime.DefaultUnstructuredConverter.FromUnstructuredWithValidation(u.Object, &policy, true)).To(Succeed())
+				g.Expect(policy.Spec.MatchConditions).To(HaveLen(1))
+				g.Expect(policy.Spec.MatchConditions[0].Expression).To(Equal("request.userInfo.username == '" + account + "'"))
+				g.Expect(policy.Spec.FailurePolicy).To(HaveValue(Equal(admissionv1.Fail)))
 			}
-		}
-	})
+			g.Expect(objects.Of("ValidatingAdmissionPolicyBinding")).To(HaveLen(len(objects.Of("ValidatingAdmissionPolicy"))))
+			for _, u := range objects.Of("ServiceAccount") {
+				g.Expect(u.GetName()).To(Equal(ds.Spec.Template.Spec.ServiceAccountName))
+			}
+			for _, kind := range []string{"ClusterRoleBinding", "RoleBinding"} {
+				for _, u := range objects.Of(kind) {
+					if strings.HasSuffix(u.GetName(), "-metrics-reader") {
+						continue // that is Prometheus'
+					}
+					subjects, _, _ := unstructured.NestedSlice(u.Object, "subjects")
+					g.Expect(subjects).To(ConsistOf(map[string]any{
+						"kind": "ServiceAccount", "namespace": ds.Namespace, "name": ds.Spec.Template.Spec.ServiceAccountName,
+					}))
+				}
+			}
+		})
+	}
 	if policies < 10 {
 		t.Errorf("only %d policies were looked at", policies)
 	}
@@ -249,6 +293,7 @@ func TestWrongValuesAreRefused(t *testing.T) {
 		"monitor of the loopback":    {"metrics.serviceMonitor.enabled=true,metrics.secure=false", "no scraper can reach them. Set metrics.secure"},
 		"one port twice":             {"metrics.port=10353", "metrics.port and probes.port are both 10353"},
 		"firewall open to all":       {"firewall.enabled=true", "firewall.enabled needs firewall.remoteAddresses"},
+		"certificate for plain HTTP": {"metrics.secure=false,metrics.certSecret=c", "metrics.certSecret is of no use"},
 		"half an API server":         {"apiServer.host=api", "apiServer.host and apiServer.port go together"},
 		"reprogramming unbridled":    {"config.reprogram.mode=enforce,admissionPolicy.enabled=false", "without the policy every node could make"},
 		"no account":                 {"serviceAccount.create=false", "serviceAccount.name is required"},
@@ -340,7 +385,7 @@ func TestTheKustomizeBaseIsTheChart(t *testing.T) {
 	g.Expect(daemonSet(t, base).Spec.Template.Spec.Volumes[0].ConfigMap.Name).To(Equal(base.Of("ConfigMap")[0].GetName()))
 }
 
-// comparable leaves out of an object what has to differ: what Helm marks it with, and how a change of the configuration
+// withoutNoise leaves out of an object what has to differ: what Helm marks it with, and how a change of the configuration
 // makes new pods.
 func withoutNoise(u *unstructured.Unstructured) map[string]any {
 	u = u.DeepCopy()

@@ -19,6 +19,9 @@
 {{- if and $metrics.podMonitor.enabled $metrics.secure (not $metrics.podMonitor.authorization) -}}
 {{- fail "metrics.podMonitor needs metrics.podMonitor.authorization while metrics.secure is true: a PodMonitor cannot use Prometheus' own token. Name a Secret with a token there, or use metrics.serviceMonitor" -}}
 {{- end -}}
+{{- if and $metrics.certSecret (not $metrics.secure) -}}
+{{- fail "metrics.certSecret is of no use while metrics.secure is false: plain HTTP has no certificate. Set metrics.secure to true, or leave the Secret out" -}}
+{{- end -}}
 {{- if eq (int64 $metrics.port) (int64 .Values.probes.port) -}}
 {{- fail (printf "metrics.port and probes.port are both %v: one process cannot listen twice on one port" $metrics.port) -}}
 {{- end -}}
