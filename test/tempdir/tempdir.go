@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package tempdir gives tests a folder that is gone when they end. [testing.T.TempDir] does too, but under Wine 8 it cannot
-// delete the folder: it deletes by FileDispositionInformationEx, which that Wine does not have. Deleting by name works.
+// Package tempdir gives tests a folder that is gone when they end. [testing.T.TempDir] does too, but under Wine 8 it
+// cannot delete the folder: it deletes by FileDispositionInformationEx, which that Wine does not have. Deleting by
+// name works.
 package tempdir
 
 import (
