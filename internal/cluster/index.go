@@ -208,10 +208,10 @@ func listingOf(slice *discoveryv1.EndpointSlice, endpoint discoveryv1.Endpoint) 
 	return l
 }
 
-// AddressesOf returns the addresses that a slice lists.
-func AddressesOf(slice *discoveryv1.EndpointSlice) []netip.Addr {
+// AddressesOf returns the addresses of endpoints of a slice.
+func AddressesOf(endpoints []discoveryv1.Endpoint) []netip.Addr {
 	var addresses []netip.Addr
-	for _, endpoint := range slice.Endpoints {
+	for _, endpoint := range endpoints {
 		for _, address := range endpoint.Addresses {
 			if addr, ok := parse(address); ok {
 				addresses = append(addresses, addr)

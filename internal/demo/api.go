@@ -120,7 +120,7 @@ func (a *api) Listed(ctx context.Context) (sets.Set[netip.Addr], error) {
 	}
 	listed := sets.New[netip.Addr]()
 	for i := range list.Items {
-		listed.Insert(cluster.AddressesOf(&list.Items[i])...)
+		listed.Insert(cluster.AddressesOf(list.Items[i].Endpoints)...)
 	}
 	return listed, nil
 }

@@ -52,6 +52,23 @@ func healthy(ctx context.Context, s *stage) error {
 	return s.linuxPodServes(ctx, "neighbor", "search", linuxNode, neighbor())
 }
 
+// The steps that several scenarios have in common: a Linux pod of Service cart, and the Windows pod billing-0 that
+// gets its address.
+
+func cartServes(ctx context.Context, s *stage) error {
+	return s.linuxPodServes(ctx, "stale", "cart", linuxNode, reused())
+}
+
+func cartGoes(ctx context.Context, s *stage) error { return s.drops(ctx, "cart") }
+
+func billingStarts(ctx context.Context, s *stage) error {
+	return s.windowsPodStarts(ctx, "local", "billing-0", reused())
+}
+
+func billingReports(ctx context.Context, s *stage) error {
+	return s.podReportsAddress(ctx, "billing-0", reused())
+}
+
 // incident is the one that hnsguard was made for.
 func incident() scenario {
 	return scenario{
@@ -59,14 +76,10 @@ func incident() scenario {
 		kubeProxy: "v1.34.0",
 		steps: []step{
 			{0, healthy},
-			{time.Second, func(ctx context.Context, s *stage) error {
-				return s.linuxPodServes(ctx, "stale", "cart", linuxNode, reused())
-			}},
-			{1500 * time.Millisecond, func(ctx context.Context, s *stage) error { return s.drops(ctx, "cart") }},
-			{1500 * time.Millisecond, func(ctx context.Context, s *stage) error {
-				return s.windowsPodStarts(ctx, "local", "billing-0", reused())
-			}},
-			{time.Second, func(ctx context.Context, s *stage) error { return s.podReportsAddress(ctx, "billing-0", reused()) }},
+			{time.Second, cartServes},
+			{1500 * time.Millisecond, cartGoes},
+			{1500 * time.Millisecond, billingStarts},
+			{time.Second, billingReports},
 			{time.Second, nothing},
 		},
 		stays: []string{"neighbor", "local"}, goes: []string{"stale"},
@@ -80,16 +93,12 @@ func staleRecord() scenario {
 		kubeProxy: "v1.32.3",
 		steps: []step{
 			{0, healthy},
-			{time.Second, func(ctx context.Context, s *stage) error {
-				return s.linuxPodServes(ctx, "stale", "cart", linuxNode, reused())
-			}},
+			{time.Second, cartServes},
 			{1500 * time.Millisecond, func(ctx context.Context, s *stage) error {
 				return s.dropsProperly(ctx, "stale", "cart", reused())
 			}},
-			{2 * time.Second, func(ctx context.Context, s *stage) error {
-				return s.windowsPodStarts(ctx, "local", "billing-0", reused())
-			}},
-			{time.Second, func(ctx context.Context, s *stage) error { return s.podReportsAddress(ctx, "billing-0", reused()) }},
+			{2 * time.Second, billingStarts},
+			{time.Second, billingReports},
 			{time.Second, func(ctx context.Context, s *stage) error { return s.syncs(ctx, reused()) }},
 		},
 		stays: []string{"neighbor", "local"}, goes: []string{"stale"},
@@ -104,15 +113,11 @@ func held() scenario {
 		kubeProxy: "v1.32.3",
 		steps: []step{
 			{0, healthy},
-			{time.Second, func(ctx context.Context, s *stage) error {
-				return s.linuxPodServes(ctx, "stale", "cart", linuxNode, reused())
-			}},
+			{time.Second, cartServes},
 			{time.Second, func(ctx context.Context, s *stage) error { return s.terminates(ctx, "cart", linuxNode, reused()) }},
-			{time.Second, func(ctx context.Context, s *stage) error {
-				return s.windowsPodStarts(ctx, "local", "billing-0", reused())
-			}},
-			{time.Second, func(ctx context.Context, s *stage) error { return s.podReportsAddress(ctx, "billing-0", reused()) }},
-			{2 * time.Second, func(ctx context.Context, s *stage) error { return s.drops(ctx, "cart") }},
+			{time.Second, billingStarts},
+			{time.Second, billingReports},
+			{2 * time.Second, cartGoes},
 			{time.Second, nothing},
 		},
 		stays: []string{"neighbor", "local"}, goes: []string{"stale"},
@@ -126,10 +131,8 @@ func orphan() scenario {
 		kubeProxy: "v1.34.0",
 		steps: []step{
 			{0, healthy},
-			{time.Second, func(ctx context.Context, s *stage) error {
-				return s.linuxPodServes(ctx, "stale", "cart", linuxNode, reused())
-			}},
-			{time.Second, func(ctx context.Context, s *stage) error { return s.drops(ctx, "cart") }},
+			{time.Second, cartServes},
+			{time.Second, cartGoes},
 			{grace + 2*time.Second, nothing},
 		},
 		stays: []string{"neighbor"}, goes: []string{"stale"},

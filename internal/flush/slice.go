@@ -19,7 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/sets"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/hnsguard/hnsguard/internal/hns"
+	"github.com/hnsguard/hnsguard/internal/cluster"
 )
 
 // Service is the name of the Service that the slices are for, and that does not exist: kube-proxy processes changes of
@@ -72,21 +72,13 @@ func lost(before, after *discoveryv1.EndpointSlice, node string) []netip.Addr {
 }
 
 func remoteAddresses(s *discoveryv1.EndpointSlice, node string) sets.Set[netip.Addr] {
-	addresses := sets.New[netip.Addr]()
 	if s == nil {
-		return addresses
+		return nil
 	}
-	for _, e := range s.Endpoints {
-		if e.NodeName != nil && *e.NodeName == node {
-			continue
-		}
-		for _, text := range e.Addresses {
-			if addr, err := hns.ParseAddr(text); err == nil {
-				addresses.Insert(addr)
-			}
-		}
-	}
-	return addresses
+	remote := slices.DeleteFunc(slices.Clone(s.Endpoints), func(e discoveryv1.Endpoint) bool {
+		return e.NodeName != nil && *e.NodeName == node
+	})
+	return sets.New(cluster.AddressesOf(remote)...)
 }
 
 func (f *Flusher) isOwn(s *discoveryv1.EndpointSlice) bool {

@@ -4,6 +4,7 @@ package guard
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/sets"
@@ -39,19 +40,16 @@ func newBalancers() *balancers { return &balancers{dangling: map[hns.LoadBalance
 
 // wanted reports whether load balancers should be read now: it is their time, or an orphan lacks nothing but that no
 // load balancer refers to it.
-func (b *balancers) wanted(evidence verdict.Evidence) bool {
+func (b *balancers) wanted(now time.Time, verdicts []verdict.Verdict) bool {
 	switch {
-	case evidence.Now.Before(b.next):
+	case now.Before(b.next):
 		return false
-	case !evidence.Now.Before(b.due):
+	case !now.Before(b.due):
 		return true
 	}
-	for _, v := range verdict.Decide(evidence) {
-		if v.Reason == verdict.ReasonLoadBalancersUnknown {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(verdicts, func(v verdict.Verdict) bool {
+		return v.Reason == verdict.ReasonLoadBalancersUnknown
+	})
 }
 
 // took notes that a reading is over.

@@ -80,7 +80,7 @@ func (f *watchFreshness) Listed(ctx context.Context) (sets.Set[netip.Addr], erro
 			return nil, fmt.Errorf("reading all EndpointSlices from the API server: %w", err)
 		}
 		for i := range list.Items {
-			index.Insert(cluster.AddressesOf(&list.Items[i])...)
+			index.Insert(cluster.AddressesOf(list.Items[i].Endpoints)...)
 		}
 		if proceed = list.Continue; proceed == "" {
 			return index, nil

@@ -144,13 +144,12 @@ func New(o Options) *Guard {
 func (g *Guard) Reconcile(ctx context.Context, _ Request) (reconcile.Result, error) {
 	start := g.Clock.Now()
 	g.health.begin(start)
-	evidence, err := g.observe(ctx)
+	evidence, verdicts, err := g.observe(ctx)
 	if err != nil {
 		g.recordUnknown(ctx, err)
 		g.health.end(g.Clock.Now(), err)
 		return reconcile.Result{RequeueAfter: g.Config.Poll.Slow}, nil
 	}
-	verdicts := verdict.Decide(evidence)
 	changes := g.memory.take(verdicts, evidence.Now)
 	g.recordVerdicts(ctx, verdicts, changes)
 	g.recordStale(changes, evidence.Now)
@@ -163,25 +162,27 @@ func (g *Guard) Reconcile(ctx context.Context, _ Request) (reconcile.Result, err
 	g.Repairer.Repair(ctx, evidence.Snapshot, evidence.Cluster)
 	g.recordPass(start)
 	g.health.end(g.Clock.Now(), nil)
-	return reconcile.Result{RequeueAfter: soonest(g.interval(evidence, verdicts), flush, reprogram)}, nil
+	return reconcile.Result{RequeueAfter: soonest(g.interval(waiting, verdicts), flush, reprogram)}, nil
 }
 
-// observe gathers the evidence of a pass, or fails (invariant 1).
-func (g *Guard) observe(ctx context.Context) (verdict.Evidence, error) {
+// observe gathers the evidence of a pass and has it judged, or fails (invariant 1).
+func (g *Guard) observe(ctx context.Context) (verdict.Evidence, []verdict.Verdict, error) {
 	snapshot, err := g.Inventory.Observe(ctx)
 	if err != nil {
 		g.memory.blink()
-		return verdict.Evidence{}, err
+		return verdict.Evidence{}, nil, err
 	}
 	if snapshot.Network.Type == hns.NetworkOverlay {
 		g.overlay.set()
 	}
 	evidence := g.evidence(snapshot)
 	g.memory.seeWaiting(evidence.Cluster.Waiting(), evidence.Now)
-	if g.balancers.wanted(evidence) {
+	verdicts := verdict.Decide(evidence)
+	if g.balancers.wanted(evidence.Now, verdicts) {
 		g.readLoadBalancers(ctx, &evidence.Snapshot)
+		verdicts = verdict.Decide(evidence)
 	}
-	return evidence, nil
+	return evidence, verdicts, nil
 }
 
 // evidence puts a snapshot beside what is known of the cluster now.
@@ -211,8 +212,8 @@ func soonest(interval time.Duration, others ...time.Duration) time.Duration {
 }
 
 // interval is the time until the next pass, unless something happens before.
-func (g *Guard) interval(evidence verdict.Evidence, verdicts []verdict.Verdict) time.Duration {
-	if g.memory.anyFreshlyWaiting(evidence.Now, g.Config.Poll.FastFor) {
+func (g *Guard) interval(waiting bool, verdicts []verdict.Verdict) time.Duration {
+	if waiting {
 		return g.Config.Poll.Fast
 	}
 	for _, v := range verdicts {

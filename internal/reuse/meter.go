@@ -72,7 +72,7 @@ func (m *Meter) elsewhere(slice *discoveryv1.EndpointSlice) sets.Set[netip.Addr]
 	remote := slices.DeleteFunc(slices.Clone(slice.Endpoints), func(e discoveryv1.Endpoint) bool {
 		return e.NodeName == nil || *e.NodeName == m.node
 	})
-	return sets.New(cluster.AddressesOf(&discoveryv1.EndpointSlice{Endpoints: remote})...)
+	return sets.New(cluster.AddressesOf(remote)...)
 }
 
 // Look takes in which pods have which addresses now.

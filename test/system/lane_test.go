@@ -26,6 +26,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/hnsguard/hnsguard/test/chart"
 )
 
 // lane is an API server on which scenarios are played one after the other. kube-proxy programs every Service of its
@@ -145,7 +147,7 @@ func (l *lane) sweepServices(ctx context.Context, t *testing.T) {
 // The namespaces of the scenarios' objects, and of hnsguard's own.
 const (
 	namespace      = "default"
-	guardNamespace = "hnsguard-system"
+	guardNamespace = chart.Namespace
 )
 
 func (l *lane) ensureNamespace(ctx context.Context, t *testing.T, name string) {

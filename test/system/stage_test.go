@@ -186,15 +186,7 @@ func (s *stage) startBoth() {
 
 func (s *stage) awaitHTTP(url, what string) {
 	s.t.Helper()
-	eventually(s.ctx, s.t, time.Minute, what, func() bool {
-		request, err := http.NewRequestWithContext(s.ctx, http.MethodGet, url, nil)
-		must(s.t, err)
-		response, err := http.DefaultClient.Do(request)
-		if err != nil {
-			return false
-		}
-		return response.Body.Close() == nil && response.StatusCode == http.StatusOK
-	})
+	eventually(s.ctx, s.t, time.Minute, what, func() bool { return ask(s.ctx, url, "") == http.StatusOK })
 }
 
 // addr is an address of the pod network.
