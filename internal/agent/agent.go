@@ -29,6 +29,7 @@ import (
 
 	"github.com/hnsguard/hnsguard/internal/cluster"
 	"github.com/hnsguard/hnsguard/internal/config"
+	"github.com/hnsguard/hnsguard/internal/eviction"
 	"github.com/hnsguard/hnsguard/internal/flush"
 	"github.com/hnsguard/hnsguard/internal/guard"
 	"github.com/hnsguard/hnsguard/internal/hns"
@@ -36,7 +37,6 @@ import (
 	"github.com/hnsguard/hnsguard/internal/inventory"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy/detect"
 	"github.com/hnsguard/hnsguard/internal/metrics"
-	"github.com/hnsguard/hnsguard/internal/repair"
 	"github.com/hnsguard/hnsguard/internal/reprogram"
 	"github.com/hnsguard/hnsguard/internal/reuse"
 	"github.com/hnsguard/hnsguard/internal/serving"
@@ -198,9 +198,9 @@ func (a *Agent) addGuard(o Options, detector *detect.Detector) error {
 			Node: o.Node, Enforce: o.Config.Enforces(o.Config.Reprogram.Mode), Server: api.Reader,
 			Client: a.manager.GetClient(), Events: api.Events, Metrics: reprogram.NewMetrics(a.registry), Clock: o.Clock,
 		}),
-		Repairer: repair.New(repair.Options{
+		Repairer: eviction.New(eviction.Options{
 			Evict: o.Config.Enforces(o.Config.Repair.Mode), After: o.Config.Repair.After, Every: o.Config.Repair.Every,
-			Client: a.manager.GetClient(), Events: api.Events, Metrics: repair.NewMetrics(a.registry), Clock: o.Clock,
+			Client: a.manager.GetClient(), Events: api.Events, Metrics: eviction.NewMetrics(a.registry), Clock: o.Clock,
 		}),
 		Reuse:  reuse.NewMeter(o.Node, index, reuse.NewMetrics(a.registry), o.Clock),
 		Events: api.Events, Metrics: guard.NewMetrics(a.registry), Clock: o.Clock,

@@ -190,7 +190,7 @@ func sooner(a, b time.Duration) time.Duration {
 func (f *Flusher) see(snapshot inventory.Snapshot) {
 	remotes, present := map[hns.EndpointID]netip.Addr{}, map[netip.Addr]bool{}
 	for _, e := range snapshot.Endpoints {
-		if e.Network == snapshot.Network.ID && kubeproxy.Made(e.Endpoint) {
+		if e.Network == snapshot.Network.ID && kubeproxy.Owns(e.Endpoint) {
 			remotes[e.ID], present[e.Addresses[0]] = e.Addresses[0], true
 		}
 	}

@@ -317,7 +317,7 @@ func (g *Guard) verify(ctx context.Context, snapshot inventory.Snapshot, deleted
 	if len(deleted) == 0 {
 		return
 	}
-	ids, err := g.HNS.EndpointIDs(ctx)
+	ids, err := g.HNS.ListEndpointIDs(ctx)
 	if err != nil {
 		// The next pass will tell.
 		for _, v := range deleted {

@@ -109,7 +109,7 @@ func (g *Guard) readLoadBalancers(ctx context.Context, snapshot *inventory.Snaps
 	}
 	snapshot.LoadBalancers, snapshot.LoadBalancersKnown = read, true
 	// Endpoints that were made since the snapshot was taken are no reason to take a load balancer for dangling.
-	ids, err := g.HNS.EndpointIDs(ctx)
+	ids, err := g.HNS.ListEndpointIDs(ctx)
 	if err != nil {
 		logf.FromContext(ctx).Error(err, "Whether load balancers dangle is unknown")
 		return

@@ -26,10 +26,10 @@ import (
 
 // HNS is what the guard asks of HNS besides its inventory.
 type HNS interface {
-	EndpointIDs(ctx context.Context) ([]hns.EndpointID, error)
+	ListEndpointIDs(ctx context.Context) ([]hns.EndpointID, error)
 	Endpoint(ctx context.Context, id hns.EndpointID) (hns.Endpoint, error)
 	DeleteEndpoint(ctx context.Context, id hns.EndpointID) error
-	CreateRemote(ctx context.Context, spec hns.RemoteSpec) (hns.Endpoint, error)
+	CreateRemoteEndpoint(ctx context.Context, spec hns.RemoteSpec) (hns.Endpoint, error)
 }
 
 // Inventory is where the guard learns what is in HNS.
@@ -50,7 +50,7 @@ type Freshness interface {
 
 // Repairer takes care of pods that have lost their endpoint.
 type Repairer interface {
-	Repair(ctx context.Context, snapshot inventory.Snapshot, view cluster.View)
+	Run(ctx context.Context, snapshot inventory.Snapshot, view cluster.View)
 }
 
 // Flusher keeps kube-proxy's record of terminated addresses from harming pods.
@@ -159,7 +159,7 @@ func (g *Guard) Reconcile(ctx context.Context, _ Request) (reconcile.Result, err
 	waiting := g.memory.anyFreshlyWaiting(evidence.Now, g.Config.Poll.FastFor)
 	flush := g.Flusher.Pass(ctx, evidence.Snapshot, evidence.KubeProxy, waiting)
 	reprogram := g.Reprogrammer.Pass(ctx, g.balancers.confirmed())
-	g.Repairer.Repair(ctx, evidence.Snapshot, evidence.Cluster)
+	g.Repairer.Run(ctx, evidence.Snapshot, evidence.Cluster)
 	g.recordPass(start)
 	g.health.end(g.Clock.Now(), nil)
 	return reconcile.Result{RequeueAfter: soonest(g.interval(waiting, verdicts), flush, reprogram)}, nil

@@ -76,7 +76,7 @@ func TestAnOrphanIsRemovedAfterTheGracePeriod(t *testing.T) {
 
 // Invariant 1: unknown is never absent.
 func TestWhatIsUnknownIsNotTouched(t *testing.T) {
-	for name, op := range map[string]hns.Operation{"IDs": hns.OpEndpointIDs, "networks": hns.OpNetworks, "an endpoint": hns.OpEndpoint} {
+	for name, op := range map[string]hns.Operation{"IDs": hns.OpListEndpointIDs, "networks": hns.OpNetworks, "an endpoint": hns.OpEndpoint} {
 		t.Run(name, func(t *testing.T) {
 			g := NewWithT(t)
 			n := newNode(t)
@@ -406,7 +406,7 @@ func TestAListThatFailsAfterTheDeleteLeavesTheOutcomeUnknown(t *testing.T) {
 	g := NewWithT(t)
 	n := newNode(t)
 	_, local := n.conflict("web", ip)
-	n.service.Before(hns.OpDeleteEndpoint, func() { n.service.FailNext(hns.OpEndpointIDs, hns.ErrUnavailable) })
+	n.service.Before(hns.OpDeleteEndpoint, func() { n.service.FailNext(hns.OpListEndpointIDs, hns.ErrUnavailable) })
 	n.pass()
 	g.Expect(n.removals("conflict", "unknown")).To(BeEquivalentTo(1))
 	n.pass()
@@ -642,7 +642,7 @@ func TestProbes(t *testing.T) {
 	g.Expect(n.guard.Ready(nil)).To(Succeed())
 	n.wait(2 * time.Minute)
 	g.Expect(n.guard.Ready(nil)).To(MatchError(ContainSubstring("2m0s ago")))
-	n.service.Before(hns.OpEndpointIDs, func() {
+	n.service.Before(hns.OpListEndpointIDs, func() {
 		n.wait(20 * time.Minute)
 		g.Expect(n.guard.Live(nil)).To(MatchError(ContainSubstring("has not ended for 20m0s")))
 	})

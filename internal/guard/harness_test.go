@@ -80,7 +80,7 @@ func (r reprogrammer) Pass(_ context.Context, dangling []hns.LoadBalancer) time.
 
 func (n *node) CaughtUp(context.Context) (bool, error) { return n.caughtUp, n.freshErr }
 
-func (n *node) Repair(context.Context, inventory.Snapshot, cluster.View) { n.repaired++ }
+func (n *node) Run(context.Context, inventory.Snapshot, cluster.View) { n.repaired++ }
 
 func newNode(t *testing.T, changes ...func(*config.Config)) *node {
 	t.Helper()

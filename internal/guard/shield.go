@@ -86,7 +86,7 @@ func (g *Guard) makeShield(ctx context.Context, evidence verdict.Evidence, v ver
 		return ShieldFailed, fmt.Errorf("%w: it is now %s (%s)", errRefused, again.Kind, again.Reason)
 	}
 	for range shieldAttempts {
-		made, err := g.HNS.CreateRemote(ctx, hns.RemoteSpec{
+		made, err := g.HNS.CreateRemoteEndpoint(ctx, hns.RemoteSpec{
 			Network: v.Endpoint.Network, Address: v.Address(), MAC: v.Endpoint.MAC,
 		})
 		if errors.Is(err, hns.ErrRefused) {
@@ -111,7 +111,7 @@ func (g *Guard) makeShield(ctx context.Context, evidence verdict.Evidence, v ver
 
 // standsBehind reports whether HNS enumerates an endpoint after all of the others.
 func (g *Guard) standsBehind(ctx context.Context, id hns.EndpointID, others []hns.EndpointID) (bool, error) {
-	order, err := g.HNS.EndpointIDs(ctx)
+	order, err := g.HNS.ListEndpointIDs(ctx)
 	if err != nil {
 		return false, fmt.Errorf("looking where the shield stands: %w", err)
 	}

@@ -41,7 +41,7 @@ func held(t *testing.T, o simulated.Options, network hns.NetworkType, changes ..
 // order lists the endpoints of the address as HNS enumerates them: L for a local one, R for a remote one.
 func (n *node) order() string {
 	var kinds []byte
-	ids, err := n.service.EndpointIDs(n.t.Context())
+	ids, err := n.service.ListEndpointIDs(n.t.Context())
 	if err != nil {
 		n.t.Fatal(err)
 	}
@@ -71,7 +71,7 @@ func TestAHeldConflictIsShielded(t *testing.T) {
 	g.Expect(n.order()).To(Equal("RLR"), "the stale endpoint stays: load balancers refer to it")
 	g.Expect(n.shields("made")).To(BeEquivalentTo(1))
 	shield := n.service.State().Endpoints[2]
-	g.Expect(kubeproxy.Made(shield)).To(BeTrue(), "the rules for kube-proxy's endpoints hold for it too")
+	g.Expect(kubeproxy.Owns(shield)).To(BeTrue(), "the rules for kube-proxy's endpoints hold for it too")
 
 	n.passes(time.Minute)
 	g.Expect(n.order()).To(Equal("RLR"), "one is enough")
@@ -134,7 +134,7 @@ func TestNoShieldIsMade(t *testing.T) {
 			options: simulated.Options{Duplicates: simulated.RefuseDuplicates}, order: Equal("RL"), result: "refused",
 		},
 		"when HNS fails": {
-			spoil: func(n *node) { n.service.Fail(hns.OpCreateRemote, hns.ErrUnavailable) }, order: Equal("RL"), result: "failed",
+			spoil: func(n *node) { n.service.Fail(hns.OpCreateRemoteEndpoint, hns.ErrUnavailable) }, order: Equal("RL"), result: "failed",
 		},
 		"when the API server does not confirm the pod": {
 			spoil: func(n *node) { n.apiErr = errors.New("connection refused") }, order: Equal("RL"), result: "failed",

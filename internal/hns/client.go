@@ -13,9 +13,9 @@ type Client interface {
 	// Networks lists all networks.
 	Networks(ctx context.Context) ([]Network, error)
 
-	// EndpointIDs lists the IDs of all endpoints of all networks, in HNS's own order, which is not documented. It is one
+	// ListEndpointIDs lists the IDs of all endpoints of all networks, in HNS's own order, which is not documented. It is one
 	// call to HNS, however many endpoints there are.
-	EndpointIDs(ctx context.Context) ([]EndpointID, error)
+	ListEndpointIDs(ctx context.Context) ([]EndpointID, error)
 
 	// Endpoint reads one endpoint. It returns ErrNotFound when there is none with the ID. HNS has no call that reads
 	// several, so there is no method for it either: whoever wants all reads the IDs one by one.
@@ -30,9 +30,9 @@ type Client interface {
 	// the outcome is unknown.
 	DeleteEndpoint(ctx context.Context, id EndpointID) error
 
-	// CreateRemote makes a remote endpoint like those of kube-proxy, with one address. It returns ErrRefused where HNS
+	// CreateRemoteEndpoint makes a remote endpoint like those of kube-proxy, with one address. It returns ErrRefused where HNS
 	// does not let two endpoints share the address.
-	CreateRemote(ctx context.Context, spec RemoteSpec) (Endpoint, error)
+	CreateRemoteEndpoint(ctx context.Context, spec RemoteSpec) (Endpoint, error)
 }
 
 // RemoteSpec says what remote endpoint to make.
@@ -47,15 +47,15 @@ type Operation string
 
 // One operation for each method of Client.
 const (
-	OpNetworks       Operation = "list_networks"
-	OpEndpointIDs    Operation = "list_endpoint_ids"
-	OpEndpoint       Operation = "get_endpoint"
-	OpLoadBalancers  Operation = "list_load_balancers"
-	OpDeleteEndpoint Operation = "delete_endpoint"
-	OpCreateRemote   Operation = "create_remote_endpoint"
+	OpNetworks             Operation = "list_networks"
+	OpListEndpointIDs      Operation = "list_endpoint_ids"
+	OpEndpoint             Operation = "get_endpoint"
+	OpLoadBalancers        Operation = "list_load_balancers"
+	OpDeleteEndpoint       Operation = "delete_endpoint"
+	OpCreateRemoteEndpoint Operation = "create_remote_endpoint"
 )
 
 // Operations lists every operation, so that metrics can start at zero.
 func Operations() []Operation {
-	return []Operation{OpNetworks, OpEndpointIDs, OpEndpoint, OpLoadBalancers, OpDeleteEndpoint, OpCreateRemote}
+	return []Operation{OpNetworks, OpListEndpointIDs, OpEndpoint, OpLoadBalancers, OpDeleteEndpoint, OpCreateRemoteEndpoint}
 }

@@ -46,9 +46,9 @@ func (d *Deadline) Networks(ctx context.Context) ([]Network, error) {
 	return await(ctx, d, OpNetworks, d.opts.List, d.next.Networks)
 }
 
-// EndpointIDs implements [Client].
-func (d *Deadline) EndpointIDs(ctx context.Context) ([]EndpointID, error) {
-	return await(ctx, d, OpEndpointIDs, d.opts.Call, d.next.EndpointIDs)
+// ListEndpointIDs implements [Client].
+func (d *Deadline) ListEndpointIDs(ctx context.Context) ([]EndpointID, error) {
+	return await(ctx, d, OpListEndpointIDs, d.opts.Call, d.next.ListEndpointIDs)
 }
 
 // Endpoint implements [Client].
@@ -71,10 +71,10 @@ func (d *Deadline) DeleteEndpoint(ctx context.Context, id EndpointID) error {
 	return err
 }
 
-// CreateRemote implements [Client].
-func (d *Deadline) CreateRemote(ctx context.Context, spec RemoteSpec) (Endpoint, error) {
-	return await(ctx, d, OpCreateRemote, d.opts.Call, func(ctx context.Context) (Endpoint, error) {
-		return d.next.CreateRemote(ctx, spec)
+// CreateRemoteEndpoint implements [Client].
+func (d *Deadline) CreateRemoteEndpoint(ctx context.Context, spec RemoteSpec) (Endpoint, error) {
+	return await(ctx, d, OpCreateRemoteEndpoint, d.opts.Call, func(ctx context.Context) (Endpoint, error) {
+		return d.next.CreateRemoteEndpoint(ctx, spec)
 	})
 }
 

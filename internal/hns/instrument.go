@@ -74,8 +74,8 @@ func (i *instrumented) Networks(ctx context.Context) ([]Network, error) {
 	return measure(i, OpNetworks, func() ([]Network, error) { return i.next.Networks(ctx) })
 }
 
-func (i *instrumented) EndpointIDs(ctx context.Context) ([]EndpointID, error) {
-	return measure(i, OpEndpointIDs, func() ([]EndpointID, error) { return i.next.EndpointIDs(ctx) })
+func (i *instrumented) ListEndpointIDs(ctx context.Context) ([]EndpointID, error) {
+	return measure(i, OpListEndpointIDs, func() ([]EndpointID, error) { return i.next.ListEndpointIDs(ctx) })
 }
 
 func (i *instrumented) Endpoint(ctx context.Context, id EndpointID) (Endpoint, error) {
@@ -93,8 +93,8 @@ func (i *instrumented) DeleteEndpoint(ctx context.Context, id EndpointID) error 
 	return err
 }
 
-func (i *instrumented) CreateRemote(ctx context.Context, spec RemoteSpec) (Endpoint, error) {
-	return measure(i, OpCreateRemote, func() (Endpoint, error) { return i.next.CreateRemote(ctx, spec) })
+func (i *instrumented) CreateRemoteEndpoint(ctx context.Context, spec RemoteSpec) (Endpoint, error) {
+	return measure(i, OpCreateRemoteEndpoint, func() (Endpoint, error) { return i.next.CreateRemoteEndpoint(ctx, spec) })
 }
 
 func measure[T any](i *instrumented, op Operation, call func() (T, error)) (T, error) {

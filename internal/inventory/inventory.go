@@ -19,7 +19,7 @@ import (
 // Reader is what the inventory asks of HNS.
 type Reader interface {
 	Networks(ctx context.Context) ([]hns.Network, error)
-	EndpointIDs(ctx context.Context) ([]hns.EndpointID, error)
+	ListEndpointIDs(ctx context.Context) ([]hns.EndpointID, error)
 	Endpoint(ctx context.Context, id hns.EndpointID) (hns.Endpoint, error)
 	LoadBalancers(ctx context.Context) ([]hns.LoadBalancer, error)
 }
@@ -75,7 +75,7 @@ func (i *Inventory) Observe(ctx context.Context) (Snapshot, error) {
 
 func (i *Inventory) observe(ctx context.Context) (Snapshot, error) {
 	now := i.opts.Clock.Now()
-	ids, err := i.reader.EndpointIDs(ctx)
+	ids, err := i.reader.ListEndpointIDs(ctx)
 	if err != nil {
 		return Snapshot{}, fmt.Errorf("observing HNS: %w", err)
 	}

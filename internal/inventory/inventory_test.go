@@ -103,9 +103,9 @@ func TestWhatHasGoneIsForgotten(t *testing.T) {
 func TestAFailureIsNoSnapshot(t *testing.T) {
 	boom := errors.New("boom")
 	for op, prepare := range map[hns.Operation]func(*node){
-		hns.OpEndpointIDs: func(*node) {},
-		hns.OpEndpoint:    func(n *node) { n.create(2, hns.FlagRemote) },
-		hns.OpNetworks:    func(n *node) { n.pass(5 * time.Second) },
+		hns.OpListEndpointIDs: func(*node) {},
+		hns.OpEndpoint:        func(n *node) { n.create(2, hns.FlagRemote) },
+		hns.OpNetworks:        func(n *node) { n.pass(5 * time.Second) },
 	} {
 		t.Run(string(op), func(t *testing.T) {
 			g := NewWithT(t)

@@ -51,7 +51,7 @@ func forPods(n hns.Network) bool {
 }
 
 func usedByKubeProxy(id hns.NetworkID, endpoints []Endpoint) bool {
-	return slices.ContainsFunc(endpoints, func(e Endpoint) bool { return e.Network == id && kubeproxy.Made(e.Endpoint) })
+	return slices.ContainsFunc(endpoints, func(e Endpoint) bool { return e.Network == id && kubeproxy.Owns(e.Endpoint) })
 }
 
 func complaint(name string, found int) string {

@@ -22,8 +22,8 @@ func RemoteMAC(addr netip.Addr) hns.MAC {
 	return hns.MAC{0x02, 0x11, b[15], b[14], b[13], b[12]}
 }
 
-// Made reports whether kube-proxy made the endpoint: it is remote, it has the one address that kube-proxy gives an
+// Owns reports whether kube-proxy made the endpoint: it is remote, it has the one address that kube-proxy gives an
 // endpoint, and it bears kube-proxy's mark for that address.
-func Made(e hns.Endpoint) bool {
+func Owns(e hns.Endpoint) bool {
 	return e.Remote() && len(e.Addresses) == 1 && e.MAC == RemoteMAC(e.Addresses[0])
 }

@@ -89,6 +89,6 @@ func TestMade(t *testing.T) {
 			hns.Endpoint{Flags: 1, MAC: kubeproxy.RemoteMAC(v4), Addresses: []netip.Addr{v4, v6}}, false,
 		},
 	} {
-		NewWithT(t).Expect(kubeproxy.Made(tc.endpoint)).To(Equal(tc.made), name)
+		NewWithT(t).Expect(kubeproxy.Owns(tc.endpoint)).To(Equal(tc.made), name)
 	}
 }

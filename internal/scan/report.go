@@ -57,7 +57,7 @@ func rowOf(v verdict.Verdict) Row {
 	}
 	if v.Endpoint.Remote() {
 		r.Kind, r.Owner = "remote", "other"
-		if kubeproxy.Made(v.Endpoint) {
+		if kubeproxy.Owns(v.Endpoint) {
 			r.Owner = "kube-proxy"
 		}
 	}

@@ -82,7 +82,7 @@ func (d decision) about(ep inventory.Endpoint) Verdict {
 		return d.local(v)
 	case ep.Network != d.Snapshot.Network.ID:
 		return v.is(Foreign, ReasonOtherNetwork)
-	case !kubeproxy.Made(ep.Endpoint):
+	case !kubeproxy.Owns(ep.Endpoint):
 		return v.is(Foreign, ReasonOtherMaker)
 	default:
 		return d.owned(v)

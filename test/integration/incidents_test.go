@@ -20,9 +20,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/hnsguard/hnsguard/internal/config"
+	"github.com/hnsguard/hnsguard/internal/eviction"
 	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/internal/hns/simulated"
-	"github.com/hnsguard/hnsguard/internal/repair"
 )
 
 var _ = Describe("The guard", func() {
@@ -179,7 +179,7 @@ var _ = Describe("The guard", func() {
 			}}
 		}, n.addr(1))
 		n.start()
-		Eventually(n.events(ctx, n.namespace, victim.Name)).Should(ContainElements(repair.EventVictim, repair.EventEvicted))
+		Eventually(n.events(ctx, n.namespace, victim.Name)).Should(ContainElements(eviction.EventVictim, eviction.EventEvicted))
 		Eventually(func(g Gomega) {
 			var pod corev1.Pod
 			g.Expect(n.cp.client.Get(ctx, keyOf(victim), &pod)).To(Succeed())

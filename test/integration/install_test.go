@@ -29,10 +29,10 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
 	"github.com/hnsguard/hnsguard/internal/config"
+	"github.com/hnsguard/hnsguard/internal/eviction"
 	"github.com/hnsguard/hnsguard/internal/guard"
 	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/internal/hns/simulated"
-	"github.com/hnsguard/hnsguard/internal/repair"
 	"github.com/hnsguard/hnsguard/internal/reprogram"
 	"github.com/hnsguard/hnsguard/test/chart"
 )
@@ -365,7 +365,7 @@ var _ = Describe("The chart", func() {
 		Eventually(n.there).Should(ConsistOf(local), "the conflict and the orphan are removed")
 		Expect(n.service.Deleted()).To(ConsistOf(stale, orphan))
 		Eventually(n.events(ctx, n.namespace, pod.Name)).Should(ContainElement(guard.EventRemoved))
-		Eventually(n.events(ctx, n.namespace, victim.Name)).Should(ContainElements(repair.EventVictim, repair.EventEvicted))
+		Eventually(n.events(ctx, n.namespace, victim.Name)).Should(ContainElements(eviction.EventVictim, eviction.EventEvicted))
 		Expect(shared.client.Get(ctx, keyOf(victim), victim)).To(WithTransform(apierrors.IsNotFound, BeTrue()))
 		Eventually(func() error {
 			return shared.client.Get(ctx, client.ObjectKey{Namespace: it.namespace, Name: "hnsguard-flush-ipv4"},

@@ -13,11 +13,11 @@ import (
 
 	discoveryv1 "k8s.io/api/discovery/v1"
 
+	"github.com/hnsguard/hnsguard/internal/eviction"
 	"github.com/hnsguard/hnsguard/internal/guard"
 	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/internal/hns/simulated"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy"
-	"github.com/hnsguard/hnsguard/internal/repair"
 )
 
 // outcome is what a scenario ended with, in words, and whether that is how it should be.
@@ -171,7 +171,7 @@ func playReuseBeforeDropReported(s *stage) outcome {
 	if result.good || !s.guarded {
 		return result
 	}
-	if becomes(s.ctx, time.Minute, func() bool { return slices.Contains(s.events("billing"), repair.EventVictim) }) {
+	if becomes(s.ctx, time.Minute, func() bool { return slices.Contains(s.events("billing"), eviction.EventVictim) }) {
 		return bad("%s; reported as a victim", result.text)
 	}
 	return bad("%s; not reported", result.text)

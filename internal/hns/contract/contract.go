@@ -19,8 +19,8 @@ type Harness interface {
 	Client() hns.Client
 	// Network is the network on which the other methods make their objects.
 	Network() hns.Network
-	// CreateRemote and CreateLocal make an endpoint; the local one is attached to nothing.
-	CreateRemote(t *testing.T, addr netip.Addr, mac hns.MAC) hns.EndpointID
+	// CreateRemoteEndpoint and CreateLocal make an endpoint; the local one is attached to nothing.
+	CreateRemoteEndpoint(t *testing.T, addr netip.Addr, mac hns.MAC) hns.EndpointID
 	CreateLocal(t *testing.T, addr netip.Addr) hns.EndpointID
 	// CreateLoadBalancer makes a load balancer on the endpoints.
 	CreateLoadBalancer(t *testing.T, vip netip.Addr, backends ...hns.EndpointID) hns.LoadBalancerID
@@ -61,7 +61,7 @@ func remoteKeepsIdentity(t *testing.T, h Harness) {
 	t.Helper()
 	g := NewWithT(t)
 	mac := hns.MAC{0x02, 0x11, 10, 240, 0, 11}
-	id := h.CreateRemote(t, address(11), mac)
+	id := h.CreateRemoteEndpoint(t, address(11), mac)
 	got, err := h.Client().Endpoint(t.Context(), id)
 	g.Expect(err).NotTo(HaveOccurred())
 	g.Expect(got.ID).To(Equal(id))
@@ -85,8 +85,8 @@ func localIsLocal(t *testing.T, h Harness) {
 func idsAreListed(t *testing.T, h Harness) {
 	t.Helper()
 	g := NewWithT(t)
-	remote, local := h.CreateRemote(t, address(13), hns.MAC{}), h.CreateLocal(t, address(14))
-	ids, err := h.Client().EndpointIDs(t.Context())
+	remote, local := h.CreateRemoteEndpoint(t, address(13), hns.MAC{}), h.CreateLocal(t, address(14))
+	ids, err := h.Client().ListEndpointIDs(t.Context())
 	g.Expect(err).NotTo(HaveOccurred())
 	g.Expect(ids).To(ContainElements(remote, local))
 }
@@ -103,11 +103,11 @@ func unknownIsNotFound(t *testing.T, h Harness) {
 func deletedIsGone(t *testing.T, h Harness) {
 	t.Helper()
 	g := NewWithT(t)
-	id := h.CreateRemote(t, address(15), hns.MAC{})
+	id := h.CreateRemoteEndpoint(t, address(15), hns.MAC{})
 	g.Expect(h.Client().DeleteEndpoint(t.Context(), id)).To(Succeed())
 	_, err := h.Client().Endpoint(t.Context(), id)
 	g.Expect(err).To(MatchError(hns.ErrNotFound))
-	ids, err := h.Client().EndpointIDs(t.Context())
+	ids, err := h.Client().ListEndpointIDs(t.Context())
 	g.Expect(err).NotTo(HaveOccurred())
 	g.Expect(ids).NotTo(ContainElement(id))
 }
@@ -115,7 +115,7 @@ func deletedIsGone(t *testing.T, h Harness) {
 func deletedTwice(t *testing.T, h Harness) {
 	t.Helper()
 	g := NewWithT(t)
-	id := h.CreateRemote(t, address(16), hns.MAC{})
+	id := h.CreateRemoteEndpoint(t, address(16), hns.MAC{})
 	g.Expect(h.Client().DeleteEndpoint(t.Context(), id)).To(Succeed())
 	g.Expect(h.Client().DeleteEndpoint(t.Context(), id)).To(MatchError(hns.ErrNotFound))
 }
@@ -123,7 +123,7 @@ func deletedTwice(t *testing.T, h Harness) {
 func deletesOneOfTwins(t *testing.T, h Harness) {
 	t.Helper()
 	g := NewWithT(t)
-	remote := h.CreateRemote(t, address(17), hns.MAC{})
+	remote := h.CreateRemoteEndpoint(t, address(17), hns.MAC{})
 	local := h.CreateLocal(t, address(17))
 	g.Expect(h.Client().DeleteEndpoint(t.Context(), remote)).To(Succeed())
 	twin, err := h.Client().Endpoint(t.Context(), local)
@@ -134,7 +134,7 @@ func deletesOneOfTwins(t *testing.T, h Harness) {
 func balancerKeepsDangling(t *testing.T, h Harness) {
 	t.Helper()
 	g := NewWithT(t)
-	stays, goes := h.CreateRemote(t, address(18), hns.MAC{}), h.CreateRemote(t, address(19), hns.MAC{})
+	stays, goes := h.CreateRemoteEndpoint(t, address(18), hns.MAC{}), h.CreateRemoteEndpoint(t, address(19), hns.MAC{})
 	id := h.CreateLoadBalancer(t, netip.AddrFrom4([4]byte{10, 0, 0, 10}), stays, goes)
 	g.Expect(h.Client().DeleteEndpoint(t.Context(), goes)).To(Succeed())
 	balancers, err := h.Client().LoadBalancers(t.Context())
@@ -148,8 +148,8 @@ func makesRemote(t *testing.T, h Harness) {
 	t.Helper()
 	g := NewWithT(t)
 	mac := hns.MAC{0x02, 0x11, 10, 240, 0, 30}
-	first := h.CreateRemote(t, address(30), mac)
-	made, err := h.Client().CreateRemote(t.Context(), hns.RemoteSpec{
+	first := h.CreateRemoteEndpoint(t, address(30), mac)
+	made, err := h.Client().CreateRemoteEndpoint(t.Context(), hns.RemoteSpec{
 		Network: h.Network().ID, Address: address(30), MAC: mac,
 	})
 	if errors.Is(err, hns.ErrRefused) {
@@ -166,20 +166,20 @@ func concurrent(t *testing.T, h Harness) {
 	g := NewWithT(t)
 	ids := make([]hns.EndpointID, 0, 8)
 	for i := range byte(8) {
-		ids = append(ids, h.CreateRemote(t, address(20+i), hns.MAC{}))
+		ids = append(ids, h.CreateRemoteEndpoint(t, address(20+i), hns.MAC{}))
 	}
 	errs := make([]error, len(ids))
 	var done sync.WaitGroup
 	for i, id := range ids {
 		done.Go(func() {
-			if _, errs[i] = h.Client().EndpointIDs(t.Context()); errs[i] == nil {
+			if _, errs[i] = h.Client().ListEndpointIDs(t.Context()); errs[i] == nil {
 				errs[i] = h.Client().DeleteEndpoint(t.Context(), id)
 			}
 		})
 	}
 	done.Wait()
 	g.Expect(errs).To(HaveEach(BeNil()))
-	left, err := h.Client().EndpointIDs(t.Context())
+	left, err := h.Client().ListEndpointIDs(t.Context())
 	g.Expect(err).NotTo(HaveOccurred())
 	for _, id := range ids {
 		g.Expect(left).NotTo(ContainElement(id))

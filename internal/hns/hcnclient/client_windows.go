@@ -38,8 +38,8 @@ func (*client) Networks(context.Context) ([]hns.Network, error) {
 	return translateAll(listed, toNetwork)
 }
 
-// EndpointIDs implements [hns.Client].
-func (c *client) EndpointIDs(context.Context) ([]hns.EndpointID, error) {
+// ListEndpointIDs implements [hns.Client].
+func (c *client) ListEndpointIDs(context.Context) ([]hns.EndpointID, error) {
 	listed, err := c.computenetwork.enumerateEndpoints()
 	if err != nil {
 		return nil, fmt.Errorf("listing endpoint IDs: %w", err)
@@ -72,8 +72,8 @@ func (*client) LoadBalancers(context.Context) ([]hns.LoadBalancer, error) {
 	return translateAll(listed, toLoadBalancer)
 }
 
-// CreateRemote implements [hns.Client].
-func (*client) CreateRemote(_ context.Context, spec hns.RemoteSpec) (hns.Endpoint, error) {
+// CreateRemoteEndpoint implements [hns.Client].
+func (*client) CreateRemoteEndpoint(_ context.Context, spec hns.RemoteSpec) (hns.Endpoint, error) {
 	network := &hcn.HostComputeNetwork{Id: string(spec.Network)}
 	made, err := network.CreateRemoteEndpoint(&hcn.HostComputeEndpoint{
 		IpConfigurations: []hcn.IpConfig{{IpAddress: spec.Address.String()}},

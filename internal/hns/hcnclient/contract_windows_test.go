@@ -42,7 +42,7 @@ func (h harness) Network() hns.Network {
 	return hns.Network{ID: hns.NetworkID(h.network.Id), Name: h.network.Name, Type: hns.NetworkType(h.network.Type)}
 }
 
-func (h harness) CreateRemote(t *testing.T, addr netip.Addr, mac hns.MAC) hns.EndpointID {
+func (h harness) CreateRemoteEndpoint(t *testing.T, addr netip.Addr, mac hns.MAC) hns.EndpointID {
 	t.Helper()
 	if mac == (hns.MAC{}) {
 		b := addr.As4()

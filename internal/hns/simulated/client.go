@@ -27,10 +27,10 @@ func (h *HNS) Networks(ctx context.Context) (networks []hns.Network, err error) 
 	return networks, h.spend(ctx, callsPerObject*len(networks))
 }
 
-// EndpointIDs implements [hns.Client].
-func (h *HNS) EndpointIDs(ctx context.Context) (ids []hns.EndpointID, err error) {
-	defer func() { h.log(hns.OpEndpointIDs, "", err) }()
-	if err := h.enter(ctx, hns.OpEndpointIDs); err != nil {
+// ListEndpointIDs implements [hns.Client].
+func (h *HNS) ListEndpointIDs(ctx context.Context) (ids []hns.EndpointID, err error) {
+	defer func() { h.log(hns.OpListEndpointIDs, "", err) }()
+	if err := h.enter(ctx, hns.OpListEndpointIDs); err != nil {
 		return nil, err
 	}
 	h.mu.Lock()
@@ -91,10 +91,10 @@ func (h *HNS) DeleteEndpoint(ctx context.Context, id hns.EndpointID) (err error)
 	return nil
 }
 
-// CreateRemote implements [hns.Client].
-func (h *HNS) CreateRemote(ctx context.Context, spec hns.RemoteSpec) (endpoint hns.Endpoint, err error) {
-	defer func() { h.log(hns.OpCreateRemote, endpoint.ID, err) }()
-	if err := h.enter(ctx, hns.OpCreateRemote); err != nil {
+// CreateRemoteEndpoint implements [hns.Client].
+func (h *HNS) CreateRemoteEndpoint(ctx context.Context, spec hns.RemoteSpec) (endpoint hns.Endpoint, err error) {
+	defer func() { h.log(hns.OpCreateRemoteEndpoint, endpoint.ID, err) }()
+	if err := h.enter(ctx, hns.OpCreateRemoteEndpoint); err != nil {
 		return hns.Endpoint{}, err
 	}
 	return h.CreateEndpoint(EndpointSpec{

@@ -25,7 +25,7 @@ type harness struct {
 func (h harness) Client() hns.Client   { return h.client }
 func (h harness) Network() hns.Network { return h.network }
 
-func (h harness) CreateRemote(t *testing.T, addr netip.Addr, mac hns.MAC) hns.EndpointID {
+func (h harness) CreateRemoteEndpoint(t *testing.T, addr netip.Addr, mac hns.MAC) hns.EndpointID {
 	t.Helper()
 	return create(t, h.service, simulated.EndpointSpec{
 		Network: h.network.ID, Addresses: []netip.Addr{addr}, MAC: mac, Flags: hns.FlagRemote,

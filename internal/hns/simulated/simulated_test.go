@@ -72,7 +72,7 @@ func TestOrder(t *testing.T) {
 		service, network := newService(simulated.Options{Order: tc.order})
 		create(t, service, remote(network.ID))
 		create(t, service, local(network.ID))
-		ids, err := service.EndpointIDs(t.Context())
+		ids, err := service.ListEndpointIDs(t.Context())
 		g.Expect(err).NotTo(HaveOccurred())
 		g.Expect(ids).To(HaveLen(2))
 		g.Expect(service.Endpoint(t.Context(), ids[0])).To(HaveField("Remote()", tc.remoteFirst))
@@ -111,7 +111,7 @@ func TestLatencyIsPaidPerCall(t *testing.T) {
 		g.Expect(err).NotTo(HaveOccurred())
 		g.Expect(service.Cost()).To(Equal(3))
 		service.ResetCalls()
-		_, err = service.EndpointIDs(t.Context())
+		_, err = service.ListEndpointIDs(t.Context())
 		g.Expect(err).NotTo(HaveOccurred())
 		g.Expect(service.Cost()).To(Equal(1))
 	})
@@ -122,11 +122,11 @@ func TestDownIsUnavailableAndKeepsState(t *testing.T) {
 	service, network := newService(simulated.Options{})
 	id := create(t, service, remote(network.ID))
 	service.SetDown(true)
-	_, err := service.EndpointIDs(t.Context())
+	_, err := service.ListEndpointIDs(t.Context())
 	g.Expect(err).To(MatchError(hns.ErrUnavailable))
 	g.Expect(service.DeleteEndpoint(t.Context(), id)).To(MatchError(hns.ErrUnavailable))
 	service.SetDown(false)
-	g.Expect(service.EndpointIDs(t.Context())).To(ConsistOf(id))
+	g.Expect(service.ListEndpointIDs(t.Context())).To(ConsistOf(id))
 }
 
 func TestRestartPurges(t *testing.T) {
@@ -147,10 +147,10 @@ func TestFaults(t *testing.T) {
 	service, network := newService(simulated.Options{})
 	boom := errors.New("boom")
 
-	service.FailNext(hns.OpEndpointIDs, boom)
-	_, err := service.EndpointIDs(t.Context())
+	service.FailNext(hns.OpListEndpointIDs, boom)
+	_, err := service.ListEndpointIDs(t.Context())
 	g.Expect(err).To(MatchError(boom))
-	_, err = service.EndpointIDs(t.Context())
+	_, err = service.ListEndpointIDs(t.Context())
 	g.Expect(err).NotTo(HaveOccurred(), "one shot")
 
 	service.Fail(hns.OpLoadBalancers, boom)
@@ -164,14 +164,14 @@ func TestFaults(t *testing.T) {
 
 	stays, goes := create(t, service, remote(network.ID)), create(t, service, remote(network.ID))
 	service.VanishMidList(goes)
-	g.Expect(service.EndpointIDs(t.Context())).To(ConsistOf(stays, goes))
+	g.Expect(service.ListEndpointIDs(t.Context())).To(ConsistOf(stays, goes))
 	_, err = service.Endpoint(t.Context(), goes)
 	g.Expect(err).To(MatchError(hns.ErrNotFound))
-	g.Expect(service.EndpointIDs(t.Context())).To(ConsistOf(stays))
+	g.Expect(service.ListEndpointIDs(t.Context())).To(ConsistOf(stays))
 
 	service.MakeUndeletable(stays)
 	g.Expect(service.DeleteEndpoint(t.Context(), stays)).To(Succeed())
-	g.Expect(service.EndpointIDs(t.Context())).To(ConsistOf(stays))
+	g.Expect(service.ListEndpointIDs(t.Context())).To(ConsistOf(stays))
 
 	service.Before(hns.OpEndpoint, func() { service.Heal(); g.Expect(service.DeleteEndpoint(t.Context(), stays)).To(Succeed()) })
 	_, err = service.Endpoint(t.Context(), stays)

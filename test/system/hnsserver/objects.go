@@ -154,7 +154,7 @@ func (s *Server) endpoints(ctx context.Context) ([]document, error) {
 		all = append(all, s.endpointDocument(e))
 	}
 	// State is taken without a fault; whether the service is up is asked here.
-	_, err := s.service.EndpointIDs(ctx)
+	_, err := s.service.ListEndpointIDs(ctx)
 	return all, err
 }
 
@@ -198,7 +198,7 @@ func (s *Server) loadBalancers(ctx context.Context) ([]document, error) {
 }
 
 func (s *Server) createEndpoint(ctx context.Context, r request) (string, error) {
-	if _, err := s.service.EndpointIDs(ctx); err != nil {
+	if _, err := s.service.ListEndpointIDs(ctx); err != nil {
 		return "", err
 	}
 	var d struct {
@@ -232,7 +232,7 @@ func (s *Server) createEndpoint(ctx context.Context, r request) (string, error) 
 }
 
 func (s *Server) createLoadBalancer(ctx context.Context, r request) (string, error) {
-	if _, err := s.service.EndpointIDs(ctx); err != nil {
+	if _, err := s.service.ListEndpointIDs(ctx); err != nil {
 		return "", err
 	}
 	lb, err := parseLoadBalancer(r.argument)
@@ -249,7 +249,7 @@ func (s *Server) createLoadBalancer(ctx context.Context, r request) (string, err
 
 // modifyLoadBalancer replaces a load balancer's settings.
 func (s *Server) modifyLoadBalancer(ctx context.Context, r request) error {
-	if _, err := s.service.EndpointIDs(ctx); err != nil {
+	if _, err := s.service.ListEndpointIDs(ctx); err != nil {
 		return err
 	}
 	lb, err := parseLoadBalancer(r.argument)

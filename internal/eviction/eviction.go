@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package repair
+package eviction
 
 import (
 	"context"
@@ -48,8 +48,8 @@ type Options struct {
 	Clock   clock.PassiveClock
 }
 
-// Repairer watches over the pods of a node. It is for one caller at a time.
-type Repairer struct {
+// Evictor watches over the pods of a node. It is for one caller at a time.
+type Evictor struct {
 	Options
 	suspects map[types.UID]*suspect
 	evicted  time.Time // when the last eviction was tried
@@ -62,12 +62,12 @@ type suspect struct {
 }
 
 // New makes a repairer.
-func New(o Options) *Repairer {
-	return &Repairer{Options: o, suspects: map[types.UID]*suspect{}}
+func New(o Options) *Evictor {
+	return &Evictor{Options: o, suspects: map[types.UID]*suspect{}}
 }
 
 // Repair looks for victims and does about them what is configured.
-func (r *Repairer) Repair(ctx context.Context, snapshot inventory.Snapshot, view cluster.View) {
+func (r *Evictor) Run(ctx context.Context, snapshot inventory.Snapshot, view cluster.View) {
 	without, all := withoutEndpoint(snapshot, view)
 	victims := r.confirmed(without)
 	r.Metrics.victims.Set(float64(len(victims)))
@@ -109,7 +109,7 @@ func withoutEndpoint(snapshot inventory.Snapshot, view cluster.View) (without []
 }
 
 // confirmed returns those that have been without endpoint for long enough (invariant 1).
-func (r *Repairer) confirmed(without []cluster.Pod) []cluster.Pod {
+func (r *Evictor) confirmed(without []cluster.Pod) []cluster.Pod {
 	now := r.Clock.Now()
 	suspects := make(map[types.UID]*suspect, len(without))
 	for _, pod := range without {
@@ -124,7 +124,7 @@ func (r *Repairer) confirmed(without []cluster.Pod) []cluster.Pod {
 	})
 }
 
-func (r *Repairer) report(ctx context.Context, pod cluster.Pod) {
+func (r *Evictor) report(ctx context.Context, pod cluster.Pod) {
 	logf.FromContext(ctx).Info("A pod has lost its network: no local HNS endpoint has its address",
 		"Pod", pod.Key, "ips", pod.Addresses)
 	r.Events.Eventf(reference(pod), nil, corev1.EventTypeWarning, EventVictim, eventAction,
@@ -134,7 +134,7 @@ func (r *Repairer) report(ctx context.Context, pod cluster.Pod) {
 
 // evictOne evicts the first victim that a controller would replace, if the last eviction is long enough ago. One that a
 // disruption budget protects gets its turn again later.
-func (r *Repairer) evictOne(ctx context.Context, victims []cluster.Pod) {
+func (r *Evictor) evictOne(ctx context.Context, victims []cluster.Pod) {
 	now := r.Clock.Now()
 	if now.Sub(r.evicted) < r.Every {
 		return
@@ -159,7 +159,7 @@ func (r *Repairer) evictOne(ctx context.Context, victims []cluster.Pod) {
 }
 
 // evict asks the API server to evict the pod, and no other of its name (invariant 2).
-func (r *Repairer) evict(ctx context.Context, pod cluster.Pod) (string, error) {
+func (r *Evictor) evict(ctx context.Context, pod cluster.Pod) (string, error) {
 	meta := metav1.ObjectMeta{Namespace: pod.Key.Namespace, Name: pod.Key.Name}
 	err := r.Client.SubResource("eviction").Create(ctx, &corev1.Pod{ObjectMeta: meta}, &policyv1.Eviction{
 		ObjectMeta:    meta,

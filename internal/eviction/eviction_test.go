@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package repair_test
+package eviction_test
 
 import (
 	"context"
@@ -24,15 +24,15 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/hnsguard/hnsguard/internal/cluster"
+	"github.com/hnsguard/hnsguard/internal/eviction"
 	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/internal/inventory"
-	"github.com/hnsguard/hnsguard/internal/repair"
 )
 
 // ward is a node with a repairer.
 type ward struct {
 	t        *testing.T
-	repairer *repair.Repairer
+	repairer *eviction.Evictor
 	index    *cluster.Index
 	local    []inventory.Endpoint
 	clock    *testingclock.FakePassiveClock
@@ -62,9 +62,9 @@ func newWard(t *testing.T, evict bool) *ward {
 			return w.refuse
 		},
 	})
-	w.repairer = repair.New(repair.Options{
+	w.repairer = eviction.New(eviction.Options{
 		Evict: evict, After: 30 * time.Second, Every: time.Minute, Client: api, Events: recorder,
-		Metrics: repair.NewMetrics(w.metrics), Clock: w.clock,
+		Metrics: eviction.NewMetrics(w.metrics), Clock: w.clock,
 	})
 	return w
 }
@@ -92,7 +92,7 @@ func (w *ward) endpoint(addr string) {
 // look is a pass, after the given time.
 func (w *ward) look(after time.Duration) {
 	w.clock.SetTime(w.clock.Now().Add(after))
-	w.repairer.Repair(w.t.Context(), inventory.Snapshot{Endpoints: w.local}, w.index.View(nil))
+	w.repairer.Run(w.t.Context(), inventory.Snapshot{Endpoints: w.local}, w.index.View(nil))
 }
 
 func (w *ward) happened() []string {
