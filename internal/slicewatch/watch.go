@@ -57,8 +57,8 @@ type Watch struct {
 	mu        sync.Mutex
 	observers []action.SliceObserver
 	slices    map[types.NamespacedName]*discoveryv1.EndpointSlice
-	version string
-	notify  func()
+	version   string
+	notify    func()
 }
 
 var (
