@@ -140,6 +140,9 @@ func (t *Tracker) Run(ctx context.Context, pass action.Pass) time.Duration {
 	defer t.mu.Unlock()
 	for addr, p := range t.proofs {
 		t.advance(addr, p, observation{now, syncs, errSyncs == nil, version, current.Has(addr)})
+		if pass.Evidence.Urgent && (p.step == processed || p.step == forgotten) {
+			t.opts.Flusher.Request(addr) // each change makes kube-proxy sync
+		}
 	}
 	return t.opts.Interval
 }

@@ -19,6 +19,10 @@
 // That kube-proxy has finished a sync is counted in its metrics. Where they cannot be read, a bound on the time takes
 // their place: the hold timeout, which should be longer than kube-proxy's longest sync.
 //
+// kube-proxy syncs every 30 seconds by itself. While a pod of the node cannot get its address, perhaps because an orphan
+// is in its way, EndpointSlice changes are requested to make it sync sooner. Each of them makes every kube-proxy of the
+// cluster sync, which is why nothing else requests them.
+//
 // Invariants:
 //
 //  1. An address is forgotten only after all four steps, in order.
