@@ -121,6 +121,7 @@ func (o Options) newAgent(sc scenario, s *stage) (*agent.Agent, error) {
 	policy := config.Default()
 	policy.Orphan.GracePeriod = grace
 	policy.Poll.Slow = pollSlow
+	policy.Conflict.HoldTimeout = grace / 3
 	if o.Observe {
 		policy.Mode = config.Observe
 	}
@@ -129,7 +130,7 @@ func (o Options) newAgent(sc scenario, s *stage) (*agent.Agent, error) {
 		API:            &rest.Config{Host: "http://in-process.invalid"},
 		KubeProxy:      detect.Options{Version: sc.kubeProxy},
 		MetricsAddress: o.MetricsAddress, ProbeAddress: "0", Logger: s.log.logger(o.Verdicts), Clock: o.Clock,
-		InProcess: &agent.InProcess{Adjust: s.api.adjust, Reader: s.api, Events: s.log, Freshness: s.api},
+		InProcess: &agent.InProcess{Adjust: s.api.adjust, Reader: s.api, Events: s.log, Watcher: s.api, Freshness: s.api},
 	})
 }
 

@@ -103,12 +103,15 @@ func (i *Inventory) observe(ctx context.Context) (Snapshot, error) {
 
 // learn reads the endpoints that are new and forgets those that have gone.
 func (i *Inventory) learn(ctx context.Context, ids []hns.EndpointID, now time.Time) error {
-	appeared := i.last != nil && now.Sub(i.last.Taken) <= i.opts.MaxGap
+	fresh := Endpoint{Seen: now}
+	if i.last != nil && now.Sub(i.last.Taken) <= i.opts.MaxGap {
+		fresh.Appeared = i.last.Taken
+	}
 	for _, id := range ids {
 		if _, known := i.known[id]; known {
 			continue
 		}
-		if err := i.read(ctx, id, appeared, now); err != nil {
+		if err := i.read(ctx, id, fresh, now); err != nil {
 			return err
 		}
 		if !slices.ContainsFunc(i.networks, func(n hns.Network) bool { return n.ID == i.known[id].Network }) {
@@ -124,8 +127,8 @@ func (i *Inventory) learn(ctx context.Context, ids []hns.EndpointID, now time.Ti
 	return nil
 }
 
-// read takes in one endpoint, or that it has gone (invariant 2).
-func (i *Inventory) read(ctx context.Context, id hns.EndpointID, appeared bool, now time.Time) error {
+// read reads one endpoint, or finds that it has gone (invariant 2). Of what was known before, the times stay.
+func (i *Inventory) read(ctx context.Context, id hns.EndpointID, before Endpoint, now time.Time) error {
 	endpoint, err := i.reader.Endpoint(ctx, id)
 	if errors.Is(err, hns.ErrNotFound) {
 		delete(i.known, id)
@@ -134,7 +137,8 @@ func (i *Inventory) read(ctx context.Context, id hns.EndpointID, appeared bool, 
 	if err != nil {
 		return fmt.Errorf("observing HNS: %w", err)
 	}
-	i.known[id] = entry{Endpoint: Endpoint{Endpoint: endpoint, Appeared: appeared}, read: now}
+	before.Endpoint = endpoint
+	i.known[id] = entry{Endpoint: before, read: now}
 	return nil
 }
 
@@ -156,7 +160,7 @@ func (i *Inventory) refreshOldest(ctx context.Context, now time.Time) error {
 		if now.Sub(e.read) < i.opts.RereadEvery {
 			continue
 		}
-		if err := i.read(ctx, id, e.Appeared, now); err != nil {
+		if err := i.read(ctx, id, e.Endpoint, now); err != nil {
 			return err
 		}
 		budget--
@@ -176,7 +180,7 @@ func (i *Inventory) refreshAttachment(ctx context.Context, network hns.NetworkID
 		if e.Network != network || e.Remote() || !remote.HasAny(e.Addresses...) {
 			continue
 		}
-		if err := i.read(ctx, id, e.Appeared, now); err != nil {
+		if err := i.read(ctx, id, e.Endpoint, now); err != nil {
 			return err
 		}
 	}
@@ -199,7 +203,7 @@ func (i *Inventory) refreshNetworks(ctx context.Context, now time.Time) error {
 // ones (invariant 3).
 func (i *Inventory) forgetAppearances() {
 	for id, e := range i.known {
-		e.Appeared = false
+		e.Appeared = time.Time{}
 		i.known[id] = e
 	}
 }
@@ -214,21 +218,11 @@ func (i *Inventory) inOrder(ids []hns.EndpointID) []Endpoint {
 	return endpoints
 }
 
-// balancerAttempts is how often a list of load balancers is tried: kube-proxy replaces some at every sync, and one that
-// vanishes in the middle fails the list.
-const balancerAttempts = 3
-
-// LoadBalancers reads all load balancers. It takes three calls for each, so ask only when a decision needs it.
+// LoadBalancers reads all load balancers. It takes three calls for each. It may run beside Observe.
 func (i *Inventory) LoadBalancers(ctx context.Context) ([]hns.LoadBalancer, error) {
-	var err error
-	for range balancerAttempts {
-		var balancers []hns.LoadBalancer
-		if balancers, err = i.reader.LoadBalancers(ctx); err == nil {
-			return balancers, nil
-		}
-		if !errors.Is(err, hns.ErrNotFound) {
-			break
-		}
+	balancers, err := i.reader.LoadBalancers(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("observing load balancers: %w", err)
 	}
-	return nil, fmt.Errorf("observing load balancers: %w", err)
+	return balancers, nil
 }

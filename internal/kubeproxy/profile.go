@@ -38,6 +38,15 @@ func ProfileOf(v string) Profile {
 	}
 }
 
+// Suspecting returns the profile with the faults of another one added. A doubt about the version may add faults; it takes
+// none away.
+func (p Profile) Suspecting(other Profile) Profile {
+	p.StaleRecord = p.StaleRecord || other.StaleRecord
+	p.BatchLeak = p.BatchLeak || other.BatchLeak
+	p.Duplicates = p.Duplicates || other.Duplicates
+	return p
+}
+
 // Faults names the faults that the version has, or is taken to have.
 func (p Profile) Faults() []string {
 	faults := []string{}

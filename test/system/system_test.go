@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/hnsguard/hnsguard/internal/kubeproxy"
 )
@@ -21,6 +22,8 @@ import (
 type result struct {
 	scenario, version string
 	guarded           bool
+	// period is kube-proxy's sync period.
+	period time.Duration
 	outcome
 }
 
@@ -43,7 +46,7 @@ func TestScenarios(t *testing.T) {
 							func(t *testing.T) {
 								t.Parallel()
 								s := newStage(t, all.take(t), exe, version, guarded, sc.stageOptions)
-								r := result{sc.name, version, guarded, sc.play(s)}
+								r := result{sc.name, version, guarded, s.period, sc.play(s)}
 								judge(t, sc, r)
 								mu.Lock()
 								defer mu.Unlock()

@@ -24,9 +24,9 @@ simulation assumes of HNS. kube-proxy synced every %s; its default is 30 seconds
 
 ## At a glance
 
-The first mark of each cell is the outcome without hnsguard, the second with it. Scenarios with a dash were played only with
-hnsguard: nothing is wrong in them, and nothing may be deleted. The shield and reprogramming were on only where the name of the
-scenario says so; [kube-proxy.md](kube-proxy.md) explains them.
+The first mark of each cell is the outcome without hnsguard, the second with it. A dash means that this was not measured; some
+scenarios are played with hnsguard only, because nothing is wrong in them and nothing may be deleted. The shield and
+reprogramming were on only where the name of the scenario says so; [kube-proxy.md](kube-proxy.md) explains them.
 
 `, generated, measured(all), periods(all))
 	versions := versionsOf(all)
@@ -40,8 +40,14 @@ scenario says so; [kube-proxy.md](kube-proxy.md) explains them.
 	}
 	fmt.Fprintln(out, "\n## What happened")
 	for _, sc := range Scenarios() {
-		fmt.Fprintf(out, "\n### %s\n\n%s\n\n| kube-proxy | without hnsguard | with hnsguard |\n|---|---|---|\n", sc.Name, sc.Story)
-		for _, row := range rowsOf(all, sc) {
+		fmt.Fprintf(out, "\n### %s\n\n%s\n\n", sc.Name, sc.Story)
+		rows := rowsOf(all, sc)
+		if len(rows) == 0 {
+			fmt.Fprintln(out, "Not measured yet.")
+			continue
+		}
+		fmt.Fprintln(out, "| kube-proxy | without hnsguard | with hnsguard |\n|---|---|---|")
+		for _, row := range rows {
 			fmt.Fprintf(out, "| %s | %s | %s |\n", join(row.versions, ", "), row.without, row.with)
 		}
 	}
@@ -78,8 +84,8 @@ func headlineRows(all []Result, sc Scenario) []row {
 			rows = append(rows, r)
 			continue
 		}
-		rows[i].versions = append(rows[i].versions, r.versions...)
-		rows[i].without += "; or " + r.without
+		rows[i].versions = slices.SortedFunc(slices.Values(append(rows[i].versions, r.versions...)), compareVersions)
+		rows[i].without += ", or " + r.without
 	}
 	return rows
 }

@@ -39,6 +39,19 @@ func Scenarios() []Scenario {
 			Story: "As above with the pod's endpoint listed first, and the shield off.",
 		},
 		{
+			Name: "late drop, another change after it, local enumerated first",
+			Story: "A Windows pod gets the address while a slice still lists it. kube-proxy has just synced, so it processes the " +
+				"drop 10 seconds late; after that another Service changes. HNS lists the pod's endpoint first.",
+		},
+		{
+			Name:  "late drop, another change after it, local enumerated last",
+			Story: "The same, but HNS lists the pod's endpoint last.",
+		},
+		{
+			Name:  "repacked slices, local enumerated first",
+			Story: "The address moves between two EndpointSlices several times, and is listed in neither for a moment.",
+		},
+		{
 			Name:  "slice lag",
 			Story: "A Windows pod gets the address, and the EndpointSlice lists the old pod as ready all the time.",
 		},
@@ -48,8 +61,9 @@ func Scenarios() []Scenario {
 			Headline: "A Windows pod gets the address of a remote endpoint that kube-proxy has forgotten (*leaked duplicate*)",
 		},
 		{
-			Name:  "batch leak",
-			Story: "8 Services with 10 endpoints each lose all of them at once.",
+			Name:     "batch leak",
+			Story:    "8 Services with 10 endpoints each lose all of them at once.",
+			Headline: "8 Services lose all of their 80 endpoints at once (*batch leak*)",
 		},
 		{
 			Name:  "refused duplicate",
@@ -59,7 +73,6 @@ func Scenarios() []Scenario {
 			Name: "local backend, local enumerated first",
 			Story: "A forgotten remote endpoint has the address of a Windows pod that backs a Service. HNS lists the pod's endpoint " +
 				"first.",
-			Headline: "The same, and that pod backs a Service (*local backend*)",
 		},
 		{
 			Name:  "local backend, local enumerated last",
