@@ -18,15 +18,16 @@ func Page(all []Result) string {
 
 %s
 
-The scenarios were played with the real kube-proxy.exe of each version, hnsguard.exe and a real API server. Both programs ran
-**under Wine, against a simulated Host Networking Service (HNS)**, not on Windows; [testing.md](testing.md) says what the
-simulation assumes of HNS. kube-proxy synced every %s; its default is 30 seconds.
+The scenarios were played with the real kube-proxy.exe of each version, hnsguard.exe and a real API server. Both
+programs ran **under Wine, against a simulated Host Networking Service (HNS)**, not on Windows;
+[testing.md](testing.md) says what the simulation assumes of HNS. kube-proxy synced every %s; its default is 30 seconds.
 
 ## At a glance
 
-The first mark of each cell is the outcome without hnsguard, the second with it. A dash means that this was not measured; some
-scenarios are played with hnsguard only, because nothing is wrong in them and nothing may be deleted. The shield and
-reprogramming were on only where the name of the scenario says so; [kube-proxy.md](kube-proxy.md) explains them.
+The first mark of each cell is the outcome without hnsguard, the second with it. A dash means that this was not
+measured; some scenarios are played with hnsguard only, because nothing is wrong in them and nothing may be deleted. The
+shield and reprogramming were on only where the name of the scenario says so; [kube-proxy.md](kube-proxy.md) explains
+them.
 
 `, generated, measured(all), periods(all))
 	versions := versionsOf(all)
@@ -66,8 +67,8 @@ func Headline(all []Result) string {
 			fmt.Fprintf(out, "| %s | %s | %s | %s |\n", sc.Headline, join(r.versions, ", "), r.without, r.with)
 		}
 	}
-	fmt.Fprintf(out, "\n%s Real kube-proxy.exe and hnsguard.exe **under Wine, against a simulated HNS**; kube-proxy synced every %s\n"+
-		"instead of every 30 seconds.\n", measured(all), periods(all))
+	fmt.Fprintf(out, "\n%s Real kube-proxy.exe and hnsguard.exe **under Wine, against a simulated HNS**; kube-proxy synced\n"+
+		"every %s instead of every 30 seconds.\n", measured(all), periods(all))
 	return out.String()
 }
 
