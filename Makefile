@@ -118,6 +118,11 @@ system-test-full: build-windows $(HELM) ## The same with all versions that matte
 	HNSGUARD_RUNS=10 HNSGUARD_RESULTS=$(HNSGUARD_CACHE)/system-test-results.json \
 	test/system/run.sh $(BIN)/hnsguard.exe "$(KUBE_PROXY_ALL)" $(SYSTEM_TEST_ARGS)
 
+SOAK ?= 30m
+.PHONY: soak
+soak: build-windows ## Let incidents happen for half an hour, and expect hnsguard.exe to need no more at the end
+	HNSGUARD_SOAK=$(SOAK) test/system/run.sh $(BIN)/hnsguard.exe v1.37.2 -run TestSoak -v
+
 .PHONY: fuzz
 fuzz: ## Let the parsers of recorded files be fuzzed for a minute each
 	go test -run '^$$' -fuzz FuzzRead -fuzztime 1m ./internal/hns/recorded
