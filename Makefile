@@ -131,6 +131,11 @@ system-test-full: build-windows $(HELM) ## The same with all relevant versions a
 	test/system/run.sh $(BIN)/hnsguard.exe "$(KUBE_PROXY_ALL)" $(SYSTEM_TEST_ARGS)
 	$(MAKE) --no-print-directory generate-results
 
+SOAK ?= 30m
+.PHONY: soak
+soak: build-windows ## Let incidents happen for half an hour, and expect hnsguard.exe to need no more at the end
+	HNSGUARD_SOAK=$(SOAK) test/system/run.sh $(BIN)/hnsguard.exe v1.37.2 -run TestSoak -v
+
 .PHONY: fuzz
 fuzz: ## Fuzz the parsers of recorded files for a minute each
 	go test -run '^$$' -fuzz FuzzRead -fuzztime 1m ./internal/hns/recorded

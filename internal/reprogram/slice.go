@@ -108,17 +108,18 @@ const abandoned = time.Minute
 
 // removeAbandoned deletes a slice that was left behind, so that it does not keep its Service from being disturbed.
 func (r *Reprogrammer) removeAbandoned(ctx context.Context, key types.NamespacedName) error {
-	var slice discoveryv1.EndpointSlice
-	if err := r.opts.Server.Get(ctx, key, &slice); err != nil {
-		if apierrors.IsNotFound(err) {
-			return nil
-		}
+	var all discoveryv1.EndpointSliceList
+	managed := client.MatchingLabels{discoveryv1.LabelManagedBy: ManagedBy}
+	if err := r.opts.Server.List(ctx, &all, client.InNamespace(key.Namespace), managed); err != nil {
 		return fmt.Errorf("reading EndpointSlice %s: %w", key, err)
 	}
-	if r.opts.Clock.Since(slice.CreationTimestamp.Time) < abandoned {
-		return nil
+	for i := range all.Items {
+		slice := &all.Items[i]
+		if slice.Name == key.Name && r.opts.Clock.Since(slice.CreationTimestamp.Time) >= abandoned {
+			return r.remove(ctx, key)
+		}
 	}
-	return r.remove(ctx, key)
+	return nil
 }
 
 // sweep deletes the slices that stopped agents have left behind, and reports whether it could look for them.
