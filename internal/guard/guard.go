@@ -4,6 +4,7 @@ package guard
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"k8s.io/client-go/tools/events"
@@ -14,6 +15,7 @@ import (
 	"github.com/hnsguard/hnsguard/internal/cluster"
 	"github.com/hnsguard/hnsguard/internal/config"
 	"github.com/hnsguard/hnsguard/internal/hns"
+	"github.com/hnsguard/hnsguard/internal/inventory"
 	"github.com/hnsguard/hnsguard/internal/slicewatch"
 	"github.com/hnsguard/hnsguard/internal/verdict"
 )
@@ -58,6 +60,8 @@ type Guard struct {
 	opts   Options
 	ledger ledger
 	health health
+	// idle is set while there is no pod network.
+	idle bool
 	// overlay is closed when the pod network turns out to be an overlay, for which Services have to be known.
 	overlay *signal
 }
@@ -80,6 +84,12 @@ func (g *Guard) Reconcile(ctx context.Context, _ Request) (reconcile.Result, err
 	start := g.opts.Clock.Now()
 	g.health.begin(start)
 	pass, err := g.observe(ctx)
+	if errors.Is(err, inventory.ErrNoPodNetwork) {
+		g.recordIdle(ctx, err)
+		g.health.end(g.opts.Clock.Now(), nil)
+		return reconcile.Result{RequeueAfter: g.opts.Config.Poll.Slow}, nil
+	}
+	g.idle = false
 	if err != nil {
 		g.recordUnknown(ctx, err)
 		g.health.end(g.opts.Clock.Now(), err)

@@ -31,6 +31,15 @@ func (g *Guard) recordUnknown(ctx context.Context, err error) {
 	logf.FromContext(ctx).Error(err, "Cannot observe the node; nothing is touched", "class", hns.ClassOf(err))
 }
 
+// recordIdle reports that there is no network to guard: not yet on a fresh node, or never with some CNIs.
+func (g *Guard) recordIdle(ctx context.Context, why error) {
+	g.opts.Metrics.passes.WithLabelValues(passIdle).Inc()
+	if !g.idle {
+		logf.FromContext(ctx).Info("There is nothing to guard yet", "because", why.Error())
+	}
+	g.idle = true
+}
+
 // recordPass reports that a pass is complete.
 func (g *Guard) recordPass(start time.Time) {
 	now := g.opts.Clock.Now()

@@ -26,7 +26,7 @@ type Reader interface {
 
 // Options say how the inventory is kept. All fields but Network are required.
 type Options struct {
-	// Network is the name of the pod network, or empty to find it.
+	// Network is the name of the pod network, a pattern of it, or its ID; or empty to find it.
 	Network string
 	// RereadEvery is in what time everything is read afresh, a few endpoints with each snapshot.
 	RereadEvery time.Duration
@@ -45,6 +45,8 @@ type Inventory struct {
 	known    map[hns.EndpointID]entry
 	networks []hns.Network
 	listed   time.Time // when the networks were; zero to list them anew
+	// chosen is the pod network, once it was found.
+	chosen hns.NetworkID
 	// last is the snapshot before, if nothing has gone wrong since.
 	last *Snapshot
 }
@@ -88,7 +90,7 @@ func (i *Inventory) observe(ctx context.Context) (Snapshot, error) {
 	if err := i.refreshNetworks(ctx, now); err != nil {
 		return Snapshot{}, err
 	}
-	network, err := PodNetwork(i.opts.Network, i.networks, i.inOrder(ids))
+	network, err := i.podNetwork(ids)
 	if err != nil {
 		return Snapshot{}, err
 	}
@@ -197,6 +199,19 @@ func (i *Inventory) refreshNetworks(ctx context.Context, now time.Time) error {
 	}
 	i.networks, i.listed = networks, now
 	return nil
+}
+
+// podNetwork finds the pod network. Once found it stays the same as long as HNS has it: another network that looks alike
+// changes nothing.
+func (i *Inventory) podNetwork(ids []hns.EndpointID) (hns.Network, error) {
+	for _, n := range i.networks {
+		if n.ID == i.chosen {
+			return n, nil
+		}
+	}
+	network, err := PodNetwork(i.opts.Network, i.networks, i.inOrder(ids))
+	i.chosen = network.ID
+	return network, err
 }
 
 // forgetAppearances makes all that is there count as there before: after an HNS restart old endpoints come back as new

@@ -277,18 +277,26 @@ func TestPodNetwork(t *testing.T) {
 		want      string
 		complaint string
 	}{
-		"by name":                     {"azure", []hns.Network{azure, vpc}, nil, "azure", ""},
-		"by name, in any case":        {"Azure", []hns.Network{azure, vpc}, nil, "azure", ""},
-		"by ID":                       {"ID of azure", []hns.Network{azure, vpc}, nil, "azure", ""},
-		"the name is a NAT network":   {"nat", []hns.Network{network("nat", hns.NetworkNAT)}, nil, "nat", ""},
-		"by type beside NAT":          {"", []hns.Network{network("nat", hns.NetworkNAT), vpc}, nil, vpc.Name, ""},
-		"overlay beside External":     {"", []hns.Network{network("External", hns.NetworkOverlay), network("vxlan0", hns.NetworkOverlay)}, nil, "vxlan0", ""},
-		"beside Azure's APIPA":        {"", []hns.Network{network("HostNCApipaNetwork", hns.NetworkL2Bridge), azure}, nil, "azure", ""},
+		"by name":                   {"azure", []hns.Network{azure, vpc}, nil, "azure", ""},
+		"by name, in any case":      {"Azure", []hns.Network{azure, vpc}, nil, "azure", ""},
+		"by ID":                     {"ID of azure", []hns.Network{azure, vpc}, nil, "azure", ""},
+		"the name is a NAT network": {"nat", []hns.Network{network("nat", hns.NetworkNAT)}, nil, "nat", ""},
+		"by type beside NAT":        {"", []hns.Network{network("nat", hns.NetworkNAT), vpc}, nil, vpc.Name, ""},
+		"overlay beside External":   {"", []hns.Network{network("External", hns.NetworkOverlay), network("vxlan0", hns.NetworkOverlay)}, nil, "vxlan0", ""},
+		"beside Azure's APIPA":      {"", []hns.Network{network("HostNCApipaNetwork", hns.NetworkL2Bridge), azure}, nil, "azure", ""},
+		"by pattern":                {"VPCBR*", []hns.Network{azure, vpc}, nil, vpc.Name, ""},
+		"AKS's ext":                 {"", []hns.Network{network("ext", hns.NetworkL2Bridge), azure}, nil, "azure", ""},
+		"OpenShift's base": {"", []hns.Network{
+			network("BaseOVNKubernetesHybridOverlayNetwork", hns.NetworkOverlay),
+			network("OVNKubernetesHybridOverlayNetwork", hns.NetworkOverlay),
+		}, nil, "OVNKubernetesHybridOverlayNetwork", ""},
+		"a known name beside another": {"", []hns.Network{network("mine", hns.NetworkL2Bridge), vpc}, nil, vpc.Name, ""},
+		"Antrea's":                    {"", []hns.Network{network("antrea-hnsnetwork", hns.NetworkTransparent)}, nil, "", "no network is of a type"},
 		"several, kube-proxy decides": {"", []hns.Network{azure, vpc}, []inventory.Endpoint{proxied(vpc.ID)}, vpc.Name, ""},
 		"several, kube-proxy unknown": {"", []hns.Network{azure, vpc}, nil, "", "name it with --network"},
 		"several, kube-proxy on both": {"", []hns.Network{azure, vpc}, []inventory.Endpoint{proxied(vpc.ID), proxied(azure.ID)}, "", "name it with --network"},
-		"no such name":                {"cbr0", []hns.Network{azure}, nil, "", `none called "cbr0"; HNS has "azure" (L2Bridge, id of azure)`},
-		"two of the name":             {"azure", []hns.Network{azure, azure}, nil, "", `2 are called "azure"`},
+		"no such name":                {"cbr0", []hns.Network{azure}, nil, "", `no network is called "cbr0"; HNS has "azure" (L2Bridge, id of azure)`},
+		"two of the name":             {"azure", []hns.Network{azure, azure}, nil, "", `2 networks are called "azure"`},
 		"nothing at all":              {"", nil, nil, "", "no networks at all"},
 		"only others":                 {"", []hns.Network{network("nat", hns.NetworkNAT)}, nil, "", `HNS has "nat" (NAT, id of nat)`},
 	} {
@@ -296,7 +304,7 @@ func TestPodNetwork(t *testing.T) {
 			g := NewWithT(t)
 			got, err := inventory.PodNetwork(tc.name, tc.networks, tc.endpoints)
 			if tc.complaint != "" {
-				g.Expect(err).To(MatchError(inventory.ErrNoPodNetwork))
+				g.Expect(err).To(Or(MatchError(inventory.ErrNoPodNetwork), MatchError(inventory.ErrAmbiguousPodNetwork)))
 				g.Expect(err).To(MatchError(ContainSubstring(tc.complaint)))
 				return
 			}

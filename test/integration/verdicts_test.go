@@ -5,9 +5,8 @@
 package integration_test
 
 import (
-	"time"
-
 	"net/netip"
+	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"

@@ -33,8 +33,8 @@ func bad(format string, args ...any) outcome  { return outcome{fmt.Sprintf(forma
 type scenario struct {
 	name string
 	stageOptions
-	// headline scenarios are those that the README shows, and repeated ones are played several times if that is asked for.
-	headline, repeated bool
+	// repeated scenarios are played HNSGUARD_RUNS times.
+	repeated bool
 	// fails says with which kube-proxies it has to end badly without hnsguard: a scenario that does not fail there does
 	// not show what it should. Without it the scenario is not played without hnsguard.
 	fails func(kubeproxy.Profile) bool
@@ -58,9 +58,9 @@ const quickOrphans = "orphan: {gracePeriod: 10s, gracePeriodWhileWaiting: 5s, ma
 
 func scenarios() []scenario {
 	return []scenario{
-		{name: "stale record", headline: true, repeated: true, fails: staleRecord, play: playStaleRecord},
+		{name: "stale record", repeated: true, fails: staleRecord, play: playStaleRecord},
 		{
-			name: "reuse before drop, local enumerated last, shield on", headline: true,
+			name:         "reuse before drop, local enumerated last, shield on",
 			stageOptions: stageOptions{policy: withShield}, fails: staleRecord, play: playReuseBeforeDrop,
 		},
 		{
@@ -69,11 +69,11 @@ func scenarios() []scenario {
 			fails:        staleRecord, play: playReuseBeforeDrop,
 		},
 		{
-			name: "reuse before drop, local enumerated last", headline: true, fails: staleRecord, saved: notStale,
+			name: "reuse before drop, local enumerated last", fails: staleRecord, saved: notStale,
 			play: playReuseBeforeDropReported,
 		},
 		{
-			name: "reuse before drop, local enumerated first", headline: true,
+			name:         "reuse before drop, local enumerated first",
 			stageOptions: stageOptions{order: simulated.NewestFirst}, fails: staleRecord, play: playReuseBeforeDrop,
 		},
 		{
@@ -88,27 +88,27 @@ func scenarios() []scenario {
 			name:         "repacked slices, local enumerated first",
 			stageOptions: slow(simulated.NewestFirst), fails: never, play: playRepack,
 		},
-		{name: "slice lag", headline: true, fails: duplicates, saved: notStale, play: playSliceLag},
-		{name: "leaked duplicate", headline: true, fails: duplicates, play: playLeakedDuplicate},
+		{name: "slice lag", fails: duplicates, saved: notStale, play: playSliceLag},
+		{name: "leaked duplicate", fails: duplicates, play: playLeakedDuplicate},
 		{
-			name: "batch leak", headline: true, stageOptions: stageOptions{policy: quickOrphans}, fails: batchLeak, play: playBatchLeak,
+			name: "batch leak", stageOptions: stageOptions{policy: quickOrphans}, fails: batchLeak, play: playBatchLeak,
 		},
 		{
-			name: "refused duplicate", headline: true,
+			name:         "refused duplicate",
 			stageOptions: stageOptions{duplicates: simulated.RefuseDuplicates, policy: quickOrphans},
 			fails:        always, play: playRefused,
 		},
 		{
-			name: "local backend, local enumerated first", headline: true,
+			name:         "local backend, local enumerated first",
 			stageOptions: stageOptions{order: simulated.NewestFirst}, fails: duplicates, saved: notStale, play: playLocalBackend,
 		},
 		{name: "local backend, local enumerated last", fails: only134, play: playLocalBackend},
 		{
-			name: "local backend, hnsguard late, reprogramming on", headline: true,
+			name:         "local backend, hnsguard late, reprogramming on",
 			stageOptions: stageOptions{order: simulated.NewestFirst, policy: "reprogram: {mode: enforce}\n"},
 			fails:        duplicates, play: playLocalBackendLate,
 		},
-		{name: "leaked local with a valid remote", headline: true, fails: noDuplicates, saved: duplicates, play: playLeakedLocal},
+		{name: "leaked local with a valid remote", fails: noDuplicates, saved: duplicates, play: playLeakedLocal},
 		{name: "healthy churn", fails: never, stageOptions: stageOptions{policy: quickOrphans}, play: playChurn},
 		{name: "hostNetwork pod", stageOptions: stageOptions{policy: quickOrphans}, play: playHostNetwork},
 		{name: "foreign remotes", stageOptions: stageOptions{policy: quickOrphans}, play: playForeign},

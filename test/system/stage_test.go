@@ -56,7 +56,9 @@ type stage struct {
 	nodeIPs                  []string
 	sourceVIP                string
 	healthzPort, metricsPort string
-	proxy, guard             *program
+	// guardMetrics is the port of hnsguard's metrics.
+	guardMetrics string
+	proxy, guard *program
 }
 
 // stageOptions are what a scenario may want of its node.
@@ -169,11 +171,12 @@ func (s *stage) startGuard() {
 		return
 	}
 	config := writeFile(s.t, s.t.TempDir(), "hnsguard.yaml", "apiVersion: hnsguard.io/v1alpha1\nkind: Configuration\n%s", s.policy)
-	probes, metrics := freePort(s.t), freePort(s.t)
+	probes := freePort(s.t)
+	s.guardMetrics = freePort(s.t)
 	s.guard = start(s.t, append(s.env(), "NODE_NAME="+nodeName, "POD_NAMESPACE="+guardNamespace), s.exe.guard,
 		"run", "--kubeconfig", windowsPath(s.lane.kubeconfig), "--config", windowsPath(config),
 		"--log-format", "text", "--log-level", "debug",
-		"--health-probe-bind-address", "127.0.0.1:"+probes, "--metrics-bind-address", "127.0.0.1:"+metrics,
+		"--health-probe-bind-address", "127.0.0.1:"+probes, "--metrics-bind-address", "127.0.0.1:"+s.guardMetrics,
 		"--kube-proxy-metrics-url", "http://127.0.0.1:"+s.metricsPort+"/metrics")
 	s.awaitHTTP("http://127.0.0.1:"+probes+"/readyz", "hnsguard is ready")
 	eventually(s.ctx, s.t, 30*time.Second, "hnsguard knows kube-proxy", func() bool {
