@@ -62,8 +62,8 @@ func (s *stage) linuxPodServes(ctx context.Context, endpoint, service, node stri
 		return fmt.Errorf("creating kube-proxy's remote endpoint: %w", err)
 	}
 	s.made[endpoint] = made.ID
-	s.log.say(actorKubeProxy, "created remote endpoint %s for %s on %s, and a load balancer that uses it", short(made.ID), addr,
-		windowsNode)
+	s.log.say(actorKubeProxy, "created remote endpoint %s for %s on %s, and a load balancer that uses it",
+		short(made.ID), addr, windowsNode)
 	_, err = s.service.CreateLoadBalancer(hns.LoadBalancer{
 		Endpoints: []hns.EndpointID{made.ID}, FrontendVIPs: []netip.Addr{vipOf(service)},
 		Ports: []hns.PortMapping{{Protocol: 6, InternalPort: 80, ExternalPort: 80}},
@@ -102,7 +102,8 @@ func (s *stage) update(ctx context.Context, slice *discoveryv1.EndpointSlice) er
 
 // terminates changes the slice: it lists the pod of the Service as terminating.
 func (s *stage) terminates(ctx context.Context, service, node string, addr netip.Addr) error {
-	s.log.say(actorCluster, "pod %s-0 on %s is being deleted; the EndpointSlice lists %s as terminating", service, node, addr)
+	s.log.say(actorCluster, "pod %s-0 on %s is being deleted; the EndpointSlice lists %s as terminating",
+		service, node, addr)
 	return s.list(ctx, service, node, addr, true)
 }
 
@@ -115,8 +116,8 @@ func (s *stage) drops(ctx context.Context, service string) error {
 	return nil
 }
 
-// dropsProperly empties the slice of a Service. kube-proxy deletes the load balancer and the remote endpoint, and keeps the
-// address in its record.
+// dropsProperly empties the slice of a Service. kube-proxy deletes the load balancer and the remote endpoint, and keeps
+// the address in its record.
 func (s *stage) dropsProperly(ctx context.Context, endpoint, service string, addr netip.Addr) error {
 	if err := s.clearSlice(ctx, service); err != nil {
 		return err
@@ -143,8 +144,9 @@ func (s *stage) versions(ctx context.Context) (map[string]string, error) {
 	return versions, nil
 }
 
-// syncs is kube-proxy's periodic sync: it deletes any endpoint that has the recorded address, unless an EndpointSlice has
-// changed since. A real sync comes every 30 seconds; this one comes as soon as a slice has changed, or after [syncWait].
+// syncs is kube-proxy's periodic sync: it deletes any endpoint that has the recorded address, unless an EndpointSlice
+// has changed since. A real sync comes every 30 seconds; this one comes as soon as a slice has changed, or after
+// [syncWait].
 func (s *stage) syncs(ctx context.Context, addr netip.Addr) error {
 	for range 50 {
 		now, err := s.versions(ctx)

@@ -135,7 +135,8 @@ func (a *api) Watch(ctx context.Context, list client.ObjectList, opts ...client.
 // Current implements [agent.Freshness]: what happens in this process is seen at once.
 func (a *api) Current(context.Context, time.Time) (bool, error) { return true, nil }
 
-// Version implements [agent.Freshness]. The fake server versions each object by itself: whatever was changed once is newer.
+// Version implements [agent.Freshness]. The fake server versions each object by itself: whatever was changed once is
+// newer.
 func (a *api) Version(context.Context) (string, error) { return "1", nil }
 
 // Listed implements [agent.Freshness].

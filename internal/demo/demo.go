@@ -47,8 +47,8 @@ type Options struct {
 // ErrGuardFailed means that the guard did not do its job.
 var ErrGuardFailed = errors.New("hnsguard did not do its job")
 
-// Play plays the chosen scenarios. It returns [ErrGuardFailed] if the guard may act and HNS does not hold what it should at
-// the end.
+// Play plays the chosen scenarios. It returns [ErrGuardFailed] if the guard may act and HNS does not hold what it
+// should at the end.
 func Play(ctx context.Context, o Options) error {
 	if o.Speed <= 0 {
 		return fmt.Errorf("--speed %g: must be more than zero", o.Speed)

@@ -147,7 +147,8 @@ func orphan() scenario {
 // leakedLocal is the case in which a naive cleanup deletes the wrong endpoint.
 func leakedLocal() scenario {
 	return scenario{
-		name: "leaked-local", title: "a CNI left a local endpoint behind; the remote endpoint of that address is valid and stays",
+		name:      "leaked-local",
+		title:     "a CNI left a local endpoint behind; the remote endpoint of that address is valid and stays",
 		kubeProxy: "v1.34.0",
 		steps: []step{
 			{0, healthy},

@@ -38,8 +38,8 @@ func ProfileOf(v string) Profile {
 	}
 }
 
-// Suspecting returns the profile with the faults of another one added. A doubt about the version may add faults; it takes
-// none away.
+// Suspecting returns the profile with the faults of another one added. A doubt about the version may add faults; it
+// takes none away.
 func (p Profile) Suspecting(other Profile) Profile {
 	p.StaleRecord = p.StaleRecord || other.StaleRecord
 	p.BatchLeak = p.BatchLeak || other.BatchLeak
@@ -80,8 +80,8 @@ func (f fault) affects(v *version.Version) bool {
 	return !fixed || v.Patch() < first
 }
 
-// The histories below were read in pkg/proxy/winkernel of the k8s.io/kubernetes module: in the last release that has the
-// fault and the first that is rid of it, for every minor version.
+// The histories below were read in pkg/proxy/winkernel of the k8s.io/kubernetes module: in the last release that has
+// the fault and the first that is rid of it, for every minor version.
 
 // staleRecord came with kubernetes#124092 and went with #131138, which looks at the endpoint before it deletes it.
 func staleRecord() fault {

@@ -2,8 +2,8 @@
 
 //go:build !windows
 
-// Package system_test proves hnsguard on real Windows programs: hnsguard.exe and kube-proxy.exe run under Wine and share
-// one simulated Host Networking Service, and a real API server.
+// Package system_test proves hnsguard on real Windows programs: hnsguard.exe and kube-proxy.exe run under Wine and
+// share one simulated Host Networking Service, and a real API server.
 package system_test
 
 import (

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package tempdir provides temporary folders for tests that also run under Wine. [testing.T.TempDir] fails there when it
-// deletes the folder: it uses FileDispositionInformationEx, which Wine 8 does not support. Deleting by name works.
+// Package tempdir provides temporary folders for tests that also run under Wine. [testing.T.TempDir] fails there when
+// it deletes the folder: it uses FileDispositionInformationEx, which Wine 8 does not support. Deleting by name works.
 package tempdir
 
 import (

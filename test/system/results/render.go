@@ -67,13 +67,13 @@ func Headline(all []Result) string {
 			fmt.Fprintf(out, "| %s | %s | %s | %s |\n", sc.Headline, join(r.versions, ", "), r.without, r.with)
 		}
 	}
-	fmt.Fprintf(out, "\n%s Real kube-proxy.exe and hnsguard.exe **under Wine, against a simulated HNS**; kube-proxy synced\n"+
-		"every %s instead of every 30 seconds.\n", measured(all), periods(all))
+	fmt.Fprintf(out, "\n%s Real kube-proxy.exe and hnsguard.exe **under Wine, against a simulated HNS**; "+
+		"kube-proxy synced\nevery %s instead of every 30 seconds.\n", measured(all), periods(all))
 	return out.String()
 }
 
-// headlineRows are the rows of the versions in which a scenario ends badly without hnsguard. Rows that end in the same way
-// with hnsguard become one.
+// headlineRows are the rows of the versions in which a scenario ends badly without hnsguard. Rows that end in the same
+// way with hnsguard become one.
 func headlineRows(all []Result, sc Scenario) []row {
 	var rows []row
 	for _, r := range rowsOf(all, sc) {

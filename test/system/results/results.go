@@ -63,14 +63,14 @@ func Save(path string, all []Result) error {
 		fmt.Fprintf(out, "%s%s", []string{"[\n", ",\n"}[min(i, 1)], line)
 	}
 	out.WriteString("\n]\n")
-	if err := os.WriteFile(path, out.Bytes(), 0o644); err != nil {
+	if err := os.WriteFile(path, out.Bytes(), 0o644); err != nil { //nolint:gosec // a file of the repository
 		return fmt.Errorf("writing the results: %w", err)
 	}
 	return nil
 }
 
-// Merge replaces the cells that were measured again, counts equal outcomes of one cell together, and sorts everything by
-// scenario, version and outcome.
+// Merge replaces the cells that were measured again, counts equal outcomes of one cell together, and sorts everything
+// by scenario, version and outcome.
 func Merge(earlier, latest []Result) []Result {
 	replaced := map[cell]bool{}
 	for _, r := range latest {
