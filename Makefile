@@ -119,9 +119,9 @@ system-test-full: build-windows $(HELM) ## The same with all versions that matte
 	test/system/run.sh $(BIN)/hnsguard.exe "$(KUBE_PROXY_ALL)" $(SYSTEM_TEST_ARGS)
 
 .PHONY: fuzz
-fuzz: ## Let the parsers of recorded files be fuzzed for a minute each
-	go test -run '^$$' -fuzz FuzzRead -fuzztime 1m ./internal/hns/recorded
-	go test -run '^$$' -fuzz FuzzRead -fuzztime 1m ./internal/cluster/recorded
+fuzz: ## Fuzz the parsers of recorded files for a minute each
+	go test -run '^$$' -fuzz FuzzRead -fuzztime 1m -fuzzminimizetime 2s ./internal/hnsdump
+	go test -run '^$$' -fuzz FuzzRead -fuzztime 1m -fuzzminimizetime 2s ./internal/clusterdump
 
 .PHONY: bench
 bench: ## Run the benchmarks
