@@ -5,7 +5,6 @@ package agent
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"net/http"
 	"time"
 
@@ -19,7 +18,6 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
-	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	crconfig "sigs.k8s.io/controller-runtime/pkg/config"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
@@ -27,17 +25,16 @@ import (
 	crmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
+	"github.com/hnsguard/hnsguard/internal/action"
+	"github.com/hnsguard/hnsguard/internal/clearance"
 	"github.com/hnsguard/hnsguard/internal/cluster"
 	"github.com/hnsguard/hnsguard/internal/config"
-	"github.com/hnsguard/hnsguard/internal/eviction"
-	"github.com/hnsguard/hnsguard/internal/flush"
 	"github.com/hnsguard/hnsguard/internal/guard"
 	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/internal/identity"
-	"github.com/hnsguard/hnsguard/internal/inventory"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy/detect"
+	"github.com/hnsguard/hnsguard/internal/loadbalancer"
 	"github.com/hnsguard/hnsguard/internal/metrics"
-	"github.com/hnsguard/hnsguard/internal/reprogram"
 	"github.com/hnsguard/hnsguard/internal/reuse"
 	"github.com/hnsguard/hnsguard/internal/serving"
 	"github.com/hnsguard/hnsguard/internal/version"
@@ -80,13 +77,16 @@ type InProcess struct {
 	// Reader replaces the reader that asks the API server itself.
 	Reader client.Reader
 	Events events.EventRecorder
+	// Watcher lists and watches EndpointSlices.
+	Watcher client.WithWatch
 	// Freshness replaces the comparison with the server's resource version.
-	Freshness guard.Freshness
+	Freshness Freshness
 }
 
 // Agent is ready to be started.
 type Agent struct {
 	manager  manager.Manager
+	watcher  client.WithWatch
 	registry *prometheus.Registry
 	serves   bool
 	// identity is nil where no API server could tell.
@@ -112,7 +112,13 @@ func New(o Options) (*Agent, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &Agent{manager: mgr, registry: prometheus.NewRegistry(), serves: o.MetricsAddress != "0"}
+	watcher, err := client.NewWithWatch(o.API, client.Options{
+		Scheme: mgr.GetScheme(), HTTPClient: mgr.GetHTTPClient(), Mapper: mgr.GetRESTMapper(),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("building the client that watches EndpointSlices: %w", err)
+	}
+	a := &Agent{manager: mgr, watcher: watcher, registry: prometheus.NewRegistry(), serves: o.MetricsAddress != "0"}
 	metrics.RegisterBuildInfo(a.registry, version.Get())
 	o.Config.Register(a.registry)
 
@@ -177,33 +183,33 @@ func (a *Agent) addIdentity(o Options) error {
 	return a.manager.Add(a.identity)
 }
 
+// addGuard builds the guard from the outside in: HNS and the view of the cluster, the evidence, the actions.
 func (a *Agent) addGuard(o Options, detector *detect.Detector) error {
-	service := a.decorate(o)
-	api := a.api(o)
-	index := cluster.NewIndex(o.Node)
+	deadline, service := a.decorate(o)
+	p := &parts{
+		Options: o, registry: a.registry, client: a.manager.GetClient(), api: a.api(o), service: service,
+		index: cluster.NewIndex(o.Node),
+	}
+	watch, freshness := p.slices()
+	flusher := p.flusher()
+	tracker := clearance.New(clearance.Options{
+		Node: o.Node, Freshness: freshness, Syncs: detector.Syncs, Version: freshness.Version, Flusher: flusher,
+		HoldTimeout: o.Config.Conflict.HoldTimeout, Interval: o.Config.Poll.Slow, Clock: o.Clock,
+	})
+	meter := reuse.NewMeter(o.Node, p.index, reuse.NewMetrics(a.registry), o.Clock)
+	watch.Observe(flusher, tracker, meter)
+	balancers := loadbalancer.New(loadbalancer.Options{HNS: service, Registerer: a.registry, Clock: o.Clock})
+	if err := a.manager.Add(balancers); err != nil {
+		return fmt.Errorf("adding the reader of load balancers: %w", err)
+	}
+	collector := p.collector(detector, tracker, balancers)
+	remover, shielder := p.removal(collector, freshness, balancers)
 	g := guard.New(guard.Options{
-		Node: o.Node, Config: o.Config, HNS: service,
-		Inventory: inventory.New(service, inventory.Options{
-			Network: o.Config.Network, RereadEvery: o.Config.HNS.RereadEvery, NetworksEvery: o.Config.Poll.Slow,
-			MaxGap: maxGapInPolls * o.Config.Poll.Slow, Clock: o.Clock,
-		}),
-		Index: index, Pods: api.Reader, Freshness: api.Freshness,
-		KubeProxy: detector.Profile,
-		Flusher: flush.New(flush.Options{
-			Node: o.Node, Namespace: o.Namespace, Enforce: o.Config.Enforces(o.Config.Flush.Mode),
-			Client: a.manager.GetClient(), Settle: flush.Settle, Spread: flush.Spread, Random: rand.Float64,
-			Metrics: flush.NewMetrics(a.registry), Clock: o.Clock,
-		}),
-		Reprogrammer: reprogram.New(reprogram.Options{
-			Node: o.Node, Enforce: o.Config.Enforces(o.Config.Reprogram.Mode), Server: api.Reader,
-			Client: a.manager.GetClient(), Events: api.Events, Metrics: reprogram.NewMetrics(a.registry), Clock: o.Clock,
-		}),
-		Repairer: eviction.New(eviction.Options{
-			Evict: o.Config.Enforces(o.Config.Repair.Mode), After: o.Config.Repair.After, Every: o.Config.Repair.Every,
-			Client: a.manager.GetClient(), Events: api.Events, Metrics: eviction.NewMetrics(a.registry), Clock: o.Clock,
-		}),
-		Reuse:  reuse.NewMeter(o.Node, index, reuse.NewMetrics(a.registry), o.Clock),
-		Events: api.Events, Metrics: guard.NewMetrics(a.registry), Clock: o.Clock,
+		Config: o.Config, Collector: collector, Index: p.index, Slices: watch,
+		Actions: []action.Action{
+			remover, shielder, flusher, tracker, balancers, p.reprogrammer(balancers), p.evictor(), meter,
+		},
+		Hung: deadline.Saturated, Events: p.api.Events, Metrics: guard.NewMetrics(a.registry), Clock: o.Clock,
 	})
 	if err := g.SetupWithManager(a.manager); err != nil {
 		return err
@@ -211,16 +217,13 @@ func (a *Agent) addGuard(o Options, detector *detect.Detector) error {
 	return a.addProbes(map[string]func(*http.Request) error{"ready": g.Ready, "live": g.Live})
 }
 
-// maxGapInPolls is how many slow intervals two snapshots may lie apart for an endpoint in between to have appeared.
-const maxGapInPolls = 4
-
 // decorate puts the deadline around the service, and the measurement around both, so that abandoned calls count.
-func (a *Agent) decorate(o Options) hns.Client {
+func (a *Agent) decorate(o Options) (*hns.Deadline, hns.Client) {
 	deadline := hns.WithDeadline(o.HNS, hns.DeadlineOptions{
 		Call: o.Config.HNS.CallTimeout, List: o.Config.HNS.ListTimeout, MaxHung: o.Config.HNS.MaxHungCalls, Clock: o.Clock,
 	})
 	hns.RegisterHung(a.registry, deadline)
-	return hns.WithMetrics(deadline, hns.NewMetrics(a.registry), o.Clock)
+	return deadline, hns.WithMetrics(deadline, hns.NewMetrics(a.registry), o.Clock)
 }
 
 // api is what the parts ask of the API besides the cache: of the server, or of what stands in for it.
@@ -229,22 +232,8 @@ func (a *Agent) api(o Options) InProcess {
 		return *o.InProcess
 	}
 	return InProcess{
-		Reader: a.manager.GetAPIReader(), Events: a.manager.GetEventRecorder(Name), Freshness: a.freshness(o),
+		Reader: a.manager.GetAPIReader(), Events: a.manager.GetEventRecorder(Name), Watcher: a.watcher,
 	}
-}
-
-func (a *Agent) freshness(o Options) guard.Freshness {
-	return guard.NewFreshness(a.manager.GetAPIReader(), func(ctx context.Context) (guard.Watch, error) {
-		informer, err := a.manager.GetCache().GetInformer(ctx, &discoveryv1.EndpointSlice{}, cache.BlockUntilSynced(false))
-		if err != nil {
-			return nil, err
-		}
-		watch, ok := informer.(guard.Watch)
-		if !ok {
-			return nil, fmt.Errorf("%T does not tell its resource version", informer)
-		}
-		return watch, nil
-	}, o.Clock)
 }
 
 func (a *Agent) addProbes(checks map[string]func(*http.Request) error) error {

@@ -44,6 +44,8 @@ type Config struct {
 // Conflict is the policy for remote endpoints whose address a pod of this node has.
 type Conflict struct {
 	Mode Mode
+	// HoldTimeout is how long a conflict is held where nothing proves that kube-proxy has processed the drop.
+	HoldTimeout time.Duration
 }
 
 // Orphan is the policy for remote endpoints that nobody uses.
@@ -54,6 +56,8 @@ type Orphan struct {
 	// MaxPerPass is the most that may be due at one time. If more are, none is removed and somebody should look: it is
 	// more likely that hnsguard sees too little than that so many are orphans.
 	MaxPerPass int
+	// MaxPerStep is the most that are removed in one pass.
+	MaxPerStep int
 	// GraceWhileWaiting is the grace period while a pod of the node waits for its address: an HNS that refuses duplicates
 	// does not let the pod have it as long as the endpoint is there.
 	GraceWhileWaiting time.Duration
@@ -119,9 +123,9 @@ type HNS struct {
 func Default() Config {
 	return Config{
 		Mode:     Enforce,
-		Conflict: Conflict{Mode: Enforce},
+		Conflict: Conflict{Mode: Enforce, HoldTimeout: 5 * time.Minute},
 		Orphan: Orphan{
-			Mode: Enforce, GracePeriod: 5 * time.Minute, MaxPerPass: 250, GraceWhileWaiting: 5 * time.Second,
+			Mode: Enforce, GracePeriod: 5 * time.Minute, MaxPerPass: 250, MaxPerStep: 10, GraceWhileWaiting: 5 * time.Second,
 		},
 		Flush:     Flush{Mode: Enforce},
 		Shield:    Shield{Mode: Observe},

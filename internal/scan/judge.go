@@ -50,6 +50,7 @@ func Judge(in Input) (Report, error) {
 	snapshot := inventory.Snapshot{
 		Taken: in.Now, Network: network, Endpoints: known,
 		LoadBalancers: in.HNS.LoadBalancers, LoadBalancersKnown: in.HNS.LoadBalancersRecorded,
+		LoadBalancersRead: in.Now,
 	}
 	long := make(map[hns.EndpointID]time.Time, len(known))
 	for _, e := range known {
