@@ -138,8 +138,8 @@ soak: build-windows ## Let incidents happen for half an hour, and expect hnsguar
 
 .PHONY: fuzz
 fuzz: ## Fuzz the parsers of recorded files for a minute each
-	go test -run '^$$' -fuzz FuzzRead -fuzztime 1m ./internal/hns/recorded
-	go test -run '^$$' -fuzz FuzzRead -fuzztime 1m ./internal/cluster/recorded
+	go test -run '^$$' -fuzz FuzzRead -fuzztime 1m -fuzzminimizetime 2s ./internal/hnsdump
+	go test -run '^$$' -fuzz FuzzRead -fuzztime 1m -fuzzminimizetime 2s ./internal/clusterdump
 
 .PHONY: bench
 bench: ## Run the benchmarks

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package recorded
+package clusterdump
 
 import (
 	"fmt"
@@ -10,13 +10,20 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 )
 
-// The checks ask for what every object that an API server has given out has, so that one that was cut off, or was never
-// more than a manifest, does not read as an object with less to it. They return what is wrong.
+// The checks require what an API server sets in every object. An object that was cut off, or a manifest, is not read as
+// one with less content. They return what is wrong.
+
+func checkNode(node *corev1.Node) []string {
+	if node.Status.NodeInfo.KubeletVersion == "" && NodeOf(node).OS == "" {
+		return []string{"status.nodeInfo is missing: it was cut off, or is a manifest instead of a recorded Node"}
+	}
+	return nil
+}
 
 func checkPod(pod *corev1.Pod) []string {
 	var problems []string
 	if pod.Status.Phase == "" {
-		problems = append(problems, "status.phase is missing: it was cut off, or is a manifest and no recorded pod")
+		problems = append(problems, "status.phase is missing: it was cut off, or is a manifest instead of a recorded Pod")
 	}
 	problems = append(problems, checkAddr("status.podIP", pod.Status.PodIP)...)
 	for i, ip := range pod.Status.PodIPs {
@@ -45,7 +52,7 @@ func checkSlice(slice *discoveryv1.EndpointSlice) []string {
 func checkService(service *corev1.Service) []string {
 	var problems []string
 	if service.Spec.Type == "" {
-		problems = append(problems, "spec.type is missing: it was cut off, or is a manifest and no recorded Service")
+		problems = append(problems, "spec.type is missing: it was cut off, or is a manifest instead of a recorded Service")
 	}
 	for i, ip := range service.Spec.ClusterIPs {
 		if ip != corev1.ClusterIPNone {

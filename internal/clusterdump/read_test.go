@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package recorded_test
+package clusterdump_test
 
 import (
 	"fmt"
@@ -14,7 +14,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/yaml"
 
-	"github.com/hnsguard/hnsguard/internal/cluster/recorded"
+	"github.com/hnsguard/hnsguard/internal/clusterdump"
 )
 
 func fixture(t *testing.T, name string) []byte {
@@ -24,15 +24,15 @@ func fixture(t *testing.T, name string) []byte {
 	return data
 }
 
-func read(t *testing.T, data string) recorded.Dump {
+func read(t *testing.T, data string) clusterdump.Dump {
 	t.Helper()
-	dump, err := recorded.Read("dump", []byte(data))
+	dump, err := clusterdump.Read("dump", []byte(data))
 	NewWithT(t).Expect(err).NotTo(HaveOccurred())
 	return dump
 }
 
 // ips maps the pods of a dump to their addresses.
-func ips(dump recorded.Dump) map[string]string {
+func ips(dump clusterdump.Dump) map[string]string {
 	byName := map[string]string{}
 	for _, pod := range dump.Pods {
 		byName[pod.Namespace+"/"+pod.Name] = pod.Status.PodIP
@@ -74,7 +74,7 @@ func TestFixtures(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := NewWithT(t)
-			dump, err := recorded.Read(name, fixture(t, name))
+			dump, err := clusterdump.Read(name, fixture(t, name))
 			g.Expect(err).NotTo(HaveOccurred())
 			g.Expect(dump.Pods).To(HaveLen(want.pods))
 			g.Expect(dump.Slices).To(HaveLen(want.slices))
@@ -141,27 +141,62 @@ func TestFormsTellTheSame(t *testing.T) {
 }
 
 // withoutKinds clears what objects in typed lists do not say of themselves.
-func withoutKinds(dump recorded.Dump) recorded.Dump {
+func withoutKinds(dump clusterdump.Dump) clusterdump.Dump {
 	for _, pod := range dump.Pods {
 		pod.Kind, pod.APIVersion = "", ""
 	}
 	return dump
 }
 
-// Invariant 2: which kinds a file speaks of.
+const node = `{"apiVersion":"v1","kind":"Node","metadata":{"name":"win-1","labels":{"kubernetes.io/os":"windows"}},` +
+	`"status":{"nodeInfo":{"operatingSystem":"windows","kubeletVersion":"v1.32.3","kubeProxyVersion":"v1.32.3"}}}`
+
+func TestNodes(t *testing.T) {
+	g := NewWithT(t)
+	want := []clusterdump.Node{
+		{Name: "win-1", OS: "windows", KubeletVersion: "v1.32.3", KubeProxyVersion: "v1.32.3"},
+	}
+	dump := read(t, list(node))
+	g.Expect(dump.Nodes).To(Equal(want))
+	g.Expect(dump.NodesRecorded).To(BeTrue())
+	g.Expect(dump.PodsRecorded).To(BeFalse())
+	text, err := yaml.JSONToYAML([]byte(node))
+	g.Expect(err).NotTo(HaveOccurred())
+	g.Expect(read(t, string(text)).Nodes).To(Equal(want))
+
+	g.Expect(read(t, with(node, `"operatingSystem":"windows",`, ``)).Nodes[0].OS).To(Equal("windows"), "by its label")
+	g.Expect(read(t, with(node, `"kubernetes.io/os":"windows"`, ``)).Nodes[0].OS).To(Equal("windows"), "by its status")
+	g.Expect(read(t, with(node, `kubernetes.io/os":"windows`, `kubernetes.io/os":"linux`)).Nodes[0].OS).
+		To(Equal("windows"), "the kubelet knows better than a label")
+	newer := read(t, with(node, `,"kubeProxyVersion":"v1.32.3"`, ``)).Nodes[0]
+	g.Expect(newer.KubeProxyVersion).To(BeEmpty(), "as from 1.33 on")
+	g.Expect(newer.KubeletVersion).To(Equal("v1.32.3"))
+
+	// A Node's status changes all the time. What is needed of it does not.
+	later := with(node, `"status":{`, `"status":{"conditions":[{"type":"Ready","status":"True"}],`)
+	both, err := clusterdump.Merge(read(t, node), read(t, later))
+	g.Expect(err).NotTo(HaveOccurred())
+	g.Expect(both.Nodes).To(Equal(want))
+	_, err = clusterdump.Merge(read(t, node), read(t, with(node, `v1.32.3`, `v1.33.0`)))
+	g.Expect(err).To(MatchError(ContainSubstring("Node win-1 occurs twice")))
+}
+
+// Invariant 2: which kinds a file mentions.
 func TestKindsRecorded(t *testing.T) {
 	g := NewWithT(t)
-	for text, want := range map[string][3]bool{
+	for text, want := range map[string][4]bool{
 		list(): {},
-		`{"apiVersion":"v1","kind":"PodList","items":[]}`:                              {true, false, false},
-		`{"apiVersion":"discovery.k8s.io/v1","kind":"EndpointSliceList","items":[]}`:   {false, true, false},
-		`{"apiVersion":"v1","kind":"ServiceList","metadata":{},"items":[]}`:            {false, false, true},
+		`{"apiVersion":"v1","kind":"PodList","items":[]}`:                              {true, false, false, false},
+		`{"apiVersion":"discovery.k8s.io/v1","kind":"EndpointSliceList","items":[]}`:   {false, true, false, false},
+		`{"apiVersion":"v1","kind":"ServiceList","metadata":{},"items":[]}`:            {false, false, true, false},
 		`{"apiVersion":"apps/v1","kind":"DeploymentList","items":[{"metadata":null}]}`: {},
-		service:          {false, false, true},
-		list(pod, slice): {true, true, false},
+		service:          {false, false, true, false},
+		list(pod, slice): {true, true, false, false},
+		node:             {false, false, false, true},
+		`{"apiVersion":"v1","kind":"NodeList","metadata":{},"items":[]}`: {false, false, false, true},
 	} {
 		dump := read(t, text)
-		g.Expect([3]bool{dump.PodsRecorded, dump.SlicesRecorded, dump.ServicesRecorded}).To(Equal(want), text)
+		g.Expect([4]bool{dump.PodsRecorded, dump.SlicesRecorded, dump.ServicesRecorded, dump.NodesRecorded}).To(Equal(want), text)
 	}
 }
 
@@ -173,8 +208,8 @@ func TestOtherKinds(t *testing.T) {
 	dump := read(t, list(pod, endpoints, endpoints)+deployments)
 	g.Expect(dump.Skipped).To(Equal(map[string]int{"v1 Endpoints": 2, "apps/v1 Deployment": 2}))
 	g.Expect(dump.Notes()).To(Equal([]string{
-		"2 × apps/v1 Deployment passed over: not needed",
-		"2 × v1 Endpoints passed over: EndpointSlices are read instead",
+		"skipped 2 × apps/v1 Deployment, which a scan does not need",
+		"skipped 2 × v1 Endpoints: EndpointSlices are read instead",
 	}))
 	g.Expect(dump.SlicesRecorded).To(BeFalse())
 }
@@ -202,40 +237,40 @@ func TestFaults(t *testing.T) {
 	}{
 		"nothing": {
 			"",
-			[]string{"dump:1: the file is empty", "kubectl get pods,endpointslices,services"},
+			[]string{"dump:1:1: the file is empty", "kubectl get nodes,pods,endpointslices,services"},
 		},
 		"blank lines":   {" \r\n", []string{"the file is empty"}},
-		"only comments": {"# nothing\n", []string{"there is nothing in the file"}},
+		"only comments": {"# nothing\n", []string{"the file holds no objects"}},
 		"another text": {
 			"No resources found\n",
-			[]string{"dump:1: no Kubernetes object", "kubectl get pods"},
+			[]string{"dump:1:1: not a Kubernetes object: is of JSON type string", "kubectl get nodes,pods"},
 		},
-		"a table of kubectl": {"NAMESPACE NAME\ndefault   web\n", []string{"dump:1: no Kubernetes object"}},
+		"a table of kubectl": {"NAMESPACE   NAME   READY\ndefault   web   1/1\n", []string{"dump:1:1: found a table of kubectl", "-o json"}},
 		"another JSON object": {
 			`{"a":1}`,
-			[]string{"dump:1: no Kubernetes object: apiVersion and kind are missing"},
+			[]string{"dump:1:1: not a Kubernetes object: apiVersion and kind are missing"},
 		},
-		"a JSON list":          {"\n[" + pod + "]", []string{"dump:2: no Kubernetes object", "array"}},
-		"no JSON":              {"{\n\"kind\": 'x'}", []string{"dump:2: no valid JSON"}},
-		"no JSON after JSON":   {pod + "\n\nx", []string{"dump:3: no valid JSON"}},
-		"cut JSON":             {list(pod, slice)[:200], []string{"dump:1: the file was cut off"}},
-		"cut JSON, two values": {pod + "\n" + slice[:40], []string{"dump:2: the file was cut off"}},
-		"no YAML":              {"kind: List\nitems:\n- a: b\n c: d\n", []string{"dump:3: no valid YAML"}},
+		"a JSON list":          {"\n[" + pod + "]", []string{"dump:2:1: not a Kubernetes object: is of JSON type array"}},
+		"no JSON":              {"{\n\"kind\": 'x'}", []string{"dump:2:9: invalid JSON"}},
+		"no JSON after JSON":   {pod + "\n\nx", []string{"dump:3:1: invalid JSON"}},
+		"cut JSON":             {list(pod, slice)[:200], []string{"dump:1:201: the file is truncated"}},
+		"cut JSON, two values": {pod + "\n" + slice[:40], []string{"dump:2:41: the file is truncated"}},
+		"no YAML":              {"kind: List\nitems:\n- a: b\n c: d\n", []string{"dump:3:1: invalid YAML"}},
 		"no YAML in a later document": {
 			"# one\nkind: A\napiVersion: v1\n---\nkind: B\nkind: C\n",
-			[]string{"dump:6: no valid YAML", `"kind" already set`},
+			[]string{"dump:6:1: invalid YAML", `"kind" already set`},
 		},
 		"no separator": {
 			"kind: A\napiVersion: v1\n---\nkind: B\n---kind: C\n",
-			[]string{"dump:4: no valid YAML in the document that begins here", "kind: C"},
+			[]string{"dump:4:1: invalid YAML in the document that begins here", "kind: C"},
 		},
 		"cut YAML, amid a line": {
 			"apiVersion: v1\nitems:\n- apiVersion: v1\n  kind: Po",
-			[]string{"dump:4: the last line has no end"},
+			[]string{"dump:4:11: the last line has no end"},
 		},
 		"cut YAML, after a line": {
 			"apiVersion: v1\nitems:\n- apiVersion: v1\n  kind: Pod\n",
-			[]string{"dump:1: no Kubernetes object: apiVersion and kind are missing, which are at the end of a list in YAML"},
+			[]string{"dump:1:1: not a Kubernetes object: apiVersion and kind are missing. A YAML list ends with them"},
 		},
 		"a part of a list": {
 			remaining,
@@ -247,11 +282,11 @@ func TestFaults(t *testing.T) {
 		},
 		"no items": {
 			`{"apiVersion":"v1","kind":"PodList"}`,
-			[]string{"the list has no items, not even none"},
+			[]string{"the list has no items field"},
 		},
 		"an error of the API": {
 			`{"apiVersion":"v1","kind":"Status","message":"Unauthorized"}`,
-			[]string{"the API server gave no objects: Unauthorized"},
+			[]string{"the API server returned an error instead of objects: Unauthorized"},
 		},
 		"the retired API": {
 			list(with(slice, `k8s.io/v1`, `k8s.io/v1beta1`)),
@@ -261,27 +296,32 @@ func TestFaults(t *testing.T) {
 			`{"apiVersion":"v1","kind":"List","items":[` + pod + `],"items":[]}`,
 			[]string{`duplicate field "items"`},
 		},
-		"another case": {`{"apiVersion":"v1","kind":"List","Items":[` + pod + `]}`, []string{"the list has no items"}},
+		"another case": {`{"apiVersion":"v1","kind":"List","Items":[` + pod + `]}`, []string{"the list has no items field"}},
 		"an item without kind": {
 			list(pod, `{"metadata":{"name":"x"}}`),
-			[]string{"dump:1: items[1]: no Kubernetes object"},
+			[]string{"dump:1:201: items[1]: not a Kubernetes object"},
 		},
 		"an item of no shape": {
 			list(`"pod"`, `{"metadata":7}`),
-			[]string{"items[0]: no Kubernetes object", "items[1]: no Kubernetes object"},
+			[]string{"items[0]: not a Kubernetes object: is of JSON type string", "items[1]: not a Kubernetes object: metadata is of JSON type number"},
 		},
 		"an object of no shape": {
 			list(pod, "\n"+with(pod, `"podIP":"10.0.0.5"`, `"podIP":5`)),
-			[]string{"dump:2: items[1] Pod default/web:", "podIP"},
+			[]string{"dump:2:1: items[1] Pod default/web:", "podIP"},
 		},
 		"an object without a name": {
 			with(service, `"name":"web",`, ``),
-			[]string{"dump:1: Service default/: it has no name or no namespace"},
+			[]string{"dump:1:1: Service default/: metadata.name is missing"},
 		},
 		"an object without a namespace": {
 			with(slice, `,"namespace":"default"`, ``),
-			[]string{"EndpointSlice web-x: it has no name or no namespace"},
+			[]string{"EndpointSlice web-x: metadata.namespace is missing"},
 		},
+		"a manifest of a Node": {
+			`{"apiVersion":"v1","kind":"Node","metadata":{"name":"win-1"}}`,
+			[]string{"dump:1:1: Node win-1: status.nodeInfo is missing"},
+		},
+		"a Node without a name": {with(node, `"name":"win-1",`, ``), []string{"Node: metadata.name is missing"}},
 		"a manifest of a pod": {
 			with(pod, `"phase":"Running",`, ``),
 			[]string{"Pod default/web: status.phase is missing"},
@@ -309,12 +349,12 @@ func TestFaults(t *testing.T) {
 		},
 		"one name, two objects": {
 			list(pod, with(pod, `10.0.0.5`, `10.0.0.6`)),
-			[]string{"Pod default/web occurs twice, and differently"},
+			[]string{"Pod default/web occurs twice, with different content"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := NewWithT(t)
-			dump, err := recorded.Read("dump", []byte(tc.text))
+			dump, err := clusterdump.Read("dump", []byte(tc.text))
 			g.Expect(err).To(HaveOccurred())
 			g.Expect(dump).To(BeZero())
 			for _, want := range tc.want {
@@ -337,17 +377,17 @@ func TestAllFaultsAtOnce(t *testing.T) {
 {"apiVersion":"v1","kind":"Pod","metadata":{"name":"web-%d","namespace":"default"},
 			"status":{"phase":"Running","podIP":%q,"conditions":[{"type":"Ready","status":"True"}]}}`, i, ip))
 	}
-	_, err := recorded.Read("dump", []byte(list(items...)))
+	_, err := clusterdump.Read("dump", []byte(list(items...)))
 	g.Expect(strings.Split(err.Error(), "\n")).To(HaveExactElements(
-		HavePrefix("dump:4: items[1] Pod default/web-1: status.podIP: parsing IP address"),
-		HavePrefix("dump:8: items[3] Pod default/web-3: status.podIP"),
-		HavePrefix("dump:12: items[5] Pod default/web-5: status.podIP"),
+		HavePrefix("dump:4:1: items[1] Pod default/web-1: status.podIP: parsing IP address"),
+		HavePrefix("dump:8:1: items[3] Pod default/web-3: status.podIP"),
+		HavePrefix("dump:12:1: items[5] Pod default/web-5: status.podIP"),
 	))
 
 	text, err := yaml.JSONToYAML([]byte(list(items...)))
 	g.Expect(err).NotTo(HaveOccurred())
 	lines := strings.Split("# a comment\n"+string(text), "\n")
-	_, err = recorded.Read("dump", []byte(strings.Join(lines, "\n")))
+	_, err = clusterdump.Read("dump", []byte(strings.Join(lines, "\n")))
 	for i, message := range strings.Split(err.Error(), "\n") {
 		var line int
 		_, scanErr := fmt.Sscanf(message, "dump:%d:", &line)
@@ -359,30 +399,49 @@ func TestAllFaultsAtOnce(t *testing.T) {
 	// Written in JSON's way, the document is all that can be named.
 	flow := "---\nkind: PodList\napiVersion: v1\n" +
 		"items: [{metadata: {name: web, namespace: default}, status: {podIP: ten}}]\n"
-	_, err = recorded.Read("dump", []byte(flow))
-	g.Expect(err).To(MatchError(ContainSubstring("dump:1: items[0] Pod default/web: status.podIP")))
+	_, err = clusterdump.Read("dump", []byte(flow))
+	g.Expect(err).To(MatchError(ContainSubstring("dump:1:1: items[0] Pod default/web: status.podIP")))
+}
+
+// Invariant 1: no beginning of a list passes for the whole.
+func TestEveryTruncationIsRefused(t *testing.T) {
+	g := NewWithT(t)
+	whole := list(pod, slice, service)
+	text, err := yaml.JSONToYAML([]byte(whole))
+	g.Expect(err).NotTo(HaveOccurred())
+	for n := range len(whole) {
+		_, err := clusterdump.Read("dump", []byte(whole[:n]))
+		g.Expect(err).To(HaveOccurred(), whole[:n])
+		if n > 0 {
+			g.Expect(err).To(MatchError(ContainSubstring("the file is truncated")), whole[:n])
+		}
+	}
+	for n := range len(text) {
+		_, err := clusterdump.Read("dump", text[:n])
+		g.Expect(err).To(HaveOccurred(), string(text[:n]))
+	}
 }
 
 func TestEncodingFaultsNameTheFile(t *testing.T) {
 	g := NewWithT(t)
-	_, err := recorded.Read("dump", []byte("{\n\x81"))
+	_, err := clusterdump.Read("dump", []byte("{\n\x81"))
 	g.Expect(err).To(MatchError(ContainSubstring("reading dump: line 2, column 1")))
 }
 
 func TestMerge(t *testing.T) {
 	g := NewWithT(t)
-	dump, err := recorded.Merge(read(t, list(pod)), read(t, list(pod, slice)), read(t, list(service, service)))
+	dump, err := clusterdump.Merge(read(t, list(pod)), read(t, list(pod, slice)), read(t, list(service, service)))
 	g.Expect(err).NotTo(HaveOccurred())
 	g.Expect(dump).To(Equal(read(t, list(pod, slice, service))))
 
 	other := `{"apiVersion":"apps/v1","kind":"Deployment"}`
-	dump, err = recorded.Merge(read(t, list(other)), read(t, list(other)))
+	dump, err = clusterdump.Merge(read(t, list(other)), read(t, list(other)))
 	g.Expect(err).NotTo(HaveOccurred())
 	g.Expect(dump.Skipped).To(Equal(map[string]int{"apps/v1 Deployment": 2}))
 	g.Expect(dump.PodsRecorded || dump.SlicesRecorded || dump.ServicesRecorded).To(BeFalse())
 
-	dump, err = recorded.Merge(read(t, pod), read(t, with(pod, "Running", "Failed")))
-	g.Expect(err).To(MatchError(And(ContainSubstring("Pod default/web occurs twice"), ContainSubstring("one moment"))))
+	dump, err = clusterdump.Merge(read(t, pod), read(t, with(pod, "Running", "Failed")))
+	g.Expect(err).To(MatchError(And(ContainSubstring("Pod default/web occurs twice"), ContainSubstring("at one moment"))))
 	g.Expect(dump).To(BeZero())
 }
 
@@ -401,20 +460,20 @@ func FuzzRead(f *testing.F) {
 	}
 	f.Add([]byte(list(pod, slice, service)))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if dump, err := recorded.Read("fuzz", data); err == nil {
+		if dump, err := clusterdump.Read("fuzz", data); err == nil {
 			checkDump(t, dump)
 		}
 	})
 }
 
-func checkDump(t *testing.T, dump recorded.Dump) {
+func checkDump(t *testing.T, dump clusterdump.Dump) {
 	t.Helper()
 	for _, pod := range dump.Pods {
 		if pod.Name == "" || pod.Namespace == "" || pod.Status.Phase == "" {
 			t.Errorf("a pod with less than every pod has: %+v", pod)
 		}
 	}
-	twice, err := recorded.Merge(dump, dump)
+	twice, err := clusterdump.Merge(dump, dump)
 	if err != nil || len(twice.Pods) != len(dump.Pods) || len(twice.Slices) != len(dump.Slices) {
 		t.Errorf("merging the dump with itself: %v", err)
 	}

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package recorded
+package clusterdump
 
 import (
 	"encoding/json"
@@ -16,13 +16,14 @@ import (
 	"k8s.io/client-go/kubernetes/scheme"
 	kjson "sigs.k8s.io/json"
 
-	"github.com/hnsguard/hnsguard/internal/textencoding"
+	"github.com/hnsguard/hnsguard/internal/dumpfile"
 )
 
 // The kinds that are told apart, as API version and kind.
 const (
 	listKind         = "v1 List"
 	statusKind       = "v1 Status"
+	nodeKind         = "v1 Node"
 	podKind          = "v1 Pod"
 	serviceKind      = "v1 Service"
 	endpointsKind    = "v1 Endpoints"
@@ -30,40 +31,43 @@ const (
 	sliceKindRetired = "discovery.k8s.io/v1beta1 EndpointSlice"
 )
 
-// Read reads one file, whose format it finds from the content. The name is used in errors.
+// What to do about a file that cannot be read.
+const (
+	howToRecord       = "record it with: kubectl get nodes,pods,endpointslices,services -A -o json"
+	howToRecordSlices = "record them with: kubectl get endpointslices.v1.discovery.k8s.io -A -o json"
+)
+
+// Read reads one file. Errors refer to it by the given name.
 func Read(name string, data []byte) (Dump, error) {
-	text, err := textencoding.Decode(data)
+	file, err := dumpfile.Decode(name, data)
 	if err != nil {
-		return Dump{}, fmt.Errorf("reading %s: %w", name, err)
+		return Dump{}, err
 	}
-	if strings.TrimSpace(text) == "" {
-		return Dump{}, fmt.Errorf("%s:1: the file is empty; %s", name, remedyCommand)
-	}
-	r := &reader{faults: faults{file: name}, dump: Dump{Skipped: map[string]int{}}}
-	documents := r.documents(text)
+	r := &reader{file: file, dump: Dump{Skipped: map[string]int{}}}
+	documents := r.documents()
 	for _, d := range documents {
 		r.readDocument(d)
 	}
-	if len(documents) == 0 && len(r.faults.list) == 0 {
-		r.faults.add(1, "", remedyCommand, "there is nothing in the file")
+	if len(documents) == 0 && file.Sound() {
+		file.Report(0, "the file holds no objects; %s", howToRecord)
 	}
-	if len(r.faults.list) == 0 {
+	if file.Sound() {
 		if err := r.dump.compact(); err != nil {
-			r.faults.add(1, "", "", err.Error())
+			file.Report(0, "%v", err)
 		}
 	}
-	if err := r.faults.err(); err != nil {
+	if err := file.Err(); err != nil {
 		return Dump{}, err
 	}
 	return r.dump, nil
 }
 
 type reader struct {
-	faults faults
-	dump   Dump
+	file *dumpfile.File
+	dump Dump
 }
 
-// header is what an object says of itself, and what tells a whole list from a part of one.
+// header is what an object says about itself, and what tells a whole list from a part of one.
 type header struct {
 	metav1.TypeMeta `json:",inline"`
 
@@ -77,7 +81,7 @@ type header struct {
 	Message string             `json:"message"`
 }
 
-// kind is the API version and the kind in one, as the constants above spell it.
+// kind is the API version and the kind, as the constants above spell it.
 func (h header) kind() string {
 	if h.Kind == "" || h.APIVersion == "" {
 		return ""
@@ -85,26 +89,25 @@ func (h header) kind() string {
 	return h.APIVersion + " " + h.Kind
 }
 
-// readDocument reads an object, or a list of some.
-func (r *reader) readDocument(d document) {
-	self := d.whole()
-	h, ok := r.header(self)
+// readDocument reads an object or a list.
+func (r *reader) readDocument(e element) {
+	h, ok := r.header(e)
 	if !ok {
 		return
 	}
 	itemKind, isList := strings.CutSuffix(h.kind(), "List")
 	switch {
 	case h.kind() == "":
-		r.faults.add(d.line, "", remedyCommand, "no Kubernetes object: apiVersion and kind are missing, "+
-			"which are at the end of a list in YAML and so are the first to go when a file is cut off")
+		r.file.Report(e.at, "not a Kubernetes object: apiVersion and kind are missing. A YAML list ends with them, so the "+
+			"file may be truncated; %s", howToRecord)
 	case !isList:
-		r.readObject(self, h)
+		r.readObject(e, h)
 	case h.Metadata.Continue != "":
-		r.faults.add(d.line, h.kind(), remedyAgain+" without a limit", "the list is one of several parts"+remaining(h))
+		r.file.Report(e.at, "%s: the list is one of several parts%s; record it again without a limit", h.kind(), remaining(h))
 	case h.Items == nil:
-		r.faults.add(d.line, h.kind(), remedyAgain, "the list has no items, not even none")
+		r.file.Report(e.at, "%s: the list has no items field; record it again", h.kind())
 	default:
-		r.readItems(d, h, itemKind)
+		r.readItems(e, h, itemKind)
 	}
 }
 
@@ -115,37 +118,45 @@ func remaining(h header) string {
 	return fmt.Sprintf(", %d objects are missing", *h.Metadata.RemainingItemCount)
 }
 
-// readItems reads the objects of a list. Those of a typed list do not say what they are, the list does.
-func (r *reader) readItems(d document, list header, itemKind string) {
-	if list.kind() != listKind {
+// readItems reads the objects of a list. In a typed list they carry no kind of their own.
+func (r *reader) readItems(e element, list header, itemKind string) {
+	isTyped := list.kind() != listKind
+	if isTyped {
 		r.saw(itemKind)
 	}
-	for _, item := range d.items(*list.Items) {
+	for _, item := range e.items(*list.Items) {
 		h, ok := r.header(item)
 		if !ok {
 			continue
 		}
-		if list.kind() != listKind && h.kind() == "" {
+		if isTyped && h.kind() == "" {
 			h.APIVersion, h.Kind = list.APIVersion, strings.TrimSuffix(list.Kind, "List")
 		}
 		r.readObject(item, h)
 	}
 }
 
-// header reads what an object says of itself.
+// header reads what an object says about itself.
 func (r *reader) header(e element) (header, bool) {
 	var h header
-	twice, err := kjson.UnmarshalStrict(e.json, &h, kjson.DisallowDuplicateFields)
-	if err = errors.Join(append(twice, err)...); err != nil {
-		r.faults.add(e.line(), e.path(), remedyCommand, fmt.Sprintf("no Kubernetes object: %v", err))
-		return header{}, false
+	duplicates, err := kjson.UnmarshalStrict(e.json, &h, kjson.DisallowDuplicateFields)
+	err = errors.Join(append(duplicates, err)...)
+	if err == nil {
+		return h, true
 	}
-	return h, true
+	reason := err.Error()
+	if wrong := (*json.UnmarshalTypeError)(nil); errors.As(err, &wrong) { // it speaks of Go types
+		reason = strings.TrimSpace(wrong.Field + " is of JSON type " + wrong.Value)
+	}
+	r.file.Report(e.at, "%snot a Kubernetes object: %s; %s", e.prefix(), reason, howToRecord)
+	return header{}, false
 }
 
-// saw notes that the file speaks of a kind.
+// saw notes that the file mentions a kind.
 func (r *reader) saw(kind string) {
 	switch kind {
+	case nodeKind:
+		r.dump.NodesRecorded = true
 	case podKind:
 		r.dump.PodsRecorded = true
 	case sliceKind:
@@ -159,6 +170,10 @@ func (r *reader) saw(kind string) {
 func (r *reader) readObject(e element, h header) {
 	r.saw(h.kind())
 	switch h.kind() {
+	case nodeKind:
+		if node, ok := decode(r, e, h, &corev1.Node{}, checkNode); ok {
+			r.dump.Nodes = append(r.dump.Nodes, NodeOf(node))
+		}
 	case podKind:
 		if pod, ok := decode(r, e, h, &corev1.Pod{}, checkPod); ok {
 			r.dump.Pods = append(r.dump.Pods, pod)
@@ -171,32 +186,35 @@ func (r *reader) readObject(e element, h header) {
 		if service, ok := decode(r, e, h, &corev1.Service{}, checkService); ok {
 			r.dump.Services = append(r.dump.Services, service)
 		}
-	case sliceKindRetired:
-		// Passing it over would make every address in it an address that nobody uses.
-		r.faults.add(e.line(), describe(e, h), remedySlices,
-			"of the API version discovery.k8s.io/v1beta1, which Kubernetes has dropped")
+	case sliceKindRetired: // skipping it would make every address in it look unused
+		r.file.Report(e.at, "%s: the API version discovery.k8s.io/v1beta1 is not read, Kubernetes has removed it; %s",
+			describe(e, h), howToRecordSlices)
 	case statusKind:
-		r.faults.add(e.line(), describe(e, h), remedyAgain, "the API server gave no objects: "+h.Message)
+		r.file.Report(e.at, "%s: the API server returned an error instead of objects: %s; record it again",
+			describe(e, h), h.Message)
 	case "":
-		r.faults.add(e.line(), e.path(), remedyAgain, "no Kubernetes object: apiVersion and kind are missing")
+		r.file.Report(e.at, "%snot a Kubernetes object: apiVersion and kind are missing; record it again", e.prefix())
 	default:
 		r.dump.Skipped[h.kind()]++
 	}
 }
 
-// decode turns an element into an object of its type and checks what is needed of it.
+// decode reads an element into an object of its type and checks it.
 func decode[T runtime.Object](r *reader, e element, h header, into T, check func(T) []string) (T, bool) {
 	gvk := schema.FromAPIVersionAndKind(h.APIVersion, h.Kind)
 	if _, _, err := scheme.Codecs.UniversalDeserializer().Decode(e.json, &gvk, into); err != nil {
-		r.faults.add(e.line(), describe(e, h), "", err.Error())
+		r.file.Report(e.at, "%s: %v", describe(e, h), err)
 		return into, false
 	}
 	problems := check(into)
-	if h.Metadata.Name == "" || h.Metadata.Namespace == "" {
-		problems = append([]string{"it has no name or no namespace"}, problems...)
+	if h.Metadata.Name == "" {
+		problems = append(problems, "metadata.name is missing")
+	}
+	if h.Metadata.Namespace == "" && h.kind() != nodeKind {
+		problems = append(problems, "metadata.namespace is missing")
 	}
 	for _, problem := range problems {
-		r.faults.add(e.line(), describe(e, h), "", problem)
+		r.file.Report(e.at, "%s: %s", describe(e, h), problem)
 	}
 	return into, len(problems) == 0
 }
@@ -207,5 +225,5 @@ func describe(e element, h header) string {
 	if h.Metadata.Namespace != "" {
 		name = h.Metadata.Namespace + "/" + name
 	}
-	return strings.Join(strings.Fields(e.path()+" "+h.Kind+" "+name), " ")
+	return strings.Join(strings.Fields(e.path+" "+h.Kind+" "+name), " ")
 }
