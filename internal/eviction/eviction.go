@@ -42,6 +42,8 @@ type Options struct {
 	Enforce bool
 	// After is how long a pod has to be without endpoint. Required.
 	After time.Duration
+	// MaxGap is how far two passes may lie apart for a pod to count as without endpoint in between. Required.
+	MaxGap time.Duration
 	// Interval is the shortest time between two evictions. Required.
 	Interval time.Duration
 	// Client evicts. Required.
@@ -130,14 +132,11 @@ func withoutEndpoint(snapshot inventory.Snapshot, view cluster.View) (without []
 	return without, all
 }
 
-// maxGap is how far two passes may lie apart for a pod to count as without endpoint in between.
-const maxGap = 15 * time.Second
-
 // confirmed returns those that have been without endpoint for long enough (invariant 1). A time in which the node was not
 // observed does not count.
 func (r *Evictor) confirmed(without []cluster.Pod) []cluster.Pod {
 	now := r.opts.Clock.Now()
-	blind := now.Sub(r.ran) > maxGap
+	blind := now.Sub(r.ran) > r.opts.MaxGap
 	r.ran = now
 	suspects := make(map[types.UID]*suspect, len(without))
 	for _, pod := range without {

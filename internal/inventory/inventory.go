@@ -21,7 +21,6 @@ type Reader interface {
 	Networks(ctx context.Context) ([]hns.Network, error)
 	ListEndpointIDs(ctx context.Context) ([]hns.EndpointID, error)
 	Endpoint(ctx context.Context, id hns.EndpointID) (hns.Endpoint, error)
-	LoadBalancers(ctx context.Context) ([]hns.LoadBalancer, error)
 }
 
 // Options say how the inventory is kept. All fields but Network are required.
@@ -62,8 +61,8 @@ func New(reader Reader, opts Options) *Inventory {
 	return &Inventory{reader: reader, opts: opts, known: map[hns.EndpointID]entry{}}
 }
 
-// Observe brings the inventory up to date and returns what is in HNS now, but for load balancers, which take many
-// calls: see [Inventory.LoadBalancers]. After an error nothing is known: not even that what was there before still
+// Observe brings the inventory up to date and returns what is in HNS now, but for load balancers: see package
+// loadbalancer. After an error nothing is known: not even that what was there before still
 // is.
 func (i *Inventory) Observe(ctx context.Context) (Snapshot, error) {
 	snapshot, err := i.observe(ctx)
@@ -231,13 +230,4 @@ func (i *Inventory) inOrder(ids []hns.EndpointID) []Endpoint {
 		}
 	}
 	return endpoints
-}
-
-// LoadBalancers reads all load balancers. It takes three calls for each. It may run beside Observe.
-func (i *Inventory) LoadBalancers(ctx context.Context) ([]hns.LoadBalancer, error) {
-	balancers, err := i.reader.LoadBalancers(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("observing load balancers: %w", err)
-	}
-	return balancers, nil
 }

@@ -24,6 +24,8 @@ type node struct {
 	service *simulated.HNS
 	network hns.Network
 	clock   *testingclock.FakePassiveClock
+	// last is when the last snapshot was taken.
+	last time.Time
 }
 
 func newNode(t *testing.T) *node {
@@ -66,6 +68,7 @@ func (n *node) observe() map[hns.EndpointID]inventory.Endpoint {
 	if err != nil {
 		n.t.Fatal(err)
 	}
+	n.last = snapshot.Taken
 	byID := map[hns.EndpointID]inventory.Endpoint{}
 	for _, e := range snapshot.Endpoints {
 		byID[e.ID] = e
@@ -161,9 +164,16 @@ func TestAppeared(t *testing.T) {
 			n := newNode(t)
 			tc.before(n)
 			id := n.create(1, 0)
-			NewWithT(t).Expect(n.observe()[id].Appeared).To(Equal(tc.appeared))
+			before, made := n.last, n.clock.Now()
+			seen := n.observe()[id]
+			NewWithT(t).Expect(seen.Seen).To(Equal(made))
+			if tc.appeared {
+				NewWithT(t).Expect(seen.Appeared).To(Equal(before), "it was not there in the snapshot before")
+			} else {
+				NewWithT(t).Expect(seen.Appeared).To(BeZero())
+			}
 			n.pass(time.Second)
-			NewWithT(t).Expect(n.observe()[id].Appeared).To(Equal(tc.appeared), "it stays what it was")
+			NewWithT(t).Expect(n.observe()[id]).To(Equal(seen), "it stays what it was")
 		})
 	}
 }
@@ -235,28 +245,6 @@ func TestNetworksAreListedAgain(t *testing.T) {
 	n.pass(5 * time.Second)
 	_, err = n.Observe(t.Context())
 	g.Expect(err).To(MatchError(inventory.ErrNoPodNetwork))
-}
-
-func TestLoadBalancersAreTriedAgain(t *testing.T) {
-	g := NewWithT(t)
-	n := newNode(t)
-	id := n.create(1, hns.FlagRemote)
-	_, err := n.service.CreateLoadBalancer(hns.LoadBalancer{Endpoints: []hns.EndpointID{id}})
-	g.Expect(err).NotTo(HaveOccurred())
-	n.service.FailNext(hns.OpLoadBalancers, hns.ErrNotFound)
-	n.service.FailNext(hns.OpLoadBalancers, hns.ErrNotFound)
-	g.Expect(n.LoadBalancers(t.Context())).To(HaveLen(1))
-
-	n.service.Fail(hns.OpLoadBalancers, hns.ErrNotFound)
-	_, err = n.LoadBalancers(t.Context())
-	g.Expect(err).To(MatchError(hns.ErrNotFound), "it is never read as none")
-
-	n.service.Heal()
-	n.service.ResetCalls()
-	n.service.FailNext(hns.OpLoadBalancers, hns.ErrUnavailable)
-	_, err = n.LoadBalancers(t.Context())
-	g.Expect(err).To(MatchError(hns.ErrUnavailable))
-	g.Expect(n.service.Calls()).To(HaveLen(1), "a service that is down is not pressed")
 }
 
 func TestPodNetwork(t *testing.T) {
