@@ -166,9 +166,13 @@ func (o Options) perform(ctx context.Context, sc scenario, s *stage, a *agent.Ag
 	return <-ended
 }
 
+// patience is how long the guard may take to finish. It reads load balancers again only after some time, if the last
+// reading kept an orphan.
+const patience = 20 * time.Second
+
 // awaitEnd gives the guard time to finish, which a fast timeline does not, and then time for one more pass.
 func (o Options) awaitEnd(sc scenario, s *stage) {
-	wait := 2 * grace
+	wait := patience
 	if o.Observe {
 		wait = 0
 	}
