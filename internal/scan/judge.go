@@ -60,6 +60,7 @@ func Judge(in Input) (Report, error) {
 		Snapshot: snapshot, Cluster: in.view(snapshot.Addresses()), KubeProxy: in.KubeProxy,
 		Policy:         verdict.Policy{Exclusions: in.Config.Exclusions, OrphanGrace: in.Config.Orphan.GracePeriod},
 		UnclaimedSince: long, Now: in.Now,
+		Forgotten: sets.New(snapshot.Addresses()...), // invariant 4
 	})
 	return in.report(network, verdicts, unknown), nil
 }
@@ -151,6 +152,10 @@ func (in Input) notes(verdicts []verdict.Verdict, unknown []hns.Endpoint) []stri
 	if !in.HNS.LoadBalancersRecorded {
 		notes = append(notes, "load balancers were not recorded, so that nothing can be called an orphan; "+
 			"record them with Get-HnsPolicyList | ConvertTo-Json -Depth 20")
+	}
+	if in.KubeProxy.StaleRecord && slices.ContainsFunc(verdicts, func(v verdict.Verdict) bool { return v.Kind.Removes() }) {
+		notes = append(notes, "this kube-proxy may remember the addresses: do not delete the endpoints by hand. hnsguard holds "+
+			"them until kube-proxy is known to have forgotten them, because it may delete the pods' own endpoints otherwise")
 	}
 	if !in.KubeProxy.Known {
 		notes = append(notes, "kube-proxy's version is unknown, so that it is taken to have every known fault; "+
