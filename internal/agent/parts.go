@@ -41,7 +41,8 @@ type parts struct {
 	index    *cluster.Index
 }
 
-// maxGapInPolls is how many slow intervals two snapshots may lie apart for an endpoint in between to have appeared.
+// maxGapInPolls is how many slow intervals two snapshots may lie apart for what changed in between to count as seen: an
+// endpoint to have appeared, a pod to have been without one.
 const maxGapInPolls = 4
 
 func (p *parts) collector(d *detect.Detector, record *clearance.Tracker, lbs *loadbalancer.Reader) *evidence.Collector {
@@ -108,6 +109,6 @@ func (p *parts) reprogrammer(lbs *loadbalancer.Reader) *reprogram.Reprogrammer {
 func (p *parts) evictor() *eviction.Evictor {
 	return eviction.New(eviction.Options{
 		Enforce: p.Config.Enforces(p.Config.Repair.Mode), After: p.Config.Repair.After, Interval: p.Config.Repair.Every,
-		Client: p.client, Events: p.api.Events, Metrics: eviction.NewMetrics(p.registry), Clock: p.Clock,
+		MaxGap: maxGapInPolls * p.Config.Poll.Slow, Client: p.client, Events: p.api.Events, Metrics: eviction.NewMetrics(p.registry), Clock: p.Clock,
 	})
 }
