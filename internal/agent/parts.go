@@ -41,8 +41,7 @@ type parts struct {
 	index    *cluster.Index
 }
 
-// maxGapInPolls is how many slow intervals two snapshots may lie apart for what changed in between to count as seen: an
-// endpoint to have appeared, a pod to have been without one.
+// maxGapInPolls is how many slow intervals two passes may lie apart for what was so in both to count as so in between.
 const maxGapInPolls = 4
 
 func (p *parts) collector(d *detect.Detector, record *clearance.Tracker, lbs *loadbalancer.Reader) *evidence.Collector {
@@ -109,6 +108,7 @@ func (p *parts) reprogrammer(lbs *loadbalancer.Reader) *reprogram.Reprogrammer {
 func (p *parts) evictor() *eviction.Evictor {
 	return eviction.New(eviction.Options{
 		Enforce: p.Config.Enforces(p.Config.Repair.Mode), After: p.Config.Repair.After, Interval: p.Config.Repair.Every,
-		MaxGap: maxGapInPolls * p.Config.Poll.Slow, Client: p.client, Events: p.api.Events, Metrics: eviction.NewMetrics(p.registry), Clock: p.Clock,
+		MaxGap: maxGapInPolls * p.Config.Poll.Slow,
+		Client: p.client, Events: p.api.Events, Metrics: eviction.NewMetrics(p.registry), Clock: p.Clock,
 	})
 }

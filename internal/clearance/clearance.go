@@ -89,15 +89,16 @@ const (
 
 type proof struct {
 	step step
-	// since is when the step began, base the count of syncs at a later moment that kube-proxy's watch has reached.
-	since   time.Time
+	// since is when the step began, read when syncs were last counted, or since.
+	since, read time.Time
+	// base is the count of syncs at a moment that kube-proxy's watch has reached, if counted.
 	base    uint64
 	counted bool
 	// version is what a change has to be newer than in step 3.
 	version string
 }
 
-func (p *proof) enter(s step, now time.Time) { *p = proof{step: s, since: now} }
+func (p *proof) enter(s step, now time.Time) { *p = proof{step: s, since: now, read: now} }
 
 // New returns a tracker that has proved nothing.
 func New(o Options) *Tracker { return &Tracker{opts: o, proofs: map[netip.Addr]*proof{}} }
@@ -183,7 +184,8 @@ func (t *Tracker) follow(wanted map[netip.Addr]time.Time) {
 	})
 	for addr := range wanted {
 		if t.proofs[addr] == nil {
-			t.proofs[addr] = &proof{step: unlisted, since: t.opts.Clock.Now()}
+			t.proofs[addr] = new(proof)
+			t.proofs[addr].enter(unlisted, t.opts.Clock.Now())
 		}
 	}
 }
@@ -264,9 +266,9 @@ func (t *Tracker) advance(addr netip.Addr, p *proof, o observation) {
 // to reach it (invariant 2).
 func (t *Tracker) synced(p *proof, o observation) bool {
 	if !o.counts {
-		p.counted = false
-		return o.now.Sub(p.since) >= t.opts.HoldTimeout
+		return o.now.Sub(p.read) >= t.opts.HoldTimeout
 	}
+	p.read = o.now
 	if o.now.Sub(p.since) < watchLag {
 		return false
 	}

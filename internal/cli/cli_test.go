@@ -197,8 +197,8 @@ func TestAPodWithoutToken(t *testing.T) {
 }
 
 const (
-	hnsData     = "../hns/recorded/testdata/"
-	clusterData = "../cluster/recorded/testdata/"
+	hnsData     = "../hnsdump/testdata/"
+	clusterData = "../clusterdump/testdata/"
 )
 
 func scanArgs(hns, cluster, node string, more ...string) []string {
@@ -262,7 +262,7 @@ func TestScanNamesWhatIsBroken(t *testing.T) {
 		},
 		"cut off":              {string(valid[:len(valid)/2]), []string{"dump.json:"}},
 		"empty":                {"", []string{"dump.json"}},
-		"something else":       {"hello", []string{"dump.json:1"}},
+		"something else":       {"hello", []string{"dump.json:1:1: found text instead of JSON"}},
 		"UTF-16, broken too":   {utf16LE(strings.Replace(string(valid), `"10.240.0.11"`, `"x"`, 1)), []string{"dump.json:", "IPAddress"}},
 		"two broken addresses": {strings.ReplaceAll(string(valid), `"10.240.0.1`, `"10.240.0.9991`), []string{"2462b2d1", "806b31aa"}},
 	} {

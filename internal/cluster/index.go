@@ -106,11 +106,11 @@ func (i *Index) DeleteService(service *corev1.Service) {
 	delete(i.services, keyOf(service))
 }
 
-// ListedElsewhere reports whether a slice lists the address [Listing.Elsewhere].
-func (i *Index) ListedElsewhere(addr netip.Addr) bool {
+// ListedOnAnotherNode reports whether a slice lists the address [Listing.OnAnotherNode].
+func (i *Index) ListedOnAnotherNode(addr netip.Addr) bool {
 	i.mu.RLock()
 	defer i.mu.RUnlock()
-	return slices.ContainsFunc(i.listings[addr], func(l Listing) bool { return l.Elsewhere(i.node) })
+	return slices.ContainsFunc(i.listings[addr], func(l Listing) bool { return l.OnAnotherNode(i.node) })
 }
 
 // View copies what the index says about the addresses.

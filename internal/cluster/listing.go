@@ -28,6 +28,9 @@ type Listing struct {
 // another node, or none. Source: newEndpointInfo in pkg/proxy/endpoint.go, which compares the node's name only.
 func (l Listing) Elsewhere(node string) bool { return l.Node != node }
 
+// OnAnotherNode reports whether the slice names another node of the cluster. It does not for an address outside of it.
+func (l Listing) OnAnotherNode(node string) bool { return l.Node != "" && l.Node != node }
+
 // Claims reports whether traffic may be sent to the address: the endpoint is ready, or terminates and still serves.
 func (l Listing) Claims() bool { return l.Ready || l.Serving }
 
@@ -51,13 +54,22 @@ func Listings(slice *discoveryv1.EndpointSlice) iter.Seq2[netip.Addr, Listing] {
 
 // AddressesElsewhere returns the addresses that the slice lists [Listing.Elsewhere] for the node.
 func AddressesElsewhere(slice *discoveryv1.EndpointSlice, node string) sets.Set[netip.Addr] {
-	addresses := sets.New[netip.Addr]()
+	return addresses(slice, func(l Listing) bool { return l.Elsewhere(node) })
+}
+
+// AddressesOnOtherNodes returns the addresses that the slice lists [Listing.OnAnotherNode].
+func AddressesOnOtherNodes(slice *discoveryv1.EndpointSlice, node string) sets.Set[netip.Addr] {
+	return addresses(slice, func(l Listing) bool { return l.OnAnotherNode(node) })
+}
+
+func addresses(slice *discoveryv1.EndpointSlice, of func(Listing) bool) sets.Set[netip.Addr] {
+	all := sets.New[netip.Addr]()
 	for addr, listing := range Listings(slice) {
-		if listing.Elsewhere(node) {
-			addresses.Insert(addr)
+		if of(listing) {
+			all.Insert(addr)
 		}
 	}
-	return addresses
+	return all
 }
 
 func listingOf(slice *discoveryv1.EndpointSlice, endpoint *discoveryv1.Endpoint) Listing {

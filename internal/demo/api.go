@@ -28,11 +28,11 @@ import (
 	"github.com/hnsguard/hnsguard/internal/cluster"
 )
 
-// api is an API server in this process: a fake client, with informers that list and watch through it.
+// api is an API server in this process: a fake client, and informers that list and watch through it.
 type api struct {
 	client.WithWatch
-	// watched is done when the watches that the agent starts with are established. The fake server does not replay what
-	// happened between a list and its watch, so that nothing may happen before.
+	// watched is done when all initial watches are established. The fake server does not replay what happened between a
+	// list and its watch, so nothing may change before that.
 	watched       sync.WaitGroup
 	slicesWatched func()
 }
@@ -80,10 +80,10 @@ func (a *api) adjust(o *manager.Options) {
 	o.Cache.NewInformer = a.informer
 }
 
-// noWatchList tells informers to list and then watch: the fake server does not stream lists.
+// noWatchList makes informers list and then watch: the fake server does not support streaming lists.
 type noWatchList struct{}
 
-// IsWatchListSemanticsUnSupported is how client-go asks.
+// IsWatchListSemanticsUnSupported implements the check that client-go makes.
 func (noWatchList) IsWatchListSemanticsUnSupported() bool { return true }
 
 func (a *api) informer(_ toolscache.ListerWatcher, kind runtime.Object, resync time.Duration,
@@ -135,7 +135,8 @@ func (a *api) Watch(ctx context.Context, list client.ObjectList, opts ...client.
 // Current implements [agent.Freshness]: what happens in this process is seen at once.
 func (a *api) Current(context.Context, time.Time) (bool, error) { return true, nil }
 
-// Version implements [agent.Freshness]. The fake server versions each object by itself: whatever was changed once is newer.
+// Version implements [agent.Freshness]. The fake server versions each object by itself: whatever was changed once is
+// newer.
 func (a *api) Version(context.Context) (string, error) { return "1", nil }
 
 // Listed implements [agent.Freshness].

@@ -42,10 +42,10 @@ type Options struct {
 	Enforce bool
 	// After is how long a pod has to be without endpoint. Required.
 	After time.Duration
-	// Interval is the shortest time between two evictions. Required.
-	Interval time.Duration
 	// MaxGap is how far two passes may lie apart for a pod to count as without endpoint in between. Required.
 	MaxGap time.Duration
+	// Interval is the shortest time between two evictions. Required.
+	Interval time.Duration
 	// Client evicts. Required.
 	Client client.SubResourceClientConstructor
 	// Events gets the Events on victims. Required.

@@ -24,6 +24,8 @@ type Metrics struct {
 const (
 	passComplete = "complete"
 	passUnknown  = "unknown"
+	// passIdle: there is no pod network.
+	passIdle = "idle"
 )
 
 // NewMetrics makes the measurements, registers them and starts every series at zero.
@@ -45,7 +47,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		}, []string{"verdict"}),
 		passes: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: metrics.Namespace, Name: "passes_total",
-			Help: "Passes over the node: complete, or unknown when HNS or the pod network could not be read.",
+			Help: "Passes over the node: complete, unknown when HNS could not be read, or idle while there is no pod network.",
 		}, []string{"result"}),
 		duration: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Namespace: metrics.Namespace, Name: "pass_duration_seconds",
@@ -74,5 +76,6 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	}
 	m.passes.WithLabelValues(passComplete)
 	m.passes.WithLabelValues(passUnknown)
+	m.passes.WithLabelValues(passIdle)
 	return m
 }

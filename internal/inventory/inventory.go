@@ -21,12 +21,11 @@ type Reader interface {
 	Networks(ctx context.Context) ([]hns.Network, error)
 	ListEndpointIDs(ctx context.Context) ([]hns.EndpointID, error)
 	Endpoint(ctx context.Context, id hns.EndpointID) (hns.Endpoint, error)
-	LoadBalancers(ctx context.Context) ([]hns.LoadBalancer, error)
 }
 
 // Options say how the inventory is kept. All fields but Network are required.
 type Options struct {
-	// Network is the name of the pod network, or empty to find it.
+	// Network is the name of the pod network, a pattern of it, or its ID; or empty to find it.
 	Network string
 	// RereadEvery is in what time everything is read afresh, a few endpoints with each snapshot.
 	RereadEvery time.Duration
@@ -45,6 +44,8 @@ type Inventory struct {
 	known    map[hns.EndpointID]entry
 	networks []hns.Network
 	listed   time.Time // when the networks were; zero to list them anew
+	// chosen is the pod network, once it was found.
+	chosen hns.NetworkID
 	// last is the snapshot before, if nothing has gone wrong since.
 	last *Snapshot
 }
@@ -60,8 +61,8 @@ func New(reader Reader, opts Options) *Inventory {
 	return &Inventory{reader: reader, opts: opts, known: map[hns.EndpointID]entry{}}
 }
 
-// Observe brings the inventory up to date and returns what is in HNS now, but for load balancers, which take many
-// calls: see [Inventory.LoadBalancers]. After an error nothing is known: not even that what was there before still
+// Observe brings the inventory up to date and returns what is in HNS now, but for load balancers: see package
+// loadbalancer. After an error nothing is known: not even that what was there before still
 // is.
 func (i *Inventory) Observe(ctx context.Context) (Snapshot, error) {
 	snapshot, err := i.observe(ctx)
@@ -88,7 +89,7 @@ func (i *Inventory) observe(ctx context.Context) (Snapshot, error) {
 	if err := i.refreshNetworks(ctx, now); err != nil {
 		return Snapshot{}, err
 	}
-	network, err := PodNetwork(i.opts.Network, i.networks, i.inOrder(ids))
+	network, err := i.podNetwork(ids)
 	if err != nil {
 		return Snapshot{}, err
 	}
@@ -199,6 +200,19 @@ func (i *Inventory) refreshNetworks(ctx context.Context, now time.Time) error {
 	return nil
 }
 
+// podNetwork finds the pod network. Once found it stays the same as long as HNS has it: another network that looks alike
+// changes nothing.
+func (i *Inventory) podNetwork(ids []hns.EndpointID) (hns.Network, error) {
+	for _, n := range i.networks {
+		if n.ID == i.chosen {
+			return n, nil
+		}
+	}
+	network, err := PodNetwork(i.opts.Network, i.networks, i.inOrder(ids))
+	i.chosen = network.ID
+	return network, err
+}
+
 // forgetAppearances makes all that is there count as there before: after an HNS restart old endpoints come back as new
 // ones (invariant 3).
 func (i *Inventory) forgetAppearances() {
@@ -216,13 +230,4 @@ func (i *Inventory) inOrder(ids []hns.EndpointID) []Endpoint {
 		}
 	}
 	return endpoints
-}
-
-// LoadBalancers reads all load balancers. It takes three calls for each. It may run beside Observe.
-func (i *Inventory) LoadBalancers(ctx context.Context) ([]hns.LoadBalancer, error) {
-	balancers, err := i.reader.LoadBalancers(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("observing load balancers: %w", err)
-	}
-	return balancers, nil
 }

@@ -58,7 +58,8 @@ type Reader struct {
 var _ action.Action = (*Reader)(nil)
 
 // How often load balancers are read: every minute, because one that dangles breaks a Service; more often while one does,
-// and again as soon as possible when one seems to; as soon as possible when an orphan needs it.
+// or while only one keeps an orphan, and as soon as
+// possible when one seems to dangle, or when an orphan needs to know.
 const (
 	every         = time.Minute
 	danglingEvery = 10 * time.Second
@@ -95,17 +96,7 @@ func (r *Reader) Dangling() []hns.LoadBalancer {
 
 // Run implements [action.Action]: it requests a reading if it is time, or if an orphan lacks nothing else.
 func (r *Reader) Run(_ context.Context, pass action.Pass) time.Duration {
-	needed := slices.ContainsFunc(pass.Verdicts, func(v verdict.Verdict) bool {
-		return v.Reason == verdict.ReasonLoadBalancersUnknown
-	})
-	r.mu.Lock()
-	now := r.opts.Clock.Now()
-	wait := r.due.Sub(now)
-	if needed {
-		wait = r.next.Sub(now)
-	}
-	r.mu.Unlock()
-	if wait > 0 {
+	if wait := r.wait(pass); wait > 0 {
 		return wait
 	}
 	select {
@@ -113,6 +104,29 @@ func (r *Reader) Run(_ context.Context, pass action.Pass) time.Duration {
 	default: // one is pending
 	}
 	return 0
+}
+
+// wait returns how long the next reading can wait.
+func (r *Reader) wait(pass action.Pass) time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	at := r.due
+	for _, v := range pass.Verdicts {
+		switch {
+		case v.Reason == verdict.ReasonLoadBalancersUnknown:
+			at = r.next
+		case v.Reason == verdict.ReasonReferenced && !pass.Evidence.Now.Before(v.Due):
+			at = earlier(at, r.next.Add(danglingEvery)) // a load balancer is all that keeps it
+		}
+	}
+	return at.Sub(r.opts.Clock.Now())
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // Start makes the readings until the context ends.
@@ -196,9 +210,7 @@ func (r *Reader) findDangling(read []hns.LoadBalancer, present sets.Set[hns.Endp
 		if again {
 			confirmed++
 		}
-		if soon := r.next.Add(danglingEvery); soon.Before(r.due) {
-			r.due = soon
-		}
+		r.due = earlier(r.due, r.next.Add(danglingEvery))
 	}
 	r.dangling = dangling
 	r.gauge.Set(float64(confirmed))

@@ -61,14 +61,18 @@ func ModeOf(c config.Config, kind verdict.Kind) config.Mode {
 
 // throttled applies the brakes that hold for one endpoint.
 func (r *Remover) throttled(v verdict.Verdict, now time.Time) (Brake, bool) {
-	switch {
-	case r.hung.IsInBackOffSinceUpdate(string(v.Endpoint.ID), now):
-		return BrakeHung, true
-	case r.backoff.IsInBackOffSinceUpdate(v.Address().String(), now):
-		return BrakeBackoff, true
-	default:
-		return BrakeRate, !r.limiter.AllowN(now, 1)
+	if brake, paused := r.paused(v, now); paused {
+		return brake, true
 	}
+	return BrakeRate, !r.limiter.AllowN(now, 1)
+}
+
+// paused applies the brakes of an earlier attempt.
+func (r *Remover) paused(v verdict.Verdict, now time.Time) (Brake, bool) {
+	if r.hung.left(string(v.Endpoint.ID), now) > 0 {
+		return BrakeHung, true
+	}
+	return BrakeBackoff, r.backoff.left(v.Address().String(), now) > 0
 }
 
 // maxProofAge is how old a proof may be that the view of EndpointSlices is current. The server's bookmarks, which complete
@@ -84,10 +88,10 @@ func (r *Remover) releasedOrphans(ctx context.Context, pass action.Pass, orphans
 	if capped {
 		r.recordCap(ctx, len(orphans))
 	}
-	step := orphans
-	if len(step) > limits.MaxPerStep {
+	step := r.unpaused(orphans, pass.Evidence.Now)
+	if rest := len(step) - limits.MaxPerStep; rest > 0 {
 		step = step[:limits.MaxPerStep]
-		r.opts.Metrics.skipped(verdict.Orphan, BrakeCap, len(orphans)-len(step))
+		r.opts.Metrics.skipped(verdict.Orphan, BrakeCap, rest)
 	}
 	proven, err := r.proven(ctx, pass, step, capped)
 	if err != nil {
@@ -96,6 +100,19 @@ func (r *Remover) releasedOrphans(ctx context.Context, pass action.Pass, orphans
 	}
 	r.opts.Metrics.skipped(verdict.Orphan, BrakeStale, len(step)-len(proven))
 	return proven
+}
+
+// unpaused returns the orphans that may be tried now. The others must not take their place in a step.
+func (r *Remover) unpaused(orphans []verdict.Verdict, now time.Time) []verdict.Verdict {
+	ready := make([]verdict.Verdict, 0, len(orphans))
+	for _, v := range orphans {
+		if brake, paused := r.paused(v, now); paused {
+			r.opts.Metrics.skipped(v.Kind, brake, 1)
+			continue
+		}
+		ready = append(ready, v)
+	}
+	return ready
 }
 
 // proven returns the orphans whose absence from EndpointSlices is proved (invariant 2).

@@ -63,10 +63,15 @@ func (c Confirmer) confirm(ctx context.Context, pass action.Pass, v verdict.Verd
 	if err != nil {
 		return err
 	}
-	if !again.Kind.Removes() || !sameClass(again.Kind, v.Kind) {
+	switch {
+	case !again.Kind.Removes() || !sameClass(again.Kind, v.Kind):
 		return fmt.Errorf("%w: it is now %s (%s)", errRefused, again.Kind, again.Reason)
+	case again.NeedsCurrentSlices && !v.NeedsCurrentSlices:
+		return fmt.Errorf("%w: it is now %s (%s), and needs a proof that the EndpointSlice watch is current",
+			errRefused, again.Kind, again.Reason)
+	default:
+		return nil
 	}
-	return nil
 }
 
 // sameClass lets an early conflict be confirmed as a conflict: the pod has reported its address meanwhile.
@@ -91,15 +96,12 @@ func (c Confirmer) rejudge(ctx context.Context, snapshot inventory.Snapshot, v v
 		return verdict.Verdict{}, err
 	}
 	evidence.Cluster = evidence.Cluster.WithPods(pods)
-	if err := c.noPodElsewhere(ctx, v); err != nil {
-		return verdict.Verdict{}, err
+	verdicts := verdict.Decide(evidence)
+	at := slices.IndexFunc(verdicts, func(again verdict.Verdict) bool { return again.Endpoint.ID == v.Endpoint.ID })
+	if at < 0 {
+		return verdict.Verdict{}, fmt.Errorf("%w: it is not in the evidence any more", errRefused)
 	}
-	for _, again := range verdict.Decide(evidence) {
-		if again.Endpoint.ID == v.Endpoint.ID {
-			return again, nil
-		}
-	}
-	return verdict.Verdict{}, fmt.Errorf("%w: it is not in the evidence any more", errRefused)
+	return verdicts[at], c.noPodElsewhere(ctx, verdicts[at])
 }
 
 // rereadLocals returns the endpoints of the snapshot, those that share an address with the one in question as they are in
@@ -133,10 +135,11 @@ func (c Confirmer) podsOfNode(ctx context.Context) ([]cluster.Pod, error) {
 	return c.listPods(ctx, client.MatchingFields{"spec.nodeName": c.Node})
 }
 
-// noPodElsewhere refuses if a pod of another node has the address, unless a pod of this one is known to have it. The API
-// server selects by a pod's first address only; proven lists all EndpointSlices for IPv6.
+// noPodElsewhere refuses if a pod of another node has the address, where no pod of this one is known to have it. One that
+// does may have got it from a pod that is still being deleted. The API server selects by a pod's first address only;
+// proven lists all EndpointSlices for IPv6.
 func (c Confirmer) noPodElsewhere(ctx context.Context, v verdict.Verdict) error {
-	if v.Kind == verdict.Conflict {
+	if !v.Early() && !v.Unclaimed() {
 		return nil
 	}
 	addr := v.Address()

@@ -11,7 +11,6 @@ import (
 	"golang.org/x/time/rate"
 	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/client-go/tools/events"
-	"k8s.io/client-go/util/flowcontrol"
 	"k8s.io/utils/clock"
 
 	"github.com/hnsguard/hnsguard/internal/action"
@@ -67,9 +66,9 @@ type Remover struct {
 	opts    Options
 	limiter *rate.Limiter
 	// backoff is by address: kube-proxy may make the endpoint again at once, or HNS may report a delete that it did not do.
-	backoff *flowcontrol.Backoff
-	// hung is by endpoint: a delete that does not return holds a call, and often a thread, until it does.
-	hung *flowcontrol.Backoff
+	backoff *pauses
+	// hung is by endpoint: a call that does not return holds a thread until it does.
+	hung *pauses
 	// deleted are the endpoints whose absence the next pass has to verify, with the result if they are gone.
 	deleted map[hns.EndpointID]attempt
 }
@@ -98,8 +97,8 @@ func New(o Options) *Remover {
 	return &Remover{
 		opts:    o,
 		limiter: rate.NewLimiter(rate.Limit(o.Config.Removals.PerSecond), o.Config.Removals.Burst),
-		backoff: flowcontrol.NewFakeBackOff(backoffFirst, backoffMost, o.Clock), // "fake" is the one that takes a clock
-		hung:    flowcontrol.NewFakeBackOff(hungFirst, hungMost, o.Clock),
+		backoff: newPauses(backoffFirst, backoffMost, o.Clock),
+		hung:    newPauses(hungFirst, hungMost, o.Clock),
 		deleted: map[hns.EndpointID]attempt{},
 	}
 }
@@ -137,8 +136,8 @@ func (r *Remover) Run(ctx context.Context, pass action.Pass) time.Duration {
 	if acted >= 0 {
 		acted += max(0, r.removeAll(ctx, pass, r.releasedOrphans(ctx, pass, orphans)))
 	}
-	r.backoff.GC()
-	r.hung.GC()
+	r.backoff.forget()
+	r.hung.forget()
 	if len(r.deleted) > 0 || acted > 0 {
 		return r.opts.Config.Poll.Fast // to verify what was deleted
 	}
@@ -149,11 +148,11 @@ func (r *Remover) Run(ctx context.Context, pass action.Pass) time.Duration {
 func (r *Remover) retry(pass action.Pass, conflicts []verdict.Verdict) time.Duration {
 	var next time.Duration
 	for _, v := range conflicts {
-		if wait := r.backoff.Get(v.Address().String()); r.backoff.IsInBackOffSinceUpdate(v.Address().String(), pass.Evidence.Now) {
-			next = action.Soonest(next, wait)
-			continue
+		wait := max(r.hung.left(string(v.Endpoint.ID), pass.Evidence.Now), r.backoff.left(v.Address().String(), pass.Evidence.Now))
+		if wait <= 0 {
+			wait = r.opts.Config.Poll.Fast
 		}
-		next = action.Soonest(next, r.opts.Config.Poll.Fast)
+		next = action.Soonest(next, wait)
 	}
 	return next
 }
@@ -194,9 +193,12 @@ func (r *Remover) remove(ctx context.Context, pass action.Pass, v verdict.Verdic
 	if since, known := pass.StaleSince[v.Endpoint.ID]; known {
 		done.took = r.opts.Clock.Since(since)
 	}
-	r.backoff.Next(v.Address().String(), r.opts.Clock.Now())
+	r.backoff.begin(v.Address().String())
 	if err := r.opts.Confirmer.confirm(ctx, pass, v); err != nil {
 		done.result, done.err = resultOf(err), err
+		if errors.Is(err, hns.ErrTimeout) {
+			r.hung.begin(string(v.Endpoint.ID))
+		}
 		return done
 	}
 	done.err = r.opts.HNS.DeleteEndpoint(ctx, v.Endpoint.ID)
@@ -207,7 +209,7 @@ func (r *Remover) remove(ctx context.Context, pass action.Pass, v verdict.Verdic
 		done.result = AlreadyGone
 	case errors.Is(done.err, hns.ErrTimeout), errors.Is(done.err, context.Canceled):
 		done.result = Unknown
-		r.hung.Next(string(v.Endpoint.ID), r.opts.Clock.Now())
+		r.hung.begin(string(v.Endpoint.ID))
 		r.deleted[v.Endpoint.ID] = done
 	default:
 		done.result = Failed

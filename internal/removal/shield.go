@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"k8s.io/client-go/util/flowcontrol"
 	"k8s.io/utils/clock"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
@@ -83,10 +82,11 @@ type ShieldOptions struct {
 
 // Shielder shields the pods of held conflicts. It is for one caller at a time.
 type Shielder struct {
-	opts    ShieldOptions
-	backoff *flowcontrol.Backoff
-	shields *prometheus.CounterVec
-	window  prometheus.Histogram
+	opts ShieldOptions
+	// backoff and hung are by address; hung is for calls that did not return, which hold a thread until they do.
+	backoff, hung *pauses
+	shields       *prometheus.CounterVec
+	window        prometheus.Histogram
 }
 
 var _ action.Action = (*Shielder)(nil)
@@ -94,7 +94,7 @@ var _ action.Action = (*Shielder)(nil)
 // NewShielder returns a shielder.
 func NewShielder(o ShieldOptions) *Shielder {
 	s := &Shielder{
-		opts: o, backoff: flowcontrol.NewFakeBackOff(backoffFirst, backoffMost, o.Clock), // "fake" is the one that takes a clock
+		opts: o, backoff: newPauses(backoffFirst, backoffMost, o.Clock), hung: newPauses(hungFirst, hungMost, o.Clock),
 		shields: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: metrics.Namespace, Name: "shields_total",
 			Help: "Attempts to shield a pod's endpoint from kube-proxy's stale record, by result.",
@@ -121,14 +121,19 @@ func (s *Shielder) Run(ctx context.Context, pass action.Pass) time.Duration {
 	}
 	for _, v := range pass.Verdicts {
 		key := v.Address().String()
-		if v.Kind != verdict.Held || shielded(pass.Evidence.Snapshot, v) || s.backoff.IsInBackOffSinceUpdate(key, pass.Evidence.Now) {
+		if v.Kind != verdict.Held || shielded(pass.Evidence.Snapshot, v) ||
+			s.backoff.left(key, pass.Evidence.Now) > 0 || s.hung.left(key, pass.Evidence.Now) > 0 {
 			continue
 		}
-		s.backoff.Next(key, pass.Evidence.Now)
+		s.backoff.begin(key)
 		result, err := s.shield(ctx, pass.Evidence.Snapshot, v)
+		if errors.Is(err, hns.ErrTimeout) {
+			s.hung.begin(key)
+		}
 		s.record(ctx, v, result, err)
 	}
-	s.backoff.GC()
+	s.backoff.forget()
+	s.hung.forget()
 	return 0
 }
 

@@ -14,7 +14,7 @@
 //
 //  1. Only what happened while the agent ran is recorded. A pod that had its address before, or got one whose last use
 //     was not seen, is not.
-//  2. Each pod counts once for each address. While a slice still lists the address elsewhere, the time is zero.
+//  2. Each pod counts once for each address. While a slice still lists the address on another node, the time is zero.
 //  3. The memory is bounded: the addresses that were left last, up to [MaxAddresses]. Reuse after [Horizon] does not
 //     count.
 package reuse

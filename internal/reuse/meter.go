@@ -30,8 +30,8 @@ var (
 
 // Index is the view of EndpointSlices.
 type Index interface {
-	// ListedElsewhere reports whether a slice lists the address [cluster.Listing.Elsewhere].
-	ListedElsewhere(addr netip.Addr) bool
+	// ListedOnAnotherNode reports whether a slice lists the address on another node of the cluster.
+	ListedOnAnotherNode(addr netip.Addr) bool
 }
 
 // Meter measures. It is safe for concurrent use.
@@ -42,7 +42,7 @@ type Meter struct {
 	clock   clock.PassiveClock
 
 	mu sync.Mutex
-	// left is when slices ceased to list an address elsewhere that no pod of this node has got since.
+	// left is when slices ceased to list an address on other nodes, which no pod of this node has got since.
 	left *lru.Cache
 	// held are the addresses of this node's pods; it is nil before the first pass.
 	held map[netip.Addr]types.UID
@@ -57,12 +57,12 @@ func NewMeter(node string, index Index, m *Metrics, clk clock.PassiveClock) *Met
 func (m *Meter) SliceChanged(before, after *discoveryv1.EndpointSlice) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	old, present := cluster.AddressesElsewhere(before, m.node), cluster.AddressesElsewhere(after, m.node)
+	old, present := cluster.AddressesOnOtherNodes(before, m.node), cluster.AddressesOnOtherNodes(after, m.node)
 	for addr := range present.Difference(old) {
 		m.left.Remove(addr)
 	}
 	for addr := range old.Difference(present) {
-		if _, taken := m.held[addr]; !taken && !m.index.ListedElsewhere(addr) {
+		if _, taken := m.held[addr]; !taken && !m.index.ListedOnAnotherNode(addr) {
 			m.left.Add(addr, m.clock.Now())
 		}
 	}
@@ -90,7 +90,7 @@ func (m *Meter) Run(_ context.Context, pass action.Pass) time.Duration {
 }
 
 func (m *Meter) observe(addr netip.Addr) {
-	if m.index.ListedElsewhere(addr) {
+	if m.index.ListedOnAnotherNode(addr) {
 		m.metrics.reuse.Observe(0)
 		return
 	}

@@ -221,6 +221,7 @@ func TestWhatIsNoReuseByAPodOfThisNode(t *testing.T) {
 	for name, let := range map[string]func(*node){
 		"another address":     func(n *node) { n.slice("svc", "lin-1", "10.240.0.12"); n.slice("svc", ""); n.pod("web") },
 		"this node's own":     func(n *node) { n.slice("svc", here, addr); n.slice("svc", ""); n.pod("web") },
+		"outside the cluster": func(n *node) { n.slice("svc", "", addr); n.slice("svc", ""); n.pod("web") },
 		"the node's address": func(n *node) {
 			n.slice("svc", "lin-1", addr)
 			n.slice("svc", "")
@@ -239,21 +240,6 @@ func TestWhatIsNoReuseByAPodOfThisNode(t *testing.T) {
 			n.expect(0, 0)
 		})
 	}
-}
-
-// A slice that names no node did not count before. kube-proxy makes a remote endpoint for such an address as for any
-// other, and its reuse is as dangerous; package cluster has one meaning of elsewhere for all.
-func TestAnAddressWithoutANodeIsRemoteForKubeProxy(t *testing.T) {
-	n := newNode(t)
-	n.slice("svc", "", addr)
-	n.slice("svc", "")
-	n.clock.Step(3 * time.Second)
-	n.pod("web")
-	n.expect(1, 3*time.Second)
-	n.gone("web")
-	n.slice("svc", "", addr)
-	n.pod("next")
-	n.expect(2, 3*time.Second)
 }
 
 func TestEachPodCounts(t *testing.T) {

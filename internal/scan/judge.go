@@ -14,10 +14,10 @@ import (
 	"k8s.io/apimachinery/pkg/util/sets"
 
 	"github.com/hnsguard/hnsguard/internal/cluster"
-	clusterdump "github.com/hnsguard/hnsguard/internal/cluster/recorded"
+	"github.com/hnsguard/hnsguard/internal/clusterdump"
 	"github.com/hnsguard/hnsguard/internal/config"
 	"github.com/hnsguard/hnsguard/internal/hns"
-	hnsdump "github.com/hnsguard/hnsguard/internal/hns/recorded"
+	"github.com/hnsguard/hnsguard/internal/hnsdump"
 	"github.com/hnsguard/hnsguard/internal/inventory"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy"
 	"github.com/hnsguard/hnsguard/internal/verdict"
@@ -91,12 +91,10 @@ func (in Input) nodes() sets.Set[string] {
 	return nodes
 }
 
-// split tells the endpoints that can be judged from those of which too little was recorded. A hardware address is
-// needed only of a remote endpoint.
+// split tells the endpoints that can be judged from those of which too little was recorded.
 func (in Input) split() (known []inventory.Endpoint, unknown []hns.Endpoint) {
 	for _, e := range in.HNS.Endpoints {
-		gap := in.HNS.Gaps[e.ID]
-		if gap.Has(hnsdump.GapKind|hnsdump.GapNetwork|hnsdump.GapAddresses) || e.Remote() && gap.Has(hnsdump.GapMAC) {
+		if in.HNS.Incomplete[e.ID] != "" {
 			unknown = append(unknown, e)
 			continue
 		}
@@ -135,7 +133,7 @@ func (in Input) report(network hns.Network, verdicts []verdict.Verdict, unknown 
 		}
 	}
 	for _, e := range unknown {
-		r.Endpoints = append(r.Endpoints, unknownRow(e, in.HNS.Gaps[e.ID]))
+		r.Endpoints = append(r.Endpoints, unknownRow(e, in.HNS.Incomplete[e.ID]))
 	}
 	slices.SortStableFunc(r.Endpoints, func(a, b Row) int {
 		return cmp.Or(cmp.Compare(urgency(a.Verdict), urgency(b.Verdict)), compareAddresses(a, b), cmp.Compare(a.ID, b.ID))

@@ -11,9 +11,9 @@ import (
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	clusterdump "github.com/hnsguard/hnsguard/internal/cluster/recorded"
+	"github.com/hnsguard/hnsguard/internal/clusterdump"
 	"github.com/hnsguard/hnsguard/internal/hns"
-	hnsdump "github.com/hnsguard/hnsguard/internal/hns/recorded"
+	"github.com/hnsguard/hnsguard/internal/hnsdump"
 	"github.com/hnsguard/hnsguard/internal/inventory"
 )
 
@@ -24,9 +24,9 @@ func RecordHNS(ctx context.Context, service hns.Client, network string) (hnsdump
 	if err != nil {
 		return hnsdump.Dump{}, err
 	}
-	balancers, err := look.LoadBalancers(ctx)
+	balancers, err := service.LoadBalancers(ctx)
 	if err != nil {
-		return hnsdump.Dump{}, err
+		return hnsdump.Dump{}, fmt.Errorf("recording HNS: %w", err)
 	}
 	networks, err := service.Networks(ctx)
 	if err != nil {

@@ -11,7 +11,6 @@ import (
 	"text/tabwriter"
 
 	"github.com/hnsguard/hnsguard/internal/hns"
-	hnsdump "github.com/hnsguard/hnsguard/internal/hns/recorded"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy"
 	"github.com/hnsguard/hnsguard/internal/verdict"
 )
@@ -74,17 +73,14 @@ func rowOf(v verdict.Verdict) Row {
 	return r
 }
 
-func unknownRow(e hns.Endpoint, gap hnsdump.Gap) Row {
-	kind := "local"
-	switch {
-	case gap.Has(hnsdump.GapKind):
-		kind = "unknown"
-	case e.Remote():
+func unknownRow(e hns.Endpoint, missing string) Row {
+	kind := "unknown"
+	if e.Remote() {
 		kind = "remote"
 	}
 	return Row{
 		ID: e.ID, Addresses: e.Addresses, Kind: kind, Owner: e.Name, Verdict: string(KindUnknown),
-		Reason: "not recorded: " + gap.String(),
+		Reason: "not recorded: " + missing,
 	}
 }
 

@@ -250,14 +250,14 @@ func (d decision) unclaimed(v Verdict) Verdict {
 		return v.is(OrphanPending, ReasonNoSlices)
 	case d.Snapshot.Network.Type == hns.NetworkOverlay && !d.Cluster.ServicesKnown:
 		return v.is(OrphanPending, ReasonServicesUnknown)
-	case len(v.LoadBalancers) > 0:
-		return v.is(OrphanPending, ReasonReferenced)
 	case d.Now.Before(v.Due):
 		return v.is(OrphanPending, ReasonGracePeriod)
 	case d.mayRemember(v.Address()):
 		return v.is(OrphanPending, ReasonMayRemember)
 	case !d.loadBalancersKnown(v):
 		return v.is(OrphanPending, ReasonLoadBalancersUnknown)
+	case len(v.LoadBalancers) > 0:
+		return v.is(OrphanPending, ReasonReferenced)
 	default:
 		return v.is(Orphan, ReasonUnclaimed)
 	}

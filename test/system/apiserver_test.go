@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build !windows
+
+package system_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/go-logr/logr"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/selection"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+	"k8s.io/klog/v2"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
+	logf "sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/hnsguard/hnsguard/test/chart"
+)
+
+// apiServer is an API server on which scenarios are played one after the other. kube-proxy programs every Service of its
+// cluster, so that scenarios that run at the same time need a cluster each.
+type apiServer struct {
+	config     *rest.Config
+	client     client.Client
+	kubeconfig string // as a Linux path
+	dir        string
+}
+
+// apiServers hands out API servers.
+type apiServers struct {
+	free chan *apiServer
+}
+
+var quiet sync.Once
+
+// startAPIServers starts n API servers.
+func startAPIServers(t *testing.T, n int) *apiServers {
+	t.Helper()
+	if os.Getenv("KUBEBUILDER_ASSETS") == "" {
+		t.Fatal("KUBEBUILDER_ASSETS does not say where kube-apiserver and etcd are; run: make system-test")
+	}
+	quiet.Do(func() {
+		logf.SetLogger(logr.Discard())
+		klog.SetLogger(logr.Discard())
+	})
+	all := &apiServers{free: make(chan *apiServer, n)}
+	for range n {
+		all.free <- startAPIServer(t)
+	}
+	return all
+}
+
+func startAPIServer(t *testing.T) *apiServer {
+	t.Helper()
+	env := &envtest.Environment{}
+	env.ControlPlane.GetAPIServer().Configure().Set("service-cluster-ip-range", "10.0.0.0/16,fd00:10::/112")
+	config, err := env.Start()
+	must(t, err)
+	t.Cleanup(func() { must(t, env.Stop()) })
+	// The test is the whole cluster, and in a hurry.
+	config.QPS, config.Burst = 1000, 1000
+	c, err := client.New(config, client.Options{})
+	must(t, err)
+	l := &apiServer{config: config, client: c, dir: t.TempDir()}
+	l.kubeconfig = filepath.Join(l.dir, "kubeconfig")
+	must(t, clientcmd.WriteToFile(kubeconfigOf(config), l.kubeconfig))
+	return l
+}
+
+func kubeconfigOf(config *rest.Config) clientcmdapi.Config {
+	out := clientcmdapi.NewConfig()
+	out.Clusters["c"] = &clientcmdapi.Cluster{
+		Server: config.Host, CertificateAuthorityData: config.CAData,
+	}
+	out.AuthInfos["u"] = &clientcmdapi.AuthInfo{ClientCertificateData: config.CertData, ClientKeyData: config.KeyData}
+	out.Contexts["x"] = &clientcmdapi.Context{Cluster: "c", AuthInfo: "u"}
+	out.CurrentContext = "x"
+	return *out
+}
+
+// take takes a free one and gives it back, swept clean, when the test ends.
+func (all *apiServers) take(t *testing.T) *apiServer {
+	t.Helper()
+	l := <-all.free
+	t.Cleanup(func() {
+		l.sweep(t)
+		all.free <- l
+	})
+	return l
+}
+
+// sweep deletes what scenarios make.
+func (l *apiServer) sweep(t *testing.T) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	in := client.InNamespace(namespace)
+	for _, obj := range []client.Object{&corev1.Pod{}, &discoveryv1.EndpointSlice{}, &corev1.Service{}} {
+		if _, service := obj.(*corev1.Service); service {
+			l.sweepServices(ctx, t)
+			continue
+		}
+		// The API server makes the slice of its own Service again, which would be a change that nobody expects.
+		must(t, l.client.DeleteAllOf(ctx, obj, in, client.GracePeriodSeconds(0), client.MatchingLabelsSelector{
+			Selector: labels.NewSelector().Add(notOf("kubernetes")),
+		}))
+	}
+	must(t, l.client.DeleteAllOf(ctx, &corev1.Node{}))
+	must(t, l.client.DeleteAllOf(ctx, &discoveryv1.EndpointSlice{}, client.InNamespace(guardNamespace)))
+}
+
+// notOf selects what does not belong to a Service.
+func notOf(service string) labels.Requirement {
+	r, err := labels.NewRequirement(discoveryv1.LabelServiceName, selection.NotEquals, []string{service})
+	if err != nil {
+		panic(err)
+	}
+	return *r
+}
+
+// sweepServices deletes Services one by one: they have no collective delete.
+func (l *apiServer) sweepServices(ctx context.Context, t *testing.T) {
+	t.Helper()
+	var services corev1.ServiceList
+	must(t, l.client.List(ctx, &services, client.InNamespace(namespace)))
+	for i := range services.Items {
+		if services.Items[i].Name == "kubernetes" {
+			continue
+		}
+		must(t, client.IgnoreNotFound(l.client.Delete(ctx, &services.Items[i])))
+	}
+}
+
+// The namespaces of the scenarios' objects, and of hnsguard's own.
+const (
+	namespace      = "default"
+	guardNamespace = chart.Namespace
+)
+
+func (l *apiServer) ensureNamespace(ctx context.Context, t *testing.T, name string) {
+	t.Helper()
+	must(t, client.IgnoreAlreadyExists(l.client.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}})))
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// windowsPath is a Linux path as Windows programs see it under Wine.
+func windowsPath(path string) string { return `Z:` + filepath.FromSlash(path) }
+
+func writeFile(t *testing.T, dir, name, format string, args ...any) string {
+	t.Helper()
+	path := filepath.Join(dir, name)
+	must(t, os.WriteFile(path, fmt.Appendf(nil, format, args...), 0o600))
+	return path
+}
