@@ -72,7 +72,7 @@ func TestHerd(t *testing.T) {
 }
 
 // runs is how often a wave is played: less often with many agents, which takes longer.
-func runs(agents int) int { return max(3, min(40, 8000/agents)) }
+func runs(agents int) int { return max(2, min(20, 4000/agents)) }
 
 type wave struct {
 	name string
