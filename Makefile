@@ -119,7 +119,8 @@ system-test-full: build-windows $(HELM) ## The same with all versions that matte
 	test/system/run.sh $(BIN)/hnsguard.exe "$(KUBE_PROXY_ALL)" $(SYSTEM_TEST_ARGS)
 
 .PHONY: fuzz
-fuzz: ## Let the parsers of recorded files be fuzzed for a minute each
+fuzz: ## Fuzz the decoders of the configuration and of recorded files for a minute each
+	go test -run '^$$' -fuzz FuzzDecode -fuzztime 1m ./internal/config
 	go test -run '^$$' -fuzz FuzzRead -fuzztime 1m ./internal/hns/recorded
 	go test -run '^$$' -fuzz FuzzRead -fuzztime 1m ./internal/cluster/recorded
 

@@ -17,15 +17,18 @@ func newDemo(p Process) *cobra.Command {
 	o := demo.Options{Out: p.Out, Clock: clock.RealClock{}}
 	cmd := &cobra.Command{
 		Use:   "demo",
-		Short: "Watch hnsguard deal with an incident, without a cluster and without Windows",
-		Long: "Play an incident from real clusters against a real hnsguard. HNS and the API server are simulated in this\n" +
-			"process; nothing else is touched. The exit status is 0 if hnsguard did its job.",
+		Short: "Watch hnsguard handle an incident, without a cluster and without Windows",
+		Long: "Replay an incident from real clusters against a real hnsguard. HNS and the API server are simulated in\n" +
+			"this process; nothing outside of it is changed. The exit status is 0 if hnsguard did its job.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := fromEnv(cmd.Flags(), p.Env, nil); err != nil {
 				return err
 			}
-			setGlobal(logr.Discard()) // the story is told on the time line
+			if err := o.Validate(); err != nil {
+				return usageError{err}
+			}
+			setGlobal(logr.Discard()) // the time line shows what matters
 			if err := demo.Play(cmd.Context(), o); err != nil {
 				return fmt.Errorf("demo: %w", err)
 			}
@@ -34,10 +37,12 @@ func newDemo(p Process) *cobra.Command {
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&o.Scenario, "scenario", "incident", "all, "+strings.Join(demo.Names(), ", "))
-	flags.Float64Var(&o.Speed, "speed", 1, "how many times faster than by default the story is told")
-	flags.BoolVar(&o.Observe, "observe", false, "let hnsguard only observe, and so fail")
-	flags.BoolVar(&o.Verdicts, "verdicts", false, "show every decision, not only what is done")
+	completeValues(cmd, "scenario", append([]string{"all"}, demo.Names()...)...)
+	flags.Float64Var(&o.Speed, "speed", 1, "how many times faster than by default the actors act")
+	flags.BoolVar(&o.Observe, "observe", false, "run hnsguard in observe mode, in which it fails the scenario")
+	flags.BoolVar(&o.Verdicts, "verdicts", false, "show every decision, not only actions")
 	flags.StringVar(&o.MetricsAddress, "metrics-bind-address", "127.0.0.1:0",
-		`where to serve metrics; port 0 takes a free one, "0" serves none`)
+		`where to serve metrics; port 0 selects a free one, "0" serves none`)
+	completeNothing(cmd, "speed", "metrics-bind-address")
 	return cmd
 }

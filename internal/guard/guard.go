@@ -133,7 +133,7 @@ func New(o Options) *Guard {
 		memory:    newMemory(),
 		limiter:   rate.NewLimiter(rate.Limit(o.Config.Removals.PerSecond), o.Config.Removals.Burst),
 		backoff:   flowcontrol.NewFakeBackOff(backoffFirst, backoffMost, o.Clock), // "fake" is the one that takes a clock
-		health:    newHealth(o.Clock, o.Config.Poll.Slow),
+		health:    newHealth(o.Clock, o.Config.Poll.SlowInterval.Duration),
 		overlay:   newSignal(),
 		balancers: newBalancers(),
 	}
@@ -148,7 +148,7 @@ func (g *Guard) Reconcile(ctx context.Context, _ Request) (reconcile.Result, err
 	if err != nil {
 		g.recordUnknown(ctx, err)
 		g.health.end(g.Clock.Now(), err)
-		return reconcile.Result{RequeueAfter: g.Config.Poll.Slow}, nil
+		return reconcile.Result{RequeueAfter: g.Config.Poll.SlowInterval.Duration}, nil
 	}
 	changes := g.memory.take(verdicts, evidence.Now)
 	g.recordVerdicts(ctx, verdicts, changes)
@@ -156,7 +156,7 @@ func (g *Guard) Reconcile(ctx context.Context, _ Request) (reconcile.Result, err
 	g.Reuse.Look(evidence.Cluster)
 	g.act(ctx, evidence, verdicts)
 	g.shield(ctx, evidence, verdicts)
-	waiting := g.memory.anyFreshlyWaiting(evidence.Now, g.Config.Poll.FastFor)
+	waiting := g.memory.anyFreshlyWaiting(evidence.Now, g.Config.Poll.FastDuration.Duration)
 	flush := g.Flusher.Pass(ctx, evidence.Snapshot, evidence.KubeProxy, waiting)
 	reprogram := g.Reprogrammer.Pass(ctx, g.balancers.confirmed())
 	g.Repairer.Run(ctx, evidence.Snapshot, evidence.Cluster)
@@ -192,8 +192,8 @@ func (g *Guard) evidence(snapshot inventory.Snapshot) verdict.Evidence {
 		Cluster:   g.Index.View(snapshot.Addresses()),
 		KubeProxy: g.KubeProxy(),
 		Policy: verdict.Policy{
-			Exclusions: g.Config.Exclusions, OrphanGrace: g.Config.Orphan.GracePeriod,
-			OrphanGraceUrgent: g.Config.Orphan.GraceWhileWaiting,
+			Exclusions: g.Config.ExcludedPrefixes(), OrphanGrace: g.Config.Orphan.GracePeriod.Duration,
+			OrphanGraceUrgent: g.Config.Orphan.GracePeriodWhileWaiting.Duration,
 		},
 		UnclaimedSince: g.memory.unclaimed,
 		Urgent:         g.memory.anyWaitsInVain(g.Clock.Now()),
@@ -214,13 +214,13 @@ func soonest(interval time.Duration, others ...time.Duration) time.Duration {
 // interval is the time until the next pass, unless something happens before.
 func (g *Guard) interval(waiting bool, verdicts []verdict.Verdict) time.Duration {
 	if waiting {
-		return g.Config.Poll.Fast
+		return g.Config.Poll.FastInterval.Duration
 	}
 	for _, v := range verdicts {
 		// A conflict was removed just now, and the flusher wants to see that, or is held up by a brake.
 		if v.Kind == verdict.Conflict || v.Kind == verdict.EarlyConflict {
-			return g.Config.Poll.Fast
+			return g.Config.Poll.FastInterval.Duration
 		}
 	}
-	return g.Config.Poll.Slow
+	return g.Config.Poll.SlowInterval.Duration
 }

@@ -24,8 +24,8 @@ type Profile struct {
 	Duplicates bool
 }
 
-// CheckVersion returns an error if the version is not one that [ProfileOf] knows in full. An operator who gives a version
-// without its patch would get the faults of its first one.
+// CheckVersion returns an error if the version is not one that [ProfileOf] knows in full. An operator who gives a
+// version without its patch would get the faults of its first one.
 func CheckVersion(v string) error {
 	parsed, err := version.ParseGeneric(v)
 	if err != nil || parsed.Major() != 1 || len(parsed.Components()) < 3 {

@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
-	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
@@ -189,7 +188,7 @@ var _ = Describe("The chart", func() {
 		)
 
 		BeforeAll(func(ctx SpecContext) {
-			it = install(ctx, shared, "--set", "config.repair.mode=enforce,config.reprogram.mode=enforce")
+			it = install(ctx, shared, "--set", "config.eviction.mode=enforce,config.reprogram.mode=enforce")
 			n := corners.Add(1)
 			node, elsewhere = fmt.Sprintf("win-%d", n), fmt.Sprintf("win-%d-other", n)
 			mine, other = clientOf(it.agentOn(ctx, node)), clientOf(it.agentOn(ctx, elsewhere))
@@ -336,11 +335,11 @@ var _ = Describe("The chart", func() {
 	})
 
 	It("lets the agent do all of its work", func(ctx SpecContext) {
-		it := install(ctx, shared, "--set", "config.repair.mode=enforce,config.reprogram.mode=enforce")
+		it := install(ctx, shared, "--set", "config.eviction.mode=enforce,config.reprogram.mode=enforce")
 		n := newNode(ctx, shared, simulated.Options{})
 		n.api, n.agentNamespace = it.agentOn(ctx, n.name), it.namespace
 		n.kubeProxy = "v1.31.0" // its record has to be flushed
-		n.config.Repair = config.Repair{Mode: config.Enforce, After: time.Second, Every: time.Second}
+		n.evictsVictims()
 		stale, orphan := n.remote(n.addr(1)), n.remote(n.addr(2))
 		pod := n.pod(ctx, "web", n.addr(1))
 		local := n.local(n.addr(1))
