@@ -10,7 +10,7 @@ COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 LDFLAGS := -s -w -X $(MODULE)/internal/version.version=$(VERSION) -X $(MODULE)/internal/version.commit=$(COMMIT)
 BUILD   := CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)'
 
-# What is slow to make is kept here, outside the checkout: tools, kube-apiserver, etcd, the Wine prefix.
+# Everything slow to build is cached here, outside the checkout: tools, kube-apiserver, etcd, kube-proxy, the Wine prefix.
 export HNSGUARD_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/hnsguard
 BIN := bin
 comma := ,
@@ -24,9 +24,9 @@ HELM_DOCS_VERSION := v1.14.2
 HELM_DOCS := $(HNSGUARD_CACHE)/tools/helm-docs-$(HELM_DOCS_VERSION)/helm-docs
 KUSTOMIZE_VERSION := v5.8.2
 KUSTOMIZE := $(HNSGUARD_CACHE)/tools/kustomize-$(KUSTOMIZE_VERSION)/kustomize
-# The folder of prometheus and promtool.
+# The folder that contains prometheus and promtool.
 PROMETHEUS ?= $(HNSGUARD_CACHE)/tools/prometheus-debian
-# Tests are told where the tools are.
+# The tests find the tools through these.
 export HNSGUARD_HELM := $(HELM)
 export HNSGUARD_KUSTOMIZE := $(KUSTOMIZE)
 export HNSGUARD_PROMETHEUS = $(PROMETHEUS)
@@ -34,7 +34,7 @@ export HNSGUARD_PROMETHEUS = $(PROMETHEUS)
 IMAGE ?= ghcr.io/hnsguard/hnsguard
 TAGS ?= $(VERSION)
 
-# Packages that run as Windows programs too: all but the integration suite, which starts a Linux control plane.
+# The packages whose tests also run as Windows programs. Those below test/ start a Linux control plane.
 PRODUCT := ./cmd/... ./internal/...
 
 .PHONY: help
@@ -44,8 +44,16 @@ help: ## Show this help
 ##@ Run
 
 .PHONY: demo
-demo: build ## Watch hnsguard deal with an incident; needs no cluster and no Windows
-	$(BIN)/hnsguard demo $(DEMO)
+demo: ## Play an incident against hnsguard; needs no cluster and no Windows (the first build takes minutes)
+	@echo "Building hnsguard. The first time Go downloads and compiles its dependencies, which takes about 5 minutes." >&2
+	@packages=$$(go list -deps ./cmd/hnsguard | wc -l); \
+	$(BUILD) -v -o $(BIN)/ ./cmd/hnsguard 2>&1 | awk -v packages="$$packages" $(SHOW_PROGRESS) >&2
+	@$(BIN)/hnsguard demo $(DEMO)
+
+# Counts the packages that "go build -v" names, and passes on everything else, such as errors.
+define SHOW_PROGRESS
+'/^[[:alnum:]._\/-]+$$/ { n++; if (n % 50 == 0) { print "  compiled " n " of " packages " packages"; fflush() } next } { print }'
+endef
 
 ##@ Build
 
@@ -66,7 +74,7 @@ image: ## Build the image, on Linux with docker buildx: into bin/image.tar, or t
 		$(if $(PUSH),--push,--output type=oci$(comma)dest=$(BIN)/image.tar) .
 
 .PHONY: verify-reproducible
-verify-reproducible: ## Build the Windows program at two places, without a cache in common, and compare
+verify-reproducible: ## Build the Windows program in two places without a shared cache, and compare
 	GOOS=windows GOARCH=amd64 $(BUILD) -o $(BIN)/reproducible/first.exe ./cmd/hnsguard
 	elsewhere=$$(mktemp -d); trap 'rm -rf "$$elsewhere"' EXIT; \
 	cp -r cmd internal go.mod go.sum "$$elsewhere"; \
@@ -78,23 +86,27 @@ verify-reproducible: ## Build the Windows program at two places, without a cache
 ##@ Test
 
 .PHONY: test
-test: test-unit test-chart test-integration ## Run unit, chart and integration tests
+test: test-unit test-docs test-chart test-integration ## Run unit, documentation, chart and integration tests
 
 .PHONY: test-unit
 test-unit: ## Run the unit tests, with the race detector and in random order
 	go test -race -shuffle=on $(PRODUCT)
 
+.PHONY: test-docs
+test-docs: ## Check the links of the documentation, and the names that it uses
+	go test -count=1 ./test/docs ./test/system/results
+
 .PHONY: test-chart
-test-chart: $(HELM) $(KUSTOMIZE) ## Lint and render the chart, and compare it with the program, its schema and the kustomize base
+test-chart: $(HELM) $(KUSTOMIZE) ## Lint and render the chart; compare it with the program, its schema and the kustomize base
 	go test -count=1 ./test/chart/...
 
 .PHONY: test-integration
-test-integration: $(HELM) ## Run the whole agent against a real API server (the first time builds one, about five minutes)
+test-integration: $(HELM) ## Run the whole agent against a real API server (built once, about 5 minutes)
 	assets=$$(test/controlplane/assets.sh); \
 	KUBEBUILDER_ASSETS=$$assets go test -race -count=1 -timeout 15m ./test/integration -ginkgo.randomize-all -ginkgo.no-color
 
 .PHONY: test-monitoring
-test-monitoring: $(HELM) $(PROMETHEUS)/prometheus ## Let a real Prometheus scrape the agent, and try the chart's alerts and dashboards on it
+test-monitoring: $(HELM) $(PROMETHEUS)/prometheus ## Scrape the agent with a real Prometheus; test the alerts and dashboards
 	assets=$$(test/controlplane/assets.sh); \
 	KUBEBUILDER_ASSETS=$$assets go test -count=1 -timeout 5m ./test/monitoring
 
@@ -104,19 +116,25 @@ test-windows: build-windows ## Run the unit tests as Windows programs, under Win
 	test/wine/run $(BIN)/hnsguard.exe version
 	test/wine/run $(BIN)/hnsguard.exe demo --speed 4
 
-# The versions of kube-proxy that the system test is played with: one with the stale record, one that leaves duplicates,
-# one of the newest. Any others by KUBE_PROXY="v1.31.0 v1.33.0": that is how to try a kube-proxy before an upgrade.
+# The versions of kube-proxy that the system test uses: one with the stale record, one that leaves duplicates, and a recent
+# one. To try a version before an upgrade: make system-test KUBE_PROXY="v1.31.0 v1.33.0".
 KUBE_PROXY ?= v1.32.3 v1.34.0 v1.37.2
 KUBE_PROXY_ALL := v1.31.0 v1.32.3 v1.32.13 v1.33.0 v1.33.13 v1.34.0 v1.36.3 v1.37.2
 
 .PHONY: system-test
-system-test: build-windows $(HELM) ## Play the incidents with real kube-proxy.exe, under Wine (about 2 min once per version to build it)
+system-test: build-windows $(HELM) ## Play the incidents with real kube-proxy.exe under Wine (builds each version once, in 2 minutes)
 	test/system/run.sh $(BIN)/hnsguard.exe "$(KUBE_PROXY)"
 
 .PHONY: system-test-full
-system-test-full: build-windows $(HELM) ## The same with all versions that matter and repeated runs, and write the results into the docs
-	HNSGUARD_RUNS=10 HNSGUARD_RESULTS=$(HNSGUARD_CACHE)/system-test-results.json \
+system-test-full: build-windows $(HELM) ## The same with all relevant versions and repeated runs; writes the results into the docs
+	HNSGUARD_RUNS=10 HNSGUARD_RESULTS=$(CURDIR)/test/system/results/results.json \
 	test/system/run.sh $(BIN)/hnsguard.exe "$(KUBE_PROXY_ALL)" $(SYSTEM_TEST_ARGS)
+	$(MAKE) --no-print-directory generate-results
+
+SOAK ?= 30m
+.PHONY: soak
+soak: build-windows ## Let incidents happen for half an hour, and expect hnsguard.exe to need no more at the end
+	HNSGUARD_SOAK=$(SOAK) test/system/run.sh $(BIN)/hnsguard.exe v1.37.2 -run TestSoak -v
 
 .PHONY: fuzz
 fuzz: ## Fuzz the decoders of the configuration and of recorded files for a minute each
@@ -141,29 +159,33 @@ format: $(GOLANGCI_LINT) ## Format the code
 	$(GOLANGCI_LINT) fmt ./...
 
 .PHONY: vulnerabilities
-vulnerabilities: ## Look for known vulnerabilities in what the Windows program calls (asks vuln.go.dev)
+vulnerabilities: ## Look for known vulnerabilities in the code that the Windows program calls (needs vuln.go.dev)
 	GOOS=windows go run golang.org/x/vuln/cmd/govulncheck@$(GOVULNCHECK_VERSION) $(PRODUCT)
 
 .PHONY: generate
-generate: generate-metrics $(HELM) $(HELM_DOCS) ## Write what is made of other files: the kustomize base, the chart's table of values, the metrics' page
+generate: generate-metrics generate-results $(HELM) $(HELM_DOCS) ## Write all generated files: kustomize base, chart values, metrics, results
 	go run ./test/chart/generate .
 	$(HELM_DOCS) --chart-search-root charts --sort-values-order file --log-level warning
 
 .PHONY: verify
-verify: verify-generated ## Fail if anything generated or formatted is not up to date
+verify: verify-generated ## Fail if a generated file or a go.mod is out of date
 	go mod tidy -diff
 	cd test/controlplane && go mod tidy -diff
 	go mod verify
 
 .PHONY: generate-metrics
-generate-metrics: ## Write docs/metrics.md anew from what an agent serves; a test fails when it is out of date
+generate-metrics: ## Write docs/metrics.md from the metrics that an agent serves
 	go test ./internal/agent -run TestTheReferenceOfTheMetricsIsUpToDate -count=1 -update
+
+.PHONY: generate-results
+generate-results: ## Write docs/kube-proxy-matrix.md and the README's table from test/system/results/results.json
+	go test ./test/system/results -run TestThePagesShowTheResults -count=1 -update
 
 .PHONY: verify-generated
 verify-generated:
-	sums() { find charts config docs -type f | sort | xargs sha256sum; }; \
+	sums() { find README.md charts config docs -type f | sort | xargs sha256sum; }; \
 	before=$$(sums); $(MAKE) --no-print-directory generate; \
-	diff <(echo "$$before") <(sums) || { echo "these files were not up to date; commit what make generate has written" >&2; exit 1; }
+	diff <(echo "$$before") <(sums) || { echo "these files were out of date; commit what make generate has written" >&2; exit 1; }
 
 ##@ Set up
 
@@ -183,7 +205,7 @@ $(HELM_DOCS):
 $(KUSTOMIZE):
 	GOBIN=$(@D) go install -trimpath sigs.k8s.io/kustomize/kustomize/v5@$(KUSTOMIZE_VERSION)
 
-# Unpacked and not installed, so that nothing has to be removed again and no service is started.
+# Unpacked, not installed: nothing to uninstall, and no service is started.
 $(PROMETHEUS)/prometheus:
 	command -v dpkg-deb >/dev/null || { echo "this is not Debian: set PROMETHEUS to the folder of prometheus and promtool" >&2; exit 1; }
 	apt-get update -qq
@@ -192,10 +214,10 @@ $(PROMETHEUS)/prometheus:
 	install -D -t $(PROMETHEUS) usr/bin/promtool usr/bin/prometheus
 
 .PHONY: wine-packages
-wine-packages: ## Install what test-windows needs, on Debian and as root
+wine-packages: ## Install what the tests under Wine need, on Debian and as root
 	command -v /usr/lib/wine/wine64 >/dev/null && command -v x86_64-w64-mingw32-gcc >/dev/null || \
 	{ apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends wine64 gcc-mingw-w64-x86-64; }
 
 .PHONY: clean
-clean: ## Remove what was built in the checkout
+clean: ## Remove the build output from the checkout
 	rm -rf $(BIN)

@@ -5,7 +5,6 @@ package agent
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"net/http"
 	"time"
 
@@ -19,16 +18,15 @@ import (
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 	crmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
 
+	"github.com/hnsguard/hnsguard/internal/action"
+	"github.com/hnsguard/hnsguard/internal/clearance"
 	"github.com/hnsguard/hnsguard/internal/cluster"
 	"github.com/hnsguard/hnsguard/internal/config"
-	"github.com/hnsguard/hnsguard/internal/eviction"
-	"github.com/hnsguard/hnsguard/internal/flush"
 	"github.com/hnsguard/hnsguard/internal/guard"
 	"github.com/hnsguard/hnsguard/internal/hns"
-	"github.com/hnsguard/hnsguard/internal/inventory"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy/detect"
+	"github.com/hnsguard/hnsguard/internal/loadbalancer"
 	"github.com/hnsguard/hnsguard/internal/metrics"
-	"github.com/hnsguard/hnsguard/internal/reprogram"
 	"github.com/hnsguard/hnsguard/internal/reuse"
 	"github.com/hnsguard/hnsguard/internal/serving"
 	"github.com/hnsguard/hnsguard/internal/version"
@@ -114,34 +112,33 @@ func New(o Options, deps Dependencies) (*Agent, error) {
 	return a, nil
 }
 
+// addGuard builds the guard from the outside in: HNS and the view of the cluster, the evidence, the actions.
 func (a *Agent) addGuard(o Options, detector *detect.Detector) error {
-	service := a.decorate(o)
-	index := cluster.NewIndex(o.Node)
+	deadline, service := a.decorate(o)
+	p := &parts{
+		Options: o, Dependencies: a.deps, registry: a.registry, client: a.deps.Manager.GetClient(), service: service,
+		index: cluster.NewIndex(o.Node),
+	}
+	watch, freshness := p.slices()
+	flusher := p.flusher()
+	tracker := clearance.New(clearance.Options{
+		Node: o.Node, Freshness: freshness, Syncs: detector.Syncs, Version: freshness.Version, Flusher: flusher,
+		HoldTimeout: o.Config.Conflict.HoldTimeout.Duration, Interval: o.Config.Poll.SlowInterval.Duration, Clock: o.Clock,
+	})
+	meter := reuse.NewMeter(o.Node, p.index, reuse.NewMetrics(a.registry), o.Clock)
+	watch.Observe(flusher, tracker, meter)
+	balancers := loadbalancer.New(loadbalancer.Options{HNS: service, Registerer: a.registry, Clock: o.Clock})
+	if err := a.deps.Manager.Add(balancers); err != nil {
+		return fmt.Errorf("adding the reader of load balancers: %w", err)
+	}
+	collector := p.collector(detector, tracker, balancers)
+	remover, shielder := p.removal(collector, freshness, balancers)
 	g := guard.New(guard.Options{
-		Node: o.Node, Config: o.Config, HNS: service,
-		Inventory: inventory.New(service, inventory.Options{
-			Network: o.Config.Network, RereadEvery: o.Config.HNS.RereadInterval.Duration,
-			NetworksEvery: o.Config.Poll.SlowInterval.Duration,
-			MaxGap:        maxGapInPolls * o.Config.Poll.SlowInterval.Duration, Clock: o.Clock,
-		}),
-		Index: index, Pods: a.deps.Reader, Freshness: a.deps.Freshness,
-		KubeProxy: detector.Profile,
-		Flusher: flush.New(flush.Options{
-			Node: o.Node, Namespace: o.Namespace, Enforce: o.Config.Enforces(o.Config.Flush.Mode),
-			Client: a.deps.Manager.GetClient(), Settle: flush.Settle, Spread: flush.Spread, Random: rand.Float64,
-			Metrics: flush.NewMetrics(a.registry), Clock: o.Clock,
-		}),
-		Reprogrammer: reprogram.New(reprogram.Options{
-			Node: o.Node, Enforce: o.Config.Enforces(o.Config.Reprogram.Mode), Server: a.deps.Reader,
-			Client: a.deps.Manager.GetClient(), Events: a.deps.Events, Metrics: reprogram.NewMetrics(a.registry), Clock: o.Clock,
-		}),
-		Repairer: eviction.New(eviction.Options{
-			Evict: o.Config.Enforces(o.Config.Eviction.Mode),
-			After: o.Config.Eviction.After.Duration, Every: o.Config.Eviction.Interval.Duration,
-			Client: a.deps.Manager.GetClient(), Events: a.deps.Events, Metrics: eviction.NewMetrics(a.registry), Clock: o.Clock,
-		}),
-		Reuse:  reuse.NewMeter(o.Node, index, reuse.NewMetrics(a.registry), o.Clock),
-		Events: a.deps.Events, Metrics: guard.NewMetrics(a.registry), Clock: o.Clock,
+		Config: o.Config, Collector: collector, Index: p.index, Slices: watch,
+		Actions: []action.Action{
+			remover, shielder, flusher, tracker, balancers, p.reprogrammer(balancers), p.evictor(), meter,
+		},
+		Hung: deadline.Saturated, Events: p.Events, Metrics: guard.NewMetrics(a.registry), Clock: o.Clock,
 	})
 	if err := g.SetupWithManager(a.deps.Manager); err != nil {
 		return err
@@ -149,18 +146,14 @@ func (a *Agent) addGuard(o Options, detector *detect.Detector) error {
 	return a.addProbes(map[string]func(*http.Request) error{"ready": g.Ready, "live": g.Live})
 }
 
-// maxGapInPolls is the longest time between two snapshots, in slow intervals, for which an endpoint that is only in the
-// second counts as having just appeared.
-const maxGapInPolls = 4
-
 // decorate adds the deadline to the service, and the metrics around both: they count abandoned calls too.
-func (a *Agent) decorate(o Options) hns.Client {
+func (a *Agent) decorate(o Options) (*hns.Deadline, hns.Client) {
 	deadline := hns.WithDeadline(o.HNS, hns.DeadlineOptions{
 		Call: o.Config.HNS.CallTimeout.Duration, List: o.Config.HNS.ListTimeout.Duration,
 		MaxHung: o.Config.HNS.MaxHungCalls, Clock: o.Clock,
 	})
 	hns.RegisterHung(a.registry, deadline)
-	return hns.WithMetrics(deadline, hns.NewMetrics(a.registry), o.Clock)
+	return deadline, hns.WithMetrics(deadline, hns.NewMetrics(a.registry), o.Clock)
 }
 
 func (a *Agent) addProbes(checks map[string]func(*http.Request) error) error {

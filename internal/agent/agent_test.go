@@ -54,7 +54,9 @@ func newAgent(t *testing.T) *agent.Agent {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a, err := agent.New(o, agent.Dependencies{Manager: mgr, Reader: api, Events: events.NewFakeRecorder(0)})
+	a, err := agent.New(o, agent.Dependencies{
+		Manager: mgr, Reader: api, Watcher: api, Events: events.NewFakeRecorder(0),
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

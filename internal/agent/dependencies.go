@@ -3,15 +3,11 @@
 package agent
 
 import (
-	"context"
 	"fmt"
 
-	discoveryv1 "k8s.io/api/discovery/v1"
 	authenticationclient "k8s.io/client-go/kubernetes/typed/authentication/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/events"
-	"k8s.io/utils/clock"
-	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	crconfig "sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
@@ -28,10 +24,16 @@ type Dependencies struct {
 	Manager manager.Manager
 	// Reader reads from the API server, not from the cache of the manager.
 	Reader client.Reader
+	// Watcher lists and watches EndpointSlices.
+	Watcher client.WithWatch
+	// NoWatchList makes Watcher list first and then watch, for an API server without streaming lists.
+	// Default: a watch that begins with the list.
+	NoWatchList bool
 	// Events records Events.
 	Events events.EventRecorder
-	// Freshness verifies that the watch of EndpointSlices is current.
-	Freshness guard.Freshness
+	// Freshness proves how current the watch of EndpointSlices is.
+	// Default: a comparison of the watch with Reader.
+	Freshness Freshness
 	// Identity checks that the API server knows the agent as itself.
 	// Default: no check.
 	Identity *identity.Checker
@@ -51,12 +53,18 @@ func FromCluster(api *rest.Config, o Options) (Dependencies, error) {
 	if err != nil {
 		return Dependencies{}, fmt.Errorf("building the authentication client: %w", err)
 	}
+	watcher, err := client.NewWithWatch(api, client.Options{
+		Scheme: mgr.GetScheme(), HTTPClient: mgr.GetHTTPClient(), Mapper: mgr.GetRESTMapper(),
+	})
+	if err != nil {
+		return Dependencies{}, fmt.Errorf("building the client that watches EndpointSlices: %w", err)
+	}
 	return Dependencies{
-		Manager:   mgr,
-		Reader:    mgr.GetAPIReader(),
-		Events:    mgr.GetEventRecorder(Name),
-		Freshness: freshness(mgr, o.Clock),
-		Identity:  identity.New(authentication.SelfSubjectReviews(), o.Node, identity.Every),
+		Manager:  mgr,
+		Reader:   mgr.GetAPIReader(),
+		Watcher:  watcher,
+		Events:   mgr.GetEventRecorder(Name),
+		Identity: identity.New(authentication.SelfSubjectReviews(), o.Node, identity.Every),
 	}, nil
 }
 
@@ -80,19 +88,4 @@ func ManagerOptions(o Options) (manager.Options, error) {
 		// The names of controllers must be unique in a process, but the demo runs several agents one after the other.
 		Controller: crconfig.Controller{SkipNameValidation: new(true)},
 	}, nil
-}
-
-// freshness compares the informer of EndpointSlices with the API server.
-func freshness(mgr manager.Manager, clk clock.Clock) guard.Freshness {
-	return guard.NewFreshness(mgr.GetAPIReader(), func(ctx context.Context) (guard.Watch, error) {
-		informer, err := mgr.GetCache().GetInformer(ctx, &discoveryv1.EndpointSlice{}, cache.BlockUntilSynced(false))
-		if err != nil {
-			return nil, err
-		}
-		watch, ok := informer.(guard.Watch)
-		if !ok {
-			return nil, fmt.Errorf("%T does not report its resource version", informer)
-		}
-		return watch, nil
-	}, clk)
 }

@@ -17,9 +17,11 @@ func newDemo(p Process) *cobra.Command {
 	o := demo.Options{Out: p.Out, Clock: clock.RealClock{}}
 	cmd := &cobra.Command{
 		Use:   "demo",
-		Short: "Watch hnsguard handle an incident, without a cluster and without Windows",
-		Long: "Replay an incident from real clusters against a real hnsguard. HNS and the API server are simulated in\n" +
-			"this process; nothing outside of it is changed. The exit status is 0 if hnsguard did its job.",
+		Short: "Play an incident against hnsguard, without a cluster and without Windows",
+		Long: "Play an incident from real clusters against the real agent. HNS and the API server are simulated in this\n" +
+			"process; nothing else is touched. The exit status is 0 if hnsguard did its job.\n\n" +
+			"With --observe hnsguard changes nothing: this shows what happens without it. The demo says at the end what was\n" +
+			"lost, and the exit status is 0.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := fromEnv(cmd.Flags(), p.Env, nil); err != nil {
@@ -28,7 +30,7 @@ func newDemo(p Process) *cobra.Command {
 			if err := o.Validate(); err != nil {
 				return usageError{err}
 			}
-			setGlobal(logr.Discard()) // the time line shows what matters
+			setGlobal(logr.Discard()) // the timeline replaces the log
 			if err := demo.Play(cmd.Context(), o); err != nil {
 				return fmt.Errorf("demo: %w", err)
 			}
@@ -38,11 +40,11 @@ func newDemo(p Process) *cobra.Command {
 	flags := cmd.Flags()
 	flags.StringVar(&o.Scenario, "scenario", "incident", "all, "+strings.Join(demo.Names(), ", "))
 	completeValues(cmd, "scenario", append([]string{"all"}, demo.Names()...)...)
-	flags.Float64Var(&o.Speed, "speed", 1, "how many times faster than by default the actors act")
-	flags.BoolVar(&o.Observe, "observe", false, "run hnsguard in observe mode, in which it fails the scenario")
+	flags.Float64Var(&o.Speed, "speed", 1, "play this many times faster")
+	flags.BoolVar(&o.Observe, "observe", false, "change nothing, to show what happens without hnsguard")
 	flags.BoolVar(&o.Verdicts, "verdicts", false, "show every decision, not only actions")
 	flags.StringVar(&o.MetricsAddress, "metrics-bind-address", "127.0.0.1:0",
-		`where to serve metrics; port 0 selects a free one, "0" serves none`)
+		`where to serve metrics; port 0 means any free port, "0" disables them`)
 	completeNothing(cmd, "speed", "metrics-bind-address")
 	return cmd
 }

@@ -13,10 +13,9 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	netutils "k8s.io/utils/net"
 )
 
-// Index holds the present state of the API, by address. Its methods may be called at the same time.
+// Index holds the present state of the API, by address. It is safe for concurrent use.
 type Index struct {
 	node string
 
@@ -36,7 +35,7 @@ func NewIndex(node string) *Index {
 	}
 }
 
-// SetPod takes in a new or changed pod. Pods of other nodes are passed over.
+// SetPod adds or replaces a pod. Pods of other nodes are ignored.
 func (i *Index) SetPod(pod *corev1.Pod) {
 	if pod.Spec.NodeName != i.node {
 		return
@@ -46,34 +45,28 @@ func (i *Index) SetPod(pod *corev1.Pod) {
 	i.pods[keyOf(pod)] = PodOf(pod)
 }
 
-// DeletePod takes in that a pod has gone.
+// DeletePod removes a pod.
 func (i *Index) DeletePod(pod *corev1.Pod) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	delete(i.pods, keyOf(pod))
 }
 
-// SetSlice takes in a new or changed EndpointSlice.
+// SetSlice adds an EndpointSlice, or replaces the one of its name.
 func (i *Index) SetSlice(slice *discoveryv1.EndpointSlice) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	key := keyOf(slice)
 	i.unlist(key)
 	addresses := []netip.Addr{}
-	for _, endpoint := range slice.Endpoints {
-		listing := listingOf(slice, endpoint)
-		for _, address := range endpoint.Addresses {
-			// An address that is none is a host name: such slices exist and name no endpoint of HNS.
-			if addr, ok := parse(address); ok {
-				i.listings[addr] = append(i.listings[addr], listing)
-				addresses = append(addresses, addr)
-			}
-		}
+	for addr, listing := range Listings(slice) {
+		i.listings[addr] = append(i.listings[addr], listing)
+		addresses = append(addresses, addr)
 	}
 	i.listed[key] = addresses
 }
 
-// DeleteSlice takes in that an EndpointSlice has gone.
+// DeleteSlice removes an EndpointSlice.
 func (i *Index) DeleteSlice(slice *discoveryv1.EndpointSlice) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -92,32 +85,32 @@ func (i *Index) unlist(key types.NamespacedName) {
 	delete(i.listed, key)
 }
 
-// WatchServices takes in that Services are told of from now on, and that all of them have been.
+// WatchServices records that the Services in the index are complete and kept current.
 func (i *Index) WatchServices() {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.watched = true
 }
 
-// SetService takes in a new or changed Service.
+// SetService adds or replaces a Service.
 func (i *Index) SetService(service *corev1.Service) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.services[keyOf(service)] = virtualAddresses(service)
 }
 
-// DeleteService takes in that a Service has gone.
+// DeleteService removes a Service.
 func (i *Index) DeleteService(service *corev1.Service) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	delete(i.services, keyOf(service))
 }
 
-// ListedElsewhere reports whether a slice lists the address for another node.
-func (i *Index) ListedElsewhere(addr netip.Addr) bool {
+// ListedOnAnotherNode reports whether a slice lists the address [Listing.OnAnotherNode].
+func (i *Index) ListedOnAnotherNode(addr netip.Addr) bool {
 	i.mu.RLock()
 	defer i.mu.RUnlock()
-	return slices.ContainsFunc(i.listings[addr], func(l Listing) bool { return l.Node != "" && l.Node != i.node })
+	return slices.ContainsFunc(i.listings[addr], func(l Listing) bool { return l.OnAnotherNode(i.node) })
 }
 
 // View copies what the index says about the addresses.
@@ -146,13 +139,15 @@ func (i *Index) View(addresses []netip.Addr) View {
 // PodOf is what a decision needs to know of the pod, whatever node it is on.
 func PodOf(pod *corev1.Pod) Pod {
 	p := Pod{
-		Key: keyOf(pod), UID: pod.UID,
+		Key: keyOf(pod), UID: pod.UID, Node: pod.Spec.NodeName,
 		HostNetwork: pod.Spec.HostNetwork || hostProcess(pod),
 		Deleting:    pod.DeletionTimestamp != nil,
 		Terminal:    pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed,
 		Running:     pod.Status.Phase == corev1.PodRunning,
-		Controlled:  metav1.GetControllerOfNoCopy(pod) != nil,
 		Created:     pod.CreationTimestamp.Time,
+	}
+	if owner := metav1.GetControllerOfNoCopy(pod); owner != nil {
+		p.Controller = Controller{Kind: owner.Kind, UID: owner.UID}
 	}
 	for _, ip := range podIPs(pod) {
 		if addr, ok := parse(ip); ok {
@@ -187,40 +182,6 @@ func podIPs(pod *corev1.Pod) []string {
 	return ips
 }
 
-func listingOf(slice *discoveryv1.EndpointSlice, endpoint discoveryv1.Endpoint) Listing {
-	// Invariant 4. A serving condition that is missing has the value of ready, as in slices of old controllers.
-	ready := endpoint.Conditions.Ready == nil || *endpoint.Conditions.Ready
-	l := Listing{
-		Slice: keyOf(slice), Service: slice.Labels[discoveryv1.LabelServiceName], Ready: ready, Serving: ready,
-	}
-	if endpoint.Conditions.Serving != nil {
-		l.Serving = *endpoint.Conditions.Serving
-	}
-	if endpoint.Conditions.Terminating != nil {
-		l.Terminating = *endpoint.Conditions.Terminating
-	}
-	if endpoint.NodeName != nil {
-		l.Node = *endpoint.NodeName
-	}
-	if endpoint.TargetRef != nil && endpoint.TargetRef.Kind == "Pod" {
-		l.Pod = endpoint.TargetRef.UID
-	}
-	return l
-}
-
-// AddressesOf returns the addresses of endpoints of a slice.
-func AddressesOf(endpoints []discoveryv1.Endpoint) []netip.Addr {
-	var addresses []netip.Addr
-	for _, endpoint := range endpoints {
-		for _, address := range endpoint.Addresses {
-			if addr, ok := parse(address); ok {
-				addresses = append(addresses, addr)
-			}
-		}
-	}
-	return addresses
-}
-
 func virtualAddresses(service *corev1.Service) []netip.Addr {
 	all := slices.Concat(service.Spec.ClusterIPs, []string{service.Spec.ClusterIP}, service.Spec.ExternalIPs)
 	for _, ingress := range service.Status.LoadBalancer.Ingress {
@@ -233,12 +194,6 @@ func virtualAddresses(service *corev1.Service) []netip.Addr {
 		}
 	}
 	return vips
-}
-
-// parse reads an address as leniently as the API server does, which lets leading zeros pass in old objects.
-func parse(s string) (netip.Addr, bool) {
-	addr, ok := netip.AddrFromSlice(netutils.ParseIPSloppy(s))
-	return addr.Unmap(), ok
 }
 
 func keyOf(obj metav1.Object) types.NamespacedName {

@@ -134,7 +134,7 @@ func TestSlicesComeAndGo(t *testing.T) {
 	g.Expect(index.View(nil).Slices).To(BeZero())
 }
 
-func TestListedElsewhere(t *testing.T) {
+func TestListedOnAnotherNode(t *testing.T) {
 	for name, tc := range map[string]struct {
 		nodes []*string
 		want  bool
@@ -150,7 +150,7 @@ func TestListedElsewhere(t *testing.T) {
 			for i, node := range tc.nodes {
 				index.SetSlice(sliceOf(fmt.Sprint(i), discoveryv1.Endpoint{Addresses: []string{addr.String()}, NodeName: node}))
 			}
-			NewWithT(t).Expect(index.ListedElsewhere(addr)).To(Equal(tc.want))
+			NewWithT(t).Expect(index.ListedOnAnotherNode(addr)).To(Equal(tc.want))
 		})
 	}
 }

@@ -7,13 +7,29 @@ import (
 	"slices"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// Pod is what a decision needs to know of a pod of this node.
+// PodID names one pod, and not another that gets its name later.
+type PodID struct {
+	types.NamespacedName
+	UID types.UID
+}
+
+// Reference returns what an Event on the pod refers to. kubectl describe shows only Events that carry the UID.
+func (id PodID) Reference() *corev1.ObjectReference {
+	return &corev1.ObjectReference{
+		APIVersion: "v1", Kind: "Pod", Namespace: id.Namespace, Name: id.Name, UID: id.UID,
+	}
+}
+
+// Pod is what a decision needs to know of a pod.
 type Pod struct {
 	Key types.NamespacedName
 	UID types.UID
+	// Node is the name of the pod's node.
+	Node string
 	// Addresses are the IPs of its status; there are none until the kubelet has reported them.
 	Addresses []netip.Addr
 	// HostNetwork is set for pods in the host's network, HostProcess pods among them. Their addresses are the node's.
@@ -24,28 +40,25 @@ type Pod struct {
 	Terminal bool
 	// Running is set while the pod's phase is Running.
 	Running bool
-	// Controlled is set when a controller would replace the pod.
-	Controlled bool
+	// Controller is what would replace the pod; it is zero for a pod that nothing replaces.
+	Controller Controller
 	Created    time.Time
 }
+
+// Controller is the controlling owner of a pod.
+type Controller struct {
+	Kind string
+	UID  types.UID
+}
+
+// ID names the pod.
+func (p Pod) ID() PodID { return PodID{NamespacedName: p.Key, UID: p.UID} }
 
 // Live reports whether the pod holds the addresses of its status for itself.
 func (p Pod) Live() bool { return !p.HostNetwork && !p.Deleting && !p.Terminal }
 
 // Waiting reports whether the pod is about to be given an address.
 func (p Pod) Waiting() bool { return p.Live() && len(p.Addresses) == 0 }
-
-// Listing is one address in one EndpointSlice.
-type Listing struct {
-	Slice types.NamespacedName
-	// Service is the name of the slice's Service in the slice's namespace; it may be empty.
-	Service string
-	// Node is where the endpoint is, or empty if the slice does not say: an address outside the cluster, for example.
-	Node string
-	// Pod is the UID of the pod behind the address, or empty.
-	Pod                         types.UID
-	Ready, Serving, Terminating bool
-}
 
 // View is what the cluster says about some addresses at one moment.
 type View struct {
@@ -77,6 +90,12 @@ func (v View) PodsWith(addr netip.Addr) []Pod {
 // Waiting returns the pods of this node that are about to be given an address.
 func (v View) Waiting() []Pod {
 	return slices.DeleteFunc(slices.Clone(v.Pods), func(p Pod) bool { return !p.Waiting() })
+}
+
+// WithPods returns the view with other pods of this node in place of its own.
+func (v View) WithPods(pods []Pod) View {
+	v.Pods = pods
+	return v
 }
 
 // Listings returns where EndpointSlices list the address.

@@ -75,12 +75,12 @@ type Orphan struct {
 	// duplicates cannot give it the address of an orphan.
 	// From 1s to GracePeriod. Default: 5s.
 	GracePeriodWhileWaiting metav1.Duration `json:"gracePeriodWhileWaiting"`
-	// MaxPerPass is how many orphans may be due at one time. If there are more, hnsguard is more likely to see too little
-	// of the cluster than to have found that many orphans, and it removes them in steps instead: see MaxPerStep.
+	// MaxPerPass is how many orphans may be due in one pass. If there are more, hnsguard is more likely to see too little
+	// of the cluster than to have found that many orphans: it reports them, and verifies each step by a fresh list from
+	// the API server.
 	// From 1 to 100000. Default: 250.
 	MaxPerPass int `json:"maxPerPass"`
-	// MaxPerStep is how many orphans are removed in one step if more than MaxPerPass are due. Each step is verified by a
-	// fresh list from the API server. MaxPerPass limits a step too, if it is smaller.
+	// MaxPerStep is how many orphans are removed in one step. A pass takes one step.
 	// From 1 to 1000. Default: 10.
 	MaxPerStep int `json:"maxPerStep"`
 }

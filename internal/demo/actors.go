@@ -29,18 +29,18 @@ const (
 	otherNode   = "win-2"
 )
 
-// stage is what the actors act on: the API, the HNS of the Windows node, and the log that the audience reads.
+// stage is what the actors act on: the API, the HNS of the Windows node, and the timeline.
 type stage struct {
 	api     *api
 	service *simulated.HNS
 	network hns.Network
 	log     *narrator
-	made    map[string]hns.EndpointID // endpoints by the name that a scenario gives them
-	// recorded are the resource versions of all slices when kube-proxy took an address into its record.
+	made    map[string]hns.EndpointID // endpoints by the name that the scenario gives them
+	// recorded are the resource versions of all slices at the time when kube-proxy recorded an address as terminated.
 	recorded map[string]string
 }
 
-// The actors. Each line of the time line says who did something.
+// The actors. Each line of the timeline names one.
 const (
 	actorCluster   = "cluster"
 	actorKubeProxy = "kube-proxy"
@@ -49,8 +49,7 @@ const (
 	actorDemo      = "demo"
 )
 
-// linuxPodServes lets a pod of another node back the Service, and kube-proxy make its remote endpoint and load
-// balancer.
+// linuxPodServes adds a pod on another node to a Service. kube-proxy creates its remote endpoint and a load balancer.
 func (s *stage) linuxPodServes(ctx context.Context, endpoint, service, node string, addr netip.Addr) error {
 	s.log.say(actorCluster, "pod %s-0 on %s has %s and serves Service %s", service, node, addr, service)
 	if err := s.list(ctx, service, node, addr, false); err != nil {
@@ -60,11 +59,11 @@ func (s *stage) linuxPodServes(ctx context.Context, endpoint, service, node stri
 		Network: s.network.ID, Addresses: []netip.Addr{addr}, MAC: kubeproxy.RemoteMAC(addr), Flags: hns.FlagRemote,
 	})
 	if err != nil {
-		return fmt.Errorf("kube-proxy making a remote endpoint: %w", err)
+		return fmt.Errorf("creating kube-proxy's remote endpoint: %w", err)
 	}
 	s.made[endpoint] = made.ID
-	s.log.say(actorKubeProxy, "made remote endpoint %s for %s on %s, and a load balancer on it", short(made.ID), addr,
-		windowsNode)
+	s.log.say(actorKubeProxy, "created remote endpoint %s for %s on %s, and a load balancer that uses it",
+		short(made.ID), addr, windowsNode)
 	_, err = s.service.CreateLoadBalancer(hns.LoadBalancer{
 		Endpoints: []hns.EndpointID{made.ID}, FrontendVIPs: []netip.Addr{vipOf(service)},
 		Ports: []hns.PortMapping{{Protocol: 6, InternalPort: 80, ExternalPort: 80}},
@@ -72,7 +71,7 @@ func (s *stage) linuxPodServes(ctx context.Context, endpoint, service, node stri
 	return err
 }
 
-// list makes or changes the slice of a Service.
+// list creates or updates the EndpointSlice of a Service.
 func (s *stage) list(ctx context.Context, service, node string, addr netip.Addr, terminating bool) error {
 	ready := !terminating
 	slice := &discoveryv1.EndpointSlice{
@@ -101,22 +100,24 @@ func (s *stage) update(ctx context.Context, slice *discoveryv1.EndpointSlice) er
 	return s.api.Update(ctx, slice)
 }
 
-// terminates lets the slice list the pod of the Service as terminating.
+// terminates changes the slice: it lists the pod of the Service as terminating.
 func (s *stage) terminates(ctx context.Context, service, node string, addr netip.Addr) error {
-	s.log.say(actorCluster, "pod %s-0 on %s is being deleted; its slice lists %s as terminating", service, node, addr)
+	s.log.say(actorCluster, "pod %s-0 on %s is being deleted; the EndpointSlice lists %s as terminating",
+		service, node, addr)
 	return s.list(ctx, service, node, addr, true)
 }
 
-// drops empties the slice of a Service, and lets kube-proxy take the load balancer down but forget the endpoint.
+// drops empties the slice of a Service. kube-proxy deletes the load balancer, but forgets the remote endpoint.
 func (s *stage) drops(ctx context.Context, service string) error {
 	if err := s.clearSlice(ctx, service); err != nil {
 		return err
 	}
-	s.log.say(actorKubeProxy, "deleted the load balancer and forgot the remote endpoint (as before 1.35)")
+	s.log.say(actorKubeProxy, "deleted the load balancer but left the remote endpoint behind (a bug of this version)")
 	return nil
 }
 
-// dropsProperly lets kube-proxy take both down, and keep the address in its record.
+// dropsProperly empties the slice of a Service. kube-proxy deletes the load balancer and the remote endpoint, and keeps
+// the address in its record.
 func (s *stage) dropsProperly(ctx context.Context, endpoint, service string, addr netip.Addr) error {
 	if err := s.clearSlice(ctx, service); err != nil {
 		return err
@@ -126,11 +127,11 @@ func (s *stage) dropsProperly(ctx context.Context, endpoint, service string, add
 	}
 	var err error
 	s.recorded, err = s.versions(ctx)
-	s.log.say(actorKubeProxy, "deleted the load balancer and the remote endpoint, and keeps %s in its record", addr)
+	s.log.say(actorKubeProxy, "deleted the load balancer and the remote endpoint, but keeps %s in its record", addr)
 	return err
 }
 
-// versions are the resource versions of all slices.
+// versions returns the resource versions of all slices.
 func (s *stage) versions(ctx context.Context) (map[string]string, error) {
 	var all discoveryv1.EndpointSliceList
 	if err := s.api.List(ctx, &all); err != nil {
@@ -143,9 +144,9 @@ func (s *stage) versions(ctx context.Context) (map[string]string, error) {
 	return versions, nil
 }
 
-// syncs is kube-proxy's periodic sync: whatever has the recorded address it deletes, unless a slice has changed
-// since. It comes every 30 seconds, for which nobody should wait; so it comes as soon as a slice has changed, or
-// after a while.
+// syncs is kube-proxy's periodic sync: it deletes any endpoint that has the recorded address, unless an EndpointSlice
+// has changed since. A real sync comes every 30 seconds; this one comes as soon as a slice has changed, or after
+// [syncWait].
 func (s *stage) syncs(ctx context.Context, addr netip.Addr) error {
 	for range 50 {
 		now, err := s.versions(ctx)
@@ -153,15 +154,15 @@ func (s *stage) syncs(ctx context.Context, addr netip.Addr) error {
 			return err
 		}
 		if !maps.Equal(now, s.recorded) {
-			s.log.say(actorKubeProxy, "syncs, 30 seconds later: an EndpointSlice has changed since, its record is empty")
+			s.log.say(actorKubeProxy, "syncs 30 seconds later: an EndpointSlice has changed, so its record is empty")
 			return nil
 		}
 		s.log.clock.Sleep(syncWait / 50)
 	}
 	for _, e := range s.service.State().Endpoints {
 		if e.Has(addr) {
-			s.log.say(actorKubeProxy, "syncs, 30 seconds later: deleted endpoint %s, whose address it has on record",
-				short(e.ID))
+			s.log.say(actorKubeProxy, "syncs 30 seconds later: deletes endpoint %s, because %s is in its record",
+				short(e.ID), addr)
 			return s.service.DeleteEndpoint(ctx, e.ID)
 		}
 	}
@@ -171,9 +172,9 @@ func (s *stage) syncs(ctx context.Context, addr netip.Addr) error {
 // syncWait is longer than hnsguard takes to flush.
 const syncWait = 5 * time.Second
 
-// clearSlice empties the slice of a Service, and deletes its load balancer.
+// clearSlice empties the slice of a Service and deletes its load balancer.
 func (s *stage) clearSlice(ctx context.Context, service string) error {
-	s.log.say(actorCluster, "pod %s-0 is gone, and its address is free", service)
+	s.log.say(actorCluster, "pod %s-0 is gone; its address is free", service)
 	slice := &discoveryv1.EndpointSlice{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: "shop", Name: service + "-x1", Labels: map[string]string{discoveryv1.LabelServiceName: service},
@@ -193,15 +194,14 @@ func (s *stage) clearSlice(ctx context.Context, service string) error {
 	return nil
 }
 
-// windowsPodStarts lets a pod of the Windows node come up with the address: it waits, the CNI makes and attaches its
-// local endpoint, and the kubelet reports the address.
+// windowsPodStarts binds a pod to the Windows node. The CNI creates and attaches its local endpoint.
 func (s *stage) windowsPodStarts(ctx context.Context, endpoint, name string, addr netip.Addr) error {
 	pod := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: name, UID: types.UID(uuid.NewString())},
 		Spec:       corev1.PodSpec{NodeName: windowsNode},
 		Status:     corev1.PodStatus{Phase: corev1.PodPending},
 	}
-	s.log.say(actorCluster, "pod %s is bound to %s", name, windowsNode)
+	s.log.say(actorCluster, "pod %s is scheduled to %s", name, windowsNode)
 	if err := s.api.Create(ctx, pod); err != nil {
 		return err
 	}
@@ -225,18 +225,18 @@ func (s *stage) localEndpoint(endpoint, name string, addr netip.Addr, attach boo
 		Network: s.network.ID, Name: name + "_eth0", Addresses: []netip.Addr{addr}, MAC: hns.MAC{0, 0x15, 0x5d, 1, 2, 3},
 	})
 	if err != nil {
-		return fmt.Errorf("the CNI making a local endpoint: %w", err)
+		return fmt.Errorf("creating the CNI's local endpoint: %w", err)
 	}
 	s.made[endpoint] = made.ID
 	if !attach {
 		s.log.say(actorCNI, "left local endpoint %s for %s behind", short(made.ID), addr)
 		return nil
 	}
-	s.log.say(actorCNI, "made local endpoint %s for pod %s with %s", short(made.ID), name, addr)
+	s.log.say(actorCNI, "created local endpoint %s for pod %s with %s", short(made.ID), name, addr)
 	return s.service.Attach(made.ID, s.service.CreateNamespace())
 }
 
-// vipOf gives each Service an address.
+// vipOf derives an address from the name of a Service.
 func vipOf(service string) netip.Addr {
 	sum := byte(0)
 	for _, b := range []byte(service) {

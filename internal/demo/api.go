@@ -28,12 +28,13 @@ import (
 	"github.com/hnsguard/hnsguard/internal/cluster"
 )
 
-// api is an API server in this process: a fake client, with informers that list and watch through it.
+// api is an API server in this process: a fake client, and informers that list and watch through it.
 type api struct {
 	client.WithWatch
-	// watched is done when the watches that the agent starts with are established. The fake server does not replay what
-	// happened between a list and its watch, so that nothing may happen before.
-	watched sync.WaitGroup
+	// watched is done when all initial watches are established. The fake server does not replay what happened between a
+	// list and its watch, so nothing may change before that.
+	watched       sync.WaitGroup
+	slicesWatched func()
 }
 
 // watches is how many kinds the agent watches from the start: pods and EndpointSlices.
@@ -44,9 +45,23 @@ func newAPI() (*api, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &api{WithWatch: fake.NewClientBuilder().WithScheme(scheme).Build()}
+	a := &api{WithWatch: fake.NewClientBuilder().WithScheme(scheme).
+		WithIndex(&corev1.Pod{}, "spec.nodeName", podIndex(func(p *corev1.Pod) string { return p.Spec.NodeName })).
+		WithIndex(&corev1.Pod{}, "status.podIP", podIndex(func(p *corev1.Pod) string { return p.Status.PodIP })).Build()}
 	a.watched.Add(watches)
+	a.slicesWatched = sync.OnceFunc(a.watched.Done)
 	return a, nil
+}
+
+// podIndex makes a field of pods one that the fake server selects by, as the real one does.
+func podIndex(field func(*corev1.Pod) string) client.IndexerFunc {
+	return func(obj client.Object) []string {
+		pod, is := obj.(*corev1.Pod)
+		if !is {
+			return nil
+		}
+		return []string{field(pod)}
+	}
 }
 
 // manager makes a manager that uses this API instead of a server.
@@ -74,10 +89,10 @@ func (a *api) manager(options agent.Options) (manager.Manager, error) {
 	return mgr, nil
 }
 
-// noWatchList tells informers to list and then watch: the fake server does not stream lists.
+// noWatchList makes informers list and then watch: the fake server does not support streaming lists.
 type noWatchList struct{}
 
-// IsWatchListSemanticsUnSupported is how client-go asks.
+// IsWatchListSemanticsUnSupported implements the check that client-go makes.
 func (noWatchList) IsWatchListSemanticsUnSupported() bool { return true }
 
 func (a *api) informer(_ toolscache.ListerWatcher, kind runtime.Object, resync time.Duration,
@@ -118,18 +133,32 @@ func listOf(kind runtime.Object) (client.ObjectList, error) {
 	}
 }
 
-// CaughtUp implements the guard's Freshness: what happens in this process is seen at once.
-func (a *api) CaughtUp(context.Context) (bool, error) { return true, nil }
+// Watch counts the watches that are established.
+func (a *api) Watch(ctx context.Context, list client.ObjectList, opts ...client.ListOption) (watch.Interface, error) {
+	if _, is := list.(*discoveryv1.EndpointSliceList); is {
+		defer a.slicesWatched()
+	}
+	return a.WithWatch.Watch(ctx, list, opts...)
+}
 
-// Listed implements the guard's Freshness.
-func (a *api) Listed(ctx context.Context) (sets.Set[netip.Addr], error) {
+// Current implements [agent.Freshness]: what happens in this process is seen at once.
+func (a *api) Current(context.Context, time.Time) (bool, error) { return true, nil }
+
+// Version implements [agent.Freshness]. The fake server versions each object by itself: whatever was changed once is
+// newer.
+func (a *api) Version(context.Context) (string, error) { return "1", nil }
+
+// Listed implements [agent.Freshness].
+func (a *api) Listed(ctx context.Context) (sets.Set[netip.Addr], bool, error) {
 	var list discoveryv1.EndpointSliceList
 	if err := a.List(ctx, &list); err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	listed := sets.New[netip.Addr]()
 	for i := range list.Items {
-		listed.Insert(cluster.AddressesOf(list.Items[i].Endpoints)...)
+		for addr := range cluster.Listings(&list.Items[i]) {
+			listed.Insert(addr)
+		}
 	}
-	return listed, nil
+	return listed, true, nil
 }

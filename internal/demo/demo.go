@@ -31,17 +31,19 @@ type Options struct {
 	Scenario string
 	// Speed is how many times faster the actors act than they do by default.
 	Speed float64
-	// Observe forbids the guard to act, to see what a demo looks like that fails.
+	// Observe forbids the guard to act: the scenario ends as it does without hnsguard.
 	Observe bool
-	// Verdicts shows every decision, not only what is done.
+	// Verdicts shows every decision, not only actions.
 	Verdicts bool
-	// MetricsAddress is where the agent serves its metrics; "0" for nowhere. With port 0 a free one is taken.
+	// MetricsAddress is where the agent serves its metrics; "0" disables them. Port 0 means any free port.
 	MetricsAddress string
-	Out            io.Writer
-	Clock          clock.Clock
+	// Out is where the timeline is written.
+	Out io.Writer
+	// Clock is what the agent and the actors wait by.
+	Clock clock.Clock
 }
 
-// ErrGuardFailed says that the guard did not do its job.
+// ErrGuardFailed means that the guard did not do its job.
 var ErrGuardFailed = errors.New("hnsguard did not do its job")
 
 // Validate returns everything that is wrong with the options.
@@ -56,8 +58,8 @@ func (o Options) Validate() error {
 	return errors.Join(errs...)
 }
 
-// Play plays what the options ask for. It returns [ErrGuardFailed] if HNS does not hold at the end of a scenario what
-// it should.
+// Play plays the chosen scenarios. It returns [ErrGuardFailed] if the guard may act and HNS does not hold what it
+// should at the end.
 func Play(ctx context.Context, o Options) error {
 	if err := o.Validate(); err != nil {
 		return err
@@ -76,10 +78,10 @@ func Play(ctx context.Context, o Options) error {
 	return nil
 }
 
-// withPort replaces port 0 by a free one, which the server behind the metrics does not tell.
+// withPort replaces port 0 with a free one: the metrics server does not report the port that it chose.
 func withPort(ctx context.Context, address string) (string, error) {
 	if _, port, err := net.SplitHostPort(address); err != nil || port != "0" {
-		return address, nil //nolint:nilerr // what is wrong with the address is said when it is listened on
+		return address, nil //nolint:nilerr // a wrong address is reported when it is listened on
 	}
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
 	if err != nil {
@@ -92,8 +94,11 @@ func withPort(ctx context.Context, address string) (string, error) {
 func (o Options) play(ctx context.Context, sc scenario) error {
 	_, _ = fmt.Fprintf(o.Out, "Scenario %s: %s\n", sc.name, sc.title)
 	_, _ = fmt.Fprintf(o.Out,
-		"Node %s, kube-proxy %s, an HNS and an API server in this process; nothing else is touched.\n",
+		"Node %s, kube-proxy %s. HNS and the API server are simulated in this process; nothing else is touched.\n",
 		windowsNode, sc.kubeProxy)
+	if o.Observe {
+		_, _ = fmt.Fprintln(o.Out, "hnsguard only observes: this is what happens without it.")
+	}
 	server, err := newAPI()
 	if err != nil {
 		return err
@@ -117,13 +122,14 @@ func (o Options) play(ctx context.Context, sc scenario) error {
 	return o.summary(sc, s, a)
 }
 
-// pollSlow is how often the guard looks at the node while nothing happens.
+// pollSlow is how often the guard reads HNS while nothing happens.
 const pollSlow = time.Second
 
 func (o Options) newAgent(sc scenario, s *stage) (*agent.Agent, error) {
 	policy := config.Default()
 	policy.Orphan.GracePeriod.Duration = grace
 	policy.Poll.SlowInterval.Duration = pollSlow
+	policy.Conflict.HoldTimeout.Duration = grace / 3
 	if o.Observe {
 		policy.Mode = config.Observe
 	}
@@ -136,7 +142,9 @@ func (o Options) newAgent(sc scenario, s *stage) (*agent.Agent, error) {
 	if err != nil {
 		return nil, err
 	}
-	return agent.New(options, agent.Dependencies{Manager: mgr, Reader: s.api, Events: s.log, Freshness: s.api})
+	return agent.New(options, agent.Dependencies{
+		Manager: mgr, Reader: s.api, Watcher: s.api, NoWatchList: true, Events: s.log, Freshness: s.api,
+	})
 }
 
 // perform runs the agent while the actors act.
@@ -171,16 +179,19 @@ func (o Options) perform(ctx context.Context, sc scenario, s *stage, a *agent.Ag
 	return <-ended
 }
 
-// awaitEnd gives the guard the time that it may need for its work, of which a fast time line leaves it none, and for
-// one more look at the result.
+// awaitEnd gives the guard time to finish, which a fast timeline does not, and then time for one more pass.
 func (o Options) awaitEnd(sc scenario, s *stage) {
-	for deadline := o.Clock.Now().Add(2 * grace); o.Clock.Now().Before(deadline) && len(sc.faults(s)) > 0; {
+	wait := 2 * grace
+	if o.Observe {
+		wait = 0
+	}
+	for deadline := o.Clock.Now().Add(wait); o.Clock.Now().Before(deadline) && len(sc.faults(s)) > 0; {
 		o.Clock.Sleep(pollSlow / 10)
 	}
 	o.Clock.Sleep(pollSlow + pollSlow/2)
 }
 
-// faults says what HNS holds that it should not, or the other way round.
+// faults lists the endpoints that HNS holds and should not, and those that it should hold and does not.
 func (sc scenario) faults(s *stage) []string {
 	present := map[hns.EndpointID]bool{}
 	for _, e := range s.service.State().Endpoints {
@@ -189,22 +200,22 @@ func (sc scenario) faults(s *stage) []string {
 	var faults []string
 	for _, name := range sc.stays {
 		if !present[s.made[name]] {
-			faults = append(faults, fmt.Sprintf("the %s endpoint %s is gone and should be there", name, short(s.made[name])))
+			faults = append(faults, fmt.Sprintf("the %s endpoint %s is gone and should exist", name, short(s.made[name])))
 		}
 	}
 	for _, name := range sc.goes {
 		if present[s.made[name]] {
-			faults = append(faults, fmt.Sprintf("the %s endpoint %s is there and should be gone", name, short(s.made[name])))
+			faults = append(faults, fmt.Sprintf("the %s endpoint %s exists and should be gone", name, short(s.made[name])))
 		}
 	}
 	return faults
 }
 
-// summary shows what is left, and says whether that is right.
+// summary prints what HNS holds at the end, and judges it (invariants 1 and 2).
 func (o Options) summary(sc scenario, s *stage, a *agent.Agent) error {
 	_, _ = fmt.Fprintln(o.Out, "\nWhat HNS holds at the end:")
 	table := tabwriter.NewWriter(o.Out, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(table, "  ENDPOINT\tIP\tKIND\tWHAT IT IS")
+	_, _ = fmt.Fprintln(table, "  ENDPOINT\tIP\tKIND\tROLE")
 	for _, e := range s.service.State().Endpoints {
 		kind := "local"
 		if e.Remote() {
@@ -218,21 +229,28 @@ func (o Options) summary(sc scenario, s *stage, a *agent.Agent) error {
 		"hnsguard_endpoints"); err != nil {
 		return err
 	}
-	if faults := sc.faults(s); len(faults) > 0 {
-		return fmt.Errorf("%w: %s", ErrGuardFailed, strings.Join(faults, "; "))
+	faults := strings.Join(sc.faults(s), "; ")
+	switch {
+	case faults == "":
+		_, _ = fmt.Fprintf(o.Out, "Result: as it should be. %s\n\n", sc.happyEnd())
+		return nil
+	case o.Observe:
+		_, _ = fmt.Fprintf(o.Out, "Result without hnsguard: %s. %s\n"+
+			"Play it without --observe to see what hnsguard does.\n\n", faults, sc.loss)
+		return nil
+	default:
+		return fmt.Errorf("%w: %s", ErrGuardFailed, faults)
 	}
-	_, _ = fmt.Fprintf(o.Out, "Result: as it should be. %s\n\n", sc.verdict())
-	return nil
 }
 
-func (sc scenario) verdict() string {
+func (sc scenario) happyEnd() string {
 	if sc.outcome != "" {
 		return sc.outcome
 	}
 	if len(sc.goes) == 0 {
 		return "Nothing was removed."
 	}
-	return fmt.Sprintf("The %s endpoint is gone; the others were left alone.", strings.Join(sc.goes, " and the "))
+	return fmt.Sprintf("The %s endpoint is gone; all others are untouched.", strings.Join(sc.goes, " and the "))
 }
 
 func (s *stage) nameOf(id hns.EndpointID) string {
@@ -244,7 +262,7 @@ func (s *stage) nameOf(id hns.EndpointID) string {
 	return ""
 }
 
-// printCounts prints the series of some metrics that are not zero, in Prometheus' own notation.
+// printCounts prints the non-zero series of some metrics in Prometheus notation.
 func printCounts(w io.Writer, from prometheus.Gatherer, names ...string) error {
 	families, err := from.Gather()
 	if err != nil {

@@ -1,10 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package demo plays incidents from real clusters against a real hnsguard, on a time line that a person can follow.
+// Package demo plays incidents from real clusters against the real agent, on a timeline that a person can follow.
 //
-// The agent is the one that the run command starts. What it runs on is not: HNS is the simulation, the API server is
-// controller-runtime's fake client, and the neighbours (the cluster, kube-proxy, the CNI) are actors that do what
-// theirs were seen to do. Nothing outside of the process is touched.
+// The agent is the one that the run command starts. Everything around it is simulated: HNS, the API server
+// (controller-runtime's fake client), and the actors (the cluster, kube-proxy, the CNI), which do what the real ones
+// were observed to do. Nothing outside the process is touched.
 //
-// A scenario says what has to be left in HNS at its end. A demo in which the guard did not do its job fails.
+// Invariants:
+//
+//  1. A scenario says which endpoints must exist at its end. If hnsguard enforces and HNS holds anything else, the demo
+//     fails.
+//  2. With [Options.Observe] hnsguard changes nothing. The demo then reports what went wrong, which is the story of a
+//     node without hnsguard, and succeeds.
 package demo

@@ -17,7 +17,7 @@ import (
 	"github.com/hnsguard/hnsguard/internal/hns"
 )
 
-// narrator writes the time line. It also takes the guard's log and Events, and tells of what matters in them.
+// narrator writes the timeline, including what matters of the guard's log and Events.
 type narrator struct {
 	mu    sync.Mutex
 	out   io.Writer
@@ -42,7 +42,7 @@ func (n *narrator) Eventf(_, _ runtime.Object, kind, reason, _, note string, arg
 	n.say(actorGuard, "Event %s %s: %s", kind, reason, fmt.Sprintf(note, args...))
 }
 
-// logger tells of the guard's log: everything that it says by default, and with verdicts every decision too.
+// logger returns a logger that puts the guard's log on the timeline. With verdicts it includes every decision.
 func (n *narrator) logger(verdicts bool) logr.Logger {
 	sink := guardSink{narrator: n}
 	if verdicts {
@@ -51,7 +51,7 @@ func (n *narrator) logger(verdicts bool) logr.Logger {
 	return logr.New(sink)
 }
 
-// guardSink is a log that says what a person needs: the message, and which endpoint it is about.
+// guardSink reduces a log entry to what a person needs: the message and the endpoint it is about.
 type guardSink struct {
 	*narrator
 	name   string
@@ -63,7 +63,7 @@ var _ logr.LogSink = guardSink{}
 
 func (guardSink) Init(logr.RuntimeInfo) {}
 
-// Enabled lets through what the guard says; the rest of the agent talks of starting and stopping.
+// Enabled drops everything but the guard's own log: the rest of the agent logs starting and stopping.
 func (s guardSink) Enabled(level int) bool { return level <= s.level && s.name == "guard" }
 
 func (s guardSink) Info(_ int, message string, values ...any) {
@@ -84,7 +84,7 @@ func (s guardSink) WithName(name string) logr.LogSink {
 	return s
 }
 
-// about picks the values that say which endpoint a message is about.
+// about picks the values that identify the endpoint of a message.
 func about(values []any) string {
 	var parts []string
 	for i := 0; i+1 < len(values); i += 2 {

@@ -14,24 +14,25 @@ type scenario struct {
 	// kubeProxy is the version that the node runs.
 	kubeProxy string
 	steps     []step
-	// stays and goes are the endpoints, by the names that the steps gave them, that have to be there at the end, and must
-	// not be.
+	// stays and goes name the endpoints that must exist at the end, and those that must not.
 	stays, goes []string
-	// outcome is what to say of it then, unless it is plain which endpoints went.
+	// outcome describes a good end, if the list of removed endpoints does not.
 	outcome string
+	// loss describes the end without hnsguard. A scenario without it ends well in any case.
+	loss string
 }
 
-// step is something that an actor does, some time after the step before.
+// step is something that an actor does some time after the previous step.
 type step struct {
 	after time.Duration
 	do    func(ctx context.Context, s *stage) error
 }
 
-// reused is the address that the scenarios are about, and neighbor one that has nothing to do with them.
+// reused is the address that the scenarios are about; neighbor is an unrelated one.
 func reused() netip.Addr   { return netip.AddrFrom4([4]byte{10, 244, 1, 17}) }
 func neighbor() netip.Addr { return netip.AddrFrom4([4]byte{10, 244, 2, 9}) }
 
-// grace is the orphans' grace period in the demo; nobody should watch it for five minutes.
+// grace is the orphan grace period of the demo, instead of the default of five minutes.
 const grace = 3 * time.Second
 
 // Names lists the scenarios in the order in which "all" plays them.
@@ -47,13 +48,13 @@ func scenarios() []scenario {
 	return []scenario{incident(), staleRecord(), held(), orphan(), leakedLocal()}
 }
 
-// healthy is a backend on another node that has nothing to do with the incident: its endpoint has to stay.
+// healthy adds an unrelated backend on another node. Its endpoint must stay.
 func healthy(ctx context.Context, s *stage) error {
 	return s.linuxPodServes(ctx, "neighbor", "search", linuxNode, neighbor())
 }
 
-// The steps that several scenarios have in common: a Linux pod of Service cart, and the Windows pod billing-0 that
-// gets its address.
+// The steps that several scenarios share: a Linux pod of Service cart, and the Windows pod billing-0 that gets its
+// address.
 
 func cartServes(ctx context.Context, s *stage) error {
 	return s.linuxPodServes(ctx, "stale", "cart", linuxNode, reused())
@@ -69,10 +70,10 @@ func billingReports(ctx context.Context, s *stage) error {
 	return s.podReportsAddress(ctx, "billing-0", reused())
 }
 
-// incident is the one that hnsguard was made for.
+// incident is the case that hnsguard was written for.
 func incident() scenario {
 	return scenario{
-		name: "incident", title: "a Windows pod gets the address of a Linux pod, whose remote endpoint was forgotten",
+		name: "incident", title: "a Windows pod gets the address of a Linux pod, whose remote endpoint was left behind",
 		kubeProxy: "v1.34.0",
 		steps: []step{
 			{0, healthy},
@@ -83,13 +84,14 @@ func incident() scenario {
 			{time.Second, nothing},
 		},
 		stays: []string{"neighbor", "local"}, goes: []string{"stale"},
+		loss: "10.244.1.17 has two endpoints on win-1: connections to pod billing-0 may be sent to the pod that is gone.",
 	}
 }
 
-// staleRecord is the bug that users report: no endpoint is left that could be removed.
+// staleRecord is the bug that users report. There is no stale endpoint to remove.
 func staleRecord() scenario {
 	return scenario{
-		name: "stale-record", title: "everything is done properly, and yet kube-proxy would delete the pod's own endpoint",
+		name: "stale-record", title: "everything is cleaned up, and still kube-proxy would delete the new pod's own endpoint",
 		kubeProxy: "v1.32.3",
 		steps: []step{
 			{0, healthy},
@@ -102,11 +104,12 @@ func staleRecord() scenario {
 			{time.Second, func(ctx context.Context, s *stage) error { return s.syncs(ctx, reused()) }},
 		},
 		stays: []string{"neighbor", "local"}, goes: []string{"stale"},
-		outcome: "kube-proxy's record was flushed in time, and the pod has its endpoint.",
+		outcome: "hnsguard flushed kube-proxy's record in time; pod billing-0 still has its endpoint.",
+		loss:    "kube-proxy deleted the local endpoint of pod billing-0: the pod runs without any network.",
 	}
 }
 
-// held is the same on a kube-proxy that would delete the pod's endpoint if the remote one went too early.
+// held is a conflict on a kube-proxy that would delete the pod's endpoint if the remote one were removed too early.
 func held() scenario {
 	return scenario{
 		name: "held", title: "the address is reused while a slice still lists it, on a kube-proxy with the stale record",
@@ -121,13 +124,14 @@ func held() scenario {
 			{time.Second, nothing},
 		},
 		stays: []string{"neighbor", "local"}, goes: []string{"stale"},
+		loss: "10.244.1.17 has two endpoints on win-1: connections to pod billing-0 may be sent to the pod that is gone.",
 	}
 }
 
-// orphan is an endpoint that nobody uses any more.
+// orphan is a remote endpoint that is no longer in use.
 func orphan() scenario {
 	return scenario{
-		name: "orphan", title: "a forgotten remote endpoint that nobody uses goes after the grace period (here 3s)",
+		name: "orphan", title: "a remote endpoint that is no longer in use is removed after the grace period (here 3s)",
 		kubeProxy: "v1.34.0",
 		steps: []step{
 			{0, healthy},
@@ -136,13 +140,15 @@ func orphan() scenario {
 			{grace + 2*time.Second, nothing},
 		},
 		stays: []string{"neighbor"}, goes: []string{"stale"},
+		loss: "The endpoint stays on win-1, in the way of the next pod that gets 10.244.1.17.",
 	}
 }
 
-// leakedLocal is the case in which a naive cleaner deletes the wrong endpoint.
+// leakedLocal is the case in which a naive cleanup deletes the wrong endpoint.
 func leakedLocal() scenario {
 	return scenario{
-		name: "leaked-local", title: "a CNI left a local endpoint behind; the remote one of that address is valid and stays",
+		name:      "leaked-local",
+		title:     "a CNI left a local endpoint behind; the remote endpoint of that address is valid and stays",
 		kubeProxy: "v1.34.0",
 		steps: []step{
 			{0, healthy},
@@ -158,5 +164,5 @@ func leakedLocal() scenario {
 	}
 }
 
-// nothing is the time in which the guard does its work.
+// nothing gives the guard time to work.
 func nothing(context.Context, *stage) error { return nil }

@@ -16,10 +16,12 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/client-go/tools/events"
+	"k8s.io/client-go/util/flowcontrol"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
+	"github.com/hnsguard/hnsguard/internal/action"
 	"github.com/hnsguard/hnsguard/internal/cluster"
 	"github.com/hnsguard/hnsguard/internal/inventory"
 )
@@ -32,28 +34,39 @@ const (
 	EventEvicted = "EvictedWithoutNetwork"
 )
 
-const eventAction = "Repairing"
+const eventAction = "Evicting"
 
-// Options are what a repairer is made of. All fields are required.
+// Options configure an evictor.
 type Options struct {
-	// Evict says whether victims are evicted, or only reported.
-	Evict bool
-	// After is how long a pod has to be without endpoint.
+	// Enforce allows victims to be evicted. If it is false, they are only reported.
+	Enforce bool
+	// After is how long a pod has to be without endpoint. Required.
 	After time.Duration
-	// Every is the shortest time between two evictions.
-	Every   time.Duration
-	Client  client.SubResourceClientConstructor
-	Events  events.EventRecorder
+	// MaxGap is how far two passes may lie apart for a pod to count as without endpoint in between. Required.
+	MaxGap time.Duration
+	// Interval is the shortest time between two evictions. Required.
+	Interval time.Duration
+	// Client evicts. Required.
+	Client client.SubResourceClientConstructor
+	// Events gets the Events on victims. Required.
+	Events events.EventRecorder
+	// Metrics are the measurements. Required.
 	Metrics *Metrics
-	Clock   clock.PassiveClock
+	// Clock is the source of time. Required.
+	Clock clock.Clock
 }
 
-// Evictor watches over the pods of a node. It is for one caller at a time.
+// Evictor finds the victims among the pods of a node. It is for one caller at a time.
 type Evictor struct {
-	Options
+	opts     Options
 	suspects map[types.UID]*suspect
-	evicted  time.Time // when the last eviction was tried
+	// ran is when the last pass was, evicted when the last eviction was tried.
+	ran, evicted time.Time
+	// backoff is by controller: where a replacement loses its endpoint too, eviction does not help.
+	backoff *flowcontrol.Backoff
 }
+
+var _ action.Action = (*Evictor)(nil)
 
 // suspect is a pod that was without endpoint in the last pass.
 type suspect struct {
@@ -61,30 +74,41 @@ type suspect struct {
 	reported bool
 }
 
-// New makes a repairer.
+// How soon another pod of the same controller may be evicted.
+const (
+	backoffFirst = 5 * time.Minute
+	backoffMost  = 2 * time.Hour
+)
+
+// New returns an evictor.
 func New(o Options) *Evictor {
-	return &Evictor{Options: o, suspects: map[types.UID]*suspect{}}
+	return &Evictor{
+		opts: o, suspects: map[types.UID]*suspect{},
+		backoff: flowcontrol.NewFakeBackOff(backoffFirst, backoffMost, o.Clock), // "fake" is the one that takes a clock
+	}
 }
 
-// Repair looks for victims and does about them what is configured.
-func (r *Evictor) Run(ctx context.Context, snapshot inventory.Snapshot, view cluster.View) {
-	without, all := withoutEndpoint(snapshot, view)
+// Run implements [action.Action]: it finds victims and does about them what is configured.
+func (r *Evictor) Run(ctx context.Context, pass action.Pass) time.Duration {
+	without, all := withoutEndpoint(pass.Evidence.Snapshot, pass.Evidence.Cluster)
 	victims := r.confirmed(without)
-	r.Metrics.victims.Set(float64(len(victims)))
+	r.opts.Metrics.victims.Set(float64(len(victims)))
 	for _, pod := range victims {
 		if s := r.suspects[pod.UID]; !s.reported {
 			s.reported = true
 			r.report(ctx, pod)
 		}
 	}
-	if !r.Evict {
-		return
+	if !r.opts.Enforce {
+		return 0
 	}
 	if len(victims) == all && all > 1 {
-		logf.FromContext(ctx).Info("Evicting none of the victims: every pod of the node seems to be one", "victims", all)
-		return
+		logf.FromContext(ctx).Info("Evicting no victims: every pod of the node seems to be one", "victims", all)
+		return 0
 	}
 	r.evictOne(ctx, victims)
+	r.backoff.GC()
+	return 0
 }
 
 // withoutEndpoint returns the running pods that no local endpoint has an address of, and how many there are that should
@@ -108,60 +132,84 @@ func withoutEndpoint(snapshot inventory.Snapshot, view cluster.View) (without []
 	return without, all
 }
 
-// confirmed returns those that have been without endpoint for long enough (invariant 1).
+// confirmed returns those that have been without endpoint for long enough (invariant 1). A time in which the node was not
+// observed does not count.
 func (r *Evictor) confirmed(without []cluster.Pod) []cluster.Pod {
-	now := r.Clock.Now()
+	now := r.opts.Clock.Now()
+	blind := now.Sub(r.ran) > r.opts.MaxGap
+	r.ran = now
 	suspects := make(map[types.UID]*suspect, len(without))
 	for _, pod := range without {
 		suspects[pod.UID] = &suspect{since: now}
 		if before, known := r.suspects[pod.UID]; known {
 			suspects[pod.UID] = before
+			if blind {
+				before.since = now
+			}
 		}
 	}
 	r.suspects = suspects
 	return slices.DeleteFunc(slices.Clone(without), func(p cluster.Pod) bool {
-		return now.Sub(suspects[p.UID].since) < r.After
+		return now.Sub(suspects[p.UID].since) < r.opts.After
 	})
 }
 
 func (r *Evictor) report(ctx context.Context, pod cluster.Pod) {
 	logf.FromContext(ctx).Info("A pod has lost its network: no local HNS endpoint has its address",
 		"Pod", pod.Key, "ips", pod.Addresses)
-	r.Events.Eventf(reference(pod), nil, corev1.EventTypeWarning, EventVictim, eventAction,
-		"No local HNS endpoint of this node has this pod's address %s: the pod has no network. It needs to be made again",
+	r.opts.Events.Eventf(pod.ID().Reference(), nil, corev1.EventTypeWarning, EventVictim, eventAction,
+		"No local HNS endpoint of this node has this pod's address %s: the pod has no network, and has to be replaced",
 		pod.Addresses[0])
+}
+
+// replaceable reports whether evicting the pod brings another one that may be better off. The owner of a static pod's
+// mirror is its Node; evicting it changes nothing. The pod of a DaemonSet comes back to the same node.
+func replaceable(pod cluster.Pod) bool {
+	switch pod.Controller.Kind {
+	case "", "Node", "DaemonSet":
+		return false
+	default:
+		return true
+	}
 }
 
 // evictOne evicts the first victim that a controller would replace, if the last eviction is long enough ago. One that a
 // disruption budget protects gets its turn again later.
 func (r *Evictor) evictOne(ctx context.Context, victims []cluster.Pod) {
-	now := r.Clock.Now()
-	if now.Sub(r.evicted) < r.Every {
+	now := r.opts.Clock.Now()
+	if now.Sub(r.evicted) < r.opts.Interval {
 		return
 	}
 	for _, pod := range victims {
-		if !pod.Controlled {
+		owner := string(pod.Controller.UID)
+		if !replaceable(pod) || r.backoff.IsInBackOffSinceUpdate(owner, now) {
 			continue
 		}
 		r.evicted = now
 		result, err := r.evict(ctx, pod)
-		r.Metrics.evictions.WithLabelValues(result).Inc()
+		r.opts.Metrics.evictions.WithLabelValues(result).Inc()
 		log := logf.FromContext(ctx).WithValues("Pod", pod.Key, "result", result)
 		if err != nil {
-			log.Error(err, "A pod without network was not evicted")
+			log.Error(err, "Cannot evict a pod that has no network")
 			continue
 		}
+		r.backoff.Next(owner, now)
 		log.Info("Evicted a pod that had lost its network")
-		r.Events.Eventf(reference(pod), nil, corev1.EventTypeWarning, EventEvicted, eventAction,
+		r.opts.Events.Eventf(pod.ID().Reference(), nil, corev1.EventTypeWarning, EventEvicted, eventAction,
 			"Evicted because no local HNS endpoint had this pod's address %s", pod.Addresses[0])
 		return
 	}
 }
 
-// evict asks the API server to evict the pod, and no other of its name (invariant 2).
+// timeout bounds a request to the API server.
+const timeout = 5 * time.Second
+
+// evict evicts the pod, and no other of its name (invariant 2).
 func (r *Evictor) evict(ctx context.Context, pod cluster.Pod) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
 	meta := metav1.ObjectMeta{Namespace: pod.Key.Namespace, Name: pod.Key.Name}
-	err := r.Client.SubResource("eviction").Create(ctx, &corev1.Pod{ObjectMeta: meta}, &policyv1.Eviction{
+	err := r.opts.Client.SubResource("eviction").Create(ctx, &corev1.Pod{ObjectMeta: meta}, &policyv1.Eviction{
 		ObjectMeta:    meta,
 		DeleteOptions: &metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &pod.UID}},
 	})
@@ -174,11 +222,5 @@ func (r *Evictor) evict(ctx context.Context, pod cluster.Pod) (string, error) {
 		return evictionBlocked, fmt.Errorf("evicting pod %s: a disruption budget does not allow it now: %w", pod.Key, err)
 	default:
 		return evictionFailed, fmt.Errorf("evicting pod %s: %w", pod.Key, err)
-	}
-}
-
-func reference(pod cluster.Pod) *corev1.ObjectReference {
-	return &corev1.ObjectReference{
-		APIVersion: "v1", Kind: "Pod", Namespace: pod.Key.Namespace, Name: pod.Key.Name, UID: pod.UID,
 	}
 }

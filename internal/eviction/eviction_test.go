@@ -5,6 +5,7 @@ package eviction_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"testing"
 	"time"
@@ -23,10 +24,12 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
+	"github.com/hnsguard/hnsguard/internal/action"
 	"github.com/hnsguard/hnsguard/internal/cluster"
 	"github.com/hnsguard/hnsguard/internal/eviction"
 	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/internal/inventory"
+	"github.com/hnsguard/hnsguard/internal/verdict"
 )
 
 // ward is a node with a repairer.
@@ -35,12 +38,14 @@ type ward struct {
 	repairer *eviction.Evictor
 	index    *cluster.Index
 	local    []inventory.Endpoint
-	clock    *testingclock.FakePassiveClock
+	clock    *testingclock.FakeClock
 	events   chan string
 	metrics  *prometheus.Registry
 	// evicted are the UIDs that were asked to be evicted; refuse is the answer.
 	evicted []types.UID
 	refuse  error
+	// deadline is how long the last eviction might have taken.
+	deadline time.Duration
 }
 
 func newWard(t *testing.T, evict bool) *ward {
@@ -48,10 +53,10 @@ func newWard(t *testing.T, evict bool) *ward {
 	recorder := events.NewFakeRecorder(100)
 	w := &ward{
 		t: t, index: cluster.NewIndex("win-1"), events: recorder.Events, metrics: prometheus.NewPedanticRegistry(),
-		clock: testingclock.NewFakePassiveClock(time.Date(2026, 3, 1, 3, 0, 0, 0, time.UTC)),
+		clock: testingclock.NewFakeClock(time.Date(2026, 3, 1, 3, 0, 0, 0, time.UTC)),
 	}
 	api := interceptor.NewClient(fake.NewClientBuilder().Build(), interceptor.Funcs{
-		SubResourceCreate: func(_ context.Context, _ client.Client, resource string, _, body client.Object,
+		SubResourceCreate: func(ctx context.Context, _ client.Client, resource string, _, body client.Object,
 			_ ...client.SubResourceCreateOption,
 		) error {
 			eviction, ok := body.(*policyv1.Eviction)
@@ -59,11 +64,14 @@ func newWard(t *testing.T, evict bool) *ward {
 				t.Fatalf("unexpected %s of %T", resource, body)
 			}
 			w.evicted = append(w.evicted, *eviction.DeleteOptions.Preconditions.UID)
+			if deadline, has := ctx.Deadline(); has {
+				w.deadline = time.Until(deadline)
+			}
 			return w.refuse
 		},
 	})
 	w.repairer = eviction.New(eviction.Options{
-		Evict: evict, After: 30 * time.Second, Every: time.Minute, Client: api, Events: recorder,
+		Enforce: evict, After: 30 * time.Second, Interval: time.Minute, MaxGap: 20 * time.Second, Client: api, Events: recorder,
 		Metrics: eviction.NewMetrics(w.metrics), Clock: w.clock,
 	})
 	return w
@@ -72,7 +80,9 @@ func newWard(t *testing.T, evict bool) *ward {
 func (w *ward) pod(name, addr string, changes ...func(*corev1.Pod)) {
 	p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{
 		Namespace: "default", Name: name, UID: types.UID(name),
-		OwnerReferences: []metav1.OwnerReference{{Kind: "ReplicaSet", Name: "rs", Controller: new(true)}},
+		OwnerReferences: []metav1.OwnerReference{{
+			Kind: "ReplicaSet", Name: "rs", UID: types.UID("owner of " + name), Controller: new(true),
+		}},
 	}}
 	p.Spec.NodeName = "win-1"
 	p.Status.Phase = corev1.PodRunning
@@ -89,10 +99,20 @@ func (w *ward) endpoint(addr string) {
 	}})
 }
 
-// look is a pass, after the given time.
+// look lets time pass, with a pass every five seconds and one at its end.
 func (w *ward) look(after time.Duration) {
+	for ; after > 5*time.Second; after -= 5 * time.Second {
+		w.pass(5 * time.Second)
+	}
+	w.pass(after)
+}
+
+// pass is one pass, after a time in which the node was not observed.
+func (w *ward) pass(after time.Duration) {
 	w.clock.SetTime(w.clock.Now().Add(after))
-	w.repairer.Run(w.t.Context(), inventory.Snapshot{Endpoints: w.local}, w.index.View(nil))
+	w.repairer.Run(w.t.Context(), action.Pass{Evidence: verdict.Evidence{
+		Snapshot: inventory.Snapshot{Endpoints: w.local}, Cluster: w.index.View(nil),
+	}})
 }
 
 func (w *ward) happened() []string {
@@ -204,15 +224,63 @@ func TestEvictions(t *testing.T) {
 	g.Expect(w.evicted).To(ConsistOf(types.UID("lost-1"), types.UID("lost-2")))
 }
 
-// Invariant 2.
-func TestAPodThatNobodyWouldReplaceIsNotEvicted(t *testing.T) {
+// A replacement that loses its endpoint too shows that eviction does not help.
+func TestAControllerWhosePodsAreLostAgainIsLeftAlone(t *testing.T) {
 	g := NewWithT(t)
 	w := newWard(t, true)
-	w.pod("lost", "10.240.0.1", func(p *corev1.Pod) { p.OwnerReferences = nil })
-	w.look(0)
-	w.look(time.Minute)
+	same := func(p *corev1.Pod) { p.OwnerReferences[0].UID = "rs" }
+	w.pod("fine", "10.240.0.9")
+	w.endpoint("10.240.0.9")
+	for n := range 3 {
+		w.pod("lost", "10.240.0.1", same, func(p *corev1.Pod) { p.UID = types.UID(fmt.Sprintf("lost-%d", n)) })
+		w.look(4 * time.Minute)
+	}
+	g.Expect(w.evicted).To(Equal([]types.UID{"lost-0", "lost-1"}), "after 30 seconds, and again five minutes later")
+	w.look(10 * time.Minute)
+	g.Expect(w.evicted).To(HaveLen(3))
+}
+
+// Invariant 1: a time in which the node was not observed is no time without endpoint.
+func TestTimeInWhichTheNodeWasNotObservedDoesNotCount(t *testing.T) {
+	g := NewWithT(t)
+	w := newWard(t, true)
+	w.pod("lost", "10.240.0.1")
+	w.pass(0)
+	w.pass(time.Hour)
+	g.Expect(w.victims()).To(BeZero())
+	w.look(29 * time.Second)
+	g.Expect(w.victims()).To(BeZero())
+	w.look(time.Second)
 	g.Expect(w.victims()).To(Equal(1))
-	g.Expect(w.evicted).To(BeEmpty())
+}
+
+func TestAnEvictionHasADeadline(t *testing.T) {
+	g := NewWithT(t)
+	w := newWard(t, true)
+	w.pod("lost", "10.240.0.1")
+	w.look(30 * time.Second)
+	w.look(5 * time.Second)
+	g.Expect(w.evicted).To(HaveLen(1))
+	g.Expect(w.deadline).To(BeNumerically("~", 5*time.Second, time.Second))
+}
+
+// Invariant 2.
+func TestAPodThatNothingWouldReplaceIsNotEvicted(t *testing.T) {
+	for name, change := range map[string]func(*corev1.Pod){
+		"a bare pod":                 func(p *corev1.Pod) { p.OwnerReferences = nil },
+		"the mirror of a static pod": func(p *corev1.Pod) { p.OwnerReferences[0].Kind = "Node" },
+		"a DaemonSet's pod":          func(p *corev1.Pod) { p.OwnerReferences[0].Kind = "DaemonSet" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := NewWithT(t)
+			w := newWard(t, true)
+			w.pod("lost", "10.240.0.1", change)
+			w.look(0)
+			w.look(time.Minute)
+			g.Expect(w.victims()).To(Equal(1))
+			g.Expect(w.evicted).To(BeEmpty())
+		})
+	}
 }
 
 // Invariant 3.

@@ -19,9 +19,11 @@
 //
 //  1. Only hnsguard's own slices are written.
 //  2. A change counts as a flush only if it came some time after kube-proxy was seen to have processed the loss of the
-//     address: one that kube-proxy takes in together with the loss may be processed before it.
-//  3. All agents of a cluster watch the same slices. Each waits a random time and lets be if somebody's change came
-//     first; two that write at the same time meet in the slice's resource version, and one of them lets be.
-//     While a pod of the node waits for its address there is no time for that: its node writes at once.
-//  4. What happened before the agent started is not known, so that it begins by flushing.
+//     address: one that kube-proxy processes together with the loss may come before it. What the watch brings late of a
+//     write that this agent made before does not count.
+//  3. All agents of a cluster watch the same slices. Each waits a random time and does not write if another change came
+//     first; of two that write at the same time, one fails on the slice's resource version. However many agents there
+//     are, a few write. Only the node on which a pod has got a lost address writes at once.
+//  4. What happened before the agent started is not known. It begins by flushing.
+//  5. That a flush was written proves nothing to those who delete endpoints: see package clearance.
 package flush

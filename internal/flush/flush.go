@@ -4,49 +4,61 @@ package flush
 
 import (
 	"context"
+	"math"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
 	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/util/resourceversion"
+	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
+	"github.com/hnsguard/hnsguard/internal/action"
 	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/internal/inventory"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy"
+	"github.com/hnsguard/hnsguard/internal/verdict"
 )
 
-// Options are what a flusher is made of. All fields are required.
+// Options configure a flusher.
 type Options struct {
-	// Node is the name of this node, whose kube-proxy is meant.
+	// Node is the name of this node, whose kube-proxy is meant. Required.
 	Node string
-	// Namespace is where the slices are.
+	// Namespace is where the slices are. Required.
 	Namespace string
-	// Enforce says whether slices are written; otherwise it is only said that one should be.
+	// Enforce allows slices to be written. If it is false, a needed flush is only reported.
 	Enforce bool
-	Client  client.Client
-	// Settle is how long after the loss of an address a change has to come to count (invariant 2).
+	// Client writes the slices. Required.
+	Client client.Client
+	// Settle is how long after the loss of an address a change has to come to count (invariant 2). Required.
 	Settle time.Duration
-	// Spread is the random time over which the agents of a cluster spread their writes (invariant 3).
+	// Spread is the time over which the agents of a cluster spread their writes (invariant 3). Required.
 	Spread time.Duration
-	// Random returns a number from 0 to 1.
-	Random  func() float64
+	// UrgentSpread is the same for agents with a pod that waits for its address. Required.
+	UrgentSpread time.Duration
+	// Random returns a number from 0 to 1. Required.
+	Random func() float64
+	// Metrics are the measurements. Required.
 	Metrics *Metrics
-	Clock   clock.PassiveClock
+	// Clock is the source of time. Required.
+	Clock clock.PassiveClock
 }
 
-// Settle and Spread as they should be outside of tests: with both the record is clear well before kube-proxy's next
-// periodic sync, which comes 30 seconds after the one that made it.
+// The times in production. kube-proxy looks at its record again 30 seconds after the sync that made it, so that all of
+// them together leave a margin. The spreads are several times longer than the watch takes to bring another agent's write.
 const (
-	Settle = time.Second
-	Spread = 2 * time.Second
+	Settle       = time.Second
+	Spread       = 12 * time.Second
+	UrgentSpread = 4 * time.Second
 )
 
-// Flusher keeps book of kube-proxy's record, by IP family: each family has a record of its own.
+// Flusher follows what kube-proxy's record may hold, by IP family, and has it replaced. It is safe for concurrent use.
 type Flusher struct {
-	Options
+	opts Options
 
 	mu       sync.Mutex
 	families map[discoveryv1.AddressType]*record
@@ -54,31 +66,42 @@ type Flusher struct {
 	remotes map[hns.EndpointID]netip.Addr
 }
 
+var (
+	_ action.Action        = (*Flusher)(nil)
+	_ action.SliceObserver = (*Flusher)(nil)
+)
+
 // record is what is known of kube-proxy's record of one family.
 type record struct {
 	// stale is since when the record may hold an address that another endpoint may get; zero if it cannot.
 	stale time.Time
-	// due is when to write, unless somebody else was first; early is when to write if a pod waits for its address.
-	due, early time.Time
+	// lost are the addresses that it may hold, as far as this agent has seen them go.
+	lost sets.Set[netip.Addr]
+	// When to write, unless another change comes first: in general, if a pod waits for its address, and if a pod of this
+	// node has got one of the lost addresses.
+	due, urgent, endangered time.Time
 	// dropped are the addresses that slices have lost and whose remote endpoints were still there, and since when.
 	dropped map[netip.Addr]time.Time
 	// own is the slice that all agents write, as it was last seen.
 	own *discoveryv1.EndpointSlice
-	// failures counts writes that failed, one after the other.
+	// wrote is the resource version of this agent's last write. What the watch brings up to it was made before.
+	wrote string
+	// failures counts writes that failed, one after the other; denied is set if the API server will not allow them.
 	failures int
+	denied   bool
 }
 
-// New makes a flusher.
+// New returns a flusher.
 func New(o Options) *Flusher {
-	return &Flusher{Options: o, families: map[discoveryv1.AddressType]*record{}}
+	return &Flusher{opts: o, families: map[discoveryv1.AddressType]*record{}}
 }
 
-// forget is how long a remote endpoint may stay after its address was dropped before nobody waits for it any more. A
-// leaked one stays for good, and is none of kube-proxy's record.
+// forget is how long a remote endpoint may stay after its address was dropped before the flusher stops to look for its
+// end with every pass. A leaked one stays for good.
 const forget = time.Minute
 
-// Changed takes in a change of an EndpointSlice. Either side may be nil: the slice was added, or deleted.
-func (f *Flusher) Changed(before, after *discoveryv1.EndpointSlice) {
+// SliceChanged implements [action.SliceObserver].
+func (f *Flusher) SliceChanged(before, after *discoveryv1.EndpointSlice) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	one := after
@@ -89,151 +112,198 @@ func (f *Flusher) Changed(before, after *discoveryv1.EndpointSlice) {
 		return
 	}
 	r := f.family(one.AddressType)
-	if !differ(before, after) {
-		if f.isOwn(one) {
-			r.own = after // its resource version
-		}
-		return
-	}
-	now := f.Clock.Now()
-	if !r.stale.IsZero() && now.Sub(r.stale) >= f.Settle {
-		r.stale = time.Time{}
-		f.Metrics.changes.WithLabelValues(suppressed).Inc()
-	}
-	if f.isOwn(one) {
+	own := f.isOwn(one)
+	if own {
 		r.own = after
-		return // its address is nobody's: that it is lost does no harm
 	}
-	for _, addr := range lost(before, after, f.Node) {
+	if !Flushes(before, after) || own && after != nil && !newer(after.ResourceVersion, r.wrote) {
+		return // nothing that kube-proxy has not seen before
+	}
+	now := f.opts.Clock.Now()
+	if !r.stale.IsZero() && now.Sub(r.stale) >= f.opts.Settle {
+		r.stale = time.Time{}
+		f.opts.Metrics.changes.WithLabelValues(suppressed).Inc()
+	}
+	if own {
+		return // its address belongs to no pod
+	}
+	for _, addr := range lost(before, after, f.opts.Node) {
 		r.dropped[addr] = now
+	}
+}
+
+// newer reports whether a resource version is newer than another. One that is not known is older than all.
+func newer(version, than string) bool {
+	if than == "" {
+		return true
+	}
+	order, err := resourceversion.CompareResourceVersion(version, than)
+	return err != nil || order > 0
+}
+
+// Request requests a change of a slice of the address's family, unless one comes from elsewhere.
+func (f *Flusher) Request(addr netip.Addr) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if r := f.family(FamilyOf(addr)); r.stale.IsZero() {
+		f.markStale(r, f.opts.Settle, addr)
+	} else {
+		r.lost.Insert(addr)
 	}
 }
 
 func (f *Flusher) family(kind discoveryv1.AddressType) *record {
 	if f.families[kind] == nil {
-		f.families[kind] = &record{dropped: map[netip.Addr]time.Time{}}
+		f.families[kind] = &record{dropped: map[netip.Addr]time.Time{}, lost: sets.New[netip.Addr]()}
 		if f.remotes != nil {
-			f.markStale(f.families[kind], f.Settle) // the first slice of its family
+			f.markStale(f.families[kind], f.opts.Settle) // the first slice of its family
 		}
 	}
 	return f.families[kind]
 }
 
-// markStale notes that the record may be stale from now on, and decides when to write: a change of our own counts if it
-// is made at least so long after.
-func (f *Flusher) markStale(r *record, settle time.Duration) {
-	early := f.Clock.Now().Add(settle)
-	if r.stale.IsZero() || early.After(r.early) {
-		r.early = early
+// markStale records that the record may hold more addresses from now on, and decides when to write: a change counts if
+// it is made at least so long after.
+func (f *Flusher) markStale(r *record, settle time.Duration, lost ...netip.Addr) {
+	now := f.opts.Clock.Now()
+	if r.stale.IsZero() {
+		r.lost = sets.New[netip.Addr]()
+		r.due = now.Add(f.opts.Settle + f.wait(f.opts.Spread))
+		r.urgent = now.Add(settle + f.wait(f.opts.UrgentSpread))
+		r.endangered = now.Add(settle)
 	}
-	r.stale = f.Clock.Now()
-	r.due = r.stale.Add(f.Settle + time.Duration(f.Random()*float64(f.Spread)))
+	r.stale = now
+	r.lost.Insert(lost...)
+	r.due = later(r.due, now.Add(f.opts.Settle))
+	r.urgent = later(r.urgent, now.Add(settle))
+	r.endangered = later(r.endangered, now.Add(settle))
 }
 
-// Pass takes in a snapshot of HNS, writes if it is time to, and returns how soon the next snapshot should come; zero
-// means that there is no hurry. Urgent is set while a pod of the node waits for its address: it may get one of those
-// that kube-proxy remembers at any moment, so that it cannot be left to others to be first.
-func (f *Flusher) Pass(
-	ctx context.Context, snapshot inventory.Snapshot, profile kubeproxy.Profile, urgent bool,
-) time.Duration {
-	due, next := f.look(snapshot, profile, urgent)
+func later(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return b
+	}
+	return a
+}
+
+// groupSize is the most agents that a cluster is expected to have.
+const groupSize = 10_000
+
+// wait returns a random part of the spread, with an exponential distribution that is cut at its end: of any number of
+// agents up to groupSize, only a few come so early that the first one's write has not reached them yet. An even
+// distribution would let the writes grow with the agents.
+//
+// Source: the backoff timers of NACK-oriented multicast, RFC 5401.
+func (f *Flusher) wait(spread time.Duration) time.Duration {
+	lambda := math.Log(groupSize) + 1
+	at := math.Log1p(f.opts.Random()*math.Expm1(lambda)) / lambda
+	return time.Duration(at * float64(spread)).Round(time.Millisecond)
+}
+
+// Run implements [action.Action].
+func (f *Flusher) Run(ctx context.Context, pass action.Pass) time.Duration {
+	due, next := f.look(pass)
 	for kind, own := range due {
-		next = sooner(next, f.flush(ctx, kind, own))
+		next = action.Soonest(next, f.flush(ctx, kind, own))
 	}
 	return next
 }
 
 // look returns the families that it is time to flush, with their slices as they were last seen.
-func (f *Flusher) look(snapshot inventory.Snapshot, profile kubeproxy.Profile, urgent bool,
-) (due map[discoveryv1.AddressType]*discoveryv1.EndpointSlice, next time.Duration) {
+func (f *Flusher) look(pass action.Pass) (due map[discoveryv1.AddressType]*discoveryv1.EndpointSlice, next time.Duration) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.see(snapshot)
-	if !profile.StaleRecord {
+	f.see(pass.Evidence)
+	if !pass.Evidence.KubeProxy.StaleRecord {
 		f.clear()
 		return nil, 0
 	}
 	pending, due := 0, map[discoveryv1.AddressType]*discoveryv1.EndpointSlice{}
 	for kind, r := range f.families {
 		if len(r.dropped) > 0 {
-			next = sooner(next, watchEvery)
+			next = action.Soonest(next, watchEvery)
 		}
 		if r.stale.IsZero() {
 			continue
 		}
 		pending++
-		when := r.due
-		if urgent && r.early.Before(when) {
-			when = r.early
-		}
-		if wait := when.Sub(f.Clock.Now()); wait > 0 {
-			next = sooner(next, wait)
+		if wait := r.when(pass).Sub(f.opts.Clock.Now()); wait > 0 {
+			next = action.Soonest(next, wait)
 			continue
 		}
 		due[kind] = r.own
 	}
-	f.Metrics.pending.Set(float64(pending))
+	f.opts.Metrics.pending.Set(float64(pending))
 	return due, next
+}
+
+// when returns when to write.
+func (r *record) when(pass action.Pass) time.Time {
+	when := r.due
+	if pass.Waiting && r.urgent.Before(when) {
+		when = r.urgent
+	}
+	if r.endangered.Before(when) && slices.ContainsFunc(pass.Evidence.Snapshot.Endpoints, func(e inventory.Endpoint) bool {
+		return !e.Remote() && r.lost.HasAny(e.Addresses...)
+	}) {
+		when = r.endangered
+	}
+	return when
 }
 
 // watchEvery is how often to look whether kube-proxy has processed a loss.
 const watchEvery = 250 * time.Millisecond
 
-func sooner(a, b time.Duration) time.Duration {
-	if a == 0 || b != 0 && b < a {
-		return b
-	}
-	return a
-}
-
 // see compares a snapshot with the one before, and with what slices have lost.
-func (f *Flusher) see(snapshot inventory.Snapshot) {
-	remotes, present := map[hns.EndpointID]netip.Addr{}, map[netip.Addr]bool{}
-	for _, e := range snapshot.Endpoints {
-		if e.Network == snapshot.Network.ID && kubeproxy.Owns(e.Endpoint) {
-			remotes[e.ID], present[e.Addresses[0]] = e.Addresses[0], true
+func (f *Flusher) see(evidence verdict.Evidence) {
+	remotes, present := map[hns.EndpointID]netip.Addr{}, sets.New[netip.Addr]()
+	for _, e := range evidence.Snapshot.Endpoints {
+		if e.Network == evidence.Snapshot.Network.ID && kubeproxy.Owns(e.Endpoint) {
+			remotes[e.ID] = e.Addresses[0]
+			present.Insert(e.Addresses[0])
 		}
 	}
 	first := f.remotes == nil
 	for id, addr := range f.remotes {
-		if _, there := remotes[id]; !there {
-			// kube-proxy deletes endpoints at the end of a sync, and has taken in all changes before it: what comes now
-			// comes after the loss.
-			r := f.family(kindOf(addr))
-			delete(r.dropped, addr)
-			f.markStale(r, 0)
+		if _, there := remotes[id]; there || evidence.Forgotten.Has(addr) {
+			continue // what is forgotten was removed by this agent, or does not matter
 		}
+		// kube-proxy deletes endpoints at the end of a sync, and processes all changes before it: what comes now comes
+		// after the loss.
+		r := f.family(FamilyOf(addr))
+		delete(r.dropped, addr)
+		f.markStale(r, 0, addr)
 	}
 	f.remotes = remotes
 	for _, r := range f.families {
 		if first {
-			f.markStale(r, f.Settle) // invariant 4
+			f.markStale(r, f.opts.Settle) // invariant 4
 		}
-		f.settleDropped(r, snapshot.Taken, present)
+		f.settleDropped(r, evidence.Snapshot.Taken, present)
 	}
 }
 
-// settleDropped looks which of the lost addresses have no remote endpoint any more, or never had one.
-func (f *Flusher) settleDropped(r *record, taken time.Time, present map[netip.Addr]bool) {
+// settleDropped finds the lost addresses that have no remote endpoint any more, or never had one.
+func (f *Flusher) settleDropped(r *record, taken time.Time, present sets.Set[netip.Addr]) {
 	for addr, since := range r.dropped {
 		switch {
 		case !taken.After(since):
-		case !present[addr]:
+		case !present.Has(addr):
 			delete(r.dropped, addr)
-			f.markStale(r, f.Settle)
+			f.markStale(r, f.opts.Settle, addr)
 		case taken.Sub(since) > forget:
 			delete(r.dropped, addr)
 		}
 	}
 }
 
-// clear forgets what a kube-proxy without the fault does not remember.
+// clear drops what a kube-proxy without the fault does not remember.
 func (f *Flusher) clear() {
 	for _, r := range f.families {
 		r.stale = time.Time{}
 		clear(r.dropped)
 	}
-	f.Metrics.pending.Set(0)
+	f.opts.Metrics.pending.Set(0)
 }
 
 // writeTimeout bounds a write.
@@ -244,13 +314,13 @@ func (f *Flusher) flush(
 	ctx context.Context, kind discoveryv1.AddressType, own *discoveryv1.EndpointSlice,
 ) time.Duration {
 	log := logf.FromContext(ctx).WithValues("family", kind)
-	result, err := observed, error(nil)
-	if f.Enforce {
+	result, version, err := observed, "", error(nil)
+	if f.opts.Enforce {
 		ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 		defer cancel()
-		result, err = f.toggle(ctx, kind, own)
+		result, version, err = f.toggle(ctx, kind, own)
 	}
-	f.Metrics.changes.WithLabelValues(result).Inc()
+	f.opts.Metrics.changes.WithLabelValues(result).Inc()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	r := f.families[kind]
@@ -261,23 +331,36 @@ func (f *Flusher) flush(
 		return 0
 	case written:
 		log.Info("Flushed kube-proxy's record of terminated addresses")
-		r.stale, r.failures = time.Time{}, 0
+		r.stale, r.failures, r.denied, r.wrote = time.Time{}, 0, false, version
 		return 0
 	case conflicted:
-		// Somebody else is at it. When their change arrives it counts, if it came late enough.
-		r.due = f.Clock.Now().Add(f.Settle + time.Duration(f.Random()*float64(f.Spread)))
-		r.early = r.due
+		// Another agent has just written. When the change arrives it counts, if it came late enough.
+		r.due = f.opts.Clock.Now().Add(f.opts.Settle + f.wait(f.opts.UrgentSpread))
 	default:
 		r.failures++
-		r.due = f.Clock.Now().Add(backoff(r.failures))
-		r.early = r.due
-		log.Error(err, "kube-proxy's record of terminated addresses was not flushed; "+
-			"a pod that gets one of them may lose its endpoint", "retryIn", backoff(r.failures))
+		r.denied = result == forbidden
+		wait := f.backoff(r)
+		r.due = f.opts.Clock.Now().Add(wait)
+		log.Error(err, "Cannot flush kube-proxy's record of terminated addresses; "+
+			"a pod that gets one of them may lose its endpoint", "retryIn", wait.Round(time.Second))
 	}
-	return r.due.Sub(f.Clock.Now())
+	r.urgent, r.endangered = r.due, r.due
+	return r.due.Sub(f.opts.Clock.Now())
 }
 
-// backoff is the time after so many failures: 1s, 2s, 4s, 8s at most.
-func backoff(failures int) time.Duration {
-	return time.Second << min(failures-1, 3)
+// The longest backoff: of a write that may succeed the next time, and of one that needs a change of permissions.
+const (
+	backoffMost       = 30 * time.Second
+	backoffMostDenied = 10 * time.Minute
+)
+
+// backoff is the time to wait after so many failures: doubled from a second on, and longer by a random part, so that the
+// agents of a cluster do not come back together.
+func (f *Flusher) backoff(r *record) time.Duration {
+	most := backoffMost
+	if r.denied {
+		most = backoffMostDenied
+	}
+	wait := min(time.Second<<min(r.failures-1, 10), most)
+	return wait + time.Duration(f.opts.Random()*float64(wait)/2)
 }

@@ -19,8 +19,8 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		changes: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: metrics.Namespace, Name: "flushes_total",
-			Help: "Times that kube-proxy's record of terminated addresses was found to need a flush, by what came of it; " +
-				"suppressed means that somebody else's EndpointSlice change did it.",
+			Help: "Flushes of kube-proxy's record of terminated addresses that were needed, by result; suppressed means that " +
+				"another EndpointSlice change did it.",
 		}, []string{"result"}),
 		pending: prometheus.NewGauge(prometheus.GaugeOpts{
 			Namespace: metrics.Namespace, Name: "flushes_pending",
@@ -28,7 +28,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		}),
 	}
 	reg.MustRegister(m.changes, m.pending)
-	for _, result := range []string{written, conflicted, failed, observed, suppressed} {
+	for _, result := range []string{written, conflicted, failed, forbidden, observed, suppressed} {
 		m.changes.WithLabelValues(result)
 	}
 	return m

@@ -3,6 +3,7 @@
 package flush
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -16,7 +17,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/sets"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/hnsguard/hnsguard/internal/cluster"
@@ -25,9 +25,6 @@ import (
 // Service is the name of the Service that the slices are for, and that does not exist: kube-proxy processes changes of
 // slices without a Service, and makes no endpoints for them.
 const Service = "hnsguard-flush"
-
-// LabelServiceProxyName marks what is for another proxy than kube-proxy.
-const LabelServiceProxyName = "service.kubernetes.io/service-proxy-name"
 
 // ManagedBy is who the slices say is in charge of them, so that no controller takes them for its own.
 const ManagedBy = "hnsguard"
@@ -43,7 +40,8 @@ const (
 	addressV6 = "2001:db8::1"
 )
 
-func kindOf(addr netip.Addr) discoveryv1.AddressType {
+// FamilyOf returns the address type of the slices that list the address.
+func FamilyOf(addr netip.Addr) discoveryv1.AddressType {
 	if addr.Is4() {
 		return discoveryv1.AddressTypeIPv4
 	}
@@ -52,13 +50,19 @@ func kindOf(addr netip.Addr) discoveryv1.AddressType {
 
 // concernsKubeProxy reports whether kube-proxy looks at the slice. The watch leaves headless Services out already.
 func concernsKubeProxy(s *discoveryv1.EndpointSlice) bool {
-	_, other := s.Labels[LabelServiceProxyName]
+	_, other := s.Labels[cluster.LabelServiceProxyName]
 	return !other && s.Labels[discoveryv1.LabelServiceName] != "" &&
 		(s.AddressType == discoveryv1.AddressTypeIPv4 || s.AddressType == discoveryv1.AddressTypeIPv6)
 }
 
-// differ reports whether kube-proxy sees a change between both: it compares ports and endpoints.
-func differ(before, after *discoveryv1.EndpointSlice) bool {
+// Flushes reports whether kube-proxy replaces its record when it processes the change. It compares whole slices; that of
+// ports and endpoints is the part of it that this agent keeps. Either side may be nil.
+//
+// Source: esDataChanged in pkg/proxy/endpointslicecache.go.
+func Flushes(before, after *discoveryv1.EndpointSlice) bool {
+	if one := cmp.Or(after, before); one == nil || !concernsKubeProxy(one) {
+		return false
+	}
 	if before == nil || after == nil {
 		return true
 	}
@@ -66,23 +70,13 @@ func differ(before, after *discoveryv1.EndpointSlice) bool {
 		!apiequality.Semantic.DeepEqual(before.Endpoints, after.Endpoints)
 }
 
-// lost returns the addresses of other nodes that are in the first and not in the second: they go into the record.
+// lost returns the addresses elsewhere that are in the first slice and not in the second: they go into the record.
 func lost(before, after *discoveryv1.EndpointSlice, node string) []netip.Addr {
-	return remoteAddresses(before, node).Difference(remoteAddresses(after, node)).UnsortedList()
-}
-
-func remoteAddresses(s *discoveryv1.EndpointSlice, node string) sets.Set[netip.Addr] {
-	if s == nil {
-		return nil
-	}
-	remote := slices.DeleteFunc(slices.Clone(s.Endpoints), func(e discoveryv1.Endpoint) bool {
-		return e.NodeName != nil && *e.NodeName == node
-	})
-	return sets.New(cluster.AddressesOf(remote)...)
+	return cluster.AddressesElsewhere(before, node).Difference(cluster.AddressesElsewhere(after, node)).UnsortedList()
 }
 
 func (f *Flusher) isOwn(s *discoveryv1.EndpointSlice) bool {
-	return s.Namespace == f.Namespace && s.Name == SliceName(s.AddressType)
+	return s.Namespace == f.opts.Namespace && s.Name == SliceName(s.AddressType)
 }
 
 // The results of a write.
@@ -90,30 +84,33 @@ const (
 	written    = "written"
 	conflicted = "conflict"
 	failed     = "failed"
+	forbidden  = "forbidden"
 	observed   = "observed"
 	suppressed = "suppressed"
 )
 
-// toggle changes the slice's port from what it was seen to be, and only from that (invariant 3), or makes the slice.
+// toggle changes the slice's port from what it was seen to be, and only from that (invariant 3), or creates the slice. It
+// returns the resource version that it wrote.
 func (f *Flusher) toggle(
 	ctx context.Context, kind discoveryv1.AddressType, seen *discoveryv1.EndpointSlice,
-) (string, error) {
-	var err error
+) (result, version string, err error) {
+	slice := newSlice(f.opts.Namespace, kind)
 	if seen == nil {
-		err = f.Client.Create(ctx, newSlice(f.Namespace, kind))
+		err = f.opts.Client.Create(ctx, slice)
 	} else {
-		err = f.Client.Patch(ctx, &discoveryv1.EndpointSlice{
-			ObjectMeta: metav1.ObjectMeta{Namespace: f.Namespace, Name: SliceName(kind)},
-		}, togglePatch(seen))
+		err = f.opts.Client.Patch(ctx, slice, togglePatch(seen))
 	}
 	switch {
 	case err == nil:
-		return written, nil
+		return written, slice.ResourceVersion, nil
 	case apierrors.IsConflict(err), apierrors.IsAlreadyExists(err), apierrors.IsNotFound(err) && seen != nil:
-		return conflicted, nil
+		return conflicted, "", nil
+	case apierrors.IsForbidden(err), apierrors.IsInvalid(err):
+		result = forbidden
 	default:
-		return failed, fmt.Errorf("writing EndpointSlice %s/%s: %w", f.Namespace, SliceName(kind), err)
+		result = failed
 	}
+	return result, "", fmt.Errorf("writing EndpointSlice %s/%s: %w", f.opts.Namespace, SliceName(kind), err)
 }
 
 func newSlice(namespace string, kind discoveryv1.AddressType) *discoveryv1.EndpointSlice {

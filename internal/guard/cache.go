@@ -4,21 +4,16 @@ package guard
 
 import (
 	corev1 "k8s.io/api/core/v1"
-	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
-	"k8s.io/apimachinery/pkg/labels"
-	"k8s.io/apimachinery/pkg/selection"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-
-	"github.com/hnsguard/hnsguard/internal/flush"
 )
 
-// CacheOptions say what the guard of a node watches, and how little of it is kept: its own pods; every EndpointSlice
-// for which some proxy may have made remote endpoints; Services, if anybody asks for them.
+// CacheOptions say what the guard of a node caches, and how little of each object: the pods of the node, and Services if
+// they are watched. EndpointSlices are not cached: see package slicewatch.
 func CacheOptions(node string) cache.Options {
-	unsafe := true // nobody changes what is in the cache, so that nothing has to be copied
+	unsafe := true // objects in the cache are never changed
 	return cache.Options{
 		ReaderFailOnMissingInformer:  true,
 		DefaultUnsafeDisableDeepCopy: &unsafe,
@@ -27,21 +22,9 @@ func CacheOptions(node string) cache.Options {
 				Field:     fields.OneTermEqualSelector("spec.nodeName", node),
 				Transform: strip(stripPod),
 			},
-			&discoveryv1.EndpointSlice{}: {Label: sliceSelector(), Transform: strip(stripSlice)},
-			&corev1.Service{}:            {Transform: strip(stripService)},
+			&corev1.Service{}: {Transform: strip(stripService)},
 		},
 	}
-}
-
-// sliceSelector is kube-proxy's own selector less one term. Slices of headless Services make no endpoints. Those that
-// are labelled for another proxy do not concern kube-proxy either, but that proxy may be a second kube-proxy, whose
-// endpoints look the same: they must not be taken for orphans.
-func sliceSelector() labels.Selector {
-	notHeadless, err := labels.NewRequirement(corev1.IsHeadlessService, selection.DoesNotExist, nil)
-	if err != nil {
-		panic(err) // a constant is not a valid label
-	}
-	return labels.NewSelector().Add(*notHeadless)
 }
 
 func strip[T any](to func(T)) func(any) (any, error) {
@@ -78,23 +61,6 @@ func stripPod(p *corev1.Pod) {
 	}
 	p.Spec = spec
 	p.Status = corev1.PodStatus{Phase: p.Status.Phase, PodIP: p.Status.PodIP, PodIPs: p.Status.PodIPs}
-}
-
-func stripSlice(s *discoveryv1.EndpointSlice) {
-	meta := identity(s.ObjectMeta)
-	meta.Labels = map[string]string{}
-	for _, label := range []string{discoveryv1.LabelServiceName, flush.LabelServiceProxyName} {
-		if value, has := s.Labels[label]; has {
-			meta.Labels[label] = value
-		}
-	}
-	s.ObjectMeta = meta
-	for i := range s.Endpoints {
-		e := &s.Endpoints[i]
-		*e = discoveryv1.Endpoint{
-			Addresses: e.Addresses, Conditions: e.Conditions, NodeName: e.NodeName, TargetRef: e.TargetRef,
-		}
-	}
 }
 
 func stripService(s *corev1.Service) {

@@ -4,259 +4,171 @@ package guard_test
 
 import (
 	"context"
-	"fmt"
 	"net/netip"
 	"testing"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/sets"
-	"k8s.io/client-go/tools/events"
-	testingclock "k8s.io/utils/clock/testing"
-	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/client/fake"
-	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
-	"github.com/hnsguard/hnsguard/internal/cluster"
+	"github.com/hnsguard/hnsguard/internal/action"
+	"github.com/hnsguard/hnsguard/internal/clearance"
 	"github.com/hnsguard/hnsguard/internal/config"
+	"github.com/hnsguard/hnsguard/internal/flush"
 	"github.com/hnsguard/hnsguard/internal/guard"
 	"github.com/hnsguard/hnsguard/internal/hns"
-	"github.com/hnsguard/hnsguard/internal/hns/simulated"
-	"github.com/hnsguard/hnsguard/internal/inventory"
-	"github.com/hnsguard/hnsguard/internal/kubeproxy"
+	"github.com/hnsguard/hnsguard/internal/nodetest"
+	"github.com/hnsguard/hnsguard/internal/removal"
 )
 
-const nodeName = "win-1"
+const ip = "10.240.0.11"
 
-var start = time.Date(2026, 3, 1, 3, 0, 0, 0, time.UTC)
-
-// node is a Windows node with a guard whose passes the test asks for one by one, on a clock that only the test moves.
+// node is a Windows node with a guard, whose passes the test makes one by one. Its actions are the agent's, in the agent's
+// order. Those that only write to the API server are stand-ins.
 type node struct {
+	*nodetest.Node
 	t       *testing.T
 	guard   *guard.Guard
-	service *simulated.HNS
-	network hns.Network
-	index   *cluster.Index
-	// server is the API server; apiErr makes it fail.
-	server client.Client
-	apiErr error
-	// caughtUp and freshErr are what the guard is told about its watch.
-	caughtUp bool
-	freshErr error
-	listed   sets.Set[netip.Addr]
+	tracker *clearance.Tracker
+
+	// syncs is what the metrics of kube-proxy show. By default they count a sync every 15 seconds, which is what a
+	// dual-stack node without changes counts.
+	syncs func() (uint64, error)
+	// requested are the addresses for which the tracker has requested a change of a slice since the last pass. The change
+	// is made after the pass, unless flushFails is set.
+	requested  sets.Set[netip.Addr]
+	flushFails bool
 	// soon is how soon the flusher wants the next pass.
 	soon time.Duration
-	// dangling are the load balancers that the reprogrammer was told of last.
-	dangling  []hns.LoadBalancer
-	kubeProxy string
-	events    chan string
-	metrics   *prometheus.Registry
-	clock     *testingclock.FakeClock
-	repaired  int
-	looked    int
+	// dangling are the load balancers that the reprogrammer sees.
+	dangling []hns.LoadBalancer
+	// victims and looked count the passes that the evictor and the meter of reuse have seen.
+	victims, looked int
 }
-
-func (n *node) Listed(context.Context) (sets.Set[netip.Addr], error) { return n.listed, n.freshErr }
-
-func (n *node) Changed(_, _ *discoveryv1.EndpointSlice) {}
-
-func (n *node) Look(cluster.View) { n.looked++ }
-
-func (n *node) Pass(context.Context, inventory.Snapshot, kubeproxy.Profile, bool) time.Duration {
-	return n.soon
-}
-
-// reprogrammer is the node's.
-type reprogrammer struct{ n *node }
-
-func (r reprogrammer) Pass(_ context.Context, dangling []hns.LoadBalancer) time.Duration {
-	r.n.dangling = dangling
-	return 0
-}
-
-func (n *node) CaughtUp(context.Context) (bool, error) { return n.caughtUp, n.freshErr }
-
-func (n *node) Run(context.Context, inventory.Snapshot, cluster.View) { n.repaired++ }
 
 func newNode(t *testing.T, changes ...func(*config.Config)) *node {
 	t.Helper()
-	n := &node{
-		t: t, service: simulated.New(simulated.Options{}), index: cluster.NewIndex(nodeName), caughtUp: true,
-		kubeProxy: "v1.37.2", clock: testingclock.NewFakeClock(start),
-	}
-	n.network = n.service.CreateNetwork("azure", hns.NetworkL2Bridge)
-	n.server = interceptor.NewClient(fake.NewClientBuilder().Build(), interceptor.Funcs{
-		Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, o client.Object, opts ...client.GetOption) error {
-			if n.apiErr != nil {
-				return n.apiErr
-			}
-			return c.Get(ctx, key, o, opts...)
-		},
-	})
-	n.slice("kubernetes", "", "10.0.0.4") // every cluster has this one
-	n.restart(changes...)
+	return newNodeWith(t, nodetest.Options{Config: changes})
+}
+
+func newNodeWith(t *testing.T, o nodetest.Options) *node {
+	t.Helper()
+	n := &node{t: t, requested: sets.New[netip.Addr]()}
+	n.syncs = func() (uint64, error) { return uint64(n.Clock.Since(nodetest.Start()) / (15 * time.Second)), nil }
+	o.Boot = n.boot
+	nodetest.New(t, o)
 	return n
 }
 
-// restart replaces the guard by a new process: nothing that it remembers is left.
-func (n *node) restart(changes ...func(*config.Config)) {
-	policy := config.Default()
-	for _, change := range changes {
-		change(&policy)
-	}
-	recorder := events.NewFakeRecorder(1000)
-	n.events, n.metrics = recorder.Events, prometheus.NewPedanticRegistry()
-	n.guard = guard.New(guard.Options{
-		Node: nodeName, Config: policy, HNS: n.service,
-		Inventory: inventory.New(n.service, inventory.Options{
-			RereadEvery: 5 * time.Minute, NetworksEvery: 5 * time.Second, MaxGap: 20 * time.Second, Clock: n.clock,
-		}),
-		Index: n.index, Pods: n.server, Freshness: n,
-		KubeProxy: func() kubeproxy.Profile { return kubeproxy.ProfileOf(n.kubeProxy) },
-		Repairer:  n, Flusher: n, Reprogrammer: reprogrammer{n}, Reuse: n, Events: recorder,
-		Metrics: guard.NewMetrics(n.metrics), Clock: n.clock,
+// boot makes the guard of a new process.
+func (n *node) boot(base *nodetest.Node) []action.SliceObserver {
+	n.Node = base
+	n.tracker = clearance.New(clearance.Options{
+		Node: nodetest.Name, Freshness: n.Freshness, Syncs: func(context.Context) (uint64, error) { return n.syncs() },
+		Version: n.Freshness.Version, Flusher: flusher{n}, HoldTimeout: n.Config.Conflict.HoldTimeout.Duration,
+		Interval: n.Config.Poll.SlowInterval.Duration, Clock: n.Clock,
 	})
+	n.Record = n.tracker
+	remover := removal.New(removal.Options{
+		Node: nodetest.Name, Config: n.Config, Confirmer: n.Confirmer(), HNS: n.Service, Freshness: n.Freshness,
+		LoadBalancers: n.Balancers, Events: n.Events, Metrics: removal.NewMetrics(n.Registry), Clock: n.Clock,
+	})
+	shielder := removal.NewShielder(removal.ShieldOptions{
+		Enforce: n.Config.Enforces(n.Config.Shield.Mode), Confirmer: n.Confirmer(), HNS: n.Service, Registerer: n.Registry,
+		Clock: n.Clock,
+	})
+	o := guard.Options{
+		Config: n.Config, Collector: n.Collector, Index: n.Index, Slices: n.Watch,
+		Actions: []action.Action{
+			remover, shielder, flusher{n}, n.tracker, n.Balancers, reprogrammer{n}, evictor{n}, meter{n},
+		},
+		Events: n.Events, Metrics: guard.NewMetrics(n.Registry), Clock: n.Clock,
+	}
+	if n.Deadline != nil {
+		o.Hung = n.Deadline.Saturated
+	}
+	n.guard = guard.New(o)
+	return []action.SliceObserver{n.tracker}
 }
 
-// pass is one pass; it returns the time until the next.
+type flusher struct{ n *node }
+
+func (f flusher) Request(addr netip.Addr) { f.n.requested.Insert(addr) }
+
+func (f flusher) Run(context.Context, action.Pass) time.Duration { return f.n.soon }
+
+type reprogrammer struct{ n *node }
+
+func (r reprogrammer) Run(context.Context, action.Pass) time.Duration {
+	r.n.dangling = r.n.Balancers.Dangling()
+	return 0
+}
+
+type evictor struct{ n *node }
+
+func (e evictor) Run(context.Context, action.Pass) time.Duration {
+	e.n.victims++
+	return 0
+}
+
+type meter struct{ n *node }
+
+func (m meter) Run(context.Context, action.Pass) time.Duration {
+	m.n.looked++
+	return 0
+}
+
+// pass is one pass, and what happens beside it before the next. It returns the time until the next.
 func (n *node) pass() time.Duration {
 	n.t.Helper()
 	result, err := n.guard.Reconcile(n.t.Context(), guard.Request{})
 	if err != nil {
 		n.t.Fatalf("a pass returns no error, but: %v", err)
 	}
+	n.ReadBalancers()
+	if !n.flushFails {
+		for addr := range n.requested {
+			n.flush(flush.FamilyOf(addr))
+		}
+		n.requested = sets.New[netip.Addr]()
+	}
 	return result.RequeueAfter
 }
 
-func (n *node) wait(d time.Duration) { n.clock.Step(d) }
+// flush changes a slice that concerns kube-proxy.
+func (n *node) flush(kind discoveryv1.AddressType) {
+	s := nodetest.NewSlice(flush.SliceName(kind), "", "192.0.2.1")
+	if kind == discoveryv1.AddressTypeIPv6 {
+		s = nodetest.NewSlice(flush.SliceName(kind), "", "2001:db8::1")
+	}
+	s.Ports = []discoveryv1.EndpointPort{{Port: new(int32(n.looked))}}
+	n.SetSlice(s)
+}
 
 // passes lets time go by with a pass every five seconds, as on a node where nothing happens.
 func (n *node) passes(d time.Duration) {
 	n.t.Helper()
-	for end := n.clock.Now().Add(d); n.clock.Now().Before(end); n.wait(5 * time.Second) {
+	for end := n.Clock.Now().Add(d); n.Clock.Now().Before(end); n.Wait(5 * time.Second) {
 		n.pass()
 	}
 }
 
-func (n *node) endpoint(addr string, flags hns.EndpointFlags) hns.EndpointID {
+// paced lets time go by with passes as the guard wants them, and returns how many there were.
+func (n *node) paced(d time.Duration) (passes int) {
 	n.t.Helper()
-	ip := netip.MustParseAddr(addr)
-	spec := simulated.EndpointSpec{Network: n.network.ID, Addresses: []netip.Addr{ip}, Flags: flags}
-	if flags&hns.FlagRemote != 0 {
-		spec.MAC = kubeproxy.RemoteMAC(ip)
+	for end := n.Clock.Now().Add(d); n.Clock.Now().Before(end); passes++ {
+		n.Wait(n.pass())
 	}
-	made, err := n.service.CreateEndpoint(spec)
-	if err != nil {
-		n.t.Fatal(err)
-	}
-	return made.ID
+	return passes
 }
 
-func (n *node) remote(addr string) hns.EndpointID {
+// passMoving makes a pass in which the world moves after the decision about a conflict, just before the endpoint is read
+// again. The inventory reads both endpoints first, and the local one again for its attachment.
+func (n *node) passMoving(move func()) {
 	n.t.Helper()
-	return n.endpoint(addr, hns.FlagRemote)
-}
-
-// local makes an attached local endpoint.
-func (n *node) local(addr string) hns.EndpointID {
-	n.t.Helper()
-	id := n.endpoint(addr, 0)
-	if err := n.service.Attach(id, n.service.CreateNamespace()); err != nil {
-		n.t.Fatal(err)
+	for range 3 {
+		n.HNS.Before(hns.OpEndpoint, func() {})
 	}
-	return id
-}
-
-// pod makes a running pod of this node, in the API server and in the cache. Without an address it is one that waits.
-func (n *node) pod(name, addr string) *corev1.Pod {
-	n.t.Helper()
-	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name, UID: types.UID(name)}}
-	pod.Spec.NodeName = nodeName
-	pod.Status.Phase = corev1.PodPending
-	if addr != "" {
-		pod.Status.Phase, pod.Status.PodIPs = corev1.PodRunning, []corev1.PodIP{{IP: addr}}
-	}
-	if err := n.server.Create(n.t.Context(), pod); err != nil {
-		n.t.Fatal(err)
-	}
-	n.index.SetPod(pod)
-	return pod
-}
-
-// slice lists addresses on a node, in the cache.
-func (n *node) slice(name, onNode string, addrs ...string) *discoveryv1.EndpointSlice {
-	s := &discoveryv1.EndpointSlice{
-		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name},
-		Endpoints:  []discoveryv1.Endpoint{{Addresses: addrs}},
-	}
-	if onNode != "" {
-		s.Endpoints[0].NodeName = &onNode
-	}
-	n.index.SetSlice(s)
-	return s
-}
-
-// there lists the endpoints that are in HNS.
-func (n *node) there() []hns.EndpointID {
-	var ids []hns.EndpointID
-	for _, e := range n.service.State().Endpoints {
-		ids = append(ids, e.ID)
-	}
-	return ids
-}
-
-// happened takes the Events since it was last asked.
-func (n *node) happened() []string {
-	var all []string
-	for {
-		select {
-		case e := <-n.events:
-			all = append(all, e)
-		default:
-			return all
-		}
-	}
-}
-
-// series returns a metric's value by its labels, given as "name{a=b,c=d}" with the labels in alphabetical order.
-func (n *node) series(name string) float64 {
-	n.t.Helper()
-	families, err := n.metrics.Gather()
-	if err != nil {
-		n.t.Fatal(err)
-	}
-	for _, family := range families {
-		for _, m := range family.GetMetric() {
-			labels := ""
-			for i, l := range m.GetLabel() {
-				if i > 0 {
-					labels += ","
-				}
-				labels += fmt.Sprintf("%s=%s", l.GetName(), l.GetValue())
-			}
-			full := family.GetName()
-			if labels != "" {
-				full += "{" + labels + "}"
-			}
-			if full == name {
-				return m.GetCounter().GetValue() + m.GetGauge().GetValue() + float64(m.GetHistogram().GetSampleCount())
-			}
-		}
-	}
-	n.t.Fatalf("no series %s", name)
-	return 0
-}
-
-func (n *node) removals(verdict, result string) float64 {
-	n.t.Helper()
-	return n.series(fmt.Sprintf("hnsguard_removals_total{result=%s,verdict=%s}", result, verdict))
-}
-
-func (n *node) skipped(verdict, brake string) float64 {
-	n.t.Helper()
-	return n.series(fmt.Sprintf("hnsguard_removals_skipped_total{brake=%s,verdict=%s}", brake, verdict))
+	n.HNS.Before(hns.OpEndpoint, move)
+	n.pass()
 }

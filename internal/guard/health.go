@@ -12,7 +12,7 @@ import (
 	"k8s.io/utils/clock"
 )
 
-// health is what the probes are told. They ask from other goroutines.
+// health is what the probes report. They run in other goroutines.
 type health struct {
 	clock clock.PassiveClock
 	// stale is after what time without a complete pass the node counts as unknown.
@@ -56,7 +56,7 @@ func (g *Guard) Ready(*http.Request) error {
 	defer h.mu.Unlock()
 	switch {
 	case h.err != nil:
-		return fmt.Errorf("the state of the node is unknown: %w", h.err)
+		return fmt.Errorf("cannot observe the node: %w", h.err)
 	case h.seen.IsZero():
 		return errors.New("no complete pass yet: caches are syncing or HNS is being read")
 	case h.clock.Since(h.seen) > h.stale:
@@ -66,9 +66,15 @@ func (g *Guard) Ready(*http.Request) error {
 	}
 }
 
-// Live is the liveness probe: no pass is stuck. It does not fail because the API server or HNS is away: a restart would
-// not bring them back.
+// hungTooLong is how long HNS may leave as many calls unanswered as there may be, before a restart frees their threads.
+const hungTooLong = 10 * time.Minute
+
+// Live is the liveness probe: no pass is stuck, and calls to HNS are possible. It does not fail because the API server or
+// HNS is down: a restart would not bring them back.
 func (g *Guard) Live(*http.Request) error {
+	if hung := g.opts.Hung(); hung > hungTooLong {
+		return fmt.Errorf("HNS has not answered as many calls as hns.maxHungCalls allows for %s", hung.Round(time.Second))
+	}
 	h := &g.health
 	h.mu.Lock()
 	defer h.mu.Unlock()

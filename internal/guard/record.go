@@ -6,135 +6,106 @@ import (
 	"context"
 	"time"
 
-	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/hnsguard/hnsguard/internal/hns"
-	"github.com/hnsguard/hnsguard/internal/inventory"
+	"github.com/hnsguard/hnsguard/internal/removal"
 	"github.com/hnsguard/hnsguard/internal/verdict"
 )
 
-// recordUnknown says that a pass could not see the node.
+// The reasons of the Events that the guard records. They are part of its interface: people select by them.
+const (
+	// EventFound on a pod, in observe mode: the stale endpoint would have been removed.
+	EventFound = "StaleEndpointFound"
+	// EventHeld on a pod: it cannot be removed yet without the pod losing its own endpoint to kube-proxy.
+	EventHeld = "StaleEndpointHeld"
+)
+
+// The action of every Event.
+const eventAction = "Deciding"
+
+// recordUnknown reports that a pass could not observe the node.
 func (g *Guard) recordUnknown(ctx context.Context, err error) {
-	g.Metrics.passes.WithLabelValues(passUnknown).Inc()
-	logf.FromContext(ctx).Error(err, "The state of the node is unknown; nothing is touched", "class", hns.ClassOf(err))
+	g.opts.Metrics.passes.WithLabelValues(passUnknown).Inc()
+	logf.FromContext(ctx).Error(err, "Cannot observe the node; nothing is touched", "class", hns.ClassOf(err))
 }
 
-// recordPass says that a pass is complete.
+// recordIdle reports that there is no network to guard: not yet on a fresh node, or never with some CNIs.
+func (g *Guard) recordIdle(ctx context.Context, why error) {
+	g.opts.Metrics.passes.WithLabelValues(passIdle).Inc()
+	if !g.idle {
+		logf.FromContext(ctx).Info("There is nothing to guard yet", "because", why.Error())
+	}
+	g.idle = true
+}
+
+// recordPass reports that a pass is complete.
 func (g *Guard) recordPass(start time.Time) {
-	now := g.Clock.Now()
-	g.Metrics.passes.WithLabelValues(passComplete).Inc()
-	g.Metrics.duration.Observe(now.Sub(start).Seconds())
-	g.Metrics.lastPass.Set(float64(now.UnixMilli()) / 1000)
+	now := g.opts.Clock.Now()
+	g.opts.Metrics.passes.WithLabelValues(passComplete).Inc()
+	g.opts.Metrics.duration.Observe(now.Sub(start).Seconds())
+	g.opts.Metrics.lastPass.Set(float64(now.UnixMilli()) / 1000)
 }
 
-// recordVerdicts counts all verdicts and tells of those that are new.
+// recordVerdicts counts all verdicts and reports those that are new.
 func (g *Guard) recordVerdicts(ctx context.Context, verdicts, changes []verdict.Verdict) {
 	count := map[verdict.Kind]int{}
+	leaked := 0
 	for _, v := range verdicts {
 		count[v.Kind]++
+		if v.Reason == verdict.ReasonLocalLeaked {
+			leaked++
+		}
 	}
 	for _, kind := range verdict.Kinds() {
-		g.Metrics.endpoints.WithLabelValues(string(kind)).Set(float64(count[kind]))
+		g.opts.Metrics.endpoints.WithLabelValues(string(kind)).Set(float64(count[kind]))
 	}
+	g.opts.Metrics.leaked.Set(float64(leaked))
 	for _, v := range changes {
-		log := withVerdict(logf.FromContext(ctx), v)
-		switch {
-		case v.Kind == verdict.Held:
-			log.Info("Holding a stale remote endpoint until no slice lists its address: " +
-				"this kube-proxy would delete the pod's own endpoint")
-			g.eventOnPods(v, corev1.EventTypeWarning, EventHeld,
-				"The stale remote endpoint %s has this pod's address %s. It stays until no EndpointSlice lists the address "+
-					"for another node, because the kube-proxy of this node would delete the pod's own endpoint otherwise",
-				v.Endpoint.ID, v.Address())
-		case v.Kind.Removes() && !g.Config.Enforces(g.modeOf(v.Kind)):
-			log.Info("Observing: this remote endpoint would be removed")
-			g.eventOnPods(v, corev1.EventTypeNormal, EventFound,
-				"The stale remote endpoint %s has this pod's address %s. hnsguard only observes and does not remove it",
-				v.Endpoint.ID, v.Address())
-		default:
-			log.V(1).Info("Decided")
-		}
+		g.recordChange(ctx, v)
 	}
 }
 
-// recordStale counts the endpoints that have just been found to be stale, and says how old the oldest are.
+func (g *Guard) recordChange(ctx context.Context, v verdict.Verdict) {
+	log := logf.FromContext(ctx).WithValues(v.KeysAndValues()...)
+	switch {
+	case v.Kind == verdict.Held:
+		log.Info("Holding a stale remote endpoint: this kube-proxy may delete the pod's own endpoint if it goes first")
+		g.eventOnPods(v, corev1.EventTypeWarning, EventHeld,
+			"The stale remote endpoint %s has this pod's address %s. It is held until kube-proxy is known to have forgotten "+
+				"the address, because the kube-proxy of this node may delete the pod's own endpoint otherwise",
+			v.Endpoint.ID, v.Address())
+	case v.Kind.Removes() && !g.opts.Config.Enforces(removal.ModeOf(g.opts.Config, v.Kind)):
+		log.Info("Observing: this remote endpoint would be removed")
+		g.eventOnPods(v, corev1.EventTypeNormal, EventFound,
+			"The stale remote endpoint %s has this pod's address %s. hnsguard only observes and does not remove it",
+			v.Endpoint.ID, v.Address())
+	case v.Reason == verdict.ReasonLocalLeaked:
+		log.Info("Found a leaked local endpoint: its address is in use on another node")
+	default:
+		log.V(1).Info("Decided")
+	}
+}
+
+// recordStale counts the endpoints that have just been found to be stale, and measures the age of the oldest.
 func (g *Guard) recordStale(changes []verdict.Verdict, now time.Time) {
 	for _, v := range changes {
-		if g.memory.foundAt(v.Endpoint.ID, now) {
-			g.Metrics.found.WithLabelValues(string(v.Kind)).Inc()
+		if since := g.ledger[v.Endpoint.ID].stale; !since.IsZero() && since.Equal(now) {
+			g.opts.Metrics.found.WithLabelValues(string(v.Kind)).Inc()
 		}
 	}
-	ages := g.memory.oldest(now)
+	ages := g.ledger.oldest(now)
 	for _, kind := range verdict.Kinds() {
 		if kind.Stale() {
-			g.Metrics.age.WithLabelValues(string(kind)).Set(ages[kind].Seconds())
+			g.opts.Metrics.age.WithLabelValues(string(kind)).Set(ages[kind].Seconds())
 		}
 	}
 }
 
-// recordResult tells what came of an attempt to remove an endpoint.
-func (g *Guard) recordResult(ctx context.Context, v verdict.Verdict, result Result, err error) {
-	g.Metrics.removals.WithLabelValues(string(v.Kind), string(result)).Inc()
-	log := withVerdict(logf.FromContext(ctx), v).WithValues("result", result)
-	switch result {
-	case Removed, AlreadyGone:
-		took := time.Duration(0)
-		if detected := g.memory.judged[v.Endpoint.ID].detected; !detected.IsZero() {
-			took = g.Clock.Since(detected)
-		}
-		g.Metrics.detection.WithLabelValues(string(v.Kind)).Observe(took.Seconds())
-		log.Info("Removed a stale remote endpoint", "after", took.Round(time.Millisecond))
-		g.eventOnPods(v, corev1.EventTypeNormal, EventRemoved,
-			"Removed the stale remote endpoint %s that had this pod's address %s", v.Endpoint.ID, v.Address())
-	case Refused:
-		log.Info("Kept a remote endpoint: fresh evidence speaks for it", "because", err.Error())
-	default:
-		log.Error(err, "A stale remote endpoint was not removed")
-		g.eventOnPods(v, corev1.EventTypeWarning, EventNotRemoved,
-			"The stale remote endpoint %s has this pod's address %s and could not be removed: %s",
-			v.Endpoint.ID, v.Address(), result)
+// eventOnPods records one Event on each pod that a verdict is about.
+func (g *Guard) eventOnPods(v verdict.Verdict, kind, reason, note string, args ...any) {
+	for _, pod := range v.Pods {
+		g.opts.Events.Eventf(pod.Reference(), nil, kind, reason, eventAction, note, args...)
 	}
-}
-
-// recordCap tells that orphans are left alone because there are too many.
-func (g *Guard) recordCap(ctx context.Context, n int) {
-	logf.FromContext(ctx).Info("Keeping all orphans: there are more than orphan.maxPerPass; check that hnsguard sees all "+
-		"EndpointSlices, then raise the limit", "orphans", n, "maxPerPass", g.Config.Orphan.MaxPerPass)
-	g.Events.Eventf(nodeReference(g.Node), nil, corev1.EventTypeWarning, EventOrphanCap, eventAction,
-		"%d remote HNS endpoints look like orphans, more than the %d that may be removed at one time; none is removed",
-		n, g.Config.Orphan.MaxPerPass)
-}
-
-// recordLoadBalancers counts the load balancers that name endpoints which do not exist, and tells of the new ones.
-func (g *Guard) recordLoadBalancers(ctx context.Context, news []hns.LoadBalancer) {
-	for _, lb := range news {
-		logf.FromContext(ctx).Info("A load balancer names an endpoint that is gone",
-			"loadBalancerID", lb.ID, "vips", lb.FrontendVIPs, "ports", lb.Ports)
-	}
-	g.Metrics.dangling.Set(float64(len(g.balancers.confirmed())))
-}
-
-// recordDangling names the load balancers that referred to what was just deleted. kube-proxy does not notice by itself:
-// it programs a Service again when its endpoints change.
-func (g *Guard) recordDangling(ctx context.Context, snapshot inventory.Snapshot, deleted []verdict.Verdict) {
-	if !snapshot.LoadBalancersKnown && !g.Clock.Now().Before(g.balancers.next) {
-		g.readLoadBalancers(ctx, &snapshot)
-	}
-	for _, lb := range snapshot.LoadBalancers {
-		for _, v := range deleted {
-			if !lb.Refers(v.Endpoint.ID) {
-				continue
-			}
-			g.Metrics.orphaned.Inc()
-			withVerdict(logf.FromContext(ctx), v).Info("A load balancer referred to the removed endpoint and does so until "+
-				"kube-proxy programs its Service again", "loadBalancerID", lb.ID, "vips", lb.FrontendVIPs, "ports", lb.Ports)
-		}
-	}
-}
-
-func withVerdict(log logr.Logger, v verdict.Verdict) logr.Logger {
-	return log.WithValues("endpointID", v.Endpoint.ID, "ip", v.Address().String(), "verdict", v.Kind, "reason", v.Reason,
-		"pods", v.Pods, "localEndpointIDs", v.Locals, "listings", len(v.Listings))
 }

@@ -10,7 +10,6 @@ import (
 
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
-	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -21,23 +20,22 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
-	"github.com/hnsguard/hnsguard/internal/cluster"
+	"github.com/hnsguard/hnsguard/internal/slicewatch"
 )
 
 type queue = workqueue.TypedRateLimitingInterface[Request]
 
-// sliceDelay gathers changes of EndpointSlices, which come in waves, before they ask for a pass. Nothing that they
-// bring is urgent: a pod's own changes are.
-const sliceDelay = 250 * time.Millisecond
+// sliceDelay gathers changes of EndpointSlices, which come all the time in a large cluster, before they make a pass.
+// Nothing that they bring is urgent: a pod's own changes are.
+const sliceDelay = 2 * time.Second
 
 // SetupWithManager adds the guard to a manager. The manager's cache should have [CacheOptions].
 func (g *Guard) SetupWithManager(mgr manager.Manager) error {
 	ctrl, err := builder.TypedControllerManagedBy[Request](mgr).
 		Named("guard").
 		WatchesRawSource(source.TypedFunc[Request](firstTick)).
-		WatchesRawSource(source.TypedKind(mgr.GetCache(), &corev1.Pod{}, follow(g.Index.SetPod, g.Index.DeletePod, now))).
-		WatchesRawSource(source.TypedKind(mgr.GetCache(), &discoveryv1.EndpointSlice{},
-			followSlices(g.Index, g.Flusher, g.Reuse))).
+		WatchesRawSource(source.TypedKind(mgr.GetCache(), &corev1.Pod{}, follow(g.opts.Index.SetPod, g.opts.Index.DeletePod, now))).
+		WatchesRawSource(slicewatch.Source(g.opts.Slices, later)).
 		WithOptions(controller.TypedOptions[Request]{
 			MaxConcurrentReconciles: 1,
 			NeedLeaderElection:      new(false), // every node has its own
@@ -47,13 +45,13 @@ func (g *Guard) SetupWithManager(mgr manager.Manager) error {
 	if err != nil {
 		return fmt.Errorf("building the controller: %w", err)
 	}
-	if err := mgr.Add(serviceWatch{g.Index, g.overlay, mgr.GetCache(), ctrl}); err != nil {
+	if err := mgr.Add(serviceWatch{g.opts.Index, g.overlay, mgr.GetCache(), ctrl}); err != nil {
 		return fmt.Errorf("adding the watch of Services: %w", err)
 	}
 	return nil
 }
 
-// logFor tells what the guard says in a pass from what controller-runtime says about it.
+// logFor gives a pass another logger than the controller around it.
 func logFor(log logr.Logger) func(*Request) logr.Logger {
 	pass, rest := log.WithName("guard"), log.WithName("controller")
 	return func(r *Request) logr.Logger {
@@ -64,7 +62,7 @@ func logFor(log logr.Logger) func(*Request) logr.Logger {
 	}
 }
 
-// firstTick asks for the first pass; each pass asks for the next. Without it an empty cluster would be looked at never.
+// firstTick enqueues the first pass; each pass schedules the next. Without it an empty cluster would never have one.
 func firstTick(_ context.Context, q queue) error {
 	q.Add(Request{})
 	return nil
@@ -73,60 +71,26 @@ func firstTick(_ context.Context, q queue) error {
 func now(q queue)   { q.Add(Request{}) }
 func later(q queue) { q.AddAfter(Request{}, sliceDelay) }
 
-// follow keeps the index current with what a watch says, and asks for a pass.
-func follow[T client.Object](set, remove func(T), ask func(queue)) handler.TypedEventHandler[T, Request] {
+// follow keeps the index current with a watch, and enqueues a pass.
+func follow[T client.Object](set, remove func(T), enqueue func(queue)) handler.TypedEventHandler[T, Request] {
 	return handler.TypedFuncs[T, Request]{
 		CreateFunc: func(_ context.Context, e event.TypedCreateEvent[T], q queue) {
 			set(e.Object)
-			ask(q)
+			enqueue(q)
 		},
 		UpdateFunc: func(_ context.Context, e event.TypedUpdateEvent[T], q queue) {
 			set(e.ObjectNew)
-			ask(q)
+			enqueue(q)
 		},
 		DeleteFunc: func(_ context.Context, e event.TypedDeleteEvent[T], q queue) {
 			remove(e.Object)
-			ask(q)
-		},
-	}
-}
-
-// changed is what wants to see the changes of EndpointSlices from both sides.
-type changed interface {
-	Changed(before, after *discoveryv1.EndpointSlice)
-}
-
-// followSlices is follow for EndpointSlices, whose changes others want to see too.
-func followSlices(
-	index *cluster.Index, others ...changed,
-) handler.TypedEventHandler[*discoveryv1.EndpointSlice, Request] {
-	type slice = *discoveryv1.EndpointSlice
-	tell := func(before, after slice) {
-		for _, other := range others {
-			other.Changed(before, after)
-		}
-	}
-	return handler.TypedFuncs[slice, Request]{
-		CreateFunc: func(_ context.Context, e event.TypedCreateEvent[slice], q queue) {
-			index.SetSlice(e.Object)
-			tell(nil, e.Object)
-			later(q)
-		},
-		UpdateFunc: func(_ context.Context, e event.TypedUpdateEvent[slice], q queue) {
-			index.SetSlice(e.ObjectNew)
-			tell(e.ObjectOld, e.ObjectNew)
-			later(q)
-		},
-		DeleteFunc: func(_ context.Context, e event.TypedDeleteEvent[slice], q queue) {
-			index.DeleteSlice(e.Object)
-			tell(e.Object, nil)
-			later(q)
+			enqueue(q)
 		},
 	}
 }
 
 // serviceWatch begins to watch Services when the pod network is known to be an overlay. Only there does kube-proxy make
-// endpoints for their addresses; elsewhere nobody should pay for the watch.
+// endpoints for their addresses; elsewhere the watch would cost memory for nothing.
 type serviceWatch struct {
 	index interface {
 		SetService(*corev1.Service)

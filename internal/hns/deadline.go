@@ -29,6 +29,8 @@ type Deadline struct {
 	next Client
 	opts DeadlineOptions
 	hung atomic.Int64
+	// full is when the last permitted call was abandoned, in nanoseconds of the Unix epoch; 0 while more are permitted.
+	full atomic.Int64
 }
 
 var _ Client = (*Deadline)(nil)
@@ -40,6 +42,28 @@ func WithDeadline(next Client, opts DeadlineOptions) *Deadline {
 
 // Hung is the number of abandoned calls that have not returned yet.
 func (d *Deadline) Hung() int { return int(d.hung.Load()) }
+
+// Saturated returns for how long as many abandoned calls have been hanging as there may be; 0 while more are permitted.
+func (d *Deadline) Saturated() time.Duration {
+	since := d.full.Load()
+	if since == 0 {
+		return 0
+	}
+	return d.opts.Clock.Since(time.Unix(0, since))
+}
+
+// abandoned counts a call that was given up, and returned one that came back after all.
+func (d *Deadline) abandoned() {
+	if int(d.hung.Add(1)) >= d.opts.MaxHung {
+		d.full.CompareAndSwap(0, d.opts.Clock.Now().UnixNano())
+	}
+}
+
+func (d *Deadline) returned() {
+	if int(d.hung.Add(-1)) < d.opts.MaxHung {
+		d.full.Store(0)
+	}
+}
 
 // Networks implements [Client].
 func (d *Deadline) Networks(ctx context.Context) ([]Network, error) {
@@ -98,7 +122,7 @@ func await[T any](ctx context.Context, d *Deadline, op Operation, timeout time.D
 		value, err := call(context.WithoutCancel(ctx))
 		done <- result{value, err}
 		if !settled.CompareAndSwap(false, true) {
-			d.hung.Add(-1)
+			d.returned()
 		}
 	}()
 	timer := d.opts.Clock.NewTimer(timeout)
@@ -112,7 +136,7 @@ func await[T any](ctx context.Context, d *Deadline, op Operation, timeout time.D
 		abandoned = fmt.Errorf("%s: no longer waiting for the answer: %w", op, ctx.Err())
 	}
 	if settled.CompareAndSwap(false, true) {
-		d.hung.Add(1)
+		d.abandoned()
 		return zero, abandoned
 	}
 	r := <-done

@@ -21,12 +21,11 @@ type Reader interface {
 	Networks(ctx context.Context) ([]hns.Network, error)
 	ListEndpointIDs(ctx context.Context) ([]hns.EndpointID, error)
 	Endpoint(ctx context.Context, id hns.EndpointID) (hns.Endpoint, error)
-	LoadBalancers(ctx context.Context) ([]hns.LoadBalancer, error)
 }
 
 // Options say how the inventory is kept. All fields but Network are required.
 type Options struct {
-	// Network is the name of the pod network, or empty to find it.
+	// Network is the name of the pod network, a pattern of it, or its ID; or empty to find it.
 	Network string
 	// RereadEvery is in what time everything is read afresh, a few endpoints with each snapshot.
 	RereadEvery time.Duration
@@ -45,6 +44,8 @@ type Inventory struct {
 	known    map[hns.EndpointID]entry
 	networks []hns.Network
 	listed   time.Time // when the networks were; zero to list them anew
+	// chosen is the pod network, once it was found.
+	chosen hns.NetworkID
 	// last is the snapshot before, if nothing has gone wrong since.
 	last *Snapshot
 }
@@ -60,8 +61,8 @@ func New(reader Reader, opts Options) *Inventory {
 	return &Inventory{reader: reader, opts: opts, known: map[hns.EndpointID]entry{}}
 }
 
-// Observe brings the inventory up to date and returns what is in HNS now, but for load balancers, which take many
-// calls: see [Inventory.LoadBalancers]. After an error nothing is known: not even that what was there before still
+// Observe brings the inventory up to date and returns what is in HNS now, but for load balancers: see package
+// loadbalancer. After an error nothing is known: not even that what was there before still
 // is.
 func (i *Inventory) Observe(ctx context.Context) (Snapshot, error) {
 	snapshot, err := i.observe(ctx)
@@ -88,7 +89,7 @@ func (i *Inventory) observe(ctx context.Context) (Snapshot, error) {
 	if err := i.refreshNetworks(ctx, now); err != nil {
 		return Snapshot{}, err
 	}
-	network, err := PodNetwork(i.opts.Network, i.networks, i.inOrder(ids))
+	network, err := i.podNetwork(ids)
 	if err != nil {
 		return Snapshot{}, err
 	}
@@ -103,12 +104,15 @@ func (i *Inventory) observe(ctx context.Context) (Snapshot, error) {
 
 // learn reads the endpoints that are new and forgets those that have gone.
 func (i *Inventory) learn(ctx context.Context, ids []hns.EndpointID, now time.Time) error {
-	appeared := i.last != nil && now.Sub(i.last.Taken) <= i.opts.MaxGap
+	fresh := Endpoint{Seen: now}
+	if i.last != nil && now.Sub(i.last.Taken) <= i.opts.MaxGap {
+		fresh.Appeared = i.last.Taken
+	}
 	for _, id := range ids {
 		if _, known := i.known[id]; known {
 			continue
 		}
-		if err := i.read(ctx, id, appeared, now); err != nil {
+		if err := i.read(ctx, id, fresh, now); err != nil {
 			return err
 		}
 		if !slices.ContainsFunc(i.networks, func(n hns.Network) bool { return n.ID == i.known[id].Network }) {
@@ -124,8 +128,8 @@ func (i *Inventory) learn(ctx context.Context, ids []hns.EndpointID, now time.Ti
 	return nil
 }
 
-// read takes in one endpoint, or that it has gone (invariant 2).
-func (i *Inventory) read(ctx context.Context, id hns.EndpointID, appeared bool, now time.Time) error {
+// read reads one endpoint, or finds that it has gone (invariant 2). Of what was known before, the times stay.
+func (i *Inventory) read(ctx context.Context, id hns.EndpointID, before Endpoint, now time.Time) error {
 	endpoint, err := i.reader.Endpoint(ctx, id)
 	if errors.Is(err, hns.ErrNotFound) {
 		delete(i.known, id)
@@ -134,7 +138,8 @@ func (i *Inventory) read(ctx context.Context, id hns.EndpointID, appeared bool, 
 	if err != nil {
 		return fmt.Errorf("observing HNS: %w", err)
 	}
-	i.known[id] = entry{Endpoint: Endpoint{Endpoint: endpoint, Appeared: appeared}, read: now}
+	before.Endpoint = endpoint
+	i.known[id] = entry{Endpoint: before, read: now}
 	return nil
 }
 
@@ -156,7 +161,7 @@ func (i *Inventory) refreshOldest(ctx context.Context, now time.Time) error {
 		if now.Sub(e.read) < i.opts.RereadEvery {
 			continue
 		}
-		if err := i.read(ctx, id, e.Appeared, now); err != nil {
+		if err := i.read(ctx, id, e.Endpoint, now); err != nil {
 			return err
 		}
 		budget--
@@ -176,7 +181,7 @@ func (i *Inventory) refreshAttachment(ctx context.Context, network hns.NetworkID
 		if e.Network != network || e.Remote() || !remote.HasAny(e.Addresses...) {
 			continue
 		}
-		if err := i.read(ctx, id, e.Appeared, now); err != nil {
+		if err := i.read(ctx, id, e.Endpoint, now); err != nil {
 			return err
 		}
 	}
@@ -195,11 +200,24 @@ func (i *Inventory) refreshNetworks(ctx context.Context, now time.Time) error {
 	return nil
 }
 
+// podNetwork finds the pod network. Once found it stays the same as long as HNS has it: another network that looks alike
+// changes nothing.
+func (i *Inventory) podNetwork(ids []hns.EndpointID) (hns.Network, error) {
+	for _, n := range i.networks {
+		if n.ID == i.chosen {
+			return n, nil
+		}
+	}
+	network, err := PodNetwork(i.opts.Network, i.networks, i.inOrder(ids))
+	i.chosen = network.ID
+	return network, err
+}
+
 // forgetAppearances makes all that is there count as there before: after an HNS restart old endpoints come back as new
 // ones (invariant 3).
 func (i *Inventory) forgetAppearances() {
 	for id, e := range i.known {
-		e.Appeared = false
+		e.Appeared = time.Time{}
 		i.known[id] = e
 	}
 }
@@ -212,23 +230,4 @@ func (i *Inventory) inOrder(ids []hns.EndpointID) []Endpoint {
 		}
 	}
 	return endpoints
-}
-
-// balancerAttempts is how often a list of load balancers is tried: kube-proxy replaces some at every sync, and one that
-// vanishes in the middle fails the list.
-const balancerAttempts = 3
-
-// LoadBalancers reads all load balancers. It takes three calls for each, so ask only when a decision needs it.
-func (i *Inventory) LoadBalancers(ctx context.Context) ([]hns.LoadBalancer, error) {
-	var err error
-	for range balancerAttempts {
-		var balancers []hns.LoadBalancer
-		if balancers, err = i.reader.LoadBalancers(ctx); err == nil {
-			return balancers, nil
-		}
-		if !errors.Is(err, hns.ErrNotFound) {
-			break
-		}
-	}
-	return nil, fmt.Errorf("observing load balancers: %w", err)
 }

@@ -24,6 +24,8 @@ type node struct {
 	service *simulated.HNS
 	network hns.Network
 	clock   *testingclock.FakePassiveClock
+	// last is when the last snapshot was taken.
+	last time.Time
 }
 
 func newNode(t *testing.T) *node {
@@ -66,6 +68,7 @@ func (n *node) observe() map[hns.EndpointID]inventory.Endpoint {
 	if err != nil {
 		n.t.Fatal(err)
 	}
+	n.last = snapshot.Taken
 	byID := map[hns.EndpointID]inventory.Endpoint{}
 	for _, e := range snapshot.Endpoints {
 		byID[e.ID] = e
@@ -161,9 +164,16 @@ func TestAppeared(t *testing.T) {
 			n := newNode(t)
 			tc.before(n)
 			id := n.create(1, 0)
-			NewWithT(t).Expect(n.observe()[id].Appeared).To(Equal(tc.appeared))
+			before, made := n.last, n.clock.Now()
+			seen := n.observe()[id]
+			NewWithT(t).Expect(seen.Seen).To(Equal(made))
+			if tc.appeared {
+				NewWithT(t).Expect(seen.Appeared).To(Equal(before), "it was not there in the snapshot before")
+			} else {
+				NewWithT(t).Expect(seen.Appeared).To(BeZero())
+			}
 			n.pass(time.Second)
-			NewWithT(t).Expect(n.observe()[id].Appeared).To(Equal(tc.appeared), "it stays what it was")
+			NewWithT(t).Expect(n.observe()[id]).To(Equal(seen), "it stays what it was")
 		})
 	}
 }
@@ -237,28 +247,6 @@ func TestNetworksAreListedAgain(t *testing.T) {
 	g.Expect(err).To(MatchError(inventory.ErrNoPodNetwork))
 }
 
-func TestLoadBalancersAreTriedAgain(t *testing.T) {
-	g := NewWithT(t)
-	n := newNode(t)
-	id := n.create(1, hns.FlagRemote)
-	_, err := n.service.CreateLoadBalancer(hns.LoadBalancer{Endpoints: []hns.EndpointID{id}})
-	g.Expect(err).NotTo(HaveOccurred())
-	n.service.FailNext(hns.OpLoadBalancers, hns.ErrNotFound)
-	n.service.FailNext(hns.OpLoadBalancers, hns.ErrNotFound)
-	g.Expect(n.LoadBalancers(t.Context())).To(HaveLen(1))
-
-	n.service.Fail(hns.OpLoadBalancers, hns.ErrNotFound)
-	_, err = n.LoadBalancers(t.Context())
-	g.Expect(err).To(MatchError(hns.ErrNotFound), "it is never read as none")
-
-	n.service.Heal()
-	n.service.ResetCalls()
-	n.service.FailNext(hns.OpLoadBalancers, hns.ErrUnavailable)
-	_, err = n.LoadBalancers(t.Context())
-	g.Expect(err).To(MatchError(hns.ErrUnavailable))
-	g.Expect(n.service.Calls()).To(HaveLen(1), "a service that is down is not pressed")
-}
-
 func TestPodNetwork(t *testing.T) {
 	network := func(name string, kind hns.NetworkType) hns.Network {
 		return hns.Network{ID: hns.NetworkID("id of " + name), Name: name, Type: kind}
@@ -277,18 +265,26 @@ func TestPodNetwork(t *testing.T) {
 		want      string
 		complaint string
 	}{
-		"by name":                     {"azure", []hns.Network{azure, vpc}, nil, "azure", ""},
-		"by name, in any case":        {"Azure", []hns.Network{azure, vpc}, nil, "azure", ""},
-		"by ID":                       {"ID of azure", []hns.Network{azure, vpc}, nil, "azure", ""},
-		"the name is a NAT network":   {"nat", []hns.Network{network("nat", hns.NetworkNAT)}, nil, "nat", ""},
-		"by type beside NAT":          {"", []hns.Network{network("nat", hns.NetworkNAT), vpc}, nil, vpc.Name, ""},
-		"overlay beside External":     {"", []hns.Network{network("External", hns.NetworkOverlay), network("vxlan0", hns.NetworkOverlay)}, nil, "vxlan0", ""},
-		"beside Azure's APIPA":        {"", []hns.Network{network("HostNCApipaNetwork", hns.NetworkL2Bridge), azure}, nil, "azure", ""},
+		"by name":                   {"azure", []hns.Network{azure, vpc}, nil, "azure", ""},
+		"by name, in any case":      {"Azure", []hns.Network{azure, vpc}, nil, "azure", ""},
+		"by ID":                     {"ID of azure", []hns.Network{azure, vpc}, nil, "azure", ""},
+		"the name is a NAT network": {"nat", []hns.Network{network("nat", hns.NetworkNAT)}, nil, "nat", ""},
+		"by type beside NAT":        {"", []hns.Network{network("nat", hns.NetworkNAT), vpc}, nil, vpc.Name, ""},
+		"overlay beside External":   {"", []hns.Network{network("External", hns.NetworkOverlay), network("vxlan0", hns.NetworkOverlay)}, nil, "vxlan0", ""},
+		"beside Azure's APIPA":      {"", []hns.Network{network("HostNCApipaNetwork", hns.NetworkL2Bridge), azure}, nil, "azure", ""},
+		"by pattern":                {"VPCBR*", []hns.Network{azure, vpc}, nil, vpc.Name, ""},
+		"AKS's ext":                 {"", []hns.Network{network("ext", hns.NetworkL2Bridge), azure}, nil, "azure", ""},
+		"OpenShift's base": {"", []hns.Network{
+			network("BaseOVNKubernetesHybridOverlayNetwork", hns.NetworkOverlay),
+			network("OVNKubernetesHybridOverlayNetwork", hns.NetworkOverlay),
+		}, nil, "OVNKubernetesHybridOverlayNetwork", ""},
+		"a known name beside another": {"", []hns.Network{network("mine", hns.NetworkL2Bridge), vpc}, nil, vpc.Name, ""},
+		"Antrea's":                    {"", []hns.Network{network("antrea-hnsnetwork", hns.NetworkTransparent)}, nil, "", "no network is of a type"},
 		"several, kube-proxy decides": {"", []hns.Network{azure, vpc}, []inventory.Endpoint{proxied(vpc.ID)}, vpc.Name, ""},
 		"several, kube-proxy unknown": {"", []hns.Network{azure, vpc}, nil, "", "name it with --network"},
 		"several, kube-proxy on both": {"", []hns.Network{azure, vpc}, []inventory.Endpoint{proxied(vpc.ID), proxied(azure.ID)}, "", "name it with --network"},
-		"no such name":                {"cbr0", []hns.Network{azure}, nil, "", `none called "cbr0"; HNS has "azure" (L2Bridge, id of azure)`},
-		"two of the name":             {"azure", []hns.Network{azure, azure}, nil, "", `2 are called "azure"`},
+		"no such name":                {"cbr0", []hns.Network{azure}, nil, "", `no network is called "cbr0"; HNS has "azure" (L2Bridge, id of azure)`},
+		"two of the name":             {"azure", []hns.Network{azure, azure}, nil, "", `2 networks are called "azure"`},
 		"nothing at all":              {"", nil, nil, "", "no networks at all"},
 		"only others":                 {"", []hns.Network{network("nat", hns.NetworkNAT)}, nil, "", `HNS has "nat" (NAT, id of nat)`},
 	} {
@@ -296,7 +292,7 @@ func TestPodNetwork(t *testing.T) {
 			g := NewWithT(t)
 			got, err := inventory.PodNetwork(tc.name, tc.networks, tc.endpoints)
 			if tc.complaint != "" {
-				g.Expect(err).To(MatchError(inventory.ErrNoPodNetwork))
+				g.Expect(err).To(Or(MatchError(inventory.ErrNoPodNetwork), MatchError(inventory.ErrAmbiguousPodNetwork)))
 				g.Expect(err).To(MatchError(ContainSubstring(tc.complaint)))
 				return
 			}

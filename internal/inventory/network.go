@@ -5,6 +5,7 @@ package inventory
 import (
 	"errors"
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 
@@ -12,42 +13,78 @@ import (
 	"github.com/hnsguard/hnsguard/internal/kubeproxy"
 )
 
-// ErrNoPodNetwork says that it is not known which HNS network the pods are on.
-var ErrNoPodNetwork = errors.New("pod network not found")
+// The reasons why the pod network is not known.
+var (
+	// ErrNoPodNetwork says that HNS has no network that pods could be on. There is nothing to guard: a node gets its
+	// network with its first pod, and some CNIs use none that kube-proxy makes endpoints on.
+	ErrNoPodNetwork = errors.New("no pod network")
+	// ErrAmbiguousPodNetwork says that HNS has networks that pods could be on, but not which: several, or none of the
+	// configured name.
+	ErrAmbiguousPodNetwork = errors.New("pod network is ambiguous")
+)
 
-// PodNetwork finds the network that the pods are on. With a name it is the one network of that name, in any case, or
-// of that ID. Without one it is the only network of a type that CNIs use for pods; if there are several, the only one
-// of them on which kube-proxy has made endpoints, because it uses no other network than the pods'. It fails with
-// [ErrNoPodNetwork].
+// PodNetwork finds the network that the pods are on.
+//
+// With a name it is the one network of that name or ID, in any case; the name may be a pattern as in [path.Match], such
+// as "vpcbr*". Without one it is chosen among the networks of the types that CNIs use for pods: the only one; else the
+// only one with a name that a known CNI gives; else the only one on which kube-proxy has made endpoints, because it uses
+// no other network than the pods'. It fails with [ErrNoPodNetwork] or [ErrAmbiguousPodNetwork].
 func PodNetwork(name string, networks []hns.Network, endpoints []Endpoint) (hns.Network, error) {
-	var candidates []hns.Network
+	candidates := filter(networks, forPods)
+	none := len(candidates) == 0
 	if name != "" {
 		candidates = filter(networks, func(n hns.Network) bool {
-			return strings.EqualFold(n.Name, name) || strings.EqualFold(string(n.ID), name)
+			return matches(name, n.Name) || strings.EqualFold(string(n.ID), name)
 		})
-	} else {
-		candidates = filter(networks, forPods)
-		if len(candidates) > 1 {
-			candidates = filter(candidates, func(n hns.Network) bool { return usedByKubeProxy(n.ID, endpoints) })
+	}
+	found := len(candidates)
+	for _, narrow := range []func(hns.Network) bool{
+		knownCNI, func(n hns.Network) bool { return usedByKubeProxy(n.ID, endpoints) },
+	} {
+		if some := filter(candidates, narrow); len(candidates) > 1 && len(some) > 0 {
+			candidates = some
 		}
 	}
-	if len(candidates) == 1 {
+	switch {
+	case len(candidates) == 1:
 		return candidates[0], nil
+	case none:
+		return hns.Network{}, fmt.Errorf("%w: %s; HNS has %s", ErrNoPodNetwork, complaint(name, found), describe(networks))
+	default:
+		return hns.Network{}, fmt.Errorf("%w: %s; HNS has %s",
+			ErrAmbiguousPodNetwork, complaint(name, found), describe(networks))
 	}
-	return hns.Network{}, fmt.Errorf("%w: %s; HNS has %s",
-		ErrNoPodNetwork, complaint(name, len(candidates)), describe(networks))
 }
 
-// forPods reports whether CNIs use networks like this one for pods. Two kinds that look alike are left out by the names
-// that their makers give them everywhere: "External", which Calico and flannel make to keep the node's own connection,
-// and Azure's network for traffic between host and container.
+// matches reports whether a network's name matches a pattern, in any case. The pattern has been validated.
+func matches(pattern, name string) bool {
+	is, err := path.Match(strings.ToLower(pattern), strings.ToLower(name))
+	return err == nil && is
+}
+
+// forPods reports whether CNIs use networks like this one for pods. Networks that look alike are left out by the names
+// that their makers give them everywhere.
 func forPods(n hns.Network) bool {
 	switch n.Type {
-	case hns.NetworkL2Bridge, hns.NetworkL2Tunnel, hns.NetworkOverlay, "": // recordings may not tell the type
-		return !strings.EqualFold(n.Name, "External") && !strings.EqualFold(n.Name, "HostNCApipaNetwork")
+	case hns.NetworkL2Bridge, hns.NetworkL2Tunnel, hns.NetworkOverlay, "": // recordings may lack the type
+		return !slices.ContainsFunc(notForPods(), func(name string) bool { return strings.EqualFold(n.Name, name) })
 	default:
 		return false
 	}
+}
+
+// notForPods names networks that keep the node's own connection ("External" of Calico and flannel, "ext" of AKS,
+// "BaseOVNKubernetesHybridOverlayNetwork" of OpenShift), and Azure's for traffic between host and container.
+func notForPods() []string {
+	return []string{"External", "ext", "BaseOVNKubernetesHybridOverlayNetwork", "HostNCApipaNetwork"}
+}
+
+// knownCNI reports whether a known CNI gives its pod network this name: Azure CNI, Amazon VPC CNI, Calico, flannel and
+// win-overlay, win-bridge, OpenShift.
+func knownCNI(n hns.Network) bool {
+	return slices.ContainsFunc([]string{
+		"azure", "vpcbr*", "calico*", "flannel.*", "vxlan0", "cbr0", "l2bridge", "OVNKubernetesHybridOverlayNetwork",
+	}, func(pattern string) bool { return matches(pattern, n.Name) })
 }
 
 func usedByKubeProxy(id hns.NetworkID, endpoints []Endpoint) bool {
@@ -57,11 +94,13 @@ func usedByKubeProxy(id hns.NetworkID, endpoints []Endpoint) bool {
 func complaint(name string, found int) string {
 	switch {
 	case name != "" && found == 0:
-		return fmt.Sprintf("there is none called %q", name)
+		return fmt.Sprintf("no network is called %q", name)
 	case name != "":
-		return fmt.Sprintf("%d are called %q", found, name)
+		return fmt.Sprintf("%d networks are called %q", found, name)
+	case found == 0:
+		return "no network is of a type that CNIs use for pods"
 	default:
-		return "it is not clear which network is the pods'; name it with --network or $KUBE_NETWORK"
+		return "several networks could be that of the pods; name it with --network or config.network"
 	}
 }
 

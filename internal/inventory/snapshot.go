@@ -12,10 +12,12 @@ import (
 // Endpoint is an endpoint of a snapshot.
 type Endpoint struct {
 	hns.Endpoint
-	// Appeared is set when the endpoint was first seen between two complete snapshots that lay close together: it was
-	// made while hnsguard watched. It is not set for what was there at the start, or after a time in which HNS could not
-	// be read.
-	Appeared bool
+	// Seen is when the endpoint was first seen. It existed by then.
+	Seen time.Time
+	// Appeared is a moment at which the endpoint was not there yet, if it was made while hnsguard watched: that of the
+	// snapshot before the one that first had it. It is zero for what was there at the start, or after a time in which HNS
+	// could not be read.
+	Appeared time.Time
 }
 
 // Snapshot is the complete state of HNS as far as it matters, at one moment. There is no partial one.
@@ -25,9 +27,11 @@ type Snapshot struct {
 	Network hns.Network
 	// Endpoints are all endpoints of all networks, in HNS's order.
 	Endpoints []Endpoint
-	// LoadBalancers are all load balancers, if they were read for this snapshot.
+	// LoadBalancers are all load balancers, as they were at LoadBalancersRead, if they are known.
 	LoadBalancers      []hns.LoadBalancer
 	LoadBalancersKnown bool
+	// LoadBalancersRead is when the reading began.
+	LoadBalancersRead time.Time
 }
 
 // Addresses returns every address that an endpoint of the pod network has; some more than once.

@@ -6,5 +6,6 @@
 // Invariants:
 //
 //  1. A version that is unknown or cannot be read has every fault that any version has. The careful choice follows.
-//  2. Vendors' suffixes ("v1.31.7-eks-abcdef") do not change what a version does: only major, minor and patch count.
+//  2. A doubt adds faults and never takes one away.
+//  3. Vendors' suffixes ("v1.31.7-eks-abcdef") do not change what a version does: only major, minor and patch count.
 package kubeproxy

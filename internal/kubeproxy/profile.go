@@ -50,6 +50,15 @@ func ProfileOf(v string) Profile {
 	}
 }
 
+// Suspecting returns the profile with the faults of another one added. A doubt about the version may add faults; it
+// takes none away.
+func (p Profile) Suspecting(other Profile) Profile {
+	p.StaleRecord = p.StaleRecord || other.StaleRecord
+	p.BatchLeak = p.BatchLeak || other.BatchLeak
+	p.Duplicates = p.Duplicates || other.Duplicates
+	return p
+}
+
 // Faults names the faults that the version has, or is taken to have.
 func (p Profile) Faults() []string {
 	faults := []string{}
@@ -83,20 +92,21 @@ func (f fault) affects(v *version.Version) bool {
 	return !fixed || v.Patch() < first
 }
 
-// The histories below were read from the sources of the kubernetes module, release by release.
+// The histories below were read in pkg/proxy/winkernel of the k8s.io/kubernetes module: in the last release that has
+// the fault and the first that is rid of it, for every minor version.
 
-// staleRecord came with kubernetes#124092 and went with #131138.
+// staleRecord came with kubernetes#124092 and went with #131138, which looks at the endpoint before it deletes it.
 func staleRecord() fault {
 	return fault{since: 31, fixedIn: map[uint]uint{31: 9, 32: 5, 33: 1}, gone: 34}
 }
 
-// batchLeak came with kubernetes#124092 and went with #135146, of which the pick to 1.31 was closed unmerged.
+// batchLeak came with kubernetes#124092 and went with #135146, which clears the record once for each sync instead of
+// once for each Service. Its pick to 1.31 was closed unmerged.
 func batchLeak() fault {
-	return fault{since: 31, fixedIn: map[uint]uint{31: never, 32: 13, 33: 6, 34: 2}, gone: 35}
+	return fault{since: 31, fixedIn: map[uint]uint{31: never, 32: 10, 33: 6, 34: 2}, gone: 35}
 }
 
-// duplicates went with kubernetes#138000, picked to 1.34 to 1.36. 1.35.4 was seen without it; later patches of 1.35 are
-// taken to have it, as its pick was merged.
+// duplicates went with kubernetes#138000, which was picked to 1.34, 1.35 and 1.36.
 func duplicates() fault {
 	return fault{fixedIn: map[uint]uint{34: 8, 35: 5, 36: 1}, gone: 37}
 }

@@ -18,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
+	"github.com/hnsguard/hnsguard/internal/action"
 	"github.com/hnsguard/hnsguard/internal/hns"
 )
 
@@ -26,23 +27,34 @@ const EventDangling = "LoadBalancerDangling"
 
 const eventAction = "Reprogramming"
 
-// Options are what a reprogrammer is made of. All fields are required.
-type Options struct {
-	// Node is the name of this node.
-	Node string
-	// Enforce says whether kube-proxy is made to program the Service again, or the load balancer is only reported.
-	Enforce bool
-	// Server reads from the API server, not from a cache.
-	Server  client.Reader
-	Client  client.Client
-	Events  events.EventRecorder
-	Metrics *Metrics
-	Clock   clock.Clock
+// LoadBalancers finds the load balancers that dangle.
+type LoadBalancers interface {
+	Dangling() []hns.LoadBalancer
 }
 
-// Reprogrammer keeps book of the Services that it has disturbed. It is for one caller at a time.
+// Options configure a reprogrammer.
+type Options struct {
+	// Node is the name of this node. Required.
+	Node string
+	// Enforce allows kube-proxy to be made to program a Service again. If it is false, load balancers are only reported.
+	Enforce bool
+	// LoadBalancers finds the load balancers that dangle. Required.
+	LoadBalancers LoadBalancers
+	// Server reads from the API server, not from a cache. Required.
+	Server client.Reader
+	// Client writes slices. Required.
+	Client client.Client
+	// Events gets the Events on Services. Required.
+	Events events.EventRecorder
+	// Metrics are the measurements. Required.
+	Metrics *Metrics
+	// Clock is the source of time. Required.
+	Clock clock.Clock
+}
+
+// Reprogrammer remembers the Services that it has disturbed. It is for one caller at a time.
 type Reprogrammer struct {
-	Options
+	opts    Options
 	backoff *flowcontrol.Backoff
 	// reported are the load balancers that dangle and were told of.
 	reported map[hns.LoadBalancerID]bool
@@ -59,18 +71,20 @@ const (
 	backoffMost  = 30 * time.Minute
 )
 
-// New makes a reprogrammer.
+var _ action.Action = (*Reprogrammer)(nil)
+
+// New returns a reprogrammer.
 func New(o Options) *Reprogrammer {
 	return &Reprogrammer{
-		Options: o, reported: map[hns.LoadBalancerID]bool{}, disturbing: map[types.NamespacedName]time.Time{},
+		opts: o, reported: map[hns.LoadBalancerID]bool{}, disturbing: map[types.NamespacedName]time.Time{},
 		backoff: flowcontrol.NewFakeBackOff(backoffFirst, backoffMost, o.Clock), // "fake" is the one that takes a clock
 	}
 }
 
-// Pass is told of all load balancers that dangle, and does about them what is configured. It returns how soon the next
-// pass should come; zero means that there is no hurry.
-func (r *Reprogrammer) Pass(ctx context.Context, dangling []hns.LoadBalancer) time.Duration {
-	if r.Enforce && !r.swept {
+// Run implements [action.Action]: it does about the load balancers that dangle what is configured.
+func (r *Reprogrammer) Run(ctx context.Context, _ action.Pass) time.Duration {
+	dangling := r.opts.LoadBalancers.Dangling()
+	if r.opts.Enforce && !r.swept {
 		r.swept = r.sweep(ctx)
 	}
 	next := r.calm(ctx)
@@ -96,35 +110,35 @@ const perPass = 4
 // due reports whether there is something to do about a load balancer now. One for node ports has no address; that for
 // the cluster address of the same Service dangles with it.
 func (r *Reprogrammer) due(lb hns.LoadBalancer) bool {
-	return len(lb.FrontendVIPs) > 0 && (r.Enforce || !r.reported[lb.ID]) &&
-		!r.backoff.IsInBackOffSinceUpdate(lb.FrontendVIPs[0].String(), r.Clock.Now())
+	return len(lb.FrontendVIPs) > 0 && (r.opts.Enforce || !r.reported[lb.ID]) &&
+		!r.backoff.IsInBackOffSinceUpdate(lb.FrontendVIPs[0].String(), r.opts.Clock.Now())
 }
 
 // attend finds the Service of a load balancer, reports it unless that has been done, and disturbs it if that is asked
 // for. It returns whether the Service was found.
 func (r *Reprogrammer) attend(ctx context.Context, lb hns.LoadBalancer) bool {
 	vip := lb.FrontendVIPs[0]
-	r.backoff.Next(vip.String(), r.Clock.Now())
+	r.backoff.Next(vip.String(), r.opts.Clock.Now())
 	log := logf.FromContext(ctx).WithValues("loadBalancerID", lb.ID, "vip", vip.String())
 	service, err := r.serviceOf(ctx, vip)
 	if err != nil {
-		r.Metrics.attempts.WithLabelValues(unknown).Inc()
-		log.Error(err, "A load balancer names an endpoint that is gone, and its Service is unknown")
+		r.opts.Metrics.attempts.WithLabelValues(unknown).Inc()
+		log.Error(err, "Cannot find the Service of a load balancer that names an endpoint which is gone")
 		return false
 	}
 	log = log.WithValues("Service", client.ObjectKeyFromObject(service))
 	if !r.reported[lb.ID] {
 		r.report(service)
 	}
-	if !r.Enforce {
-		r.Metrics.attempts.WithLabelValues(observed).Inc()
+	if !r.opts.Enforce {
+		r.opts.Metrics.attempts.WithLabelValues(observed).Inc()
 		log.Info("Observing: kube-proxy would be made to program the Service again")
 		return true
 	}
 	result, err := r.disturb(ctx, service, vip)
-	r.Metrics.attempts.WithLabelValues(result).Inc()
+	r.opts.Metrics.attempts.WithLabelValues(result).Inc()
 	if err != nil {
-		log.Error(err, "kube-proxy was not made to program the Service again", "result", result)
+		log.Error(err, "Cannot make kube-proxy program the Service again", "result", result)
 		return true
 	}
 	log.Info("Made kube-proxy program the Service again", "result", result)
@@ -133,12 +147,12 @@ func (r *Reprogrammer) attend(ctx context.Context, lb hns.LoadBalancer) bool {
 
 func (r *Reprogrammer) report(service *corev1.Service) {
 	advice := "restart the kube-proxy of the node, or set reprogram.mode to enforce"
-	if r.Enforce {
+	if r.opts.Enforce {
 		advice = "kube-proxy is made to program the Service again"
 	}
-	r.Events.Eventf(service, nil, corev1.EventTypeWarning, EventDangling, eventAction,
+	r.opts.Events.Eventf(service, nil, corev1.EventTypeWarning, EventDangling, eventAction,
 		"On node %s a load balancer of this Service names an HNS endpoint that is gone, and connections to it are lost: %s",
-		r.Node, advice)
+		r.opts.Node, advice)
 }
 
 // errNoService says that no Service has a load balancer's address.
@@ -150,8 +164,8 @@ func (r *Reprogrammer) serviceOf(ctx context.Context, vip netip.Addr) (*corev1.S
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	var services corev1.ServiceList
-	if err := r.Server.List(ctx, &services, client.MatchingFields{"spec.clusterIP": vip.String()}); err != nil {
-		return nil, fmt.Errorf("asking the API server for the Service with cluster IP %s: %w", vip, err)
+	if err := r.opts.Server.List(ctx, &services, client.MatchingFields{"spec.clusterIP": vip.String()}); err != nil {
+		return nil, fmt.Errorf("reading the Service with cluster IP %s from the API server: %w", vip, err)
 	}
 	if len(services.Items) == 0 {
 		return nil, fmt.Errorf("%w: %s", errNoService, vip)
@@ -159,17 +173,21 @@ func (r *Reprogrammer) serviceOf(ctx context.Context, vip netip.Addr) (*corev1.S
 	return &services.Items[0], nil
 }
 
-// calm takes away the slices that have been there for long enough, and returns how soon to come back.
+// calm deletes the slices that have been there for long enough, and returns how soon to come back.
 func (r *Reprogrammer) calm(ctx context.Context) (next time.Duration) {
 	for key, since := range r.disturbing {
-		if wait := stay - r.Clock.Since(since); wait > 0 {
+		if r.backoff.IsInBackOffSinceUpdate(key.String(), r.opts.Clock.Now()) {
+			continue
+		}
+		if wait := stay - r.opts.Clock.Since(since); wait > 0 {
 			if next == 0 || wait < next {
 				next = wait
 			}
 			continue
 		}
 		if err := r.remove(ctx, key); err != nil && !apierrors.IsNotFound(err) {
-			logf.FromContext(ctx).Error(err, "An EndpointSlice of hnsguard's own was not deleted; it will be tried again")
+			r.backoff.Next(key.String(), r.opts.Clock.Now())
+			logf.FromContext(ctx).Error(err, "Cannot delete an EndpointSlice of hnsguard; will retry")
 			continue
 		}
 		delete(r.disturbing, key)

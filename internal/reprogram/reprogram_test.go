@@ -21,6 +21,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
+	"github.com/hnsguard/hnsguard/internal/action"
 	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/internal/reprogram"
 )
@@ -31,6 +32,7 @@ type node struct {
 	reprogrammer *reprogram.Reprogrammer
 	api          client.Client
 	apiErr       error
+	dangling     []hns.LoadBalancer
 	asked        int
 	events       *events.FakeRecorder
 	metrics      *prometheus.Registry
@@ -76,15 +78,19 @@ func newNode(t *testing.T, objects ...client.Object) *node {
 func (n *node) start(enforce bool) {
 	n.events, n.metrics = events.NewFakeRecorder(100), prometheus.NewPedanticRegistry()
 	n.reprogrammer = reprogram.New(reprogram.Options{
-		Node: "win-1", Enforce: enforce, Server: n.api, Client: n.api, Events: n.events,
+		Node: "win-1", Enforce: enforce, LoadBalancers: n, Server: n.api, Client: n.api, Events: n.events,
 		Metrics: reprogram.NewMetrics(n.metrics), Clock: n.clock,
 	})
 }
 
 func (n *node) pass(dangling ...hns.LoadBalancer) time.Duration {
 	n.t.Helper()
-	return n.reprogrammer.Pass(n.t.Context(), dangling)
+	n.dangling = dangling
+	return n.reprogrammer.Run(n.t.Context(), action.Pass{})
 }
+
+// Dangling implements reprogram.LoadBalancers.
+func (n *node) Dangling() []hns.LoadBalancer { return n.dangling }
 
 func (n *node) slices() []discoveryv1.EndpointSlice {
 	n.t.Helper()
@@ -254,6 +260,9 @@ func TestFailuresAreTriedAgain(t *testing.T) {
 	n.pass()
 	g.Expect(n.slices()).To(HaveLen(1))
 	n.apiErr = nil
+	n.pass()
+	g.Expect(n.slices()).To(HaveLen(1), "a delete is not tried again at once")
+	n.clock.Step(31 * time.Second)
 	n.pass()
 	g.Expect(n.slices()).To(BeEmpty())
 }

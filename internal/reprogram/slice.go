@@ -50,13 +50,13 @@ func (r *Reprogrammer) disturb(ctx context.Context, service *corev1.Service, vip
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	slice := NewSlice(service, vip)
-	err := r.Client.Create(ctx, slice)
+	err := r.opts.Client.Create(ctx, slice)
 	switch {
 	case err == nil:
-		r.disturbing[client.ObjectKeyFromObject(slice)] = r.Clock.Now()
+		r.disturbing[client.ObjectKeyFromObject(slice)] = r.opts.Clock.Now()
 		return disturbed, nil
 	case apierrors.IsAlreadyExists(err):
-		return present, nil
+		return present, r.removeAbandoned(ctx, client.ObjectKeyFromObject(slice))
 	default:
 		return failed, fmt.Errorf("creating EndpointSlice %s/%s: %w", slice.Namespace, slice.Name, err)
 	}
@@ -94,7 +94,7 @@ func NewSlice(service *corev1.Service, vip netip.Addr) *discoveryv1.EndpointSlic
 func (r *Reprogrammer) remove(ctx context.Context, key types.NamespacedName) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	err := r.Client.Delete(ctx, &discoveryv1.EndpointSlice{
+	err := r.opts.Client.Delete(ctx, &discoveryv1.EndpointSlice{
 		ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name},
 	})
 	if err != nil {
@@ -106,19 +106,35 @@ func (r *Reprogrammer) remove(ctx context.Context, key types.NamespacedName) err
 // abandoned is the age at which a slice must have been left behind.
 const abandoned = time.Minute
 
+// removeAbandoned deletes a slice that was left behind, so that it does not keep its Service from being disturbed.
+func (r *Reprogrammer) removeAbandoned(ctx context.Context, key types.NamespacedName) error {
+	var all discoveryv1.EndpointSliceList
+	managed := client.MatchingLabels{discoveryv1.LabelManagedBy: ManagedBy}
+	if err := r.opts.Server.List(ctx, &all, client.InNamespace(key.Namespace), managed); err != nil {
+		return fmt.Errorf("reading EndpointSlice %s: %w", key, err)
+	}
+	for i := range all.Items {
+		slice := &all.Items[i]
+		if slice.Name == key.Name && r.opts.Clock.Since(slice.CreationTimestamp.Time) >= abandoned {
+			return r.remove(ctx, key)
+		}
+	}
+	return nil
+}
+
 // sweep deletes the slices that stopped agents have left behind, and reports whether it could look for them.
 func (r *Reprogrammer) sweep(ctx context.Context) bool {
 	log := logf.FromContext(ctx)
 	listing, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	var all discoveryv1.EndpointSliceList
-	if err := r.Server.List(listing, &all, client.MatchingLabels{discoveryv1.LabelManagedBy: ManagedBy}); err != nil {
+	if err := r.opts.Server.List(listing, &all, client.MatchingLabels{discoveryv1.LabelManagedBy: ManagedBy}); err != nil {
 		log.Error(err, "Looking for EndpointSlices that a stopped hnsguard has left behind; it will be tried again")
 		return false
 	}
 	for i := range all.Items {
 		slice := &all.Items[i]
-		if r.Clock.Since(slice.CreationTimestamp.Time) < abandoned {
+		if r.opts.Clock.Since(slice.CreationTimestamp.Time) < abandoned {
 			continue
 		}
 		if err := r.remove(ctx, client.ObjectKeyFromObject(slice)); err != nil && !apierrors.IsNotFound(err) {

@@ -3,17 +3,17 @@
 package reuse
 
 import (
+	"context"
 	"net/netip"
-	"slices"
 	"sync"
 	"time"
 
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/utils/clock"
 	"k8s.io/utils/lru"
 
+	"github.com/hnsguard/hnsguard/internal/action"
 	"github.com/hnsguard/hnsguard/internal/cluster"
 )
 
@@ -23,10 +23,15 @@ const (
 	MaxAddresses = 10_000
 )
 
-// Index is where EndpointSlices are known.
+var (
+	_ action.Action        = (*Meter)(nil)
+	_ action.SliceObserver = (*Meter)(nil)
+)
+
+// Index is the view of EndpointSlices.
 type Index interface {
-	// ListedElsewhere reports whether a slice lists the address for another node.
-	ListedElsewhere(addr netip.Addr) bool
+	// ListedOnAnotherNode reports whether a slice lists the address on another node of the cluster.
+	ListedOnAnotherNode(addr netip.Addr) bool
 }
 
 // Meter measures. Its methods may be called at the same time.
@@ -48,39 +53,27 @@ func NewMeter(node string, index Index, m *Metrics, clk clock.PassiveClock) *Met
 	return &Meter{node: node, index: index, metrics: m, clock: clk, left: lru.New(MaxAddresses)}
 }
 
-// Changed takes in a change of an EndpointSlice that the index knows already. Either side may be nil: the slice was
-// added, or deleted.
-func (m *Meter) Changed(before, after *discoveryv1.EndpointSlice) {
+// SliceChanged implements [action.SliceObserver].
+func (m *Meter) SliceChanged(before, after *discoveryv1.EndpointSlice) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	old, present := m.elsewhere(before), m.elsewhere(after)
+	old, present := cluster.AddressesOnOtherNodes(before, m.node), cluster.AddressesOnOtherNodes(after, m.node)
 	for addr := range present.Difference(old) {
 		m.left.Remove(addr)
 	}
 	for addr := range old.Difference(present) {
-		if _, taken := m.held[addr]; !taken && !m.index.ListedElsewhere(addr) {
+		if _, taken := m.held[addr]; !taken && !m.index.ListedOnAnotherNode(addr) {
 			m.left.Add(addr, m.clock.Now())
 		}
 	}
 }
 
-// elsewhere returns the addresses that the slice lists for other nodes. One without a node is outside of the cluster.
-func (m *Meter) elsewhere(slice *discoveryv1.EndpointSlice) sets.Set[netip.Addr] {
-	if slice == nil {
-		return nil
-	}
-	remote := slices.DeleteFunc(slices.Clone(slice.Endpoints), func(e discoveryv1.Endpoint) bool {
-		return e.NodeName == nil || *e.NodeName == m.node
-	})
-	return sets.New(cluster.AddressesOf(remote)...)
-}
-
-// Look takes in which pods have which addresses now.
-func (m *Meter) Look(view cluster.View) {
+// Run implements [action.Action]: it measures which addresses pods of this node have got.
+func (m *Meter) Run(_ context.Context, pass action.Pass) time.Duration {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	held := map[netip.Addr]types.UID{}
-	for _, pod := range view.Pods {
+	for _, pod := range pass.Evidence.Cluster.Pods {
 		if !pod.Live() {
 			continue
 		}
@@ -93,10 +86,11 @@ func (m *Meter) Look(view cluster.View) {
 		}
 	}
 	m.held = held
+	return 0
 }
 
 func (m *Meter) observe(addr netip.Addr) {
-	if m.index.ListedElsewhere(addr) {
+	if m.index.ListedOnAnotherNode(addr) {
 		m.metrics.reuse.Observe(0)
 		return
 	}

@@ -19,8 +19,10 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	testingclock "k8s.io/utils/clock/testing"
 
+	"github.com/hnsguard/hnsguard/internal/action"
 	"github.com/hnsguard/hnsguard/internal/cluster"
 	"github.com/hnsguard/hnsguard/internal/reuse"
+	"github.com/hnsguard/hnsguard/internal/verdict"
 )
 
 const (
@@ -57,14 +59,16 @@ func starting(t *testing.T) *node {
 	return n
 }
 
-func (n *node) look() { n.meter.Look(n.index.View(nil)) }
+func (n *node) look() {
+	n.meter.Run(n.t.Context(), action.Pass{Evidence: verdict.Evidence{Cluster: n.index.View(nil)}})
+}
 
 // slice lists addresses on a node; without any the slice goes.
 func (n *node) slice(name, onNode string, addrs ...string) {
 	before := n.slices[name]
 	if len(addrs) == 0 {
 		n.index.DeleteSlice(before)
-		n.meter.Changed(before, nil)
+		n.meter.SliceChanged(before, nil)
 		delete(n.slices, name)
 		return
 	}
@@ -78,7 +82,7 @@ func (n *node) slice(name, onNode string, addrs ...string) {
 	}
 	n.slices[name] = after
 	n.index.SetSlice(after)
-	n.meter.Changed(before, after)
+	n.meter.SliceChanged(before, after)
 }
 
 // pod makes or changes a running pod of this node, and looks.

@@ -50,6 +50,7 @@ func Judge(in Input) (Report, error) {
 	snapshot := inventory.Snapshot{
 		Taken: in.Now, Network: network, Endpoints: known,
 		LoadBalancers: in.HNS.LoadBalancers, LoadBalancersKnown: in.HNS.LoadBalancersRecorded,
+		LoadBalancersRead: in.Now,
 	}
 	long := make(map[hns.EndpointID]time.Time, len(known))
 	for _, e := range known {
@@ -57,7 +58,9 @@ func Judge(in Input) (Report, error) {
 	}
 	verdicts := verdict.Decide(verdict.Evidence{
 		Snapshot: snapshot, Cluster: in.view(snapshot.Addresses()), KubeProxy: in.KubeProxy,
-		Policy:         verdict.Policy{Exclusions: in.Config.ExcludedPrefixes(), OrphanGrace: in.Config.Orphan.GracePeriod.Duration},
+		Policy: verdict.Policy{
+			Exclusions: in.Config.ExcludedPrefixes(), OrphanGrace: in.Config.Orphan.GracePeriod.Duration,
+		},
 		UnclaimedSince: long, Now: in.Now,
 	})
 	return in.report(network, verdicts, unknown), nil

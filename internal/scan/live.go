@@ -24,9 +24,9 @@ func RecordHNS(ctx context.Context, service hns.Client, network string) (hnsdump
 	if err != nil {
 		return hnsdump.Dump{}, err
 	}
-	balancers, err := look.LoadBalancers(ctx)
+	balancers, err := service.LoadBalancers(ctx)
 	if err != nil {
-		return hnsdump.Dump{}, err
+		return hnsdump.Dump{}, fmt.Errorf("recording HNS: %w", err)
 	}
 	networks, err := service.Networks(ctx)
 	if err != nil {

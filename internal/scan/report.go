@@ -62,7 +62,7 @@ func rowOf(v verdict.Verdict) Row {
 		}
 	}
 	for _, pod := range v.Pods {
-		r.Pods = append(r.Pods, pod.String())
+		r.Pods = append(r.Pods, pod.NamespacedName.String())
 	}
 	for _, l := range v.Listings {
 		where := l.Node

@@ -167,8 +167,8 @@ func TestInputThatLeavesOutTooMuch(t *testing.T) {
 		"no pods":       {func(in *scan.Input) { in.Cluster.PodsRecorded = false }, "no pods or no EndpointSlices"},
 		"no slices":     {func(in *scan.Input) { in.Cluster.SlicesRecorded = false }, "no pods or no EndpointSlices"},
 		"another node":  {func(in *scan.Input) { in.Node = "win-9" }, `no pod is on node "win-9"; there are pods on aks-nodepool1-000000, akswin000000`},
-		"no network":    {func(in *scan.Input) { in.HNS.Networks = nil }, "pod network not found"},
-		"other network": {func(in *scan.Input) { in.Config.Network = "cbr0" }, `none called "cbr0"; HNS has "azure"`},
+		"no network":    {func(in *scan.Input) { in.HNS.Networks = nil }, "HNS has no networks at all"},
+		"other network": {func(in *scan.Input) { in.Config.Network = "cbr0" }, `no network is called "cbr0"; HNS has "azure"`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			in := input(t, "akswin000000", "aks-1367.json", "aks-1367-l2bridge-remotes.json")

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/sets"
 
 	"github.com/hnsguard/hnsguard/internal/cluster"
 	"github.com/hnsguard/hnsguard/internal/hns"
@@ -32,9 +33,14 @@ type Evidence struct {
 	Cluster   cluster.View
 	KubeProxy kubeproxy.Profile
 	Policy    Policy
+	// Forgotten are the addresses that this node's kube-proxy is known not to hold in its record of terminated endpoints.
+	// They matter with a profile that has [kubeproxy.Profile.StaleRecord] only.
+	Forgotten sets.Set[netip.Addr]
 	// UnclaimedSince says since when an endpoint has had an [Verdict.Unclaimed] verdict without a break. One that is
 	// missing has it from now on.
 	UnclaimedSince map[hns.EndpointID]time.Time
+	// WaitingSince says since when a pod has been seen to wait for its address. One that is missing waits from now on.
+	WaitingSince map[types.UID]time.Time
 	// Urgent is set when a pod of this node has waited for its address for longer than a pod does that gets it: an orphan
 	// may be in its way, where HNS refuses duplicates.
 	Urgent bool
@@ -52,7 +58,7 @@ func Decide(e Evidence) []Verdict {
 			d.locals[addr] = append(d.locals[addr], ep)
 		}
 	}
-	d.waiting = e.Cluster.Waiting()
+	d.arrivals = d.findArrivals()
 	d.referrers = map[hns.EndpointID][]hns.LoadBalancerID{}
 	for _, lb := range e.Snapshot.LoadBalancers {
 		for _, id := range lb.Endpoints {
@@ -70,7 +76,7 @@ func Decide(e Evidence) []Verdict {
 type decision struct {
 	Evidence
 	locals    map[netip.Addr][]inventory.Endpoint // of the pod network
-	waiting   []cluster.Pod
+	arrivals  sets.Set[hns.EndpointID]            // local endpoints that can only be those of waiting pods
 	referrers map[hns.EndpointID][]hns.LoadBalancerID
 }
 
@@ -85,6 +91,7 @@ func (d decision) about(ep inventory.Endpoint) Verdict {
 	case !kubeproxy.Owns(ep.Endpoint):
 		return v.is(Foreign, ReasonOtherMaker)
 	default:
+		v.Since = ep.Seen
 		return d.owned(v)
 	}
 }
@@ -96,7 +103,7 @@ func (d decision) local(v Verdict) Verdict {
 	}
 	for _, addr := range v.Endpoint.Addresses {
 		if pods := d.Cluster.PodsWith(addr); len(pods) > 0 {
-			v.Pods = keysOf(pods)
+			v.Pods = idsOf(pods)
 			return v.is(Local, ReasonLocalPod)
 		}
 	}
@@ -113,14 +120,15 @@ func (d decision) local(v Verdict) Verdict {
 func (d decision) owned(v Verdict) Verdict {
 	addr := v.Endpoint.Addresses[0]
 	pods, locals := d.Cluster.PodsWith(addr), d.locals[addr]
-	v.Pods, v.Listings = keysOf(pods), d.Cluster.Listings(addr)
+	pods = slices.DeleteFunc(pods, func(p cluster.Pod) bool { return p.Terminal }) // its address may be in use again
+	v.Pods, v.Listings = idsOf(pods), d.Cluster.Listings(addr)
 	for _, l := range locals {
 		v.Locals = append(v.Locals, l.ID)
+		v.Since = later(v.Since, l.Seen)
 	}
 	if reason, is := d.protected(addr, pods); is {
 		return v.is(Protected, reason)
 	}
-	pods = slices.DeleteFunc(pods, func(p cluster.Pod) bool { return p.Terminal })
 	switch {
 	case slices.ContainsFunc(pods, cluster.Pod.Live) && slices.ContainsFunc(locals, attached):
 		return d.conflict(v, Conflict, ReasonLivePod)
@@ -129,7 +137,7 @@ func (d decision) owned(v Verdict) Verdict {
 	case len(pods) > 0:
 		return v.is(Contested, ReasonPodDeleting)
 	case d.early(v.Listings, locals):
-		v.Pods, v.early = keysOf(d.waiting), true
+		v.Pods, v.early, v.NeedsCurrentSlices = idsOf(d.Cluster.Waiting()), true, true
 		return d.conflict(v, EarlyConflict, ReasonNewEndpoint)
 	case len(locals) > 0 && slices.ContainsFunc(v.Listings, d.readyElsewhere):
 		return v.is(LeakedLocal, ReasonListedReady)
@@ -154,19 +162,69 @@ func (d decision) protected(addr netip.Addr, pods []cluster.Pod) (Reason, bool) 
 	}
 }
 
-// early reports whether a local endpoint can only be that of a pod that has not reported its address yet.
+// early reports whether a local endpoint of the address can only be that of a pod that has not reported it yet.
 func (d decision) early(listings []cluster.Listing, locals []inventory.Endpoint) bool {
-	return len(d.waiting) > 0 && d.slicesKnown() && !slices.ContainsFunc(listings, d.readyElsewhere) &&
-		slices.ContainsFunc(locals, func(l inventory.Endpoint) bool { return l.Appeared && l.Attached() })
+	return d.slicesKnown() && !slices.ContainsFunc(listings, d.claimedElsewhere) &&
+		slices.ContainsFunc(locals, func(l inventory.Endpoint) bool { return d.arrivals.Has(l.ID) })
 }
 
-// conflict holds the removal back on a kube-proxy that would answer it by deleting the pod's own endpoint: it does so
-// when a slice drops an address of which it made the remote endpoint and finds another endpoint under it.
-func (d decision) conflict(v Verdict, kind Kind, reason Reason) Verdict {
-	if d.KubeProxy.StaleRecord && (!d.slicesKnown() || slices.ContainsFunc(v.Listings, d.elsewhere)) {
-		return v.is(Held, ReasonStaleRecord)
+// findArrivals returns the local endpoints that can only be those of pods that wait for their address: each appeared
+// after a pod began to wait that still does, and speaks for one pod only. If there are more such endpoints than pods,
+// some were left behind, and which is unknown: then none counts.
+func (d decision) findArrivals() sets.Set[hns.EndpointID] {
+	var pods []time.Time
+	for _, p := range d.Cluster.Waiting() {
+		if since, known := d.WaitingSince[p.UID]; known {
+			pods = append(pods, since)
+		}
 	}
-	return v.is(kind, reason)
+	slices.SortFunc(pods, time.Time.Compare)
+	if len(pods) == 0 {
+		return nil
+	}
+	var endpoints []inventory.Endpoint
+	for _, e := range d.Snapshot.Endpoints {
+		if e.Network == d.Snapshot.Network.ID && !e.Remote() && e.Attached() &&
+			!e.Appeared.IsZero() && !e.Appeared.Before(pods[0]) && !d.claimed(e) {
+			endpoints = append(endpoints, e)
+		}
+	}
+	slices.SortFunc(endpoints, func(a, b inventory.Endpoint) int { return a.Appeared.Compare(b.Appeared) })
+	arrivals := sets.New[hns.EndpointID]()
+	for at, e := range endpoints {
+		if at >= len(pods) || e.Appeared.Before(pods[at]) {
+			return nil
+		}
+		arrivals.Insert(e.ID)
+	}
+	return arrivals
+}
+
+// claimed reports whether a pod of this node has an address of the endpoint.
+func (d decision) claimed(e inventory.Endpoint) bool {
+	return slices.ContainsFunc(e.Addresses, func(addr netip.Addr) bool { return len(d.Cluster.PodsWith(addr)) > 0 })
+}
+
+// conflict holds the removal back on a kube-proxy that would answer it by deleting the pod's own endpoint. When slices
+// drop an address, such a kube-proxy records it, and deletes whatever endpoint it finds under it at the end of a sync.
+// As long as the remote endpoint is there, that may be the remote one.
+func (d decision) conflict(v Verdict, kind Kind, reason Reason) Verdict {
+	switch {
+	case !d.KubeProxy.StaleRecord:
+		return v.is(kind, reason)
+	case !d.slicesKnown() || slices.ContainsFunc(v.Listings, d.elsewhere):
+		return v.is(Held, ReasonStaleRecord)
+	case d.mayRemember(v.Address()):
+		return v.is(Held, ReasonMayRemember)
+	default:
+		v.NeedsCurrentSlices = true
+		return v.is(kind, reason)
+	}
+}
+
+// mayRemember reports whether kube-proxy may delete whatever endpoint has the address.
+func (d decision) mayRemember(addr netip.Addr) bool {
+	return d.KubeProxy.StaleRecord && !d.Forgotten.Has(addr)
 }
 
 func (d decision) inUse(listings []cluster.Listing) Reason {
@@ -186,18 +244,20 @@ func (d decision) unclaimed(v Verdict) Verdict {
 	if !known {
 		since = d.Now
 	}
-	v.Due = since.Add(d.grace())
+	v.Due, v.NeedsCurrentSlices = since.Add(d.grace()), true
 	switch {
 	case !d.slicesKnown():
 		return v.is(OrphanPending, ReasonNoSlices)
 	case d.Snapshot.Network.Type == hns.NetworkOverlay && !d.Cluster.ServicesKnown:
 		return v.is(OrphanPending, ReasonServicesUnknown)
-	case len(v.LoadBalancers) > 0:
-		return v.is(OrphanPending, ReasonReferenced)
 	case d.Now.Before(v.Due):
 		return v.is(OrphanPending, ReasonGracePeriod)
-	case !d.Snapshot.LoadBalancersKnown:
+	case d.mayRemember(v.Address()):
+		return v.is(OrphanPending, ReasonMayRemember)
+	case !d.loadBalancersKnown(v):
 		return v.is(OrphanPending, ReasonLoadBalancersUnknown)
+	case len(v.LoadBalancers) > 0:
+		return v.is(OrphanPending, ReasonReferenced)
 	default:
 		return v.is(Orphan, ReasonUnclaimed)
 	}
@@ -213,10 +273,25 @@ func (d decision) grace() time.Duration {
 // slicesKnown reports whether the absence of a listing means anything (invariant 3).
 func (d decision) slicesKnown() bool { return d.Cluster.Slices > 0 }
 
+// loadBalancersKnown reports whether load balancers were read after the address was free for the whole grace period.
+func (d decision) loadBalancersKnown(v Verdict) bool {
+	return d.Snapshot.LoadBalancersKnown && !d.Snapshot.LoadBalancersRead.Before(v.Due)
+}
+
 // elsewhere reports whether a slice has the address on another node, or nowhere in the cluster.
-func (d decision) elsewhere(l cluster.Listing) bool { return l.Node != d.Cluster.Node }
+func (d decision) elsewhere(l cluster.Listing) bool { return l.Elsewhere(d.Cluster.Node) }
 
 func (d decision) readyElsewhere(l cluster.Listing) bool { return d.elsewhere(l) && l.Ready }
+
+// claimedElsewhere also counts an endpoint that terminates and still serves: its pod has the address.
+func (d decision) claimedElsewhere(l cluster.Listing) bool { return d.elsewhere(l) && l.Claims() }
+
+func later(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return b
+	}
+	return a
+}
 
 func attached(e inventory.Endpoint) bool { return e.Attached() }
 
@@ -225,10 +300,10 @@ func (v Verdict) is(kind Kind, reason Reason) Verdict {
 	return v
 }
 
-func keysOf(pods []cluster.Pod) []types.NamespacedName {
-	keys := make([]types.NamespacedName, 0, len(pods))
+func idsOf(pods []cluster.Pod) []cluster.PodID {
+	ids := make([]cluster.PodID, 0, len(pods))
 	for _, p := range pods {
-		keys = append(keys, p.Key)
+		ids = append(ids, p.ID())
 	}
-	return keys
+	return ids
 }

@@ -11,6 +11,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/sets"
 
 	"github.com/hnsguard/hnsguard/internal/cluster"
 	"github.com/hnsguard/hnsguard/internal/hns"
@@ -52,6 +54,12 @@ type world struct {
 	unclaimedFor                  time.Duration
 	unclaimedUnknown, slicesEmpty bool
 	urgent                        bool
+	// forgotten is set when kube-proxy is known not to hold the address in its record.
+	forgotten bool
+	// waitingFor is how long each pod without address has been waiting; balancersRead is when load balancers were read.
+	waitingFor    time.Duration
+	balancersRead time.Time
+	more          []inventory.Endpoint
 }
 
 // idle is a world in which only a remote endpoint exists, and kube-proxy is a good one.
@@ -63,7 +71,7 @@ func idle() world {
 		local: inventory.Endpoint{Endpoint: hns.Endpoint{
 			ID: localID, Network: podNet, Addresses: []netip.Addr{ip}, Namespace: "ns",
 		}},
-		balancersKnown: true, kubeProxy: goodProx, unclaimedFor: grace,
+		balancersKnown: true, balancersRead: now, kubeProxy: goodProx, unclaimedFor: grace, waitingFor: 2 * time.Second,
 		network: hns.Network{ID: podNet, Name: "azure", Type: hns.NetworkL2Bridge},
 	}
 }
@@ -82,7 +90,7 @@ func conflicting() world {
 // early is a world in which it is to be removed because a pod is about to report its address.
 func early() world {
 	w := idle()
-	w.hasLocal, w.local.Appeared = true, true
+	w.hasLocal, w.local.Appeared = true, now.Add(-time.Second)
 	w.pods = []*corev1.Pod{pod("web", withoutAddress)}
 	return w
 }
@@ -108,18 +116,28 @@ func (w world) evidence() verdict.Evidence {
 	if w.hasLocal {
 		endpoints = append(endpoints, w.local)
 	}
+	endpoints = append(endpoints, w.more...)
+	waiting := map[types.UID]time.Time{}
+	for _, p := range index.View(nil).Waiting() {
+		waiting[p.UID] = now.Add(-w.waitingFor)
+	}
 	e := verdict.Evidence{
 		Snapshot: inventory.Snapshot{
 			Network: w.network, Endpoints: endpoints, LoadBalancers: w.balancers, LoadBalancersKnown: w.balancersKnown,
+			LoadBalancersRead: w.balancersRead,
 		},
-		Cluster:   index.View([]netip.Addr{ip}),
-		KubeProxy: kubeproxy.ProfileOf(w.kubeProxy),
+		WaitingSince: waiting,
+		Cluster:      index.View([]netip.Addr{ip}),
+		KubeProxy:    kubeproxy.ProfileOf(w.kubeProxy),
 		Policy: verdict.Policy{
 			Exclusions: w.exclusions, OrphanGrace: grace, OrphanGraceUrgent: urgentGrace,
 		},
 		Urgent:         w.urgent,
 		UnclaimedSince: map[hns.EndpointID]time.Time{remoteID: now.Add(-w.unclaimedFor)},
 		Now:            now,
+	}
+	if w.forgotten {
+		e.Forgotten = sets.New(ip)
 	}
 	if w.unclaimedUnknown {
 		e.UnclaimedSince = nil
@@ -128,7 +146,7 @@ func (w world) evidence() verdict.Evidence {
 }
 
 func pod(name string, changes ...func(*corev1.Pod)) *corev1.Pod {
-	p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name}}
+	p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name, UID: types.UID(name)}}
 	p.Spec.NodeName = node
 	p.Status.Phase = corev1.PodRunning
 	p.Status.PodIPs = []corev1.PodIP{{IP: ip.String()}}
@@ -205,19 +223,23 @@ func TestDecide(t *testing.T) {
 		{"the pod's own Service", conflicting, lists(node), verdict.Conflict, verdict.ReasonLivePod},
 		{"the grace period is not for conflicts", conflicting, func(w *world) { w.unclaimedFor = 0 }, verdict.Conflict, verdict.ReasonLivePod},
 		{"a load balancer does not save a conflict", conflicting, refers, verdict.Conflict, verdict.ReasonLivePod},
-		{"stale record, dropped", conflicting, func(w *world) { w.kubeProxy = staleProx }, verdict.Conflict, verdict.ReasonLivePod},
-		{"stale record, own Service", conflicting, both(proxy(staleProx), lists(node)), verdict.Conflict, verdict.ReasonLivePod},
+		{"stale record, dropped and forgotten", conflicting, both(proxy(staleProx), forgotten), verdict.Conflict, verdict.ReasonLivePod},
+		{"stale record, own Service", conflicting, both(proxy(staleProx), lists(node), forgotten), verdict.Conflict, verdict.ReasonLivePod},
 
 		// Guards of a conflict.
 		{"held: ready elsewhere", conflicting, both(proxy(staleProx), lists("lin-1")), verdict.Held, verdict.ReasonStaleRecord},
 		{"held: terminating elsewhere", conflicting, both(proxy(staleProx), lists("lin-1", notReady, terminating)), verdict.Held, verdict.ReasonStaleRecord},
 		{"held: kube-proxy unknown", conflicting, both(proxy(""), lists("lin-1")), verdict.Held, verdict.ReasonStaleRecord},
+		{"held: dropped, but kube-proxy may remember it", conflicting, proxy(staleProx), verdict.Held, verdict.ReasonMayRemember},
+		{"held: listed again after it was forgotten", conflicting, both(proxy(staleProx), forgotten, lists("lin-1", notReady)), verdict.Held, verdict.ReasonStaleRecord},
+		{"held: kube-proxy unknown, and may remember it", conflicting, proxy(""), verdict.Held, verdict.ReasonMayRemember},
 		{"held: no slices known", conflicting, both(proxy(staleProx), func(w *world) { w.slicesEmpty = true }), verdict.Held, verdict.ReasonStaleRecord},
 		{"the pod is being deleted", conflicting, withPod(deleting), verdict.Contested, verdict.ReasonPodDeleting},
 		{"being deleted, listed elsewhere", conflicting, both(withPod(deleting), lists("lin-1")), verdict.Contested, verdict.ReasonPodDeleting},
 		{"no local endpoint", conflicting, func(w *world) { w.hasLocal = false }, verdict.Contested, verdict.ReasonNoLocalEndpoint},
 		{"local endpoint not attached", conflicting, func(w *world) { w.local.Namespace = "" }, verdict.Contested, verdict.ReasonNoLocalEndpoint},
 		{"local endpoint on another network", conflicting, func(w *world) { w.local.Network = natNet }, verdict.Contested, verdict.ReasonNoLocalEndpoint},
+		{"a finished hostNetwork pod protects nothing", conflicting, func(w *world) { w.pods = append(w.pods, pod("done", hostNetwork, succeeded)) }, verdict.Conflict, verdict.ReasonLivePod},
 		{"hostNetwork pod", conflicting, withPod(hostNetwork), verdict.Protected, verdict.ReasonNodeAddress},
 		{"HostProcess pod", conflicting, withPod(hostProcess), verdict.Protected, verdict.ReasonNodeAddress},
 		{"the pod has succeeded, ready elsewhere", conflicting, both(withPod(succeeded), lists("lin-1")), verdict.LeakedLocal, verdict.ReasonListedReady},
@@ -231,11 +253,19 @@ func TestDecide(t *testing.T) {
 		{"conflict: not remote", conflicting, func(w *world) { w.remote.Flags = 32 }, verdict.Local, verdict.ReasonLocalPod},
 
 		// An early conflict, and its guards.
-		{"early, terminating elsewhere", early, lists("lin-1", notReady, serving, terminating), verdict.EarlyConflict, verdict.ReasonNewEndpoint},
+		{"early, terminating elsewhere", early, lists("lin-1", notReady, terminating), verdict.EarlyConflict, verdict.ReasonNewEndpoint},
+		{"early, terminating elsewhere and still serving", early, lists("lin-1", notReady, serving, terminating), verdict.InUse, verdict.ReasonListed},
+		{"early, the local endpoint was there before the pod began to wait", early, both(fresh, func(w *world) { w.waitingFor = 0 }), verdict.OrphanPending, verdict.ReasonGracePeriod},
+		{"early, the local endpoint may have appeared before the pod began to wait", early, both(fresh, func(w *world) { w.waitingFor = time.Second - 1 }), verdict.OrphanPending, verdict.ReasonGracePeriod},
+		{"early, two new endpoints and one pod that waits", early, both(fresh, another), verdict.OrphanPending, verdict.ReasonGracePeriod},
+		{"early, two new endpoints and two pods that wait", early, both(another, func(w *world) { w.pods = append(w.pods, pod("two", withoutAddress)) }), verdict.EarlyConflict, verdict.ReasonNewEndpoint},
+		{"early, two new endpoints of which a pod has one", early, both(another, func(w *world) { w.pods = append(w.pods, pod("two", withAddress("10.240.0.12"))) }), verdict.EarlyConflict, verdict.ReasonNewEndpoint},
+		{"early, forgotten", early, both(proxy(staleProx), forgotten), verdict.EarlyConflict, verdict.ReasonNewEndpoint},
+		{"early, kube-proxy may remember it", early, proxy(staleProx), verdict.Held, verdict.ReasonMayRemember},
 		{"early, held", early, both(proxy(staleProx), lists("lin-1", notReady, terminating)), verdict.Held, verdict.ReasonStaleRecord},
 		{"early, ready elsewhere", early, lists("lin-1"), verdict.LeakedLocal, verdict.ReasonListedReady},
 		{"early, ready outside the cluster", early, lists(""), verdict.LeakedLocal, verdict.ReasonListedReady},
-		{"early, the local endpoint was there before", early, func(w *world) { w.local.Appeared = false; w.unclaimedFor = 0 }, verdict.OrphanPending, verdict.ReasonGracePeriod},
+		{"early, the local endpoint was there before", early, func(w *world) { w.local.Appeared = time.Time{}; w.unclaimedFor = 0 }, verdict.OrphanPending, verdict.ReasonGracePeriod},
 		{"early, not attached", early, func(w *world) { w.local.Namespace = ""; w.unclaimedFor = 0 }, verdict.OrphanPending, verdict.ReasonGracePeriod},
 		{"early, on another network", early, func(w *world) { w.local.Network = natNet; w.unclaimedFor = 0 }, verdict.OrphanPending, verdict.ReasonGracePeriod},
 		{"early, nobody waits", early, func(w *world) { w.pods = nil; w.unclaimedFor = 0 }, verdict.OrphanPending, verdict.ReasonGracePeriod},
@@ -265,6 +295,9 @@ func TestDecide(t *testing.T) {
 		{"orphan, a Service's address", orphaned, vip, verdict.Protected, verdict.ReasonVIP},
 		{"a load balancer refers to it", orphaned, refers, verdict.OrphanPending, verdict.ReasonReferenced},
 		{"load balancers unknown", orphaned, func(w *world) { w.balancersKnown = false }, verdict.OrphanPending, verdict.ReasonLoadBalancersUnknown},
+		{"load balancers read before the grace period ended", orphaned, func(w *world) { w.balancersRead = now.Add(-1) }, verdict.OrphanPending, verdict.ReasonLoadBalancersUnknown},
+		{"kube-proxy may remember it", orphaned, proxy(staleProx), verdict.OrphanPending, verdict.ReasonMayRemember},
+		{"kube-proxy has forgotten it", orphaned, both(proxy(staleProx), forgotten), verdict.Orphan, verdict.ReasonUnclaimed},
 		{"within the grace period", orphaned, func(w *world) { w.unclaimedFor = grace - 1 }, verdict.OrphanPending, verdict.ReasonGracePeriod},
 		{"within the grace period, urgent", orphaned, urgently(urgentGrace), verdict.Orphan, verdict.ReasonUnclaimed},
 		{"within the short grace period, urgent", orphaned, urgently(urgentGrace - 1), verdict.OrphanPending, verdict.ReasonGracePeriod},
@@ -358,6 +391,20 @@ func both(changes ...func(*world)) func(*world) {
 
 func proxy(version string) func(*world) { return func(w *world) { w.kubeProxy = version } }
 func fresh(w *world)                    { w.unclaimedFor = 0 }
+func forgotten(w *world)                { w.forgotten = true }
+
+// another makes a second local endpoint appear, after the first.
+func another(w *world) {
+	second := w.local
+	second.ID, second.Addresses = "second", []netip.Addr{netip.MustParseAddr("10.240.0.12")}
+	second.Appeared = now.Add(-time.Millisecond)
+	w.more = append(w.more, second)
+}
+
+func withAddress(addr string) func(*corev1.Pod) {
+	return func(p *corev1.Pod) { p.Status.PodIPs = []corev1.PodIP{{IP: addr}} }
+}
+
 func exclude(prefix string) func(*world) {
 	return func(w *world) { w.exclusions = []netip.Prefix{netip.MustParsePrefix(prefix)} }
 }
@@ -380,4 +427,32 @@ func vip(w *world) {
 
 func leaked(namespace hns.NamespaceID) func(*world) {
 	return func(w *world) { w.hasLocal, w.local.Namespace = true, namespace }
+}
+
+func TestWhatAVerdictNeedsProved(t *testing.T) {
+	for name, tc := range map[string]struct {
+		from  func() world
+		kube  string
+		needs bool
+	}{
+		"a conflict rests on the pod alone":         {conflicting, goodProx, false},
+		"unless kube-proxy has the stale record":    {conflicting, staleProx, true},
+		"an early conflict rests on missing slices": {early, goodProx, true},
+		"and so does an orphan":                     {orphaned, goodProx, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := NewWithT(t)
+			w := tc.from()
+			w.kubeProxy, w.forgotten = tc.kube, true
+			w.remote.Seen, w.local.Seen = now.Add(-time.Hour), now.Add(-time.Minute)
+			v := verdict.Decide(w.evidence())[0]
+			g.Expect(v.Kind.Removes()).To(BeTrue())
+			g.Expect(v.NeedsCurrentSlices).To(Equal(tc.needs))
+			want := w.remote.Seen
+			if w.hasLocal {
+				want = w.local.Seen
+			}
+			g.Expect(v.Since).To(Equal(want), "the youngest endpoint that it rests on")
+		})
+	}
 }

@@ -61,7 +61,8 @@ type Reason string
 const (
 	ReasonLivePod     Reason = "live-pod-with-local-endpoint"    // conflict
 	ReasonNewEndpoint Reason = "new-local-endpoint-waiting-pod"  // early conflict
-	ReasonStaleRecord Reason = "kube-proxy-would-delete-the-pod" // held
+	ReasonStaleRecord Reason = "kube-proxy-would-delete-the-pod" // held: a slice still lists the address elsewhere
+	ReasonMayRemember Reason = "kube-proxy-may-remember-it"      // held, orphan pending
 
 	ReasonPodDeleting     Reason = "pod-is-being-deleted"       // contested
 	ReasonNoLocalEndpoint Reason = "pod-without-local-endpoint" // contested
@@ -95,7 +96,7 @@ type Verdict struct {
 	Kind     Kind
 	Reason   Reason
 	// Pods are the pods of this node that have, or in an early conflict may be waiting for, the address.
-	Pods []types.NamespacedName
+	Pods []cluster.PodID
 	// Locals are the local endpoints that share the address with a remote one.
 	Locals []hns.EndpointID
 	// Listings are the places in EndpointSlices that list the address.
@@ -104,6 +105,11 @@ type Verdict struct {
 	LoadBalancers []hns.LoadBalancerID
 	// Due is when an orphan's grace period ends; it is zero for other kinds.
 	Due time.Time
+	// NeedsCurrentSlices is set when the verdict rests on what EndpointSlices do not list. Before anything is removed,
+	// the view of them has to be proved to include all that the API server held after [Verdict.Since].
+	NeedsCurrentSlices bool
+	// Since is when the youngest endpoint that the verdict rests on was first seen.
+	Since time.Time
 
 	early bool
 }
@@ -114,10 +120,26 @@ func (v Verdict) Unclaimed() bool { return v.Kind == Orphan || v.Kind == OrphanP
 // Early reports whether the verdict rests on a pod that has not reported the address yet.
 func (v Verdict) Early() bool { return v.early }
 
+// MayBeRemembered reports whether the endpoint stays because kube-proxy may hold its address in its record of
+// terminated endpoints.
+func (v Verdict) MayBeRemembered() bool { return v.Reason == ReasonMayRemember }
+
 // Address is the address that the verdict is about, or the zero address for an endpoint that has none.
 func (v Verdict) Address() netip.Addr {
 	if len(v.Endpoint.Addresses) == 0 {
 		return netip.Addr{}
 	}
 	return v.Endpoint.Addresses[0]
+}
+
+// KeysAndValues are the verdict and its evidence for a structured log.
+func (v Verdict) KeysAndValues() []any {
+	pods := make([]types.NamespacedName, 0, len(v.Pods))
+	for _, p := range v.Pods {
+		pods = append(pods, p.NamespacedName)
+	}
+	return []any{
+		"endpointID", v.Endpoint.ID, "ip", v.Address().String(), "verdict", v.Kind, "reason", v.Reason,
+		"pods", pods, "localEndpointIDs", v.Locals, "listings", len(v.Listings),
+	}
 }

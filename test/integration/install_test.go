@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
@@ -29,9 +30,9 @@ import (
 
 	"github.com/hnsguard/hnsguard/internal/config"
 	"github.com/hnsguard/hnsguard/internal/eviction"
-	"github.com/hnsguard/hnsguard/internal/guard"
 	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/internal/hns/simulated"
+	"github.com/hnsguard/hnsguard/internal/removal"
 	"github.com/hnsguard/hnsguard/internal/reprogram"
 	"github.com/hnsguard/hnsguard/test/chart"
 )
@@ -339,6 +340,7 @@ var _ = Describe("The chart", func() {
 		n := newNode(ctx, shared, simulated.Options{})
 		n.api, n.agentNamespace = it.agentOn(ctx, n.name), it.namespace
 		n.kubeProxy = "v1.31.0" // its record has to be flushed
+		n.config.Conflict.HoldTimeout.Duration = time.Second
 		n.evictsVictims()
 		stale, orphan := n.remote(n.addr(1)), n.remote(n.addr(2))
 		pod := n.pod(ctx, "web", n.addr(1))
@@ -363,7 +365,7 @@ var _ = Describe("The chart", func() {
 
 		Eventually(n.there).Should(ConsistOf(local), "the conflict and the orphan are removed")
 		Expect(n.service.Deleted()).To(ConsistOf(stale, orphan))
-		Eventually(n.events(ctx, n.namespace, pod.Name)).Should(ContainElement(guard.EventRemoved))
+		Eventually(n.events(ctx, n.namespace, pod.Name)).Should(ContainElement(removal.EventRemoved))
 		Eventually(n.events(ctx, n.namespace, victim.Name)).Should(ContainElements(eviction.EventVictim, eviction.EventEvicted))
 		Expect(shared.client.Get(ctx, keyOf(victim), victim)).To(WithTransform(apierrors.IsNotFound, BeTrue()))
 		Eventually(func() error {

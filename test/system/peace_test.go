@@ -190,7 +190,7 @@ func playInstalledLate(s *stage) outcome {
 	s.awaitRemote(backend)
 	valid := s.remotes(backend)
 	s.startGuard()
-	if !becomes(s.ctx, 3*time.Minute, func() bool {
+	if !becomes(s.ctx, 3*time.Minute+s.clearance(), func() bool {
 		left := 0
 		for _, e := range s.service.State().Endpoints {
 			if e.Remote() && !slices.Contains(valid, e.ID) && e.Addresses[0].As4()[0] == 10 {
@@ -221,7 +221,8 @@ func playProxyRestart(s *stage) outcome {
 	if result := s.survival(local); !result.good {
 		return result
 	}
-	if len(s.remotes(a)) != 0 || len(s.remotes(b)) != 1 {
+	gone := becomes(s.ctx, s.clearance()+time.Second, func() bool { return len(s.remotes(a)) == 0 })
+	if !gone || len(s.remotes(b)) != 1 {
 		return bad("%d remote endpoints of the reused address, %d of the valid one", len(s.remotes(a)), len(s.remotes(b)))
 	}
 	return good("pod unharmed, valid remote stays")
@@ -235,7 +236,7 @@ func playGuardKilled(s *stage) outcome {
 	s.guard.kill()
 	local := s.windowsPod("billing", a)
 	s.startGuard()
-	if !becomes(s.ctx, 10*time.Second, func() bool { return len(s.remotes(a)) == 0 }) {
+	if !becomes(s.ctx, 10*time.Second+s.clearance(), func() bool { return len(s.remotes(a)) == 0 }) {
 		return bad("duplicate stays")
 	}
 	return s.survival(local)

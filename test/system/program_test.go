@@ -152,8 +152,8 @@ clientConnection: {kubeconfig: '%s'}
 healthzBindAddress: 127.0.0.1:%s
 metricsBindAddress: 127.0.0.1:%s
 clusterCIDR: 10.0.0.0/8
-iptables: {syncPeriod: %s, minSyncPeriod: 1s}
+iptables: {syncPeriod: %s, minSyncPeriod: %s}
 winkernel: {networkName: %s, sourceVip: "%s"}
 logging: {verbosity: 4}
-`, nodeName, s.bindAddress(), windowsPath(s.lane.kubeconfig), s.healthzPort, s.metricsPort, s.period, s.network.Name, s.sourceVIP)
+`, nodeName, s.bindAddress(), windowsPath(s.lane.kubeconfig), s.healthzPort, s.metricsPort, s.period, s.minPeriod, s.network.Name, s.sourceVIP)
 }

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Plays the scenarios with some versions of kube-proxy:
+# Plays the scenarios with the given versions of kube-proxy:
 #
 #   run.sh hnsguard.exe "v1.32.3 v1.37.2" [ARGUMENT OF THE TEST ...]
 #
-# Everything slow is made once and kept in the cache.
+# Everything slow is built once and cached.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -22,7 +22,7 @@ done
 HNSGUARD_CONTRACT_EXE=${HNSGUARD_EXE%.exe}-contract.test.exe
 (cd "$here/../.." && GOOS=windows GOARCH=amd64 CGO_ENABLED=0 go test -c -o "$HNSGUARD_CONTRACT_EXE" ./internal/hns/hcnclient)
 export HNSGUARD_EXE HNSGUARD_CONTRACT_EXE KUBEBUILDER_ASSETS HNSGUARD_SYSTEM_PREFIX HNSGUARD_KUBE_PROXIES
-# In the package's own folder go test shows the outcomes as they come.
+# In the folder of the package, go test prints the outcomes as they come.
 cd "$here"
-# Nearly all that a scenario does is wait, so that more of them run at a time than there are processors.
+# Scenarios mostly wait, so more of them run in parallel than there are processors.
 exec go test -count=1 -parallel 16 -timeout 3h "$@"

@@ -5,6 +5,7 @@
 package system_test
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -45,8 +46,9 @@ type stage struct {
 	// guarded says whether hnsguard runs, and policy is its configuration file.
 	guarded bool
 	policy  string
-	// period is kube-proxy's sync period.
-	period  time.Duration
+	// period is kube-proxy's sync period, and minPeriod its least time between two syncs.
+	period, minPeriod time.Duration
+
 	service *simulated.HNS
 	network hns.Network
 	server  *hnsserver.Server
@@ -54,7 +56,9 @@ type stage struct {
 	nodeIPs                  []string
 	sourceVIP                string
 	healthzPort, metricsPort string
-	proxy, guard             *program
+	// guardMetrics is the port of hnsguard's metrics.
+	guardMetrics string
+	proxy, guard *program
 }
 
 // stageOptions are what a scenario may want of its node.
@@ -67,6 +71,8 @@ type stageOptions struct {
 	dualStack bool
 	// policy is hnsguard's configuration, without its first two lines.
 	policy string
+	// period and minPeriod are kube-proxy's sync period, by default that of the run, and its least time between two syncs.
+	period, minPeriod time.Duration
 }
 
 // newStage sets the stage up to the point where the programs would start.
@@ -74,7 +80,7 @@ func newStage(t *testing.T, l *lane, exe programs, version string, guarded bool,
 	t.Helper()
 	s := &stage{
 		t: t, ctx: t.Context(), lane: l, exe: exe, version: version, guarded: guarded, policy: o.policy,
-		period: syncPeriod(t), nodeIPs: []string{"192.168.0.4"},
+		period: cmp.Or(o.period, syncPeriod(t)), minPeriod: cmp.Or(o.minPeriod, time.Second), nodeIPs: []string{"192.168.0.4"},
 		service: simulated.New(simulated.Options{Duplicates: o.duplicates, Order: o.order}),
 	}
 	kind := o.network
@@ -165,11 +171,12 @@ func (s *stage) startGuard() {
 		return
 	}
 	config := writeFile(s.t, s.t.TempDir(), "hnsguard.yaml", "apiVersion: hnsguard.io/v1alpha1\nkind: Configuration\n%s", s.policy)
-	probes, metrics := freePort(s.t), freePort(s.t)
+	probes := freePort(s.t)
+	s.guardMetrics = freePort(s.t)
 	s.guard = start(s.t, append(s.env(), "NODE_NAME="+nodeName, "POD_NAMESPACE="+guardNamespace), s.exe.guard,
 		"run", "--kubeconfig", windowsPath(s.lane.kubeconfig), "--config", windowsPath(config),
 		"--log-format", "text", "--log-level", "debug",
-		"--health-probe-bind-address", "127.0.0.1:"+probes, "--metrics-bind-address", "127.0.0.1:"+metrics,
+		"--health-probe-bind-address", "127.0.0.1:"+probes, "--metrics-bind-address", "127.0.0.1:"+s.guardMetrics,
 		"--kube-proxy-metrics-url", "http://127.0.0.1:"+s.metricsPort+"/metrics")
 	s.awaitHTTP("http://127.0.0.1:"+probes+"/readyz", "hnsguard is ready")
 	eventually(s.ctx, s.t, 30*time.Second, "hnsguard knows kube-proxy", func() bool {
@@ -361,6 +368,14 @@ func (s *stage) balancersOf(service string) (backends [][]hns.EndpointID, whole 
 		}
 	}
 	return backends, whole
+}
+
+// clearance is how long hnsguard may hold an endpoint until kube-proxy has forgotten its address.
+func (s *stage) clearance() time.Duration {
+	if !s.guarded || !kubeproxy.ProfileOf(s.version).StaleRecord {
+		return 0
+	}
+	return 3 * time.Minute
 }
 
 // periods waits for kube-proxy to sync so many times by itself.

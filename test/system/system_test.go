@@ -2,8 +2,8 @@
 
 //go:build !windows
 
-// Package system_test proves hnsguard on real Windows programs: hnsguard.exe and kube-proxy.exe run under Wine and share
-// one simulated Host Networking Service, and a real API server.
+// Package system_test proves hnsguard on real Windows programs: hnsguard.exe and kube-proxy.exe run under Wine and
+// share one simulated Host Networking Service, and a real API server.
 package system_test
 
 import (
@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/hnsguard/hnsguard/internal/kubeproxy"
 )
@@ -21,6 +22,8 @@ import (
 type result struct {
 	scenario, version string
 	guarded           bool
+	// period is kube-proxy's sync period.
+	period time.Duration
 	outcome
 }
 
@@ -30,8 +33,8 @@ func TestScenarios(t *testing.T) {
 	t.Cleanup(func() { expectNobodyLeft(t) })
 	all := startLanes(t, number(t, "HNSGUARD_LANES", 6))
 	var mu sync.Mutex
-	var results []result
-	t.Run("group", func(t *testing.T) { // so that all are done before the page is written
+	var measured []result
+	t.Run("group", func(t *testing.T) { // all have to be done before the results are kept
 		for version := range exe.proxies {
 			for _, sc := range scenarios() {
 				for _, guarded := range []bool{false, true} {
@@ -43,19 +46,19 @@ func TestScenarios(t *testing.T) {
 							func(t *testing.T) {
 								t.Parallel()
 								s := newStage(t, all.take(t), exe, version, guarded, sc.stageOptions)
-								r := result{sc.name, version, guarded, sc.play(s)}
+								r := result{sc.name, version, guarded, s.period, sc.play(s)}
 								judge(t, sc, r)
 								mu.Lock()
 								defer mu.Unlock()
-								results = append(results, r)
+								measured = append(measured, r)
 							})
 					}
 				}
 			}
 		}
 	})
-	if kept := os.Getenv("HNSGUARD_RESULTS"); kept != "" {
-		matrix{results: results}.withEarlier(t, kept).write(t, "../../docs/kube-proxy-matrix.md", "../../README.md")
+	if path := os.Getenv("HNSGUARD_RESULTS"); path != "" {
+		keep(t, path, measured)
 	}
 }
 

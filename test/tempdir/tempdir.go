@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package tempdir gives tests a folder that is gone when they end. [testing.T.TempDir] does too, but under Wine 8 it
-// cannot delete the folder: it deletes by FileDispositionInformationEx, which that Wine does not have. Deleting by
-// name works.
+// Package tempdir provides temporary folders for tests that also run under Wine. [testing.T.TempDir] fails there when
+// it deletes the folder: it uses FileDispositionInformationEx, which Wine 8 does not support. Deleting by name works.
 package tempdir
 
 import (
@@ -14,8 +13,7 @@ import (
 	"testing"
 )
 
-// New makes an empty folder. It and all that is in it by then is deleted when the test ends, by the test
-// itself or else for it.
+// New makes an empty folder, and deletes it with everything in it when the test ends. The test may delete it earlier.
 func New(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "hnsguard-test-*") //nolint:usetesting // see the package
@@ -28,7 +26,7 @@ func New(t *testing.T) string {
 			paths = append(paths, path)
 			return err
 		})
-		if errors.Is(err, fs.ErrNotExist) { // the test was first
+		if errors.Is(err, fs.ErrNotExist) { // the test has deleted it
 			return
 		}
 		if err != nil {

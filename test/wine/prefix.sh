@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Makes the Wine prefix, if it is not there, and prints where it is. Needs Debian's wine64 and gcc-mingw-w64-x86-64.
+# Creates the Wine prefix if it does not exist, and prints its path. Needs Debian's wine64 and gcc-mingw-w64-x86-64.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cache=${HNSGUARD_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/hnsguard}
-# Named after all that goes into it, so that a change makes a new one.
+# The name depends on all inputs: a change creates a new prefix.
 prefix=$cache/wine/$(cat "$here/bcryptprimitives.c" "${BASH_SOURCE[0]}" | sha256sum | cut -c1-12)
 
 if [ ! -e "$prefix/ready" ]; then
@@ -16,7 +16,7 @@ if [ ! -e "$prefix/ready" ]; then
 			exit 1
 		}
 	done
-	echo "wine: making the prefix" >&2
+	echo "wine: creating the prefix" >&2
 	mkdir -p "$cache/wine"
 	partial=$(mktemp -d "$cache/wine/partial.XXXXXX")
 	trap 'rm -rf "$partial"' EXIT

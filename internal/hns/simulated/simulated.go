@@ -22,10 +22,12 @@ import (
 // local endpoints never share one.
 type Duplicates int
 
-// The two duplicate policies.
+// The duplicate policies.
 const (
 	AllowDuplicates Duplicates = iota
 	RefuseDuplicates
+	// OneRemote lets a local endpoint and a remote one share an address, but refuses a second remote one.
+	OneRemote
 )
 
 // Order is the order of enumeration, which HNS does not document.
@@ -55,6 +57,10 @@ type Options struct {
 	Latency time.Duration
 	// Clock is what the latency waits on; the default is the real one.
 	Clock clock.Clock
+	// NewID makes the IDs, which have to be GUIDs in lower case and all different. It is given what the ID is for: a
+	// "network", a "namespace", a "load balancer", or the first address of an endpoint and whether it is "remote" or
+	// "local". The default makes random ones, as HNS does; a simulation that has to run the same way twice does not.
+	NewID func(of string) string
 }
 
 // HNS is one simulated service. Its methods may be called at the same time.
@@ -78,6 +84,9 @@ func New(opts Options) *HNS {
 	if opts.Clock == nil {
 		opts.Clock = clock.RealClock{}
 	}
+	if opts.NewID == nil {
+		opts.NewID = func(string) string { return uuid.NewString() }
+	}
 	return &HNS{opts: opts, namespaces: map[hns.NamespaceID]bool{}, faults: newFaults()}
 }
 
@@ -99,7 +108,7 @@ func (h *HNS) SetOrder(o Order) {
 func (h *HNS) CreateNetwork(name string, kind hns.NetworkType, subnets ...netip.Prefix) hns.Network {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	network := hns.Network{ID: hns.NetworkID(uuid.NewString()), Name: name, Type: kind, Subnets: subnets}
+	network := hns.Network{ID: hns.NetworkID(h.opts.NewID("network")), Name: name, Type: kind, Subnets: subnets}
 	h.networks = append(h.networks, network)
 	return network
 }
@@ -138,7 +147,7 @@ func (h *HNS) CreateEndpoint(spec EndpointSpec) (hns.Endpoint, error) {
 		spec.Name = "Ethernet"
 	}
 	made := hns.Endpoint{
-		ID: hns.EndpointID(uuid.NewString()), Name: spec.Name, Network: spec.Network,
+		ID: hns.EndpointID(h.opts.NewID(describe(spec))), Name: spec.Name, Network: spec.Network,
 		Addresses: slices.Clone(spec.Addresses), MAC: spec.MAC, Flags: spec.Flags,
 	}
 	for _, other := range h.endpoints {
@@ -156,15 +165,33 @@ func (h *HNS) refuses(a, b hns.Endpoint) bool {
 	if a.Network != b.Network || !slices.ContainsFunc(a.Addresses, b.Has) {
 		return false
 	}
-	bothLocal := !a.Remote() && !b.Remote()
-	return bothLocal || h.opts.Duplicates == RefuseDuplicates
+	switch {
+	case !a.Remote() && !b.Remote():
+		return true
+	case h.opts.Duplicates == OneRemote:
+		return a.Remote() && b.Remote()
+	default:
+		return h.opts.Duplicates == RefuseDuplicates
+	}
+}
+
+// describe says what endpoint is to be made, for [Options.NewID].
+func describe(spec EndpointSpec) string {
+	kind := "local"
+	if spec.Flags&hns.FlagRemote != 0 {
+		kind = "remote"
+	}
+	if len(spec.Addresses) == 0 {
+		return kind
+	}
+	return spec.Addresses[0].String() + " " + kind
 }
 
 // CreateNamespace makes a network compartment, as the container runtime does for a pod.
 func (h *HNS) CreateNamespace() hns.NamespaceID {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	id := hns.NamespaceID(uuid.NewString())
+	id := hns.NamespaceID(h.opts.NewID("namespace"))
 	h.namespaces[id] = true
 	return id
 }
@@ -209,7 +236,7 @@ func (h *HNS) CreateLoadBalancer(spec hns.LoadBalancer) (hns.LoadBalancer, error
 			return hns.LoadBalancer{}, fmt.Errorf("creating load balancer on endpoint %s: %w", backend, hns.ErrNotFound)
 		}
 	}
-	spec.ID = hns.LoadBalancerID(uuid.NewString())
+	spec.ID = hns.LoadBalancerID(h.opts.NewID("load balancer"))
 	h.loadBalancers = append(h.loadBalancers, cloneLoadBalancer(spec))
 	return spec, nil
 }
@@ -251,7 +278,7 @@ func (h *HNS) Restart() {
 	defer h.mu.Unlock()
 	h.endpoints, h.loadBalancers = nil, nil
 	for i := range h.networks {
-		h.networks[i].ID = hns.NetworkID(uuid.NewString())
+		h.networks[i].ID = hns.NetworkID(h.opts.NewID("network"))
 	}
 }
 

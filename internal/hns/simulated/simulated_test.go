@@ -5,6 +5,7 @@ package simulated_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"testing"
 	"testing/synctest"
@@ -44,6 +45,10 @@ func TestDuplicates(t *testing.T) {
 		{"two locals are never allowed", simulated.AllowDuplicates, local, local, true},
 		{"remote then local, refused", simulated.RefuseDuplicates, remote, local, true},
 		{"two remotes, refused", simulated.RefuseDuplicates, remote, remote, true},
+		{"remote then local, one remote", simulated.OneRemote, remote, local, false},
+		{"local then remote, one remote", simulated.OneRemote, local, remote, false},
+		{"two remotes, one remote", simulated.OneRemote, remote, remote, true},
+		{"two locals, one remote", simulated.OneRemote, local, local, true},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			g := NewWithT(t)
@@ -115,6 +120,19 @@ func TestLatencyIsPaidPerCall(t *testing.T) {
 		g.Expect(err).NotTo(HaveOccurred())
 		g.Expect(service.Cost()).To(Equal(1))
 	})
+}
+
+func TestIDsCanBeChosen(t *testing.T) {
+	g := NewWithT(t)
+	var made []string
+	service, network := newService(simulated.Options{NewID: func(of string) string {
+		made = append(made, of)
+		return fmt.Sprintf("00000000-0000-0000-0000-%012d", len(made))
+	}})
+	create(t, service, remote(network.ID))
+	id := create(t, service, local(network.ID))
+	g.Expect(id).To(BeEquivalentTo("00000000-0000-0000-0000-000000000003"))
+	g.Expect(made).To(HaveExactElements("network", HaveSuffix(" remote"), HaveSuffix(" local")))
 }
 
 func TestDownIsUnavailableAndKeepsState(t *testing.T) {

@@ -13,10 +13,12 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
@@ -30,117 +32,141 @@ const MetricsURL = "http://127.0.0.1:10249/metrics"
 // Every is how often to ask, unless there is a reason for something else.
 const Every = time.Minute
 
-// Options are what a detector is made of.
+// Options configure a detector.
 type Options struct {
-	// Version is what the operator says; if it is set, nobody else is asked.
+	// Version is what the operator configured. If it is set, it is not looked for.
 	Version string
-	// Node is the name of this node.
+	// Node is the name of this node. Required if Nodes is set.
 	Node string
-	// Nodes reads the node from the API server, not from a cache. It may be nil.
+	// Nodes reads the node from the API server, not from a cache. Without it the node adds no faults.
 	Nodes client.Reader
-	// URL is where kube-proxy serves its metrics, usually [MetricsURL].
+	// URL is where kube-proxy serves its metrics, usually [MetricsURL]. Without it syncs cannot be counted.
 	URL string
-	// Every is how often to ask, usually [Every].
+	// Every is how often to look, usually [Every]. Required.
 	Every time.Duration
-	// Registerer gets the metric that tells what was found.
+	// Registerer gets the metric that shows what was found. Required.
 	Registerer prometheus.Registerer
+	// Clock is the source of time. The real one by default.
+	Clock clock.PassiveClock
 }
 
-// Detector holds the present answer.
+// Detector holds the present answer. It is safe for concurrent use.
 type Detector struct {
-	Options
+	opts    Options
 	profile atomic.Pointer[kubeproxy.Profile]
 	info    *prometheus.GaugeVec
+
+	// found is when the version was last found in kube-proxy's metrics, and known what it was; they are for Start alone.
+	found time.Time
+	known kubeproxy.Profile
 }
 
-// New makes a detector that has not asked yet.
+// New returns a detector that has not looked yet.
 func New(o Options) *Detector {
-	d := &Detector{Options: o, info: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+	if o.Clock == nil {
+		o.Clock = clock.RealClock{}
+	}
+	d := &Detector{opts: o, info: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Namespace: metrics.Namespace, Name: "kube_proxy_info",
-		Help: "Always 1; the labels say which kube-proxy the node runs and which faults that version has on Windows. " +
+		Help: "Always 1; the labels show which kube-proxy the node runs and which faults that version has on Windows. " +
 			"An unknown version counts as having all.",
 	}, []string{"version", "stale_record", "batch_leak", "duplicates"})}
 	o.Registerer.MustRegister(d.info)
-	d.set(kubeproxy.ProfileOf(o.Version))
+	d.known = kubeproxy.ProfileOf(o.Version)
+	d.set(d.known)
 	return d
 }
 
 // Profile is what is known now.
 func (d *Detector) Profile() kubeproxy.Profile { return *d.profile.Load() }
 
-// Start asks until the context ends. It is a [sigs.k8s.io/controller-runtime/pkg/manager.Runnable].
+// Start looks until the context ends. It is a [sigs.k8s.io/controller-runtime/pkg/manager.Runnable].
 func (d *Detector) Start(ctx context.Context) error {
 	log := logf.FromContext(ctx).WithName("kube-proxy")
-	if d.Version != "" {
+	if d.opts.Version != "" {
 		log.Info("kube-proxy's version is configured", "profile", d.Profile())
 		return nil
 	}
-	told := ""
+	logged := ""
 	wait.UntilWithContext(ctx, func(ctx context.Context) {
 		// It returns an error when the context ends, and then there is nothing more to do.
-		_ = wait.PollUntilContextCancel(ctx, min(retry, d.Every), true, func(ctx context.Context) (bool, error) {
-			version, err := d.Ask(ctx)
-			if ctx.Err() != nil {
-				return false, ctx.Err()
-			}
-			d.set(kubeproxy.ProfileOf(version))
+		_ = wait.PollUntilContextCancel(ctx, min(retry, d.opts.Every), true, func(ctx context.Context) (bool, error) {
+			err := d.Look(ctx)
 			switch {
-			case err != nil && told != err.Error():
-				told = err.Error()
-				log.Error(err, "kube-proxy's version is unknown: it is taken to have every known fault; "+
-					"set --kube-proxy-version if this stays so")
-			case err == nil && told != version:
-				told = version
+			case ctx.Err() != nil:
+				return false, ctx.Err()
+			case err != nil && logged != err.Error():
+				logged = err.Error()
+				log.Error(err, "Cannot find kube-proxy's version; set --kube-proxy-version if this persists",
+					"profile", d.Profile())
+			case err == nil && logged != d.Profile().Version:
+				logged = d.Profile().Version
 				log.Info("Found kube-proxy", "profile", d.Profile())
 			}
 			return err == nil, nil
 		})
-	}, d.Every)
+	}, d.opts.Every)
 	return nil
 }
 
-// retry is how soon to ask again while the version is unknown: kube-proxy may just be starting.
+// retry is how soon to look again while the version cannot be found: kube-proxy may just be starting.
 const retry = 10 * time.Second
 
-// Ask asks once, and returns the first answer.
-func (d *Detector) Ask(ctx context.Context) (string, error) {
-	version, errMetrics := FromMetrics(ctx, d.URL)
-	if errMetrics == nil {
-		return version, nil
+// doubtAfter is how long the version may not be found again before kube-proxy counts as possibly replaced.
+const doubtAfter = 10 * time.Minute
+
+// Look looks once, and updates the profile. An error means that kube-proxy's metrics do not show the version.
+func (d *Detector) Look(ctx context.Context) error {
+	version, err := FromMetrics(ctx, d.opts.URL)
+	now := d.opts.Clock.Now()
+	if err == nil {
+		d.found, d.known = now, kubeproxy.ProfileOf(version)
+		d.set(d.known)
+		return nil
 	}
-	version, errNode := d.fromNode(ctx)
-	if errNode == nil {
-		return version, nil
+	profile := d.known
+	if hint, errNode := d.fromNode(ctx); errNode == nil {
+		profile = profile.Suspecting(kubeproxy.ProfileOf(hint))
 	}
-	return "", fmt.Errorf("finding kube-proxy's version: %w", errors.Join(errMetrics, errNode))
+	if now.Sub(d.found) > doubtAfter {
+		profile = profile.Suspecting(kubeproxy.ProfileOf("")) // invariant 2
+	}
+	d.set(profile)
+	return fmt.Errorf("finding kube-proxy's version: %w", err)
 }
 
-// askTimeout bounds one question. kube-proxy is on the same node.
+// Syncs returns how many syncs kube-proxy has finished since it started, those of both IP families together, whether
+// they succeeded or not.
+//
+// Source: syncProxyRules in pkg/proxy/winkernel/proxier.go observes the duration after its last deletion.
+func (d *Detector) Syncs(ctx context.Context) (uint64, error) {
+	const name = "kubeproxy_sync_proxy_rules_duration_seconds"
+	families, err := scrape(ctx, d.opts.URL)
+	if err != nil {
+		return 0, err
+	}
+	histograms := families[name].GetMetric()
+	if len(histograms) == 0 {
+		return 0, fmt.Errorf("the metrics of %s have no %s", d.opts.URL, name)
+	}
+	var syncs uint64
+	for _, m := range histograms {
+		syncs += m.GetHistogram().GetSampleCount()
+	}
+	return syncs, nil
+}
+
+// askTimeout bounds one request. kube-proxy is on the same node.
 const askTimeout = 5 * time.Second
 
 // maxBody is how much of an answer is read: kube-proxy's metrics are far smaller.
 const maxBody = 16 << 20
 
-// FromMetrics asks the kube-proxy that serves its metrics at the URL.
+// FromMetrics returns the version of the kube-proxy that serves its metrics at the URL.
 func FromMetrics(ctx context.Context, url string) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
-	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	families, err := scrape(ctx, url)
 	if err != nil {
-		return "", fmt.Errorf("asking kube-proxy: %w", err)
-	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return "", fmt.Errorf("asking kube-proxy: %w", err)
-	}
-	defer response.Body.Close() //nolint:errcheck // it was only read
-	if response.StatusCode != http.StatusOK {
-		return "", fmt.Errorf("asking kube-proxy at %s: %s", url, response.Status)
-	}
-	parser := expfmt.NewTextParser(model.UTF8Validation)
-	families, err := parser.TextToMetricFamilies(io.LimitReader(response.Body, maxBody))
-	if err != nil {
-		return "", fmt.Errorf("reading the metrics of %s: %w", url, err)
+		return "", err
 	}
 	for _, metric := range families["kubernetes_build_info"].GetMetric() {
 		for _, label := range metric.GetLabel() {
@@ -152,21 +178,44 @@ func FromMetrics(ctx context.Context, url string) (string, error) {
 	return "", fmt.Errorf("the metrics of %s have no kubernetes_build_info", url)
 }
 
+func scrape(ctx context.Context, url string) (map[string]*dto.MetricFamily, error) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return nil, fmt.Errorf("reading kube-proxy's metrics: %w", err)
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return nil, fmt.Errorf("reading kube-proxy's metrics: %w", err)
+	}
+	defer response.Body.Close() //nolint:errcheck // it was only read
+	if response.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("reading kube-proxy's metrics at %s: %s", url, response.Status)
+	}
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	families, err := parser.TextToMetricFamilies(io.LimitReader(response.Body, maxBody))
+	if err != nil {
+		return nil, fmt.Errorf("reading the metrics of %s: %w", url, err)
+	}
+	return families, nil
+}
+
 func (d *Detector) fromNode(ctx context.Context) (string, error) {
-	if d.Nodes == nil {
-		return "", errors.New("the node was not asked")
+	if d.opts.Nodes == nil {
+		return "", errors.New("the node is not read")
 	}
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	var node corev1.Node
-	if err := d.Nodes.Get(ctx, client.ObjectKey{Name: d.Node}, &node); err != nil {
-		return "", fmt.Errorf("reading node %s: %w", d.Node, err)
+	if err := d.opts.Nodes.Get(ctx, client.ObjectKey{Name: d.opts.Node}, &node); err != nil {
+		return "", fmt.Errorf("reading node %s: %w", d.opts.Node, err)
 	}
 	//nolint:staticcheck // deprecated because new kubelets leave it empty; old ones are the point
 	if version := node.Status.NodeInfo.KubeProxyVersion; version != "" {
 		return version, nil
 	}
-	return "", fmt.Errorf("the status of node %s does not say", d.Node)
+	return "", fmt.Errorf("the status of node %s does not say", d.opts.Node)
 }
 
 func (d *Detector) set(p kubeproxy.Profile) {

@@ -6,15 +6,18 @@ import (
 	"context"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	. "github.com/onsi/gomega"
+	"github.com/onsi/gomega/types"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	testingclock "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 
@@ -45,42 +48,93 @@ func nodes(version string) client.Reader {
 	return fake.NewClientBuilder().WithObjects(node).Build()
 }
 
-func TestAsk(t *testing.T) {
+const syncs = `# TYPE kubeproxy_sync_proxy_rules_duration_seconds histogram
+kubeproxy_sync_proxy_rules_duration_seconds_bucket{le="+Inf"} 41
+kubeproxy_sync_proxy_rules_duration_seconds_sum 12.5
+kubeproxy_sync_proxy_rules_duration_seconds_count 41
+`
+
+// byFamily is what kube-proxy serves from 1.34 on.
+const byFamily = `# TYPE kubeproxy_sync_proxy_rules_duration_seconds histogram
+kubeproxy_sync_proxy_rules_duration_seconds_bucket{ip_family="IPv4",le="+Inf"} 7
+kubeproxy_sync_proxy_rules_duration_seconds_sum{ip_family="IPv4"} 1
+kubeproxy_sync_proxy_rules_duration_seconds_count{ip_family="IPv4"} 7
+kubeproxy_sync_proxy_rules_duration_seconds_bucket{ip_family="IPv6",le="+Inf"} 5
+kubeproxy_sync_proxy_rules_duration_seconds_sum{ip_family="IPv6"} 1
+kubeproxy_sync_proxy_rules_duration_seconds_count{ip_family="IPv6"} 5
+`
+
+func TestFromMetrics(t *testing.T) {
 	good, _ := proxy(t, http.StatusOK, buildInfo)
 	forbidden, _ := proxy(t, http.StatusForbidden, "")
 	empty, _ := proxy(t, http.StatusOK, "up 1\n")
 	garbage, _ := proxy(t, http.StatusOK, "<html>")
-	for name, tc := range map[string]struct {
-		url, node string
-		nodes     client.Reader
-		want      string
-		complaint string
-	}{
-		"its metrics tell":           {good, "win-1", nodes("v1.30.0"), "v1.32.3-eks-abc", ""},
-		"the node tells":             {forbidden, "win-1", nodes("v1.30.0"), "v1.30.0", ""},
-		"metrics of something else":  {empty, "win-1", nodes("v1.30.0"), "v1.30.0", ""},
-		"no metrics at all":          {garbage, "win-1", nodes("v1.30.0"), "v1.30.0", ""},
-		"nobody listens":             {"http://127.0.0.1:1/metrics", "win-1", nodes("v1.30.0"), "v1.30.0", ""},
-		"neither tells":              {forbidden, "win-1", nodes(""), "", "403 Forbidden\nthe status of node win-1 does not say"},
-		"there is no such node":      {empty, "win-9", nodes(""), "", `nodes "win-9" not found`},
-		"the node cannot be asked":   {garbage, "win-1", nil, "", "the node was not asked"},
-		"the address is no address ": {"http://%zz", "win-1", nil, "", "asking kube-proxy"},
+	NewWithT(t).Expect(detect.FromMetrics(t.Context(), good)).To(Equal("v1.32.3-eks-abc"))
+	for name, tc := range map[string]struct{ url, complaint string }{
+		"forbidden":                 {forbidden, "403 Forbidden"},
+		"metrics of something else": {empty, "have no kubernetes_build_info"},
+		"no metrics at all":         {garbage, "reading the metrics of"},
+		"nothing listens":           {"http://127.0.0.1:1/metrics", "connection refused"},
+		"not an address":            {"http://%zz", "reading kube-proxy's metrics"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			g := NewWithT(t)
-			d := detect.New(detect.Options{Node: tc.node, Nodes: tc.nodes, URL: tc.url, Registerer: prometheus.NewRegistry()})
-			got, err := d.Ask(t.Context())
-			if tc.complaint != "" {
-				g.Expect(err).To(MatchError(ContainSubstring(tc.complaint)))
-				return
-			}
-			g.Expect(err).NotTo(HaveOccurred())
-			g.Expect(got).To(Equal(tc.want))
+			_, err := detect.FromMetrics(t.Context(), tc.url)
+			NewWithT(t).Expect(err).To(MatchError(ContainSubstring(tc.complaint)))
 		})
 	}
 }
 
-// Both invariants: unknown at first, unknown again when nobody answers.
+func TestSyncs(t *testing.T) {
+	for name, tc := range map[string]struct {
+		body string
+		want uint64
+	}{"both families in one": {syncs, 41}, "by family": {byFamily, 12}} {
+		t.Run(name, func(t *testing.T) {
+			url, _ := proxy(t, http.StatusOK, tc.body)
+			d := detect.New(detect.Options{URL: url, Registerer: prometheus.NewRegistry()})
+			NewWithT(t).Expect(d.Syncs(t.Context())).To(Equal(tc.want))
+		})
+	}
+	url, _ := proxy(t, http.StatusOK, buildInfo)
+	d := detect.New(detect.Options{URL: url, Registerer: prometheus.NewRegistry()})
+	_, err := d.Syncs(t.Context())
+	NewWithT(t).Expect(err).To(MatchError(ContainSubstring("have no kubeproxy_sync")))
+}
+
+// Invariants 1 and 2.
+func TestADoubtTakesNoFaultAway(t *testing.T) {
+	affected := HaveField("StaleRecord", true)
+	for name, tc := range map[string]struct {
+		version string // in the metrics, as long as they can be read
+		node    string // in the status of the node, afterwards
+		for_    time.Duration
+		want    types.GomegaMatcher
+	}{
+		"affected, and the node's kubelet is not": {"v1.32.3", "v1.32.5", time.Minute, And(HaveField("Version", "v1.32.3"), affected)},
+		"affected, and the node does not say":     {"v1.32.3", "", time.Hour, And(HaveField("Version", "v1.32.3"), affected)},
+		"not affected, for a moment":              {"v1.32.5", "", 10 * time.Minute, And(HaveField("Known", true), Not(affected))},
+		"not affected, for long":                  {"v1.32.5", "", 10*time.Minute + 1, And(HaveField("Version", "v1.32.5"), affected)},
+		"not affected, and the node's kubelet is": {"v1.34.2", "v1.31.0", time.Minute, affected},
+		"never found, and the node is good":       {"", "v1.37.2", time.Minute, And(HaveField("Known", false), affected)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := NewWithT(t)
+			url, body := proxy(t, http.StatusOK, strings.ReplaceAll(buildInfo, "v1.32.3-eks-abc", tc.version))
+			clk := testingclock.NewFakePassiveClock(time.Date(2026, 3, 1, 3, 0, 0, 0, time.UTC))
+			d := detect.New(detect.Options{
+				Node: "win-1", Nodes: nodes(tc.node), URL: url, Registerer: prometheus.NewRegistry(), Clock: clk,
+			})
+			if tc.version != "" {
+				g.Expect(d.Look(t.Context())).To(Succeed())
+			}
+			body.Store("")
+			clk.SetTime(clk.Now().Add(tc.for_))
+			g.Expect(d.Look(t.Context())).NotTo(Succeed())
+			g.Expect(d.Profile()).To(tc.want)
+		})
+	}
+}
+
 func TestItFollowsTheNode(t *testing.T) {
 	g := NewWithT(t)
 	url, body := proxy(t, http.StatusOK, buildInfo)
@@ -94,8 +148,8 @@ func TestItFollowsTheNode(t *testing.T) {
 	go func() { ended <- d.Start(ctx) }()
 	g.Eventually(d.Profile).Should(And(HaveField("Known", true), HaveField("Version", "v1.32.3-eks-abc")))
 	g.Expect(testutil.GatherAndCount(registry, "hnsguard_kube_proxy_info")).To(Equal(1))
-	body.Store("up 1\n")
-	g.Eventually(d.Profile).Should(HaveField("Known", false))
+	body.Store(strings.ReplaceAll(buildInfo, "v1.32.3-eks-abc", "v1.32.5"))
+	g.Eventually(d.Profile).Should(And(HaveField("Version", "v1.32.5"), HaveField("StaleRecord", false)))
 	g.Expect(testutil.GatherAndCount(registry, "hnsguard_kube_proxy_info")).To(Equal(1), "one series at a time")
 	g.Expect(testutil.GatherAndLint(registry)).To(BeEmpty())
 	stop()

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package detect finds out which kube-proxy a node runs, and notices when that changes.
+// Package detect finds out which kube-proxy the node runs, and how many syncs it has finished, from its metrics.
 //
-// It asks, in this order: the operator; kube-proxy's own metrics on this node, which always tell the truth; the node's
-// status, which kubelets before Kubernetes 1.33 filled in with their own version.
+// The status of the node is no source of the version: kubelets before 1.33 write their own there, later ones nothing.
+// What it says may add faults.
 //
 // Invariants:
 //
-//  1. Until an answer is there, and whenever there is none, the profile is the careful one of an unknown version.
-//  2. An answer is not remembered beyond the next question: a node whose kube-proxy is being replaced is unknown.
+//  1. A version that was never found counts as having every known fault.
+//  2. A question that fails changes nothing that is known. When it has been failing for long, kube-proxy may have been
+//     replaced: the faults of all versions are added, none is taken away.
+//  3. A version that the operator configured is not questioned.
 package detect

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"context"
+	"math/rand/v2"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/hnsguard/hnsguard/internal/clearance"
+	"github.com/hnsguard/hnsguard/internal/cluster"
+	"github.com/hnsguard/hnsguard/internal/eviction"
+	"github.com/hnsguard/hnsguard/internal/evidence"
+	"github.com/hnsguard/hnsguard/internal/flush"
+	"github.com/hnsguard/hnsguard/internal/hns"
+	"github.com/hnsguard/hnsguard/internal/inventory"
+	"github.com/hnsguard/hnsguard/internal/kubeproxy/detect"
+	"github.com/hnsguard/hnsguard/internal/loadbalancer"
+	"github.com/hnsguard/hnsguard/internal/removal"
+	"github.com/hnsguard/hnsguard/internal/reprogram"
+	"github.com/hnsguard/hnsguard/internal/slicewatch"
+	"github.com/hnsguard/hnsguard/internal/verdict"
+)
+
+// Freshness proves how current the view of EndpointSlices is.
+type Freshness interface {
+	removal.Freshness
+	// Version returns the API server's present resource version of EndpointSlices.
+	Version(ctx context.Context) (string, error)
+}
+
+// parts builds the parts of a guard from the agent's options.
+type parts struct {
+	Options
+	Dependencies
+	registry *prometheus.Registry
+	client   client.Client
+	service  hns.Client
+	index    *cluster.Index
+}
+
+// maxGapInPolls is how many slow intervals two passes may lie apart for what was so in both to count as so in between.
+const maxGapInPolls = 4
+
+func (p *parts) collector(d *detect.Detector, record *clearance.Tracker, lbs *loadbalancer.Reader) *evidence.Collector {
+	return evidence.NewCollector(evidence.Options{
+		Inventory: inventory.New(p.service, inventory.Options{
+			Network: p.Config.Network, RereadEvery: p.Config.HNS.RereadInterval.Duration,
+			NetworksEvery: p.Config.Poll.SlowInterval.Duration,
+			MaxGap:        maxGapInPolls * p.Config.Poll.SlowInterval.Duration, Clock: p.Clock,
+		}),
+		Index:         p.index,
+		KubeProxy:     d.Profile,
+		Record:        record,
+		LoadBalancers: lbs,
+		Policy: verdict.Policy{
+			Exclusions: p.Config.ExcludedPrefixes(), OrphanGrace: p.Config.Orphan.GracePeriod.Duration,
+			OrphanGraceUrgent: p.Config.Orphan.GracePeriodWhileWaiting.Duration,
+		},
+		FreshlyWaiting: p.Config.Poll.FastDuration.Duration,
+		Clock:          p.Clock,
+	})
+}
+
+// slices returns the watch of EndpointSlices, and what proves how current it is.
+func (p *parts) slices() (*slicewatch.Watch, Freshness) {
+	watch := slicewatch.New(slicewatch.Options{
+		Client: p.Watcher, Index: p.index, Selector: slicewatch.Selector(), NoWatchList: p.NoWatchList,
+	})
+	if p.Freshness != nil {
+		return watch, p.Freshness
+	}
+	return watch, slicewatch.NewFreshness(slicewatch.FreshnessOptions{
+		Server: p.Reader, Watch: watch, Selector: slicewatch.Selector(), Clock: p.Clock,
+	})
+}
+
+// removal returns the actions that change endpoints.
+func (p *parts) removal(
+	e *evidence.Collector, freshness Freshness, lbs *loadbalancer.Reader,
+) (*removal.Remover, *removal.Shielder) {
+	confirmer := removal.Confirmer{Node: p.Node, HNS: p.service, Evidence: e, Pods: p.Reader}
+	return removal.New(removal.Options{
+			Node: p.Node, Config: p.Config, Confirmer: confirmer, HNS: p.service, Freshness: freshness, LoadBalancers: lbs,
+			Events: p.Events, Metrics: removal.NewMetrics(p.registry), Clock: p.Clock,
+		}), removal.NewShielder(removal.ShieldOptions{
+			Enforce: p.Config.Enforces(p.Config.Shield.Mode), Confirmer: confirmer, HNS: p.service, Registerer: p.registry,
+			Clock: p.Clock,
+		})
+}
+
+func (p *parts) flusher() *flush.Flusher {
+	return flush.New(flush.Options{
+		Node: p.Node, Namespace: p.Namespace, Enforce: p.Config.Enforces(p.Config.Flush.Mode), Client: p.client,
+		Settle: flush.Settle, Spread: flush.Spread, UrgentSpread: flush.UrgentSpread, Random: rand.Float64,
+		Metrics: flush.NewMetrics(p.registry), Clock: p.Clock,
+	})
+}
+
+func (p *parts) reprogrammer(lbs *loadbalancer.Reader) *reprogram.Reprogrammer {
+	return reprogram.New(reprogram.Options{
+		Node: p.Node, Enforce: p.Config.Enforces(p.Config.Reprogram.Mode), LoadBalancers: lbs, Server: p.Reader,
+		Client: p.client, Events: p.Events, Metrics: reprogram.NewMetrics(p.registry), Clock: p.Clock,
+	})
+}
+
+func (p *parts) evictor() *eviction.Evictor {
+	return eviction.New(eviction.Options{
+		Enforce: p.Config.Enforces(p.Config.Eviction.Mode),
+		After:   p.Config.Eviction.After.Duration, Interval: p.Config.Eviction.Interval.Duration,
+		MaxGap: maxGapInPolls * p.Config.Poll.SlowInterval.Duration,
+		Client: p.client, Events: p.Events, Metrics: eviction.NewMetrics(p.registry), Clock: p.Clock,
+	})
+}

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package guard
+
+import (
+	"time"
+
+	"github.com/hnsguard/hnsguard/internal/hns"
+	"github.com/hnsguard/hnsguard/internal/verdict"
+)
+
+// ledger has the last verdict on every endpoint (invariant 4). The zero ledger is empty.
+type ledger map[hns.EndpointID]entry
+
+// entry is a verdict without its evidence.
+type entry struct {
+	kind   verdict.Kind
+	reason verdict.Reason
+	// stale is when the endpoint was first found to be stale; it is zero for all others.
+	stale time.Time
+}
+
+// enter replaces the ledger by the verdicts of a pass, and returns those that differ from the pass before. Why a conflict
+// is held may change several times before it ends, which is no news.
+func (l *ledger) enter(verdicts []verdict.Verdict, now time.Time) []verdict.Verdict {
+	next := make(ledger, len(verdicts))
+	var changes []verdict.Verdict
+	for _, v := range verdicts {
+		before, known := (*l)[v.Endpoint.ID]
+		if !known || before.kind != v.Kind || before.reason != v.Reason && v.Kind != verdict.Held {
+			changes = append(changes, v)
+		}
+		e := entry{kind: v.Kind, reason: v.Reason}
+		if v.Kind.Stale() {
+			e.stale = before.stale
+			if e.stale.IsZero() {
+				e.stale = now
+			}
+		}
+		next[v.Endpoint.ID] = e
+	}
+	*l = next
+	return changes
+}
+
+// staleSince returns when each stale endpoint was first found to be stale.
+func (l *ledger) staleSince() map[hns.EndpointID]time.Time {
+	since := map[hns.EndpointID]time.Time{}
+	for id, e := range *l {
+		if !e.stale.IsZero() {
+			since[id] = e.stale
+		}
+	}
+	return since
+}
+
+// oldest returns for how long the oldest of the stale endpoints has been known, by its verdict.
+func (l *ledger) oldest(now time.Time) map[verdict.Kind]time.Duration {
+	ages := map[verdict.Kind]time.Duration{}
+	for _, e := range *l {
+		if !e.stale.IsZero() {
+			ages[e.kind] = max(ages[e.kind], now.Sub(e.stale))
+		}
+	}
+	return ages
+}

@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package nodetest
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"strconv"
+	"sync"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+)
+
+// API is an API server in memory. Pods are in controller-runtime's fake client, which selects them by the fields that
+// the real server selects by. EndpointSlices are kept here, because the fake has no revision that they share.
+type API struct {
+	client.WithWatch
+
+	// OnPods and OnSlices run before a list of pods or EndpointSlices is served, if they are set. An error is the answer.
+	OnPods, OnSlices func(ctx context.Context, o client.ListOptions) error
+	// Requests are the lists that were requested, in order.
+	Requests []Request
+
+	mu       sync.Mutex
+	revision int
+	slices   map[types.NamespacedName]*discoveryv1.EndpointSlice
+}
+
+// Request is a list that was requested.
+type Request struct {
+	// Kind is "pods" or "slices".
+	Kind    string
+	Options client.ListOptions
+}
+
+func newAPI() *API {
+	a := &API{slices: map[types.NamespacedName]*discoveryv1.EndpointSlice{}, revision: 100}
+	server := fake.NewClientBuilder().
+		WithIndex(&corev1.Pod{}, "spec.nodeName", podIndex(func(p *corev1.Pod) string { return p.Spec.NodeName })).
+		WithIndex(&corev1.Pod{}, "status.podIP", podIndex(func(p *corev1.Pod) string { return p.Status.PodIP })).
+		Build()
+	a.WithWatch = interceptor.NewClient(server, interceptor.Funcs{List: a.list})
+	return a
+}
+
+func podIndex(field func(*corev1.Pod) string) client.IndexerFunc {
+	return func(obj client.Object) []string {
+		pod, is := obj.(*corev1.Pod)
+		if !is {
+			return nil
+		}
+		return []string{field(pod)}
+	}
+}
+
+func (a *API) list(ctx context.Context, next client.WithWatch, into client.ObjectList, opts ...client.ListOption) error {
+	options := client.ListOptions{}
+	options.ApplyOptions(opts)
+	switch list := into.(type) {
+	case *corev1.PodList:
+		if err := a.request(ctx, "pods", a.OnPods, options); err != nil {
+			return err
+		}
+	case *discoveryv1.EndpointSliceList:
+		if err := a.request(ctx, "slices", a.OnSlices, options); err != nil {
+			return err
+		}
+		list.Items, list.ResourceVersion = a.all(), a.Version()
+		return nil
+	}
+	return next.List(ctx, into, opts...)
+}
+
+func (a *API) request(
+	ctx context.Context, kind string, on func(context.Context, client.ListOptions) error, options client.ListOptions,
+) error {
+	a.mu.Lock()
+	a.Requests = append(a.Requests, Request{Kind: kind, Options: options})
+	a.mu.Unlock()
+	if on == nil {
+		return nil
+	}
+	return on(ctx, options)
+}
+
+// Requested returns how many lists of a kind were requested.
+func (a *API) Requested(kind string) (n int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, r := range a.Requests {
+		if r.Kind == kind {
+			n++
+		}
+	}
+	return n
+}
+
+// Version is the server's revision.
+func (a *API) Version() string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return strconv.Itoa(a.revision)
+}
+
+// Advance raises the revision, as the change of an object does that the agent does not watch.
+func (a *API) Advance() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.revision++
+}
+
+// set stores a slice at a new revision.
+func (a *API) set(s *discoveryv1.EndpointSlice) *discoveryv1.EndpointSlice {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.revision++
+	s = s.DeepCopy()
+	s.ResourceVersion = strconv.Itoa(a.revision)
+	a.slices[client.ObjectKeyFromObject(s)] = s
+	return s.DeepCopy()
+}
+
+// remove deletes a slice at a new revision, and returns its last state; nil if there was none.
+func (a *API) remove(key types.NamespacedName) *discoveryv1.EndpointSlice {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	s, known := a.slices[key]
+	if !known {
+		return nil
+	}
+	a.revision++
+	delete(a.slices, key)
+	s = s.DeepCopy()
+	s.ResourceVersion = strconv.Itoa(a.revision)
+	return s
+}
+
+// all returns copies of all slices, in a stable order.
+func (a *API) all() []discoveryv1.EndpointSlice {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	keys := slices.SortedFunc(maps.Keys(a.slices), func(x, y types.NamespacedName) int {
+		return slices.Compare([]string{x.Namespace, x.Name}, []string{y.Namespace, y.Name})
+	})
+	all := make([]discoveryv1.EndpointSlice, 0, len(keys))
+	for _, key := range keys {
+		all = append(all, *a.slices[key].DeepCopy())
+	}
+	return all
+}

@@ -1,0 +1,418 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package removal_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"testing"
+	"time"
+
+	. "github.com/onsi/gomega"
+	"k8s.io/apimachinery/pkg/util/sets"
+
+	"github.com/hnsguard/hnsguard/internal/config"
+	"github.com/hnsguard/hnsguard/internal/hns"
+	"github.com/hnsguard/hnsguard/internal/nodetest"
+	"github.com/hnsguard/hnsguard/internal/removal"
+	"github.com/hnsguard/hnsguard/internal/verdict"
+)
+
+func listed(addrs ...string) sets.Set[netip.Addr] {
+	all := sets.New[netip.Addr]()
+	for _, a := range addrs {
+		all.Insert(netip.MustParseAddr(a))
+	}
+	return all
+}
+
+// Invariant 3: each brake alone keeps the endpoint, and is counted.
+func TestEachBrakeAlone(t *testing.T) {
+	notCurrent := func(f *freshness) { f.current = false }
+	for name, tc := range map[string]struct {
+		from   situation
+		config func(*config.Config)
+		fresh  func(*freshness)
+		brake  removal.Brake
+	}{
+		"the agent observes":       {aConflict, func(c *config.Config) { c.Mode = config.Observe }, nil, removal.BrakeMode},
+		"conflicts are observed":   {aConflict, func(c *config.Config) { c.Conflict.Mode = config.Observe }, nil, removal.BrakeMode},
+		"early ones too":           {anEarlyConflict, func(c *config.Config) { c.Conflict.Mode = config.Observe }, nil, removal.BrakeMode},
+		"orphans are observed":     {anOrphan, func(c *config.Config) { c.Orphan.Mode = config.Observe }, nil, removal.BrakeMode},
+		"no removal is left":       {aConflict, func(c *config.Config) { c.Removals.Burst = 0 }, nil, removal.BrakeRate},
+		"an orphan waits for it":   {anOrphan, func(c *config.Config) { c.Removals.Burst = 0 }, nil, removal.BrakeRate},
+		"early, watch not current": {anEarlyConflict, nil, notCurrent, removal.BrakeStale},
+		"held, watch not current":  {wasHeld, nil, notCurrent, removal.BrakeStale},
+		"early, watch unknown": {anEarlyConflict, nil, func(f *freshness) {
+			f.current, f.currentErr = false, errConnection
+		}, removal.BrakeStale},
+		"early, the list fails": {anEarlyConflict, nil, func(f *freshness) {
+			f.current, f.listed, f.listFresh, f.listErr = false, listed(), true, errConnection
+		}, removal.BrakeStale},
+		"early, the list has the address": {anEarlyConflict, nil, func(f *freshness) {
+			f.current, f.listed, f.listFresh = false, listed(ip), true
+		}, removal.BrakeStale},
+		"held, the list has the address": {wasHeld, nil, func(f *freshness) {
+			f.current, f.listed, f.listFresh = false, listed(ip), true
+		}, removal.BrakeStale},
+		"orphan, watch not current": {anOrphan, nil, notCurrent, removal.BrakeStale},
+		"orphan, watch not current and a list at hand": {anOrphan, nil, func(f *freshness) {
+			f.current, f.listed, f.listFresh = false, listed(), true
+		}, removal.BrakeStale},
+		"orphan, watch unknown": {anOrphan, nil, func(f *freshness) { f.currentErr = errConnection }, removal.BrakeStale},
+		"too many orphans, no list": {anOrphan, func(c *config.Config) {
+			c.Orphan.MaxPerPass = 0
+		}, nil, removal.BrakeStale},
+		"too many orphans, the list fails": {anOrphan, func(c *config.Config) { c.Orphan.MaxPerPass = 0 }, func(f *freshness) {
+			f.listed, f.listFresh, f.listErr = listed(), true, errConnection
+		}, removal.BrakeStale},
+		"too many orphans, the list has the address": {anOrphan, func(c *config.Config) { c.Orphan.MaxPerPass = 0 }, func(f *freshness) {
+			f.listed, f.listFresh = listed(ip), true
+		}, removal.BrakeStale},
+		"orphans wait for the next step": {anOrphan, func(c *config.Config) { c.Orphan.MaxPerStep = 0 }, nil, removal.BrakeCap},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := NewWithT(t)
+			n := newNode(t, func(c *config.Config) {
+				if tc.config != nil {
+					tc.config(c)
+				}
+			})
+			remote := tc.from.setUp(n)
+			if tc.fresh != nil {
+				tc.fresh(n.fresh)
+			}
+			for _, b := range []removal.Brake{removal.BrakeMode, removal.BrakeCap, removal.BrakeRate, removal.BrakeStale} {
+				g.Expect(n.Skipped(tc.from.kind, string(b))).To(BeZero())
+			}
+			n.pass()
+			g.Expect(n.There()).To(ContainElement(remote))
+			g.Expect(n.Skipped(tc.from.kind, string(tc.brake))).To(BeEquivalentTo(1))
+			n.pass()
+			g.Expect(n.There()).To(ContainElement(remote))
+			g.Expect(n.Skipped(tc.from.kind, string(tc.brake))).To(BeEquivalentTo(2), "in every pass")
+			g.Expect(n.Calls(hns.OpDeleteEndpoint)).To(BeZero())
+		})
+	}
+}
+
+// Invariant 2: a list from the API server is as good as a current watch where a pod suffers.
+func TestAListReplacesTheProof(t *testing.T) {
+	for name, from := range map[string]situation{"an early conflict": anEarlyConflict, "a held one": wasHeld} {
+		for problem, err := range map[string]error{"the watch is behind": nil, "it is unknown whether it is": errConnection} {
+			t.Run(name+", "+problem, func(t *testing.T) {
+				g := NewWithT(t)
+				n := newNode(t)
+				remote := from.setUp(n)
+				n.fresh.current, n.fresh.currentErr = false, err
+				n.fresh.listed, n.fresh.listFresh = listed("10.240.0.12"), true
+				n.pass()
+				g.Expect(n.There()).NotTo(ContainElement(remote))
+				g.Expect(n.Skipped(from.kind, "stale_watch")).To(BeZero())
+			})
+		}
+	}
+}
+
+func TestAConflictOfALivePodNeedsNoProof(t *testing.T) {
+	g := NewWithT(t)
+	n := newNode(t)
+	remote := conflict(n)
+	n.fresh.current, n.fresh.currentErr = false, errConnection
+	n.pass()
+	g.Expect(n.There()).NotTo(ContainElement(remote))
+	g.Expect(n.fresh.since).To(BeEmpty())
+	g.Expect(n.fresh.lists).To(BeZero())
+}
+
+func TestWhereTheWatchIsCurrentNothingIsListed(t *testing.T) {
+	for name, from := range map[string]situation{"early": anEarlyConflict, "held": wasHeld, "orphan": anOrphan} {
+		t.Run(name, func(t *testing.T) {
+			n := newNode(t)
+			from.setUp(n)
+			n.pass()
+			NewWithT(t).Expect(n.fresh.lists).To(BeZero())
+		})
+	}
+}
+
+// A proof has to hold for the youngest endpoint that the verdict rests on, and may not be too old.
+func TestTheMomentOfTheProof(t *testing.T) {
+	g := NewWithT(t)
+	n := newNode(t)
+	early(n)
+	n.pass()
+	g.Expect(n.fresh.since).To(ConsistOf(n.Clock.Now()), "the local endpoint was first seen now")
+
+	n = newNode(t)
+	orphan(n)
+	n.pass()
+	g.Expect(n.fresh.since).To(ConsistOf(n.Clock.Now().Add(-2 * time.Minute)))
+
+	n = newNode(t, func(c *config.Config) { c.Orphan.GracePeriod.Duration = time.Minute })
+	seen := n.Clock.Now()
+	orphan(n)
+	n.pass()
+	g.Expect(n.fresh.since).To(ConsistOf(seen))
+}
+
+// An orphan may keep a waiting pod from getting its address, where HNS refuses duplicates.
+func TestAListReplacesTheProofOfAnOrphanWhileAPodWaits(t *testing.T) {
+	for name, tc := range map[string]struct {
+		listed []string
+		err    error
+		stays  bool
+	}{
+		"not listed":         {[]string{"10.240.0.12"}, nil, false},
+		"listed":             {[]string{ip}, nil, true},
+		"cannot be listed":   {nil, errConnection, true},
+		"nothing is waiting": {nil, nil, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := NewWithT(t)
+			n := newNode(t)
+			remote := n.Remote(ip)
+			if name != "nothing is waiting" {
+				n.Pod("web", "")
+			}
+			n.pass()
+			n.Wait(n.Config.Orphan.GracePeriodWhileWaiting.Duration)
+			n.pass()
+			n.fresh.current, n.fresh.listed, n.fresh.listFresh, n.fresh.listErr = false, listed(tc.listed...), true, tc.err
+			n.pass()
+			if tc.stays {
+				g.Expect(n.There()).To(ContainElement(remote))
+			} else {
+				g.Expect(n.There()).NotTo(ContainElement(remote))
+			}
+		})
+	}
+}
+
+func (n *node) orphans(count int) {
+	n.t.Helper()
+	for i := range count {
+		n.Remote(fmt.Sprintf("10.240.1.%d", i+1))
+	}
+	n.pass()
+	n.Wait(n.Config.Orphan.GracePeriod.Duration)
+	n.pass()
+}
+
+func TestOrphansGoInSteps(t *testing.T) {
+	g := NewWithT(t)
+	n := newNode(t, func(c *config.Config) { c.Orphan.MaxPerPass, c.Orphan.MaxPerStep = 5, 2 })
+	n.orphans(5)
+	g.Expect(n.pass()).To(Equal(250*time.Millisecond), "the next step comes soon")
+	g.Expect(n.There()).To(HaveLen(3))
+	g.Expect(n.Skipped("orphan", "cap")).To(BeEquivalentTo(3))
+	g.Expect(n.fresh.lists).To(BeZero(), "five are not too many")
+	g.Expect(n.Happened()).To(BeEmpty())
+	n.pass()
+	n.pass()
+	g.Expect(n.There()).To(BeEmpty())
+}
+
+func TestTooManyOrphansNeedAListForEachStep(t *testing.T) {
+	g := NewWithT(t)
+	n := newNode(t, func(c *config.Config) { c.Orphan.MaxPerPass, c.Orphan.MaxPerStep = 5, 2 })
+	n.orphans(6)
+	n.fresh.listed, n.fresh.listFresh = listed("10.240.1.1"), true
+	n.pass()
+	g.Expect(n.There()).To(HaveLen(5))
+	g.Expect(n.fresh.lists).To(Equal(1))
+	g.Expect(n.Happened()).To(ConsistOf(And(
+		ContainSubstring("Warning TooManyOrphanEndpoints"), ContainSubstring("6 remote HNS endpoints"),
+		ContainSubstring("orphan.maxPerPass (5); removing 2 at a time"))))
+}
+
+// Endpoints that cannot be removed now do not keep the others waiting.
+func TestAStepIsMadeOfWhatCanBeRemoved(t *testing.T) {
+	for name, keep := range map[string]func(n *node){
+		"refused": func(n *node) {
+			n.OnServer(nodetest.NewPod("cart-1", "lin-1", "10.240.1.1"))
+			n.OnServer(nodetest.NewPod("cart-2", "lin-1", "10.240.1.2"))
+		},
+		"undeletable": func(n *node) {
+			n.HNS.MakeUndeletable(n.There()[0])
+			n.HNS.MakeUndeletable(n.There()[1])
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := NewWithT(t)
+			n := newNode(t, func(c *config.Config) { c.Orphan.MaxPerStep = 2 })
+			n.orphans(6)
+			keep(n)
+			for range 10 {
+				n.pass()
+				n.Wait(250 * time.Millisecond)
+			}
+			g.Expect(n.There()).To(HaveLen(2))
+		})
+	}
+}
+
+func TestConflictsGoFirst(t *testing.T) {
+	g := NewWithT(t)
+	n := newNode(t, func(c *config.Config) { c.Removals = config.Removals{PerSecond: 0.001, Burst: 1} })
+	remote := orphan(n)
+	n.Conflict("web", "10.240.0.12")
+	n.pass()
+	g.Expect(n.Order("10.240.0.12")).To(Equal("L"))
+	g.Expect(n.There()).To(ContainElement(remote))
+	g.Expect(n.Skipped("orphan", "rate")).To(BeEquivalentTo(1))
+}
+
+// Invariant 4.
+func TestAfterAFailureThePassDeletesNothingMore(t *testing.T) {
+	for name, tc := range map[string]struct {
+		err    error
+		result removal.Result
+		stops  bool
+	}{
+		"HNS says no":         {errors.New("access denied"), removal.Failed, true},
+		"HNS does not answer": {hns.ErrTimeout, removal.Unknown, true},
+		"the agent stops":     {context.Canceled, removal.Unknown, true},
+		"HNS is down":         {hns.ErrUnavailable, removal.Failed, true},
+		"it had gone":         {hns.ErrNotFound, removal.AlreadyGone, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := NewWithT(t)
+			n := newNode(t)
+			orphan := n.Remote(ip)
+			n.orphans(0)
+			n.Conflict("web-1", "10.240.0.1")
+			n.Conflict("web-2", "10.240.0.2")
+			n.HNS.FailNext(hns.OpDeleteEndpoint, fmt.Errorf("deleting: %w", tc.err))
+			n.HNS.ResetCalls()
+			n.pass()
+			g.Expect(n.Removals("conflict", string(tc.result))).To(BeEquivalentTo(1))
+			if tc.stops {
+				g.Expect(n.Calls(hns.OpDeleteEndpoint)).To(Equal(1))
+				g.Expect(n.There()).To(ContainElement(orphan))
+				g.Expect(n.Skipped("conflict", "failure")).To(BeEquivalentTo(1))
+			} else {
+				g.Expect(n.Calls(hns.OpDeleteEndpoint)).To(Equal(3))
+				g.Expect(n.There()).NotTo(ContainElement(orphan))
+				g.Expect(n.Skipped("conflict", "failure")).To(BeZero())
+			}
+		})
+	}
+}
+
+func TestARefusalDoesNotEndThePass(t *testing.T) {
+	g := NewWithT(t)
+	n := newNode(t)
+	first, _ := n.Conflict("web-1", "10.240.0.1")
+	second, _ := n.Conflict("web-2", "10.240.0.2")
+	n.GoneFromServer("web-1")
+	n.pass()
+	g.Expect(n.There()).To(And(ContainElement(first), Not(ContainElement(second))))
+}
+
+func TestWhatCannotBeConfirmedEndsThePass(t *testing.T) {
+	g := NewWithT(t)
+	n := newNode(t)
+	n.Conflict("web-1", "10.240.0.1")
+	n.Conflict("web-2", "10.240.0.2")
+	n.API.OnPods = failOn("spec.nodeName")
+	n.API.Requests = nil
+	n.pass()
+	g.Expect(n.API.Requests).To(HaveLen(1))
+	g.Expect(n.Skipped("conflict", "failure")).To(BeEquivalentTo(1))
+}
+
+// Invariant 5.
+func TestADeleteThatDoesNotReturnIsLeftAlone(t *testing.T) {
+	g := NewWithT(t)
+	n := newNode(t)
+	remote, _ := n.Conflict("web", ip)
+	n.HNS.FailNext(hns.OpDeleteEndpoint, hns.ErrTimeout)
+	g.Expect(n.pass()).To(Equal(250*time.Millisecond), "what became of it is looked up")
+	n.Wait(250 * time.Millisecond)
+	n.pass()
+	n.Wait(time.Second)
+	g.Expect(n.pass()).To(Equal(2*time.Minute-1250*time.Millisecond), "it is in no hurry: the call holds a thread")
+	g.Expect(n.Skipped("conflict", "hung")).To(BeEquivalentTo(2))
+	n.Wait(2*time.Minute - 1251*time.Millisecond)
+	n.pass()
+	g.Expect(n.There()).To(ContainElement(remote))
+	n.Wait(time.Millisecond)
+	n.HNS.FailNext(hns.OpDeleteEndpoint, hns.ErrTimeout)
+	n.pass()
+	g.Expect(n.Removals("conflict", "unknown")).To(BeEquivalentTo(2))
+	n.Wait(4*time.Minute - 1)
+	n.pass()
+	g.Expect(n.There()).To(ContainElement(remote), "twice as long the second time")
+	n.Wait(1)
+	n.pass()
+	g.Expect(n.There()).NotTo(ContainElement(remote))
+}
+
+func TestTheBackoffOfAnAddress(t *testing.T) {
+	g := NewWithT(t)
+	n := newNode(t)
+	remote := conflict(n)
+	n.HNS.MakeUndeletable(remote)
+	n.pass()
+	n.Wait(999 * time.Millisecond)
+	g.Expect(n.pass()).To(Equal(time.Millisecond), "when the backoff ends")
+	g.Expect(n.Skipped("conflict", "backoff")).To(BeEquivalentTo(1))
+	g.Expect(n.Removals("conflict", "still_listed")).To(BeEquivalentTo(1))
+	n.Wait(time.Millisecond)
+	n.HNS.ResetCalls()
+	n.pass()
+	g.Expect(n.Calls(hns.OpDeleteEndpoint)).To(Equal(1))
+
+	for range 20 {
+		n.Wait(time.Minute)
+		n.pass()
+	}
+	n.HNS.ResetCalls()
+	n.Wait(time.Minute)
+	n.pass()
+	g.Expect(n.Calls(hns.OpDeleteEndpoint)).To(Equal(1), "a minute is the longest")
+}
+
+// The backoff is by address: kube-proxy makes the endpoint again under another ID.
+func TestAnEndpointThatComesBackIsInTheSameBackoff(t *testing.T) {
+	g := NewWithT(t)
+	n := newNode(t)
+	conflict(n)
+	n.pass()
+	again := n.Remote(ip)
+	n.pass()
+	g.Expect(n.There()).To(ContainElement(again))
+	g.Expect(n.Skipped("conflict", "backoff")).To(BeEquivalentTo(1))
+	n.Wait(time.Second)
+	n.pass()
+	g.Expect(n.There()).NotTo(ContainElement(again))
+}
+
+func TestHowSoonAConflictIsTriedAgain(t *testing.T) {
+	g := NewWithT(t)
+	n := newNode(t)
+	early(n)
+	n.fresh.current = false
+	g.Expect(n.pass()).To(Equal(250*time.Millisecond), "a proof may come at any time")
+
+	n = newNode(t, func(c *config.Config) { c.Mode = config.Observe })
+	conflict(n)
+	g.Expect(n.pass()).To(BeZero(), "what is observed is in no hurry")
+
+	n = newNode(t)
+	orphan(n)
+	n.fresh.current = false
+	g.Expect(n.pass()).To(BeZero(), "neither is an orphan")
+}
+
+func TestTheModeOfAVerdict(t *testing.T) {
+	g := NewWithT(t)
+	c := config.Default()
+	c.Orphan.Mode = config.Observe
+	g.Expect(removal.ModeOf(c, verdict.Orphan)).To(Equal(config.Observe))
+	g.Expect(removal.ModeOf(c, verdict.Conflict)).To(Equal(config.Enforce))
+	g.Expect(removal.ModeOf(c, verdict.EarlyConflict)).To(Equal(config.Enforce))
+}

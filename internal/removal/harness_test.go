@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package removal_test
+
+import (
+	"context"
+	"net/netip"
+	"testing"
+	"time"
+
+	. "github.com/onsi/gomega"
+	"k8s.io/apimachinery/pkg/util/sets"
+
+	"github.com/hnsguard/hnsguard/internal/config"
+	"github.com/hnsguard/hnsguard/internal/hns"
+	"github.com/hnsguard/hnsguard/internal/nodetest"
+	"github.com/hnsguard/hnsguard/internal/removal"
+)
+
+const ip = "10.240.0.11"
+
+// node is a Windows node with a remover, for which the test says what is known of the watch.
+type node struct {
+	*nodetest.Node
+	t       *testing.T
+	remover *removal.Remover
+	fresh   *freshness
+}
+
+// freshness is what the remover is told about the view of EndpointSlices.
+type freshness struct {
+	current    bool
+	currentErr error
+	// listed are the addresses on the API server; listFresh is false if they may not be read now.
+	listed    sets.Set[netip.Addr]
+	listFresh bool
+	listErr   error
+	// since are the moments for which a proof was requested, and lists how often all slices were.
+	since []time.Time
+	lists int
+}
+
+func (f *freshness) Current(_ context.Context, since time.Time) (bool, error) {
+	f.since = append(f.since, since)
+	return f.current, f.currentErr
+}
+
+func (f *freshness) Listed(context.Context) (sets.Set[netip.Addr], bool, error) {
+	f.lists++
+	return f.listed, f.listFresh, f.listErr
+}
+
+func newNode(t *testing.T, changes ...func(*config.Config)) *node {
+	t.Helper()
+	n := &node{Node: nodetest.New(t, nodetest.Options{Config: changes}), t: t, fresh: &freshness{current: true}}
+	n.remover = removal.New(removal.Options{
+		Node: nodetest.Name, Config: n.Config, Confirmer: n.Confirmer(), HNS: n.Service, Freshness: n.fresh,
+		LoadBalancers: n.Balancers, Events: n.Events, Metrics: removal.NewMetrics(n.Registry), Clock: n.Clock,
+	})
+	return n
+}
+
+// pass is one pass of the remover, and the reading of load balancers beside it.
+func (n *node) pass() time.Duration {
+	n.t.Helper()
+	pass := n.Observe()
+	next := n.remover.Run(n.t.Context(), pass)
+	n.Balancers.Run(n.t.Context(), pass)
+	n.ReadBalancers()
+	return next
+}
+
+// A situation is one in which the next pass removes the first remote endpoint.
+
+func conflict(n *node) hns.EndpointID {
+	remote, _ := n.Conflict("web", ip)
+	return remote
+}
+
+func early(n *node) hns.EndpointID {
+	remote := n.Remote(ip)
+	n.Pod("web", "")
+	n.pass()
+	n.Wait(time.Second)
+	n.Local(ip)
+	return remote
+}
+
+func orphan(n *node) hns.EndpointID {
+	remote := n.Remote(ip)
+	n.pass()
+	n.Wait(n.Config.Orphan.GracePeriod.Duration)
+	n.pass() // requests a reading of load balancers
+	return remote
+}
+
+func leaked(n *node) hns.EndpointID {
+	remote := orphan(n)
+	n.Endpoint(ip, 0)
+	return remote
+}
+
+func forgotten(n *node) hns.EndpointID {
+	n.KubeProxy = "v1.32.3"
+	n.Forget(ip)
+	return conflict(n)
+}
+
+// situation is a situation and the verdict of its endpoint.
+type situation struct {
+	kind  string
+	setUp func(*node) hns.EndpointID
+}
+
+var (
+	aConflict       = situation{"conflict", conflict}
+	anEarlyConflict = situation{"conflict_early", early}
+	anOrphan        = situation{"orphan", orphan}
+	// aLeak is an orphan beside a local endpoint that a CNI left behind.
+	aLeak = situation{"orphan", leaked}
+	// wasHeld is a conflict on a node whose kube-proxy has forgotten the address.
+	wasHeld = situation{"conflict", forgotten}
+)
+
+// Without a fault, each situation ends in a removal: in the tests below, it is the fault that keeps the endpoint.
+func TestEachSituationEndsInARemoval(t *testing.T) {
+	for name, s := range map[string]situation{
+		"a conflict": aConflict, "an early conflict": anEarlyConflict, "an orphan": anOrphan,
+		"an orphan beside a leaked local endpoint": aLeak, "a conflict that was held": wasHeld,
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := NewWithT(t)
+			n := newNode(t)
+			remote := s.setUp(n)
+			g.Expect(n.There()).To(ContainElement(remote))
+			g.Expect(n.pass()).To(Equal(250*time.Millisecond), "to verify it")
+			g.Expect(n.There()).NotTo(ContainElement(remote))
+			g.Expect(n.Removals(s.kind, "removed")).To(BeZero(), "it is not verified yet")
+			n.Wait(time.Second)
+			g.Expect(n.pass()).To(BeZero())
+			g.Expect(n.Removals(s.kind, "removed")).To(BeEquivalentTo(1))
+			g.Expect(n.Series("hnsguard_detection_to_removal_seconds{verdict=" + s.kind + "}")).To(BeEquivalentTo(1))
+			g.Expect(n.Removals(s.kind, "already_gone") + n.Removals(s.kind, "refused") + n.Removals(s.kind, "unconfirmed") +
+				n.Removals(s.kind, "failed") + n.Removals(s.kind, "unknown") + n.Removals(s.kind, "still_listed")).To(BeZero())
+		})
+	}
+}

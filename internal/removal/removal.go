@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package removal
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"time"
+
+	"golang.org/x/time/rate"
+	"k8s.io/apimachinery/pkg/util/sets"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/utils/clock"
+
+	"github.com/hnsguard/hnsguard/internal/action"
+	"github.com/hnsguard/hnsguard/internal/config"
+	"github.com/hnsguard/hnsguard/internal/hns"
+	"github.com/hnsguard/hnsguard/internal/verdict"
+)
+
+// Deleter deletes endpoints.
+type Deleter interface {
+	DeleteEndpoint(ctx context.Context, id hns.EndpointID) error
+}
+
+// Freshness proves how current the view of EndpointSlices is.
+type Freshness interface {
+	// Current reports whether the view has everything that the API server held at that moment. An error means that this
+	// cannot be found out.
+	Current(ctx context.Context, since time.Time) (bool, error)
+	// Listed returns all addresses that EndpointSlices list on the API server. The last value is false if they were read
+	// so short a time ago that they may not be read again.
+	Listed(ctx context.Context) (sets.Set[netip.Addr], bool, error)
+}
+
+// LoadBalancers are the load balancers as they were last read.
+type LoadBalancers interface {
+	Last() ([]hns.LoadBalancer, time.Time, bool)
+}
+
+// Options configure a remover.
+type Options struct {
+	// Node is the name of this node. Required.
+	Node string
+	// Config is the policy. Required.
+	Config config.Config
+	// Confirmer judges an endpoint again before it is deleted. Required.
+	Confirmer Confirmer
+	// HNS is where endpoints are deleted. Required.
+	HNS Deleter
+	// Freshness proves that the view of EndpointSlices is current. Required.
+	Freshness Freshness
+	// LoadBalancers are the last known ones. Required.
+	LoadBalancers LoadBalancers
+	// Events gets the Events on pods and on the node. Required.
+	Events events.EventRecorder
+	// Metrics are the measurements. Required.
+	Metrics *Metrics
+	// Clock is the source of time. Required.
+	Clock clock.Clock
+}
+
+// Remover removes endpoints. It is for one caller at a time.
+type Remover struct {
+	opts    Options
+	limiter *rate.Limiter
+	// backoff is by address: kube-proxy may make the endpoint again at once, or HNS may report a delete that it did not do.
+	backoff *pauses
+	// hung is by endpoint: a call that does not return holds a thread until it does.
+	hung *pauses
+	// deleted are the endpoints whose absence the next pass has to verify, with the result if they are gone.
+	deleted map[hns.EndpointID]attempt
+}
+
+var _ action.Action = (*Remover)(nil)
+
+// attempt is a delete that was tried.
+type attempt struct {
+	verdict verdict.Verdict
+	result  Result
+	err     error
+	// took is the time from when the endpoint was first found to be stale until now.
+	took time.Duration
+}
+
+// The backoffs.
+const (
+	backoffFirst = time.Second
+	backoffMost  = time.Minute
+	hungFirst    = 2 * time.Minute
+	hungMost     = time.Hour
+)
+
+// New returns a remover.
+func New(o Options) *Remover {
+	return &Remover{
+		opts:    o,
+		limiter: rate.NewLimiter(rate.Limit(o.Config.Removals.PerSecond), o.Config.Removals.Burst),
+		backoff: newPauses(backoffFirst, backoffMost, o.Clock),
+		hung:    newPauses(hungFirst, hungMost, o.Clock),
+		deleted: map[hns.EndpointID]attempt{},
+	}
+}
+
+// Result is the closed set of what became of the attempt to remove one endpoint.
+type Result string
+
+// The results.
+const (
+	// Removed: it was deleted, and is gone.
+	Removed Result = "removed"
+	// AlreadyGone: it was gone before it could be deleted.
+	AlreadyGone Result = "already_gone"
+	// Refused: on fresh evidence the endpoint stays.
+	Refused Result = "refused"
+	// Unconfirmed: fresh evidence is not available.
+	Unconfirmed Result = "unconfirmed"
+	// StillListed: HNS reported the delete as done, but lists the endpoint.
+	StillListed Result = "still_listed"
+	// Unknown: the call was abandoned; it may take effect yet.
+	Unknown Result = "unknown"
+	// Failed: HNS refused.
+	Failed Result = "failed"
+)
+
+func results() []Result {
+	return []Result{Removed, AlreadyGone, Refused, Unconfirmed, StillListed, Unknown, Failed}
+}
+
+// Run implements [action.Action]. Conflicts come first: there a pod suffers.
+func (r *Remover) Run(ctx context.Context, pass action.Pass) time.Duration {
+	r.verify(ctx, pass)
+	conflicts, orphans := r.enforced(pass)
+	acted := r.removeAll(ctx, pass, r.provenConflicts(ctx, pass, conflicts))
+	if acted >= 0 {
+		acted += max(0, r.removeAll(ctx, pass, r.releasedOrphans(ctx, pass, orphans)))
+	}
+	r.backoff.forget()
+	r.hung.forget()
+	if len(r.deleted) > 0 || acted > 0 {
+		return r.opts.Config.Poll.FastInterval.Duration // to verify what was deleted
+	}
+	return r.retry(pass, conflicts)
+}
+
+// retry returns how soon a conflict that could not be removed now should be tried again.
+func (r *Remover) retry(pass action.Pass, conflicts []verdict.Verdict) time.Duration {
+	var next time.Duration
+	for _, v := range conflicts {
+		wait := max(r.hung.left(string(v.Endpoint.ID), pass.Evidence.Now), r.backoff.left(v.Address().String(), pass.Evidence.Now))
+		if wait <= 0 {
+			wait = r.opts.Config.Poll.FastInterval.Duration
+		}
+		next = action.Soonest(next, wait)
+	}
+	return next
+}
+
+// removeAll tries to remove each endpoint that no brake keeps, and returns how many were deleted; -1 if the pass must
+// delete nothing more (invariant 4).
+func (r *Remover) removeAll(ctx context.Context, pass action.Pass, removable []verdict.Verdict) int {
+	deleted := 0
+	for at, v := range removable {
+		if brake, throttled := r.throttled(v, pass.Evidence.Now); throttled {
+			r.opts.Metrics.skipped(v.Kind, brake, 1)
+			continue
+		}
+		done := r.remove(ctx, pass, v)
+		if done.result == Removed {
+			r.deleted[v.Endpoint.ID] = done
+			deleted++
+		} else {
+			r.record(ctx, done)
+		}
+		if stops(done.result) {
+			for _, rest := range removable[at+1:] {
+				r.opts.Metrics.skipped(rest.Kind, BrakeFailure, 1)
+			}
+			return -1
+		}
+	}
+	return deleted
+}
+
+// stops reports whether a pass deletes nothing more after a result (invariant 4). Evidence that is not available for one
+// endpoint will not be for the next.
+func stops(r Result) bool { return r == Failed || r == Unknown || r == Unconfirmed }
+
+// remove deletes one endpoint, if it still should be. [Removed] means that HNS said so.
+func (r *Remover) remove(ctx context.Context, pass action.Pass, v verdict.Verdict) attempt {
+	done := attempt{verdict: v}
+	if since, known := pass.StaleSince[v.Endpoint.ID]; known {
+		done.took = r.opts.Clock.Since(since)
+	}
+	r.backoff.begin(v.Address().String())
+	if err := r.opts.Confirmer.confirm(ctx, pass, v); err != nil {
+		done.result, done.err = resultOf(err), err
+		if errors.Is(err, hns.ErrTimeout) {
+			r.hung.begin(string(v.Endpoint.ID))
+		}
+		return done
+	}
+	done.err = r.opts.HNS.DeleteEndpoint(ctx, v.Endpoint.ID)
+	switch {
+	case done.err == nil:
+		done.result = Removed
+	case errors.Is(done.err, hns.ErrNotFound):
+		done.result = AlreadyGone
+	case errors.Is(done.err, hns.ErrTimeout), errors.Is(done.err, context.Canceled):
+		done.result = Unknown
+		r.hung.begin(string(v.Endpoint.ID))
+		r.deleted[v.Endpoint.ID] = done
+	default:
+		done.result = Failed
+	}
+	return done
+}
+
+// verify finds what became of the deletes of the pass before (invariant 5). One that did nothing is decided about anew.
+func (r *Remover) verify(ctx context.Context, pass action.Pass) {
+	if len(r.deleted) == 0 {
+		return
+	}
+	present := sets.New[hns.EndpointID]()
+	for _, e := range pass.Evidence.Snapshot.Endpoints {
+		present.Insert(e.ID)
+	}
+	for id, done := range r.deleted {
+		switch {
+		case !present.Has(id):
+			done.result, done.err = Removed, nil
+			r.record(ctx, done)
+			r.recordReferrers(ctx, done.verdict)
+		case done.result == Removed:
+			done.result = StillListed
+			r.record(ctx, done)
+		}
+	}
+	clear(r.deleted)
+}

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package slicewatch
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"time"
+
+	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/util/resourceversion"
+	"k8s.io/apimachinery/pkg/util/sets"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/hnsguard/hnsguard/internal/cluster"
+)
+
+// Versioned reports up to which resource version the index has everything.
+type Versioned interface {
+	Version() string
+}
+
+// FreshnessOptions configure a [Freshness].
+type FreshnessOptions struct {
+	// Server reads from the API server, not from a cache. Required.
+	Server client.Reader
+	// Watch is the watch that has to catch up. Required.
+	Watch Versioned
+	// Selector is the watch's. All slices by default.
+	Selector labels.Selector
+	// Clock is the source of time. Required.
+	Clock clock.PassiveClock
+}
+
+// Freshness proves how current the view of EndpointSlices is. It is for one caller at a time.
+type Freshness struct {
+	opts FreshnessOptions
+	// asked is the version that the server had at askedAt and that the watch has not reached; empty if none.
+	asked   string
+	askedAt time.Time
+	// proven is the latest moment for which the index is known to have everything.
+	proven time.Time
+	// next is the earliest time of the next question, nextList that of the next list.
+	next, nextList time.Time
+}
+
+// How often the API server may be asked for its version, and for all slices.
+const (
+	askEvery  = time.Second
+	listEvery = 30 * time.Second
+)
+
+// The deadlines of both.
+const (
+	askTimeout  = 5 * time.Second
+	listTimeout = 30 * time.Second
+)
+
+// NewFreshness returns a freshness that has proved nothing yet.
+func NewFreshness(o FreshnessOptions) *Freshness { return &Freshness{opts: o} }
+
+// Current reports whether the index has everything that the API server held at the given moment. If not, it asks the
+// server for its version, and a later call may succeed. An error means that this cannot be found out now.
+func (f *Freshness) Current(ctx context.Context, since time.Time) (bool, error) {
+	if err := f.settle(); err != nil {
+		return false, err
+	}
+	if !since.After(f.proven) && !f.proven.IsZero() {
+		return true, nil
+	}
+	now := f.opts.Clock.Now()
+	if f.asked != "" && !f.askedAt.Before(since) || now.Before(f.next) {
+		return false, nil
+	}
+	f.next = now.Add(askEvery)
+	version, err := f.Version(ctx)
+	if err != nil {
+		return false, err
+	}
+	f.asked, f.askedAt = version, now
+	if err := f.settle(); err != nil {
+		return false, err
+	}
+	return !since.After(f.proven) && !f.proven.IsZero(), nil
+}
+
+// settle checks whether the watch has reached the version that was asked for last.
+func (f *Freshness) settle() error {
+	version := f.opts.Watch.Version()
+	if f.asked == "" || version == "" {
+		return nil
+	}
+	order, err := resourceversion.CompareResourceVersion(version, f.asked)
+	if err != nil {
+		return fmt.Errorf("comparing resource versions: %w", err)
+	}
+	if order >= 0 {
+		f.asked, f.proven = "", f.askedAt
+	}
+	return nil
+}
+
+// Version returns the API server's present resource version of EndpointSlices.
+func (f *Freshness) Version(ctx context.Context) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	var list discoveryv1.EndpointSliceList
+	if err := f.opts.Server.List(ctx, &list, client.Limit(1)); err != nil {
+		return "", fmt.Errorf("requesting the API server's resource version: %w", err)
+	}
+	return list.ResourceVersion, nil
+}
+
+// pageSize is how many EndpointSlices are read in one answer.
+const pageSize = 500
+
+// Listed reads all EndpointSlices from the API server and returns the addresses that they list. In a large cluster that
+// is much to read: it is done at most every 30 seconds, and in between the last value is false.
+func (f *Freshness) Listed(ctx context.Context) (sets.Set[netip.Addr], bool, error) {
+	now := f.opts.Clock.Now()
+	if now.Before(f.nextList) {
+		return nil, false, nil
+	}
+	f.nextList = now.Add(listEvery)
+	ctx, cancel := context.WithTimeout(ctx, listTimeout)
+	defer cancel()
+	addresses, proceed := sets.New[netip.Addr](), ""
+	for {
+		var list discoveryv1.EndpointSliceList
+		if err := f.opts.Server.List(ctx, &list, &client.ListOptions{
+			LabelSelector: f.opts.Selector, Limit: pageSize, Continue: proceed,
+		}); err != nil {
+			return nil, false, fmt.Errorf("reading all EndpointSlices from the API server: %w", err)
+		}
+		for i := range list.Items {
+			for addr := range cluster.Listings(&list.Items[i]) {
+				addresses.Insert(addr)
+			}
+		}
+		if proceed = list.Continue; proceed == "" {
+			return addresses, true, nil
+		}
+	}
+}

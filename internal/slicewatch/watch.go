@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package slicewatch
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/selection"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/watch"
+	toolscache "k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/util/workqueue"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	logf "sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	"github.com/hnsguard/hnsguard/internal/action"
+	"github.com/hnsguard/hnsguard/internal/cluster"
+)
+
+// Selector selects the EndpointSlices for which some proxy may have made remote endpoints. It is kube-proxy's own selector less one term. Slices of headless Services make no endpoints. Those that
+// are labelled for another proxy do not concern kube-proxy either, but that proxy may be a second kube-proxy, whose
+// endpoints look the same: they must not be taken for orphans.
+func Selector() labels.Selector {
+	notHeadless, err := labels.NewRequirement(corev1.IsHeadlessService, selection.DoesNotExist, nil)
+	if err != nil {
+		panic(err) // a constant is not a valid label
+	}
+	return labels.NewSelector().Add(*notHeadless)
+}
+
+// Options configure a watch.
+type Options struct {
+	// Client lists and watches slices on the API server. Required.
+	Client client.WithWatch
+	// Index gets every slice. Required.
+	Index *cluster.Index
+	// Selector limits which slices are watched, usually [Selector]. All by default.
+	Selector labels.Selector
+	// NoWatchList makes the initial list an ordinary one, for a server that does not stream lists.
+	NoWatchList bool
+}
+
+// Watch keeps an index of EndpointSlices current. It is the store of a reflector. It is safe for concurrent use.
+type Watch struct {
+	opts   Options
+	synced chan struct{}
+	once   sync.Once
+
+	mu        sync.Mutex
+	observers []action.SliceObserver
+	slices    map[types.NamespacedName]*discoveryv1.EndpointSlice
+	version   string
+	notify    func()
+}
+
+var (
+	_ toolscache.ReflectorStore         = (*Watch)(nil)
+	_ toolscache.ReflectorBookmarkStore = (*Watch)(nil)
+)
+
+// New returns a watch that has to be started by [Source].
+func New(o Options) *Watch {
+	return &Watch{
+		opts: o, synced: make(chan struct{}), slices: map[types.NamespacedName]*discoveryv1.EndpointSlice{},
+		notify: func() {},
+	}
+}
+
+// Observe adds observers of every change, which see it in their order. It must be called before the watch starts.
+func (w *Watch) Observe(observers ...action.SliceObserver) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.observers = append(w.observers, observers...)
+}
+
+// Version returns the resource version up to which the index has everything (invariant 1). It is empty before the first
+// list.
+func (w *Watch) Version() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.version
+}
+
+// Source returns the watch as the source of a controller, which enqueues a request after each change.
+func Source[R comparable](w *Watch, enqueue func(workqueue.TypedRateLimitingInterface[R])) source.TypedSyncingSource[R] {
+	return &watchSource[R]{watch: w, enqueue: enqueue}
+}
+
+type watchSource[R comparable] struct {
+	watch   *Watch
+	enqueue func(workqueue.TypedRateLimitingInterface[R])
+}
+
+// Start implements [source.TypedSource].
+func (s *watchSource[R]) Start(ctx context.Context, queue workqueue.TypedRateLimitingInterface[R]) error {
+	s.watch.mu.Lock()
+	s.watch.notify = func() { s.enqueue(queue) }
+	s.watch.mu.Unlock()
+	log := logf.FromContext(ctx)
+	reflector := toolscache.NewReflectorWithOptions(s.watch.listerWatcher(), &discoveryv1.EndpointSlice{}, s.watch,
+		toolscache.ReflectorOptions{Name: "EndpointSlice", Logger: &log})
+	go reflector.RunWithContext(ctx)
+	return nil
+}
+
+// WaitForSync implements [source.TypedSyncingSource].
+func (s *watchSource[R]) WaitForSync(ctx context.Context) error {
+	select {
+	case <-s.watch.synced:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("waiting for the first list of EndpointSlices: %w", ctx.Err())
+	}
+}
+
+func (w *Watch) listerWatcher() toolscache.ListerWatcher {
+	options := func(raw metav1.ListOptions) *client.ListOptions {
+		return &client.ListOptions{LabelSelector: w.opts.Selector, Limit: raw.Limit, Continue: raw.Continue, Raw: &raw}
+	}
+	return toolscache.ToListWatcherWithWatchListSemantics(&toolscache.ListWatch{
+		ListWithContextFunc: func(ctx context.Context, raw metav1.ListOptions) (runtime.Object, error) {
+			list := &discoveryv1.EndpointSliceList{}
+			return list, w.opts.Client.List(ctx, list, options(raw))
+		},
+		WatchFuncWithContext: func(ctx context.Context, raw metav1.ListOptions) (watch.Interface, error) {
+			return w.opts.Client.Watch(ctx, &discoveryv1.EndpointSliceList{}, options(raw))
+		},
+	}, watchListSemantics(w.opts.NoWatchList))
+}
+
+// watchListSemantics tells client-go whether the server streams lists.
+type watchListSemantics bool
+
+// IsWatchListSemanticsUnSupported is the method that client-go looks for.
+func (unsupported watchListSemantics) IsWatchListSemanticsUnSupported() bool {
+	return bool(unsupported)
+}
+
+// Add implements [toolscache.ReflectorStore].
+func (w *Watch) Add(obj any) error { return w.Update(obj) }
+
+// Update implements [toolscache.ReflectorStore].
+func (w *Watch) Update(obj any) error {
+	slice, ok := obj.(*discoveryv1.EndpointSlice)
+	if !ok {
+		return fmt.Errorf("updating the index of EndpointSlices: unexpected %T", obj)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.set(slice)
+	w.advance(slice.ResourceVersion)
+	return nil
+}
+
+// Delete implements [toolscache.ReflectorStore].
+func (w *Watch) Delete(obj any) error {
+	slice, ok := obj.(*discoveryv1.EndpointSlice)
+	if !ok {
+		return fmt.Errorf("updating the index of EndpointSlices: unexpected %T", obj)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.remove(client.ObjectKeyFromObject(slice))
+	w.advance(slice.ResourceVersion)
+	return nil
+}
+
+// Replace implements [toolscache.ReflectorStore]: the slices are those of a list. Observers see what changed.
+func (w *Watch) Replace(objects []any, version string) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	present := make(map[types.NamespacedName]bool, len(objects))
+	for _, obj := range objects {
+		slice, ok := obj.(*discoveryv1.EndpointSlice)
+		if !ok {
+			return fmt.Errorf("replacing the index of EndpointSlices: unexpected %T", obj)
+		}
+		present[client.ObjectKeyFromObject(slice)] = true
+		w.set(slice)
+	}
+	for key := range w.slices {
+		if !present[key] {
+			w.remove(key)
+		}
+	}
+	for _, o := range w.observers {
+		if observer, is := o.(action.RelistObserver); is {
+			observer.SlicesRelisted()
+		}
+	}
+	w.advance(version)
+	w.once.Do(func() { close(w.synced) })
+	return nil
+}
+
+// Bookmark implements [toolscache.ReflectorBookmarkStore].
+func (w *Watch) Bookmark(version string) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.version = version
+	return nil
+}
+
+// Resync implements [toolscache.ReflectorStore]. There is nothing to do.
+func (w *Watch) Resync() error { return nil }
+
+func (w *Watch) set(slice *discoveryv1.EndpointSlice) {
+	strip(slice)
+	key := client.ObjectKeyFromObject(slice)
+	before := w.slices[key]
+	w.slices[key] = slice
+	w.opts.Index.SetSlice(slice)
+	w.observe(before, slice)
+}
+
+func (w *Watch) remove(key types.NamespacedName) {
+	before, known := w.slices[key]
+	if !known {
+		return
+	}
+	delete(w.slices, key)
+	w.opts.Index.DeleteSlice(before)
+	w.observe(before, nil)
+}
+
+func (w *Watch) observe(before, after *discoveryv1.EndpointSlice) {
+	for _, o := range w.observers {
+		o.SliceChanged(before, after)
+	}
+}
+
+func (w *Watch) advance(version string) {
+	w.version = version
+	w.notify()
+}
+
+// strip drops what is not used of a slice, before it is kept.
+func strip(s *discoveryv1.EndpointSlice) {
+	labels := map[string]string{}
+	for _, label := range []string{discoveryv1.LabelServiceName, cluster.LabelServiceProxyName} {
+		if value, has := s.Labels[label]; has {
+			labels[label] = value
+		}
+	}
+	s.ObjectMeta = metav1.ObjectMeta{
+		Namespace: s.Namespace, Name: s.Name, UID: s.UID, ResourceVersion: s.ResourceVersion, Labels: labels,
+	}
+	for i := range s.Endpoints {
+		e := &s.Endpoints[i]
+		*e = discoveryv1.Endpoint{
+			Addresses: e.Addresses, Conditions: e.Conditions, NodeName: e.NodeName, TargetRef: e.TargetRef,
+		}
+	}
+}

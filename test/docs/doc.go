@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package docs checks the documentation against the repository: that links lead somewhere, and that the names which it
+// uses exist. The tests read every Markdown file.
+//
+// Invariants:
+//
+//  1. A relative link leads to a file or folder of the repository, and its anchor to a heading.
+//  2. A metric, a configuration field or value of the chart, a make target, a path and a flag of hnsguard exist if a
+//     page names them as code.
+//  3. The table of versions in the README says what package kubeproxy knows.
+//  4. What has to be complete is: every verdict, package and alert has its place.
+package docs

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package results
+
+import "slices"
+
+// Scenario says what happens in a scenario, for people.
+type Scenario struct {
+	// Name is that of the scenario in the system test.
+	Name string
+	// Story is what happens, in one or two sentences.
+	Story string
+	// Headline is the name of the scenario's row in the README. Scenarios without one are only on the page.
+	Headline string
+}
+
+// Scenarios lists all scenarios in the order of the page: first what goes wrong, then what must not.
+func Scenarios() []Scenario { return slices.Concat(reuses(), leaks(), safeties()) }
+
+// reuses are the scenarios in which an address is reused while kube-proxy deals with its old pod.
+func reuses() []Scenario {
+	return []Scenario{
+		{
+			Name: "stale record",
+			Story: "A Linux pod ends properly and kube-proxy deletes its remote endpoint. Then a Windows pod " +
+				"gets the address.",
+			Headline: "A Windows pod gets the address of a Linux pod that has ended (*stale record*)",
+		},
+		{
+			Name: "reuse before drop, local enumerated last, shield on",
+			Story: "A Windows pod gets the address while an EndpointSlice still lists the old pod as terminating; " +
+				"a second later the slice drops it. HNS lists the Windows pod's endpoint after the stale one. " +
+				"`shield.mode` is `enforce`.",
+		},
+		{
+			Name:  "reuse before drop, local enumerated first, shield on",
+			Story: "The same, but HNS lists the Windows pod's endpoint before the stale one.",
+		},
+		{
+			Name:     "reuse before drop, local enumerated last",
+			Story:    "As above with the pod's endpoint listed last, and the shield off, as it is by default.",
+			Headline: "The same, while an EndpointSlice still lists the Linux pod (*reuse before drop*)",
+		},
+		{
+			Name:  "reuse before drop, local enumerated first",
+			Story: "As above with the pod's endpoint listed first, and the shield off.",
+		},
+		{
+			Name: "late drop, another change after it, local enumerated first",
+			Story: "A Windows pod gets the address while a slice still lists it. kube-proxy has just synced, so it " +
+				"processes the drop 10 seconds late; after that another Service changes. HNS lists the pod's endpoint " +
+				"first.",
+		},
+		{
+			Name:  "late drop, another change after it, local enumerated last",
+			Story: "The same, but HNS lists the pod's endpoint last.",
+		},
+		{
+			Name: "repacked slices, local enumerated first",
+			Story: "The address moves between two EndpointSlices several times, and is listed in neither for a " +
+				"moment.",
+		},
+		{
+			Name:  "slice lag",
+			Story: "A Windows pod gets the address, and the EndpointSlice lists the old pod as ready all the time.",
+		},
+	}
+}
+
+// leaks are the scenarios in which an endpoint was left behind.
+func leaks() []Scenario {
+	return []Scenario{
+		{
+			Name:     "leaked duplicate",
+			Story:    "kube-proxy has forgotten a remote endpoint, and a Windows pod gets its address.",
+			Headline: "A Windows pod gets the address of a remote endpoint that kube-proxy has forgotten (*leaked duplicate*)",
+		},
+		{
+			Name:     "batch leak",
+			Story:    "8 Services with 10 endpoints each lose all of them at once.",
+			Headline: "8 Services lose all of their 80 endpoints at once (*batch leak*)",
+		},
+		{
+			Name: "refused duplicate",
+			Story: "A forgotten remote endpoint is in the way of a new pod, on an HNS that refuses a second " +
+				"endpoint of an address.",
+		},
+		{
+			Name: "local backend, local enumerated first",
+			Story: "A forgotten remote endpoint has the address of a Windows pod that backs a Service. HNS lists " +
+				"the pod's endpoint first.",
+		},
+		{
+			Name:  "local backend, local enumerated last",
+			Story: "The same, but HNS lists the pod's endpoint last.",
+		},
+		{
+			Name: "local backend, hnsguard late, reprogramming on",
+			Story: "As above with the pod's endpoint listed first, but hnsguard starts only after kube-proxy has " +
+				"programmed the Service. `reprogram.mode` is `enforce`.",
+		},
+		{
+			Name: "leaked local with a valid remote",
+			Story: "A CNI has left a local endpoint behind, and its address now belongs to a healthy pod on " +
+				"another node.",
+		},
+	}
+}
+
+// safeties are the scenarios in which nothing is wrong, or much happens at once.
+func safeties() []Scenario {
+	return []Scenario{
+		{
+			Name:  "healthy churn",
+			Story: "For two minutes pods of five Services come and go on other nodes. Nothing is wrong.",
+		},
+		{
+			Name:  "hostNetwork pod",
+			Story: "A HostProcess pod has the node's own address, and so has a remote endpoint.",
+		},
+		{
+			Name: "foreign remotes",
+			Story: "There are remote endpoints of Calico, Flannel and Microsoft's health probe, which kube-proxy " +
+				"did not make.",
+		},
+		{
+			Name: "overlay with Service VIPs and source VIP",
+			Story: "On an overlay network kube-proxy has made endpoints for the addresses of Services and for its " +
+				"source address.",
+		},
+		{
+			Name:  "dual stack",
+			Story: "A Windows pod gets the IPv4 and the IPv6 address of two forgotten remote endpoints.",
+		},
+		{
+			Name:  "installed late",
+			Story: "hnsguard starts on a node that has 50 duplicates and 200 orphans.",
+		},
+		{
+			Name: "kube-proxy restarted meanwhile",
+			Story: "kube-proxy is killed, a Windows pod gets an address of another node, and kube-proxy starts " +
+				"again.",
+		},
+		{
+			Name: "hnsguard killed meanwhile",
+			Story: "hnsguard is killed, a Windows pod gets the address of a forgotten remote endpoint, and " +
+				"hnsguard starts again.",
+		},
+	}
+}

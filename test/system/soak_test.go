@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build !windows
+
+package system_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"os"
+	"slices"
+	"testing"
+	"time"
+
+	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+// sample is what hnsguard.exe uses at one moment.
+type sample struct {
+	at                         time.Duration
+	resident, handles, routine float64
+	passes                     float64
+}
+
+// TestSoak runs hnsguard.exe with incidents one after the other, for as long as $HNSGUARD_SOAK says, and expects that
+// what it uses does not grow: memory, handles and goroutines.
+func TestSoak(t *testing.T) {
+	duration, err := time.ParseDuration(os.Getenv("HNSGUARD_SOAK"))
+	if err != nil {
+		t.Skip("$HNSGUARD_SOAK does not say for how long; run: make soak")
+	}
+	exe := findPrograms(t)
+	t.Cleanup(func() { expectNobodyLeft(t) })
+	var version string
+	for version = range exe.proxies {
+	}
+	s := newStage(t, startLanes(t, 1).take(t), exe, version, true, stageOptions{policy: quickOrphans})
+	s.startBoth()
+	var samples []sample
+	begun := time.Now()
+	for n := 0; time.Since(begun) < duration; n++ {
+		s.soakIncident(n)
+		if n%20 == 0 {
+			at := s.sample(begun)
+			samples = append(samples, at)
+			fmt.Printf("soak %s: resident %.1f MiB, handles %.0f, goroutines %.0f, passes %.0f\n",
+				at.at.Round(time.Second), at.resident/(1<<20), at.handles, at.routine, at.passes)
+		}
+	}
+	if len(samples) < 9 {
+		t.Fatalf("only %d samples in %s: too few to see growth", len(samples), duration)
+	}
+	// The first third is the warm-up; what matters is whether the last third uses more than the second.
+	middle, last := samples[len(samples)/3:2*len(samples)/3], samples[2*len(samples)/3:]
+	expectFlat(t, "resident memory", middle, last, 1.10, func(s sample) float64 { return s.resident })
+	expectFlat(t, "handles", middle, last, 1.05, func(s sample) float64 { return s.handles })
+	expectFlat(t, "goroutines", middle, last, 1.05, func(s sample) float64 { return s.routine })
+}
+
+// expectFlat fails if the median of the later samples is larger than that of the earlier ones by more than the factor.
+func expectFlat(t *testing.T, what string, earlier, later []sample, factor float64, of func(sample) float64) {
+	t.Helper()
+	before, after := median(earlier, of), median(later, of)
+	fmt.Printf("soak: %s: median %.0f, then %.0f (%+.1f %%)\n", what, before, after, 100*(after/before-1))
+	if before == 0 || after > before*factor {
+		t.Errorf("%s grows: median %.0f in the second third, %.0f in the last", what, before, after)
+	}
+}
+
+func median(samples []sample, of func(sample) float64) float64 {
+	values := make([]float64, 0, len(samples))
+	for _, s := range samples {
+		values = append(values, of(s))
+	}
+	slices.Sort(values)
+	return values[len(values)/2]
+}
+
+// soakIncident lets a Linux pod come and go, a Windows pod get its address from a leaked endpoint, and go too.
+func (s *stage) soakIncident(n int) {
+	s.t.Helper()
+	served, reused := addr(byte(1+n%100)), netip.AddrFrom4([4]byte{10, 244, 3, byte(1 + n%200)})
+	name := fmt.Sprintf("soak-%d", n)
+	slice := s.expose(name, linuxNode, served)
+	s.leak(reused)
+	local := s.windowsPod(name, reused)
+	becomes(s.ctx, 10*time.Second+s.clearance(), func() bool { return len(s.remotes(reused)) == 0 })
+	if !s.there(local) {
+		s.t.Fatalf("incident %d: the pod's endpoint is gone", n)
+	}
+	s.relist(slice)
+	must(s.t, s.lane.client.Delete(s.ctx, slice))
+	named := metav1.ObjectMeta{Namespace: namespace, Name: name}
+	must(s.t, s.lane.client.Delete(s.ctx, &corev1.Service{ObjectMeta: named}))
+	must(s.t, s.lane.client.Delete(s.ctx, &corev1.Pod{ObjectMeta: named}, client.GracePeriodSeconds(0)))
+	must(s.t, s.service.DeleteEndpoint(s.ctx, local))
+}
+
+// sample reads hnsguard.exe's own metrics.
+func (s *stage) sample(begun time.Time) sample {
+	s.t.Helper()
+	families, err := readMetrics(s.ctx, "http://127.0.0.1:"+s.guardMetrics+"/metrics")
+	must(s.t, err)
+	value := func(name string) float64 {
+		metrics := families[name].GetMetric()
+		if len(metrics) == 0 {
+			s.t.Fatalf("hnsguard.exe has no metric %s", name)
+		}
+		return metrics[0].GetGauge().GetValue() + metrics[0].GetCounter().GetValue()
+	}
+	return sample{
+		at: time.Since(begun), resident: value("process_resident_memory_bytes"), handles: value("process_open_fds"),
+		routine: value("go_goroutines"), passes: value("hnsguard_passes_total"),
+	}
+}
+
+func readMetrics(ctx context.Context, url string) (map[string]*dto.MetricFamily, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return nil, err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return nil, err
+	}
+	defer response.Body.Close() //nolint:errcheck // it was only read
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	return parser.TextToMetricFamilies(response.Body)
+}
