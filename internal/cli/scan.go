@@ -54,11 +54,14 @@ func newScan(p Process) *cobra.Command {
 		},
 	}
 	flags := cmd.Flags()
-	o.node.addTo(flags)
+	o.node.addTo(cmd)
 	flags.StringArrayVar(&o.hnsDumps, "hns-dump", nil, "file recorded of HNS; give it once for each file")
 	flags.StringArrayVar(&o.clusterDumps, "cluster-dump", nil,
 		"file recorded with kubectl get; give it once for each file")
 	flags.StringVarP(&o.output, "output", "o", "", "print as json or yaml")
+	completeFiles(cmd, "hns-dump")
+	completeFiles(cmd, "cluster-dump")
+	completeOutput(cmd)
 	return cmd
 }
 

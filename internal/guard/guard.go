@@ -74,7 +74,7 @@ var _ reconcile.TypedReconciler[Request] = (*Guard)(nil)
 func New(o Options) *Guard {
 	return &Guard{
 		opts: o, recorder: newRecorder(o.Config, o.Events, o.Metrics, o.Clock),
-		health: newHealth(o.Clock, o.Config.Poll.Slow, o.Hung), overlay: newSignal(),
+		health: newHealth(o.Clock, o.Config.Poll.SlowInterval.Duration, o.Hung), overlay: newSignal(),
 	}
 }
 
@@ -110,15 +110,15 @@ func (g *Guard) Reconcile(ctx context.Context, _ Request) (reconcile.Result, err
 	case errors.Is(err, inventory.ErrNoPodNetwork):
 		g.recorder.idle(ctx, err)
 		g.health.end(g.opts.Clock.Now(), nil)
-		return reconcile.Result{RequeueAfter: g.opts.Config.Poll.Slow}, nil
+		return reconcile.Result{RequeueAfter: g.opts.Config.Poll.SlowInterval.Duration}, nil
 	case err != nil:
 		g.recorder.unknown(ctx, err)
 		g.health.end(g.opts.Clock.Now(), err)
-		return reconcile.Result{RequeueAfter: g.opts.Config.Poll.Slow}, nil
+		return reconcile.Result{RequeueAfter: g.opts.Config.Poll.SlowInterval.Duration}, nil
 	}
-	next := g.opts.Config.Poll.Slow
+	next := g.opts.Config.Poll.SlowInterval.Duration
 	if pass.Waiting {
-		next = g.opts.Config.Poll.Fast
+		next = g.opts.Config.Poll.FastInterval.Duration
 	}
 	for _, a := range g.opts.Actions {
 		next = action.Soonest(next, a.Run(ctx, pass))

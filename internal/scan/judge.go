@@ -54,11 +54,13 @@ func Judge(in Input) (Report, error) {
 	}
 	long := make(map[hns.EndpointID]time.Time, len(known))
 	for _, e := range known {
-		long[e.ID] = in.Now.Add(-in.Config.Orphan.GracePeriod) // invariant 3
+		long[e.ID] = in.Now.Add(-in.Config.Orphan.GracePeriod.Duration) // invariant 3
 	}
 	verdicts := verdict.Decide(verdict.Evidence{
 		Snapshot: snapshot, Cluster: in.view(snapshot.Addresses()), KubeProxy: in.KubeProxy,
-		Policy:         verdict.Policy{Exclusions: in.Config.Exclusions, OrphanGrace: in.Config.Orphan.GracePeriod},
+		Policy: verdict.Policy{
+			Exclusions: in.Config.ExcludedPrefixes(), OrphanGrace: in.Config.Orphan.GracePeriod.Duration,
+		},
 		UnclaimedSince: long, Now: in.Now,
 		Forgotten: sets.New(snapshot.Addresses()...), // invariant 4
 	})
@@ -163,7 +165,7 @@ func (in Input) notes(verdicts []verdict.Verdict, unknown []hns.Endpoint) []stri
 	}
 	if slices.ContainsFunc(verdicts, verdict.Verdict.Unclaimed) {
 		notes = append(notes, fmt.Sprintf("orphans are removed when nobody has used their address for %s; "+
-			"a single look cannot tell since when nobody has", in.Config.Orphan.GracePeriod))
+			"a single look cannot tell since when nobody has", in.Config.Orphan.GracePeriod.Duration))
 	}
 	return notes
 }

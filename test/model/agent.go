@@ -52,7 +52,7 @@ type product struct {
 // policy is the configuration that the agents of a history run with.
 func policy(s Setup) config.Config {
 	c := config.Default()
-	c.Orphan.GracePeriod = s.OrphanGrace
+	c.Orphan.GracePeriod.Duration = s.OrphanGrace
 	if s.Observe {
 		c.Mode = config.Observe
 	}
@@ -60,7 +60,7 @@ func policy(s Setup) config.Config {
 		c.Shield.Mode = config.Enforce
 	}
 	if s.Evict {
-		c.Repair.Mode = config.Enforce
+		c.Eviction.Mode = config.Enforce
 	}
 	if s.Reprogram {
 		c.Reprogram.Mode = config.Enforce
@@ -78,7 +78,7 @@ func assemble(ctx context.Context, a *Agent) (*product, error) {
 	api := apiClient{agent: a, scheme: scheme}
 	p := &product{registry: prometheus.NewRegistry(), index: cluster.NewIndex(a.node.Name)}
 	deadline := hns.WithDeadline(hnsClient{a}, hns.DeadlineOptions{
-		Call: c.HNS.CallTimeout, List: c.HNS.ListTimeout, MaxHung: c.HNS.MaxHungCalls, Clock: w.clock,
+		Call: c.HNS.CallTimeout.Duration, List: c.HNS.ListTimeout.Duration, MaxHung: c.HNS.MaxHungCalls, Clock: w.clock,
 	})
 	service := hns.WithMetrics(deadline, hns.NewMetrics(p.registry), w.clock)
 	detector := detect.New(detect.Options{
@@ -107,20 +107,20 @@ func (p *product) build(
 	})
 	tracker := clearance.New(clearance.Options{
 		Node: a.node.Name, Freshness: freshness, Syncs: detector.Syncs, Version: freshness.Version, Flusher: p.flusher,
-		HoldTimeout: c.Conflict.HoldTimeout, Interval: c.Poll.Slow, Clock: w.clock,
+		HoldTimeout: c.Conflict.HoldTimeout.Duration, Interval: c.Poll.SlowInterval.Duration, Clock: w.clock,
 	})
 	p.watch.Observe(p.flusher, tracker, p.meter)
 	p.balancers = loadbalancer.New(loadbalancer.Options{HNS: service, Registerer: p.registry, Clock: w.clock})
 	collector := evidence.NewCollector(evidence.Options{
 		Inventory: inventory.New(service, inventory.Options{
-			Network: c.Network, RereadEvery: c.HNS.RereadEvery, NetworksEvery: c.Poll.Slow,
-			MaxGap: maxGapInPolls * c.Poll.Slow, Clock: w.clock,
+			Network: c.Network, RereadEvery: c.HNS.RereadInterval.Duration, NetworksEvery: c.Poll.SlowInterval.Duration,
+			MaxGap: maxGapInPolls * c.Poll.SlowInterval.Duration, Clock: w.clock,
 		}),
 		Index: p.index, KubeProxy: detector.Profile, Record: tracker, LoadBalancers: p.balancers,
 		Policy: verdict.Policy{
-			Exclusions: c.Exclusions, OrphanGrace: c.Orphan.GracePeriod, OrphanGraceUrgent: c.Orphan.GraceWhileWaiting,
+			Exclusions: c.ExcludedPrefixes(), OrphanGrace: c.Orphan.GracePeriod.Duration, OrphanGraceUrgent: c.Orphan.GracePeriodWhileWaiting.Duration,
 		},
-		FreshlyWaiting: c.Poll.FastFor, Clock: w.clock,
+		FreshlyWaiting: c.Poll.FastDuration.Duration, Clock: w.clock,
 	})
 	confirmer := removal.Confirmer{Node: a.node.Name, HNS: service, Evidence: collector, Pods: api}
 	p.guard = guard.New(guard.Options{
@@ -139,8 +139,8 @@ func (p *product) build(
 				Events: a, Metrics: reprogram.NewMetrics(p.registry), Clock: w.clock,
 			}),
 			eviction.New(eviction.Options{
-				Enforce: c.Enforces(c.Repair.Mode), After: c.Repair.After, Interval: c.Repair.Every,
-				MaxGap: maxGapInPolls * c.Poll.Slow, Client: api, Events: a, Metrics: eviction.NewMetrics(p.registry),
+				Enforce: c.Enforces(c.Eviction.Mode), After: c.Eviction.After.Duration, Interval: c.Eviction.Interval.Duration,
+				MaxGap: maxGapInPolls * c.Poll.SlowInterval.Duration, Client: api, Events: a, Metrics: eviction.NewMetrics(p.registry),
 				Clock: w.clock,
 			}),
 			p.meter,
