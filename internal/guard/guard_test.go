@@ -73,7 +73,7 @@ func TestWhatIsStaleIsCountedOnceAndGrowsOld(t *testing.T) {
 	g.Expect(found("orphan")+age("orphan")).To(BeZero(), "it is not known yet whether it is one")
 
 	n.DeleteSlice("svc")
-	n.passes(3 * time.Minute)
+	n.passes(10 * time.Minute)
 	g.Expect(found("conflict")).To(BeZero(), "it was found already, and held")
 	g.Expect(age("held")).To(BeZero(), "kube-proxy has forgotten it by now")
 	g.Expect(age("conflict")).To(BeNumerically(">", 180), "since it was found")

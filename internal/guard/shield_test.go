@@ -53,7 +53,7 @@ func TestAHeldConflictIsShielded(t *testing.T) {
 	n.Slice("svc", "lin-1") // the slice drops the address, and kube-proxy takes nothing away
 	n.passes(30 * time.Second)
 	g.Expect(n.order()).To(Equal("RLR"), "kube-proxy may not have processed the drop")
-	n.passes(4 * time.Minute)
+	n.passes(10 * time.Minute)
 	g.Expect(n.order()).To(Equal("L"), "none is left behind")
 }
 
@@ -198,6 +198,6 @@ func TestWhereASecondRemoteIsRefusedTheStaleOneIsReplaced(t *testing.T) {
 	g.Expect(n.order()).To(Equal("LR"))
 	g.Expect(n.Calls(hns.OpDeleteEndpoint)).To(Equal(1), "once is enough")
 	n.Slice("svc", "lin-1")
-	n.passes(5 * time.Minute)
+	n.passes(10 * time.Minute)
 	g.Expect(n.order()).To(Equal("L"))
 }

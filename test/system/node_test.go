@@ -75,11 +75,14 @@ type nodeOptions struct {
 	period, minPeriod time.Duration
 }
 
+// quickHold is a policy under which a scenario need not wait for a kube-proxy that is minutes behind.
+const quickHold = "conflict: {holdTimeout: 30s}\n"
+
 // newWindowsNode sets the stage up to the point where the programs would start.
 func newWindowsNode(t *testing.T, l *apiServer, exe programs, version string, guarded bool, o nodeOptions) *windowsNode {
 	t.Helper()
 	s := &windowsNode{
-		t: t, ctx: t.Context(), api: l, exe: exe, version: version, guarded: guarded, policy: o.policy,
+		t: t, ctx: t.Context(), api: l, exe: exe, version: version, guarded: guarded, policy: o.policy + quickHold,
 		period: cmp.Or(o.period, syncPeriod(t)), minPeriod: cmp.Or(o.minPeriod, time.Second), nodeIPs: []string{"192.168.0.4"},
 		service: simulated.New(simulated.Options{Duplicates: o.duplicates, Order: o.order}),
 	}
