@@ -44,8 +44,8 @@ type Options struct {
 	Version func(ctx context.Context) (string, error)
 	// Flusher makes the change of step 3. Required.
 	Flusher Flusher
-	// HoldTimeout is how far kube-proxy may be behind the API server, its watch and its sync together, where its syncs cannot
-	// be counted. Required.
+	// HoldTimeout is how far kube-proxy may be behind the API server, its watch and its sync together, where its syncs
+	// cannot be counted. Required.
 	HoldTimeout time.Duration
 	// Interval is how often kube-proxy's metrics and the API server's version are requested. Required.
 	Interval time.Duration
@@ -53,8 +53,8 @@ type Options struct {
 	Clock clock.PassiveClock
 }
 
-// watchLag is how far kube-proxy's watch may be behind the API server. It is not visible, and more than a cut connection
-// takes to be noticed. It is never taken to be longer than the hold timeout.
+// watchLag is how far kube-proxy's watch may be behind the API server. It is not visible, and more than a cut
+// connection takes to be noticed. It is never taken to be longer than the hold timeout.
 const watchLag = 200 * time.Second
 
 // syncsBetween is how many syncs have to end for one of them to have started after a moment: the first may have been

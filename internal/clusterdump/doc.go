@@ -8,9 +8,9 @@
 //
 // Invariants:
 //
-//  1. A file is read whole or refused. All faults are reported at once, each with its line, column and object. A truncated
-//     file, a list that is one of several parts and an object without what an API server always sets are faults. Objects
-//     of other kinds are skipped and counted.
+//  1. A file is read whole or refused. All faults are reported at once, each with its line, column and object. A
+//     truncated file, a list that is one of several parts and an object without what an API server always sets are
+//     faults. Objects of other kinds are skipped and counted.
 //  2. Unknown is never absent. A [Dump] says which kinds were recorded. A list of one kind says so even if it is empty;
 //     an empty List of mixed kinds says nothing about any kind: a kind that the cluster has none of looks like one that
 //     was not requested.

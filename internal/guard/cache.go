@@ -10,8 +10,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// CacheOptions say what the guard of a node caches, and how little of each object: the pods of the node, and Services if
-// they are watched. EndpointSlices are not cached: see package slicewatch.
+// CacheOptions say what the guard of a node caches, and how little of each object: the pods of the node, and Services
+// if they are watched. EndpointSlices are not cached: see package slicewatch.
 func CacheOptions(node string) cache.Options {
 	unsafe := true // objects in the cache are never changed
 	return cache.Options{

@@ -83,7 +83,8 @@ func (g *Guard) SetupWithManager(mgr manager.Manager) error {
 	ctrl, err := builder.TypedControllerManagedBy[Request](mgr).
 		Named("guard").
 		WatchesRawSource(source.TypedFunc[Request](firstTick)).
-		WatchesRawSource(source.TypedKind(mgr.GetCache(), &corev1.Pod{}, follow(g.opts.Index.SetPod, g.opts.Index.DeletePod, now))).
+		WatchesRawSource(source.TypedKind(mgr.GetCache(), &corev1.Pod{},
+			follow(g.opts.Index.SetPod, g.opts.Index.DeletePod, now))).
 		WatchesRawSource(slicewatch.Source(g.opts.Slices, later)).
 		WithOptions(controller.TypedOptions[Request]{
 			MaxConcurrentReconciles: 1,
@@ -100,8 +101,8 @@ func (g *Guard) SetupWithManager(mgr manager.Manager) error {
 	return nil
 }
 
-// Reconcile is one pass over the node. It returns no error: what fails is recorded, and the next pass comes in any case,
-// at an interval of the guard's own choosing.
+// Reconcile is one pass over the node. It returns no error: what fails is recorded, and the next pass comes in any
+// case, at an interval of the guard's own choosing.
 func (g *Guard) Reconcile(ctx context.Context, _ Request) (reconcile.Result, error) {
 	start := g.opts.Clock.Now()
 	g.health.begin(start)
@@ -148,6 +149,6 @@ func (g *Guard) observe(ctx context.Context) (action.Pass, error) {
 // Ready is the readiness probe: caches have synced, HNS answers, and the last complete pass was a short time ago.
 func (g *Guard) Ready(*http.Request) error { return g.health.ready() }
 
-// Live is the liveness probe: no pass is stuck, and calls to HNS are possible. It does not fail because the API server or
-// HNS is down: a restart would not bring them back.
+// Live is the liveness probe: no pass is stuck, and calls to HNS are possible. It does not fail because the API
+// server or HNS is down: a restart would not bring them back.
 func (g *Guard) Live(*http.Request) error { return g.health.live() }

@@ -23,8 +23,8 @@ import (
 
 const ip = "10.240.0.11"
 
-// node is a Windows node with a guard, whose passes the test makes one by one. Its actions are the agent's, in the agent's
-// order. Those that only write to the API server are stand-ins.
+// node is a Windows node with a guard, whose passes the test makes one by one. Its actions are the agent's, in the
+// agent's order. Those that only write to the API server are stand-ins.
 type node struct {
 	*nodetest.Node
 	t       *testing.T
@@ -153,17 +153,8 @@ func (n *node) passes(d time.Duration) {
 	}
 }
 
-// paced lets time go by with passes as the guard wants them, and returns how many there were.
-func (n *node) paced(d time.Duration) (passes int) {
-	n.t.Helper()
-	for end := n.Clock.Now().Add(d); n.Clock.Now().Before(end); passes++ {
-		n.Wait(n.pass())
-	}
-	return passes
-}
-
-// passMoving makes a pass in which the world moves after the decision about a conflict, just before the endpoint is read
-// again. The inventory reads both endpoints first, and the local one again for its attachment.
+// passMoving makes a pass in which the world moves after the decision about a conflict, just before the endpoint is
+// read again. The inventory reads both endpoints first, and the local one again for its attachment.
 func (n *node) passMoving(move func()) {
 	n.t.Helper()
 	for range 3 {

@@ -20,8 +20,8 @@ type entry struct {
 	stale time.Time
 }
 
-// enter replaces the ledger by the verdicts of a pass, and returns those that differ from the pass before. Why a conflict
-// is held may change several times before it ends, which is no news.
+// enter replaces the ledger by the verdicts of a pass, and returns those that differ from the pass before. Why a
+// conflict is held may change several times before it ends, which is no news.
 func (l *ledger) enter(verdicts []verdict.Verdict, now time.Time) []verdict.Verdict {
 	next := make(ledger, len(verdicts))
 	var changes []verdict.Verdict

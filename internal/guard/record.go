@@ -44,7 +44,9 @@ func newRecorder(c config.Config, e events.EventRecorder, m *Metrics, clk clock.
 }
 
 // verdicts reports the verdicts of a pass, and returns since when each stale endpoint is known to be stale.
-func (r *recorder) verdicts(ctx context.Context, verdicts []verdict.Verdict, now time.Time) map[hns.EndpointID]time.Time {
+func (r *recorder) verdicts(
+	ctx context.Context, verdicts []verdict.Verdict, now time.Time,
+) map[hns.EndpointID]time.Time {
 	changes := r.ledger.enter(verdicts, now)
 	r.count(verdicts)
 	for _, v := range changes {

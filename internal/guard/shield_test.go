@@ -89,8 +89,8 @@ func TestAShieldIsLeftToTheGeneralRules(t *testing.T) {
 	}
 }
 
-// In the situation that the shield is for, the pod that had the address is still being deleted: as long as it exists, its
-// slice lists the address as terminating.
+// In the situation that the shield is for, the pod that had the address is still being deleted: as long as it exists,
+// its slice lists the address as terminating.
 func TestAHeldConflictIsShieldedWhileTheOldPodTerminates(t *testing.T) {
 	g := NewWithT(t)
 	n := held(t, simulated.Options{}, hns.NetworkL2Bridge, withShield)

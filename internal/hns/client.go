@@ -13,8 +13,8 @@ type Client interface {
 	// Networks lists all networks.
 	Networks(ctx context.Context) ([]Network, error)
 
-	// ListEndpointIDs lists the IDs of all endpoints of all networks, in HNS's own order, which is not documented. It is one
-	// call to HNS, however many endpoints there are.
+	// ListEndpointIDs lists the IDs of all endpoints of all networks, in HNS's own order, which is not documented. It is
+	// one call to HNS, however many endpoints there are.
 	ListEndpointIDs(ctx context.Context) ([]EndpointID, error)
 
 	// Endpoint reads one endpoint. It returns ErrNotFound when there is none with the ID. HNS has no call that reads
@@ -30,8 +30,8 @@ type Client interface {
 	// the outcome is unknown.
 	DeleteEndpoint(ctx context.Context, id EndpointID) error
 
-	// CreateRemoteEndpoint makes a remote endpoint like those of kube-proxy, with one address. It returns ErrRefused where HNS
-	// does not let two endpoints share the address.
+	// CreateRemoteEndpoint makes a remote endpoint like those of kube-proxy, with one address. It returns ErrRefused
+	// where HNS does not let two endpoints share the address.
 	CreateRemoteEndpoint(ctx context.Context, spec RemoteSpec) (Endpoint, error)
 }
 

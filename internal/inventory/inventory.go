@@ -200,8 +200,8 @@ func (i *Inventory) refreshNetworks(ctx context.Context, now time.Time) error {
 	return nil
 }
 
-// podNetwork finds the pod network. Once found it stays the same as long as HNS has it: another network that looks alike
-// changes nothing.
+// podNetwork finds the pod network. Once found it stays the same as long as HNS has it: another network that looks
+// alike changes nothing.
 func (i *Inventory) podNetwork(ids []hns.EndpointID) (hns.Network, error) {
 	for _, n := range i.networks {
 		if n.ID == i.chosen {

@@ -25,10 +25,10 @@ var (
 
 // PodNetwork finds the network that the pods are on.
 //
-// With a name it is the one network of that name or ID, in any case; the name may be a pattern as in [path.Match], such
-// as "vpcbr*". Without one it is chosen among the networks of the types that CNIs use for pods: the only one; else the
-// only one with a name that a known CNI gives; else the only one on which kube-proxy has made endpoints, because it uses
-// no other network than the pods'. It fails with [ErrNoPodNetwork] or [ErrAmbiguousPodNetwork].
+// With a name it is the one network of that name or ID, in any case; the name may be a pattern as in [path.Match],
+// such as "vpcbr*". Without one it is chosen among the networks of the types that CNIs use for pods: the only one;
+// else the only one with a name that a known CNI gives; else the only one on which kube-proxy has made endpoints,
+// because it uses no other network than the pods'. It fails with [ErrNoPodNetwork] or [ErrAmbiguousPodNetwork].
 func PodNetwork(name string, networks []hns.Network, endpoints []Endpoint) (hns.Network, error) {
 	candidates := filter(networks, forPods)
 	none := len(candidates) == 0

@@ -57,9 +57,9 @@ type Reader struct {
 
 var _ action.Action = (*Reader)(nil)
 
-// How often load balancers are read: every minute, because one that dangles breaks a Service; more often while one does,
-// or while only one keeps an orphan, and as soon as
-// possible when one seems to dangle, or when an orphan needs to know.
+// How often load balancers are read: every minute, because one that dangles breaks a Service; more often while one
+// does, or while only one keeps an orphan, and as soon as possible when one seems to dangle, or when an orphan needs
+// to know.
 const (
 	every         = time.Minute
 	danglingEvery = 10 * time.Second

@@ -75,13 +75,13 @@ func (r *Remover) paused(v verdict.Verdict, now time.Time) (Brake, bool) {
 	return BrakeBackoff, r.backoff.left(v.Address().String(), now) > 0
 }
 
-// maxProofAge is how old a proof may be that the view of EndpointSlices is current. The server's bookmarks, which complete
-// a proof where nothing happens, come about once a minute.
+// maxProofAge is how old a proof may be that the view of EndpointSlices is current. The server's bookmarks, which
+// complete a proof where nothing happens, come about once a minute.
 const maxProofAge = 2 * time.Minute
 
-// releasedOrphans applies the brakes that hold for all orphans of a pass. If there are more than the cap, something may be
-// wrong with the view of the cluster: they are removed in small steps, each on a list of all EndpointSlices from the API
-// server.
+// releasedOrphans applies the brakes that hold for all orphans of a pass. If there are more than the cap, something
+// may be wrong with the view of the cluster: they are removed in small steps, each on a list of all EndpointSlices
+// from the API server.
 func (r *Remover) releasedOrphans(ctx context.Context, pass action.Pass, orphans []verdict.Verdict) []verdict.Verdict {
 	limits := r.opts.Config.Orphan
 	capped := len(orphans) > limits.MaxPerPass
@@ -149,9 +149,12 @@ func (r *Remover) current(ctx context.Context, pass action.Pass, v verdict.Verdi
 	return r.opts.Freshness.Current(ctx, since)
 }
 
-// provenConflicts returns the conflicts that rest on a pod alone, and those for which the view of EndpointSlices is known
-// to be current. A pod may be about to lose its endpoint, so that this does not wait for the watch where a list will do.
-func (r *Remover) provenConflicts(ctx context.Context, pass action.Pass, conflicts []verdict.Verdict) []verdict.Verdict {
+// provenConflicts returns the conflicts that rest on a pod alone, and those for which the view of EndpointSlices is
+// known to be current. A pod may be about to lose its endpoint, so that this does not wait for the watch where a list
+// will do.
+func (r *Remover) provenConflicts(
+	ctx context.Context, pass action.Pass, conflicts []verdict.Verdict,
+) []verdict.Verdict {
 	var proven, rest []verdict.Verdict
 	for _, v := range conflicts {
 		current, err := !v.NeedsCurrentSlices, error(nil)
@@ -183,7 +186,8 @@ func (r *Remover) provenConflicts(ctx context.Context, pass action.Pass, conflic
 	return proven
 }
 
-// notListed returns the verdicts whose address no EndpointSlice on the API server lists; none if that cannot be read now.
+// notListed returns the verdicts whose address no EndpointSlice on the API server lists; none if that cannot be read
+// now.
 func (r *Remover) notListed(ctx context.Context, verdicts []verdict.Verdict) ([]verdict.Verdict, error) {
 	listed, fresh, err := r.opts.Freshness.Listed(ctx)
 	if err != nil || !fresh {

@@ -79,7 +79,9 @@ func sameClass(a, b verdict.Kind) bool { return (a == verdict.Orphan) == (b == v
 
 // rejudge reads everything again that a verdict rests on, and applies the same rule (invariant 1). It fails with
 // [hns.ErrNotFound] if the endpoint has gone meanwhile.
-func (c Confirmer) rejudge(ctx context.Context, snapshot inventory.Snapshot, v verdict.Verdict) (verdict.Verdict, error) {
+func (c Confirmer) rejudge(
+	ctx context.Context, snapshot inventory.Snapshot, v verdict.Verdict,
+) (verdict.Verdict, error) {
 	fresh, err := c.HNS.Endpoint(ctx, v.Endpoint.ID)
 	if err != nil {
 		return verdict.Verdict{}, fmt.Errorf("reading it again: %w", err)
@@ -104,8 +106,8 @@ func (c Confirmer) rejudge(ctx context.Context, snapshot inventory.Snapshot, v v
 	return verdicts[at], c.noPodElsewhere(ctx, verdicts[at])
 }
 
-// rereadLocals returns the endpoints of the snapshot, those that share an address with the one in question as they are in
-// HNS now.
+// rereadLocals returns the endpoints of the snapshot, those that share an address with the one in question as they
+// are in HNS now.
 func (c Confirmer) rereadLocals(ctx context.Context, snapshot inventory.Snapshot, v verdict.Verdict,
 ) ([]inventory.Endpoint, error) {
 	endpoints := make([]inventory.Endpoint, 0, len(snapshot.Endpoints))
@@ -135,9 +137,9 @@ func (c Confirmer) podsOfNode(ctx context.Context) ([]cluster.Pod, error) {
 	return c.listPods(ctx, client.MatchingFields{"spec.nodeName": c.Node})
 }
 
-// noPodElsewhere refuses if a pod of another node has the address, where no pod of this one is known to have it. One that
-// does may have got it from a pod that is still being deleted. The API server selects by a pod's first address only;
-// proven lists all EndpointSlices for IPv6.
+// noPodElsewhere refuses if a pod of another node has the address, where no pod of this one is known to have it. One
+// that does may have got it from a pod that is still being deleted. The API server selects by a pod's first address
+// only; proven lists all EndpointSlices for IPv6.
 func (c Confirmer) noPodElsewhere(ctx context.Context, v verdict.Verdict) error {
 	if !v.Early() && !v.Unclaimed() {
 		return nil

@@ -107,14 +107,22 @@ func TestWhatAloneKeepsTheEndpoint(t *testing.T) {
 
 		// The pod of a conflict, on the API server.
 		"the pod does not exist": {aConflict, func(n *node, _ hns.EndpointID) { n.GoneFromServer("web") }, "refused"},
-		"the pod is being deleted": {aConflict,
-			onServer(nodetest.NewPod("web", nodetest.Name, ip, nodetest.Deleting)), "refused"},
-		"the pod has finished": {aConflict,
-			onServer(nodetest.NewPod("web", nodetest.Name, ip, nodetest.Succeeded)), "refused"},
-		"the pod is in the host's network": {aConflict,
-			onServer(nodetest.NewPod("web", nodetest.Name, ip, nodetest.HostNetwork)), "refused"},
-		"the pod has another address": {aConflict,
-			onServer(nodetest.NewPod("web", nodetest.Name, "10.240.0.99")), "refused"},
+		"the pod is being deleted": {
+			aConflict,
+			onServer(nodetest.NewPod("web", nodetest.Name, ip, nodetest.Deleting)), "refused",
+		},
+		"the pod has finished": {
+			aConflict,
+			onServer(nodetest.NewPod("web", nodetest.Name, ip, nodetest.Succeeded)), "refused",
+		},
+		"the pod is in the host's network": {
+			aConflict,
+			onServer(nodetest.NewPod("web", nodetest.Name, ip, nodetest.HostNetwork)), "refused",
+		},
+		"the pod has another address": {
+			aConflict,
+			onServer(nodetest.NewPod("web", nodetest.Name, "10.240.0.99")), "refused",
+		},
 		"the pod is another node's": {aConflict, onServer(nodetest.NewPod("web", "win-2", ip)), "refused"},
 		"the pods of the node cannot be read": {aConflict, func(n *node, _ hns.EndpointID) {
 			n.API.OnPods = failOn("spec.nodeName")
@@ -257,8 +265,8 @@ func TestReadingPodsHasADeadline(t *testing.T) {
 	g.Expect(n.Removals("conflict", "unconfirmed")).To(BeEquivalentTo(1))
 }
 
-// A conflict rests on its pod and not on slices, so that no proof was requested. If what is read again makes it an early
-// one, which does rest on slices, it is left to the next pass.
+// A conflict rests on its pod and not on slices, so that no proof was requested. If what is read again makes it an
+// early one, which does rest on slices, it is left to the next pass.
 func TestAConflictThatTurnsIntoAnEarlyOneIsRefused(t *testing.T) {
 	g := NewWithT(t)
 	n := newNode(t)

@@ -10,10 +10,10 @@
 //
 //  1. Before an endpoint is deleted, it and the local endpoints of its address are read again from HNS, the pods of the
 //     node and all pods with the address from the API server, and the same rule has to come to the same verdict.
-//  2. A verdict that rests on what EndpointSlices do not list needs a proof that the view of them is current, or a list of
-//     all slices from the API server that does not have the address.
-//  3. Every brake (mode, cap, rate, backoff, failure) is a reason to keep an endpoint for now; none is a reason to delete
-//     one.
+//  2. A verdict that rests on what EndpointSlices do not list needs a proof that the view of them is current, or a
+//     list of all slices from the API server that does not have the address.
+//  3. Every brake (mode, cap, rate, backoff, failure) is a reason to keep an endpoint for now; none is a reason to
+//     delete one.
 //  4. After the first failure of a kind that is not understood, a pass deletes nothing more.
 //  5. Whether a deleted endpoint is gone is verified by the next pass. An endpoint whose delete did not return is left
 //     alone until the call returns or a long backoff ends, so that one endpoint cannot use up all calls.

@@ -50,8 +50,8 @@ func (r *Remover) record(ctx context.Context, done attempt) {
 // recordCap reports that there are more orphans than expected.
 func (r *Remover) recordCap(ctx context.Context, n int) {
 	limits := r.opts.Config.Orphan
-	logf.FromContext(ctx).Info("There are more orphans than orphan.maxPerPass; removing them in small steps, each after a "+
-		"list of all EndpointSlices", "orphans", n, "maxPerPass", limits.MaxPerPass, "maxPerStep", limits.MaxPerStep)
+	logf.FromContext(ctx).Info("There are more orphans than orphan.maxPerPass; removing them in small steps, each "+
+		"after a list of all EndpointSlices", "orphans", n, "maxPerPass", limits.MaxPerPass, "maxPerStep", limits.MaxPerStep)
 	node := &corev1.ObjectReference{APIVersion: "v1", Kind: "Node", Name: r.opts.Node, UID: types.UID(r.opts.Node)}
 	r.opts.Events.Eventf(node, nil, corev1.EventTypeWarning, EventOrphanCap, eventAction,
 		"%d remote HNS endpoints look like orphans, more than orphan.maxPerPass (%d); removing %d at a time",
@@ -67,8 +67,9 @@ func (r *Remover) recordReferrers(ctx context.Context, v verdict.Verdict) {
 			continue
 		}
 		r.opts.Metrics.orphaned.Inc()
-		logf.FromContext(ctx).WithValues(v.KeysAndValues()...).Info("A load balancer referred to the removed endpoint, and does until "+
-			"kube-proxy programs its Service again", "loadBalancerID", lb.ID, "vips", lb.FrontendVIPs, "ports", lb.Ports)
+		logf.FromContext(ctx).WithValues(v.KeysAndValues()...).Info(
+			"A load balancer referred to the removed endpoint, and does until kube-proxy programs its Service again",
+			"loadBalancerID", lb.ID, "vips", lb.FrontendVIPs, "ports", lb.Ports)
 	}
 }
 

@@ -65,7 +65,8 @@ type Options struct {
 type Remover struct {
 	opts    Options
 	limiter *rate.Limiter
-	// backoff is by address: kube-proxy may make the endpoint again at once, or HNS may report a delete that it did not do.
+	// backoff is by address: kube-proxy may make the endpoint again at once, or HNS may report a delete that it did not
+	// do.
 	backoff *pauses
 	// hung is by endpoint: a call that does not return holds a thread until it does.
 	hung *pauses
@@ -148,7 +149,8 @@ func (r *Remover) Run(ctx context.Context, pass action.Pass) time.Duration {
 func (r *Remover) retry(pass action.Pass, conflicts []verdict.Verdict) time.Duration {
 	var next time.Duration
 	for _, v := range conflicts {
-		wait := max(r.hung.left(string(v.Endpoint.ID), pass.Evidence.Now), r.backoff.left(v.Address().String(), pass.Evidence.Now))
+		now := pass.Evidence.Now
+		wait := max(r.hung.left(string(v.Endpoint.ID), now), r.backoff.left(v.Address().String(), now))
 		if wait <= 0 {
 			wait = r.opts.Config.Poll.FastInterval.Duration
 		}
@@ -183,8 +185,8 @@ func (r *Remover) removeAll(ctx context.Context, pass action.Pass, removable []v
 	return deleted
 }
 
-// stops reports whether a pass deletes nothing more after a result (invariant 4). Evidence that is not available for one
-// endpoint will not be for the next.
+// stops reports whether a pass deletes nothing more after a result (invariant 4). Evidence that is not available for
+// one endpoint will not be for the next.
 func stops(r Result) bool { return r == Failed || r == Unknown || r == Unconfirmed }
 
 // remove deletes one endpoint, if it still should be. [Removed] means that HNS said so.

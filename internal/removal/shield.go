@@ -25,14 +25,14 @@ import (
 // it sees and deletes that one. If a remote endpoint comes last, kube-proxy deletes that, and a flush afterwards
 // saves the pod.
 //
-// The shield is such an endpoint. There are two ways to make one. The first adds a second remote endpoint, and leaves the
-// stale one, which kube-proxy's load balancers refer to. An HNS that lets a local endpoint join a remote one may refuse
-// that. The second deletes the stale endpoint and creates it again. In the moment in between, the pod's endpoint is the
-// only one of its address; but it is the one that kube-proxy would find without a shield, too.
+// The shield is such an endpoint. There are two ways to make one. The first adds a second remote endpoint, and leaves
+// the stale one, which kube-proxy's load balancers refer to. An HNS that lets a local endpoint join a remote one may
+// refuse that. The second deletes the stale endpoint and creates it again. In the moment in between, the pod's
+// endpoint is the only one of its address; but it is the one that kube-proxy would find without a shield, too.
 //
-// Since the order of enumeration is not documented, the shielder looks where the new endpoint stands. Whatever becomes of
-// the agent, a shield is an endpoint like any other of kube-proxy's: it is in conflict with the pod, held as long as that
-// is, and removed after; when the pod has gone it is an orphan.
+// Since the order of enumeration is not documented, the shielder looks where the new endpoint stands. Whatever
+// becomes of the agent, a shield is an endpoint like any other of kube-proxy's: it is in conflict with the pod, held
+// as long as that is, and removed after; when the pod has gone it is an orphan.
 
 // ShieldResult is the closed set of what became of the attempt to shield a pod's endpoint.
 type ShieldResult string
@@ -101,8 +101,8 @@ func NewShielder(o ShieldOptions) *Shielder {
 		}, []string{"result"}),
 		window: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Namespace: metrics.Namespace, Name: "shield_replacement_seconds",
-			Help: "Time from the deletion of a stale remote endpoint until it stood behind the pod's endpoint again, where HNS " +
-				"refused a second one.",
+			Help: "Time from the deletion of a stale remote endpoint until it stood behind the pod's endpoint again, " +
+				"where HNS refused a second one.",
 			Buckets: prometheus.ExponentialBuckets(0.001, 4, 7),
 		}),
 	}

@@ -115,7 +115,7 @@ func TestWhatIsRecordedOfEachResult(t *testing.T) {
 		want   OmegaMatcher
 	}{
 		"removed":      {func(*node, hns.EndpointID) {}, 2, ConsistOf(ContainSubstring("Normal StaleEndpointRemoved"))},
-		"already gone": {func(n *node, remote hns.EndpointID) { n.HNS.FailNext(hns.OpDeleteEndpoint, hns.ErrNotFound) }, 1, ConsistOf(ContainSubstring("Normal StaleEndpointRemoved"))},
+		"already gone": {func(n *node, _ hns.EndpointID) { n.HNS.FailNext(hns.OpDeleteEndpoint, hns.ErrNotFound) }, 1, ConsistOf(ContainSubstring("Normal StaleEndpointRemoved"))},
 		"refused":      {func(n *node, _ hns.EndpointID) { n.GoneFromServer("web") }, 1, BeEmpty()},
 		"unconfirmed":  {func(n *node, _ hns.EndpointID) { n.API.OnPods = failOn("spec.nodeName") }, 1, ConsistOf(ContainSubstring("Warning StaleEndpointNotRemoved"))},
 		"failed":       {func(n *node, _ hns.EndpointID) { n.HNS.FailNext(hns.OpDeleteEndpoint, errors.New("no")) }, 1, ConsistOf(ContainSubstring("Warning StaleEndpointNotRemoved"))},

@@ -170,7 +170,8 @@ type guarded struct {
 	clock *clocktesting.FakePassiveClock
 }
 
-// guard puts the filter in front of a handler that answers "metrics", with clients as [serving.FilterProvider] makes them.
+// guard puts the filter in front of a handler that answers "metrics", with clients as [serving.FilterProvider] makes
+// them.
 func guard(t *testing.T, a *api, timeout time.Duration) guarded {
 	t.Helper()
 	config := a.config()

@@ -12,8 +12,8 @@ import (
 	"k8s.io/utils/clock"
 )
 
-// The bounds on reviews for tokens that have not been accepted before. A scraper needs one such review when its token is
-// rotated, which is once an hour or less often, so that these bounds are far above honest use.
+// The bounds on reviews for tokens that have not been accepted before. A scraper needs one such review when its token
+// is rotated, which is once an hour or less often, so that these bounds are far above honest use.
 const (
 	// UnknownRate is how many such reviews are made per second, for all clients together.
 	UnknownRate = 1

@@ -18,8 +18,8 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 )
 
-// maxTokenLength is far above that of any token in use: a ServiceAccount's has about 1 KB, and one with hundreds of groups
-// below 10. Longer ones are rejected without a review.
+// maxTokenLength is far above that of any token in use: a ServiceAccount's has about 1 KB, and one with hundreds of
+// groups below 10. Longer ones are rejected without a review.
 const maxTokenLength = 16 << 10
 
 // FilterOptions configure the filter.

@@ -25,9 +25,10 @@ import (
 	"github.com/hnsguard/hnsguard/internal/cluster"
 )
 
-// Selector selects the EndpointSlices for which some proxy may have made remote endpoints. It is kube-proxy's own selector less one term. Slices of headless Services make no endpoints. Those that
-// are labelled for another proxy do not concern kube-proxy either, but that proxy may be a second kube-proxy, whose
-// endpoints look the same: they must not be taken for orphans.
+// Selector selects the EndpointSlices for which some proxy may have made remote endpoints. It is kube-proxy's own
+// selector less one term. Slices of headless Services make no endpoints. Those that are labelled for another proxy do
+// not concern kube-proxy either, but that proxy may be a second kube-proxy, whose endpoints look the same: they must
+// not be taken for orphans.
 func Selector() labels.Selector {
 	notHeadless, err := labels.NewRequirement(corev1.IsHeadlessService, selection.DoesNotExist, nil)
 	if err != nil {
@@ -90,7 +91,9 @@ func (w *Watch) Version() string {
 }
 
 // Source returns the watch as the source of a controller, which enqueues a request after each change.
-func Source[R comparable](w *Watch, enqueue func(workqueue.TypedRateLimitingInterface[R])) source.TypedSyncingSource[R] {
+func Source[R comparable](
+	w *Watch, enqueue func(workqueue.TypedRateLimitingInterface[R]),
+) source.TypedSyncingSource[R] {
 	return &watchSource[R]{watch: w, enqueue: enqueue}
 }
 

@@ -172,20 +172,13 @@ func (d decision) early(listings []cluster.Listing, locals []inventory.Endpoint)
 // after a pod began to wait that still does, and speaks for one pod only. If there are more such endpoints than pods,
 // some were left behind, and which is unknown: then none counts.
 func (d decision) findArrivals() sets.Set[hns.EndpointID] {
-	var pods []time.Time
-	for _, p := range d.Cluster.Waiting() {
-		if since, known := d.WaitingSince[p.UID]; known {
-			pods = append(pods, since)
-		}
-	}
-	slices.SortFunc(pods, time.Time.Compare)
+	pods := d.waitingSince()
 	if len(pods) == 0 {
 		return nil
 	}
 	var endpoints []inventory.Endpoint
 	for _, e := range d.Snapshot.Endpoints {
-		if e.Network == d.Snapshot.Network.ID && !e.Remote() && e.Attached() &&
-			!e.Appeared.IsZero() && !e.Appeared.Before(pods[0]) && !d.claimed(e) {
+		if d.unclaimedLocal(e) && !e.Appeared.IsZero() && !e.Appeared.Before(pods[0]) {
 			endpoints = append(endpoints, e)
 		}
 	}
@@ -200,9 +193,23 @@ func (d decision) findArrivals() sets.Set[hns.EndpointID] {
 	return arrivals
 }
 
-// claimed reports whether a pod of this node has an address of the endpoint.
-func (d decision) claimed(e inventory.Endpoint) bool {
-	return slices.ContainsFunc(e.Addresses, func(addr netip.Addr) bool { return len(d.Cluster.PodsWith(addr)) > 0 })
+// waitingSince returns when each pod that waits began to, in order.
+func (d decision) waitingSince() []time.Time {
+	var pods []time.Time
+	for _, p := range d.Cluster.Waiting() {
+		if since, known := d.WaitingSince[p.UID]; known {
+			pods = append(pods, since)
+		}
+	}
+	slices.SortFunc(pods, time.Time.Compare)
+	return pods
+}
+
+// unclaimedLocal reports whether the endpoint is an attached local one of the pod network, and no pod of this node has
+// an address of it.
+func (d decision) unclaimedLocal(e inventory.Endpoint) bool {
+	claimed := slices.ContainsFunc(e.Addresses, func(addr netip.Addr) bool { return len(d.Cluster.PodsWith(addr)) > 0 })
+	return e.Network == d.Snapshot.Network.ID && !e.Remote() && e.Attached() && !claimed
 }
 
 // conflict holds the removal back on a kube-proxy that would answer it by deleting the pod's own endpoint. When slices

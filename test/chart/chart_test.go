@@ -388,8 +388,8 @@ func TestTheKustomizeBaseIsTheChart(t *testing.T) {
 	g.Expect(daemonSet(t, base).Spec.Template.Spec.Volumes[0].ConfigMap.Name).To(Equal(base.Of("ConfigMap")[0].GetName()))
 }
 
-// withoutNoise leaves out of an object what has to differ: what Helm marks it with, and how a change of the configuration
-// makes new pods.
+// withoutNoise leaves out of an object what has to differ: what Helm marks it with, and how a change of the
+// configuration makes new pods.
 func withoutNoise(u *unstructured.Unstructured) map[string]any {
 	u = u.DeepCopy()
 	labels := u.GetLabels()

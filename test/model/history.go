@@ -151,8 +151,8 @@ func NewWorld(s Setup, p Play) *World {
 	return w
 }
 
-// quiet is how long a world goes on after its history when everything is well, and orphans had their grace period: longer
-// than any bound.
+// quiet is how long a world goes on after its history when everything is well, and orphans had their grace period:
+// longer than any bound.
 const quiet = 15 * time.Minute
 
 // begin is how long a world goes on before its history begins.

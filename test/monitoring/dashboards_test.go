@@ -17,9 +17,9 @@ import (
 	. "github.com/onsi/gomega"
 )
 
-// testDashboards evaluates every query of every dashboard as Grafana would, for the node that was scraped. A query has to
-// yield something: of a metric or a label that does not exist Prometheus says nothing. One that compares may yield
-// nothing, so that the metrics in it have to be among those that are served.
+// testDashboards evaluates every query of every dashboard as Grafana would, for the node that was scraped. A query
+// has to yield something: of a metric or a label that does not exist Prometheus says nothing. One that compares may
+// yield nothing, so that the metrics in it have to be among those that are served.
 func testDashboards(t *testing.T, p *prometheus, address string) {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join("..", "..", "charts", "hnsguard", "dashboards", "*.json"))

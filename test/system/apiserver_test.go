@@ -30,8 +30,8 @@ import (
 	"github.com/hnsguard/hnsguard/test/chart"
 )
 
-// apiServer is an API server on which scenarios are played one after the other. kube-proxy programs every Service of its
-// cluster, so that scenarios that run at the same time need a cluster each.
+// apiServer is an API server on which scenarios are played one after the other. kube-proxy programs every Service of
+// its cluster, so that scenarios that run at the same time need a cluster each.
 type apiServer struct {
 	config     *rest.Config
 	client     client.Client

@@ -19,8 +19,8 @@ import (
 	"github.com/hnsguard/hnsguard/internal/hns/simulated"
 )
 
-// The scenarios of this file have nothing wrong in them, or things that are none of hnsguard's business: what is valid has
-// to be there afterwards.
+// The scenarios of this file have nothing wrong in them, or things that are none of hnsguard's business: what is
+// valid has to be there afterwards.
 
 // balancers returns the backends of all load balancers, and whether all of them exist.
 func (s *windowsNode) balancers() (n int, whole bool) {

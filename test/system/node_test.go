@@ -384,7 +384,8 @@ func (s *windowsNode) clearance() time.Duration {
 // periods waits for kube-proxy to sync so many times by itself.
 func (s *windowsNode) periods(n int) time.Duration { return time.Duration(n)*s.period + s.period/2 }
 
-// bindAddress is what kube-proxy is told to bind to: nothing in dual stack, where it would be taken for the only family.
+// bindAddress is what kube-proxy is told to bind to: nothing in dual stack, where it would be taken for the only
+// family.
 func (s *windowsNode) bindAddress() string {
 	if len(s.nodeIPs) > 1 {
 		return "0.0.0.0"

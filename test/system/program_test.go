@@ -76,8 +76,8 @@ func (p *program) kill() {
 	<-p.ended
 }
 
-// expectNobodyLeft fails if a program has outlived the test, Wine's own included: they end by themselves a few seconds after
-// the last program.
+// expectNobodyLeft fails if a program has outlived the test, Wine's own included: they end by themselves a few
+// seconds after the last program.
 func expectNobodyLeft(t *testing.T) {
 	t.Helper()
 	wait := exec.Command("timeout", "60", "/usr/lib/wine/wineserver64", "--wait")

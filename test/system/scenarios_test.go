@@ -200,8 +200,8 @@ func playLateDrop(s *windowsNode) outcome {
 	return s.survival(local)
 }
 
-// playRepack moves a terminating address of a Service from one slice to another, in the wrong order, and back: at no time
-// is the address free, though for a moment no slice lists it.
+// playRepack moves a terminating address of a Service from one slice to another, in the wrong order, and back: at no
+// time is the address free, though for a moment no slice lists it.
 func playRepack(s *windowsNode) outcome {
 	s.startBoth()
 	a := addr(17)
@@ -240,8 +240,8 @@ func playReuseBeforeDropReported(s *windowsNode) outcome {
 	return bad("%s; not reported", result.text)
 }
 
-// removal lets a pod that has its endpoint become ready, and says when the remote endpoint of an address of its own went
-// after the local one came.
+// removal lets a pod that has its endpoint become ready, and says when the remote endpoint of an address of its own
+// went after the local one came.
 func (s *windowsNode) removal(a netip.Addr, local hns.EndpointID, ready func()) outcome {
 	came := time.Now()
 	var pod sync.WaitGroup

@@ -20,7 +20,8 @@ type harness struct {
 	network *hcn.HostComputeNetwork
 }
 
-// TestContract needs a Host Networking Service, and on it an L2Bridge network of 10.240.0.0/16 on which nothing depends.
+// TestContract needs a Host Networking Service, and on it an L2Bridge network of 10.240.0.0/16 on which nothing
+// depends.
 func TestContract(t *testing.T) {
 	name := os.Getenv("HNSGUARD_CONTRACT_NETWORK")
 	if name == "" {

@@ -107,7 +107,7 @@ func TestADoubtTakesNoFaultAway(t *testing.T) {
 	for name, tc := range map[string]struct {
 		version string // in the metrics, as long as they can be read
 		node    string // in the status of the node, afterwards
-		for_    time.Duration
+		age     time.Duration
 		want    types.GomegaMatcher
 	}{
 		"affected, and the node's kubelet is not": {"v1.32.3", "v1.32.5", time.Minute, And(HaveField("Version", "v1.32.3"), affected)},
@@ -128,7 +128,7 @@ func TestADoubtTakesNoFaultAway(t *testing.T) {
 				g.Expect(d.Look(t.Context())).To(Succeed())
 			}
 			body.Store("")
-			clk.SetTime(clk.Now().Add(tc.for_))
+			clk.SetTime(clk.Now().Add(tc.age))
 			g.Expect(d.Look(t.Context())).NotTo(Succeed())
 			g.Expect(d.Profile()).To(tc.want)
 		})
