@@ -140,6 +140,7 @@ soak: build-windows ## Let incidents happen for half an hour, and expect hnsguar
 fuzz: ## Fuzz the parsers of recorded files for a minute each
 	go test -run '^$$' -fuzz FuzzRead -fuzztime 1m -fuzzminimizetime 2s ./internal/hnsdump
 	go test -run '^$$' -fuzz FuzzRead -fuzztime 1m -fuzzminimizetime 2s ./internal/clusterdump
+	go test -run '^$$' -fuzz FuzzDecode -fuzztime 1m -fuzzminimizetime 2s ./internal/textencoding
 
 .PHONY: bench
 bench: ## Run the benchmarks

@@ -15,14 +15,17 @@ import (
 
 // Exit statuses.
 const (
-	ExitOK      = 0
-	ExitError   = 1
-	ExitUsage   = 2
-	ExitRemoval = 3
+	ExitOK          = 0
+	ExitError       = 1
+	ExitUsage       = 2
+	ExitRemoval     = 3
+	ExitCannotJudge = 4
 )
 
 // Process is what a command may use of the process that it runs in.
 type Process struct {
+	// In is standard input. Only scan reads it, for a dump called "-".
+	In       io.Reader
 	Out, Err io.Writer
 	// Env looks up an environment variable.
 	Env func(name string) (string, bool)
@@ -56,16 +59,31 @@ type usageError struct{ error }
 
 func (e usageError) Unwrap() error { return e.error }
 
-// errFound is how scan says that something would be removed. It is an answer and has no message.
-var errFound = errors.New("something would be removed")
+// errFound and errUndecided are how scan says that endpoints would be removed, or could not be judged. They are answers
+// and have no message.
+var (
+	errFound     = errors.New("endpoints would be removed")
+	errUndecided = errors.New("endpoints could not be judged")
+)
+
+// undecidedError says why no endpoint could be judged.
+type undecidedError struct{ error }
+
+func (e undecidedError) Unwrap() error { return e.error }
 
 func status(w io.Writer, root *cobra.Command, err error) int {
 	var usage usageError
+	var undecided undecidedError
 	switch {
 	case err == nil:
 		return ExitOK
 	case errors.Is(err, errFound):
 		return ExitRemoval
+	case errors.Is(err, errUndecided):
+		return ExitCannotJudge
+	case errors.As(err, &undecided):
+		_, _ = fmt.Fprintf(w, "hnsguard: %v\n", err)
+		return ExitCannotJudge
 	case errors.As(err, &usage), strings.HasPrefix(err.Error(), "unknown command"):
 		_, _ = fmt.Fprintf(w, "hnsguard: %v\n\nRun '%s --help' for usage.\n", err, root.CommandPath())
 		return ExitUsage
