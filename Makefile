@@ -136,11 +136,13 @@ SOAK ?= 30m
 soak: build-windows ## Let incidents happen for half an hour, and expect hnsguard.exe to need no more at the end
 	HNSGUARD_SOAK=$(SOAK) test/system/run.sh $(BIN)/hnsguard.exe v1.37.2 -run TestSoak -v
 
+FUZZTIME ?= 1m
 .PHONY: fuzz
-fuzz: ## Fuzz the parsers of recorded files for a minute each
-	go test -run '^$$' -fuzz FuzzRead -fuzztime 1m -fuzzminimizetime 2s ./internal/hnsdump
-	go test -run '^$$' -fuzz FuzzRead -fuzztime 1m -fuzzminimizetime 2s ./internal/clusterdump
-	go test -run '^$$' -fuzz FuzzDecode -fuzztime 1m -fuzzminimizetime 2s ./internal/textencoding
+fuzz: ## Fuzz the decoders of the configuration and of recorded files for a minute each, or for FUZZTIME
+	go test -run '^$$' -fuzz FuzzDecode -fuzztime $(FUZZTIME) -fuzzminimizetime 2s ./internal/config
+	go test -run '^$$' -fuzz FuzzRead -fuzztime $(FUZZTIME) -fuzzminimizetime 2s ./internal/hnsdump
+	go test -run '^$$' -fuzz FuzzRead -fuzztime $(FUZZTIME) -fuzzminimizetime 2s ./internal/clusterdump
+	go test -run '^$$' -fuzz FuzzDecode -fuzztime $(FUZZTIME) -fuzzminimizetime 2s ./internal/textencoding
 
 .PHONY: bench
 bench: ## Run the benchmarks

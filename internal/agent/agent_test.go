@@ -36,17 +36,26 @@ func newAgent(t *testing.T) *agent.Agent {
 	if err != nil {
 		t.Fatal(err)
 	}
-	api := fake.NewClientBuilder().WithScheme(scheme).Build()
-	a, err := agent.New(agent.Options{
+	o := agent.Options{
 		Node: "win-1", Namespace: "hnsguard", Config: config.Default(), HNS: simulated.New(simulated.Options{}),
-		API: &rest.Config{Host: "http://in-process.invalid"}, KubeProxy: detect.Options{Version: "v1.37.2"},
+		KubeProxy:      detect.Options{Version: "v1.37.2"},
 		MetricsAddress: "0", ProbeAddress: "0", Logger: logr.Discard(), Clock: clock.RealClock{},
-		InProcess: &agent.InProcess{Reader: api, Events: events.NewFakeRecorder(0), Adjust: func(o *manager.Options) {
-			o.NewClient = func(*rest.Config, client.Options) (client.Client, error) { return api, nil }
-			o.MapperProvider = func(*rest.Config, *http.Client) (meta.RESTMapper, error) {
-				return testrestmapper.TestOnlyStaticRESTMapper(scheme), nil
-			}
-		}},
+	}
+	options, err := agent.ManagerOptions(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	api := fake.NewClientBuilder().WithScheme(scheme).Build()
+	options.NewClient = func(*rest.Config, client.Options) (client.Client, error) { return api, nil }
+	options.MapperProvider = func(*rest.Config, *http.Client) (meta.RESTMapper, error) {
+		return testrestmapper.TestOnlyStaticRESTMapper(scheme), nil
+	}
+	mgr, err := manager.New(&rest.Config{Host: "http://in-process.invalid"}, options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := agent.New(o, agent.Dependencies{
+		Manager: mgr, Reader: api, Watcher: api, Events: events.NewFakeRecorder(0),
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package agent puts the parts together: the manager and its cache, the decorated HNS client, the inventory, the guard,
-// the repairer and the detector of kube-proxy. It is the only package that knows all of them; the run command, the demo
-// and the integration suite all start the agent that is made here.
+// Package agent assembles hnsguard: the HNS client with its deadline and metrics, the inventory, the guard with its
+// actions and the detector of kube-proxy. It is the only package that knows all of them. The run command, the demo and
+// the integration suite start the same agent; they differ in its [Options] and [Dependencies].
+//
+// Invariants:
+//
+//  1. Everything that an agent needs of the API server is in its Dependencies; it connects to nothing else.
+//  2. An agent whose identity is another's does not start.
 package agent

@@ -34,9 +34,9 @@ type Freshness interface {
 // parts builds the parts of a guard from the agent's options.
 type parts struct {
 	Options
+	Dependencies
 	registry *prometheus.Registry
 	client   client.Client
-	api      InProcess
 	service  hns.Client
 	index    *cluster.Index
 }
@@ -47,18 +47,19 @@ const maxGapInPolls = 4
 func (p *parts) collector(d *detect.Detector, record *clearance.Tracker, lbs *loadbalancer.Reader) *evidence.Collector {
 	return evidence.NewCollector(evidence.Options{
 		Inventory: inventory.New(p.service, inventory.Options{
-			Network: p.Config.Network, RereadEvery: p.Config.HNS.RereadEvery, NetworksEvery: p.Config.Poll.Slow,
-			MaxGap: maxGapInPolls * p.Config.Poll.Slow, Clock: p.Clock,
+			Network: p.Config.Network, RereadEvery: p.Config.HNS.RereadInterval.Duration,
+			NetworksEvery: p.Config.Poll.SlowInterval.Duration,
+			MaxGap:        maxGapInPolls * p.Config.Poll.SlowInterval.Duration, Clock: p.Clock,
 		}),
 		Index:         p.index,
 		KubeProxy:     d.Profile,
 		Record:        record,
 		LoadBalancers: lbs,
 		Policy: verdict.Policy{
-			Exclusions: p.Config.Exclusions, OrphanGrace: p.Config.Orphan.GracePeriod,
-			OrphanGraceUrgent: p.Config.Orphan.GraceWhileWaiting,
+			Exclusions: p.Config.ExcludedPrefixes(), OrphanGrace: p.Config.Orphan.GracePeriod.Duration,
+			OrphanGraceUrgent: p.Config.Orphan.GracePeriodWhileWaiting.Duration,
 		},
-		FreshlyWaiting: p.Config.Poll.FastFor,
+		FreshlyWaiting: p.Config.Poll.FastDuration.Duration,
 		Clock:          p.Clock,
 	})
 }
@@ -66,13 +67,13 @@ func (p *parts) collector(d *detect.Detector, record *clearance.Tracker, lbs *lo
 // slices returns the watch of EndpointSlices, and what proves how current it is.
 func (p *parts) slices() (*slicewatch.Watch, Freshness) {
 	watch := slicewatch.New(slicewatch.Options{
-		Client: p.api.Watcher, Index: p.index, Selector: slicewatch.Selector(), NoWatchList: p.InProcess != nil,
+		Client: p.Watcher, Index: p.index, Selector: slicewatch.Selector(), NoWatchList: p.NoWatchList,
 	})
-	if p.api.Freshness != nil {
-		return watch, p.api.Freshness
+	if p.Freshness != nil {
+		return watch, p.Freshness
 	}
 	return watch, slicewatch.NewFreshness(slicewatch.FreshnessOptions{
-		Server: p.api.Reader, Watch: watch, Selector: slicewatch.Selector(), Clock: p.Clock,
+		Server: p.Reader, Watch: watch, Selector: slicewatch.Selector(), Clock: p.Clock,
 	})
 }
 
@@ -80,10 +81,10 @@ func (p *parts) slices() (*slicewatch.Watch, Freshness) {
 func (p *parts) removal(
 	e *evidence.Collector, freshness Freshness, lbs *loadbalancer.Reader,
 ) (*removal.Remover, *removal.Shielder) {
-	confirmer := removal.Confirmer{Node: p.Node, HNS: p.service, Evidence: e, Pods: p.api.Reader}
+	confirmer := removal.Confirmer{Node: p.Node, HNS: p.service, Evidence: e, Pods: p.Reader}
 	return removal.New(removal.Options{
 			Node: p.Node, Config: p.Config, Confirmer: confirmer, HNS: p.service, Freshness: freshness, LoadBalancers: lbs,
-			Events: p.api.Events, Metrics: removal.NewMetrics(p.registry), Clock: p.Clock,
+			Events: p.Events, Metrics: removal.NewMetrics(p.registry), Clock: p.Clock,
 		}), removal.NewShielder(removal.ShieldOptions{
 			Enforce: p.Config.Enforces(p.Config.Shield.Mode), Confirmer: confirmer, HNS: p.service, Registerer: p.registry,
 			Clock: p.Clock,
@@ -100,15 +101,16 @@ func (p *parts) flusher() *flush.Flusher {
 
 func (p *parts) reprogrammer(lbs *loadbalancer.Reader) *reprogram.Reprogrammer {
 	return reprogram.New(reprogram.Options{
-		Node: p.Node, Enforce: p.Config.Enforces(p.Config.Reprogram.Mode), LoadBalancers: lbs, Server: p.api.Reader,
-		Client: p.client, Events: p.api.Events, Metrics: reprogram.NewMetrics(p.registry), Clock: p.Clock,
+		Node: p.Node, Enforce: p.Config.Enforces(p.Config.Reprogram.Mode), LoadBalancers: lbs, Server: p.Reader,
+		Client: p.client, Events: p.Events, Metrics: reprogram.NewMetrics(p.registry), Clock: p.Clock,
 	})
 }
 
 func (p *parts) evictor() *eviction.Evictor {
 	return eviction.New(eviction.Options{
-		Enforce: p.Config.Enforces(p.Config.Repair.Mode), After: p.Config.Repair.After, Interval: p.Config.Repair.Every,
-		MaxGap: maxGapInPolls * p.Config.Poll.Slow,
-		Client: p.client, Events: p.api.Events, Metrics: eviction.NewMetrics(p.registry), Clock: p.Clock,
+		Enforce: p.Config.Enforces(p.Config.Eviction.Mode),
+		After:   p.Config.Eviction.After.Duration, Interval: p.Config.Eviction.Interval.Duration,
+		MaxGap: maxGapInPolls * p.Config.Poll.SlowInterval.Duration,
+		Client: p.client, Events: p.Events, Metrics: eviction.NewMetrics(p.registry), Clock: p.Clock,
 	})
 }

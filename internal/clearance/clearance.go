@@ -44,7 +44,8 @@ type Options struct {
 	Version func(ctx context.Context) (string, error)
 	// Flusher makes the change of step 3. Required.
 	Flusher Flusher
-	// HoldTimeout is how long kube-proxy may take for a sync, where its syncs cannot be counted. Required.
+	// HoldTimeout is how far kube-proxy may be behind the API server, its watch and its sync together, where its syncs cannot
+	// be counted. Required.
 	HoldTimeout time.Duration
 	// Interval is how often kube-proxy's metrics and the API server's version are requested. Required.
 	Interval time.Duration
@@ -52,8 +53,9 @@ type Options struct {
 	Clock clock.PassiveClock
 }
 
-// watchLag is how far kube-proxy's watch may be behind the API server. Its own lag is not visible.
-const watchLag = 10 * time.Second
+// watchLag is how far kube-proxy's watch may be behind the API server. It is not visible, and more than a cut connection
+// takes to be noticed. It is never taken to be longer than the hold timeout.
+const watchLag = 200 * time.Second
 
 // syncsBetween is how many syncs have to end for one of them to have started after a moment: the first may have been
 // running. On a dual-stack node the proxies of both families share one counter, so that it takes twice as many.
@@ -269,7 +271,7 @@ func (t *Tracker) synced(p *proof, o observation) bool {
 		return o.now.Sub(p.read) >= t.opts.HoldTimeout
 	}
 	p.read = o.now
-	if o.now.Sub(p.since) < watchLag {
+	if o.now.Sub(p.since) < min(watchLag, t.opts.HoldTimeout) {
 		return false
 	}
 	if !p.counted || o.syncs < p.base { // a kube-proxy that has started anew counts from zero

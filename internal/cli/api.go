@@ -14,11 +14,11 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 )
 
-// serviceAccountDir is where a pod finds its token and the API server's certificate.
+// serviceAccountDir is where a pod has its token and the certificate of the API server.
 const serviceAccountDir = "/var/run/secrets/kubernetes.io/serviceaccount"
 
-// apiConfig says how to reach the API server: by the kubeconfig that was named, or else as the pod that this process
-// is. Nothing else is tried; above all not $KUBECONFIG, which a HostProcess container inherits from the host.
+// apiConfig returns how to connect to the API server: with the kubeconfig of the flag, or else as this pod. It never
+// uses $KUBECONFIG, which a HostProcess container inherits from the host.
 func apiConfig(kubeconfig string, env func(string) (string, bool)) (*rest.Config, error) {
 	if kubeconfig == "" {
 		return inCluster(env)
@@ -31,9 +31,9 @@ func apiConfig(kubeconfig string, env func(string) (string, bool)) (*rest.Config
 	return config, nil
 }
 
-// mounted are the places where a path of the pod may be: up to containerd 1.6 a HostProcess container finds its mounts
-// only below its own root. That comes first: with newer versions it works too, and is right even where the working
-// directory is on another drive than the mounts.
+// mounted returns where a path of the pod can be. With containerd 1.6, a HostProcess container finds its mounts only
+// below its own root. The root comes first: newer versions have it too, and it is right even if the working directory
+// is on another drive than the mounts.
 func mounted(path string, env func(string) (string, bool)) []string {
 	if root, ok := env("CONTAINER_SANDBOX_MOUNT_POINT"); ok && root != "" {
 		return []string{filepath.Join(root, strings.TrimPrefix(path, filepath.VolumeName(path))), path}
@@ -41,19 +41,19 @@ func mounted(path string, env func(string) (string, bool)) []string {
 	return []string{path}
 }
 
-// inCluster does what rest.InClusterConfig does, but looks in all places.
+// inCluster is rest.InClusterConfig for all places where mounts can be.
 func inCluster(env func(string) (string, bool)) (*rest.Config, error) {
 	host, _ := env("KUBERNETES_SERVICE_HOST")
 	port, _ := env("KUBERNETES_SERVICE_PORT")
 	if host == "" || port == "" {
-		return nil, errors.New("reaching the API server: this is no pod ($KUBERNETES_SERVICE_HOST or _PORT is not set) " +
-			"and no --kubeconfig is given")
+		return nil, errors.New("connecting to the API server: this is not a pod ($KUBERNETES_SERVICE_HOST or " +
+			"$KUBERNETES_SERVICE_PORT is not set); use --kubeconfig")
 	}
-	var tried []error
+	var errs []error
 	for _, dir := range mounted(serviceAccountDir, env) {
 		token := filepath.Join(dir, "token")
 		if _, err := os.ReadFile(token); err != nil {
-			tried = append(tried, err)
+			errs = append(errs, err)
 			continue
 		}
 		return &rest.Config{
@@ -62,5 +62,5 @@ func inCluster(env func(string) (string, bool)) (*rest.Config, error) {
 			TLSClientConfig: rest.TLSClientConfig{CAFile: filepath.Join(dir, "ca.crt")},
 		}, nil
 	}
-	return nil, fmt.Errorf("reaching the API server as a pod: no service account token:\n%w", errors.Join(tried...))
+	return nil, fmt.Errorf("connecting to the API server as a pod: no service account token:\n%w", errors.Join(errs...))
 }

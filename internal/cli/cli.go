@@ -11,6 +11,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/hnsguard/hnsguard/internal/firewall"
 )
 
 // Exit statuses.
@@ -22,58 +24,67 @@ const (
 	ExitCannotJudge = 4
 )
 
-// Process is what a command may use of the process that it runs in.
+// Process is what commands use of their process.
 type Process struct {
 	// In is standard input. Only scan reads it, for a dump called "-".
 	In       io.Reader
 	Out, Err io.Writer
 	// Env looks up an environment variable.
 	Env func(name string) (string, bool)
+	// Netsh runs netsh.
+	// Default: [firewall.System].
+	Netsh firewall.Netsh
 }
 
-// Run runs the command that the arguments ask for and returns its exit status.
+// Run runs the command that the arguments name and returns its exit status.
 func Run(ctx context.Context, args []string, p Process) int {
+	if p.Netsh == nil {
+		p.Netsh = firewall.System
+	}
+	root := newRoot(p) //nolint:contextcheck // cobra passes it to the commands
+	root.SetArgs(args)
+	cmd, err := root.ExecuteContextC(ctx)
+	return report(p.Err, cmd, err)
+}
+
+func newRoot(p Process) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "hnsguard",
-		Short: "Keeps the network of Windows pods alive in clusters that mix Linux and Windows nodes",
-		Long: "hnsguard removes stale remote endpoints of the Windows Host Networking Service whose addresses belong to\n" +
-			"pods of the node, before kube-proxy trips over them.",
+		Short: "Keep the network of Windows pods alive in clusters with Linux and Windows nodes",
+		Long: "hnsguard removes stale remote endpoints of the Windows Host Networking Service (HNS) whose addresses\n" +
+			"belong to pods of the node, before kube-proxy deletes the wrong endpoint because of them.",
+		Version:       versionLine(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          cobra.NoArgs,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
+	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetOut(p.Out)
 	root.SetErr(p.Err)
-	root.SetArgs(args)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.CompletionOptions.HiddenDefaultCmd = true
-	//nolint:contextcheck // cobra hands it to each
 	root.AddCommand(newRun(p), newScan(p), newFirewall(p), newDemo(p), newVersion(p))
-	err := root.ExecuteContext(ctx)
-	return status(p.Err, root, err)
+	return root
 }
 
-// usageError is a command line that is wrong.
+// usageError is a wrong command line.
 type usageError struct{ error }
 
 func (e usageError) Unwrap() error { return e.error }
 
-// errFound and errUndecided are how scan says that endpoints would be removed, or could not be judged. They are answers
-// and have no message.
+// errFound and errUndecided are how scan reports that endpoints would be removed, or could not be judged. They are
+// results and are not printed.
 var (
 	errFound     = errors.New("endpoints would be removed")
 	errUndecided = errors.New("endpoints could not be judged")
 )
 
-// undecidedError says why no endpoint could be judged.
+// undecidedError says why scan could not judge any endpoint.
 type undecidedError struct{ error }
 
 func (e undecidedError) Unwrap() error { return e.error }
 
-func status(w io.Writer, root *cobra.Command, err error) int {
-	var usage usageError
-	var undecided undecidedError
+// report prints what is wrong and returns the exit status of a command.
+func report(w io.Writer, cmd *cobra.Command, err error) int {
 	switch {
 	case err == nil:
 		return ExitOK
@@ -81,20 +92,47 @@ func status(w io.Writer, root *cobra.Command, err error) int {
 		return ExitRemoval
 	case errors.Is(err, errUndecided):
 		return ExitCannotJudge
-	case errors.As(err, &undecided):
-		_, _ = fmt.Fprintf(w, "hnsguard: %v\n", err)
-		return ExitCannotJudge
+	}
+	for _, message := range messages(err) {
+		lines := strings.FieldsFunc(message, func(r rune) bool { return r == '\n' })
+		_, _ = fmt.Fprintf(w, "hnsguard: %s\n", strings.Join(lines, "\n  "))
+	}
+	var usage usageError
+	var undecided undecidedError
+	switch {
 	case errors.As(err, &usage), strings.HasPrefix(err.Error(), "unknown command"):
-		_, _ = fmt.Fprintf(w, "hnsguard: %v\n\nRun '%s --help' for usage.\n", err, root.CommandPath())
+		_, _ = fmt.Fprintf(w, "See '%s --help'.\n", cmd.CommandPath())
 		return ExitUsage
+	case errors.As(err, &undecided):
+		return ExitCannotJudge
 	default:
-		_, _ = fmt.Fprintf(w, "hnsguard: %v\n", err)
 		return ExitError
 	}
 }
 
-// fromEnv lets environment variables stand in for flags that are not given: the ones that are named, and for every
-// other flag HNSGUARD_ and its name. Every value that does not fit is reported.
+// messages returns the texts of all errors that were joined.
+func messages(err error) []string {
+	//nolint:errorlint // it walks through the tree itself
+	switch e := err.(type) {
+	case usageError:
+		return messages(e.error)
+	case undecidedError:
+		return messages(e.error)
+	case interface{ Unwrap() []error }:
+		var all, texts []string
+		for _, part := range e.Unwrap() {
+			all = append(all, messages(part)...)
+			texts = append(texts, part.Error())
+		}
+		if strings.Join(texts, "\n") == err.Error() { // otherwise it has a text of its own
+			return all
+		}
+	}
+	return []string{err.Error()}
+}
+
+// fromEnv sets the flags that are not given from environment variables. A flag has the variable that named gives it, or
+// else HNSGUARD_ and its name. All values that do not fit are reported.
 func fromEnv(flags *pflag.FlagSet, env func(string) (string, bool), named map[string]string) error {
 	var errs []error
 	flags.VisitAll(func(f *pflag.Flag) {
@@ -107,17 +145,14 @@ func fromEnv(flags *pflag.FlagSet, env func(string) (string, bool), named map[st
 		}
 		if value, set := env(name); set && value != "" {
 			if err := flags.Set(f.Name, value); err != nil {
-				errs = append(errs, fmt.Errorf("$%s: %w", name, err))
+				errs = append(errs, usageError{fmt.Errorf("$%s: %w", name, err)})
 			}
 		}
 	})
-	if err := errors.Join(errs...); err != nil {
-		return usageError{err}
-	}
-	return nil
+	return errors.Join(errs...)
 }
 
-// variable is the name of the environment variable that stands in for a flag.
+// variable returns the environment variable of a flag.
 func variable(flag string) string {
 	return "HNSGUARD_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
 }

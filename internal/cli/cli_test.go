@@ -51,27 +51,59 @@ current-context: c
 `
 
 func TestUsage(t *testing.T) {
+	for name, args := range map[string][]string{"nothing": nil, "help": {"--help"}, "firewall": {"firewall"}} {
+		t.Run(name, func(t *testing.T) {
+			g := NewWithT(t)
+			got := invoke(t, nil, args...)
+			g.Expect(got.code).To(Equal(cli.ExitOK))
+			g.Expect(got.err).To(BeEmpty())
+			g.Expect(got.out).To(ContainSubstring("Available Commands:"))
+		})
+	}
+}
+
+// Invariant 3.
+func TestAWrongCommandLineNamesItsHelp(t *testing.T) {
 	for name, tc := range map[string]struct {
-		args []string
-		code int
-		want string
+		args       []string
+		want, help string
 	}{
-		"nothing":          {nil, cli.ExitOK, ""},
-		"help":             {[]string{"--help"}, cli.ExitOK, ""},
-		"unknown command":  {[]string{"bogus"}, cli.ExitUsage, `unknown command "bogus"`},
-		"unknown flag":     {[]string{"run", "--bogus"}, cli.ExitUsage, "unknown flag: --bogus"},
-		"unknown output":   {[]string{"version", "-o", "xml"}, cli.ExitUsage, `--output "xml": want json or yaml`},
-		"unknown scenario": {[]string{"demo", "--scenario", "x"}, cli.ExitError, `want all, incident`},
-		"speed":            {[]string{"demo", "--speed", "0"}, cli.ExitError, "must be more than zero"},
+		"unknown command":      {[]string{"bogus"}, `unknown command "bogus"`, "hnsguard"},
+		"misspelled command":   {[]string{"rum"}, "unknown command \"rum\" for \"hnsguard\"\n  Did you mean this?\n  \trun", "hnsguard"},
+		"unknown subcommand":   {[]string{"firewall", "bogus"}, `unknown command "bogus"`, "hnsguard firewall"},
+		"argument":             {[]string{"run", "bogus"}, `unknown command "bogus"`, "hnsguard run"},
+		"unknown flag":         {[]string{"run", "--bogus"}, "unknown flag: --bogus", "hnsguard run"},
+		"flag without a value": {[]string{"run", "--mode"}, "flag needs an argument: --mode", "hnsguard run"},
+		"no number": {
+			[]string{"firewall", "ensure", "--port", "x"}, `invalid argument "x" for "--port"`, "hnsguard firewall ensure",
+		},
+		"output":   {[]string{"version", "-o", "xml"}, `--output "xml": must be json or yaml`, "hnsguard version"},
+		"scenario": {[]string{"demo", "--scenario", "x"}, `--scenario "x": must be all, incident`, "hnsguard demo"},
+		"speed":    {[]string{"demo", "--speed", "0"}, "--speed 0: must be greater than zero", "hnsguard demo"},
+		"no node":  {[]string{"run"}, "--node-name or $NODE_NAME is required", "hnsguard run"},
+		"mode":     {[]string{"run", "--mode", "dry-run"}, `--mode "dry-run": must be enforce or observe`, "hnsguard run"},
+		"kube-proxy's version": {
+			[]string{"run", "--kube-proxy-version", "banana"},
+			`--kube-proxy-version "banana": must be a version such as "v1.32.3" or "v1.31.7-eks-abcdef"`, "hnsguard run",
+		},
+		"kube-proxy's version without patch": {
+			[]string{"scan", "--kube-proxy-version", "v1.31"}, `--kube-proxy-version "v1.31": must be a version`, "hnsguard scan",
+		},
+		"kube-proxy's metrics": {
+			[]string{"run", "--kube-proxy-metrics-url", "localhost:10249"},
+			`--kube-proxy-metrics-url "localhost:10249": must be a URL such as http://127.0.0.1:10249/metrics`, "hnsguard run",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := NewWithT(t)
 			got := invoke(t, nil, tc.args...)
-			g.Expect(got.code).To(Equal(tc.code))
-			g.Expect(got.err).To(ContainSubstring(tc.want))
-			if tc.code == cli.ExitOK {
-				g.Expect(got.out).To(ContainSubstring("Available Commands:"))
-			}
+			g.Expect(got.code).To(Equal(cli.ExitUsage))
+			g.Expect(got.err).To(HavePrefix("hnsguard: "))
+			g.Expect(got.err).To(ContainSubstring("hnsguard: " + tc.want))
+			g.Expect(got.err).To(HaveSuffix("\nSee '" + tc.help + " --help'.\n"))
+			help := invoke(t, nil, append(strings.Fields(tc.help)[1:], "--help")...)
+			g.Expect(help.code).To(Equal(cli.ExitOK))
+			g.Expect(help.out).To(ContainSubstring("Usage:\n  " + tc.help))
 		})
 	}
 }
@@ -83,7 +115,9 @@ func TestVersion(t *testing.T) {
 	var info map[string]string
 	g.Expect(json.Unmarshal([]byte(got.out), &info)).To(Succeed())
 	g.Expect(info).To(And(HaveKeyWithValue("os", runtime.GOOS), HaveKey("version"), HaveKey("commit")))
-	g.Expect(invoke(t, nil, "version").out).To(HavePrefix("hnsguard "))
+	line := invoke(t, nil, "version").out
+	g.Expect(line).To(MatchRegexp(`^hnsguard \S+ \(commit \S+, go\S+, \w+/\w+\)\n$`))
+	g.Expect(invoke(t, nil, "--version")).To(Equal(invocation{cli.ExitOK, line, ""}))
 	g.Expect(invoke(t, nil, "version", "-o", "yaml").out).To(ContainSubstring("goVersion: "))
 }
 
@@ -91,21 +125,31 @@ func TestVersion(t *testing.T) {
 func TestRunReportsAllFaultsAtOnce(t *testing.T) {
 	g := NewWithT(t)
 	config := write(t, "guard.yaml", "orphan: {gracePeriod: soon, maxPerPas: 3}\nexclusions: [10.0.0.0/33]\n")
-	got := invoke(t, nil, "run", "--config", config, "--mode", "dry-run", "--log-level", "loud", "--kubeconfig", "/nowhere/kc")
-	g.Expect(got.code).To(Equal(cli.ExitError))
+	got := invoke(t, nil, "run", "--config", config, "--mode", "dry-run", "--log-level", "loud", "--log-format", "xml",
+		"--kube-proxy-version", "banana", "--kubeconfig", "/nowhere/kc")
+	g.Expect(got.code).To(Equal(cli.ExitUsage))
 	for _, fault := range []string{
 		"--node-name or $NODE_NAME is required",
 		"--namespace or $POD_NAMESPACE is required",
-		`--log-level "loud"`,
+		`--log-level "loud": must be error, info, debug or trace`,
+		`--log-format "xml": must be json or text`,
+		`--kube-proxy-version "banana"`,
 		`orphan.gracePeriod: Invalid value: "soon"`,
 		`unknown field "orphan.maxPerPas"`,
 		`exclusions[0]: Invalid value: "10.0.0.0/33"`,
-		`--mode: mode "dry-run"`,
+		`--mode "dry-run"`,
 		"reading kubeconfig",
 	} {
 		g.Expect(got.err).To(ContainSubstring(fault))
 	}
+	for _, line := range strings.Split(strings.TrimSpace(got.err), "\n") {
+		g.Expect(line).To(Or(HavePrefix("hnsguard: "), HavePrefix("  "), HavePrefix("See ")), "every fault has its line")
+	}
 	g.Expect(got.out).To(BeEmpty())
+
+	got = invoke(t, map[string]string{"NODE_NAME": "win-1"}, "run", "--config", config, "--namespace", "n")
+	g.Expect(got.code).To(Equal(cli.ExitError), "the command line is right, the file is not")
+	g.Expect(got.err).NotTo(ContainSubstring("--help"))
 }
 
 // Invariant 1, as far as flag and variable go.
@@ -113,7 +157,7 @@ func TestAFlagWinsOverItsVariable(t *testing.T) {
 	g := NewWithT(t)
 	env := map[string]string{"NODE_NAME": "win-1", "HNSGUARD_LOG_LEVEL": "loud", "HNSGUARD_MODE": "dry-run"}
 	got := invoke(t, env, "run")
-	g.Expect(got.err).To(And(ContainSubstring(`--log-level "loud"`), ContainSubstring(`mode "dry-run"`),
+	g.Expect(got.err).To(And(ContainSubstring(`--log-level "loud"`), ContainSubstring(`--mode "dry-run"`),
 		Not(ContainSubstring("--node-name"))))
 	got = invoke(t, env, "run", "--log-level", "info", "--mode", "observe")
 	g.Expect(got.err).NotTo(Or(ContainSubstring("--log-level"), ContainSubstring("mode")))
@@ -152,8 +196,8 @@ func TestTheKubeconfigOfTheHostIsNotUsed(t *testing.T) {
 	g := NewWithT(t)
 	host := write(t, "kc", kubeconfig)
 	got := invoke(t, map[string]string{"NODE_NAME": "win-1", "KUBECONFIG": host}, "run")
-	g.Expect(got.code).To(Equal(cli.ExitError))
-	g.Expect(got.err).To(ContainSubstring("this is no pod"))
+	g.Expect(got.code).To(Equal(cli.ExitUsage), "it needs a namespace too")
+	g.Expect(got.err).To(ContainSubstring("this is not a pod"))
 }
 
 func TestRunNeedsWindows(t *testing.T) {
@@ -230,12 +274,13 @@ func TestScanExitStatus(t *testing.T) {
 			scanArgs(duplicate, cluster, "akswin000001", "--verdict", "local", "--verdict", "in_use"), cli.ExitOK, "",
 		},
 
-		"as XML":    {scanArgs(duplicate, cluster, "akswin000001", "-o", "xml"), cli.ExitUsage, "want json or yaml"},
+		"as XML":    {scanArgs(duplicate, cluster, "akswin000001", "-o", "xml"), cli.ExitUsage, "must be json or yaml"},
 		"no node":   {scanArgs(duplicate, cluster, ""), cli.ExitUsage, "--node-name"},
 		"bad flags": {[]string{"scan", "--nothing"}, cli.ExitUsage, "unknown flag: --nothing"},
 		"bad filters": {
 			scanArgs(duplicate, cluster, "akswin000001", "--ip", "10.0.0", "--pod", "web", "--verdict", "gone"), cli.ExitUsage,
-			"--ip \"10.0.0\": want an IP address\n--pod \"web\": want NAMESPACE/NAME\n--verdict \"gone\": want one of [conflict ",
+			"hnsguard: --ip \"10.0.0\": must be an IP address\nhnsguard: --pod \"web\": must be NAMESPACE/NAME\n" +
+				"hnsguard: --verdict \"gone\": must be one of conflict, ",
 		},
 		"stdin twice": {scanArgs("-", "-", "akswin000001"), cli.ExitUsage, "stdin (-) can be given once only"},
 

@@ -27,6 +27,9 @@ func newDemo(p Process) *cobra.Command {
 			if err := fromEnv(cmd.Flags(), p.Env, nil); err != nil {
 				return err
 			}
+			if err := o.Validate(); err != nil {
+				return usageError{err}
+			}
 			setGlobal(logr.Discard()) // the timeline replaces the log
 			if err := demo.Play(cmd.Context(), o); err != nil {
 				return fmt.Errorf("demo: %w", err)
@@ -36,10 +39,12 @@ func newDemo(p Process) *cobra.Command {
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&o.Scenario, "scenario", "incident", "all, "+strings.Join(demo.Names(), ", "))
+	completeValues(cmd, "scenario", append([]string{"all"}, demo.Names()...)...)
 	flags.Float64Var(&o.Speed, "speed", 1, "play this many times faster")
 	flags.BoolVar(&o.Observe, "observe", false, "change nothing, to show what happens without hnsguard")
 	flags.BoolVar(&o.Verdicts, "verdicts", false, "show every decision, not only actions")
 	flags.StringVar(&o.MetricsAddress, "metrics-bind-address", "127.0.0.1:0",
 		`where to serve metrics; port 0 means any free port, "0" disables them`)
+	completeNothing(cmd, "speed", "metrics-bind-address")
 	return cmd
 }

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package cli is the command line: one file for each command, which turns flags, environment and files into the options
-// of the packages that do the work.
+// Package cli is the command line. Each command has a file, which turns flags, environment variables and files into the
+// options of the packages that do the work.
 //
 // Invariants:
 //
-//  1. A flag wins over its environment variable, and that over the configuration file.
-//  2. All faults of a command line are reported at once, and before anything is done.
-//  3. Exit status 0 means success, 1 an error, 2 a command line that is wrong, 3 that scan found endpoints to remove, 4 that
-//     scan found none, but could not judge all of them.
-//  4. The host's $KUBECONFIG is never used: in a HostProcess container it is somebody else's.
+//  1. A flag wins over its environment variable, which wins over the configuration file.
+//  2. All faults of a command line are reported at once, before anything is done.
+//  3. The exit status is 0 for success, 1 for an error, 2 for a wrong command line, 3 if scan found endpoints to
+//     remove, and 4 if it found none but could not judge all of them. A wrong command line names the command whose help explains it.
+//  4. The $KUBECONFIG of the host is never used: a HostProcess container inherits it, but it is not meant for hnsguard.
+//  5. A shell can complete the value of every flag that takes one of a known set, and proposes files only where a file
+//     is wanted.
 package cli

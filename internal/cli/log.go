@@ -3,13 +3,14 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"strings"
 
 	"github.com/go-logr/logr"
-	"github.com/spf13/pflag"
+	"github.com/spf13/cobra"
 	"k8s.io/klog/v2"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 )
@@ -19,33 +20,43 @@ type logOptions struct {
 	level, format string
 }
 
-func (o *logOptions) addTo(flags *pflag.FlagSet, level, format string) {
-	flags.StringVar(&o.level, "log-level", level, "error, info, debug (every decision) or trace (the Kubernetes client)")
+func (o *logOptions) addTo(cmd *cobra.Command, level, format string) {
+	flags := cmd.Flags()
+	flags.StringVar(&o.level, "log-level", level,
+		"error, info, debug (every decision) or trace (the Kubernetes client too)")
+	completeValues(cmd, "log-level", "error", "info", "debug\tevery decision", "trace\tthe Kubernetes client too")
 	flags.StringVar(&o.format, "log-format", format, "json or text")
+	completeValues(cmd, "log-format", "json", "text")
 }
 
-// logger builds the log. Levels below info are those of logr: debug shows what was decided about every endpoint, trace
-// what the Kubernetes client does.
-func (o logOptions) logger(w io.Writer) (logr.Logger, error) {
+// logger makes the log. The levels below info are those of logr: debug shows every decision, trace the work of the
+// Kubernetes client.
+func (o *logOptions) logger(w io.Writer) (logr.Logger, error) {
 	levels := map[string]slog.Level{
 		"error": slog.LevelError, "info": slog.LevelInfo, "debug": -1, "trace": -6,
 	}
+	var errs []error
 	level, ok := levels[o.level]
 	if !ok {
-		return logr.Logger{}, fmt.Errorf("--log-level %q: want error, info, debug or trace", o.level)
+		errs = append(errs, usageError{fmt.Errorf("--log-level %q: must be error, info, debug or trace", o.level)})
 	}
 	options := &slog.HandlerOptions{Level: level, ReplaceAttr: nameLevel}
+	var handler slog.Handler
 	switch o.format {
 	case "json":
-		return logr.FromSlogHandler(slog.NewJSONHandler(w, options)), nil
+		handler = slog.NewJSONHandler(w, options)
 	case "text":
-		return logr.FromSlogHandler(slog.NewTextHandler(w, options)), nil
+		handler = slog.NewTextHandler(w, options)
 	default:
-		return logr.Logger{}, fmt.Errorf("--log-format %q: want json or text", o.format)
+		errs = append(errs, usageError{fmt.Errorf("--log-format %q: must be json or text", o.format)})
 	}
+	if err := errors.Join(errs...); err != nil {
+		return logr.Logger{}, err
+	}
+	return logr.FromSlogHandler(handler), nil
 }
 
-// nameLevel gives logr's levels below info the names that the flag has for them; slog would print DEBUG+3.
+// nameLevel gives logr's levels below info the names of the flag; slog would print DEBUG+3.
 func nameLevel(_ []string, a slog.Attr) slog.Attr {
 	level, ok := a.Value.Any().(slog.Level)
 	if a.Key != slog.LevelKey || !ok {
@@ -61,8 +72,8 @@ func nameLevel(_ []string, a slog.Attr) slog.Attr {
 	}
 }
 
-// setGlobal makes the log that of controller-runtime, of client-go and of the standard library too, which have only a
-// global one. In the last its HTTP server complains of clients that do not trust the certificate of the metrics.
+// setGlobal makes log the log of controller-runtime, client-go and the standard library too, which only have a global
+// one. The HTTP server of the standard library logs clients that do not trust the certificate of the metrics.
 func setGlobal(log logr.Logger) {
 	logf.SetLogger(log)
 	klog.SetLogger(log)

@@ -6,15 +6,17 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/url"
 	"os"
 
-	"github.com/spf13/pflag"
+	"github.com/spf13/cobra"
 
 	"github.com/hnsguard/hnsguard/internal/config"
+	"github.com/hnsguard/hnsguard/internal/kubeproxy"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy/detect"
 )
 
-// nodeOptions are the flags that say which node is meant and what may be done there.
+// nodeOptions are the flags that name the node and the policy.
 type nodeOptions struct {
 	name, kubeconfig    string
 	configFile          string
@@ -23,27 +25,48 @@ type nodeOptions struct {
 	kubeProxyMetricsURL string
 }
 
-// nodeVariables are the environment variables that have a name of their own.
+// nodeVariables returns the environment variables whose names are not made from their flags.
 func nodeVariables() map[string]string {
 	return map[string]string{"node-name": "NODE_NAME", "namespace": "POD_NAMESPACE", "network": "KUBE_NETWORK"}
 }
 
-func (o *nodeOptions) addTo(flags *pflag.FlagSet) {
-	flags.StringVar(&o.name, "node-name", "", "name of the Windows node; required, it is never guessed")
-	flags.StringVar(&o.kubeconfig, "kubeconfig", "", "how to reach the API server; without it, as the pod that this is")
-	flags.StringVar(&o.configFile, "config", "", "configuration file; without it, the defaults. "+
-		"In a container, a path below its root if there is one")
-	flags.StringVar(&o.mode, "mode", "", "enforce or observe; observe changes nothing, whatever the file says")
-	flags.StringVar(&o.network, "network", "", "HNS network of the pods; without it, found by its type")
-	flags.StringVar(&o.kubeProxyVersion, "kube-proxy-version", "", "kube-proxy's version; without it, it is asked for")
-	flags.StringVar(&o.kubeProxyMetricsURL, "kube-proxy-metrics-url", detect.MetricsURL, "where to ask kube-proxy")
+func (o *nodeOptions) addTo(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringVar(&o.name, "node-name", "", "name of the Windows node; required")
+	flags.StringVar(&o.kubeconfig, "kubeconfig", "", "kubeconfig file; without it, the ServiceAccount of this pod")
+	completeFiles(cmd, "kubeconfig")
+	flags.StringVar(&o.configFile, "config", "", "configuration file; without it, all fields have their defaults")
+	completeFiles(cmd, "config", "yaml", "yml", "json")
+	flags.StringVar(&o.mode, "mode", "", "enforce or observe (change nothing); replaces mode in the configuration file")
+	completeValues(cmd, "mode", "enforce", "observe\tchange nothing")
+	flags.StringVar(&o.network, "network", "",
+		"HNS network of the pods; replaces network in the configuration file")
+	flags.StringVar(&o.kubeProxyVersion, "kube-proxy-version", "",
+		"version of the node's kube-proxy, such as v1.32.3; without it, kube-proxy's metrics or the Node")
+	flags.StringVar(&o.kubeProxyMetricsURL, "kube-proxy-metrics-url", detect.MetricsURL,
+		"where kube-proxy serves its metrics")
+	completeNothing(cmd, "node-name", "network", "kube-proxy-version", "kube-proxy-metrics-url")
 }
 
 func (o *nodeOptions) validate() error {
+	var errs []error
 	if o.name == "" {
-		return errors.New("--node-name or $NODE_NAME is required: what deletes endpoints does not guess where it is")
+		errs = append(errs, errors.New("--node-name or $NODE_NAME is required: hnsguard does not guess which node it is on"))
 	}
-	return nil
+	if o.kubeProxyVersion != "" {
+		if err := kubeproxy.CheckVersion(o.kubeProxyVersion); err != nil {
+			errs = append(errs, fmt.Errorf("--kube-proxy-version %q: %w", o.kubeProxyVersion, err))
+		}
+	}
+	u, err := url.Parse(o.kubeProxyMetricsURL)
+	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		errs = append(errs, fmt.Errorf("--kube-proxy-metrics-url %q: must be a URL such as %s",
+			o.kubeProxyMetricsURL, detect.MetricsURL))
+	}
+	for i := range errs {
+		errs[i] = usageError{errs[i]}
+	}
+	return errors.Join(errs...)
 }
 
 // policy reads the configuration file and lets the flags win over it.
@@ -51,19 +74,19 @@ func (o *nodeOptions) policy(env func(string) (string, bool)) (config.Config, er
 	c := config.Default()
 	var errs []error
 	if o.configFile != "" {
-		name, data, err := readMounted(o.configFile, env)
-		if err != nil {
-			errs = append(errs, fmt.Errorf("reading the configuration: %w", err))
-		} else if c, err = config.Decode(name, data); err != nil {
-			errs = append(errs, err)
+		decoded, err := readPolicy(o.configFile, env)
+		if err == nil {
+			c = decoded
 		}
+		errs = append(errs, err)
 	}
 	if o.mode != "" {
 		mode, err := config.ParseMode(o.mode)
-		if err != nil {
-			errs = append(errs, fmt.Errorf("--mode: %w", err))
+		if err == nil {
+			c.Mode = mode
+		} else {
+			errs = append(errs, usageError{fmt.Errorf("--mode %q: %w", o.mode, err)})
 		}
-		c.Mode = mode
 	}
 	if o.network != "" {
 		c.Network = o.network
@@ -71,18 +94,26 @@ func (o *nodeOptions) policy(env func(string) (string, bool)) (config.Config, er
 	return c, errors.Join(errs...)
 }
 
-// readMounted reads a file that may be mounted, and says which one it was.
+func readPolicy(path string, env func(string) (string, bool)) (config.Config, error) {
+	name, data, err := readMounted(path, env)
+	if err != nil {
+		return config.Config{}, fmt.Errorf("reading the configuration: %w", err)
+	}
+	return config.Decode(name, data)
+}
+
+// readMounted reads a file that may be mounted and returns the path that it was read from.
 func readMounted(path string, env func(string) (string, bool)) (string, []byte, error) {
-	var tried []error
+	var errs []error
 	for _, name := range mounted(path, env) {
 		data, err := os.ReadFile(name)
 		if err == nil {
 			return name, data, nil
 		}
-		tried = append(tried, err)
+		errs = append(errs, err)
 		if !errors.Is(err, fs.ErrNotExist) {
-			break // what is there and cannot be read is not replaced by what happens to be elsewhere
+			break // a file that exists but cannot be read is not replaced by another one
 		}
 	}
-	return "", nil, errors.Join(tried...)
+	return "", nil, errors.Join(errs...)
 }

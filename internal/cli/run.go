@@ -35,9 +35,9 @@ func newRun(p Process) *cobra.Command {
 		Use:   "run",
 		Short: "Guard this node",
 		Long: "Guard this node until stopped.\n\n" +
-			"Every flag can be given as an environment variable: --config is $HNSGUARD_CONFIG, and so on; --node-name is\n" +
-			"$NODE_NAME, --namespace $POD_NAMESPACE and --network $KUBE_NETWORK. A flag wins over its variable, and that\n" +
-			"over the configuration file.",
+			"Every flag can be set by an environment variable: --config by $HNSGUARD_CONFIG, and so on, but --node-name by\n" +
+			"$NODE_NAME, --namespace by $POD_NAMESPACE and --network by $KUBE_NETWORK. A flag wins over its variable, which\n" +
+			"wins over the configuration file.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := fromEnv(cmd.Flags(), p.Env, nodeVariables()); err != nil {
@@ -46,11 +46,12 @@ func newRun(p Process) *cobra.Command {
 			return run(cmd.Context(), p, o)
 		},
 	}
-	flags := cmd.Flags()
-	o.node.addTo(flags)
-	flags.StringVar(&o.namespace, "namespace", "", "namespace that hnsguard runs in")
-	o.serve.addTo(flags)
-	o.log.addTo(flags, "info", "json")
+	o.node.addTo(cmd)
+	cmd.Flags().StringVar(&o.namespace, "namespace", "",
+		"namespace for the EndpointSlices that hnsguard writes; without it, the namespace of this pod")
+	completeNothing(cmd, "namespace")
+	o.serve.addTo(cmd)
+	o.log.addTo(cmd, "info", "json")
 	return cmd
 }
 
@@ -63,35 +64,44 @@ func run(ctx context.Context, p Process, o runOptions) error {
 	if err := errors.Join(o.node.validate(), errLog, errPolicy, errNamespace, errAPI, errServe); err != nil {
 		return err
 	}
-	// HNS comes last: the faults above are worth knowing on any system.
+	// HNS comes last, so that the faults above are reported on every system.
 	service, err := hcnclient.New()
 	if err != nil {
 		return fmt.Errorf("run needs a Windows node: %w\n"+
-			"To look at a recorded node use scan --hns-dump; to see hnsguard work anywhere use demo", err)
+			"use 'hnsguard scan --hns-dump' to judge a recorded node, or 'hnsguard demo' to see hnsguard at work", err)
 	}
 	setGlobal(log)
 	o.announce(log, p, namespace, policy, api)
-	a, err := agent.New(agent.Options{
-		Node: o.node.name, Namespace: namespace, Config: policy, API: api, HNS: service,
+	options := agent.Options{
+		Node: o.node.name, Namespace: namespace, Config: policy, HNS: service,
 		KubeProxy: detect.Options{
 			Version: o.node.kubeProxyVersion, URL: o.node.kubeProxyMetricsURL, Every: detect.Every,
 		},
 		MetricsAddress: o.serve.metrics, MetricsTLS: certificate, ProbeAddress: o.serve.probes,
 		Logger: log, Clock: clock.RealClock{},
-	})
-	if err != nil {
-		return explainListening(err)
 	}
-	if err := a.Start(ctx); err != nil {
+	if err := guardNode(ctx, api, options); err != nil {
 		return fmt.Errorf("running: %w", explainListening(err))
 	}
 	log.Info("Stopped")
 	return nil
 }
 
-// ownNamespace is where hnsguard writes the EndpointSlices that flush kube-proxy's record: the one that is given, or
-// that of the pod that this is.
-func (o runOptions) ownNamespace(p Process, c config.Config) (string, error) {
+func guardNode(ctx context.Context, api *rest.Config, o agent.Options) error {
+	deps, err := agent.FromCluster(api, o)
+	if err != nil {
+		return err
+	}
+	a, err := agent.New(o, deps)
+	if err != nil {
+		return err
+	}
+	return a.Start(ctx)
+}
+
+// ownNamespace returns where hnsguard writes the EndpointSlices that flush kube-proxy's record: the namespace of the
+// flag, or else of this pod.
+func (o *runOptions) ownNamespace(p Process, c config.Config) (string, error) {
 	if o.namespace != "" {
 		return o.namespace, nil
 	}
@@ -100,18 +110,19 @@ func (o runOptions) ownNamespace(p Process, c config.Config) (string, error) {
 			return string(name), nil
 		}
 	}
-	if c.Mode != config.Observe && c.Flush.Mode != config.Observe {
-		return "", errors.New("--namespace or $POD_NAMESPACE is required: the EndpointSlices that flush kube-proxy's " +
-			"record of terminated addresses are written there (or set flush.mode to observe)")
+	if c.Enforces(c.Flush.Mode) {
+		return "", usageError{errors.New("--namespace or $POD_NAMESPACE is required for the EndpointSlices that flush " +
+			"kube-proxy's record of terminated addresses; or set flush.mode to observe")}
 	}
 	return "", nil
 }
 
-// announce says at the start what is needed to understand everything after it.
-func (o runOptions) announce(log logr.Logger, p Process, namespace string, c config.Config, api *rest.Config) {
+// announce logs what the reader of the log needs to know first.
+func (o *runOptions) announce(log logr.Logger, p Process, namespace string, c config.Config, api *rest.Config) {
 	log.Info("Starting", "version", version.Get(), "node", o.node.name, "namespace", namespace, "apiServer", api.Host,
 		"mode", c.Mode, "config", c)
 	if path, set := p.Env("KUBECONFIG"); set && path != "" && o.node.kubeconfig == "" {
-		log.Info("Ignoring $KUBECONFIG of the host; name one with --kubeconfig if it is meant", "path", path)
+		log.Info("Ignoring $KUBECONFIG, which a HostProcess container inherits from the host; use --kubeconfig to set one",
+			"path", path)
 	}
 }

@@ -76,7 +76,7 @@ func newScan(p Process) *cobra.Command {
 		},
 	}
 	flags := cmd.Flags()
-	o.node.addTo(flags)
+	o.node.addTo(cmd)
 	flags.StringArrayVar(&o.hnsDumps, "hns-dump", nil, "file with JSON recorded of HNS, or - for stdin; repeatable")
 	flags.StringArrayVar(&o.clusterDumps, "cluster-dump", nil,
 		"file recorded with kubectl get, or - for stdin; repeatable")
@@ -85,7 +85,21 @@ func newScan(p Process) *cobra.Command {
 		"report only endpoints of this Pod, given as NAMESPACE/NAME; repeatable")
 	flags.StringSliceVar(&o.verdicts, "verdict", nil, "report only endpoints with this verdict; repeatable")
 	flags.StringVarP(&o.output, "output", "o", "", "print as json or yaml")
+	completeFiles(cmd, "hns-dump")
+	completeFiles(cmd, "cluster-dump")
+	completeNothing(cmd, "ip", "pod")
+	completeValues(cmd, "verdict", verdictNames()...)
+	completeOutput(cmd)
 	return cmd
+}
+
+// verdictNames are the values of --verdict.
+func verdictNames() []string {
+	var names []string
+	for _, kind := range scan.Verdicts() {
+		names = append(names, string(kind))
+	}
+	return names
 }
 
 func runScan(ctx context.Context, p Process, o scanOptions) error {
@@ -137,7 +151,7 @@ func (o scanOptions) validate() (scan.Filter, error) {
 	var f scan.Filter
 	errs := []error{o.node.validate()}
 	if !slices.Contains([]string{"", "json", "yaml"}, o.output) {
-		errs = append(errs, fmt.Errorf("--output %q: want json or yaml", o.output))
+		errs = append(errs, fmt.Errorf("--output %q: must be json or yaml", o.output))
 	}
 	dumps := slices.Concat(o.hnsDumps, o.clusterDumps)
 	if len(slices.DeleteFunc(dumps, func(name string) bool { return name != dumpfile.Stdin })) > 1 {
@@ -146,20 +160,20 @@ func (o scanOptions) validate() (scan.Filter, error) {
 	for _, text := range o.ips {
 		addr, err := hns.ParseAddr(text)
 		if err != nil {
-			errs = append(errs, fmt.Errorf("--ip %q: want an IP address", text))
+			errs = append(errs, fmt.Errorf("--ip %q: must be an IP address", text))
 		}
 		f.Addresses = append(f.Addresses, addr)
 	}
 	for _, text := range o.pods {
 		namespace, name, found := strings.Cut(text, "/")
 		if !found || namespace == "" || name == "" || strings.Contains(name, "/") {
-			errs = append(errs, fmt.Errorf("--pod %q: want NAMESPACE/NAME", text))
+			errs = append(errs, fmt.Errorf("--pod %q: must be NAMESPACE/NAME", text))
 		}
 		f.Pods = append(f.Pods, types.NamespacedName{Namespace: namespace, Name: name})
 	}
 	for _, text := range o.verdicts {
-		if !slices.Contains(scan.Verdicts(), verdict.Kind(text)) {
-			errs = append(errs, fmt.Errorf("--verdict %q: want one of %v", text, scan.Verdicts()))
+		if !slices.Contains(verdictNames(), text) {
+			errs = append(errs, fmt.Errorf("--verdict %q: must be one of %s", text, strings.Join(verdictNames(), ", ")))
 		}
 		f.Verdicts = append(f.Verdicts, verdict.Kind(text))
 	}

@@ -27,11 +27,11 @@ func TestWhatCannotBeServed(t *testing.T) {
 				"--health-probe-bind-address", "",
 			},
 			[]string{
-				"--metrics-cert-dir: reading the serving certificate", empty, `--metrics-bind-address "10352": want an address`,
-				`--health-probe-bind-address "": want an address`, "--node-name",
+				"--metrics-cert-dir: reading the serving certificate", empty, `--metrics-bind-address "10352": must be an address`,
+				`--health-probe-bind-address "": must be an address`, "--node-name",
 			},
 		},
-		"a certificate without TLS": {[]string{"--metrics-cert-dir", empty}, []string{"of no use without --metrics-secure"}},
+		"a certificate without TLS": {[]string{"--metrics-cert-dir", empty}, []string{"needs --metrics-secure"}},
 		"a name":                    {[]string{"--metrics-bind-address", "win-1:1"}, []string{`"win-1" is not an IP address`}},
 		"no port":                   {[]string{"--metrics-bind-address", "127.0.0.1:0"}, []string{`port "0"`}},
 		"port too high":             {[]string{"--metrics-bind-address", "[::1]:65536"}, []string{`port "65536"`}},
@@ -39,7 +39,7 @@ func TestWhatCannotBeServed(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			g := NewWithT(t)
 			got := invoke(t, nil, append([]string{"run"}, tc.args...)...)
-			g.Expect(got.code).To(Equal(cli.ExitError))
+			g.Expect(got.code).To(Equal(cli.ExitUsage))
 			for _, want := range tc.want {
 				g.Expect(got.err).To(ContainSubstring(want))
 			}

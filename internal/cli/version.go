@@ -16,21 +16,28 @@ func newVersion(p Process) *cobra.Command {
 	var output string
 	cmd := &cobra.Command{
 		Use:   "version",
-		Short: "Print which build this is",
+		Short: "Print the version",
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			info := version.Get()
 			if output == "" {
-				_, err := fmt.Fprintf(p.Out, "hnsguard %s (commit %s, %s, %s/%s)\n",
-					info.Version, info.Commit, info.GoVersion, info.OS, info.Arch)
+				_, err := fmt.Fprintln(p.Out, versionLine())
 				return err
 			}
-			return printAs(p, output, info)
+			return printAs(p, output, version.Get())
 		},
 	}
-	cmd.Flags().StringVarP(&output, "output", "o", "", "print as json or yaml")
+	cmd.Flags().StringVarP(&output, "output", "o", "", "output format: json or yaml; without it, one line of text")
+	completeOutput(cmd)
 	return cmd
 }
+
+func versionLine() string {
+	info := version.Get()
+	return fmt.Sprintf("hnsguard %s (commit %s, %s, %s/%s)", info.Version, info.Commit, info.GoVersion, info.OS, info.Arch)
+}
+
+// completeOutput completes --output with the formats of printAs.
+func completeOutput(cmd *cobra.Command) { completeValues(cmd, "output", "json", "yaml") }
 
 // printAs prints a value as JSON or YAML.
 func printAs(p Process, format string, value any) error {
@@ -44,7 +51,7 @@ func printAs(p Process, format string, value any) error {
 	case "yaml":
 		data, err = yaml.Marshal(value)
 	default:
-		return usageError{fmt.Errorf("--output %q: want json or yaml", format)}
+		return usageError{fmt.Errorf("--output %q: must be json or yaml", format)}
 	}
 	if err != nil {
 		return fmt.Errorf("printing as %s: %w", format, err)

@@ -3,141 +3,216 @@
 package config
 
 import (
-	"net/netip"
 	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// APIVersion and Kind are what a file has to begin with.
+// APIVersion and Kind identify a configuration file.
 const (
 	APIVersion = "hnsguard.io/v1alpha1"
 	Kind       = "Configuration"
 )
 
-// Mode says whether hnsguard acts or only says what it would do.
+// Mode selects whether hnsguard acts or only reports what it would do.
 type Mode string
 
-// The two modes.
+// The modes.
 const (
 	Enforce Mode = "enforce"
 	Observe Mode = "observe"
 )
 
-// Config is the whole policy.
+// Modes lists all modes.
+func Modes() []Mode { return []Mode{Enforce, Observe} }
+
+// Config is the configuration file.
 type Config struct {
-	// Mode is the ceiling: with observe nothing is changed, whatever the classes below say.
-	Mode Mode
-	// Network is the name of the HNS network that the pods are on; empty means to find it.
-	Network string
+	APIVersion string `json:"apiVersion"`
+	Kind       string `json:"kind"`
+
+	// Mode is the upper limit: with observe nothing is changed, whatever the modes below say.
+	// Default: enforce.
+	Mode Mode `json:"mode"`
+	// Network is the name of the HNS network of the pods.
+	// Default: the one network whose type CNIs use for pods; of several, the one with endpoints of kube-proxy.
+	Network string `json:"network"`
 	// Exclusions are address ranges in which no endpoint is ever removed.
-	Exclusions []netip.Prefix
-	Conflict   Conflict
-	Orphan     Orphan
-	Flush      Flush
-	Shield     Shield
-	Reprogram  Reprogram
-	Repair     Repair
-	Removals   Removals
-	Poll       Poll
-	HNS        HNS
+	// Default: none.
+	Exclusions []Prefix `json:"exclusions"`
+
+	Conflict  Conflict  `json:"conflict"`
+	Orphan    Orphan    `json:"orphan"`
+	Flush     Flush     `json:"flush"`
+	Shield    Shield    `json:"shield"`
+	Reprogram Reprogram `json:"reprogram"`
+	Eviction  Eviction  `json:"eviction"`
+	Removals  Removals  `json:"removals"`
+	Poll      Poll      `json:"poll"`
+	HNS       HNS       `json:"hns"`
 }
 
-// Conflict is the policy for remote endpoints whose address a pod of this node has.
+// Conflict is the policy for remote endpoints whose address belongs to a pod of this node.
 type Conflict struct {
-	Mode Mode
-	// HoldTimeout is how long a conflict is held where nothing proves that kube-proxy has processed the drop.
-	HoldTimeout time.Duration
+	// Mode is the mode of this class.
+	// Default: enforce.
+	Mode Mode `json:"mode"`
+	// HoldTimeout applies to versions of kube-proxy with the stale-record fault. It is how long a conflict stays held
+	// after the last EndpointSlice dropped the address, if nothing proves that kube-proxy has processed the drop.
+	// From 30s to 1h. Default: 5m.
+	HoldTimeout metav1.Duration `json:"holdTimeout"`
 }
 
-// Orphan is the policy for remote endpoints that nobody uses.
+// Orphan is the policy for remote endpoints that nothing uses.
 type Orphan struct {
-	Mode Mode
-	// GracePeriod is how long nobody may have used an address before its endpoint may go.
-	GracePeriod time.Duration
-	// MaxPerPass is the most that may be due at one time. If more are, none is removed and somebody should look: it is
-	// more likely that hnsguard sees too little than that so many are orphans.
-	MaxPerPass int
-	// MaxPerStep is the most that are removed in one pass.
-	MaxPerStep int
-	// GraceWhileWaiting is the grace period while a pod of the node waits for its address: an HNS that refuses duplicates
-	// does not let the pod have it as long as the endpoint is there.
-	GraceWhileWaiting time.Duration
+	// Mode is the mode of this class.
+	// Default: enforce.
+	Mode Mode `json:"mode"`
+	// GracePeriod is how long an address must have been unused before its endpoint is removed.
+	// From 10s to 24h. Default: 5m.
+	GracePeriod metav1.Duration `json:"gracePeriod"`
+	// GracePeriodWhileWaiting replaces GracePeriod while a pod of the node waits for its address: an HNS that refuses
+	// duplicates cannot give it the address of an orphan.
+	// From 1s to GracePeriod. Default: 5s.
+	GracePeriodWhileWaiting metav1.Duration `json:"gracePeriodWhileWaiting"`
+	// MaxPerPass is how many orphans may be due in one pass. If there are more, hnsguard is more likely to see too little
+	// of the cluster than to have found that many orphans: it reports them, and verifies each step by a fresh list from
+	// the API server.
+	// From 1 to 100000. Default: 250.
+	MaxPerPass int `json:"maxPerPass"`
+	// MaxPerStep is how many orphans are removed in one step. A pass takes one step.
+	// From 1 to 1000. Default: 10.
+	MaxPerStep int `json:"maxPerStep"`
 }
 
-// Flush is the policy for kube-proxy's record of terminated addresses, on versions that have the fault.
+// Flush is the policy for kube-proxy's record of terminated addresses, on versions with the stale-record fault.
 type Flush struct {
-	Mode Mode
+	// Mode is the mode of this class.
+	// Default: enforce.
+	Mode Mode `json:"mode"`
 }
 
-// Shield is the policy for conflicts that have to be held, because the kube-proxy of the node would delete the pod's
-// own endpoint: with enforce a second remote endpoint is made, for kube-proxy to delete instead. It makes endpoints,
-// so that it has to be asked for.
+// Shield is the policy for conflicts that are held because kube-proxy would delete the pod's own endpoint. With
+// enforce, hnsguard creates a second remote endpoint for kube-proxy to delete instead.
 type Shield struct {
-	Mode Mode
+	// Mode is the mode of this class.
+	// Default: observe, because a shield creates endpoints.
+	Mode Mode `json:"mode"`
 }
 
-// Reprogram is the policy for load balancers that name an endpoint which is gone. They are always reported; with
-// enforce kube-proxy is made to program their Service again, on all Windows nodes, so that it has to be asked for.
+// Reprogram is the policy for load balancers that refer to endpoints that no longer exist. They are always reported.
+// With enforce, hnsguard makes kube-proxy program the Service again.
 type Reprogram struct {
-	Mode Mode
+	// Mode is the mode of this class.
+	// Default: observe, because all Windows nodes program the Service again.
+	Mode Mode `json:"mode"`
 }
 
-// Repair is the policy for pods that have lost their endpoint. They are always reported; with enforce they are evicted,
-// so that their controller makes new ones. That is more than hnsguard does otherwise, so that it has to be asked for.
-type Repair struct {
-	Mode Mode
-	// After is how long a running pod has to be without endpoint before it counts as a victim.
-	After time.Duration
-	// Every is the shortest time between two evictions on one node.
-	Every time.Duration
+// Eviction is the policy for pods that have lost their endpoint. They are always reported. With enforce, they are
+// evicted so that their controller replaces them.
+type Eviction struct {
+	// Mode is the mode of this class.
+	// Default: observe, because it ends pods.
+	Mode Mode `json:"mode"`
+	// After is how long a running pod must have been without an endpoint.
+	// From 10s to 1h. Default: 30s.
+	After metav1.Duration `json:"after"`
+	// Interval is the shortest time between two evictions on one node.
+	// From 1s to 24h. Default: 1m.
+	Interval metav1.Duration `json:"interval"`
 }
 
-// Removals limits how fast endpoints are removed, whatever the reason.
+// Removals limits the rate of removals of all classes together.
 type Removals struct {
-	PerSecond float64
-	Burst     int
+	// PerSecond is the rate.
+	// From 0.01 to 1000. Default: 10.
+	PerSecond float64 `json:"perSecond"`
+	// Burst is how many removals may follow each other without a delay.
+	// From 1 to 10000. Default: 50.
+	Burst int `json:"burst"`
 }
 
-// Poll says how often HNS is asked what it holds. It tells nobody by itself.
+// Poll sets how often HNS is read. HNS has no notification for remote endpoints.
 type Poll struct {
-	// Fast is the interval while a pod of this node waits for its address.
-	Fast time.Duration
-	// FastFor is how long one pod keeps the interval fast; after that it waits for something else.
-	FastFor time.Duration
-	// Slow is the interval otherwise.
-	Slow time.Duration
+	// FastInterval is the interval while a pod of this node waits for its address.
+	// From 50ms to 1m, and at most SlowInterval. Default: 250ms.
+	FastInterval metav1.Duration `json:"fastInterval"`
+	// FastDuration is how long one pod can keep the interval fast. A pod that waits longer waits for something else.
+	// From 1s to 24h. Default: 5m.
+	FastDuration metav1.Duration `json:"fastDuration"`
+	// SlowInterval is the interval otherwise.
+	// From 1s to 5m. Default: 5s.
+	SlowInterval metav1.Duration `json:"slowInterval"`
 }
 
-// HNS bounds calls to the service.
+// HNS limits calls to the Host Networking Service.
 type HNS struct {
-	// CallTimeout bounds a call about one object.
-	CallTimeout time.Duration
-	// ListTimeout bounds a call that reads many objects.
-	ListTimeout time.Duration
-	// MaxHungCalls is how many calls may hang at one time before no more are made.
-	MaxHungCalls int
-	// RereadEvery is in what time everything is read afresh.
-	RereadEvery time.Duration
+	// CallTimeout limits a call about one object.
+	// From 1s to 10m. Default: 10s.
+	CallTimeout metav1.Duration `json:"callTimeout"`
+	// ListTimeout limits a call that reads many objects.
+	// From 1s to 1h. Default: 1m.
+	ListTimeout metav1.Duration `json:"listTimeout"`
+	// MaxHungCalls is how many calls may hang at one time. No further call is made until one of them returns.
+	// From 1 to 100. Default: 8.
+	MaxHungCalls int `json:"maxHungCalls"`
+	// RereadInterval is how old what is known of an endpoint may get before the endpoint is read again.
+	// From 30s to 24h. Default: 5m.
+	RereadInterval metav1.Duration `json:"rereadInterval"`
 }
 
-// Default is the policy of an empty file.
+// Default returns the configuration of an empty file.
 func Default() Config {
 	return Config{
-		Mode:     Enforce,
-		Conflict: Conflict{Mode: Enforce, HoldTimeout: 5 * time.Minute},
+		APIVersion: APIVersion,
+		Kind:       Kind,
+		Mode:       Enforce,
+		Exclusions: []Prefix{},
+		Conflict:   Conflict{Mode: Enforce, HoldTimeout: duration(5 * time.Minute)},
 		Orphan: Orphan{
-			Mode: Enforce, GracePeriod: 5 * time.Minute, MaxPerPass: 250, MaxPerStep: 10, GraceWhileWaiting: 5 * time.Second,
+			Mode:                    Enforce,
+			GracePeriod:             duration(5 * time.Minute),
+			GracePeriodWhileWaiting: duration(5 * time.Second),
+			MaxPerPass:              250,
+			MaxPerStep:              10,
 		},
 		Flush:     Flush{Mode: Enforce},
 		Shield:    Shield{Mode: Observe},
 		Reprogram: Reprogram{Mode: Observe},
-		Repair:    Repair{Mode: Observe, After: 30 * time.Second, Every: time.Minute},
+		Eviction:  Eviction{Mode: Observe, After: duration(30 * time.Second), Interval: duration(time.Minute)},
 		Removals:  Removals{PerSecond: 10, Burst: 50},
-		Poll:      Poll{Fast: 250 * time.Millisecond, FastFor: 5 * time.Minute, Slow: 5 * time.Second},
+		Poll: Poll{
+			FastInterval: duration(250 * time.Millisecond),
+			FastDuration: duration(5 * time.Minute),
+			SlowInterval: duration(5 * time.Second),
+		},
 		HNS: HNS{
-			CallTimeout: 10 * time.Second, ListTimeout: time.Minute, MaxHungCalls: 8, RereadEvery: 5 * time.Minute,
+			CallTimeout:    duration(10 * time.Second),
+			ListTimeout:    duration(time.Minute),
+			MaxHungCalls:   8,
+			RereadInterval: duration(5 * time.Minute),
 		},
 	}
 }
 
+func duration(d time.Duration) metav1.Duration { return metav1.Duration{Duration: d} }
+
 // Enforces reports whether a class with the given mode may act.
 func (c Config) Enforces(class Mode) bool { return c.Mode == Enforce && class == Enforce }
+
+// class is a class of acts: its field in the file and its label in metrics.
+type class struct {
+	name string
+	mode Mode
+}
+
+func (c Config) classes() []class {
+	return []class{
+		{"conflict", c.Conflict.Mode},
+		{"orphan", c.Orphan.Mode},
+		{"flush", c.Flush.Mode},
+		{"shield", c.Shield.Mode},
+		{"reprogram", c.Reprogram.Mode},
+		{"eviction", c.Eviction.Mode},
+	}
+}

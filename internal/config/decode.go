@@ -3,259 +3,206 @@
 package config
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/netip"
-	"strconv"
+	"io"
+	"maps"
+	"reflect"
+	"slices"
 	"time"
 
+	yamlv2 "go.yaml.in/yaml/v2"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	kjson "sigs.k8s.io/json"
 	"sigs.k8s.io/yaml"
 )
 
-// file is the shape of a configuration file. Values stay raw, so that one that is wrong hides no other fault.
-type file struct {
-	APIVersion json.RawMessage `json:"apiVersion"`
-	Kind       json.RawMessage `json:"kind"`
-	Mode       json.RawMessage `json:"mode"`
-	Network    json.RawMessage `json:"network"`
-	Exclusions json.RawMessage `json:"exclusions"`
-	Conflict   struct {
-		Mode json.RawMessage `json:"mode"`
-	} `json:"conflict"`
-	Orphan struct {
-		Mode        json.RawMessage `json:"mode"`
-		GracePeriod json.RawMessage `json:"gracePeriod"`
-		MaxPerPass  json.RawMessage `json:"maxPerPass"`
-
-		GraceWhileWaiting json.RawMessage `json:"gracePeriodWhileWaiting"`
-	} `json:"orphan"`
-	Flush struct {
-		Mode json.RawMessage `json:"mode"`
-	} `json:"flush"`
-	Shield struct {
-		Mode json.RawMessage `json:"mode"`
-	} `json:"shield"`
-	Reprogram struct {
-		Mode json.RawMessage `json:"mode"`
-	} `json:"reprogram"`
-	Repair struct {
-		Mode  json.RawMessage `json:"mode"`
-		After json.RawMessage `json:"after"`
-		Every json.RawMessage `json:"every"`
-	} `json:"repair"`
-	Removals struct {
-		PerSecond json.RawMessage `json:"perSecond"`
-		Burst     json.RawMessage `json:"burst"`
-	} `json:"removals"`
-	Poll struct {
-		Fast    json.RawMessage `json:"fast"`
-		FastFor json.RawMessage `json:"fastFor"`
-		Slow    json.RawMessage `json:"slow"`
-	} `json:"poll"`
-	HNS struct {
-		CallTimeout  json.RawMessage `json:"callTimeout"`
-		ListTimeout  json.RawMessage `json:"listTimeout"`
-		MaxHungCalls json.RawMessage `json:"maxHungCalls"`
-		RereadEvery  json.RawMessage `json:"rereadEvery"`
-	} `json:"hns"`
-}
-
-// Decode reads a configuration file in YAML or JSON. What the file leaves out has its default. The error names the file
-// and all faults in it, each on a line of its own.
+// Decode decodes a configuration file in YAML or JSON. Fields that the file leaves out have their defaults. The error
+// names the file and all of its faults, each on its own line.
 func Decode(name string, data []byte) (Config, error) {
-	var f file
-	raw, err := yaml.YAMLToJSONStrict(data)
-	if err != nil {
-		return Config{}, fmt.Errorf("reading configuration %s: %w", name, err)
+	d := decoder{config: Default()}
+	if err := d.document(data); err != nil {
+		return Config{}, fmt.Errorf("decoding configuration %s: %w", name, err)
 	}
-	strict, err := kjson.UnmarshalStrict(raw, &f)
-	if err != nil {
-		return Config{}, fmt.Errorf("reading configuration %s: %w", name, err)
+	for _, err := range d.config.Validate() {
+		d.errs = append(d.errs, err)
 	}
-	d := decoder{}
-	config := d.config(f)
-	if err := errors.Join(append(strict, d.faults.ToAggregate())...); err != nil {
-		return Config{}, fmt.Errorf("reading configuration %s:\n%w", name, err)
+	if err := errors.Join(d.errs...); err != nil {
+		return Config{}, fmt.Errorf("decoding configuration %s:\n%w", name, err)
 	}
-	return config, nil
+	return d.config, nil
 }
 
-// decoder collects the faults of all fields.
+// decoder decodes into config and collects what is wrong.
 type decoder struct {
-	faults field.ErrorList
+	config Config
+	errs   []error
 }
 
-func (d *decoder) config(f file) Config {
-	c := Default()
-	d.exactly("apiVersion", f.APIVersion, APIVersion)
-	d.exactly("kind", f.Kind, Kind)
-	d.mode("mode", f.Mode, &c.Mode)
-	d.text("network", f.Network, &c.Network)
-	d.prefixes("exclusions", f.Exclusions, &c.Exclusions)
-	d.mode("conflict.mode", f.Conflict.Mode, &c.Conflict.Mode)
-	d.mode("orphan.mode", f.Orphan.Mode, &c.Orphan.Mode)
-	d.duration("orphan.gracePeriod", f.Orphan.GracePeriod, &c.Orphan.GracePeriod, 10*time.Second, 24*time.Hour)
-	d.duration("orphan.gracePeriodWhileWaiting", f.Orphan.GraceWhileWaiting, &c.Orphan.GraceWhileWaiting,
-		time.Second, 24*time.Hour)
-	d.mode("flush.mode", f.Flush.Mode, &c.Flush.Mode)
-	d.mode("shield.mode", f.Shield.Mode, &c.Shield.Mode)
-	d.mode("reprogram.mode", f.Reprogram.Mode, &c.Reprogram.Mode)
-	d.integer("orphan.maxPerPass", f.Orphan.MaxPerPass, &c.Orphan.MaxPerPass, 1, 100_000)
-	d.mode("repair.mode", f.Repair.Mode, &c.Repair.Mode)
-	d.duration("repair.after", f.Repair.After, &c.Repair.After, 10*time.Second, time.Hour)
-	d.duration("repair.every", f.Repair.Every, &c.Repair.Every, time.Second, 24*time.Hour)
-	d.number("removals.perSecond", f.Removals.PerSecond, &c.Removals.PerSecond, 0.01, 1000)
-	d.integer("removals.burst", f.Removals.Burst, &c.Removals.Burst, 1, 10_000)
-	d.duration("poll.fast", f.Poll.Fast, &c.Poll.Fast, 50*time.Millisecond, time.Minute)
-	d.duration("poll.fastFor", f.Poll.FastFor, &c.Poll.FastFor, time.Second, 24*time.Hour)
-	d.duration("poll.slow", f.Poll.Slow, &c.Poll.Slow, time.Second, 5*time.Minute)
-	d.duration("hns.callTimeout", f.HNS.CallTimeout, &c.HNS.CallTimeout, time.Second, 10*time.Minute)
-	d.duration("hns.listTimeout", f.HNS.ListTimeout, &c.HNS.ListTimeout, time.Second, time.Hour)
-	d.integer("hns.maxHungCalls", f.HNS.MaxHungCalls, &c.HNS.MaxHungCalls, 1, 100)
-	d.duration("hns.rereadEvery", f.HNS.RereadEvery, &c.HNS.RereadEvery, 30*time.Second, 24*time.Hour)
-	if c.Orphan.GraceWhileWaiting > c.Orphan.GracePeriod {
-		d.invalid("orphan.gracePeriodWhileWaiting", c.Orphan.GraceWhileWaiting.String(),
-			"must not be longer than orphan.gracePeriod, which is "+c.Orphan.GracePeriod.String())
-	}
-	if c.Poll.Fast > c.Poll.Slow {
-		d.invalid("poll.fast", c.Poll.Fast.String(), "must not be longer than poll.slow, which is "+c.Poll.Slow.String())
-	}
-	return c
-}
-
-func (d *decoder) invalid(path string, value any, detail string) {
-	d.faults = append(d.faults, field.Invalid(field.NewPath(path), value, detail))
-}
-
-// text decodes a string and reports whether there was one to decode.
-func (d *decoder) text(path string, raw json.RawMessage, to *string) bool {
-	if absent(raw) {
-		return false
-	}
-	if err := json.Unmarshal(raw, to); err != nil {
-		d.invalid(path, string(raw), "must be a string")
-		return false
-	}
-	return true
-}
-
-func (d *decoder) exactly(path string, raw json.RawMessage, want string) {
-	got := want
-	if d.text(path, raw, &got) && got != want {
-		d.faults = append(d.faults, field.NotSupported(field.NewPath(path), got, []string{want}))
-	}
-}
-
-func (d *decoder) mode(path string, raw json.RawMessage, to *Mode) {
-	s := string(*to)
-	if !d.text(path, raw, &s) {
-		return
-	}
-	mode, err := ParseMode(s)
+// document decodes the one document of a file. It returns an error if there is nothing to decode.
+func (d *decoder) document(data []byte) error {
+	raw, err := yaml.YAMLToJSON(data)
 	if err != nil {
-		d.faults = append(d.faults, field.NotSupported(field.NewPath(path), s, []Mode{Enforce, Observe}))
-		return
+		return err
 	}
-	*to = mode
+	d.checkYAML(data)
+	if _, ok := members(raw); !ok && !isNull(raw) {
+		return errors.New(`must be fields such as "mode: observe"`)
+	}
+	d.value(nil, raw)
+	return nil
 }
 
-func (d *decoder) duration(path string, raw json.RawMessage, to *time.Duration, least, most time.Duration) {
-	var s string
-	if !d.text(path, raw, &s) {
-		return
+// checkYAML finds what the conversion to JSON does not report: duplicate keys and further documents.
+func (d *decoder) checkYAML(data []byte) {
+	documents := yamlv2.NewDecoder(bytes.NewReader(data))
+	documents.SetStrict(true)
+	var content any
+	var duplicates *yamlv2.TypeError
+	if errors.As(documents.Decode(&content), &duplicates) {
+		for _, text := range duplicates.Errors {
+			d.errs = append(d.errs, errors.New(text))
+		}
 	}
-	v, err := time.ParseDuration(s)
-	switch {
-	case err != nil:
-		d.invalid(path, s, `must be a duration such as "250ms", "30s" or "5m"`)
-	case v < least || v > most:
-		d.invalid(path, s, fmt.Sprintf("must lie between %s and %s", least, most))
-	default:
-		*to = v
-	}
-}
-
-func (d *decoder) integer(path string, raw json.RawMessage, to *int, least, most int) {
-	if absent(raw) {
-		return
-	}
-	v, err := strconv.Atoi(string(raw))
-	switch {
-	case err != nil:
-		d.invalid(path, string(raw), "must be a whole number")
-	case v < least || v > most:
-		d.invalid(path, v, fmt.Sprintf("must lie between %d and %d", least, most))
-	default:
-		*to = v
+	if err := documents.Decode(&content); !errors.Is(err, io.EOF) {
+		d.errs = append(d.errs, errors.New(`must hold one document; remove everything after the second "---"`))
 	}
 }
 
-func (d *decoder) number(path string, raw json.RawMessage, to *float64, least, most float64) {
-	if absent(raw) {
+// value decodes the value at a path. If it does not fit, its members are decoded one by one, so that one of the wrong
+// type hides neither unknown keys nor other faults.
+func (d *decoder) value(path []string, raw json.RawMessage) {
+	config, strict, err := d.try(path, raw)
+	if err == nil {
+		d.config = config
+		for _, unknown := range strict {
+			d.errs = append(d.errs, explainUnknown(unknown))
+		}
 		return
 	}
-	v, err := strconv.ParseFloat(string(raw), 64)
-	switch {
-	case err != nil:
-		d.invalid(path, string(raw), "must be a number")
-	case !(v >= least && v <= most):
-		d.invalid(path, v, fmt.Sprintf("must lie between %g and %g", least, most))
-	default:
-		*to = v
+	if fields, ok := members(raw); ok && d.fits(path, "{}") {
+		for _, key := range slices.Sorted(maps.Keys(fields)) {
+			d.value(append(slices.Clip(path), key), fields[key])
+		}
+		return
+	}
+	if !isNull(raw) { // a key without a value has its default
+		d.errs = append(d.errs, d.invalid(path, raw, err)...)
 	}
 }
 
-func (d *decoder) prefixes(path string, raw json.RawMessage, to *[]netip.Prefix) {
-	if absent(raw) {
-		return
+// try returns the configuration with the value at the path, and the unknown keys in the value.
+func (d *decoder) try(path []string, raw json.RawMessage) (config Config, unknown []error, err error) {
+	config = d.config
+	unknown, err = kjson.UnmarshalStrict(nest(path, raw), &config)
+	return config, unknown, err
+}
+
+// fits reports whether the path is that of an object, for {}, or of a list, for [].
+func (d *decoder) fits(path []string, empty string) bool {
+	_, _, err := d.try(path, json.RawMessage(empty))
+	return err == nil
+}
+
+// invalid explains why the value at a path cannot be decoded. Each element of a list is judged by itself.
+func (d *decoder) invalid(path []string, raw json.RawMessage, err error) []error {
+	at := field.NewPath(path[0], path[1:]...)
+	var elements []json.RawMessage
+	if json.Unmarshal(raw, &elements) != nil || !d.fits(path, "[]") {
+		return []error{field.TypeInvalid(at, valueOf(raw), d.explain(at, err))}
 	}
-	var list []json.RawMessage
-	if err := json.Unmarshal(raw, &list); err != nil {
-		d.invalid(path, string(raw), `must be a list of address ranges such as "10.0.0.0/8"`)
-		return
-	}
-	for at, element := range list {
-		var s string
-		here := fmt.Sprintf("%s[%d]", path, at)
-		if !d.text(here, element, &s) {
+	var errs []error
+	for i, element := range elements {
+		if isNull(element) {
+			errs = append(errs, field.Required(at.Index(i), ""))
 			continue
 		}
-		prefix, err := ParsePrefix(s)
-		if err != nil {
-			d.invalid(here, s, err.Error())
-			continue
+		if _, _, err := d.try(path, slices.Concat([]byte("["), element, []byte("]"))); err != nil {
+			errs = append(errs, field.TypeInvalid(at.Index(i), valueOf(element), d.explain(at, err)))
 		}
-		*to = append(*to, prefix)
 	}
+	return errs
 }
 
-// ParsePrefix reads an address range. One that has bits set behind its length is refused: it is a range that its writer
-// misunderstood. A single address is a range of its own.
-func ParsePrefix(s string) (netip.Prefix, error) {
-	if addr, err := netip.ParseAddr(s); err == nil {
-		return netip.PrefixFrom(addr, addr.BitLen()), nil
+// explain says what the value at a path must be.
+func (d *decoder) explain(at *field.Path, err error) string {
+	for _, l := range d.config.durations() {
+		if l.path == at.String() {
+			return fmt.Sprintf(`must be a duration such as "%v", between %v and %v`,
+				durationValue(max(l.least, time.Second)), durationValue(l.least), durationValue(l.most))
+		}
 	}
-	prefix, err := netip.ParsePrefix(s)
-	if err != nil {
-		return netip.Prefix{}, errors.New(`must be an address range such as "10.0.0.0/8", or an address`)
+	var wrong *json.UnmarshalTypeError
+	if !errors.As(err, &wrong) {
+		return err.Error()
 	}
-	if prefix.Masked() != prefix {
-		return netip.Prefix{}, fmt.Errorf("has bits set behind its length; the range is %s", prefix.Masked())
-	}
-	return prefix, nil
-}
-
-// ParseMode reads a mode.
-func ParseMode(s string) (Mode, error) {
-	switch m := Mode(s); m {
-	case Enforce, Observe:
-		return m, nil
+	switch kind := wrong.Type.Kind(); {
+	case wrong.Type == reflect.TypeFor[Prefix](), kind == reflect.String:
+		return "must be a string"
+	case kind == reflect.Int:
+		return "must be a whole number"
+	case kind == reflect.Float64:
+		return "must be a number"
+	case kind == reflect.Slice:
+		return "must be a list"
 	default:
-		return "", fmt.Errorf("mode %q is neither %q nor %q", s, Enforce, Observe)
+		return "must be fields of its own"
 	}
 }
 
-func absent(raw json.RawMessage) bool { return len(raw) == 0 || string(raw) == "null" }
+// explainUnknown says what to write instead of a field that is unknown because it was renamed.
+func explainUnknown(err error) error {
+	var unknown kjson.FieldError
+	if errors.As(err, &unknown) {
+		if advice, ok := renamed()[unknown.FieldPath()]; ok {
+			return fmt.Errorf("%w: use %s", err, advice)
+		}
+	}
+	return err
+}
+
+// renamed returns what to use instead of the fields of earlier releases.
+func renamed() map[string]string {
+	return map[string]string{
+		"repair":          "eviction, and eviction.interval instead of every",
+		"eviction.every":  "eviction.interval",
+		"poll.fast":       "poll.fastInterval",
+		"poll.fastFor":    "poll.fastDuration",
+		"poll.slow":       "poll.slowInterval",
+		"hns.rereadEvery": "hns.rereadInterval",
+	}
+}
+
+// nest returns the document that holds nothing but a value at a path.
+func nest(path []string, raw json.RawMessage) json.RawMessage {
+	for _, key := range slices.Backward(path) {
+		name, _ := json.Marshal(key) // of a string it cannot fail
+		raw = slices.Concat([]byte("{"), name, []byte(":"), raw, []byte("}"))
+	}
+	return raw
+}
+
+// members returns the fields of an object, and whether it is one.
+func members(raw json.RawMessage) (map[string]json.RawMessage, bool) {
+	var fields map[string]json.RawMessage
+	err := json.Unmarshal(raw, &fields)
+	return fields, err == nil && fields != nil
+}
+
+func isNull(raw json.RawMessage) bool { return string(raw) == "null" }
+
+// valueOf returns a value as an error shows it.
+func valueOf(raw json.RawMessage) any {
+	var value any
+	if err := kjson.UnmarshalCaseSensitivePreserveInts(raw, &value); err != nil {
+		return string(raw)
+	}
+	switch value.(type) {
+	case string, bool, int64, float64:
+		return value
+	default:
+		return string(raw)
+	}
+}

@@ -8,22 +8,19 @@ import (
 	"github.com/hnsguard/hnsguard/internal/metrics"
 )
 
-// Register registers which classes of acts the policy lets hnsguard enforce, so that a node that only observes can be
-// told from one that has nothing to do.
+// Register registers the metric that shows which classes of acts are enforced. It tells a node that only observes from
+// a node that has nothing to do.
 func (c Config) Register(reg prometheus.Registerer) {
 	enforcing := prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Namespace: metrics.Namespace, Name: "enforcing",
 		Help: "Whether a class of acts is enforced (1) or only observed (0).",
 	}, []string{"class"})
 	reg.MustRegister(enforcing)
-	for class, mode := range map[string]Mode{
-		"conflict": c.Conflict.Mode, "orphan": c.Orphan.Mode, "flush": c.Flush.Mode,
-		"shield": c.Shield.Mode, "reprogram": c.Reprogram.Mode, "repair": c.Repair.Mode,
-	} {
+	for _, class := range c.classes() {
 		value := 0.0
-		if c.Enforces(mode) {
+		if c.Enforces(class.mode) {
 			value = 1
 		}
-		enforcing.WithLabelValues(class).Set(value)
+		enforcing.WithLabelValues(class.name).Set(value)
 	}
 }

@@ -64,8 +64,12 @@ func podIndex(field func(*corev1.Pod) string) client.IndexerFunc {
 	}
 }
 
-// adjust lets a manager use this API instead of a server.
-func (a *api) adjust(o *manager.Options) {
+// manager makes a manager that uses this API instead of a server.
+func (a *api) manager(options agent.Options) (manager.Manager, error) {
+	o, err := agent.ManagerOptions(options)
+	if err != nil {
+		return nil, err
+	}
 	o.MapperProvider = func(*rest.Config, *http.Client) (meta.RESTMapper, error) {
 		mapper := meta.NewDefaultRESTMapper(nil)
 		for _, gvk := range []schema.GroupVersionKind{
@@ -78,6 +82,11 @@ func (a *api) adjust(o *manager.Options) {
 	}
 	o.NewClient = func(*rest.Config, client.Options) (client.Client, error) { return a.WithWatch, nil }
 	o.Cache.NewInformer = a.informer
+	mgr, err := manager.New(&rest.Config{Host: "http://in-process.invalid"}, o)
+	if err != nil {
+		return nil, fmt.Errorf("building the manager: %w", err)
+	}
+	return mgr, nil
 }
 
 // noWatchList makes informers list and then watch: the fake server does not support streaming lists.

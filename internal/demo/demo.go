@@ -16,7 +16,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
-	"k8s.io/client-go/rest"
 	"k8s.io/utils/clock"
 
 	"github.com/hnsguard/hnsguard/internal/agent"
@@ -47,16 +46,25 @@ type Options struct {
 // ErrGuardFailed means that the guard did not do its job.
 var ErrGuardFailed = errors.New("hnsguard did not do its job")
 
+// Validate returns everything that is wrong with the options.
+func (o Options) Validate() error {
+	var errs []error
+	if o.Speed <= 0 {
+		errs = append(errs, fmt.Errorf("--speed %g: must be greater than zero", o.Speed))
+	}
+	if o.Scenario != "all" && !slices.Contains(Names(), o.Scenario) {
+		errs = append(errs, fmt.Errorf("--scenario %q: must be all, %s", o.Scenario, strings.Join(Names(), ", ")))
+	}
+	return errors.Join(errs...)
+}
+
 // Play plays the chosen scenarios. It returns [ErrGuardFailed] if the guard may act and HNS does not hold what it
 // should at the end.
 func Play(ctx context.Context, o Options) error {
-	if o.Speed <= 0 {
-		return fmt.Errorf("--speed %g: must be more than zero", o.Speed)
+	if err := o.Validate(); err != nil {
+		return err
 	}
 	chosen := slices.DeleteFunc(scenarios(), func(s scenario) bool { return o.Scenario != "all" && o.Scenario != s.name })
-	if len(chosen) == 0 {
-		return fmt.Errorf("--scenario %q: want all, %s", o.Scenario, strings.Join(Names(), ", "))
-	}
 	address, err := withPort(ctx, o.MetricsAddress)
 	if err != nil {
 		return err
@@ -119,18 +127,23 @@ const pollSlow = time.Second
 
 func (o Options) newAgent(sc scenario, s *stage) (*agent.Agent, error) {
 	policy := config.Default()
-	policy.Orphan.GracePeriod = grace
-	policy.Poll.Slow = pollSlow
-	policy.Conflict.HoldTimeout = grace / 3
+	policy.Orphan.GracePeriod.Duration = grace
+	policy.Poll.SlowInterval.Duration = pollSlow
+	policy.Conflict.HoldTimeout.Duration = grace / 3
 	if o.Observe {
 		policy.Mode = config.Observe
 	}
-	return agent.New(agent.Options{
+	options := agent.Options{
 		Node: windowsNode, Namespace: "hnsguard", Config: policy, HNS: s.service,
-		API:            &rest.Config{Host: "http://in-process.invalid"},
 		KubeProxy:      detect.Options{Version: sc.kubeProxy},
 		MetricsAddress: o.MetricsAddress, ProbeAddress: "0", Logger: s.log.logger(o.Verdicts), Clock: o.Clock,
-		InProcess: &agent.InProcess{Adjust: s.api.adjust, Reader: s.api, Events: s.log, Watcher: s.api, Freshness: s.api},
+	}
+	mgr, err := s.api.manager(options)
+	if err != nil {
+		return nil, err
+	}
+	return agent.New(options, agent.Dependencies{
+		Manager: mgr, Reader: s.api, Watcher: s.api, NoWatchList: true, Events: s.log, Freshness: s.api,
 	})
 }
 
@@ -166,9 +179,13 @@ func (o Options) perform(ctx context.Context, sc scenario, s *stage, a *agent.Ag
 	return <-ended
 }
 
+// patience is how long the guard may take to finish. It reads load balancers again only after some time, if the last
+// reading kept an orphan.
+const patience = 20 * time.Second
+
 // awaitEnd gives the guard time to finish, which a fast timeline does not, and then time for one more pass.
 func (o Options) awaitEnd(sc scenario, s *stage) {
-	wait := 2 * grace
+	wait := patience
 	if o.Observe {
 		wait = 0
 	}

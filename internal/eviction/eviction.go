@@ -88,7 +88,7 @@ func New(o Options) *Evictor {
 	}
 }
 
-// Run implements [action.Action]: it finds victims and does about them what is configured.
+// Run implements [action.Action]: it finds victims, reports them and, if configured, evicts them.
 func (r *Evictor) Run(ctx context.Context, pass action.Pass) time.Duration {
 	without, all := withoutEndpoint(pass.Evidence.Snapshot, pass.Evidence.Cluster)
 	victims := r.confirmed(without)
@@ -103,7 +103,7 @@ func (r *Evictor) Run(ctx context.Context, pass action.Pass) time.Duration {
 		return 0
 	}
 	if len(victims) == all && all > 1 {
-		logf.FromContext(ctx).Info("Evicting no victims: every pod of the node seems to be one", "victims", all)
+		logf.FromContext(ctx).Info("Evicting no pods: every pod of the node seems to have lost its network", "victims", all)
 		return 0
 	}
 	r.evictOne(ctx, victims)
@@ -111,8 +111,8 @@ func (r *Evictor) Run(ctx context.Context, pass action.Pass) time.Duration {
 	return 0
 }
 
-// withoutEndpoint returns the running pods that no local endpoint has an address of, and how many there are that should
-// have one.
+// withoutEndpoint returns the running pods without a local endpoint for any of their addresses, and how many running
+// pods there are that should have one.
 func withoutEndpoint(snapshot inventory.Snapshot, view cluster.View) (without []cluster.Pod, all int) {
 	local := sets.New[netip.Addr]()
 	for _, e := range snapshot.Endpoints {
@@ -132,7 +132,7 @@ func withoutEndpoint(snapshot inventory.Snapshot, view cluster.View) (without []
 	return without, all
 }
 
-// confirmed returns those that have been without endpoint for long enough (invariant 1). A time in which the node was not
+// confirmed returns those that have been without endpoint for long enough (invariant 1). Time in which the node was not
 // observed does not count.
 func (r *Evictor) confirmed(without []cluster.Pod) []cluster.Pod {
 	now := r.opts.Clock.Now()
@@ -155,15 +155,15 @@ func (r *Evictor) confirmed(without []cluster.Pod) []cluster.Pod {
 }
 
 func (r *Evictor) report(ctx context.Context, pod cluster.Pod) {
-	logf.FromContext(ctx).Info("A pod has lost its network: no local HNS endpoint has its address",
+	logf.FromContext(ctx).Info("Pod has lost its network: no local HNS endpoint has its address",
 		"Pod", pod.Key, "ips", pod.Addresses)
 	r.opts.Events.Eventf(pod.ID().Reference(), nil, corev1.EventTypeWarning, EventVictim, eventAction,
-		"No local HNS endpoint of this node has this pod's address %s: the pod has no network, and has to be replaced",
+		"No local HNS endpoint on this node has this pod's address %s; the pod has no network and must be replaced",
 		pod.Addresses[0])
 }
 
-// replaceable reports whether evicting the pod brings another one that may be better off. The owner of a static pod's
-// mirror is its Node; evicting it changes nothing. The pod of a DaemonSet comes back to the same node.
+// replaceable reports whether a controller replaces the pod, maybe on another node. The owner of a static pod's mirror
+// is its Node, and evicting it changes nothing. DaemonSet pods are left to the operator, as kubectl drain does.
 func replaceable(pod cluster.Pod) bool {
 	switch pod.Controller.Kind {
 	case "", "Node", "DaemonSet":
@@ -173,8 +173,9 @@ func replaceable(pod cluster.Pod) bool {
 	}
 }
 
-// evictOne evicts the first victim that a controller would replace, if the last eviction is long enough ago. One that a
-// disruption budget protects gets its turn again later.
+// evictOne evicts the first victim that a controller would replace, if the last eviction is long enough ago. One that
+// a disruption budget protects gets its turn again later. A failure that is not about the pod ends the attempt: each
+// of the others could take as long to fail, and the pass waits.
 func (r *Evictor) evictOne(ctx context.Context, victims []cluster.Pod) {
 	now := r.opts.Clock.Now()
 	if now.Sub(r.evicted) < r.opts.Interval {
@@ -191,6 +192,9 @@ func (r *Evictor) evictOne(ctx context.Context, victims []cluster.Pod) {
 		log := logf.FromContext(ctx).WithValues("Pod", pod.Key, "result", result)
 		if err != nil {
 			log.Error(err, "Cannot evict a pod that has no network")
+			if result == evictionFailed {
+				return
+			}
 			continue
 		}
 		r.backoff.Next(owner, now)
@@ -217,9 +221,9 @@ func (r *Evictor) evict(ctx context.Context, pod cluster.Pod) (string, error) {
 	case err == nil:
 		return evictionDone, nil
 	case apierrors.IsNotFound(err), apierrors.IsConflict(err):
-		return evictionGone, fmt.Errorf("evicting pod %s: it has gone already: %w", pod.Key, err)
+		return evictionGone, fmt.Errorf("evicting pod %s, which has gone already: %w", pod.Key, err)
 	case apierrors.IsTooManyRequests(err):
-		return evictionBlocked, fmt.Errorf("evicting pod %s: a disruption budget does not allow it now: %w", pod.Key, err)
+		return evictionBlocked, fmt.Errorf("evicting pod %s, which a disruption budget protects: %w", pod.Key, err)
 	default:
 		return evictionFailed, fmt.Errorf("evicting pod %s: %w", pod.Key, err)
 	}

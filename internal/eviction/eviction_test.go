@@ -3,11 +3,13 @@
 package eviction_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net/netip"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	. "github.com/onsi/gomega"
@@ -32,21 +34,25 @@ import (
 	"github.com/hnsguard/hnsguard/internal/verdict"
 )
 
-// ward is a node with a repairer.
+// ward is a node with an evictor.
 type ward struct {
-	t        *testing.T
-	repairer *eviction.Evictor
-	index    *cluster.Index
-	local    []inventory.Endpoint
-	clock    *testingclock.FakeClock
-	events   chan string
-	metrics  *prometheus.Registry
-	// evicted are the UIDs that were asked to be evicted; refuse is the answer.
+	t       *testing.T
+	evictor *eviction.Evictor
+	index   *cluster.Index
+	local   []inventory.Endpoint
+	clock   *testingclock.FakeClock
+	events  chan string
+	metrics *prometheus.Registry
+	// evicted are the UIDs of the evictions that the API server got; refuse is its answer to the pods of a name, or to
+	// all.
 	evicted []types.UID
-	refuse  error
-	// deadline is how long the last eviction might have taken.
-	deadline time.Duration
+	refuse  map[string]error
+	// hangs lets the API server not answer.
+	hangs bool
 }
+
+// every is the name for the pods of all names.
+const every = "*"
 
 func newWard(t *testing.T, evict bool) *ward {
 	t.Helper()
@@ -59,20 +65,22 @@ func newWard(t *testing.T, evict bool) *ward {
 		SubResourceCreate: func(ctx context.Context, _ client.Client, resource string, _, body client.Object,
 			_ ...client.SubResourceCreateOption,
 		) error {
+			if w.hangs {
+				w.evicted = append(w.evicted, "?")
+				<-ctx.Done()
+				return ctx.Err()
+			}
 			eviction, ok := body.(*policyv1.Eviction)
 			if !ok || resource != "eviction" {
 				t.Fatalf("unexpected %s of %T", resource, body)
 			}
 			w.evicted = append(w.evicted, *eviction.DeleteOptions.Preconditions.UID)
-			if deadline, has := ctx.Deadline(); has {
-				w.deadline = time.Until(deadline)
-			}
-			return w.refuse
+			return cmp.Or(w.refuse[eviction.Name], w.refuse[every])
 		},
 	})
-	w.repairer = eviction.New(eviction.Options{
-		Enforce: evict, After: 30 * time.Second, Interval: time.Minute, MaxGap: 20 * time.Second, Client: api, Events: recorder,
-		Metrics: eviction.NewMetrics(w.metrics), Clock: w.clock,
+	w.evictor = eviction.New(eviction.Options{
+		Enforce: evict, After: 30 * time.Second, Interval: time.Minute, MaxGap: 20 * time.Second, Client: api,
+		Events: recorder, Metrics: eviction.NewMetrics(w.metrics), Clock: w.clock,
 	})
 	return w
 }
@@ -80,9 +88,7 @@ func newWard(t *testing.T, evict bool) *ward {
 func (w *ward) pod(name, addr string, changes ...func(*corev1.Pod)) {
 	p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{
 		Namespace: "default", Name: name, UID: types.UID(name),
-		OwnerReferences: []metav1.OwnerReference{{
-			Kind: "ReplicaSet", Name: "rs", UID: types.UID("owner of " + name), Controller: new(true),
-		}},
+		OwnerReferences: []metav1.OwnerReference{owner("ReplicaSet", "rs of "+name)},
 	}}
 	p.Spec.NodeName = "win-1"
 	p.Status.Phase = corev1.PodRunning
@@ -93,25 +99,39 @@ func (w *ward) pod(name, addr string, changes ...func(*corev1.Pod)) {
 	w.index.SetPod(p)
 }
 
+func owner(kind, name string) metav1.OwnerReference {
+	return metav1.OwnerReference{Kind: kind, Name: name, UID: types.UID(name), Controller: new(true)}
+}
+
+func ownedBy(kind, name string) func(*corev1.Pod) {
+	return func(p *corev1.Pod) { p.OwnerReferences = []metav1.OwnerReference{owner(kind, name)} }
+}
+
+func (w *ward) gone(name string) {
+	w.index.DeletePod(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name}})
+}
+
 func (w *ward) endpoint(addr string) {
 	w.local = append(w.local, inventory.Endpoint{Endpoint: hns.Endpoint{
 		ID: hns.EndpointID("ep-" + addr), Addresses: []netip.Addr{netip.MustParseAddr(addr)},
 	}})
 }
 
-// look lets time pass, with a pass every five seconds and one at its end.
+// look lets the time pass, with a pass at its end and, because time in which the node is not observed does not count,
+// one every five seconds before.
 func (w *ward) look(after time.Duration) {
-	for ; after > 5*time.Second; after -= 5 * time.Second {
-		w.pass(5 * time.Second)
+	const interval = 5 * time.Second
+	for ; after > interval; after -= interval {
+		w.jump(interval)
 	}
-	w.pass(after)
+	w.jump(after)
 }
 
-// pass is one pass, after a time in which the node was not observed.
-func (w *ward) pass(after time.Duration) {
-	w.clock.SetTime(w.clock.Now().Add(after))
-	w.repairer.Run(w.t.Context(), action.Pass{Evidence: verdict.Evidence{
-		Snapshot: inventory.Snapshot{Endpoints: w.local}, Cluster: w.index.View(nil),
+// jump is a pass after the given time, in which the node was not observed.
+func (w *ward) jump(after time.Duration) {
+	w.clock.Step(after)
+	w.evictor.Run(w.t.Context(), action.Pass{Evidence: verdict.Evidence{
+		Snapshot: inventory.Snapshot{Endpoints: w.local}, Cluster: w.index.View(nil), Now: w.clock.Now(),
 	}})
 }
 
@@ -224,60 +244,22 @@ func TestEvictions(t *testing.T) {
 	g.Expect(w.evicted).To(ConsistOf(types.UID("lost-1"), types.UID("lost-2")))
 }
 
-// A replacement that loses its endpoint too shows that eviction does not help.
-func TestAControllerWhosePodsAreLostAgainIsLeftAlone(t *testing.T) {
-	g := NewWithT(t)
-	w := newWard(t, true)
-	same := func(p *corev1.Pod) { p.OwnerReferences[0].UID = "rs" }
-	w.pod("fine", "10.240.0.9")
-	w.endpoint("10.240.0.9")
-	for n := range 3 {
-		w.pod("lost", "10.240.0.1", same, func(p *corev1.Pod) { p.UID = types.UID(fmt.Sprintf("lost-%d", n)) })
-		w.look(4 * time.Minute)
-	}
-	g.Expect(w.evicted).To(Equal([]types.UID{"lost-0", "lost-1"}), "after 30 seconds, and again five minutes later")
-	w.look(10 * time.Minute)
-	g.Expect(w.evicted).To(HaveLen(3))
-}
-
-// Invariant 1: a time in which the node was not observed is no time without endpoint.
-func TestTimeInWhichTheNodeWasNotObservedDoesNotCount(t *testing.T) {
-	g := NewWithT(t)
-	w := newWard(t, true)
-	w.pod("lost", "10.240.0.1")
-	w.pass(0)
-	w.pass(time.Hour)
-	g.Expect(w.victims()).To(BeZero())
-	w.look(29 * time.Second)
-	g.Expect(w.victims()).To(BeZero())
-	w.look(time.Second)
-	g.Expect(w.victims()).To(Equal(1))
-}
-
-func TestAnEvictionHasADeadline(t *testing.T) {
-	g := NewWithT(t)
-	w := newWard(t, true)
-	w.pod("lost", "10.240.0.1")
-	w.look(30 * time.Second)
-	w.look(5 * time.Second)
-	g.Expect(w.evicted).To(HaveLen(1))
-	g.Expect(w.deadline).To(BeNumerically("~", 5*time.Second, time.Second))
-}
-
 // Invariant 2.
-func TestAPodThatNothingWouldReplaceIsNotEvicted(t *testing.T) {
+func TestAPodThatIsNotReplacedIsNotEvicted(t *testing.T) {
 	for name, change := range map[string]func(*corev1.Pod){
-		"a bare pod":                 func(p *corev1.Pod) { p.OwnerReferences = nil },
-		"the mirror of a static pod": func(p *corev1.Pod) { p.OwnerReferences[0].Kind = "Node" },
-		"a DaemonSet's pod":          func(p *corev1.Pod) { p.OwnerReferences[0].Kind = "DaemonSet" },
+		"no owner":                   func(p *corev1.Pod) { p.OwnerReferences = nil },
+		"an owner, not in control":   func(p *corev1.Pod) { p.OwnerReferences[0].Controller = nil },
+		"the mirror of a static pod": ownedBy("Node", "win-1"),
+		"a DaemonSet's":              ownedBy("DaemonSet", "logs"),
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := NewWithT(t)
 			w := newWard(t, true)
 			w.pod("lost", "10.240.0.1", change)
 			w.look(0)
-			w.look(time.Minute)
+			w.look(time.Hour)
 			g.Expect(w.victims()).To(Equal(1))
+			g.Expect(w.happened()).To(ConsistOf(ContainSubstring("Warning NetworkEndpointLost")))
 			g.Expect(w.evicted).To(BeEmpty())
 		})
 	}
@@ -305,12 +287,12 @@ func TestRefusedEvictions(t *testing.T) {
 		t.Run(result, func(t *testing.T) {
 			g := NewWithT(t)
 			w := newWard(t, true)
-			w.refuse = err
+			w.refuse = map[string]error{every: err}
 			w.pod("lost", "10.240.0.1")
 			w.look(0)
 			w.look(30 * time.Second)
 			w.look(time.Minute)
-			g.Expect(w.evicted).To(HaveLen(2), "it is tried again")
+			g.Expect(w.evicted).To(HaveLen(2), "it is retried")
 			g.Expect(w.happened()).NotTo(ContainElement(ContainSubstring("Evicted")))
 			g.Expect(testutil.GatherAndLint(w.metrics)).To(BeEmpty())
 			families, err := w.metrics.Gather()
@@ -320,4 +302,92 @@ func TestRefusedEvictions(t *testing.T) {
 				HaveField("GetCounter().GetValue()", BeEquivalentTo(2)))))))
 		})
 	}
+}
+
+// Invariant 1, after an HNS that failed, or an agent that was stopped.
+func TestBlindTimeDoesNotCount(t *testing.T) {
+	g := NewWithT(t)
+	w := newWard(t, true)
+	w.pod("lost", "10.240.0.1")
+	w.pod("fine", "10.240.0.2")
+	w.endpoint("10.240.0.2")
+	w.look(20 * time.Second)
+	w.jump(time.Hour)
+	g.Expect(w.victims()).To(BeZero(), "the pod may have had an endpoint in between, and lost it just now")
+	w.look(29 * time.Second)
+	g.Expect(w.victims()).To(BeZero())
+	w.look(time.Second)
+	g.Expect(w.victims()).To(Equal(1))
+	g.Expect(w.evicted).To(ConsistOf(types.UID("lost")))
+}
+
+// An interval of passes near to the longest gap is not blind.
+func TestPassesThatAreFarApartConfirm(t *testing.T) {
+	g := NewWithT(t)
+	w := newWard(t, true)
+	w.pod("lost", "10.240.0.1")
+	for range 3 {
+		w.jump(20 * time.Second)
+	}
+	g.Expect(w.victims()).To(Equal(1))
+}
+
+// Invariant 4: where the replacement has no endpoint either, the next eviction is 5, 10, 20... minutes away.
+func TestReplacementsThatLoseTheirEndpointTooAreEvictedLessOften(t *testing.T) {
+	g := NewWithT(t)
+	w := newWard(t, true)
+	w.pod("fine", "10.240.0.2")
+	w.endpoint("10.240.0.2")
+	w.pod("lost-0", "10.240.0.1", ownedBy("ReplicaSet", "rs"))
+	begun := w.clock.Now()
+	var minutes []int
+	for done := 0; w.clock.Now().Sub(begun) < 12*time.Hour; w.look(30 * time.Second) {
+		if len(w.evicted) == done {
+			continue
+		}
+		minutes = append(minutes, int(w.clock.Now().Sub(begun).Minutes()))
+		w.gone(fmt.Sprint("lost-", done))
+		done = len(w.evicted)
+		w.pod(fmt.Sprint("lost-", done), "10.240.0.1", ownedBy("ReplicaSet", "rs"))
+	}
+	t.Logf("evicted after %d minutes", minutes)
+	g.Expect(minutes[:4]).To(Equal([]int{1, 6, 16, 36}))
+	g.Expect(len(minutes)).To(BeNumerically("<=", 11))
+
+	w.pod("other", "10.240.0.3")
+	w.look(time.Minute)
+	g.Expect(w.evicted).To(ContainElement(types.UID("other")), "another controller's pod does not have to wait")
+}
+
+// Invariant 5. The timeout is on the context, which a fake clock does not move.
+func TestTheCallHasATimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := NewWithT(t)
+		w := newWard(t, true)
+		w.hangs = true
+		w.pod("fine", "10.240.0.9")
+		w.endpoint("10.240.0.9")
+		for i := range 5 {
+			w.pod(fmt.Sprint("lost-", i), fmt.Sprint("10.240.0.", i))
+		}
+		begun := time.Now()
+		w.look(0)
+		w.look(30 * time.Second)
+		g.Expect(w.evicted).To(HaveLen(1), "an API server that does not answer is not tried for every victim")
+		g.Expect(time.Since(begun)).To(Equal(5 * time.Second))
+	})
+}
+
+func TestABudgetOfOnePodDoesNotStopTheOthers(t *testing.T) {
+	g := NewWithT(t)
+	w := newWard(t, true)
+	w.refuse = map[string]error{"lost-1": apierrors.NewTooManyRequests("budget", 10)}
+	w.pod("lost-1", "10.240.0.1")
+	w.pod("lost-2", "10.240.0.2")
+	w.pod("fine", "10.240.0.3")
+	w.endpoint("10.240.0.3")
+	w.look(0)
+	w.look(30 * time.Second)
+	g.Expect(w.evicted).To(Equal([]types.UID{"lost-1", "lost-2"}))
+	g.Expect(w.happened()).To(ContainElement(ContainSubstring("Warning EvictedWithoutNetwork")))
 }

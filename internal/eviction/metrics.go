@@ -16,7 +16,7 @@ const (
 	evictionFailed  = "failed"
 )
 
-// Metrics are the repairer's measurements.
+// Metrics are the evictor's measurements.
 type Metrics struct {
 	victims   prometheus.Gauge
 	evictions *prometheus.CounterVec
@@ -27,11 +27,11 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		victims: prometheus.NewGauge(prometheus.GaugeOpts{
 			Namespace: metrics.Namespace, Name: "victims",
-			Help: "Running pods of this node that have had no local HNS endpoint for longer than repair.after.",
+			Help: "Running pods of this node that have had no local HNS endpoint for longer than eviction.after.",
 		}),
 		evictions: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: metrics.Namespace, Name: "evictions_total",
-			Help: "Attempts to evict a pod that had lost its HNS endpoint, by what came of them.",
+			Help: "Attempts to evict a pod that had lost its HNS endpoint, by result.",
 		}, []string{"result"}),
 	}
 	reg.MustRegister(m.victims, m.evictions)

@@ -9,10 +9,10 @@ import (
 	"strings"
 )
 
-// ErrUnsupported says that this system has no Windows firewall.
+// ErrUnsupported is the error on systems without a Windows firewall.
 var ErrUnsupported = errors.New("this system has no Windows firewall")
 
-// Netsh runs netsh with arguments. It returns what netsh printed and its exit status, or an error if it did not run.
+// Netsh runs netsh. It returns the output and the exit status, or an error if netsh did not run.
 type Netsh func(ctx context.Context, args ...string) (output string, status int, err error)
 
 // Firewall is the firewall of this node.
@@ -20,11 +20,11 @@ type Firewall struct {
 	netsh Netsh
 }
 
-// New makes a firewall of netsh; usually it is [System].
+// New returns the firewall that netsh controls, usually [System].
 func New(netsh Netsh) *Firewall { return &Firewall{netsh: netsh} }
 
-// Ensure makes the rule what it should be, whatever there was of its name before. In between there is none for a
-// moment; a scrape that falls into it is tried again.
+// Ensure replaces all rules that have the name of the rule by the rule. For a moment there is none; a scrape that fails
+// then is repeated by the scraper.
 func (f *Firewall) Ensure(ctx context.Context, r Rule) error {
 	if err := r.Check(); err != nil {
 		return fmt.Errorf("ensuring firewall rule: %w", err)
@@ -33,18 +33,18 @@ func (f *Firewall) Ensure(ctx context.Context, r Rule) error {
 	if err != nil {
 		return fmt.Errorf("ensuring firewall rule %q: %w", r.Name, err)
 	}
-	// Whether there was nothing to delete or deleting failed, it does not tell. In the latter case adding fails too.
-	said, _, err := f.netsh(ctx, deletion(r.Name)...)
+	// The status of the deletion does not tell a missing rule from a failure. After a failure, adding fails as well.
+	output, _, err := f.netsh(ctx, deletion(r.Name)...)
 	if err != nil {
 		return fmt.Errorf("ensuring firewall rule %q: %w", r.Name, err)
 	}
 	if err := f.run(ctx, add); err != nil {
-		return fmt.Errorf("ensuring firewall rule %q, after deleting it (%s): %w", r.Name, oneLine(said), err)
+		return fmt.Errorf("ensuring firewall rule %q, after deleting it (%s): %w", r.Name, oneLine(output), err)
 	}
 	return nil
 }
 
-// Remove deletes the rules of the name, and reports whether there were any.
+// Remove deletes all rules with the name and reports whether there were any.
 func (f *Firewall) Remove(ctx context.Context, name string) (bool, error) {
 	if err := CheckName(name); err != nil {
 		return false, fmt.Errorf("removing firewall rule: %w", err)
@@ -54,7 +54,7 @@ func (f *Firewall) Remove(ctx context.Context, name string) (bool, error) {
 		return false, fmt.Errorf("removing firewall rule %q: %w", name, err)
 	}
 	if status != 0 {
-		return false, nil // there is none
+		return false, nil
 	}
 	if err := f.run(ctx, deletion(name)); err != nil {
 		return false, fmt.Errorf("removing firewall rule %q: %w", name, err)
@@ -63,22 +63,22 @@ func (f *Firewall) Remove(ctx context.Context, name string) (bool, error) {
 }
 
 func (f *Firewall) run(ctx context.Context, args []string) error {
-	said, status, err := f.netsh(ctx, args...)
+	output, status, err := f.netsh(ctx, args...)
 	if err != nil {
 		return err
 	}
 	if status != 0 {
-		return fmt.Errorf("netsh %s: exit status %d: %s (the account needs to be an administrator, and the Windows firewall "+
-			"service, mpssvc, has to run)", strings.Join(args, " "), status, oneLine(said))
+		return fmt.Errorf("netsh %s: exit status %d: %s (the account must be an administrator, and the Windows firewall "+
+			"service, mpssvc, must be running)", strings.Join(args, " "), status, oneLine(output))
 	}
 	return nil
 }
 
-// oneLine makes a sentence of what netsh printed, in whatever code page.
-func oneLine(said string) string {
-	words := strings.Join(strings.Fields(strings.ToValidUTF8(said, "?")), " ")
+// oneLine puts the output of netsh, in any code page, on one line.
+func oneLine(output string) string {
+	words := strings.Join(strings.Fields(strings.ToValidUTF8(output, "?")), " ")
 	if words == "" {
-		return "netsh said nothing"
+		return "no output"
 	}
 	return words
 }

@@ -10,7 +10,7 @@ import (
 	"runtime"
 )
 
-// System says that this system has no Windows firewall.
+// System returns [ErrUnsupported].
 func System(context.Context, ...string) (string, int, error) {
 	return "", 0, fmt.Errorf("running netsh on %s: %w", runtime.GOOS, ErrUnsupported)
 }

@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// timeout bounds one run of netsh, which takes a second or two.
+// timeout limits one run of netsh, which takes a second or two.
 const timeout = 30 * time.Second
 
 // System runs the netsh of this Windows.
@@ -24,17 +24,17 @@ func System(ctx context.Context, args ...string) (string, int, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	//nolint:gosec // there is no shell, and the arguments are those of a rule that was checked
-	said, err := exec.CommandContext(ctx, filepath.Join(folder, "netsh.exe"), args...).CombinedOutput()
+	//nolint:gosec // there is no shell, and the rule was checked
+	output, err := exec.CommandContext(ctx, filepath.Join(folder, "netsh.exe"), args...).CombinedOutput()
 	var failed *exec.ExitError
 	switch {
 	case ctx.Err() != nil:
-		return "", 0, fmt.Errorf("running netsh: it did not end: %w", ctx.Err())
+		return "", 0, fmt.Errorf("running netsh: it did not exit: %w", ctx.Err())
 	case errors.As(err, &failed):
-		return string(said), failed.ExitCode(), nil
+		return string(output), failed.ExitCode(), nil
 	case err != nil:
 		return "", 0, fmt.Errorf("running netsh: %w", err)
 	default:
-		return string(said), 0, nil
+		return string(output), 0, nil
 	}
 }

@@ -12,33 +12,35 @@ import (
 	"github.com/hnsguard/hnsguard/internal/config"
 )
 
-// Prefix is how the name of every rule begins.
+// Prefix is the beginning of the name of every rule.
 const Prefix = "hnsguard"
 
-// DefaultName is the name of the rule unless another is given.
-const DefaultName = "hnsguard metrics"
+// DefaultName is the default name of the rule, here and in the chart. It has no space, because it is also typed by
+// hand.
+const DefaultName = "hnsguard-metrics"
 
-// The remote addresses that stand for more than a range.
+// The remote addresses that are not ranges.
 const (
-	// Anybody lets everybody connect.
-	Anybody = "any"
-	// LocalSubnet lets those connect that share a subnet with the node.
+	// Any allows every address.
+	Any = "any"
+	// LocalSubnet allows the addresses of the node's own subnets.
 	LocalSubnet = "localsubnet"
 )
 
-// Rule is who may connect to what.
+// Rule allows connections to a port.
 type Rule struct {
 	Name string
+	// Port is a TCP port.
 	Port int
-	// Remotes are address ranges or single addresses, or [LocalSubnet]; or nothing but [Anybody].
+	// Remotes are address ranges, addresses or [LocalSubnet]; or only [Any].
 	Remotes []string
 }
 
 // CheckName returns what is wrong with the name of a rule.
 func CheckName(name string) error {
 	if !regexp.MustCompile(`^` + Prefix + `([-_ ][-_ A-Za-z0-9]{0,99})?$`).MatchString(name) {
-		return fmt.Errorf("name %q: has to begin with %q, so that no rule of somebody else is replaced, and may go on with "+
-			"-, _ or a space, letters and digits", name, Prefix)
+		return fmt.Errorf("rule name %q: must begin with %q, which keeps rules of others safe, and may continue with "+
+			"-, _ or a space, then letters and digits", name, Prefix)
 	}
 	return nil
 }
@@ -48,35 +50,35 @@ func (r Rule) Check() error {
 	_, err := r.remotes()
 	errs := []error{CheckName(r.Name), err}
 	if r.Port < 1 || r.Port > 65535 {
-		errs = append(errs, fmt.Errorf("port %d: has to lie between 1 and 65535", r.Port))
+		errs = append(errs, fmt.Errorf("port %d: must be between 1 and 65535", r.Port))
 	}
 	return errors.Join(errs...)
 }
 
-// remotes are the remote addresses as netsh wants them.
+// remotes returns the remote addresses as netsh expects them.
 func (r Rule) remotes() (string, error) {
 	if len(r.Remotes) == 0 {
-		return "", fmt.Errorf("no remote address: name the ranges that may connect, %s, or %s for everybody",
-			LocalSubnet, Anybody)
+		return "", fmt.Errorf("no remote address: give the ranges that may connect, %s, or %s for every address",
+			LocalSubnet, Any)
 	}
 	var errs []error
-	spelt := make([]string, 0, len(r.Remotes))
+	spelled := make([]string, 0, len(r.Remotes))
 	for _, remote := range r.Remotes {
 		text, err := spell(remote)
-		if err == nil && text == Anybody && len(r.Remotes) > 1 {
-			err = fmt.Errorf("remote address %q: stands alone, or not at all", remote)
+		if err == nil && text == Any && len(r.Remotes) > 1 {
+			err = fmt.Errorf("remote address %q: cannot be combined with others", remote)
 		}
 		if err != nil {
 			errs = append(errs, err)
 			continue
 		}
-		spelt = append(spelt, text)
+		spelled = append(spelled, text)
 	}
-	return strings.Join(spelt, ","), errors.Join(errs...)
+	return strings.Join(spelled, ","), errors.Join(errs...)
 }
 
 func spell(remote string) (string, error) {
-	if word := strings.ToLower(remote); word == Anybody || word == LocalSubnet {
+	if word := strings.ToLower(remote); word == Any || word == LocalSubnet {
 		return word, nil
 	}
 	prefix, err := config.ParsePrefix(remote)
@@ -84,9 +86,9 @@ func spell(remote string) (string, error) {
 	case err != nil:
 		return "", fmt.Errorf("remote address %q: %w", remote, err)
 	case prefix.Bits() == 0:
-		return "", fmt.Errorf("remote address %q: say %s if everybody is meant", remote, Anybody)
+		return "", fmt.Errorf("remote address %q: use %s to allow every address", remote, Any)
 	case prefix.Addr().Is4In6():
-		return "", fmt.Errorf("remote address %q: write it as the IPv4 address that it is", remote)
+		return "", fmt.Errorf("remote address %q: use the IPv4 notation", remote)
 	case prefix.IsSingleIP():
 		return prefix.Addr().String(), nil
 	default:

@@ -5,6 +5,7 @@ package flush_test
 import (
 	"context"
 	"errors"
+	"math"
 	"net/netip"
 	"testing"
 	"time"
@@ -13,16 +14,21 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/sets"
 	testingclock "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
+	"github.com/hnsguard/hnsguard/internal/action"
+	"github.com/hnsguard/hnsguard/internal/cluster"
 	"github.com/hnsguard/hnsguard/internal/flush"
 	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/internal/inventory"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy"
+	"github.com/hnsguard/hnsguard/internal/verdict"
 )
 
 const (
@@ -35,17 +41,28 @@ var (
 	v6 = netip.MustParseAddr("fd00::11")
 )
 
-// node is a node with a flusher; time passes only when the test says so, and every wait is half as long as it may be.
+// halfOfSpread is the random number that gives half of a spread: the distribution is exponential.
+var halfOfSpread = 1 / (math.Exp((math.Log(10_000)+1)/2) + 1)
+
+// node is a node with a flusher. The clock moves only when the test moves it, and every spread wait is half as long as
+// it may be.
 type node struct {
 	t       *testing.T
 	flusher *flush.Flusher
 	api     client.Client
 	apiErr  error
-	clock   *testingclock.FakePassiveClock
-	metrics *prometheus.Registry
-	profile kubeproxy.Profile
-	remotes []netip.Addr
-	// waiting says that a pod of the node waits for its address.
+	// requests counts writes, whatever their result.
+	requests int
+	random   float64
+	clock    *testingclock.FakePassiveClock
+	metrics  *prometheus.Registry
+	profile  kubeproxy.Profile
+	remotes  []netip.Addr
+	// locals are the addresses of local endpoints.
+	locals []netip.Addr
+	// forgotten are the addresses that kube-proxy is known not to remember.
+	forgotten sets.Set[netip.Addr]
+	// waiting is set while a pod of the node waits for its address.
 	waiting bool
 }
 
@@ -53,9 +70,12 @@ func newNode(t *testing.T, change ...func(*flush.Options)) *node {
 	t.Helper()
 	n := &node{
 		t: t, clock: testingclock.NewFakePassiveClock(time.Date(2026, 3, 1, 3, 0, 0, 0, time.UTC)),
-		metrics: prometheus.NewPedanticRegistry(), profile: kubeproxy.ProfileOf("v1.32.3"),
+		profile: kubeproxy.ProfileOf("v1.32.3"), random: halfOfSpread,
 	}
-	fail := func() error { return n.apiErr }
+	fail := func() error {
+		n.requests++
+		return n.apiErr
+	}
 	n.api = interceptor.NewClient(fake.NewClientBuilder().Build(), interceptor.Funcs{
 		Create: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.CreateOption) error {
 			if err := fail(); err != nil {
@@ -70,10 +90,7 @@ func newNode(t *testing.T, change ...func(*flush.Options)) *node {
 			return c.Patch(ctx, o, p, opts...)
 		},
 	})
-	o := flush.Options{
-		Node: nodeName, Namespace: namespace, Enforce: true, Client: n.api, Settle: time.Second, Spread: 2 * time.Second,
-		Random: func() float64 { return 0.5 }, Metrics: flush.NewMetrics(n.metrics), Clock: n.clock,
-	}
+	o := n.options()
 	for _, c := range change {
 		c(&o)
 	}
@@ -81,11 +98,20 @@ func newNode(t *testing.T, change ...func(*flush.Options)) *node {
 	return n
 }
 
+func (n *node) options() flush.Options {
+	n.metrics = prometheus.NewPedanticRegistry()
+	return flush.Options{
+		Node: nodeName, Namespace: namespace, Enforce: true, Client: n.api, Settle: time.Second, Spread: 2 * time.Second,
+		UrgentSpread: time.Second, Random: func() float64 { return n.random }, Metrics: flush.NewMetrics(n.metrics),
+		Clock: n.clock,
+	}
+}
+
 // began is a node whose first, unconditional flush is over.
 func began(t *testing.T) *node {
 	t.Helper()
 	n := newNode(t)
-	n.flusher.Changed(nil, slice("other", "lin-1"))
+	n.flusher.SliceChanged(nil, slice("other", "lin-1"))
 	n.pass()
 	n.wait(2 * time.Second)
 	n.pass()
@@ -109,7 +135,15 @@ func (n *node) pass() time.Duration {
 			MAC: kubeproxy.RemoteMAC(addr),
 		}})
 	}
-	return n.flusher.Pass(n.t.Context(), snapshot, n.profile, n.waiting)
+	for _, addr := range n.locals {
+		snapshot.Endpoints = append(snapshot.Endpoints, inventory.Endpoint{Endpoint: hns.Endpoint{
+			ID: hns.EndpointID("local-" + addr.String()), Network: "net", Addresses: []netip.Addr{addr},
+		}})
+	}
+	return n.flusher.Run(n.t.Context(), action.Pass{
+		Evidence: verdict.Evidence{Snapshot: snapshot, KubeProxy: n.profile, Forgotten: n.forgotten, Now: n.clock.Now()},
+		Waiting:  n.waiting,
+	})
 }
 
 // lose lets kube-proxy make a remote endpoint and delete it again; hnsguard sees both.
@@ -148,7 +182,12 @@ func (n *node) own(kind discoveryv1.AddressType) *discoveryv1.EndpointSlice {
 }
 
 // echo is the watch delivering the flusher's own last write.
-func (n *node) echo() { n.flusher.Changed(nil, n.own(discoveryv1.AddressTypeIPv4)) }
+func (n *node) echo() { n.flusher.SliceChanged(nil, n.own(discoveryv1.AddressTypeIPv4)) }
+
+// drop is a slice that drops the address.
+func (n *node) drop(addr netip.Addr) {
+	n.flusher.SliceChanged(slice("cart", "lin-1", addr), slice("cart", "lin-1"))
+}
 
 func (n *node) writes() float64 { return n.count("written") }
 
@@ -173,7 +212,7 @@ func (n *node) count(result string) float64 {
 func TestItBeginsByFlushing(t *testing.T) {
 	g := NewWithT(t)
 	n := newNode(t)
-	n.flusher.Changed(nil, slice("other", "lin-1"))
+	n.flusher.SliceChanged(nil, slice("other", "lin-1"))
 	g.Expect(n.pass()).To(Equal(2*time.Second), "settled after one second, spread by one more")
 	n.wait(1900 * time.Millisecond)
 	n.pass()
@@ -212,7 +251,7 @@ func TestTheLossOfAnEndpointIsFlushedOnce(t *testing.T) {
 func TestTheLossOfAnAddressWithoutEndpointIsFlushedToo(t *testing.T) {
 	g := NewWithT(t)
 	n := began(t)
-	n.flusher.Changed(slice("cart", "lin-1", v4), slice("cart", "lin-1"))
+	n.drop(v4)
 	g.Expect(n.pass()).To(Equal(2 * time.Second))
 	n.wait(2 * time.Second)
 	n.pass()
@@ -225,8 +264,9 @@ func TestItWaitsForKubeProxyToProcessTheLoss(t *testing.T) {
 	n := began(t)
 	n.remotes = []netip.Addr{v4}
 	n.pass()
-	n.flusher.Changed(slice("cart", "lin-1", v4), slice("cart", "lin-1"))
-	g.Expect(n.pass()).To(Equal(250*time.Millisecond), "it watches closely")
+	n.drop(v4)
+	// Not 250ms any more: slices that change all the time would have made a pass every 250ms for ever.
+	g.Expect(n.pass()).To(Equal(time.Second), "it watches closely")
 	n.wait(10 * time.Second)
 	n.pass()
 	g.Expect(n.writes()).To(BeEquivalentTo(1))
@@ -237,39 +277,88 @@ func TestItWaitsForKubeProxyToProcessTheLoss(t *testing.T) {
 	g.Expect(n.writes()).To(BeEquivalentTo(2))
 }
 
-// A pod that waits for its address may get one that kube-proxy remembers within a second.
+// A pod that waits for its address may get one that kube-proxy remembers within a second. It is not flushed at once any
+// more: after a rollout pods wait on every node of a cluster, and each of them would write.
 func TestAWaitingPodMakesItUrgent(t *testing.T) {
 	g := NewWithT(t)
 	n := began(t)
 	n.lose(v4)
-	g.Expect(n.writes()).To(BeEquivalentTo(1), "there is time for somebody else to be first")
 	n.waiting = true
+	g.Expect(n.pass()).To(BeNumerically("~", 500*time.Millisecond, 2*time.Millisecond), "half of the urgent spread")
+	g.Expect(n.writes()).To(BeEquivalentTo(1), "another agent may be first")
+	n.wait(500 * time.Millisecond)
 	n.pass()
 	g.Expect(n.writes()).To(BeEquivalentTo(2))
 	n.echo()
 
-	n.flusher.Changed(slice("cart", "lin-1", v4), slice("cart", "lin-1")) // of which HNS shows nothing
-	g.Expect(n.pass()).To(Equal(time.Second), "kube-proxy may not have taken it in yet")
+	n.drop(v4) // of which HNS shows nothing
+	g.Expect(n.pass()).To(Equal(1500*time.Millisecond), "kube-proxy may not have processed it yet")
 	n.lose(netip.MustParseAddr("10.240.0.12"))
-	g.Expect(n.writes()).To(BeEquivalentTo(2), "neither when another is known to be")
-	n.wait(time.Second)
+	g.Expect(n.writes()).To(BeEquivalentTo(2), "not sooner because it is known to have processed another loss")
+	n.wait(1500 * time.Millisecond)
 	n.pass()
 	g.Expect(n.writes()).To(BeEquivalentTo(3))
 }
 
-// When HNS shows that kube-proxy has taken in the loss, nothing has to be waited for.
-func TestTheLossOfAnEndpointIsFlushedAtOnceIfUrgent(t *testing.T) {
+// When HNS shows that kube-proxy has processed the loss, there is nothing to wait for but the other agents.
+func TestTheLossOfAnEndpointIsFlushedSoonIfUrgent(t *testing.T) {
 	g := NewWithT(t)
 	n := began(t)
 	n.waiting = true
 	n.remotes = []netip.Addr{v4}
 	n.pass()
-	n.flusher.Changed(slice("cart", "lin-1", v4), slice("cart", "lin-1"))
+	n.drop(v4)
+	n.pass()
+	n.wait(10 * time.Second)
 	n.pass()
 	g.Expect(n.writes()).To(BeEquivalentTo(1), "the endpoint is still there")
 	n.remotes = nil
+	g.Expect(n.pass()).To(Equal(500*time.Millisecond), "half of the urgent spread, and no time to settle")
+	n.wait(500 * time.Millisecond)
 	g.Expect(n.pass()).To(BeZero())
 	g.Expect(n.writes()).To(BeEquivalentTo(2))
+}
+
+// Invariant 3: a pod of this node has got a lost address, and kube-proxy deletes its endpoint at the next sync.
+func TestAnEndangeredPodIsFlushedForAtOnce(t *testing.T) {
+	other := netip.MustParseAddr("10.240.0.12")
+	for name, tc := range map[string]struct {
+		lose func(n *node)
+		has  netip.Addr
+		wait time.Duration
+	}{
+		"kube-proxy has processed the loss": {func(n *node) { n.lose(v4) }, v4, 0},
+		"it may have":                       {func(n *node) { n.drop(v4); n.pass() }, v4, time.Second - time.Millisecond},
+		"one of two losses":                 {func(n *node) { n.lose(v4); n.lose(other) }, v4, 0},
+		"another address is in no danger":   {func(n *node) { n.lose(v4) }, other, 2*time.Second - time.Millisecond},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := NewWithT(t)
+			n := began(t)
+			tc.lose(n)
+			n.locals = []netip.Addr{tc.has}
+			if tc.wait > 0 {
+				g.Expect(n.pass()).To(Equal(tc.wait))
+				g.Expect(n.writes()).To(BeEquivalentTo(1))
+				n.wait(tc.wait)
+			}
+			n.pass()
+			g.Expect(n.writes()).To(BeEquivalentTo(2))
+		})
+	}
+}
+
+func TestALossThatIsOverEndangersNoPod(t *testing.T) {
+	g := NewWithT(t)
+	n := began(t)
+	n.lose(v4)
+	n.wait(2 * time.Second)
+	n.pass()
+	g.Expect(n.writes()).To(BeEquivalentTo(2))
+	n.locals = []netip.Addr{v4}
+	n.lose(netip.MustParseAddr("10.240.0.12"))
+	g.Expect(n.pass()).To(BeNumerically("~", 2*time.Second, 2*time.Millisecond))
+	g.Expect(n.writes()).To(BeEquivalentTo(2), "the record of the first loss was flushed")
 }
 
 func TestALeakedEndpointIsNotWaitedForForEver(t *testing.T) {
@@ -277,14 +366,14 @@ func TestALeakedEndpointIsNotWaitedForForEver(t *testing.T) {
 	n := began(t)
 	n.remotes = []netip.Addr{v4}
 	n.pass()
-	n.flusher.Changed(slice("cart", "lin-1", v4), slice("cart", "lin-1"))
+	n.drop(v4)
 	n.wait(2 * time.Minute)
 	n.pass()
 	g.Expect(n.pass()).To(BeZero())
 }
 
 // Invariant 3.
-func TestSomebodyElsesChangeSuffices(t *testing.T) {
+func TestAChangeFromElsewhereSuffices(t *testing.T) {
 	for name, tc := range map[string]struct {
 		change     func(n *node)
 		after      time.Duration
@@ -323,7 +412,7 @@ func TestSomebodyElsesChangeSuffices(t *testing.T) {
 	}
 }
 
-func (n *node) touch(before, after *discoveryv1.EndpointSlice) { n.flusher.Changed(before, after) }
+func (n *node) touch(before, after *discoveryv1.EndpointSlice) { n.flusher.SliceChanged(before, after) }
 
 func withPort(s *discoveryv1.EndpointSlice, port int32) *discoveryv1.EndpointSlice {
 	s.Ports = []discoveryv1.EndpointPort{{Port: &port}}
@@ -334,7 +423,7 @@ func flushed(port int32) *discoveryv1.EndpointSlice { return withPort(slice("els
 
 func foreign(port int32) *discoveryv1.EndpointSlice {
 	s := flushed(port)
-	s.Labels[flush.LabelServiceProxyName] = "other"
+	s.Labels[cluster.LabelServiceProxyName] = "other"
 	return s
 }
 
@@ -356,16 +445,14 @@ func labelled(value string) *discoveryv1.EndpointSlice {
 	return s
 }
 
-// Two agents that write at the same time meet in the resource version.
-func TestTheSecondOfTwoWritersLetsBe(t *testing.T) {
+// Of two agents that write at the same time, the second fails on the resource version.
+func TestTheSecondOfTwoWritersWaitsForTheFirst(t *testing.T) {
 	g := NewWithT(t)
 	n := began(t)
 	n.lose(v4)
-	other := n.own(discoveryv1.AddressTypeIPv4) // somebody else writes first, and nobody has told us yet
-	other.Ports[0].Port = new(int32(2))
-	g.Expect(n.api.Update(t.Context(), other)).To(Succeed())
+	n.otherWrites(2)
 	n.wait(2 * time.Second)
-	g.Expect(n.pass()).To(Equal(2*time.Second), "it will try again, unless it hears of the other's")
+	g.Expect(n.pass()).To(Equal(1500*time.Millisecond), "it will retry, unless it sees the other's change before")
 	g.Expect(n.count("conflict")).To(BeEquivalentTo(1))
 	n.touch(flushedOwn(1), n.own(discoveryv1.AddressTypeIPv4))
 	g.Expect(n.pass()).To(BeZero())
@@ -374,13 +461,89 @@ func TestTheSecondOfTwoWritersLetsBe(t *testing.T) {
 	g.Expect(n.writes()).To(BeEquivalentTo(1))
 }
 
+// otherWrites lets another agent write, which the watch has not brought yet.
+func (n *node) otherWrites(port int32) {
+	n.t.Helper()
+	other := n.own(discoveryv1.AddressTypeIPv4)
+	other.Ports[0].Port = &port
+	if err := n.api.Update(n.t.Context(), other); err != nil {
+		n.t.Fatal(err)
+	}
+}
+
+func TestAfterAConflictAnEndangeredPodWaitsForTheWatchOnly(t *testing.T) {
+	g := NewWithT(t)
+	n := began(t)
+	n.lose(v4)
+	n.otherWrites(2)
+	n.locals = []netip.Addr{v4}
+	g.Expect(n.pass()).To(Equal(time.Second))
+	g.Expect(n.count("conflict")).To(BeEquivalentTo(1))
+}
+
+// Invariant 2. The watch is behind: what it brings was made before the loss.
+func TestALateEchoOfAnOwnWriteIsNoFlush(t *testing.T) {
+	g := NewWithT(t)
+	n := newNode(t)
+	n.touch(nil, slice("other", "lin-1"))
+	n.pass()
+	n.wait(2 * time.Second)
+	n.pass()
+	g.Expect(n.writes()).To(BeEquivalentTo(1))
+	n.lose(v4)
+	n.wait(1500 * time.Millisecond)
+	n.echo() // of the write before the loss
+	n.wait(500 * time.Millisecond)
+	n.pass()
+	g.Expect(n.count("suppressed")).To(BeZero())
+	g.Expect(n.writes()).To(BeEquivalentTo(2))
+}
+
+// The same for a write of another agent that is older than this agent's last one, and the opposite.
+func TestOnlyWhatIsNewerThanTheOwnWriteCounts(t *testing.T) {
+	for name, tc := range map[string]struct {
+		version    string
+		suppressed bool
+	}{
+		"older": {"99", false}, "the same": {"100", false}, "newer": {"101", true}, "newer, with more digits": {"1000", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := NewWithT(t)
+			n := newNode(t)
+			n.api = versioned{n.api, "100"}
+			n.flusher = flush.New(n.options())
+			n.touch(nil, slice("other", "lin-1"))
+			n.pass()
+			n.wait(2 * time.Second)
+			n.pass()
+			n.lose(v4)
+			n.wait(1500 * time.Millisecond)
+			other := flushedOwn(2)
+			other.ResourceVersion = tc.version
+			n.touch(flushedOwn(1), other)
+			g.Expect(n.count("suppressed")).To(BeEquivalentTo(map[bool]int{true: 1}[tc.suppressed]))
+		})
+	}
+}
+
+// versioned gives every slice that is created a resource version.
+type versioned struct {
+	client.Client
+	version string
+}
+
+func (v versioned) Create(_ context.Context, o client.Object, _ ...client.CreateOption) error {
+	o.SetResourceVersion(v.version)
+	return nil
+}
+
 func flushedOwn(port int32) *discoveryv1.EndpointSlice {
 	s := withPort(slice("hnsguard-flush", ""), port)
 	s.Namespace, s.Name = namespace, flush.SliceName(discoveryv1.AddressTypeIPv4)
 	return s
 }
 
-func TestASliceThatSomebodyDeletedIsMadeAgain(t *testing.T) {
+func TestASliceThatWasDeletedIsCreatedAgain(t *testing.T) {
 	g := NewWithT(t)
 	n := began(t)
 	own := n.own(discoveryv1.AddressTypeIPv4)
@@ -389,7 +552,7 @@ func TestASliceThatSomebodyDeletedIsMadeAgain(t *testing.T) {
 	n.wait(2 * time.Second)
 	n.pass()
 	g.Expect(n.count("conflict")).To(BeEquivalentTo(1))
-	n.touch(own, nil) // the watch tells; the deletion is a change that kube-proxy processes
+	n.touch(own, nil) // the deletion is a change that kube-proxy processes
 	n.wait(2 * time.Second)
 	g.Expect(n.pass()).To(BeZero())
 	n.lose(v4)
@@ -398,24 +561,139 @@ func TestASliceThatSomebodyDeletedIsMadeAgain(t *testing.T) {
 	g.Expect(n.own(discoveryv1.AddressTypeIPv4)).NotTo(BeNil())
 }
 
-func TestAWriteThatFailsIsTriedAgain(t *testing.T) {
+// The backoff grew to 8s before; it grows to 30s, because the agents of a large cluster retry together. An endangered
+// pod does not wait so long: see below.
+func TestAWriteThatFailsIsRetried(t *testing.T) {
 	g := NewWithT(t)
 	n := newNode(t)
 	n.apiErr = errors.New("connection refused")
 	n.touch(nil, slice("other", "lin-1"))
 	n.pass()
 	n.wait(2 * time.Second)
-	for _, wait := range []time.Duration{1, 2, 4, 8, 8} {
+	n.random = 0
+	for _, wait := range []time.Duration{1, 2, 4, 8, 16, 30, 30} {
 		g.Expect(n.pass()).To(Equal(wait * time.Second))
 		n.wait(wait * time.Second)
 	}
+	n.random = 1
+	g.Expect(n.pass()).To(Equal(45*time.Second), "spread by half")
+	n.wait(45 * time.Second)
 	n.apiErr = nil
 	g.Expect(n.pass()).To(BeZero())
 	g.Expect(n.writes()).To(BeEquivalentTo(1))
-	g.Expect(n.count("failed")).To(BeEquivalentTo(5))
+	g.Expect(n.count("failed")).To(BeEquivalentTo(8))
+
+	n.echo()
+	n.apiErr = errors.New("connection refused")
+	n.random = 0
+	n.lose(v4)
+	n.wait(time.Second)
+	g.Expect(n.pass()).To(Equal(time.Second), "after a success the backoff starts anew")
 }
 
-func TestAGoodKubeProxyIsLeftAlone(t *testing.T) {
+func TestForAnEndangeredPodAFailedWriteIsRetriedSoon(t *testing.T) {
+	g := NewWithT(t)
+	n := began(t)
+	n.apiErr = errors.New("connection refused")
+	n.random = 0
+	n.lose(v4)
+	n.locals = []netip.Addr{v4}
+	for _, wait := range []time.Duration{1, 2, 2, 2, 2} {
+		g.Expect(n.pass()).To(Equal(wait * time.Second))
+		n.wait(wait * time.Second)
+	}
+	n.locals = nil
+	g.Expect(n.pass()).To(Equal(14*time.Second-time.Millisecond), "the rest of 16s: no pod is in danger any more")
+}
+
+// Defect: 452 requests an hour from every agent.
+func TestAForbiddenWriteIsRarelyRetried(t *testing.T) {
+	for name, random := range map[string]float64{"no jitter": 0, "half of the spread": halfOfSpread, "most jitter": 1} {
+		t.Run(name, func(t *testing.T) {
+			g := NewWithT(t)
+			n := began(t)
+			n.random = random
+			n.apiErr = apierrors.NewForbidden(discoveryv1.Resource("endpointslices"), "hnsguard-flush-ipv4", errors.New("RBAC"))
+			n.requests = 0
+			for end := n.clock.Now().Add(time.Hour); n.clock.Now().Before(end); n.wait(time.Second) {
+				if n.clock.Now().Second() == 0 { // losses go on, and each of them is a change that flushes the one before
+					n.drop(v4)
+				}
+				n.pass()
+			}
+			t.Logf("%d requests in the first hour", n.requests)
+			g.Expect(n.requests).To(And(BeNumerically("<", 12), BeNumerically(">", 5)))
+			n.apiErr = nil
+			n.locals = []netip.Addr{v4}
+			n.wait(15 * time.Minute)
+			n.pass()
+			g.Expect(n.count("forbidden")).To(BeEquivalentTo(n.requests - 1))
+			g.Expect(n.writes()).To(BeEquivalentTo(2), "it recovers by itself")
+		})
+	}
+}
+
+func TestOfAForbiddenWriteTheEndangeredPodHasNothing(t *testing.T) {
+	g := NewWithT(t)
+	n := began(t)
+	n.random = 0
+	n.apiErr = apierrors.NewForbidden(discoveryv1.Resource("endpointslices"), "hnsguard-flush-ipv4", errors.New("RBAC"))
+	n.lose(v4)
+	n.locals = []netip.Addr{v4}
+	g.Expect(n.pass()).To(Equal(10*time.Second), "retrying sooner does not help")
+}
+
+// What is proved to be forgotten was removed by this agent, or does not matter.
+func TestTheLossOfAForgottenAddressNeedsNoFlush(t *testing.T) {
+	g := NewWithT(t)
+	n := began(t)
+	n.forgotten = sets.New(v4)
+	n.lose(v4)
+	g.Expect(n.pass()).To(BeZero())
+	n.wait(time.Minute)
+	n.pass()
+	g.Expect(n.writes()).To(BeEquivalentTo(1))
+
+	other := netip.MustParseAddr("10.240.0.12")
+	n.lose(other)
+	g.Expect(n.pass()).To(BeNumerically("~", 2*time.Second, 2*time.Millisecond))
+}
+
+func TestRequest(t *testing.T) {
+	g := NewWithT(t)
+	n := began(t)
+	n.flusher.Request(v4)
+	g.Expect(n.pass()).To(BeNumerically("~", 2*time.Second, 2*time.Millisecond))
+	n.wait(1500 * time.Millisecond)
+	n.flusher.Request(v4)
+	g.Expect(n.pass()).To(BeNumerically("<", 500*time.Millisecond), "a second request does not delay the first")
+	n.wait(500 * time.Millisecond)
+	n.pass()
+	g.Expect(n.writes()).To(BeEquivalentTo(2))
+
+	n.flusher.Request(v4)
+	n.wait(1500 * time.Millisecond)
+	n.touch(nil, slice("x", "lin-1"))
+	g.Expect(n.pass()).To(BeZero(), "a change from elsewhere will do")
+
+	n.flusher.Request(v6)
+	n.wait(2 * time.Second)
+	n.pass()
+	g.Expect(n.own(discoveryv1.AddressTypeIPv6)).NotTo(BeNil(), "of the address's family")
+}
+
+func TestARequestForAnAddressThatAPodHasIsFlushedAfterItHasSettled(t *testing.T) {
+	g := NewWithT(t)
+	n := began(t)
+	n.locals = []netip.Addr{v4}
+	n.lose(netip.MustParseAddr("10.240.0.12"))
+	n.flusher.Request(v4) // while another loss is pending
+	n.wait(time.Second)
+	n.pass()
+	g.Expect(n.writes()).To(BeEquivalentTo(2))
+}
+
+func TestAKubeProxyWithoutTheFaultNeedsNoFlush(t *testing.T) {
 	g := NewWithT(t)
 	n := newNode(t)
 	n.profile = kubeproxy.ProfileOf("v1.34.0")

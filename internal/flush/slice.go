@@ -55,8 +55,8 @@ func concernsKubeProxy(s *discoveryv1.EndpointSlice) bool {
 		(s.AddressType == discoveryv1.AddressTypeIPv4 || s.AddressType == discoveryv1.AddressTypeIPv6)
 }
 
-// Flushes reports whether kube-proxy replaces its record when it processes the change. It compares whole slices; that of
-// ports and endpoints is the part of it that this agent keeps. Either side may be nil.
+// Flushes reports whether kube-proxy replaces its record when it processes the change. It compares whole slices; that
+// of ports and endpoints is the part of it that this agent keeps. Either side may be nil.
 //
 // Source: esDataChanged in pkg/proxy/endpointslicecache.go.
 func Flushes(before, after *discoveryv1.EndpointSlice) bool {
@@ -89,8 +89,8 @@ const (
 	suppressed = "suppressed"
 )
 
-// toggle changes the slice's port from what it was seen to be, and only from that (invariant 3), or creates the slice. It
-// returns the resource version that it wrote.
+// toggle changes the slice's port from what it was seen to be, and only from that (invariant 3), or creates the slice.
+// It returns the resource version that it wrote.
 func (f *Flusher) toggle(
 	ctx context.Context, kind discoveryv1.AddressType, seen *discoveryv1.EndpointSlice,
 ) (result, version string, err error) {

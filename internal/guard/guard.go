@@ -5,11 +5,18 @@ package guard
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net/http"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/hnsguard/hnsguard/internal/action"
 	"github.com/hnsguard/hnsguard/internal/cluster"
@@ -52,16 +59,11 @@ type Options struct {
 	Clock clock.Clock
 }
 
-// Request requests a look at the node. There is only one, so any number of events makes one pass.
-type Request struct{}
-
 // Guard is the reconciler. controller-runtime never runs two passes at a time.
 type Guard struct {
-	opts   Options
-	ledger ledger
-	health health
-	// idle is set while there is no pod network.
-	idle bool
+	opts     Options
+	recorder *recorder
+	health   *health
 	// overlay is closed when the pod network turns out to be an overlay, for which Services have to be known.
 	overlay *signal
 }
@@ -70,12 +72,32 @@ var _ reconcile.TypedReconciler[Request] = (*Guard)(nil)
 
 // New returns a guard.
 func New(o Options) *Guard {
-	if o.Hung == nil {
-		o.Hung = func() time.Duration { return 0 }
-	}
 	return &Guard{
-		opts: o, ledger: ledger{}, health: newHealth(o.Clock, o.Config.Poll.Slow), overlay: newSignal(),
+		opts: o, recorder: newRecorder(o.Config, o.Events, o.Metrics, o.Clock),
+		health: newHealth(o.Clock, o.Config.Poll.SlowInterval.Duration, o.Hung), overlay: newSignal(),
 	}
+}
+
+// SetupWithManager adds the guard to a manager. The manager's cache should have [CacheOptions].
+func (g *Guard) SetupWithManager(mgr manager.Manager) error {
+	ctrl, err := builder.TypedControllerManagedBy[Request](mgr).
+		Named("guard").
+		WatchesRawSource(source.TypedFunc[Request](firstTick)).
+		WatchesRawSource(source.TypedKind(mgr.GetCache(), &corev1.Pod{}, follow(g.opts.Index.SetPod, g.opts.Index.DeletePod, now))).
+		WatchesRawSource(slicewatch.Source(g.opts.Slices, later)).
+		WithOptions(controller.TypedOptions[Request]{
+			MaxConcurrentReconciles: 1,
+			NeedLeaderElection:      new(false), // every node has its own
+			LogConstructor:          logFor(mgr.GetLogger()),
+		}).
+		Build(g)
+	if err != nil {
+		return fmt.Errorf("building the controller: %w", err)
+	}
+	if err := mgr.Add(serviceWatch{g.opts.Index, g.overlay, mgr.GetCache(), ctrl}); err != nil {
+		return fmt.Errorf("adding the watch of Services: %w", err)
+	}
+	return nil
 }
 
 // Reconcile is one pass over the node. It returns no error: what fails is recorded, and the next pass comes in any case,
@@ -84,25 +106,24 @@ func (g *Guard) Reconcile(ctx context.Context, _ Request) (reconcile.Result, err
 	start := g.opts.Clock.Now()
 	g.health.begin(start)
 	pass, err := g.observe(ctx)
-	if errors.Is(err, inventory.ErrNoPodNetwork) {
-		g.recordIdle(ctx, err)
+	switch {
+	case errors.Is(err, inventory.ErrNoPodNetwork):
+		g.recorder.idle(ctx, err)
 		g.health.end(g.opts.Clock.Now(), nil)
-		return reconcile.Result{RequeueAfter: g.opts.Config.Poll.Slow}, nil
-	}
-	g.idle = false
-	if err != nil {
-		g.recordUnknown(ctx, err)
+		return reconcile.Result{RequeueAfter: g.opts.Config.Poll.SlowInterval.Duration}, nil
+	case err != nil:
+		g.recorder.unknown(ctx, err)
 		g.health.end(g.opts.Clock.Now(), err)
-		return reconcile.Result{RequeueAfter: g.opts.Config.Poll.Slow}, nil
+		return reconcile.Result{RequeueAfter: g.opts.Config.Poll.SlowInterval.Duration}, nil
 	}
-	next := g.opts.Config.Poll.Slow
+	next := g.opts.Config.Poll.SlowInterval.Duration
 	if pass.Waiting {
-		next = g.opts.Config.Poll.Fast
+		next = g.opts.Config.Poll.FastInterval.Duration
 	}
 	for _, a := range g.opts.Actions {
 		next = action.Soonest(next, a.Run(ctx, pass))
 	}
-	g.recordPass(start)
+	g.recorder.complete(start)
 	g.health.end(g.opts.Clock.Now(), nil)
 	return reconcile.Result{RequeueAfter: next}, nil
 }
@@ -118,10 +139,15 @@ func (g *Guard) observe(ctx context.Context) (action.Pass, error) {
 	}
 	verdicts := verdict.Decide(evidence)
 	g.opts.Collector.Remember(verdicts)
-	changes := g.ledger.enter(verdicts, evidence.Now)
-	g.recordVerdicts(ctx, verdicts, changes)
-	g.recordStale(changes, evidence.Now)
 	return action.Pass{
-		Evidence: evidence, Verdicts: verdicts, StaleSince: g.ledger.staleSince(), Waiting: g.opts.Collector.FreshlyWaiting(),
+		Evidence: evidence, Verdicts: verdicts, StaleSince: g.recorder.verdicts(ctx, verdicts, evidence.Now),
+		Waiting: g.opts.Collector.FreshlyWaiting(),
 	}, nil
 }
+
+// Ready is the readiness probe: caches have synced, HNS answers, and the last complete pass was a short time ago.
+func (g *Guard) Ready(*http.Request) error { return g.health.ready() }
+
+// Live is the liveness probe: no pass is stuck, and calls to HNS are possible. It does not fail because the API server or
+// HNS is down: a restart would not bring them back.
+func (g *Guard) Live(*http.Request) error { return g.health.live() }

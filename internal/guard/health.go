@@ -5,7 +5,6 @@ package guard
 import (
 	"errors"
 	"fmt"
-	"net/http"
 	"sync"
 	"time"
 
@@ -24,14 +23,20 @@ type health struct {
 	// seen is when the last complete pass ended.
 	seen time.Time
 	err  error
+
+	// hung is how long HNS has been leaving as many calls unanswered as there may be.
+	hung func() time.Duration
 }
 
 // stuckAfter is how long a pass may take before the process counts as stuck. The first look at a node with thousands of
 // endpoints takes minutes on a slow one; a pass waits for nothing without a bound.
 const stuckAfter = 15 * time.Minute
 
-func newHealth(clk clock.PassiveClock, slow time.Duration) health {
-	return health{clock: clk, stale: max(6*slow, time.Minute)}
+func newHealth(clk clock.PassiveClock, slow time.Duration, hung func() time.Duration) *health {
+	if hung == nil {
+		hung = func() time.Duration { return 0 }
+	}
+	return &health{clock: clk, stale: max(6*slow, time.Minute), hung: hung}
 }
 
 func (h *health) begin(now time.Time) {
@@ -49,9 +54,7 @@ func (h *health) end(now time.Time, err error) {
 	}
 }
 
-// Ready is the readiness probe: caches have synced, HNS answers, and the node was looked at a short time ago.
-func (g *Guard) Ready(*http.Request) error {
-	h := &g.health
+func (h *health) ready() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	switch {
@@ -69,13 +72,10 @@ func (g *Guard) Ready(*http.Request) error {
 // hungTooLong is how long HNS may leave as many calls unanswered as there may be, before a restart frees their threads.
 const hungTooLong = 10 * time.Minute
 
-// Live is the liveness probe: no pass is stuck, and calls to HNS are possible. It does not fail because the API server or
-// HNS is down: a restart would not bring them back.
-func (g *Guard) Live(*http.Request) error {
-	if hung := g.opts.Hung(); hung > hungTooLong {
+func (h *health) live() error {
+	if hung := h.hung(); hung > hungTooLong {
 		return fmt.Errorf("HNS has not answered as many calls as hns.maxHungCalls allows for %s", hung.Round(time.Second))
 	}
-	h := &g.health
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if !h.begun.IsZero() && h.clock.Since(h.begun) > stuckAfter {

@@ -7,8 +7,11 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/utils/clock"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
+	"github.com/hnsguard/hnsguard/internal/config"
 	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/internal/removal"
 	"github.com/hnsguard/hnsguard/internal/verdict"
@@ -25,31 +28,59 @@ const (
 // The action of every Event.
 const eventAction = "Deciding"
 
-// recordUnknown reports that a pass could not observe the node.
-func (g *Guard) recordUnknown(ctx context.Context, err error) {
-	g.opts.Metrics.passes.WithLabelValues(passUnknown).Inc()
+// recorder reports what passes found: in metrics, the log and Events.
+type recorder struct {
+	config  config.Config
+	events  events.EventRecorder
+	metrics *Metrics
+	clock   clock.PassiveClock
+	ledger  ledger
+	// idling is set while there is no pod network.
+	idling bool
+}
+
+func newRecorder(c config.Config, e events.EventRecorder, m *Metrics, clk clock.PassiveClock) *recorder {
+	return &recorder{config: c, events: e, metrics: m, clock: clk, ledger: ledger{}}
+}
+
+// verdicts reports the verdicts of a pass, and returns since when each stale endpoint is known to be stale.
+func (r *recorder) verdicts(ctx context.Context, verdicts []verdict.Verdict, now time.Time) map[hns.EndpointID]time.Time {
+	changes := r.ledger.enter(verdicts, now)
+	r.count(verdicts)
+	for _, v := range changes {
+		r.change(ctx, v)
+	}
+	r.stale(changes, now)
+	return r.ledger.staleSince()
+}
+
+// unknown reports that a pass could not observe the node.
+func (r *recorder) unknown(ctx context.Context, err error) {
+	r.idling = false
+	r.metrics.passes.WithLabelValues(passUnknown).Inc()
 	logf.FromContext(ctx).Error(err, "Cannot observe the node; nothing is touched", "class", hns.ClassOf(err))
 }
 
-// recordIdle reports that there is no network to guard: not yet on a fresh node, or never with some CNIs.
-func (g *Guard) recordIdle(ctx context.Context, why error) {
-	g.opts.Metrics.passes.WithLabelValues(passIdle).Inc()
-	if !g.idle {
+// idle reports that there is no network to guard: not yet on a fresh node, or never with some CNIs.
+func (r *recorder) idle(ctx context.Context, why error) {
+	r.metrics.passes.WithLabelValues(passIdle).Inc()
+	if !r.idling {
 		logf.FromContext(ctx).Info("There is nothing to guard yet", "because", why.Error())
 	}
-	g.idle = true
+	r.idling = true
 }
 
-// recordPass reports that a pass is complete.
-func (g *Guard) recordPass(start time.Time) {
-	now := g.opts.Clock.Now()
-	g.opts.Metrics.passes.WithLabelValues(passComplete).Inc()
-	g.opts.Metrics.duration.Observe(now.Sub(start).Seconds())
-	g.opts.Metrics.lastPass.Set(float64(now.UnixMilli()) / 1000)
+// complete reports that a pass is complete.
+func (r *recorder) complete(start time.Time) {
+	now := r.clock.Now()
+	r.idling = false
+	r.metrics.passes.WithLabelValues(passComplete).Inc()
+	r.metrics.duration.Observe(now.Sub(start).Seconds())
+	r.metrics.lastPass.Set(float64(now.UnixMilli()) / 1000)
 }
 
-// recordVerdicts counts all verdicts and reports those that are new.
-func (g *Guard) recordVerdicts(ctx context.Context, verdicts, changes []verdict.Verdict) {
+// count counts all verdicts.
+func (r *recorder) count(verdicts []verdict.Verdict) {
 	count := map[verdict.Kind]int{}
 	leaked := 0
 	for _, v := range verdicts {
@@ -59,26 +90,24 @@ func (g *Guard) recordVerdicts(ctx context.Context, verdicts, changes []verdict.
 		}
 	}
 	for _, kind := range verdict.Kinds() {
-		g.opts.Metrics.endpoints.WithLabelValues(string(kind)).Set(float64(count[kind]))
+		r.metrics.endpoints.WithLabelValues(string(kind)).Set(float64(count[kind]))
 	}
-	g.opts.Metrics.leaked.Set(float64(leaked))
-	for _, v := range changes {
-		g.recordChange(ctx, v)
-	}
+	r.metrics.leaked.Set(float64(leaked))
 }
 
-func (g *Guard) recordChange(ctx context.Context, v verdict.Verdict) {
+// change reports a verdict that is new.
+func (r *recorder) change(ctx context.Context, v verdict.Verdict) {
 	log := logf.FromContext(ctx).WithValues(v.KeysAndValues()...)
 	switch {
 	case v.Kind == verdict.Held:
 		log.Info("Holding a stale remote endpoint: this kube-proxy may delete the pod's own endpoint if it goes first")
-		g.eventOnPods(v, corev1.EventTypeWarning, EventHeld,
+		r.eventOnPods(v, corev1.EventTypeWarning, EventHeld,
 			"The stale remote endpoint %s has this pod's address %s. It is held until kube-proxy is known to have forgotten "+
 				"the address, because the kube-proxy of this node may delete the pod's own endpoint otherwise",
 			v.Endpoint.ID, v.Address())
-	case v.Kind.Removes() && !g.opts.Config.Enforces(removal.ModeOf(g.opts.Config, v.Kind)):
+	case v.Kind.Removes() && !r.config.Enforces(removal.ModeOf(r.config, v.Kind)):
 		log.Info("Observing: this remote endpoint would be removed")
-		g.eventOnPods(v, corev1.EventTypeNormal, EventFound,
+		r.eventOnPods(v, corev1.EventTypeNormal, EventFound,
 			"The stale remote endpoint %s has this pod's address %s. hnsguard only observes and does not remove it",
 			v.Endpoint.ID, v.Address())
 	case v.Reason == verdict.ReasonLocalLeaked:
@@ -88,24 +117,24 @@ func (g *Guard) recordChange(ctx context.Context, v verdict.Verdict) {
 	}
 }
 
-// recordStale counts the endpoints that have just been found to be stale, and measures the age of the oldest.
-func (g *Guard) recordStale(changes []verdict.Verdict, now time.Time) {
+// stale counts the endpoints that have just been found to be stale, and measures the age of the oldest.
+func (r *recorder) stale(changes []verdict.Verdict, now time.Time) {
 	for _, v := range changes {
-		if since := g.ledger[v.Endpoint.ID].stale; !since.IsZero() && since.Equal(now) {
-			g.opts.Metrics.found.WithLabelValues(string(v.Kind)).Inc()
+		if since := r.ledger[v.Endpoint.ID].stale; !since.IsZero() && since.Equal(now) {
+			r.metrics.found.WithLabelValues(string(v.Kind)).Inc()
 		}
 	}
-	ages := g.ledger.oldest(now)
+	ages := r.ledger.oldest(now)
 	for _, kind := range verdict.Kinds() {
 		if kind.Stale() {
-			g.opts.Metrics.age.WithLabelValues(string(kind)).Set(ages[kind].Seconds())
+			r.metrics.age.WithLabelValues(string(kind)).Set(ages[kind].Seconds())
 		}
 	}
 }
 
 // eventOnPods records one Event on each pod that a verdict is about.
-func (g *Guard) eventOnPods(v verdict.Verdict, kind, reason, note string, args ...any) {
+func (r *recorder) eventOnPods(v verdict.Verdict, kind, reason, note string, args ...any) {
 	for _, pod := range v.Pods {
-		g.opts.Events.Eventf(pod.Reference(), nil, kind, reason, eventAction, note, args...)
+		r.events.Eventf(pod.Reference(), nil, kind, reason, eventAction, note, args...)
 	}
 }

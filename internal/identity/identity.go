@@ -17,13 +17,13 @@ import (
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 )
 
-// Reviewer asks the API server who it takes the asker for.
+// Reviewer creates SelfSubjectReviews, which the API server answers with the identity of the client.
 type Reviewer interface {
 	Create(ctx context.Context, review *authenticationv1.SelfSubjectReview, opts metav1.CreateOptions) (
 		*authenticationv1.SelfSubjectReview, error)
 }
 
-// ErrForeign says that the agent acts as somebody that it should not be.
+// ErrForeign is the error of an agent that acts with the identity of another.
 var ErrForeign = errors.New("this is not hnsguard's own identity")
 
 // Checker checks the identity of this process.
@@ -34,40 +34,40 @@ type Checker struct {
 	answered bool
 }
 
-// Every is how often to ask an API server that does not answer, unless there is a reason for something else.
+// Every is the usual interval between requests to an API server that does not answer.
 const Every = 5 * time.Second
 
-// New makes a checker for the agent of the node of that name.
+// New returns a checker for the agent of a node.
 func New(reviewer Reviewer, node string, every time.Duration) *Checker {
 	return &Checker{reviewer: reviewer, node: node, every: every}
 }
 
-// askTimeout bounds one question.
-const askTimeout = 5 * time.Second
+// reviewTimeout limits one request.
+const reviewTimeout = 5 * time.Second
 
-// Check asks once. It returns [ErrForeign] if the answer is a reason to stop; no answer is none.
+// Check sends one request. It returns [ErrForeign] if the answer is a reason to stop. It returns nil without an answer.
 func (c *Checker) Check(ctx context.Context) error {
-	asking, cancel := context.WithTimeout(ctx, askTimeout)
+	reviewing, cancel := context.WithTimeout(ctx, reviewTimeout)
 	defer cancel()
 	log := logf.FromContext(ctx).WithName("identity")
-	review, err := c.reviewer.Create(asking, &authenticationv1.SelfSubjectReview{}, metav1.CreateOptions{})
+	review, err := c.reviewer.Create(reviewing, &authenticationv1.SelfSubjectReview{}, metav1.CreateOptions{})
 	switch {
 	case err == nil:
 		c.answered = true
 		user := review.Status.UserInfo
-		log.Info("The API server knows this agent", "user", user.Username, "groups", user.Groups, "extra", user.Extra)
+		log.Info("Verified the identity of this agent", "user", user.Username, "groups", user.Groups, "extra", user.Extra)
 		return Judge(user, c.node)
 	case apierrors.IsNotFound(err), apierrors.IsForbidden(err), apierrors.IsMethodNotSupported(err):
 		c.answered = true
-		log.Info("The API server does not tell who this agent is; going on without", "because", err.Error())
+		log.Info("The API server does not support verifying the identity of this agent; continuing", "reason", err.Error())
 	default:
-		log.Info("The API server did not tell who this agent is; asking again", "because", err.Error(), "in", c.every)
+		log.Info("Cannot verify the identity of this agent yet; retrying", "reason", err.Error(), "interval", c.every)
 	}
 	return nil
 }
 
-// Start asks until there is an answer, or the context ends. It is a
-// [sigs.k8s.io/controller-runtime/pkg/manager.Runnable], which ends the manager with what it returns.
+// Start repeats the check until it is answered or the context ends. It is a
+// [sigs.k8s.io/controller-runtime/pkg/manager.Runnable]: its error stops the manager.
 func (c *Checker) Start(ctx context.Context) error {
 	err := wait.PollUntilContextCancel(ctx, c.every, false, func(ctx context.Context) (bool, error) {
 		if c.answered {
@@ -76,29 +76,29 @@ func (c *Checker) Start(ctx context.Context) error {
 		return false, c.Check(ctx)
 	})
 	if ctx.Err() != nil {
-		return nil //nolint:nilerr // it was told to stop
+		return nil //nolint:nilerr // it was stopped
 	}
 	return err
 }
 
-// The names of nodes, and the claim of a pod's token that names its node.
+// The user and group of nodes, and the claim in a pod's token that names its node.
 const (
 	nodeUser  = "system:node:"
 	nodeGroup = "system:nodes"
 	nodeClaim = "authentication.kubernetes.io/node-name"
 )
 
-// Judge returns [ErrForeign] if the agent of a node must not act as the user.
+// Judge returns [ErrForeign] if the agent of the node must not act as the user.
 func Judge(user authenticationv1.UserInfo, node string) error {
 	if strings.HasPrefix(user.Username, nodeUser) || slices.Contains(user.Groups, nodeGroup) {
-		return fmt.Errorf("%w: the API server knows this process as the node's kubelet, %q (groups %s). "+
-			"A HostProcess container sees the host's files, and so came to use the kubelet's kubeconfig. "+
-			"Name no kubeconfig of the host with --kubeconfig, and give the pod a token of hnsguard's ServiceAccount",
+		return fmt.Errorf("%w: it authenticates as the node's kubelet, %q (groups %s), probably with a kubeconfig of the "+
+			"host, whose files a HostProcess container sees; do not set --kubeconfig to a file of the host, and mount a "+
+			"token of hnsguard's ServiceAccount",
 			ErrForeign, user.Username, strings.Join(user.Groups, ", "))
 	}
 	if claims := user.Extra[nodeClaim]; len(claims) > 0 && !slices.Contains(claims, node) {
-		return fmt.Errorf("%w: its token belongs to a pod on node %s, but --node-name (or $NODE_NAME) is %s. "+
-			"Take the name from the pod's spec.nodeName, and mount no other pod's token",
+		return fmt.Errorf("%w: its token belongs to a pod on node %s, but --node-name (or $NODE_NAME) is %s; "+
+			"set the name from the pod's spec.nodeName, and do not mount the token of another pod",
 			ErrForeign, strings.Join(claims, ", "), node)
 	}
 	return nil

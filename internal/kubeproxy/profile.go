@@ -3,6 +3,8 @@
 package kubeproxy
 
 import (
+	"errors"
+
 	"k8s.io/apimachinery/pkg/util/version"
 )
 
@@ -20,6 +22,16 @@ type Profile struct {
 	// Duplicates: it leaves a remote endpoint beside a local one of the same IP for ever, and may build load balancers on
 	// the remote one.
 	Duplicates bool
+}
+
+// CheckVersion returns an error if the version is not one that [ProfileOf] knows in full. An operator who gives a
+// version without its patch would get the faults of its first one.
+func CheckVersion(v string) error {
+	parsed, err := version.ParseGeneric(v)
+	if err != nil || parsed.Major() != 1 || len(parsed.Components()) < 3 {
+		return errors.New(`must be a version such as "v1.32.3" or "v1.31.7-eks-abcdef"`)
+	}
+	return nil
 }
 
 // ProfileOf returns the profile of a version such as "v1.32.3" or "v1.31.7-eks-abcdef". What cannot be read gets the

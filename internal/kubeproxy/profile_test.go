@@ -93,3 +93,14 @@ func TestMade(t *testing.T) {
 		NewWithT(t).Expect(kubeproxy.Owns(tc.endpoint)).To(Equal(tc.made), name)
 	}
 }
+
+func TestCheckVersion(t *testing.T) {
+	g := NewWithT(t)
+	for _, v := range []string{"v1.31.0", "1.32.3", "v1.31.7-eks-abcdef", "v1.37.0-rc.1", "v1.33.1+k3s1"} {
+		g.Expect(kubeproxy.CheckVersion(v)).To(Succeed(), v)
+		g.Expect(kubeproxy.ProfileOf(v).Known).To(BeTrue(), v)
+	}
+	for _, v := range []string{"", "banana", "v1", "v1.31", "v2.0.0", "latest", "v1.x.0"} {
+		g.Expect(kubeproxy.CheckVersion(v)).To(MatchError(ContainSubstring(`such as "v1.32.3"`)), v)
+	}
+}

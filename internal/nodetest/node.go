@@ -121,7 +121,8 @@ func (n *Node) Restart() {
 	n.Service, n.Deadline = n.HNS, nil
 	if n.opts.Deadlines {
 		n.Deadline = hns.WithDeadline(n.HNS, hns.DeadlineOptions{
-			Call: n.Config.HNS.CallTimeout, List: n.Config.HNS.ListTimeout, MaxHung: n.Config.HNS.MaxHungCalls, Clock: n.Clock,
+			Call: n.Config.HNS.CallTimeout.Duration, List: n.Config.HNS.ListTimeout.Duration,
+			MaxHung: n.Config.HNS.MaxHungCalls, Clock: n.Clock,
 		})
 		n.Service = n.Deadline
 	}
@@ -141,7 +142,8 @@ func (n *Node) Restart() {
 func (n *Node) collector() *evidence.Collector {
 	return evidence.NewCollector(evidence.Options{
 		Inventory: inventory.New(n.Service, inventory.Options{
-			Network: n.Config.Network, RereadEvery: n.Config.HNS.RereadEvery, NetworksEvery: n.Config.Poll.Slow, MaxGap: 4 * n.Config.Poll.Slow,
+			Network: n.Config.Network, RereadEvery: n.Config.HNS.RereadInterval.Duration,
+			NetworksEvery: n.Config.Poll.SlowInterval.Duration, MaxGap: 4 * n.Config.Poll.SlowInterval.Duration,
 			Clock: n.Clock,
 		}),
 		Index:         n.Index,
@@ -149,10 +151,10 @@ func (n *Node) collector() *evidence.Collector {
 		Record:        record{n},
 		LoadBalancers: n.Balancers,
 		Policy: verdict.Policy{
-			Exclusions: n.Config.Exclusions, OrphanGrace: n.Config.Orphan.GracePeriod,
-			OrphanGraceUrgent: n.Config.Orphan.GraceWhileWaiting,
+			Exclusions: n.Config.ExcludedPrefixes(), OrphanGrace: n.Config.Orphan.GracePeriod.Duration,
+			OrphanGraceUrgent: n.Config.Orphan.GracePeriodWhileWaiting.Duration,
 		},
-		FreshlyWaiting: n.Config.Poll.FastFor,
+		FreshlyWaiting: n.Config.Poll.FastDuration.Duration,
 		Clock:          n.Clock,
 	})
 }

@@ -151,7 +151,7 @@ func TestTheMomentOfTheProof(t *testing.T) {
 	n.pass()
 	g.Expect(n.fresh.since).To(ConsistOf(n.Clock.Now().Add(-2 * time.Minute)))
 
-	n = newNode(t, func(c *config.Config) { c.Orphan.GracePeriod = time.Minute })
+	n = newNode(t, func(c *config.Config) { c.Orphan.GracePeriod.Duration = time.Minute })
 	seen := n.Clock.Now()
 	orphan(n)
 	n.pass()
@@ -178,7 +178,7 @@ func TestAListReplacesTheProofOfAnOrphanWhileAPodWaits(t *testing.T) {
 				n.Pod("web", "")
 			}
 			n.pass()
-			n.Wait(n.Config.Orphan.GraceWhileWaiting)
+			n.Wait(n.Config.Orphan.GracePeriodWhileWaiting.Duration)
 			n.pass()
 			n.fresh.current, n.fresh.listed, n.fresh.listFresh, n.fresh.listErr = false, listed(tc.listed...), true, tc.err
 			n.pass()
@@ -197,7 +197,7 @@ func (n *node) orphans(count int) {
 		n.Remote(fmt.Sprintf("10.240.1.%d", i+1))
 	}
 	n.pass()
-	n.Wait(n.Config.Orphan.GracePeriod)
+	n.Wait(n.Config.Orphan.GracePeriod.Duration)
 	n.pass()
 }
 

@@ -89,7 +89,7 @@ func early(n *node) hns.EndpointID {
 func orphan(n *node) hns.EndpointID {
 	remote := n.Remote(ip)
 	n.pass()
-	n.Wait(n.Config.Orphan.GracePeriod)
+	n.Wait(n.Config.Orphan.GracePeriod.Duration)
 	n.pass() // requests a reading of load balancers
 	return remote
 }

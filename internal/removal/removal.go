@@ -139,7 +139,7 @@ func (r *Remover) Run(ctx context.Context, pass action.Pass) time.Duration {
 	r.backoff.forget()
 	r.hung.forget()
 	if len(r.deleted) > 0 || acted > 0 {
-		return r.opts.Config.Poll.Fast // to verify what was deleted
+		return r.opts.Config.Poll.FastInterval.Duration // to verify what was deleted
 	}
 	return r.retry(pass, conflicts)
 }
@@ -150,7 +150,7 @@ func (r *Remover) retry(pass action.Pass, conflicts []verdict.Verdict) time.Dura
 	for _, v := range conflicts {
 		wait := max(r.hung.left(string(v.Endpoint.ID), pass.Evidence.Now), r.backoff.left(v.Address().String(), pass.Evidence.Now))
 		if wait <= 0 {
-			wait = r.opts.Config.Poll.Fast
+			wait = r.opts.Config.Poll.FastInterval.Duration
 		}
 		next = action.Soonest(next, wait)
 	}

@@ -34,7 +34,7 @@ type Index interface {
 	ListedOnAnotherNode(addr netip.Addr) bool
 }
 
-// Meter measures. Its methods may be called at the same time.
+// Meter measures. It is safe for concurrent use.
 type Meter struct {
 	node    string
 	index   Index
@@ -42,13 +42,13 @@ type Meter struct {
 	clock   clock.PassiveClock
 
 	mu sync.Mutex
-	// left is when the slices of other nodes ceased to list an address that nobody has taken since.
+	// left is when slices ceased to list an address on other nodes, which no pod of this node has got since.
 	left *lru.Cache
-	// held are the addresses of this node's pods; it is nil before the first look.
+	// held are the addresses of this node's pods; it is nil before the first pass.
 	held map[netip.Addr]types.UID
 }
 
-// NewMeter makes a meter for the node of that name.
+// NewMeter returns a meter for the node of that name.
 func NewMeter(node string, index Index, m *Metrics, clk clock.PassiveClock) *Meter {
 	return &Meter{node: node, index: index, metrics: m, clock: clk, left: lru.New(MaxAddresses)}
 }

@@ -60,7 +60,11 @@ func starting(t *testing.T) *node {
 }
 
 func (n *node) look() {
-	n.meter.Run(n.t.Context(), action.Pass{Evidence: verdict.Evidence{Cluster: n.index.View(nil)}})
+	n.t.Helper()
+	pass := action.Pass{Evidence: verdict.Evidence{Cluster: n.index.View(nil), Now: n.clock.Now()}}
+	if next := n.meter.Run(n.t.Context(), pass); next != 0 {
+		n.t.Fatalf("the meter requests a pass in %s", next)
+	}
 }
 
 // slice lists addresses on a node; without any the slice goes.
@@ -135,7 +139,7 @@ func TestAReuseIsMeasured(t *testing.T) {
 	n.clock.Step(3 * time.Second)
 	n.pod("web")
 	n.expect(1, 10*time.Second)
-	n.pod("web") // invariant 2: it is reported again and again
+	n.pod("web") // invariant 2: its status is seen many times
 	n.expect(1, 10*time.Second)
 }
 
@@ -228,7 +232,7 @@ func TestWhatIsNoReuseByAPodOfThisNode(t *testing.T) {
 			n.slice("svc", "")
 			n.pod("web", deleting)
 		},
-		"nobody": func(n *node) { n.slice("svc", "lin-1", addr); n.slice("svc", "") },
+		"no pod": func(n *node) { n.slice("svc", "lin-1", addr); n.slice("svc", "") },
 	} {
 		t.Run(name, func(t *testing.T) {
 			n := newNode(t)

@@ -13,13 +13,13 @@ type Metrics struct {
 	reuse prometheus.Histogram
 }
 
-// NewMetrics makes the measurements and registers them.
+// NewMetrics returns the measurements, registered.
 func NewMetrics(reg prometheus.Registerer) *Metrics {
 	m := &Metrics{reuse: prometheus.NewHistogram(prometheus.HistogramOpts{
 		Namespace: metrics.Namespace, Name: "address_reuse_seconds",
 		Help: "Time from when EndpointSlices ceased to list an address for another node until a pod of this node had it; " +
 			"zero if they still listed it then. Reuse after more than an hour is not counted.",
-		// From before anybody has heard of it to the horizon. kube-proxy's periodic sync comes every 30 seconds.
+		// From before kube-proxy can have processed it to the horizon. Its periodic sync comes every 30 seconds.
 		Buckets:                         []float64{1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600},
 		NativeHistogramBucketFactor:     1.1,
 		NativeHistogramMaxBucketNumber:  100,

@@ -129,11 +129,13 @@ func (in Input) evidence(network hns.Network, endpoints []inventory.Endpoint) ve
 	addresses := snapshot.Addresses()
 	unclaimed := make(map[hns.EndpointID]time.Time, len(endpoints))
 	for _, e := range endpoints {
-		unclaimed[e.ID] = in.Now.Add(-in.Config.Orphan.GracePeriod)
+		unclaimed[e.ID] = in.Now.Add(-in.Config.Orphan.GracePeriod.Duration)
 	}
 	return verdict.Evidence{
 		Snapshot: snapshot, Cluster: in.view(addresses), KubeProxy: in.KubeProxy,
-		Policy:         verdict.Policy{Exclusions: in.Config.Exclusions, OrphanGrace: in.Config.Orphan.GracePeriod},
+		Policy: verdict.Policy{
+			Exclusions: in.Config.ExcludedPrefixes(), OrphanGrace: in.Config.Orphan.GracePeriod.Duration,
+		},
 		Forgotten:      sets.New(addresses...),
 		UnclaimedSince: unclaimed, Now: in.Now,
 	}

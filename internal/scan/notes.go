@@ -40,7 +40,7 @@ func (in Input) notes(rows []Row) []string {
 	}
 	if slices.ContainsFunc(rows, func(r Row) bool { return r.Verdict == string(verdict.Orphan) }) {
 		add("orphans are removed when their address has been unused for %s, which a single scan cannot see",
-			in.Config.Orphan.GracePeriod)
+			in.Config.Orphan.GracePeriod.Duration)
 	}
 	if in.KubeProxy.StaleRecord && slices.ContainsFunc(rows, Row.removable) {
 		add("do not delete these endpoints by hand: this kube-proxy may remember their addresses, and delete the Pods' own " +

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package version says which build of hnsguard this is.
+// Package version identifies the running build of hnsguard.
 //
-// The release build stamps version and commit with the linker; any other build reads what the Go toolchain recorded.
+// The release build sets version and commit with the linker. Other builds use what the Go toolchain recorded.
 package version

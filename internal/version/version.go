@@ -7,7 +7,7 @@ import (
 	"runtime/debug"
 )
 
-// Stamped by the release build: -ldflags "-X .../internal/version.version=v1.2.3 -X .../internal/version.commit=…".
+// Set by the release build: -ldflags "-X .../internal/version.version=v1.2.3 -X .../internal/version.commit=…".
 var (
 	version = ""
 	commit  = "" //nolint:gochecknoglobals // the linker can set only package variables
@@ -22,7 +22,7 @@ type Info struct {
 	Arch      string `json:"arch"`
 }
 
-// Get describes the running build. A field that nobody recorded is "unknown".
+// Get describes the running build. A field that was not recorded is "unknown".
 func Get() Info {
 	info := Info{
 		Version: version, Commit: commit, GoVersion: runtime.Version(), OS: runtime.GOOS, Arch: runtime.GOARCH,

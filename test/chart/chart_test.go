@@ -246,10 +246,10 @@ func TestRightsFollowTheModes(t *testing.T) {
 	g := NewWithT(t)
 	g.Expect(kinds(render(t))).To(ConsistOf("hnsguard-flush", "hnsguard-slices", "hnsguard-events"))
 	g.Expect(evicts(render(t))).To(BeFalse())
-	repair := render(t, "--set", "config.repair.mode=enforce")
-	g.Expect(kinds(repair)).To(ContainElement("hnsguard-eviction"))
-	g.Expect(evicts(repair)).To(BeTrue())
-	observe := render(t, "--set", "config.repair.mode=enforce,config.mode=observe")
+	eviction := render(t, "--set", "config.eviction.mode=enforce")
+	g.Expect(kinds(eviction)).To(ContainElement("hnsguard-eviction"))
+	g.Expect(evicts(eviction)).To(BeTrue())
+	observe := render(t, "--set", "config.eviction.mode=enforce,config.mode=observe")
 	g.Expect(kinds(observe)).To(ConsistOf("hnsguard-events"))
 	g.Expect(evicts(observe)).To(BeFalse(), "the mode is the ceiling")
 	g.Expect(kinds(render(t, "--set", "config.flush.mode=observe"))).To(ConsistOf("hnsguard-events"))
@@ -261,7 +261,7 @@ func TestAChangedConfigurationMakesNewPods(t *testing.T) {
 		return daemonSet(t, render(t, args...)).Spec.Template.Annotations["checksum/config"]
 	}
 	g.Expect(sum()).To(HaveLen(64))
-	g.Expect(sum("--set", "config.poll.slow=10s")).NotTo(Equal(sum()))
+	g.Expect(sum("--set", "config.poll.slowInterval=10s")).NotTo(Equal(sum()))
 	g.Expect(sum("--set", "commonLabels.a=b")).To(Equal(sum()))
 }
 
@@ -274,7 +274,7 @@ func TestWrongValuesAreRefused(t *testing.T) {
 		"unknown alert":          {"prometheusRule.alerts.Typo.enabled=true", "additional properties 'Typo' not allowed"},
 		"mode":                   {"config.mode=dry-run", "at '/config/mode': value must be one of 'enforce', 'observe'"},
 		"duration":               {"config.orphan.gracePeriod=soon", "at '/config/orphan/gracePeriod': 'soon' does not match"},
-		"number as a duration":   {"config.poll.slow=5", "at '/config/poll/slow': got number, want string"},
+		"number as a duration":   {"config.poll.slowInterval=5", "at '/config/poll/slowInterval': got number, want string"},
 		"count":                  {"config.orphan.maxPerPass=0", "at '/config/orphan/maxPerPass': minimum: got 0, want 1"},
 		"port":                   {"metrics.port=99999", "at '/metrics/port': maximum: got 99,999, want 65,535"},
 		"digest":                 {"image.digest=latest", "at '/image/digest': 'latest' does not match"},
@@ -288,10 +288,13 @@ func TestWrongValuesAreRefused(t *testing.T) {
 		"both monitors": {
 			"metrics.serviceMonitor.enabled=true,metrics.podMonitor.enabled=true", "every node would be scraped twice. Enable one",
 		},
-		"PodMonitor without token":   {"metrics.podMonitor.enabled=true", "needs metrics.podMonitor.authorization"},
-		"monitor of nothing":         {"metrics.serviceMonitor.enabled=true,metrics.enabled=false", "nothing to scrape. Set metrics.enabled"},
-		"monitor of the loopback":    {"metrics.serviceMonitor.enabled=true,metrics.secure=false", "no scraper can reach them. Set metrics.secure"},
-		"one port twice":             {"metrics.port=10353", "metrics.port and probes.port are both 10353"},
+		"PodMonitor without token": {"metrics.podMonitor.enabled=true", "needs metrics.podMonitor.authorization"},
+		"monitor of nothing":       {"metrics.serviceMonitor.enabled=true,metrics.enabled=false", "nothing to scrape. Set metrics.enabled"},
+		"monitor of the loopback":  {"metrics.serviceMonitor.enabled=true,metrics.secure=false", "no scraper can reach them. Set metrics.secure"},
+		"one port twice":           {"metrics.port=10353", "metrics.port and probes.port are both 10353"},
+		"firewall rule": {
+			"firewall.ruleName=hnsguards", "at '/firewall/ruleName': 'hnsguards' does not match",
+		},
 		"firewall open to all":       {"firewall.enabled=true", "firewall.enabled needs firewall.remoteAddresses"},
 		"certificate for plain HTTP": {"metrics.secure=false,metrics.certSecret=c", "metrics.certSecret is of no use"},
 		"half an API server":         {"apiServer.host=api", "apiServer.host and apiServer.port go together"},

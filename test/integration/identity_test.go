@@ -34,11 +34,14 @@ var _ = Describe("An agent that is not itself", func() {
 	// startAs starts an agent for the node with other credentials, and returns why it ended.
 	startAs := func(ctx SpecContext, config *rest.Config) error {
 		GinkgoHelper()
-		a, err := agent.New(agent.Options{
-			Node: n.name, Namespace: n.namespace, Config: n.config, API: config, HNS: n.service,
+		options := agent.Options{
+			Node: n.name, Namespace: n.namespace, Config: n.config, HNS: n.service,
 			KubeProxy: detect.Options{Version: n.kubeProxy}, MetricsAddress: "0", ProbeAddress: "0",
 			Logger: logf.Log.WithName(n.name), Clock: clock.RealClock{},
-		})
+		}
+		deps, err := agent.FromCluster(config, options)
+		Expect(err).NotTo(HaveOccurred())
+		a, err := agent.New(options, deps)
 		Expect(err).NotTo(HaveOccurred())
 		return a.Start(ctx)
 	}

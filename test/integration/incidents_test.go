@@ -142,7 +142,7 @@ var _ = Describe("The guard", func() {
 	})
 
 	It("tries again when a delete hangs and takes effect late", func(ctx SpecContext) {
-		n.config.HNS.CallTimeout = time.Second
+		n.config.HNS.CallTimeout.Duration = time.Second
 		n.remote(n.addr(1))
 		local := n.local(n.addr(1))
 		n.pod(ctx, "web", n.addr(1))
@@ -171,7 +171,7 @@ var _ = Describe("The guard", func() {
 	})
 
 	It("reports a pod that has lost its endpoint, and evicts it if asked to", func(ctx SpecContext) {
-		n.config.Repair = config.Repair{Mode: config.Enforce, After: time.Second, Every: time.Second}
+		n.evictsVictims()
 		n.local(n.addr(2))
 		n.pod(ctx, "fine", n.addr(2))
 		victim := n.podWith(ctx, "victim", func(p *corev1.Pod) {
@@ -206,7 +206,7 @@ var _ = Describe("The guard", func() {
 		Eventually(get("http://" + n.probes + "/healthz")).Should(Equal("200 ok"))
 		Eventually(get("http://" + n.metrics + "/metrics")).Should(And(
 			HavePrefix("200"), ContainSubstring("hnsguard_build_info{"), ContainSubstring("hnsguard_last_pass_timestamp_seconds "),
-			ContainSubstring(`hnsguard_enforcing{class="repair"} 0`), ContainSubstring("controller_runtime_reconcile_total")))
+			ContainSubstring(`hnsguard_enforcing{class="eviction"} 0`), ContainSubstring("controller_runtime_reconcile_total")))
 		n.service.SetDown(true)
 		Eventually(get("http://" + n.probes + "/readyz")).Should(HavePrefix("500"))
 		Expect(get("http://" + n.probes + "/healthz")()).To(Equal("200 ok"))

@@ -189,7 +189,7 @@ var _ = Describe("The chart", func() {
 		)
 
 		BeforeAll(func(ctx SpecContext) {
-			it = install(ctx, shared, "--set", "config.repair.mode=enforce,config.reprogram.mode=enforce")
+			it = install(ctx, shared, "--set", "config.eviction.mode=enforce,config.reprogram.mode=enforce")
 			n := corners.Add(1)
 			node, elsewhere = fmt.Sprintf("win-%d", n), fmt.Sprintf("win-%d-other", n)
 			mine, other = clientOf(it.agentOn(ctx, node)), clientOf(it.agentOn(ctx, elsewhere))
@@ -336,12 +336,12 @@ var _ = Describe("The chart", func() {
 	})
 
 	It("lets the agent do all of its work", func(ctx SpecContext) {
-		it := install(ctx, shared, "--set", "config.repair.mode=enforce,config.reprogram.mode=enforce")
+		it := install(ctx, shared, "--set", "config.eviction.mode=enforce,config.reprogram.mode=enforce")
 		n := newNode(ctx, shared, simulated.Options{})
 		n.api, n.agentNamespace = it.agentOn(ctx, n.name), it.namespace
 		n.kubeProxy = "v1.31.0" // its record has to be flushed
-		n.config.Conflict.HoldTimeout = time.Second
-		n.config.Repair = config.Repair{Mode: config.Enforce, After: time.Second, Every: time.Second}
+		n.config.Conflict.HoldTimeout.Duration = time.Second
+		n.evictsVictims()
 		stale, orphan := n.remote(n.addr(1)), n.remote(n.addr(2))
 		pod := n.pod(ctx, "web", n.addr(1))
 		local := n.local(n.addr(1))

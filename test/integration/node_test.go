@@ -72,20 +72,29 @@ func newNode(ctx context.Context, cp *controlPlane, opts simulated.Options) *nod
 	}
 	n.api, n.agentNamespace = cp.config, n.namespace
 	n.network = n.service.CreateNetwork("azure", hns.NetworkL2Bridge)
-	n.config.Orphan.GracePeriod = grace
-	n.config.Poll.Slow = poll
+	n.config.Orphan.GracePeriod.Duration = grace
+	n.config.Poll.SlowInterval.Duration = poll
 	return n
+}
+
+// evictsVictims lets the agent evict pods that have been without an endpoint for a second.
+func (n *node) evictsVictims() {
+	n.config.Eviction.Mode = config.Enforce
+	n.config.Eviction.After.Duration, n.config.Eviction.Interval.Duration = time.Second, time.Second
 }
 
 // start starts the agent. It is stopped at the end of the spec, if not before.
 func (n *node) start() {
 	GinkgoHelper()
-	a, err := agent.New(agent.Options{
-		Node: n.name, Namespace: n.agentNamespace, Config: n.config, API: n.api, HNS: n.service,
+	options := agent.Options{
+		Node: n.name, Namespace: n.agentNamespace, Config: n.config, HNS: n.service,
 		KubeProxy:      detect.Options{Version: n.kubeProxy},
 		MetricsAddress: n.metrics, ProbeAddress: n.probes,
 		Logger: logf.Log.WithName(n.name), Clock: clock.RealClock{},
-	})
+	}
+	deps, err := agent.FromCluster(n.api, options)
+	Expect(err).NotTo(HaveOccurred())
+	a, err := agent.New(options, deps)
 	Expect(err).NotTo(HaveOccurred())
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)

@@ -14,6 +14,7 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/hnsguard/hnsguard/internal/config"
 	"github.com/hnsguard/hnsguard/internal/guard"
 	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/internal/hns/simulated"
@@ -49,7 +50,7 @@ var _ = Describe("The verdict on a remote endpoint", func() {
 
 		It("early conflict: a pod waits for the address that was just attached", func(ctx SpecContext) {
 			n.remote(n.addr(1))
-			n.config.Orphan.GracePeriod = 1 << 40
+			n.config.Orphan.GracePeriod.Duration = 1 << 40
 			n.start()
 			n.pod(ctx, "web")
 			Eventually(func() float64 { return n.passes() }).Should(BeNumerically(">", 2))
@@ -73,7 +74,7 @@ var _ = Describe("The verdict on a remote endpoint", func() {
 	Context("that is kept", func() {
 		It("held: kube-proxy would delete the pod's own endpoint", func(ctx SpecContext) {
 			n.kubeProxy = "v1.32.3"
-			n.config.Conflict.HoldTimeout = 2 * time.Second // nothing counts kube-proxy's syncs here
+			n.config.Conflict.HoldTimeout.Duration = 2 * time.Second // nothing counts kube-proxy's syncs here
 			s := n.slice(ctx, "svc", "lin-1", terminating, n.addr(1))
 			remote, local := n.remote(n.addr(1)), n.local(n.addr(1))
 			pod := n.pod(ctx, "web", n.addr(1))
@@ -144,7 +145,7 @@ var _ = Describe("The verdict on a remote endpoint", func() {
 		})
 
 		It("protected: its range is excluded", func(ctx SpecContext) {
-			n.config.Exclusions = []netip.Prefix{netip.PrefixFrom(n.addr(1), 32)}
+			n.config.Exclusions = []config.Prefix{{Prefix: netip.PrefixFrom(n.addr(1), 32)}}
 			remote, local := n.remote(n.addr(1)), n.local(n.addr(1))
 			n.pod(ctx, "web", n.addr(1))
 			n.start()

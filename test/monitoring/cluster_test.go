@@ -165,12 +165,15 @@ func (c *cluster) startAgent(t *testing.T) (address, authority string) {
 	g.Expect(err).NotTo(HaveOccurred())
 	address = freeAddress(t)
 	policy := config.Default()
-	policy.Poll.Slow = time.Second
-	a, err := agent.New(agent.Options{
-		Node: nodeName, Namespace: namespace, Config: policy, API: c.agentConfig(t), HNS: service,
+	policy.Poll.SlowInterval.Duration = time.Second
+	options := agent.Options{
+		Node: nodeName, Namespace: namespace, Config: policy, HNS: service,
 		KubeProxy: detect.Options{Version: "v1.32.3"}, MetricsAddress: address, MetricsTLS: served, ProbeAddress: "0",
 		Logger: logf.Log, Clock: clock.RealClock{},
-	})
+	}
+	deps, err := agent.FromCluster(c.agentConfig(t), options)
+	g.Expect(err).NotTo(HaveOccurred())
+	a, err := agent.New(options, deps)
 	g.Expect(err).NotTo(HaveOccurred())
 	ctx, stop := context.WithCancel(context.Background()) // it ends before the control plane does
 	ended := make(chan error, 1)

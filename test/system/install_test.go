@@ -38,7 +38,7 @@ const scraper = "prometheus"
 // the values let them.
 func TestInstalled(t *testing.T) {
 	exe := findPrograms(t)
-	l := startLane(t)
+	l := startAPIServer(t)
 	ctx := t.Context()
 	for _, name := range []string{chart.Namespace, "monitoring"} {
 		l.ensureNamespace(ctx, t, name)
@@ -69,19 +69,19 @@ func TestInstalled(t *testing.T) {
 
 // installation is the chart with one set of values, and its pod.
 type installation struct {
-	lane    *lane
+	api     *apiServer
 	pod     chart.Pod
 	metrics string // their port
 	secure  bool
 }
 
 // install renders the chart, on ports that are free here, applies it, and makes its pod.
-func (l *lane) install(t *testing.T, values string, more ...string) *installation {
+func (l *apiServer) install(t *testing.T, values string, more ...string) *installation {
 	t.Helper()
 	ctx := t.Context()
 	c, err := chart.In("../..")
 	must(t, err)
-	i := &installation{lane: l, metrics: freePort(t), secure: values != "plain-metrics"}
+	i := &installation{api: l, metrics: freePort(t), secure: values != "plain-metrics"}
 	args := append([]string{
 		"--values", filepath.Join(c.Dir, "ci", values+"-values.yaml"), "--set",
 		fmt.Sprintf("metrics.port=%s,probes.port=%s,metrics.scraper.serviceAccount.name=%s", i.metrics, freePort(t), scraper),
@@ -123,7 +123,7 @@ func (l *lane) install(t *testing.T, values string, more ...string) *installatio
 // awaitRights waits until the roles that were just made count. Later the account must not be refused anything.
 func (i *installation) awaitRights(t *testing.T) {
 	t.Helper()
-	config := rest.AnonymousClientConfig(i.lane.config)
+	config := rest.AnonymousClientConfig(i.api.config)
 	config.BearerToken = string(i.pod.Token)
 	agent, err := client.New(config, client.Options{})
 	must(t, err)
@@ -133,7 +133,7 @@ func (i *installation) awaitRights(t *testing.T) {
 }
 
 // token is one of an account.
-func (l *lane) token(t *testing.T, namespace, account string, bound *authenticationv1.BoundObjectReference) []byte {
+func (l *apiServer) token(t *testing.T, namespace, account string, bound *authenticationv1.BoundObjectReference) []byte {
 	t.Helper()
 	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{BoundObjectRef: bound}}
 	must(t, l.client.SubResource("token").Create(t.Context(), &corev1.ServiceAccount{
@@ -232,7 +232,7 @@ func (i *installation) scrape(t *testing.T) {
 	url := "https://127.0.0.1:" + i.metrics + "/metrics"
 	expectStatus(ctx, t, url, "", http.StatusUnauthorized)
 	expectStatus(ctx, t, url, string(i.pod.Token), http.StatusForbidden) // the agent's own is not a scraper's
-	expectStatus(ctx, t, url, string(i.lane.token(t, "monitoring", scraper, nil)), http.StatusOK)
+	expectStatus(ctx, t, url, string(i.api.token(t, "monitoring", scraper, nil)), http.StatusOK)
 }
 
 func expectStatus(ctx context.Context, t *testing.T, url, token string, want int) {

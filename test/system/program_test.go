@@ -142,7 +142,7 @@ func findPrograms(t *testing.T) programs {
 }
 
 // kubeProxyConfig is the configuration of a kube-proxy.
-func kubeProxyConfig(s *stage) string {
+func kubeProxyConfig(s *windowsNode) string {
 	return fmt.Sprintf(`apiVersion: kubeproxy.config.k8s.io/v1alpha1
 kind: KubeProxyConfiguration
 mode: kernelspace
@@ -155,5 +155,5 @@ clusterCIDR: 10.0.0.0/8
 iptables: {syncPeriod: %s, minSyncPeriod: %s}
 winkernel: {networkName: %s, sourceVip: "%s"}
 logging: {verbosity: 4}
-`, nodeName, s.bindAddress(), windowsPath(s.lane.kubeconfig), s.healthzPort, s.metricsPort, s.period, s.minPeriod, s.network.Name, s.sourceVIP)
+`, nodeName, s.bindAddress(), windowsPath(s.api.kubeconfig), s.healthzPort, s.metricsPort, s.period, s.minPeriod, s.network.Name, s.sourceVIP)
 }

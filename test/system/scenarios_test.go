@@ -32,7 +32,7 @@ func bad(format string, args ...any) outcome  { return outcome{fmt.Sprintf(forma
 // scenario is an incident that is played with a kube-proxy of some version, without and with hnsguard.
 type scenario struct {
 	name string
-	stageOptions
+	nodeOptions
 	// repeated scenarios are played HNSGUARD_RUNS times.
 	repeated bool
 	// fails says with which kube-proxies it has to end badly without hnsguard: a scenario that does not fail there does
@@ -40,7 +40,7 @@ type scenario struct {
 	fails func(kubeproxy.Profile) bool
 	// saved says with which kube-proxies it has to end well with hnsguard; nil means with all.
 	saved func(kubeproxy.Profile) bool
-	play  func(s *stage) outcome
+	play  func(s *windowsNode) outcome
 }
 
 func never(kubeproxy.Profile) bool          { return false }
@@ -60,64 +60,64 @@ func scenarios() []scenario {
 	return []scenario{
 		{name: "stale record", repeated: true, fails: staleRecord, play: playStaleRecord},
 		{
-			name:         "reuse before drop, local enumerated last, shield on",
-			stageOptions: stageOptions{policy: withShield}, fails: staleRecord, play: playReuseBeforeDrop,
+			name:        "reuse before drop, local enumerated last, shield on",
+			nodeOptions: nodeOptions{policy: withShield}, fails: staleRecord, play: playReuseBeforeDrop,
 		},
 		{
-			name:         "reuse before drop, local enumerated first, shield on",
-			stageOptions: stageOptions{order: simulated.NewestFirst, policy: withShield},
-			fails:        staleRecord, play: playReuseBeforeDrop,
+			name:        "reuse before drop, local enumerated first, shield on",
+			nodeOptions: nodeOptions{order: simulated.NewestFirst, policy: withShield},
+			fails:       staleRecord, play: playReuseBeforeDrop,
 		},
 		{
 			name: "reuse before drop, local enumerated last", fails: staleRecord, saved: notStale,
 			play: playReuseBeforeDropReported,
 		},
 		{
-			name:         "reuse before drop, local enumerated first",
-			stageOptions: stageOptions{order: simulated.NewestFirst}, fails: staleRecord, play: playReuseBeforeDrop,
+			name:        "reuse before drop, local enumerated first",
+			nodeOptions: nodeOptions{order: simulated.NewestFirst}, fails: staleRecord, play: playReuseBeforeDrop,
 		},
 		{
-			name:         "late drop, another change after it, local enumerated first",
-			stageOptions: slow(simulated.NewestFirst), fails: never, play: playLateDrop,
+			name:        "late drop, another change after it, local enumerated first",
+			nodeOptions: slow(simulated.NewestFirst), fails: never, play: playLateDrop,
 		},
 		{
-			name:         "late drop, another change after it, local enumerated last",
-			stageOptions: slow(simulated.OldestFirst), fails: staleRecord, saved: notStale, play: playLateDrop,
+			name:        "late drop, another change after it, local enumerated last",
+			nodeOptions: slow(simulated.OldestFirst), fails: staleRecord, saved: notStale, play: playLateDrop,
 		},
 		{
-			name:         "repacked slices, local enumerated first",
-			stageOptions: slow(simulated.NewestFirst), fails: never, play: playRepack,
+			name:        "repacked slices, local enumerated first",
+			nodeOptions: slow(simulated.NewestFirst), fails: never, play: playRepack,
 		},
 		{name: "slice lag", fails: duplicates, saved: notStale, play: playSliceLag},
 		{name: "leaked duplicate", fails: duplicates, play: playLeakedDuplicate},
 		{
-			name: "batch leak", stageOptions: stageOptions{policy: quickOrphans}, fails: batchLeak, play: playBatchLeak,
+			name: "batch leak", nodeOptions: nodeOptions{policy: quickOrphans}, fails: batchLeak, play: playBatchLeak,
 		},
 		{
-			name:         "refused duplicate",
-			stageOptions: stageOptions{duplicates: simulated.RefuseDuplicates, policy: quickOrphans},
-			fails:        always, play: playRefused,
+			name:        "refused duplicate",
+			nodeOptions: nodeOptions{duplicates: simulated.RefuseDuplicates, policy: quickOrphans},
+			fails:       always, play: playRefused,
 		},
 		{
-			name:         "local backend, local enumerated first",
-			stageOptions: stageOptions{order: simulated.NewestFirst}, fails: duplicates, saved: notStale, play: playLocalBackend,
+			name:        "local backend, local enumerated first",
+			nodeOptions: nodeOptions{order: simulated.NewestFirst}, fails: duplicates, saved: notStale, play: playLocalBackend,
 		},
 		{name: "local backend, local enumerated last", fails: only134, play: playLocalBackend},
 		{
-			name:         "local backend, hnsguard late, reprogramming on",
-			stageOptions: stageOptions{order: simulated.NewestFirst, policy: "reprogram: {mode: enforce}\n"},
-			fails:        duplicates, play: playLocalBackendLate,
+			name:        "local backend, hnsguard late, reprogramming on",
+			nodeOptions: nodeOptions{order: simulated.NewestFirst, policy: "reprogram: {mode: enforce}\n"},
+			fails:       duplicates, play: playLocalBackendLate,
 		},
 		{name: "leaked local with a valid remote", fails: noDuplicates, saved: duplicates, play: playLeakedLocal},
-		{name: "healthy churn", fails: never, stageOptions: stageOptions{policy: quickOrphans}, play: playChurn},
-		{name: "hostNetwork pod", stageOptions: stageOptions{policy: quickOrphans}, play: playHostNetwork},
-		{name: "foreign remotes", stageOptions: stageOptions{policy: quickOrphans}, play: playForeign},
+		{name: "healthy churn", fails: never, nodeOptions: nodeOptions{policy: quickOrphans}, play: playChurn},
+		{name: "hostNetwork pod", nodeOptions: nodeOptions{policy: quickOrphans}, play: playHostNetwork},
+		{name: "foreign remotes", nodeOptions: nodeOptions{policy: quickOrphans}, play: playForeign},
 		{
-			name:         "overlay with Service VIPs and source VIP",
-			stageOptions: stageOptions{network: hns.NetworkOverlay, policy: quickOrphans}, play: playOverlay,
+			name:        "overlay with Service VIPs and source VIP",
+			nodeOptions: nodeOptions{network: hns.NetworkOverlay, policy: quickOrphans}, play: playOverlay,
 		},
-		{name: "dual stack", stageOptions: stageOptions{dualStack: true}, fails: duplicates, play: playDualStack},
-		{name: "installed late", stageOptions: stageOptions{policy: quickOrphans}, play: playInstalledLate},
+		{name: "dual stack", nodeOptions: nodeOptions{dualStack: true}, fails: duplicates, play: playDualStack},
+		{name: "installed late", nodeOptions: nodeOptions{policy: quickOrphans}, play: playInstalledLate},
 		{name: "kube-proxy restarted meanwhile", play: playProxyRestart},
 		{name: "hnsguard killed meanwhile", play: playGuardKilled},
 	}
@@ -127,7 +127,7 @@ func scenarios() []scenario {
 func only134(p kubeproxy.Profile) bool { return p.Duplicates && !p.StaleRecord }
 
 // survival waits for kube-proxy to sync three times by itself and says whether the local endpoint is still there.
-func (s *stage) survival(local hns.EndpointID) outcome {
+func (s *windowsNode) survival(local hns.EndpointID) outcome {
 	start := time.Now()
 	if remains(s.ctx, s.periods(3), func() bool { return s.there(local) }) {
 		return good("survives 3 syncs")
@@ -144,7 +144,7 @@ func (s *stage) survival(local hns.EndpointID) outcome {
 }
 
 // playStaleRecord is the incident that users report: everything is done properly, and the pod loses its endpoint.
-func playStaleRecord(s *stage) outcome {
+func playStaleRecord(s *windowsNode) outcome {
 	s.startBoth()
 	a := addr(17)
 	slice := s.expose("cart", linuxNode, a)
@@ -158,7 +158,7 @@ func playStaleRecord(s *stage) outcome {
 }
 
 // playReuseBeforeDrop lets the address be reused while its old pod is still listed as terminating.
-func playReuseBeforeDrop(s *stage) outcome {
+func playReuseBeforeDrop(s *windowsNode) outcome {
 	s.startBoth()
 	a := addr(17)
 	slice := s.expose("cart", linuxNode, a)
@@ -178,13 +178,13 @@ func playReuseBeforeDrop(s *stage) outcome {
 }
 
 // slow is a node whose kube-proxy is slow to sync, as on one with thousands of endpoints.
-func slow(order simulated.Order) stageOptions {
-	return stageOptions{order: order, period: 30 * time.Second, minPeriod: 10 * time.Second}
+func slow(order simulated.Order) nodeOptions {
+	return nodeOptions{order: order, period: 30 * time.Second, minPeriod: 10 * time.Second}
 }
 
 // playLateDrop drops an address that a pod of the node has got, lets kube-proxy process the drop late, and then changes
 // another Service. Where kube-proxy finds the remote endpoint first, the pod lives without hnsguard: it must with it.
-func playLateDrop(s *stage) outcome {
+func playLateDrop(s *windowsNode) outcome {
 	s.startBoth()
 	a := addr(17)
 	slice := s.expose("cart", linuxNode, a)
@@ -202,7 +202,7 @@ func playLateDrop(s *stage) outcome {
 
 // playRepack moves a terminating address of a Service from one slice to another, in the wrong order, and back: at no time
 // is the address free, though for a moment no slice lists it.
-func playRepack(s *stage) outcome {
+func playRepack(s *windowsNode) outcome {
 	s.startBoth()
 	a := addr(17)
 	first := s.expose("cart", linuxNode, a)
@@ -229,7 +229,7 @@ func playRepack(s *stage) outcome {
 }
 
 // playReuseBeforeDropReported is the same, for where the pod cannot be saved: it has to be reported.
-func playReuseBeforeDropReported(s *stage) outcome {
+func playReuseBeforeDropReported(s *windowsNode) outcome {
 	result := playReuseBeforeDrop(s)
 	if result.good || !s.guarded {
 		return result
@@ -242,7 +242,7 @@ func playReuseBeforeDropReported(s *stage) outcome {
 
 // removal lets a pod that has its endpoint become ready, and says when the remote endpoint of an address of its own went
 // after the local one came.
-func (s *stage) removal(a netip.Addr, local hns.EndpointID, ready func()) outcome {
+func (s *windowsNode) removal(a netip.Addr, local hns.EndpointID, ready func()) outcome {
 	came := time.Now()
 	var pod sync.WaitGroup
 	pod.Go(ready)
@@ -264,7 +264,7 @@ func (s *stage) removal(a netip.Addr, local hns.EndpointID, ready func()) outcom
 }
 
 // playSliceLag lets the slice list the old pod as ready all the time.
-func playSliceLag(s *stage) outcome {
+func playSliceLag(s *windowsNode) outcome {
 	s.startBoth()
 	a := addr(17)
 	s.expose("cart", linuxNode, a)
@@ -278,7 +278,7 @@ func playSliceLag(s *stage) outcome {
 }
 
 // playLeakedDuplicate lets a forgotten remote endpoint have the address.
-func playLeakedDuplicate(s *stage) outcome {
+func playLeakedDuplicate(s *windowsNode) outcome {
 	a := addr(17)
 	s.leak(a)
 	s.startBoth()
@@ -287,7 +287,7 @@ func playLeakedDuplicate(s *stage) outcome {
 }
 
 // playBatchLeak empties several Services at once.
-func playBatchLeak(s *stage) outcome {
+func playBatchLeak(s *windowsNode) outcome {
 	s.startBoth()
 	const services, backends = 8, 10
 	var all []*discoveryv1.EndpointSlice
@@ -324,7 +324,7 @@ func playBatchLeak(s *stage) outcome {
 }
 
 // playRefused lets an HNS that refuses duplicates keep a pod from getting its endpoint.
-func playRefused(s *stage) outcome {
+func playRefused(s *windowsNode) outcome {
 	a := addr(17)
 	s.startBoth()
 	s.leak(a)
@@ -346,7 +346,7 @@ func playRefused(s *stage) outcome {
 }
 
 // playLocalBackend lets the pod back a Service of its own.
-func playLocalBackend(s *stage) outcome {
+func playLocalBackend(s *windowsNode) outcome {
 	a := addr(17)
 	s.leak(a)
 	s.startBoth()
@@ -356,7 +356,7 @@ func playLocalBackend(s *stage) outcome {
 }
 
 // playLocalBackendLate starts hnsguard when kube-proxy has programmed the pod's Service already.
-func playLocalBackendLate(s *stage) outcome {
+func playLocalBackendLate(s *windowsNode) outcome {
 	a := addr(17)
 	s.leak(a)
 	s.startProxy()
@@ -380,7 +380,7 @@ func playLocalBackendLate(s *stage) outcome {
 }
 
 // backends says whether every load balancer of a Service has the local endpoint as its backend.
-func (s *stage) backends(service string, local hns.EndpointID) outcome {
+func (s *windowsNode) backends(service string, local hns.EndpointID) outcome {
 	var backends [][]hns.EndpointID
 	eventually(s.ctx, s.t, 30*time.Second, "kube-proxy makes a load balancer", func() bool {
 		backends, _ = s.balancersOf(service)
@@ -402,7 +402,7 @@ func (s *stage) backends(service string, local hns.EndpointID) outcome {
 }
 
 // playLeakedLocal has a local endpoint that its CNI forgot, and a healthy pod elsewhere with its address.
-func playLeakedLocal(s *stage) outcome {
+func playLeakedLocal(s *windowsNode) outcome {
 	s.startBoth()
 	a := addr(17)
 	_, err := s.service.CreateEndpoint(simulated.EndpointSpec{

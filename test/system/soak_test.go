@@ -41,7 +41,7 @@ func TestSoak(t *testing.T) {
 	var version string
 	for version = range exe.proxies {
 	}
-	s := newStage(t, startLanes(t, 1).take(t), exe, version, true, stageOptions{policy: quickOrphans})
+	s := newWindowsNode(t, startAPIServers(t, 1).take(t), exe, version, true, nodeOptions{policy: quickOrphans})
 	s.startBoth()
 	var samples []sample
 	begun := time.Now()
@@ -84,7 +84,7 @@ func median(samples []sample, of func(sample) float64) float64 {
 }
 
 // soakIncident lets a Linux pod come and go, a Windows pod get its address from a leaked endpoint, and go too.
-func (s *stage) soakIncident(n int) {
+func (s *windowsNode) soakIncident(n int) {
 	s.t.Helper()
 	served, reused := addr(byte(1+n%100)), netip.AddrFrom4([4]byte{10, 244, 3, byte(1 + n%200)})
 	name := fmt.Sprintf("soak-%d", n)
@@ -96,15 +96,15 @@ func (s *stage) soakIncident(n int) {
 		s.t.Fatalf("incident %d: the pod's endpoint is gone", n)
 	}
 	s.relist(slice)
-	must(s.t, s.lane.client.Delete(s.ctx, slice))
+	must(s.t, s.api.client.Delete(s.ctx, slice))
 	named := metav1.ObjectMeta{Namespace: namespace, Name: name}
-	must(s.t, s.lane.client.Delete(s.ctx, &corev1.Service{ObjectMeta: named}))
-	must(s.t, s.lane.client.Delete(s.ctx, &corev1.Pod{ObjectMeta: named}, client.GracePeriodSeconds(0)))
+	must(s.t, s.api.client.Delete(s.ctx, &corev1.Service{ObjectMeta: named}))
+	must(s.t, s.api.client.Delete(s.ctx, &corev1.Pod{ObjectMeta: named}, client.GracePeriodSeconds(0)))
 	must(s.t, s.service.DeleteEndpoint(s.ctx, local))
 }
 
 // sample reads hnsguard.exe's own metrics.
-func (s *stage) sample(begun time.Time) sample {
+func (s *windowsNode) sample(begun time.Time) sample {
 	s.t.Helper()
 	families, err := readMetrics(s.ctx, "http://127.0.0.1:"+s.guardMetrics+"/metrics")
 	must(s.t, err)

@@ -31,7 +31,7 @@ type result struct {
 func TestScenarios(t *testing.T) {
 	exe := findPrograms(t)
 	t.Cleanup(func() { expectNobodyLeft(t) })
-	all := startLanes(t, number(t, "HNSGUARD_LANES", 6))
+	all := startAPIServers(t, number(t, "HNSGUARD_API_SERVERS", 6))
 	var mu sync.Mutex
 	var measured []result
 	t.Run("group", func(t *testing.T) { // all have to be done before the results are kept
@@ -45,7 +45,7 @@ func TestScenarios(t *testing.T) {
 						t.Run(fmt.Sprintf("%s/%s/guarded=%t/%d", version, strings.ReplaceAll(sc.name, " ", "-"), guarded, run),
 							func(t *testing.T) {
 								t.Parallel()
-								s := newStage(t, all.take(t), exe, version, guarded, sc.stageOptions)
+								s := newWindowsNode(t, all.take(t), exe, version, guarded, sc.nodeOptions)
 								r := result{sc.name, version, guarded, s.period, sc.play(s)}
 								judge(t, sc, r)
 								mu.Lock()

@@ -185,3 +185,19 @@ labels:
   {{- end }}
 {{- end }}
 {{- end }}
+
+{{/* The names of the scrape jobs, as a regular expression: what the Prometheus operator calls those of the ServiceMonitor
+and the PodMonitor, and the name in docs/monitoring.md. */}}
+{{- define "hnsguard.scrapeJobs" -}}
+{{- with .Values.prometheusRule.job -}}
+{{- . -}}
+{{- else -}}
+{{- $full := include "hnsguard.fullname" . -}}
+{{- printf "%s-metrics|%s/%s|hnsguard" $full (.Values.metrics.podMonitor.namespace | default .Release.Namespace) $full -}}
+{{- end -}}
+{{- end }}
+
+{{/* The versions of kube-proxy with the stale-record fault. A test compares them with what the program knows. */}}
+{{- define "hnsguard.staleRecordVersions" -}}
+v?1[.](31[.][0-8]|32[.][0-4]|33[.]0)([^0-9].*)?
+{{- end }}

@@ -23,7 +23,7 @@ import (
 // to be there afterwards.
 
 // balancers returns the backends of all load balancers, and whether all of them exist.
-func (s *stage) balancers() (n int, whole bool) {
+func (s *windowsNode) balancers() (n int, whole bool) {
 	whole = true
 	for _, lb := range s.service.State().LoadBalancers {
 		n++
@@ -35,7 +35,7 @@ func (s *stage) balancers() (n int, whole bool) {
 }
 
 // untouched expects endpoints to stay for longer than hnsguard takes with anything, and to have been deleted by nobody.
-func (s *stage) untouched(ids ...hns.EndpointID) outcome {
+func (s *windowsNode) untouched(ids ...hns.EndpointID) outcome {
 	for _, id := range ids {
 		if !remains(s.ctx, 20*time.Second/time.Duration(len(ids)), func() bool { return s.there(id) }) {
 			return bad("endpoint %s is deleted", id)
@@ -53,7 +53,7 @@ func (s *stage) untouched(ids ...hns.EndpointID) outcome {
 const churnFor = 2 * time.Minute
 
 // playChurn lets pods of Linux and Windows nodes come and go, with addresses of their own.
-func playChurn(s *stage) outcome {
+func playChurn(s *windowsNode) outcome {
 	s.startBoth()
 	random := rand.New(rand.NewPCG(1, 2))
 	listed := map[string]*discoveryv1.EndpointSlice{}
@@ -92,7 +92,7 @@ func churnAddress(service, n int) netip.Addr {
 }
 
 // playHostNetwork has a pod in the host's network, and a remote endpoint of the node's own address.
-func playHostNetwork(s *stage) outcome {
+func playHostNetwork(s *windowsNode) outcome {
 	own := s.leak(netip.MustParseAddr(s.nodeIPs[0]))
 	s.startBoth()
 	pod := &corev1.Pod{
@@ -105,13 +105,13 @@ func playHostNetwork(s *stage) outcome {
 			}},
 		},
 	}
-	must(s.t, s.lane.client.Create(s.ctx, pod))
+	must(s.t, s.api.client.Create(s.ctx, pod))
 	s.report(pod, true, netip.MustParseAddr(s.nodeIPs[0]))
 	return s.untouched(own)
 }
 
 // playForeign has remote endpoints that others made, and one that another proxy uses.
-func playForeign(s *stage) outcome {
+func playForeign(s *windowsNode) outcome {
 	var ids []hns.EndpointID
 	for i, spec := range []simulated.EndpointSpec{
 		{Name: "Calico_ep", MAC: hns.MAC{0x00, 0x15, 0x5d, 9, 9, 9}},
@@ -130,7 +130,7 @@ func playForeign(s *stage) outcome {
 }
 
 // playOverlay has kube-proxy make remote endpoints for Services' own addresses, and a local one for its source address.
-func playOverlay(s *stage) outcome {
+func playOverlay(s *windowsNode) outcome {
 	s.server.SetDocument(string(s.network.ID), `{"Policies": [{"Type": "RemoteSubnetRoute", "Settings": {
 		"DestinationPrefix": "10.244.2.0/24", "IsolationId": 4096, "ProviderAddress": "192.168.0.9",
 		"DistributedRouterMacAddress": "00-11-22-33-44-55"}}]}`)
@@ -155,7 +155,7 @@ func playOverlay(s *stage) outcome {
 }
 
 // playDualStack lets a pod have the addresses of two forgotten remote endpoints, one of each family.
-func playDualStack(s *stage) outcome {
+func playDualStack(s *windowsNode) outcome {
 	v4, v6 := addr(17), netip.MustParseAddr("fd00:244::17")
 	s.leak(v4)
 	s.leak(v6)
@@ -171,7 +171,7 @@ func playDualStack(s *stage) outcome {
 }
 
 // playInstalledLate starts hnsguard on a node on which much has gone wrong already.
-func playInstalledLate(s *stage) outcome {
+func playInstalledLate(s *windowsNode) outcome {
 	const reused, orphans = 50, 200
 	var locals []hns.EndpointID
 	for i := range byte(reused) {
@@ -208,7 +208,7 @@ func playInstalledLate(s *stage) outcome {
 }
 
 // playProxyRestart restarts kube-proxy in the middle of an incident.
-func playProxyRestart(s *stage) outcome {
+func playProxyRestart(s *windowsNode) outcome {
 	s.startBoth()
 	a, b := addr(17), addr(18)
 	slice := s.expose("cart", linuxNode, a, b)
@@ -229,7 +229,7 @@ func playProxyRestart(s *stage) outcome {
 }
 
 // playGuardKilled kills hnsguard in the middle of an incident, and starts it again.
-func playGuardKilled(s *stage) outcome {
+func playGuardKilled(s *windowsNode) outcome {
 	a := addr(17)
 	s.leak(a)
 	s.startBoth()

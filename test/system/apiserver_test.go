@@ -30,24 +30,24 @@ import (
 	"github.com/hnsguard/hnsguard/test/chart"
 )
 
-// lane is an API server on which scenarios are played one after the other. kube-proxy programs every Service of its
+// apiServer is an API server on which scenarios are played one after the other. kube-proxy programs every Service of its
 // cluster, so that scenarios that run at the same time need a cluster each.
-type lane struct {
+type apiServer struct {
 	config     *rest.Config
 	client     client.Client
 	kubeconfig string // as a Linux path
 	dir        string
 }
 
-// lanes hands out lanes.
-type lanes struct {
-	free chan *lane
+// apiServers hands out API servers.
+type apiServers struct {
+	free chan *apiServer
 }
 
 var quiet sync.Once
 
-// startLanes starts n API servers.
-func startLanes(t *testing.T, n int) *lanes {
+// startAPIServers starts n API servers.
+func startAPIServers(t *testing.T, n int) *apiServers {
 	t.Helper()
 	if os.Getenv("KUBEBUILDER_ASSETS") == "" {
 		t.Fatal("KUBEBUILDER_ASSETS does not say where kube-apiserver and etcd are; run: make system-test")
@@ -56,14 +56,14 @@ func startLanes(t *testing.T, n int) *lanes {
 		logf.SetLogger(logr.Discard())
 		klog.SetLogger(logr.Discard())
 	})
-	all := &lanes{free: make(chan *lane, n)}
+	all := &apiServers{free: make(chan *apiServer, n)}
 	for range n {
-		all.free <- startLane(t)
+		all.free <- startAPIServer(t)
 	}
 	return all
 }
 
-func startLane(t *testing.T) *lane {
+func startAPIServer(t *testing.T) *apiServer {
 	t.Helper()
 	env := &envtest.Environment{}
 	env.ControlPlane.GetAPIServer().Configure().Set("service-cluster-ip-range", "10.0.0.0/16,fd00:10::/112")
@@ -74,7 +74,7 @@ func startLane(t *testing.T) *lane {
 	config.QPS, config.Burst = 1000, 1000
 	c, err := client.New(config, client.Options{})
 	must(t, err)
-	l := &lane{config: config, client: c, dir: t.TempDir()}
+	l := &apiServer{config: config, client: c, dir: t.TempDir()}
 	l.kubeconfig = filepath.Join(l.dir, "kubeconfig")
 	must(t, clientcmd.WriteToFile(kubeconfigOf(config), l.kubeconfig))
 	return l
@@ -91,8 +91,8 @@ func kubeconfigOf(config *rest.Config) clientcmdapi.Config {
 	return *out
 }
 
-// take takes a free lane and gives it back, swept clean, when the test ends.
-func (all *lanes) take(t *testing.T) *lane {
+// take takes a free one and gives it back, swept clean, when the test ends.
+func (all *apiServers) take(t *testing.T) *apiServer {
 	t.Helper()
 	l := <-all.free
 	t.Cleanup(func() {
@@ -103,7 +103,7 @@ func (all *lanes) take(t *testing.T) *lane {
 }
 
 // sweep deletes what scenarios make.
-func (l *lane) sweep(t *testing.T) {
+func (l *apiServer) sweep(t *testing.T) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
@@ -132,7 +132,7 @@ func notOf(service string) labels.Requirement {
 }
 
 // sweepServices deletes Services one by one: they have no collective delete.
-func (l *lane) sweepServices(ctx context.Context, t *testing.T) {
+func (l *apiServer) sweepServices(ctx context.Context, t *testing.T) {
 	t.Helper()
 	var services corev1.ServiceList
 	must(t, l.client.List(ctx, &services, client.InNamespace(namespace)))
@@ -150,7 +150,7 @@ const (
 	guardNamespace = chart.Namespace
 )
 
-func (l *lane) ensureNamespace(ctx context.Context, t *testing.T, name string) {
+func (l *apiServer) ensureNamespace(ctx context.Context, t *testing.T, name string) {
 	t.Helper()
 	must(t, client.IgnoreAlreadyExists(l.client.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}})))
 }

@@ -36,11 +36,11 @@ const (
 	otherNode = "win-2"
 )
 
-// stage is one Windows node: a simulated HNS with its server, a real kube-proxy.exe, and hnsguard.exe or not.
-type stage struct {
+// windowsNode is one Windows node: a simulated HNS with its server, a real kube-proxy.exe, and hnsguard.exe or not.
+type windowsNode struct {
 	t       *testing.T
 	ctx     context.Context //nolint:containedctx // a scenario is one call
-	lane    *lane
+	api     *apiServer
 	exe     programs
 	version string
 	// guarded says whether hnsguard runs, and policy is its configuration file.
@@ -61,8 +61,8 @@ type stage struct {
 	proxy, guard *program
 }
 
-// stageOptions are what a scenario may want of its node.
-type stageOptions struct {
+// nodeOptions are what a scenario may want of its node.
+type nodeOptions struct {
 	duplicates simulated.Duplicates
 	order      simulated.Order
 	// network is the type of the pod network; the default is L2Bridge.
@@ -75,11 +75,11 @@ type stageOptions struct {
 	period, minPeriod time.Duration
 }
 
-// newStage sets the stage up to the point where the programs would start.
-func newStage(t *testing.T, l *lane, exe programs, version string, guarded bool, o stageOptions) *stage {
+// newWindowsNode sets the stage up to the point where the programs would start.
+func newWindowsNode(t *testing.T, l *apiServer, exe programs, version string, guarded bool, o nodeOptions) *windowsNode {
 	t.Helper()
-	s := &stage{
-		t: t, ctx: t.Context(), lane: l, exe: exe, version: version, guarded: guarded, policy: o.policy,
+	s := &windowsNode{
+		t: t, ctx: t.Context(), api: l, exe: exe, version: version, guarded: guarded, policy: o.policy,
 		period: cmp.Or(o.period, syncPeriod(t)), minPeriod: cmp.Or(o.minPeriod, time.Second), nodeIPs: []string{"192.168.0.4"},
 		service: simulated.New(simulated.Options{Duplicates: o.duplicates, Order: o.order}),
 	}
@@ -154,10 +154,10 @@ func freePort(t *testing.T) string {
 	return port
 }
 
-func (s *stage) env() []string { return []string{"HNS_SERVER_PORT=" + s.server.Port()} }
+func (s *windowsNode) env() []string { return []string{"HNS_SERVER_PORT=" + s.server.Port()} }
 
 // startProxy starts kube-proxy and waits until it works.
-func (s *stage) startProxy() {
+func (s *windowsNode) startProxy() {
 	s.t.Helper()
 	config := writeFile(s.t, s.t.TempDir(), "kube-proxy.yaml", "%s", kubeProxyConfig(s))
 	s.proxy = start(s.t, s.env(), s.exe.proxies[s.version], "--config", windowsPath(config))
@@ -165,7 +165,7 @@ func (s *stage) startProxy() {
 }
 
 // startGuard starts hnsguard, if the stage is guarded, and waits until it is ready.
-func (s *stage) startGuard() {
+func (s *windowsNode) startGuard() {
 	s.t.Helper()
 	if !s.guarded {
 		return
@@ -174,7 +174,7 @@ func (s *stage) startGuard() {
 	probes := freePort(s.t)
 	s.guardMetrics = freePort(s.t)
 	s.guard = start(s.t, append(s.env(), "NODE_NAME="+nodeName, "POD_NAMESPACE="+guardNamespace), s.exe.guard,
-		"run", "--kubeconfig", windowsPath(s.lane.kubeconfig), "--config", windowsPath(config),
+		"run", "--kubeconfig", windowsPath(s.api.kubeconfig), "--config", windowsPath(config),
 		"--log-format", "text", "--log-level", "debug",
 		"--health-probe-bind-address", "127.0.0.1:"+probes, "--metrics-bind-address", "127.0.0.1:"+s.guardMetrics,
 		"--kube-proxy-metrics-url", "http://127.0.0.1:"+s.metricsPort+"/metrics")
@@ -185,13 +185,13 @@ func (s *stage) startGuard() {
 }
 
 // startBoth starts both.
-func (s *stage) startBoth() {
+func (s *windowsNode) startBoth() {
 	s.t.Helper()
 	s.startProxy()
 	s.startGuard()
 }
 
-func (s *stage) awaitHTTP(url, what string) {
+func (s *windowsNode) awaitHTTP(url, what string) {
 	s.t.Helper()
 	eventually(s.ctx, s.t, time.Minute, what, func() bool { return ask(s.ctx, url, "") == http.StatusOK })
 }
@@ -200,9 +200,9 @@ func (s *stage) awaitHTTP(url, what string) {
 func addr(last byte) netip.Addr { return netip.AddrFrom4([4]byte{10, 244, 1, last}) }
 
 // expose makes a Service with a slice that lists addresses of a node.
-func (s *stage) expose(name, node string, addrs ...netip.Addr) *discoveryv1.EndpointSlice {
+func (s *windowsNode) expose(name, node string, addrs ...netip.Addr) *discoveryv1.EndpointSlice {
 	s.t.Helper()
-	must(s.t, s.lane.client.Create(s.ctx, &corev1.Service{
+	must(s.t, s.api.client.Create(s.ctx, &corev1.Service{
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
 		Spec:       corev1.ServiceSpec{Ports: []corev1.ServicePort{{Name: "http", Port: 80}}},
 	}))
@@ -217,7 +217,7 @@ func (s *stage) expose(name, node string, addrs ...netip.Addr) *discoveryv1.Endp
 		Ports:       []discoveryv1.EndpointPort{{Name: new("http"), Port: new(int32(80)), Protocol: new(corev1.ProtocolTCP)}},
 		Endpoints:   endpoints(node, true, addrs...),
 	}
-	must(s.t, s.lane.client.Create(s.ctx, slice))
+	must(s.t, s.api.client.Create(s.ctx, slice))
 	return slice
 }
 
@@ -233,19 +233,19 @@ func endpoints(node string, ready bool, addrs ...netip.Addr) []discoveryv1.Endpo
 }
 
 // relist replaces what a slice lists.
-func (s *stage) relist(slice *discoveryv1.EndpointSlice, endpoints ...discoveryv1.Endpoint) {
+func (s *windowsNode) relist(slice *discoveryv1.EndpointSlice, endpoints ...discoveryv1.Endpoint) {
 	s.t.Helper()
 	slice.Endpoints = endpoints
-	must(s.t, s.lane.client.Update(s.ctx, slice))
+	must(s.t, s.api.client.Update(s.ctx, slice))
 }
 
 // remotes lists the remote endpoints of an address.
-func (s *stage) remotes(a netip.Addr) []hns.EndpointID { return s.find(a, true) }
+func (s *windowsNode) remotes(a netip.Addr) []hns.EndpointID { return s.find(a, true) }
 
 // locals lists the local endpoints of an address.
-func (s *stage) locals(a netip.Addr) []hns.EndpointID { return s.find(a, false) }
+func (s *windowsNode) locals(a netip.Addr) []hns.EndpointID { return s.find(a, false) }
 
-func (s *stage) find(a netip.Addr, remote bool) []hns.EndpointID {
+func (s *windowsNode) find(a netip.Addr, remote bool) []hns.EndpointID {
 	var ids []hns.EndpointID
 	for _, e := range s.service.State().Endpoints {
 		if e.Remote() == remote && e.Has(a) {
@@ -255,12 +255,12 @@ func (s *stage) find(a netip.Addr, remote bool) []hns.EndpointID {
 	return ids
 }
 
-func (s *stage) there(id hns.EndpointID) bool {
+func (s *windowsNode) there(id hns.EndpointID) bool {
 	return slices.ContainsFunc(s.service.State().Endpoints, func(e hns.Endpoint) bool { return e.ID == id })
 }
 
 // awaitRemote waits for kube-proxy to make the remote endpoint of an address.
-func (s *stage) awaitRemote(addrs ...netip.Addr) {
+func (s *windowsNode) awaitRemote(addrs ...netip.Addr) {
 	s.t.Helper()
 	for _, a := range addrs {
 		eventually(s.ctx, s.t, 30*time.Second, fmt.Sprintf("kube-proxy makes the remote endpoint of %s", a), func() bool {
@@ -270,7 +270,7 @@ func (s *stage) awaitRemote(addrs ...netip.Addr) {
 }
 
 // leak makes a remote endpoint as kube-proxy did before it was restarted: it does not know it any more.
-func (s *stage) leak(a netip.Addr) hns.EndpointID {
+func (s *windowsNode) leak(a netip.Addr) hns.EndpointID {
 	s.t.Helper()
 	made, err := s.service.CreateEndpoint(simulated.EndpointSpec{
 		Network: s.network.ID, Addresses: []netip.Addr{a}, MAC: kubeproxy.RemoteMAC(a), Flags: hns.FlagRemote,
@@ -280,7 +280,7 @@ func (s *stage) leak(a netip.Addr) hns.EndpointID {
 }
 
 // pod creates a pod of the Windows node that waits for its address.
-func (s *stage) pod(name string) *corev1.Pod {
+func (s *windowsNode) pod(name string) *corev1.Pod {
 	s.t.Helper()
 	pod := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
@@ -289,12 +289,12 @@ func (s *stage) pod(name string) *corev1.Pod {
 			Containers: []corev1.Container{{Name: "c", Image: "nowhere.invalid/c"}},
 		},
 	}
-	must(s.t, s.lane.client.Create(s.ctx, pod))
+	must(s.t, s.api.client.Create(s.ctx, pod))
 	return pod
 }
 
 // cni makes and attaches the local endpoint of a pod.
-func (s *stage) cni(addrs ...netip.Addr) (hns.EndpointID, error) {
+func (s *windowsNode) cni(addrs ...netip.Addr) (hns.EndpointID, error) {
 	made, err := s.service.CreateEndpoint(simulated.EndpointSpec{
 		Network: s.network.ID, Name: "0123456789_eth0", Addresses: addrs, MAC: hns.MAC{0, 0x15, 0x5d, 1, 2, addrs[0].As4()[3]},
 	})
@@ -305,7 +305,7 @@ func (s *stage) cni(addrs ...netip.Addr) (hns.EndpointID, error) {
 }
 
 // report is the kubelet reporting a pod's addresses; ready is for later.
-func (s *stage) report(pod *corev1.Pod, ready bool, addrs ...netip.Addr) {
+func (s *windowsNode) report(pod *corev1.Pod, ready bool, addrs ...netip.Addr) {
 	s.t.Helper()
 	pod.Status.Phase, pod.Status.PodIP, pod.Status.PodIPs = corev1.PodRunning, addrs[0].String(), nil
 	for _, a := range addrs {
@@ -316,7 +316,7 @@ func (s *stage) report(pod *corev1.Pod, ready bool, addrs ...netip.Addr) {
 		status = corev1.ConditionTrue
 	}
 	pod.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: status}}
-	must(s.t, s.lane.client.Status().Update(s.ctx, pod))
+	must(s.t, s.api.client.Status().Update(s.ctx, pod))
 }
 
 // How long the stages of a pod's start take: from its binding to its endpoint, from there to its first status with an
@@ -328,7 +328,7 @@ const (
 )
 
 // windowsPod starts a pod with addresses, and returns when it is ready.
-func (s *stage) windowsPod(name string, addrs ...netip.Addr) hns.EndpointID {
+func (s *windowsNode) windowsPod(name string, addrs ...netip.Addr) hns.EndpointID {
 	s.t.Helper()
 	local, ready := s.windowsPodUntilEndpoint(name, addrs...)
 	ready()
@@ -336,7 +336,7 @@ func (s *stage) windowsPod(name string, addrs ...netip.Addr) hns.EndpointID {
 }
 
 // windowsPodUntilEndpoint starts a pod and returns when it has its endpoint; ready waits for the rest.
-func (s *stage) windowsPodUntilEndpoint(name string, addrs ...netip.Addr) (local hns.EndpointID, ready func()) {
+func (s *windowsNode) windowsPodUntilEndpoint(name string, addrs ...netip.Addr) (local hns.EndpointID, ready func()) {
 	s.t.Helper()
 	pod := s.pod(name)
 	time.Sleep(toEndpoint)
@@ -352,10 +352,10 @@ func (s *stage) windowsPodUntilEndpoint(name string, addrs ...netip.Addr) (local
 }
 
 // balancersOf returns the backends of the load balancers of a Service, and whether all of them exist.
-func (s *stage) balancersOf(service string) (backends [][]hns.EndpointID, whole bool) {
+func (s *windowsNode) balancersOf(service string) (backends [][]hns.EndpointID, whole bool) {
 	s.t.Helper()
 	var svc corev1.Service
-	must(s.t, s.lane.client.Get(s.ctx, client.ObjectKey{Namespace: namespace, Name: service}, &svc))
+	must(s.t, s.api.client.Get(s.ctx, client.ObjectKey{Namespace: namespace, Name: service}, &svc))
 	vip := netip.MustParseAddr(svc.Spec.ClusterIP)
 	whole = true
 	for _, lb := range s.service.State().LoadBalancers {
@@ -371,7 +371,7 @@ func (s *stage) balancersOf(service string) (backends [][]hns.EndpointID, whole 
 }
 
 // clearance is how long hnsguard may hold an endpoint until kube-proxy has forgotten its address.
-func (s *stage) clearance() time.Duration {
+func (s *windowsNode) clearance() time.Duration {
 	if !s.guarded || !kubeproxy.ProfileOf(s.version).StaleRecord {
 		return 0
 	}
@@ -379,10 +379,10 @@ func (s *stage) clearance() time.Duration {
 }
 
 // periods waits for kube-proxy to sync so many times by itself.
-func (s *stage) periods(n int) time.Duration { return time.Duration(n)*s.period + s.period/2 }
+func (s *windowsNode) periods(n int) time.Duration { return time.Duration(n)*s.period + s.period/2 }
 
 // bindAddress is what kube-proxy is told to bind to: nothing in dual stack, where it would be taken for the only family.
-func (s *stage) bindAddress() string {
+func (s *windowsNode) bindAddress() string {
 	if len(s.nodeIPs) > 1 {
 		return "0.0.0.0"
 	}
@@ -390,7 +390,7 @@ func (s *stage) bindAddress() string {
 }
 
 // deletedBy lists what a program deleted.
-func (s *stage) deletedBy(program string) []hnsserver.Entry {
+func (s *windowsNode) deletedBy(program string) []hnsserver.Entry {
 	var all []hnsserver.Entry
 	for _, e := range s.server.Journal() {
 		if e.Caller == program && e.Operation == "delete" && e.Kind == "endpoint" && e.Result == 0 {
@@ -401,10 +401,10 @@ func (s *stage) deletedBy(program string) []hnsserver.Entry {
 }
 
 // events lists the reasons of the Events about a pod.
-func (s *stage) events(pod string) []string {
+func (s *windowsNode) events(pod string) []string {
 	s.t.Helper()
 	var list eventsv1.EventList
-	must(s.t, s.lane.client.List(s.ctx, &list, client.InNamespace(namespace)))
+	must(s.t, s.api.client.List(s.ctx, &list, client.InNamespace(namespace)))
 	var reasons []string
 	for _, e := range list.Items {
 		if e.Regarding.Name == pod {

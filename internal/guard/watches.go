@@ -11,45 +11,22 @@ import (
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/util/workqueue"
-	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
-	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/source"
-
-	"github.com/hnsguard/hnsguard/internal/slicewatch"
 )
+
+// Request requests a look at the node. There is only one, so any number of events makes one pass.
+type Request struct{}
 
 type queue = workqueue.TypedRateLimitingInterface[Request]
 
 // sliceDelay gathers changes of EndpointSlices, which come all the time in a large cluster, before they make a pass.
 // Nothing that they bring is urgent: a pod's own changes are.
 const sliceDelay = 2 * time.Second
-
-// SetupWithManager adds the guard to a manager. The manager's cache should have [CacheOptions].
-func (g *Guard) SetupWithManager(mgr manager.Manager) error {
-	ctrl, err := builder.TypedControllerManagedBy[Request](mgr).
-		Named("guard").
-		WatchesRawSource(source.TypedFunc[Request](firstTick)).
-		WatchesRawSource(source.TypedKind(mgr.GetCache(), &corev1.Pod{}, follow(g.opts.Index.SetPod, g.opts.Index.DeletePod, now))).
-		WatchesRawSource(slicewatch.Source(g.opts.Slices, later)).
-		WithOptions(controller.TypedOptions[Request]{
-			MaxConcurrentReconciles: 1,
-			NeedLeaderElection:      new(false), // every node has its own
-			LogConstructor:          logFor(mgr.GetLogger()),
-		}).
-		Build(g)
-	if err != nil {
-		return fmt.Errorf("building the controller: %w", err)
-	}
-	if err := mgr.Add(serviceWatch{g.opts.Index, g.overlay, mgr.GetCache(), ctrl}); err != nil {
-		return fmt.Errorf("adding the watch of Services: %w", err)
-	}
-	return nil
-}
 
 // logFor gives a pass another logger than the controller around it.
 func logFor(log logr.Logger) func(*Request) logr.Logger {
@@ -102,7 +79,7 @@ type serviceWatch struct {
 	ctrl   controller.TypedController[Request]
 }
 
-// Start implements [manager.Runnable].
+// Start implements [sigs.k8s.io/controller-runtime/pkg/manager.Runnable].
 func (w serviceWatch) Start(ctx context.Context) error {
 	select {
 	case <-ctx.Done():

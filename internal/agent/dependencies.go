@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"fmt"
+
+	authenticationclient "k8s.io/client-go/kubernetes/typed/authentication/v1"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/events"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	crconfig "sigs.k8s.io/controller-runtime/pkg/config"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"github.com/hnsguard/hnsguard/internal/guard"
+	"github.com/hnsguard/hnsguard/internal/identity"
+)
+
+// Dependencies connect an agent to its API server. [FromCluster] makes those of a real one. The demo and unit tests
+// make their own, for an API server in their process.
+type Dependencies struct {
+	// Manager runs the parts of the agent. It must be made with [ManagerOptions].
+	Manager manager.Manager
+	// Reader reads from the API server, not from the cache of the manager.
+	Reader client.Reader
+	// Watcher lists and watches EndpointSlices.
+	Watcher client.WithWatch
+	// NoWatchList makes Watcher list first and then watch, for an API server without streaming lists.
+	// Default: a watch that begins with the list.
+	NoWatchList bool
+	// Events records Events.
+	Events events.EventRecorder
+	// Freshness proves how current the watch of EndpointSlices is.
+	// Default: a comparison of the watch with Reader.
+	Freshness Freshness
+	// Identity checks that the API server knows the agent as itself.
+	// Default: no check.
+	Identity *identity.Checker
+}
+
+// FromCluster returns the dependencies of an agent that uses a real API server.
+func FromCluster(api *rest.Config, o Options) (Dependencies, error) {
+	options, err := ManagerOptions(o)
+	if err != nil {
+		return Dependencies{}, err
+	}
+	mgr, err := manager.New(api, options)
+	if err != nil {
+		return Dependencies{}, fmt.Errorf("building the manager: %w", err)
+	}
+	authentication, err := authenticationclient.NewForConfigAndClient(api, mgr.GetHTTPClient())
+	if err != nil {
+		return Dependencies{}, fmt.Errorf("building the authentication client: %w", err)
+	}
+	watcher, err := client.NewWithWatch(api, client.Options{
+		Scheme: mgr.GetScheme(), HTTPClient: mgr.GetHTTPClient(), Mapper: mgr.GetRESTMapper(),
+	})
+	if err != nil {
+		return Dependencies{}, fmt.Errorf("building the client that watches EndpointSlices: %w", err)
+	}
+	return Dependencies{
+		Manager:  mgr,
+		Reader:   mgr.GetAPIReader(),
+		Watcher:  watcher,
+		Events:   mgr.GetEventRecorder(Name),
+		Identity: identity.New(authentication.SelfSubjectReviews(), o.Node, identity.Every),
+	}, nil
+}
+
+// ManagerOptions returns the options of the manager that runs an agent.
+func ManagerOptions(o Options) (manager.Options, error) {
+	scheme, err := Scheme()
+	if err != nil {
+		return manager.Options{}, err
+	}
+	served := metricsserver.Options{BindAddress: o.MetricsAddress}
+	if o.MetricsTLS != nil {
+		o.MetricsTLS.Secure(&served)
+	}
+	return manager.Options{
+		Scheme:                  scheme,
+		Logger:                  o.Logger,
+		Cache:                   guard.CacheOptions(o.Node),
+		Metrics:                 served,
+		HealthProbeBindAddress:  o.ProbeAddress,
+		GracefulShutdownTimeout: new(ShutdownTimeout),
+		// The names of controllers must be unique in a process, but the demo runs several agents one after the other.
+		Controller: crconfig.Controller{SkipNameValidation: new(true)},
+	}, nil
+}

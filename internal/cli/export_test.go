@@ -1,0 +1,6 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+// NewRoot returns the command with all of its subcommands.
+var NewRoot = newRoot

@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package model
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/hnsguard/hnsguard/internal/action"
+	hnsguard "github.com/hnsguard/hnsguard/internal/agent"
+	"github.com/hnsguard/hnsguard/internal/clearance"
+	"github.com/hnsguard/hnsguard/internal/cluster"
+	"github.com/hnsguard/hnsguard/internal/config"
+	"github.com/hnsguard/hnsguard/internal/eviction"
+	"github.com/hnsguard/hnsguard/internal/evidence"
+	"github.com/hnsguard/hnsguard/internal/flush"
+	"github.com/hnsguard/hnsguard/internal/guard"
+	"github.com/hnsguard/hnsguard/internal/hns"
+	"github.com/hnsguard/hnsguard/internal/inventory"
+	"github.com/hnsguard/hnsguard/internal/kubeproxy/detect"
+	"github.com/hnsguard/hnsguard/internal/loadbalancer"
+	"github.com/hnsguard/hnsguard/internal/removal"
+	"github.com/hnsguard/hnsguard/internal/reprogram"
+	"github.com/hnsguard/hnsguard/internal/reuse"
+	"github.com/hnsguard/hnsguard/internal/slicewatch"
+	"github.com/hnsguard/hnsguard/internal/verdict"
+)
+
+// This file is the only one that knows how an agent is put together: it does what package agent does, with the world
+// in place of the manager.
+
+// guardNamespace is where hnsguard keeps its own slices.
+const guardNamespace = "hnsguard"
+
+// product is the program under test, put together.
+type product struct {
+	guard     *guard.Guard
+	index     *cluster.Index
+	watch     *slicewatch.Watch
+	balancers *loadbalancer.Reader
+	flusher   *flush.Flusher
+	meter     *reuse.Meter
+	registry  *prometheus.Registry
+}
+
+// policy is the configuration that the agents of a history run with.
+func policy(s Setup) config.Config {
+	c := config.Default()
+	c.Orphan.GracePeriod.Duration = s.OrphanGrace
+	if s.Observe {
+		c.Mode = config.Observe
+	}
+	if s.Shield {
+		c.Shield.Mode = config.Enforce
+	}
+	if s.Evict {
+		c.Eviction.Mode = config.Enforce
+	}
+	if s.Reprogram {
+		c.Reprogram.Mode = config.Enforce
+	}
+	return c
+}
+
+// assemble puts the program together and starts what of it runs by itself.
+func assemble(ctx context.Context, a *Agent) (*product, error) {
+	w, c := a.node.world, policy(a.node.world.Setup)
+	scheme, err := hnsguard.Scheme()
+	if err != nil {
+		return nil, err
+	}
+	api := apiClient{agent: a, scheme: scheme}
+	p := &product{registry: prometheus.NewRegistry(), index: cluster.NewIndex(a.node.Name)}
+	deadline := hns.WithDeadline(hnsClient{a}, hns.DeadlineOptions{
+		Call: c.HNS.CallTimeout.Duration, List: c.HNS.ListTimeout.Duration, MaxHung: c.HNS.MaxHungCalls, Clock: w.clock,
+	})
+	service := hns.WithMetrics(deadline, hns.NewMetrics(p.registry), w.clock)
+	detector := detect.New(detect.Options{
+		Node: a.node.Name, Nodes: api, URL: a.metricsURL(), Every: detect.Every, Registerer: p.registry,
+	})
+	go func() { _ = detector.Start(ctx) }() // it returns when the context ends, and nothing else
+	p.build(a, c, api, service, detector, deadline)
+	return p, nil
+}
+
+// build wires the guard and its actions as package agent does.
+func (p *product) build(
+	a *Agent, c config.Config, api apiClient, service hns.Client, detector *detect.Detector, deadline *hns.Deadline,
+) {
+	w := a.node.world
+	const maxGapInPolls = 4
+	p.flusher = flush.New(flush.Options{
+		Node: a.node.Name, Namespace: guardNamespace, Enforce: c.Enforces(c.Flush.Mode), Client: api,
+		Settle: flush.Settle, Spread: flush.Spread, UrgentSpread: flush.UrgentSpread, Random: a.random,
+		Metrics: flush.NewMetrics(p.registry), Clock: w.clock,
+	})
+	p.meter = reuse.NewMeter(a.node.Name, p.index, reuse.NewMetrics(p.registry), w.clock)
+	p.watch = slicewatch.New(slicewatch.Options{Index: p.index, Selector: slicewatch.Selector()})
+	freshness := slicewatch.NewFreshness(slicewatch.FreshnessOptions{
+		Server: api, Watch: p.watch, Selector: slicewatch.Selector(), Clock: w.clock,
+	})
+	tracker := clearance.New(clearance.Options{
+		Node: a.node.Name, Freshness: freshness, Syncs: detector.Syncs, Version: freshness.Version, Flusher: p.flusher,
+		HoldTimeout: c.Conflict.HoldTimeout.Duration, Interval: c.Poll.SlowInterval.Duration, Clock: w.clock,
+	})
+	p.watch.Observe(p.flusher, tracker, p.meter)
+	p.balancers = loadbalancer.New(loadbalancer.Options{HNS: service, Registerer: p.registry, Clock: w.clock})
+	collector := evidence.NewCollector(evidence.Options{
+		Inventory: inventory.New(service, inventory.Options{
+			Network: c.Network, RereadEvery: c.HNS.RereadInterval.Duration, NetworksEvery: c.Poll.SlowInterval.Duration,
+			MaxGap: maxGapInPolls * c.Poll.SlowInterval.Duration, Clock: w.clock,
+		}),
+		Index: p.index, KubeProxy: detector.Profile, Record: tracker, LoadBalancers: p.balancers,
+		Policy: verdict.Policy{
+			Exclusions: c.ExcludedPrefixes(), OrphanGrace: c.Orphan.GracePeriod.Duration, OrphanGraceUrgent: c.Orphan.GracePeriodWhileWaiting.Duration,
+		},
+		FreshlyWaiting: c.Poll.FastDuration.Duration, Clock: w.clock,
+	})
+	confirmer := removal.Confirmer{Node: a.node.Name, HNS: service, Evidence: collector, Pods: api}
+	p.guard = guard.New(guard.Options{
+		Config: c, Collector: collector,
+		Actions: []action.Action{
+			removal.New(removal.Options{
+				Node: a.node.Name, Config: c, Confirmer: confirmer, HNS: service, Freshness: freshness,
+				LoadBalancers: p.balancers, Events: a, Metrics: removal.NewMetrics(p.registry), Clock: w.clock,
+			}),
+			removal.NewShielder(removal.ShieldOptions{
+				Enforce: c.Enforces(c.Shield.Mode), Confirmer: confirmer, HNS: service, Registerer: p.registry, Clock: w.clock,
+			}),
+			p.flusher, tracker, p.balancers,
+			reprogram.New(reprogram.Options{
+				Node: a.node.Name, Enforce: c.Enforces(c.Reprogram.Mode), LoadBalancers: p.balancers, Server: api, Client: api,
+				Events: a, Metrics: reprogram.NewMetrics(p.registry), Clock: w.clock,
+			}),
+			eviction.New(eviction.Options{
+				Enforce: c.Enforces(c.Eviction.Mode), After: c.Eviction.After.Duration, Interval: c.Eviction.Interval.Duration,
+				MaxGap: maxGapInPolls * c.Poll.SlowInterval.Duration, Client: api, Events: a, Metrics: eviction.NewMetrics(p.registry),
+				Clock: w.clock,
+			}),
+			p.meter,
+		},
+		Hung: deadline.Saturated, Events: a, Metrics: guard.NewMetrics(p.registry), Clock: w.clock,
+	})
+}
+
+// podChanged is what the guard's watch of pods does with a change.
+func (p *product) podChanged(before, after client.Object) {
+	if after != nil {
+		p.index.SetPod(after.(*corev1.Pod))
+		return
+	}
+	p.index.DeletePod(before.(*corev1.Pod))
+}
+
+// sliceChanged is what the guard's watch of EndpointSlices does with a change.
+func (p *product) sliceChanged(before, after client.Object) error {
+	if after != nil {
+		return p.watch.Update(after.DeepCopyObject())
+	}
+	return p.watch.Delete(before.DeepCopyObject())
+}
+
+// slicesListed is what it does with a list, after the changes that the list has brought.
+func (p *product) slicesListed(all []client.Object, version string) error {
+	objects := make([]any, 0, len(all))
+	for _, obj := range all {
+		objects = append(objects, obj.DeepCopyObject())
+	}
+	return p.watch.Replace(objects, version)
+}
+
+// sliceDelay is how long the guard gathers changes of slices before a pass.
+const sliceDelay = 2 * time.Second
+
+// sliceWanted is the selector of the guard's watch of EndpointSlices.
+func sliceWanted(obj client.Object) bool {
+	_, headless := obj.GetLabels()[corev1.IsHeadlessService]
+	return !headless
+}
+
+// pass lets the program look at its node once.
+func (p *product) pass(ctx context.Context) (time.Duration, error) {
+	result, err := p.guard.Reconcile(ctx, guard.Request{})
+	if err != nil {
+		return 0, fmt.Errorf("a pass returned an error: %w", err)
+	}
+	if p.balancers.Requested() {
+		go func() { _ = p.balancers.Read(ctx) }() // a failed reading is requested again
+	}
+	return result.RequeueAfter, nil
+}
+
+// ready is the program's readiness probe.
+func (p *product) ready() error { return p.guard.Ready(nil) }
+
+// mayWrite reports whether an object is one that hnsguard may write.
+func mayWrite(obj client.Object) bool {
+	slice, ok := obj.(*discoveryv1.EndpointSlice)
+	by := obj.GetLabels()[discoveryv1.LabelManagedBy]
+	return ok && (by == flush.ManagedBy && slice.Namespace == guardNamespace || by == reprogram.ManagedBy)
+}
+
+// removedMessage is what the program logs for every endpoint that it has removed.
+const removedMessage = "Removed a stale remote endpoint"
+
+// removals is how many endpoints the program has counted as removed.
+func (p *product) removals() (int, error) {
+	families, err := p.registry.Gather()
+	if err != nil {
+		return 0, fmt.Errorf("gathering metrics: %w", err)
+	}
+	total := 0.0
+	for _, family := range families {
+		if family.GetName() != "hnsguard_removals_total" {
+			continue
+		}
+		for _, m := range family.GetMetric() {
+			for _, label := range m.GetLabel() {
+				if label.GetName() == "result" && label.GetValue() == string(removal.Removed) {
+					total += m.GetCounter().GetValue()
+				}
+			}
+		}
+	}
+	return int(total), nil
+}

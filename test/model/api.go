@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package model
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"strconv"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/hnsguard/hnsguard/internal/cluster"
+)
+
+// Kind names a kind of API object that the model has.
+type Kind string
+
+// The kinds.
+const (
+	KindPod     Kind = "Pod"
+	KindSlice   Kind = "EndpointSlice"
+	KindService Kind = "Service"
+	KindNode    Kind = "Node"
+)
+
+func kindOf(obj client.Object) Kind {
+	switch obj.(type) {
+	case *corev1.Pod:
+		return KindPod
+	case *discoveryv1.EndpointSlice:
+		return KindSlice
+	case *corev1.Service:
+		return KindService
+	case *corev1.Node:
+		return KindNode
+	default:
+		panic(fmt.Sprintf("the model's API server has no %T", obj))
+	}
+}
+
+// API is the truth of the API server. Objects in it do not change: a write replaces one by another.
+type API struct {
+	world   *World
+	objects map[Kind]map[types.NamespacedName]client.Object
+	version int
+	feeds   []*Feed
+	// listed says since when a slice lists an address, by address and node.
+	listed map[netip.Addr]map[types.NamespacedName]listing
+}
+
+// listing is one address in one slice.
+type listing struct {
+	since time.Time
+	node  string
+}
+
+// change is one write. Either side may be nil.
+type change struct {
+	version       int
+	kind          Kind
+	before, after client.Object
+}
+
+// one is a side that is there.
+func (c change) one() client.Object {
+	if c.after != nil {
+		return c.after
+	}
+	return c.before
+}
+
+func newAPI(w *World) *API {
+	return &API{
+		world:   w,
+		objects: map[Kind]map[types.NamespacedName]client.Object{KindPod: {}, KindSlice: {}, KindService: {}, KindNode: {}},
+		version: 100,
+		listed:  map[netip.Addr]map[types.NamespacedName]listing{},
+	}
+}
+
+// Version is the present resource version.
+func (a *API) Version() string { return strconv.Itoa(a.version) }
+
+// Revision is the same as a number.
+func (a *API) Revision() int { return a.version }
+
+// Get returns an object, or nil.
+func (a *API) Get(kind Kind, key types.NamespacedName) client.Object { return a.objects[kind][key] }
+
+// All returns the objects of a kind, in the order of their names.
+func (a *API) All(kind Kind) []client.Object {
+	keys := slices.SortedFunc(maps.Keys(a.objects[kind]), compareKeys)
+	all := make([]client.Object, 0, len(keys))
+	for _, key := range keys {
+		all = append(all, a.objects[kind][key])
+	}
+	return all
+}
+
+// Put makes or replaces an object. It belongs to the API server afterwards.
+func (a *API) Put(obj client.Object) {
+	kind, key := kindOf(obj), client.ObjectKeyFromObject(obj)
+	before := a.objects[kind][key]
+	a.version++
+	obj.SetResourceVersion(a.Version())
+	if before != nil {
+		obj.SetUID(before.GetUID())
+		obj.SetCreationTimestamp(before.GetCreationTimestamp())
+		obj.SetGeneration(before.GetGeneration() + 1)
+	} else {
+		if obj.GetUID() == "" {
+			obj.SetUID(types.UID(fmt.Sprintf("%s-%s-%d", kind, key.Name, a.version)))
+		}
+		obj.SetCreationTimestamp(metav1.NewTime(a.world.Now()))
+		obj.SetGeneration(1)
+	}
+	a.objects[kind][key] = obj
+	a.published(change{version: a.version, kind: kind, before: before, after: obj})
+}
+
+// Delete removes an object, and reports whether it was there.
+func (a *API) Delete(kind Kind, key types.NamespacedName) bool {
+	before := a.objects[kind][key]
+	if before == nil {
+		return false
+	}
+	a.version++
+	delete(a.objects[kind], key)
+	a.published(change{version: a.version, kind: kind, before: before})
+	return true
+}
+
+// published lets every watch know of a change.
+func (a *API) published(c change) {
+	if c.kind == KindSlice {
+		a.relist(c)
+	}
+	for _, f := range a.feeds {
+		f.publish(c)
+	}
+}
+
+// relist keeps account of since when slices list their addresses.
+func (a *API) relist(c change) {
+	key := client.ObjectKeyFromObject(c.one())
+	present := map[netip.Addr]string{}
+	if after, ok := c.after.(*discoveryv1.EndpointSlice); ok {
+		for addr, listing := range cluster.Listings(after) {
+			present[addr] = listing.Node
+		}
+	}
+	if before, ok := c.before.(*discoveryv1.EndpointSlice); ok {
+		for addr := range cluster.Listings(before) {
+			if node, still := present[addr]; !still || node != a.listed[addr][key].node {
+				delete(a.listed[addr], key)
+			}
+		}
+	}
+	for addr, node := range present {
+		if a.listed[addr] == nil {
+			a.listed[addr] = map[types.NamespacedName]listing{}
+		}
+		if _, already := a.listed[addr][key]; !already {
+			a.listed[addr][key] = listing{since: a.world.Now(), node: node}
+		}
+	}
+}
+
+// ListedElsewhere reports whether slices have listed the address without a break since then, for another node.
+func (a *API) ListedElsewhere(addr netip.Addr, node string, since time.Time) bool {
+	for _, l := range a.listed[addr] {
+		if l.node != node && !l.since.After(since) {
+			return true
+		}
+	}
+	return false
+}
+
+func compareKeys(a, b types.NamespacedName) int {
+	return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
+}
+
+func ptrOr[T any](p *T, otherwise T) T {
+	if p == nil {
+		return otherwise
+	}
+	return *p
+}

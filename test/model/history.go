@@ -1,0 +1,352 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package model
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"k8s.io/utils/clock"
+
+	"github.com/hnsguard/hnsguard/internal/hns"
+	"github.com/hnsguard/hnsguard/internal/hns/simulated"
+)
+
+// Setup is what does not change in a history.
+type Setup struct {
+	// Seed is all chance that there is.
+	Seed uint64
+	// KubeProxy is the version, one of [Versions].
+	KubeProxy string
+	// NodeVersion is what the status of the Node says of kube-proxy. Kubelets before 1.33 write their own version there.
+	NodeVersion string
+	Order       simulated.Order
+	Duplicates  simulated.Duplicates
+	// Latency is how long a call to HNS takes, and APILatency a request to the API server.
+	Latency, APILatency time.Duration
+	// Took is how long a sync of kube-proxy takes.
+	Took time.Duration
+	// KubeProxyLag, GuardLag and ControllerLag are how late a change comes at most.
+	KubeProxyLag, GuardLag, ControllerLag time.Duration
+	// Nodes and Agents are how many Windows nodes there are, and agents on each.
+	Nodes, Agents int
+	// Services and Pool are how many Services there are, and addresses for pods.
+	Services, Pool int
+	// Shield, Evict and Reprogram switch on what is off by default.
+	Shield, Evict, Reprogram bool
+	// Observe: nothing is done, only told.
+	Observe     bool
+	OrphanGrace time.Duration
+}
+
+// Verb is the closed set of what a history does to the world.
+type Verb string
+
+// The verbs. N are numbers that an action chooses things by; what does not exist is counted round.
+const (
+	// StartLocal: a pod starts on Windows node N[0].
+	StartLocal Verb = "start-local"
+	// StartRemote: a pod starts on a Linux node.
+	StartRemote Verb = "start-remote"
+	// ReplacePod: the living pod N[1] is deleted, and a pod of Windows node N[0] gets its address as soon as it is free.
+	ReplacePod Verb = "replace-pod"
+	// DeletePod: the living pod N[0] is deleted.
+	DeletePod Verb = "delete-pod"
+	// FinishPod: the living pod N[0] ends by itself.
+	FinishPod Verb = "finish-pod"
+	// Repack: Service N[0] is repacked, with a gap of For.
+	Repack Verb = "repack"
+	// Mirror: a foreign author lists the living pod N[0] in Service N[1], until For after it has gone.
+	Mirror Verb = "mirror"
+	// External: a foreign author lists external address N[1] in Service N[0], or does not any more if N[2] is odd.
+	External Verb = "external"
+	// Touch: a slice of Service N[0] changes, and what it lists does not.
+	Touch Verb = "touch"
+
+	// HNSDown: HNS of node N[0] is down for For.
+	HNSDown Verb = "hns-down"
+	// HNSFails and HNSHangs: call N[1] does so for For.
+	HNSFails Verb = "hns-fails"
+	HNSHangs Verb = "hns-hangs"
+	// HNSSlow: calls take a hundred times as long for For.
+	HNSSlow Verb = "hns-slow"
+	// CutGuard: watch N[1] of agent N[0] is cut for For, and lists again if N[2] is odd.
+	CutGuard Verb = "cut-guard"
+	// StallHandlers: the handlers of agent N[0] see no EndpointSlice for For.
+	StallHandlers Verb = "stall-handlers"
+	// CutKubeProxy: the watch of the kube-proxy of node N[0] is cut for For, and lists again if N[2] is odd.
+	CutKubeProxy Verb = "cut-kube-proxy"
+	// APIFails: requests of agent N[0] fail in way N[1] for For.
+	APIFails Verb = "api-fails"
+	// MetricsDown: the kube-proxy of node N[0] serves no metrics for For.
+	MetricsDown Verb = "metrics-down"
+	// Crash: agent N[0] crashes and is gone for For.
+	Crash Verb = "crash"
+	// RestartKubeProxy: the kube-proxy of node N[0] is gone for For.
+	RestartKubeProxy Verb = "restart-kube-proxy"
+	// Freeze: node N[0] stands still for For.
+	Freeze Verb = "freeze"
+)
+
+// Action is one thing that a history does, and how long it waits afterwards.
+type Action struct {
+	Verb Verb
+	N    [3]int
+	// Pod says more about a pod that starts.
+	Pod PodOptions
+	For time.Duration
+	// Then is the time until the next action.
+	Then time.Duration
+}
+
+// History is everything that happens to a world from outside.
+type History struct {
+	Setup   Setup
+	Actions []Action
+}
+
+// traits finds the kube-proxy of a setup.
+func (s Setup) traits() Traits {
+	all := Versions()
+	at := slices.IndexFunc(all, func(t Traits) bool { return t.Version == s.KubeProxy })
+	if at < 0 {
+		panic("the model has no kube-proxy " + s.KubeProxy)
+	}
+	return all[at]
+}
+
+// Play says how a history is played.
+type Play struct {
+	// Guarded: with agents.
+	Guarded bool
+	// Haunted: with these writes of agents that are not there.
+	Haunted []GhostWrite
+	// Trace: with a log of what happens.
+	Trace bool
+}
+
+// NewWorld makes a world at its beginning. Call [World.End] when it is not needed any more.
+func NewWorld(s Setup, p Play) *World {
+	w := &World{
+		Setup: s, Pods: map[string]*Pod{}, Steps: map[Actor]int{}, IPAM: newIPAM(s.Pool), clock: clock.RealClock{},
+		wake: make(chan struct{}, 1), trace: p.Trace,
+	}
+	w.start = w.clock.Now()
+	w.API = newAPI(w)
+	w.controller = newSliceController(w)
+	w.haunt(p.Haunted)
+	for i := range s.Nodes {
+		n := newNode(w, i)
+		w.Nodes = append(w.Nodes, n)
+		n.KubeProxy = newKubeProxy(n, s.traits(), s.Took)
+		for a := range s.Agents {
+			if p.Guarded {
+				n.Agents = append(n.Agents, newAgent(n, fmt.Sprintf("agent-%d-%d", i+1, a+1)))
+			}
+		}
+	}
+	return w
+}
+
+// quiet is how long a world goes on after its history when everything is well, and orphans had their grace period: longer
+// than any bound.
+const quiet = 15 * time.Minute
+
+// begin is how long a world goes on before its history begins.
+const begin = 40 * time.Second
+
+// Play lets a history happen. It has to be called in a bubble of testing/synctest.
+func (h History) Play(p Play) *World {
+	w := NewWorld(h.Setup, p)
+	defer w.End()
+	w.Run(begin)
+	for at, a := range h.Actions {
+		w.Steps[ActorHistory]++
+		w.act(at, a)
+		w.Run(a.Then)
+	}
+	w.heal()
+	w.Run(quiet + w.Setup.OrphanGrace)
+	w.judgeEnd()
+	return w
+}
+
+// heal ends every fault. Pods that wait for a CNI that never works are deleted.
+func (w *World) heal() {
+	w.tell(ActorHistory, "all faults end")
+	for _, n := range w.Nodes {
+		n.service.heal(w.Setup.Latency)
+		n.metricsDown, n.frozen = false, time.Time{}
+		for _, a := range n.Agents {
+			a.SetAPIFault(APIWell)
+		}
+	}
+	for _, name := range sortedKeys(w.Pods) {
+		if p := w.Pods[name]; p.Stuck && !p.Deleting {
+			p.Delete()
+		}
+	}
+}
+
+func pick[T any](from []T, n int) (T, bool) {
+	var zero T
+	if len(from) == 0 {
+		return zero, false
+	}
+	return from[n%len(from)], true
+}
+
+// living are the pods that are neither deleted nor finished, in the order in which they began.
+func (w *World) living() []*Pod {
+	var all []*Pod
+	for _, name := range sortedKeys(w.Pods) {
+		if p := w.Pods[name]; !p.Deleting && !p.Finished {
+			all = append(all, p)
+		}
+	}
+	return all
+}
+
+func (w *World) agents() []*Agent {
+	var all []*Agent
+	for _, n := range w.Nodes {
+		all = append(all, n.Agents...)
+	}
+	return all
+}
+
+// act does one action.
+func (w *World) act(at int, a Action) {
+	node := w.Nodes[a.N[0]%len(w.Nodes)]
+	service := a.N[0] % w.Setup.Services
+	switch a.Verb {
+	case StartLocal:
+		w.StartPod(fmt.Sprintf("pod-%03d-win", at), node.Name, w.bounded(a.Pod))
+	case StartRemote:
+		w.StartPod(fmt.Sprintf("pod-%03d-lin", at), "lin-1", w.bounded(a.Pod))
+	case ReplacePod:
+		if p, ok := pick(w.living(), a.N[1]); ok && p.Attached && !p.Host {
+			w.Replace(p, fmt.Sprintf("pod-%03d-win", at), node.Name, w.bounded(a.Pod))
+		}
+	case DeletePod:
+		if p, ok := pick(w.living(), a.N[0]); ok {
+			p.Delete()
+		}
+	case FinishPod:
+		if p, ok := pick(w.living(), a.N[0]); ok {
+			p.Finish()
+		}
+	case Repack:
+		w.controller.Repack(service, a.For)
+	case Mirror:
+		if p, ok := pick(w.living(), a.N[0]); ok {
+			w.controller.Mirror(p, a.N[1]%w.Setup.Services, a.For)
+		}
+	case External:
+		const addresses = 2
+		addr := netip.AddrFrom4([4]byte{172, 0, 32, byte(a.N[1] % addresses)})
+		w.controller.External(service, addr, a.N[2]%2 == 0)
+	case Touch:
+		w.controller.Touch(service)
+	default:
+		w.fault(node, a)
+	}
+}
+
+// bounded makes the numbers of a pod's options those of things that exist.
+func (w *World) bounded(o PodOptions) PodOptions {
+	var services []int
+	for _, s := range o.Services {
+		if s %= w.Setup.Services; !slices.Contains(services, s) {
+			services = append(services, s)
+		}
+	}
+	o.Services = services
+	return o
+}
+
+// fault lets something go wrong.
+func (w *World) fault(node *Node, a Action) {
+	w.tell(ActorHistory, "%s %v for %s", a.Verb, a.N, a.For)
+	switch a.Verb {
+	case HNSDown, HNSFails, HNSHangs, HNSSlow:
+		w.faultHNS(node.service, a)
+	case MetricsDown:
+		node.metricsDown = true
+		w.After(a.For, ActorHistory, func() { node.metricsDown = false })
+	case RestartKubeProxy:
+		node.KubeProxy.Restart(a.For)
+	case CutKubeProxy:
+		node.KubeProxy.feed.Cut(a.For, a.N[2]%2 == 1)
+	case Freeze:
+		node.Freeze(a.For)
+	default:
+		if agent, ok := pick(w.agents(), a.N[0]); ok {
+			w.faultAgent(agent, a)
+		}
+	}
+}
+
+func (w *World) faultHNS(s *service, a Action) {
+	operations := hns.Operations()
+	op := operations[a.N[1]%len(operations)]
+	switch a.Verb {
+	case HNSDown:
+		s.down = true
+		w.After(a.For, ActorHNS, func() { s.down = false })
+	case HNSFails:
+		s.failing[op] = true
+		w.After(a.For, ActorHNS, func() { delete(s.failing, op) })
+	case HNSHangs:
+		s.hanging[op] = true
+		w.After(a.For, ActorHNS, s.release)
+	case HNSSlow:
+		const slower = 100
+		s.latency = slower * w.Setup.Latency
+		w.After(a.For, ActorHNS, func() { s.latency = w.Setup.Latency })
+	}
+}
+
+func (w *World) faultAgent(agent *Agent, a Action) {
+	switch a.Verb {
+	case CutGuard:
+		feed := agent.slices
+		if a.N[1]%2 == 1 {
+			feed = agent.pods
+		}
+		feed.Cut(a.For, a.N[2]%2 == 1)
+	case StallHandlers:
+		agent.slices.Hold(a.For)
+	case Crash:
+		agent.Crash(a.For)
+	case APIFails:
+		faults := []APIFault{APIAway, APIBusy, APIHangs, APILosesAnswers}
+		agent.SetAPIFault(faults[a.N[1]%len(faults)])
+		w.After(a.For, ActorAPI, func() { agent.SetAPIFault(APIWell) })
+	}
+}
+
+// Lost are the pods that had a working endpoint and lost it to somebody, by name.
+func (w *World) Lost() []string {
+	var lost []string
+	for _, name := range sortedKeys(w.Pods) {
+		if w.Pods[name].Lost {
+			lost = append(lost, name)
+		}
+	}
+	return lost
+}
+
+func (a Action) String() string {
+	s := fmt.Sprintf("%s %v", a.Verb, a.N)
+	if a.For > 0 {
+		s += " for " + a.For.String()
+	}
+	if a.Verb == StartLocal || a.Verb == StartRemote || a.Verb == ReplacePod {
+		s += strings.ReplaceAll(fmt.Sprintf(" %+v", a.Pod), "0s", "0")
+	}
+	return s + ", then " + a.Then.String()
+}

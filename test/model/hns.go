@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package model
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/hnsguard/hnsguard/internal/hns"
+)
+
+// service is how the HNS of a node behaves at the moment, towards everybody who calls it.
+type service struct {
+	world *World
+	down  bool
+	// latency is how long one call takes.
+	latency time.Duration
+	failing map[hns.Operation]bool
+	hanging map[hns.Operation]bool
+	// stuck are endpoints of which every delete hangs, and unreadable those that cannot be read.
+	stuck, unreadable map[hns.EndpointID]bool
+	// hung are the calls that hang; each goes on when it is called.
+	hung []func()
+}
+
+func newService(w *World, latency time.Duration) *service {
+	return &service{
+		world: w, latency: latency, failing: map[hns.Operation]bool{}, hanging: map[hns.Operation]bool{},
+		stuck: map[hns.EndpointID]bool{}, unreadable: map[hns.EndpointID]bool{},
+	}
+}
+
+// fails reports whether a call fails at the moment.
+func (s *service) fails(op hns.Operation) bool { return s.down || s.failing[op] }
+
+// fault is how it fails, or nil.
+func (s *service) fault(op hns.Operation) error {
+	switch {
+	case s.down:
+		return fmt.Errorf("%s: the interface is unknown (0x6b5): %w", op, hns.ErrUnavailable)
+	case s.failing[op]:
+		return fmt.Errorf("%s: the parameter is incorrect (0x57)", op)
+	default:
+		return nil
+	}
+}
+
+// hangs reports whether a call hangs that is about some endpoint.
+func (s *service) hangs(op hns.Operation, about string) bool {
+	return s.hanging[op] || op == hns.OpDeleteEndpoint && s.stuck[hns.EndpointID(about)]
+}
+
+// release lets the calls that hang go on.
+func (s *service) release() {
+	clear(s.hanging)
+	clear(s.stuck)
+	hung := s.hung
+	s.hung = nil
+	for _, resume := range hung {
+		resume()
+	}
+}
+
+// heal ends all faults.
+func (s *service) heal(latency time.Duration) {
+	s.down, s.latency = false, latency
+	clear(s.failing)
+	s.release()
+}
+
+// callsPerObject is how many calls it takes to read one object: open, query, close.
+const callsPerObject = 3
+
+// client is the [hns.Client] of one agent: every call takes time, in which the world goes on.
+type hnsClient struct{ agent *Agent }
+
+var _ hns.Client = hnsClient{}
+
+// answer is what came of a call.
+type answer[T any] struct {
+	value T
+	err   error
+}
+
+// do makes one call. It takes effect when its time has passed or, if it hangs, when HNS lets it. As in HNS, no context
+// ends it.
+func do[T any](c hnsClient, op hns.Operation, about string, calls int, effect func() (T, error)) (T, error) {
+	n := c.agent.node
+	got, err := ask(context.Background(), n.world, c.agent.Name, string(op)+about, n.latencyOf(calls),
+		func(reply func(answer[T])) {
+			var act func()
+			act = func() {
+				var a answer[T]
+				switch fault := n.service.fault(op); {
+				case c.agent.dead:
+					a.err = fmt.Errorf("%s: %w", op, context.Canceled)
+				case fault != nil:
+					a.err = fault
+				case n.frozenFor() > 0:
+					n.world.After(n.frozenFor(), "", act)
+					return
+				default:
+					a.value, a.err = effect()
+				}
+				c.agent.called(op, a.err)
+				reply(a)
+			}
+			if n.service.hangs(op, about) && !c.agent.dead {
+				n.service.hung = append(n.service.hung, act)
+				return
+			}
+			act()
+		})
+	if err != nil {
+		return got.value, fmt.Errorf("%s: %w", op, context.Canceled)
+	}
+	return got.value, got.err
+}
+
+// Networks implements [hns.Client].
+func (c hnsClient) Networks(ctx context.Context) ([]hns.Network, error) {
+	return do(c, hns.OpNetworks, "", 1+callsPerObject, func() ([]hns.Network, error) {
+		return c.agent.node.HNS.Networks(ctx)
+	})
+}
+
+// ListEndpointIDs implements [hns.Client].
+func (c hnsClient) ListEndpointIDs(ctx context.Context) ([]hns.EndpointID, error) {
+	return do(c, hns.OpListEndpointIDs, "", 1, func() ([]hns.EndpointID, error) {
+		return c.agent.node.HNS.ListEndpointIDs(ctx)
+	})
+}
+
+// Endpoint implements [hns.Client].
+func (c hnsClient) Endpoint(ctx context.Context, id hns.EndpointID) (hns.Endpoint, error) {
+	return do(c, hns.OpEndpoint, string(id), callsPerObject, func() (hns.Endpoint, error) {
+		if c.agent.node.service.unreadable[id] {
+			return hns.Endpoint{}, fmt.Errorf("translating endpoint %s: parsing IP address: unable to parse IP", id)
+		}
+		return c.agent.node.HNS.Endpoint(ctx, id)
+	})
+}
+
+// LoadBalancers implements [hns.Client]. The IDs are listed, then each load balancer is read; one that goes meanwhile
+// fails the list.
+func (c hnsClient) LoadBalancers(ctx context.Context) ([]hns.LoadBalancer, error) {
+	n := c.agent.node
+	listed, err := do(c, hns.OpLoadBalancers, "", 1, func() ([]hns.LoadBalancer, error) {
+		return n.HNS.LoadBalancers(ctx)
+	})
+	if err != nil || len(listed) == 0 {
+		return listed, err
+	}
+	return do(c, hns.OpLoadBalancers, "read", callsPerObject*len(listed), func() ([]hns.LoadBalancer, error) {
+		present, err := n.HNS.LoadBalancers(ctx)
+		if err != nil {
+			return nil, err
+		}
+		read := make([]hns.LoadBalancer, 0, len(listed))
+		for _, lb := range listed {
+			at := slices.IndexFunc(present, func(o hns.LoadBalancer) bool { return o.ID == lb.ID })
+			if at < 0 {
+				return nil, fmt.Errorf("opening load balancer %s: %w", lb.ID, hns.ErrNotFound)
+			}
+			read = append(read, present[at])
+		}
+		return read, nil
+	})
+}
+
+// DeleteEndpoint implements [hns.Client].
+func (c hnsClient) DeleteEndpoint(ctx context.Context, id hns.EndpointID) error {
+	if _, err := ask(ctx, c.agent.node.world, c.agent.Name, "issue", 0, func(reply func(struct{})) {
+		if !c.agent.dead {
+			c.agent.issues(id)
+		}
+		reply(struct{}{})
+	}); err != nil {
+		return fmt.Errorf("%s: %w", hns.OpDeleteEndpoint, context.Canceled)
+	}
+	_, err := do(c, hns.OpDeleteEndpoint, string(id), 1, func() (struct{}, error) {
+		return struct{}{}, c.agent.deletes(id)
+	})
+	return err
+}
+
+// CreateRemoteEndpoint implements [hns.Client].
+func (c hnsClient) CreateRemoteEndpoint(_ context.Context, spec hns.RemoteSpec) (hns.Endpoint, error) {
+	return do(c, hns.OpCreateRemoteEndpoint, spec.Address.String(), 1, func() (hns.Endpoint, error) {
+		return c.agent.creates(spec)
+	})
+}

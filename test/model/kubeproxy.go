@@ -1,0 +1,395 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package model
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+
+	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/hnsguard/hnsguard/internal/hns"
+	"github.com/hnsguard/hnsguard/internal/kubeproxy"
+)
+
+// Lookup says which of several endpoints of one address a kube-proxy takes for the address's.
+type Lookup int
+
+// The lookups, all in getAllEndpointsByNetwork of pkg/proxy/winkernel/hns.go.
+const (
+	// LastWins: each one that is enumerated replaces the one before (1.31.0, 1.32.3, 1.33.0).
+	LastWins Lookup = iota
+	// RemoteWins: a local one does not replace what is there already, a remote one does (1.32.13, 1.33.6, 1.34.0).
+	RemoteWins
+	// LocalWins: the first local one, or else the first remote one; remote ones beside a local one are deleted at the end
+	// of the sync (1.37.2).
+	LocalWins
+)
+
+// Traits are what versions of kube-proxy do differently. Read in the sources of k8s.io/kubernetes.
+type Traits struct {
+	Version string
+	// RecordPerService: endpointsMapChange in proxier.go clears terminatedEndpoints, once for each Service of a batch, so
+	// that only the last Service's addresses are left and they are left until the next change. Otherwise syncProxyRules
+	// clears it at the start of every sync (1.32.13, 1.33.6, 1.37.2).
+	RecordPerService bool
+	// DeletesLocals: the loop over terminatedEndpoints at the end of syncProxyRules does not look whether what it found is
+	// local (1.31.0, 1.32.3, 1.33.0).
+	DeletesLocals bool
+	Lookup        Lookup
+	// Burst: syncs are started by the BoundedFrequencyRunner of pkg/util/async, which lets two run back to back (before
+	// 1.34). That of pkg/proxy/runner lets MinSyncPeriod pass after each.
+	Burst bool
+	// SyncPeriod is the longest time between two syncs: 30 s, but an hour in 1.34.0, where NewProxier gives the runner
+	// proxyutil.FullSyncPeriod.
+	SyncPeriod time.Duration
+}
+
+// minSyncPeriod is the default of iptables.minSyncPeriod, which Windows uses too (Convert_v1alpha1_... in
+// pkg/proxy/apis/config/v1alpha1/conversion.go).
+const minSyncPeriod = time.Second
+
+const halfMinute = 30 * time.Second
+
+// Versions are the kube-proxies that histories are played with.
+func Versions() []Traits {
+	return []Traits{
+		{
+			Version: "v1.31.0", RecordPerService: true, DeletesLocals: true, Lookup: LastWins, Burst: true,
+			SyncPeriod: halfMinute,
+		},
+		{
+			Version: "v1.32.3", RecordPerService: true, DeletesLocals: true, Lookup: LastWins, Burst: true,
+			SyncPeriod: halfMinute,
+		},
+		{Version: "v1.32.13", Lookup: RemoteWins, Burst: true, SyncPeriod: halfMinute},
+		{Version: "v1.34.0", RecordPerService: true, Lookup: RemoteWins, SyncPeriod: time.Hour},
+		{Version: "v1.37.2", Lookup: LocalWins, SyncPeriod: halfMinute},
+	}
+}
+
+// portName names a port of a Service, as proxy.ServicePortName does.
+type portName struct {
+	service types.NamespacedName
+	port    string
+}
+
+// backend is one endpoint of a Service as kube-proxy keeps it: endpointInfo in proxier.go.
+type backend struct {
+	addr                        netip.Addr
+	local                       bool
+	ready, serving, terminating bool
+	id                          hns.EndpointID
+	// refs is shared by all backends on one HNS endpoint; nil after a cleanup.
+	refs *uint16
+}
+
+// balancedService is what kube-proxy keeps of a port of a Service: serviceInfo in proxier.go.
+type balancedService struct {
+	vip     netip.Addr
+	applied bool
+	lb      hns.LoadBalancerID
+}
+
+// tracker holds the slices of one Service: endpointSliceTracker in pkg/proxy/endpointslicecache.go.
+type tracker struct {
+	applied, pending map[string]*discoveryv1.EndpointSlice
+}
+
+// found is an entry of what getAllEndpointsByNetwork returns.
+type found struct {
+	id    hns.EndpointID
+	local bool
+}
+
+// KubeProxy is the proxier of one IP family on one node.
+type KubeProxy struct {
+	Traits
+	// Took is how long a sync takes, apart from what HNS takes for itself.
+	Took time.Duration
+
+	node  *Node
+	world *World
+	feed  *Feed
+
+	trackers map[types.NamespacedName]*tracker
+	services map[portName]*balancedService
+	backends map[portName][]*backend
+	refs     map[hns.EndpointID]*uint16
+	// record is terminatedEndpoints.
+	record   map[netip.Addr]bool
+	staleLBs map[hns.LoadBalancerID]bool
+
+	runner runner
+	sync   *syncing
+	stats  Stats
+	down   bool
+	// processed counts how often each Service was processed, to vary the order of batches.
+	processed map[types.NamespacedName]int
+}
+
+// Stats are what kube-proxy's metrics say.
+type Stats struct {
+	// Finished is the count of kubeproxy_sync_proxy_rules_duration_seconds, which counts syncs that failed too.
+	Finished int
+	// Succeeded is kubeproxy_sync_proxy_rules_last_timestamp_seconds, which is set before the record is gone through.
+	Succeeded time.Time
+	// Queued is kubeproxy_sync_proxy_rules_last_queued_timestamp_seconds.
+	Queued time.Time
+	// Changes and Pending are kubeproxy_sync_proxy_rules_endpoint_changes_total and _pending.
+	Changes, Pending int
+}
+
+func newKubeProxy(n *Node, traits Traits, took time.Duration) *KubeProxy {
+	k := &KubeProxy{Traits: traits, Took: took, node: n, world: n.world}
+	k.start()
+	return k
+}
+
+// start is the start of the process: it remembers nothing, deletes all load balancers (NewProxier) and syncs once it
+// has listed everything.
+func (k *KubeProxy) start() {
+	k.trackers = map[types.NamespacedName]*tracker{}
+	k.services = map[portName]*balancedService{}
+	k.backends = map[portName][]*backend{}
+	k.refs = map[hns.EndpointID]*uint16{}
+	k.record = map[netip.Addr]bool{}
+	k.staleLBs = map[hns.LoadBalancerID]bool{}
+	k.processed = map[types.NamespacedName]int{}
+	k.stats = Stats{}
+	k.sync, k.down = nil, false
+	k.runner = newRunner(k)
+	for _, lb := range k.node.HNS.State().LoadBalancers {
+		_ = k.node.HNS.DeleteLoadBalancer(lb.ID) // it was listed just now
+	}
+	for _, obj := range k.world.API.All(KindService) {
+		key := client.ObjectKeyFromObject(obj)
+		k.services[portName{key, servicePort}] = &balancedService{vip: vipOf(obj)}
+	}
+	k.feed = k.world.API.watch(&Feed{
+		name: k.node.Name + "/kube-proxy", kind: KindSlice, lag: k.world.Setup.KubeProxyLag,
+		wants: proxied, handle: k.sliceChanged,
+	})
+	k.runner.begin()
+}
+
+// Restart ends the process and starts it again after some time.
+func (k *KubeProxy) Restart(after time.Duration) {
+	if k.down {
+		return
+	}
+	k.world.tell(ActorKubeProxy, "%s: stops for %s", k.node.Name, after)
+	k.down = true
+	k.feed.close()
+	k.runner.stop()
+	if k.sync != nil {
+		k.sync.abort()
+	}
+	k.world.After(after, ActorKubeProxy, func() { k.start() })
+}
+
+// sliceChanged is EndpointSliceUpdate of pkg/proxy/endpointschangetracker.go with updatePending and esDataChanged of
+// endpointslicecache.go: whatever has another resource version counts, whether or not its Service exists.
+func (k *KubeProxy) sliceChanged(before, after client.Object) {
+	one := after
+	if one == nil {
+		one = before
+	}
+	slice := one.(*discoveryv1.EndpointSlice)
+	if slice.AddressType != discoveryv1.AddressTypeIPv4 {
+		return
+	}
+	service := types.NamespacedName{Namespace: slice.Namespace, Name: slice.Labels[discoveryv1.LabelServiceName]}
+	if service.Name == "" {
+		return
+	}
+	k.stats.Changes++
+	t := k.trackers[service]
+	if t == nil {
+		t = &tracker{
+			applied: map[string]*discoveryv1.EndpointSlice{}, pending: map[string]*discoveryv1.EndpointSlice{},
+		}
+		k.trackers[service] = t
+	}
+	var now *discoveryv1.EndpointSlice // nil stands for the removal
+	if after != nil {
+		now = slice
+	}
+	known, there := t.pending[slice.Name]
+	if !there {
+		if known, there = t.applied[slice.Name]; !there && now == nil {
+			return
+		}
+	}
+	if there && known == now {
+		return
+	}
+	t.pending[slice.Name] = now
+	k.stats.Pending++
+	k.stats.Queued = k.world.Now()
+	k.runner.request()
+}
+
+// takeChanges is EndpointsMap.Update of pkg/proxy/endpointschangetracker.go: it checks the pending changes out, one for
+// each Service, in the random order of a Go map.
+func (k *KubeProxy) takeChanges() {
+	k.stats.Pending = 0
+	if !k.RecordPerService {
+		clear(k.record)
+	}
+	for _, service := range k.batch() {
+		t := k.trackers[service]
+		old := k.backendsOf(service, t.applied)
+		for name, slice := range t.pending {
+			if slice == nil {
+				delete(t.applied, name)
+			} else {
+				t.applied[name] = slice
+			}
+			delete(t.pending, name)
+		}
+		k.changed(old, k.backendsOf(service, t.applied))
+		k.processed[service]++
+	}
+}
+
+// batch lists the Services with pending changes in the order of this batch.
+func (k *KubeProxy) batch() []types.NamespacedName {
+	var all []types.NamespacedName
+	for service, t := range k.trackers {
+		if len(t.pending) > 0 {
+			all = append(all, service)
+		}
+	}
+	const many = 1 << 30
+	chance := func(s types.NamespacedName) int {
+		return k.world.roll(many, "batch", k.node.Name, s.Name, string(rune('a'+k.processed[s]%26)))
+	}
+	slices.SortFunc(all, func(a, b types.NamespacedName) int {
+		if c := chance(a) - chance(b); c != 0 {
+			return c
+		}
+		return compareKeys(a, b)
+	})
+	return all
+}
+
+// backendsOf is getEndpointsMap of endpointslicecache.go.
+func (k *KubeProxy) backendsOf(
+	service types.NamespacedName, applied map[string]*discoveryv1.EndpointSlice,
+) map[portName][]*backend {
+	all := map[portName][]*backend{}
+	for _, name := range sortedKeys(applied) {
+		slice := applied[name]
+		for _, port := range slice.Ports {
+			key := portName{service, ptrOr(port.Name, "")}
+			for _, e := range slice.Endpoints {
+				b := k.backendOf(e)
+				at := slices.IndexFunc(all[key], func(o *backend) bool { return o.addr == b.addr })
+				switch {
+				case at < 0:
+					all[key] = append(all[key], b)
+				case b.local:
+					all[key][at] = b
+				}
+			}
+		}
+	}
+	return all
+}
+
+func (k *KubeProxy) backendOf(e discoveryv1.Endpoint) *backend {
+	return &backend{
+		addr: netip.MustParseAddr(e.Addresses[0]), local: ptrOr(e.NodeName, "") == k.node.Name,
+		ready: ptrOr(e.Conditions.Ready, true), serving: ptrOr(e.Conditions.Serving, true),
+		terminating: ptrOr(e.Conditions.Terminating, false), refs: new(uint16),
+	}
+}
+
+// changed is endpointsMapChange of proxier.go, and the merge that follows it.
+func (k *KubeProxy) changed(old, now map[portName][]*backend) {
+	if k.RecordPerService {
+		clear(k.record)
+	}
+	for key, backends := range old {
+		for _, b := range backends {
+			if !b.local {
+				k.record[b.addr] = true
+			}
+		}
+		k.released(key)
+	}
+	for key, backends := range now {
+		for _, b := range backends {
+			if !b.local {
+				delete(k.record, b.addr)
+			}
+		}
+		if _, twice := old[key]; !twice {
+			k.released(key)
+		}
+	}
+	for key := range old {
+		delete(k.backends, key)
+	}
+	for key, backends := range now {
+		k.backends[key] = backends
+	}
+}
+
+// released is onEndpointsMapChange of proxier.go. With winProxyOptimization, which is the default, the references are
+// given up and nothing is deleted yet.
+func (k *KubeProxy) released(key portName) {
+	service, exists := k.services[key]
+	if !exists {
+		for _, b := range k.backends[key] {
+			k.cleanup(b)
+		}
+		return
+	}
+	for _, b := range k.backends[key] {
+		if !b.local && b.refs != nil && *b.refs > 0 {
+			*b.refs--
+		}
+	}
+	service.applied = false
+}
+
+// cleanup is endpointInfo.Cleanup of proxier.go. The count has no sign there either.
+func (k *KubeProxy) cleanup(b *backend) {
+	if b.local || b.refs == nil {
+		return
+	}
+	*b.refs--
+	if *b.refs == 0 && k.delete(b.id) {
+		b.id = ""
+	}
+	b.refs = nil
+}
+
+// delete deletes an endpoint by ID, whatever it is, and reports whether that worked.
+func (k *KubeProxy) delete(id hns.EndpointID) bool {
+	return k.node.delete(id, ActorKubeProxy) == nil
+}
+
+func (k *KubeProxy) refCount(id hns.EndpointID) *uint16 {
+	if k.refs[id] == nil {
+		k.refs[id] = new(uint16)
+	}
+	return k.refs[id]
+}
+
+// proxied is the selector of kube-proxy's informers: Run in cmd/kube-proxy/app/server.go.
+func proxied(obj client.Object) bool {
+	labels := obj.GetLabels()
+	_, headless := labels["service.kubernetes.io/headless"]
+	_, other := labels["service.kubernetes.io/service-proxy-name"]
+	return !headless && !other
+}
+
+func remoteSpec(network hns.NetworkID, addr netip.Addr) hns.RemoteSpec {
+	return hns.RemoteSpec{Network: network, Address: addr, MAC: kubeproxy.RemoteMAC(addr)}
+}

@@ -1,0 +1,285 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package model_test
+
+import (
+	"net/netip"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	. "github.com/onsi/gomega"
+
+	"github.com/hnsguard/hnsguard/internal/hns"
+	"github.com/hnsguard/hnsguard/internal/hns/simulated"
+	"github.com/hnsguard/hnsguard/test/model"
+)
+
+// setup is a calm world.
+func setup(version string) model.Setup {
+	return model.Setup{
+		KubeProxy: version, NodeVersion: version, Latency: time.Millisecond, APILatency: 5 * time.Millisecond,
+		Took: 100 * time.Millisecond, Nodes: 1, Agents: 1, Services: 2, Pool: 1, OrphanGrace: time.Minute,
+	}
+}
+
+// without plays a scene without agents.
+func without(t *testing.T, s model.Setup, scene func(g *WithT, w *model.World)) {
+	t.Helper()
+	stage(t, s, model.Play{}, scene)
+}
+
+// guarded plays a scene with agents.
+func guarded(t *testing.T, s model.Setup, scene func(g *WithT, w *model.World)) {
+	t.Helper()
+	stage(t, s, model.Play{Guarded: true}, scene)
+}
+
+func stage(t *testing.T, s model.Setup, p model.Play, scene func(g *WithT, w *model.World)) {
+	t.Helper()
+	p.Trace = true
+	synctest.Test(t, func(t *testing.T) {
+		w := model.NewWorld(s, p)
+		defer w.End()
+		defer func() {
+			if t.Failed() {
+				t.Log("\n" + w.Trace())
+			}
+		}()
+		w.Run(40 * time.Second)
+		scene(NewWithT(t), w)
+	})
+}
+
+// linux is a pod of a Linux node behind a Service.
+func linux(services ...int) model.PodOptions {
+	return model.PodOptions{
+		Services: services, Create: 100 * time.Millisecond, Report: 100 * time.Millisecond, Teardown: time.Second,
+	}
+}
+
+// windows is a pod of a Windows node, behind no Service.
+func windows(services ...int) model.PodOptions {
+	return model.PodOptions{
+		Services: services, Create: time.Second, Attach: 500 * time.Millisecond, Report: 500 * time.Millisecond,
+		Teardown: time.Second,
+	}
+}
+
+const (
+	lin = "lin-1"
+	win = "win-1"
+)
+
+var first = netip.MustParseAddr("10.240.0.10")
+
+func affected(version string) bool { return version == "v1.31.0" || version == "v1.32.3" }
+
+// ends tells what is left of an address: L for its local endpoint, R for each remote one, in HNS's order.
+func ends(w *model.World, addr netip.Addr) (order string) {
+	for _, e := range w.Nodes[0].HNS.State().Endpoints {
+		switch {
+		case !e.Has(addr):
+		case e.Remote():
+			order += "R"
+		default:
+			order += "L"
+		}
+	}
+	return order
+}
+
+// These are the rows of the table in docs/how-it-works.md that was measured with real kube-proxies: the model has to
+// agree with each.
+func TestKubeProxyDoesWhatWasMeasured(t *testing.T) {
+	for _, traits := range model.Versions() {
+		version := traits.Version
+		t.Run(version, func(t *testing.T) {
+			t.Run("stale record", func(t *testing.T) { staleRecord(t, version) })
+			t.Run("stale record, flushed", func(t *testing.T) { staleRecordFlushed(t, version) })
+			t.Run("reuse before drop", func(t *testing.T) { reuseBeforeDrop(t, version) })
+			t.Run("remote endpoint removed early", func(t *testing.T) { removedEarly(t, version) })
+			t.Run("batch leak", func(t *testing.T) { batchLeak(t, version) })
+			t.Run("leaked duplicate", func(t *testing.T) { duplicate(t, version) })
+			t.Run("refused", func(t *testing.T) { refused(t, version) })
+			t.Run("local backend", func(t *testing.T) { localBackend(t, version) })
+			t.Run("leaked local", func(t *testing.T) { leakedLocal(t, version) })
+		})
+	}
+}
+
+func staleRecord(t *testing.T, version string) {
+	without(t, setup(version), func(g *WithT, w *model.World) {
+		old := w.StartPod("old", lin, linux(0))
+		w.Run(5 * time.Second)
+		g.Expect(ends(w, first)).To(Equal("R"))
+		old.Delete()
+		w.Run(3 * time.Second)
+		g.Expect(ends(w, first)).To(BeEmpty(), "kube-proxy deleted it properly")
+		pod := w.StartPod("web", win, windows())
+		w.Run(5 * time.Second)
+		g.Expect(pod.Lives()).To(BeTrue())
+		w.Run(40 * time.Second)
+		g.Expect(pod.Lives()).To(Equal(!affected(version)))
+	})
+}
+
+func staleRecordFlushed(t *testing.T, version string) {
+	without(t, setup(version), func(g *WithT, w *model.World) {
+		old := w.StartPod("old", lin, linux(0))
+		w.Run(5 * time.Second)
+		old.Delete()
+		w.Run(3 * time.Second)
+		w.FlushOnce()
+		pod := w.StartPod("web", win, windows())
+		w.Run(3 * time.Minute)
+		g.Expect(pod.Lives()).To(BeTrue())
+	})
+}
+
+// reuse lets a Windows pod get an address that slices still list, as terminating.
+func reuse(w *model.World) (*model.Pod, func()) {
+	o := linux(0)
+	o.Teardown, o.Drop = time.Second, time.Hour
+	old := w.StartPod("old", lin, o)
+	w.Run(5 * time.Second)
+	old.Delete()
+	w.Run(2 * time.Second)
+	pod := w.StartPod("web", win, windows())
+	w.Run(5 * time.Second)
+	return pod, func() { w.Drop(old) }
+}
+
+func reuseBeforeDrop(t *testing.T, version string) {
+	for order, after := range map[simulated.Order]time.Duration{
+		simulated.OldestFirst: 2 * time.Second, simulated.NewestFirst: 40 * time.Second,
+	} {
+		s := setup(version)
+		s.Order = order
+		without(t, s, func(g *WithT, w *model.World) {
+			pod, drop := reuse(w)
+			g.Expect(ends(w, first)).To(Or(Equal("RL"), Equal("LR"), Equal("L")))
+			drop()
+			w.Run(after)
+			g.Expect(pod.Lives()).To(Equal(!affected(version)))
+		})
+	}
+}
+
+func removedEarly(t *testing.T, version string) {
+	for _, order := range []simulated.Order{simulated.OldestFirst, simulated.NewestFirst} {
+		s := setup(version)
+		s.Order = order
+		without(t, s, func(g *WithT, w *model.World) {
+			pod, drop := reuse(w)
+			for _, e := range w.Nodes[0].HNS.State().Endpoints {
+				if e.Remote() {
+					g.Expect(w.Nodes[0].HNS.DeleteEndpoint(t.Context(), e.ID)).To(Succeed())
+				}
+			}
+			drop()
+			w.Run(2 * time.Second)
+			g.Expect(pod.Lives()).To(Equal(!affected(version)))
+		})
+	}
+}
+
+// 8 Services with 10 endpoints each, emptied at once: 60 of 80 remote endpoints were left, or none. Services had one
+// slice there and have two here, of which the first to be emptied has a sync of its own.
+func batchLeak(t *testing.T, version string) {
+	s := setup(version)
+	s.Services, s.Pool = 8, 80
+	without(t, s, func(g *WithT, w *model.World) {
+		for at := range s.Pool {
+			w.StartPod(string(rune('a'+at%8))+string(rune('a'+at/8)), lin, linux(at%8))
+		}
+		w.Run(10 * time.Second)
+		g.Expect(w.Nodes[0].HNS.State().Endpoints).To(HaveLen(80))
+		w.Empty()
+		w.Run(5 * time.Minute)
+		left := len(w.Nodes[0].HNS.State().Endpoints)
+		if affected(version) || version == "v1.34.0" {
+			g.Expect(left).To(And(BeNumerically(">=", 60), BeNumerically("<", 70)))
+		} else {
+			g.Expect(left).To(BeZero())
+		}
+	})
+}
+
+// leak lets kube-proxy forget a remote endpoint: it restarts while the address is dropped.
+func leak(w *model.World) {
+	old := w.StartPod("old", lin, linux(0))
+	w.Run(5 * time.Second)
+	w.Nodes[0].KubeProxy.Restart(10 * time.Second)
+	old.Delete()
+	w.Run(15 * time.Second)
+}
+
+func duplicate(t *testing.T, version string) {
+	without(t, setup(version), func(g *WithT, w *model.World) {
+		leak(w)
+		g.Expect(ends(w, first)).To(Equal("R"))
+		pod := w.StartPod("web", win, windows())
+		w.Run(5 * time.Minute)
+		g.Expect(pod.Lives()).To(BeTrue())
+		if version == "v1.37.2" {
+			g.Expect(ends(w, first)).To(Equal("L"))
+		} else {
+			g.Expect(ends(w, first)).To(Equal("RL"))
+		}
+	})
+}
+
+func refused(t *testing.T, version string) {
+	s := setup(version)
+	s.Duplicates = simulated.RefuseDuplicates
+	without(t, s, func(g *WithT, w *model.World) {
+		leak(w)
+		pod := w.StartPod("web", win, windows())
+		w.Run(5 * time.Minute)
+		g.Expect(pod.Lives()).To(BeFalse())
+		g.Expect(ends(w, first)).To(Equal("R"))
+	})
+}
+
+func localBackend(t *testing.T, version string) {
+	without(t, setup(version), func(g *WithT, w *model.World) {
+		o := linux(0)
+		o.Drop = 3 * time.Second
+		old := w.StartPod("old", lin, o)
+		w.Run(5 * time.Second)
+		old.Delete()
+		w.Run(2 * time.Second)
+		remote := w.Nodes[0].HNS.State().Endpoints[0].ID
+		pod := w.StartPod("web", win, windows(0))
+		w.Run(2 * time.Minute)
+		switch balancer := w.Nodes[0].HNS.State().LoadBalancers; {
+		case affected(version):
+			g.Expect(pod.Lives()).To(BeFalse())
+		case version == "v1.37.2":
+			g.Expect(pod.Lives()).To(BeTrue())
+			g.Expect(balancer[0].Refers(remote)).To(BeFalse())
+		default:
+			g.Expect(pod.Lives()).To(BeTrue())
+		}
+	})
+}
+
+func leakedLocal(t *testing.T, version string) {
+	without(t, setup(version), func(g *WithT, w *model.World) {
+		w.StartPod("old", lin, linux(0))
+		w.Run(5 * time.Second)
+		node := w.Nodes[0]
+		_, err := node.HNS.CreateEndpoint(simulated.EndpointSpec{
+			Network: node.HNS.State().Networks[0].ID, Name: "forgotten", Addresses: []netip.Addr{first},
+			MAC: hns.MAC{0, 0x15, 0x5d, 1, 2, 3},
+		})
+		g.Expect(err).NotTo(HaveOccurred())
+		w.Run(time.Minute)
+		if version == "v1.37.2" {
+			g.Expect(ends(w, first)).To(Equal("L"), "it deletes the valid one")
+		} else {
+			g.Expect(ends(w, first)).To(Equal("RL"))
+		}
+	})
+}

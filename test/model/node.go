@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package model
+
+import (
+	"context"
+	"fmt"
+	"hash/fnv"
+	"net/netip"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/google/uuid"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/hnsguard/hnsguard/internal/hns"
+	"github.com/hnsguard/hnsguard/internal/hns/simulated"
+)
+
+// Node is one Windows node: its HNS, its kube-proxy, its kubelet with the CNI, and the agents under test.
+type Node struct {
+	Name      string
+	HNS       *simulated.HNS
+	KubeProxy *KubeProxy
+	Agents    []*Agent
+
+	world   *World
+	network hns.Network
+	service *service
+	addr    netip.Addr
+	// frozen is until when nothing on the node runs.
+	frozen time.Time
+	// made counts endpoints by address and kind, so that IDs are the same in every play.
+	made map[string]int
+	// pods are the pods whose CNI made a local endpoint.
+	pods map[hns.EndpointID]*Pod
+	// born is when endpoints were made, in order.
+	born map[hns.EndpointID]int
+	// taken are the remote endpoints that agents deleted, and touched the addresses of what they deleted or made.
+	taken   []taken
+	touched map[netip.Addr]bool
+	// looked is when kube-proxy last enumerated the endpoints for a lookup of an address.
+	looked map[netip.Addr]time.Time
+	// metricsDown is set while kube-proxy does not serve its metrics.
+	metricsDown bool
+}
+
+func newNode(w *World, index int) *Node {
+	n := &Node{
+		Name: fmt.Sprintf("win-%d", index+1), world: w, service: newService(w, w.Setup.Latency),
+		addr: netip.AddrFrom4([4]byte{10, 0, 0, byte(index + 1)}),
+		made: map[string]int{}, pods: map[hns.EndpointID]*Pod{}, born: map[hns.EndpointID]int{},
+		touched: map[netip.Addr]bool{}, looked: map[netip.Addr]time.Time{},
+	}
+	n.HNS = simulated.New(simulated.Options{
+		Duplicates: w.Setup.Duplicates, Order: w.Setup.Order, Clock: w.clock, NewID: n.newID,
+	})
+	n.network = n.HNS.CreateNetwork("azure", hns.NetworkL2Bridge)
+	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: n.Name}}
+	node.Status.NodeInfo.KubeProxyVersion = w.Setup.NodeVersion //nolint:staticcheck // old kubelets still fill it in
+	w.API.Put(node)
+	return n
+}
+
+// newID gives an endpoint the same ID in every play of a history, whatever other endpoints there are.
+func (n *Node) newID(of string) string {
+	n.made[of]++
+	h := fnv.New128a()
+	for _, s := range []string{strconv.FormatUint(n.world.Setup.Seed, 10), n.Name, of, strconv.Itoa(n.made[of])} {
+		_, _ = h.Write([]byte(s)) // a hash does not fail
+		_, _ = h.Write([]byte{0})
+	}
+	// FNV mixes the last bytes badly; the order of IDs has to be as good as random.
+	id := uuid.NewSHA1(uuid.NameSpaceOID, h.Sum(nil)).String()
+	n.born[hns.EndpointID(id)] = len(n.born) + 1
+	return id
+}
+
+// standsBehind reports whether HNS enumerates an endpoint, which may have gone, after another one.
+func (n *Node) standsBehind(id, other hns.EndpointID) bool {
+	switch n.world.Setup.Order {
+	case simulated.NewestFirst:
+		return n.born[id] < n.born[other]
+	case simulated.ByID:
+		return id > other
+	default:
+		return n.born[id] > n.born[other]
+	}
+}
+
+func (n *Node) latencyOf(calls int) time.Duration { return time.Duration(calls) * n.service.latency }
+
+// frozenFor is how long the node stands still from now on.
+func (n *Node) frozenFor() time.Duration { return max(0, n.frozen.Sub(n.world.Now())) }
+
+// Freeze stops everything on the node for some time, as a host does that pauses a machine. Clocks go on.
+func (n *Node) Freeze(d time.Duration) {
+	n.world.tell(ActorHistory, "%s: freezes for %s", n.Name, d)
+	n.frozen = n.world.Now().Add(d)
+}
+
+func (n *Node) stop() {
+	for _, a := range n.Agents {
+		a.stop()
+	}
+	n.service.release()
+}
+
+// createRemote makes a remote endpoint like kube-proxy's.
+func (n *Node) createRemote(addr netip.Addr, actor Actor) (hns.Endpoint, error) {
+	if err := n.service.fault(hns.OpCreateRemoteEndpoint); err != nil {
+		return hns.Endpoint{}, err
+	}
+	made, err := n.HNS.CreateRemoteEndpoint(context.Background(), remoteSpec(n.network.ID, addr))
+	if err == nil {
+		n.world.tell(actor, "%s: made remote endpoint %s for %s", n.Name, made.ID, addr)
+	}
+	return made, err
+}
+
+// delete deletes an endpoint, and notes whose it was.
+func (n *Node) delete(id hns.EndpointID, actor Actor) error {
+	if err := n.service.fault(hns.OpDeleteEndpoint); err != nil {
+		return err
+	}
+	endpoint, err := n.HNS.Endpoint(context.Background(), id)
+	if err != nil {
+		return err
+	}
+	if err := n.HNS.DeleteEndpoint(context.Background(), id); err != nil {
+		return err
+	}
+	if pod := n.pods[id]; pod != nil && actor != ActorKubelet {
+		pod.endpointTaken(actor)
+	}
+	if endpoint.Remote() {
+		n.world.tell(actor, "%s: deleted remote endpoint %s of %s", n.Name, id, endpoint.Addresses)
+	}
+	return nil
+}
+
+// endpoint returns what is in HNS under an ID now.
+func (n *Node) endpoint(id hns.EndpointID) (hns.Endpoint, bool) {
+	all := n.HNS.State().Endpoints
+	at := slices.IndexFunc(all, func(e hns.Endpoint) bool { return e.ID == id })
+	if at < 0 {
+		return hns.Endpoint{}, false
+	}
+	return all[at], true
+}
+
+// remotes are the remote endpoints of the pod network, in HNS's order.
+func (n *Node) remotes() []hns.Endpoint {
+	return slices.DeleteFunc(n.HNS.State().Endpoints, func(e hns.Endpoint) bool {
+		return !e.Remote() || e.Network != n.network.ID || len(e.Addresses) != 1
+	})
+}

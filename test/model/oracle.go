@@ -1,0 +1,300 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package model
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/hnsguard/hnsguard/internal/config"
+	"github.com/hnsguard/hnsguard/internal/hns"
+	"github.com/hnsguard/hnsguard/internal/kubeproxy"
+)
+
+// Invariant names one of the invariants in doc.go.
+type Invariant string
+
+// The invariants, by their numbers in doc.go.
+const (
+	InvariantLocal    Invariant = "1: no local endpoint is deleted by hnsguard"
+	InvariantOwner    Invariant = "2: no endpoint is deleted that kube-proxy did not make"
+	InvariantValid    Invariant = "3: no remote endpoint is deleted that is in use and that no pod of the node claims"
+	InvariantCause    Invariant = "4: no pod loses its endpoint to a lookup from which hnsguard took the remote one away"
+	InvariantWorse    Invariant = "5: no pod is lost that lives without hnsguard"
+	InvariantUnknown  Invariant = "6: nothing is deleted on evidence that could not be read"
+	InvariantLimits   Invariant = "7: removals stay within their limits"
+	InvariantCounted  Invariant = "8: every removal is logged and counted"
+	InvariantBound    Invariant = "9: when all faults have ended, stale endpoints go within a bound"
+	InvariantOwnOnly  Invariant = "10: hnsguard writes only EndpointSlices of its own"
+	InvariantEviction Invariant = "11: no pod is evicted whose endpoint is there"
+	InvariantModel    Invariant = "0: the program neither fails nor panics"
+)
+
+// Violation is one invariant that was broken.
+type Violation struct {
+	Invariant Invariant
+	At        time.Duration
+	What      string
+}
+
+func (v Violation) String() string {
+	return fmt.Sprintf("invariant %s (at %s: %s)", v.Invariant, v.At.Round(time.Millisecond), v.What)
+}
+
+func (w *World) violated(i Invariant, format string, args ...any) {
+	v := Violation{Invariant: i, At: w.Elapsed(), What: fmt.Sprintf(format, args...)}
+	w.tell(ActorHistory, "VIOLATED: %s", v)
+	w.Violations = append(w.Violations, v)
+}
+
+// account is what the oracle keeps of one process of an agent.
+type account struct {
+	// began is when the present pass did, or the last one.
+	began time.Time
+	// blind is set when HNS could not be listed in this pass.
+	blind bool
+	// tokens and filled are a limiter like the program's.
+	limit  config.Removals
+	tokens float64
+	filled time.Time
+	// issued and done are deletes of endpoints that the agent had not made itself: called for, and reported as done.
+	issued, done int
+	made         map[hns.EndpointID]bool
+
+	mu           sync.Mutex
+	logs, events map[string]int
+}
+
+func newAccount(limit config.Removals, now time.Time) *account {
+	return &account{
+		began: now, limit: limit, tokens: float64(limit.Burst), filled: now,
+		made: map[hns.EndpointID]bool{}, logs: map[string]int{}, events: map[string]int{},
+	}
+}
+
+func (a *account) begin(now time.Time) { a.began, a.blind = now, false }
+
+// called notes how a call to HNS ended.
+func (a *account) called(op hns.Operation, err error) {
+	if err != nil && (op == hns.OpListEndpointIDs || op == hns.OpNetworks) {
+		a.blind = true
+	}
+}
+
+// take takes a token of the limiter and reports whether there was one.
+func (a *account) take(now time.Time) bool {
+	a.tokens = min(float64(a.limit.Burst), a.tokens+now.Sub(a.filled).Seconds()*a.limit.PerSecond)
+	a.filled = now
+	a.tokens--
+	const rounding = 0.001
+	return a.tokens >= -rounding
+}
+
+func (a *account) noteLog(msg string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.logs[msg]++
+}
+
+func (a *account) noteEvent(reason string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.events[reason]++
+}
+
+// issues judges a delete at the moment when the agent calls for it. Whatever happens before it takes effect, the agent
+// cannot know.
+func (a *Agent) issues(id hns.EndpointID) {
+	n, w := a.node, a.node.world
+	endpoint, there := n.endpoint(id)
+	if !there {
+		return
+	}
+	addr := endpoint.Addresses[0]
+	w.tell(ActorAgent, "%s: deletes endpoint %s of %s", a.Name, id, addr)
+	switch {
+	case !endpoint.Remote():
+		w.violated(InvariantLocal, "%s deletes local endpoint %s of %s", a.Name, id, addr)
+	case endpoint.Network != n.network.ID || !kubeproxy.Owns(endpoint):
+		w.violated(InvariantOwner, "%s deletes %v", a.Name, endpoint)
+	case !n.claims(addr) && w.API.ListedElsewhere(addr, n.Name, a.account.began):
+		w.violated(InvariantValid, "%s deletes remote endpoint %s of %s, which slices have listed since before the pass",
+			a.Name, id, addr)
+	}
+	if a.account.blind {
+		w.violated(InvariantUnknown, "%s deletes endpoint %s in a pass that could not list HNS", a.Name, id)
+	}
+	if !a.faulty.IsZero() && a.faulty.Before(a.account.began) {
+		w.violated(InvariantUnknown, "%s deletes endpoint %s in a pass without the API server", a.Name, id)
+	}
+	if a.account.made[id] {
+		return
+	}
+	a.account.issued++
+	if !a.account.take(w.Now()) {
+		w.violated(InvariantLimits, "%s deletes more than removals.perSecond and removals.burst allow", a.Name)
+	}
+}
+
+// claims reports whether a pod of this node has the address now.
+func (n *Node) claims(addr netip.Addr) bool {
+	owner := n.world.IPAM.owner[addr]
+	return owner != nil && owner.node == n
+}
+
+// deletes is a delete of an agent's that takes effect.
+func (a *Agent) deletes(id hns.EndpointID) error {
+	n := a.node
+	endpoint, there := n.endpoint(id)
+	err := n.delete(id, ActorAgent)
+	if err != nil || !there {
+		return err
+	}
+	if !a.account.made[id] {
+		a.account.done++
+	}
+	n.touched[endpoint.Addresses[0]] = true
+	if endpoint.Remote() {
+		n.taken = append(n.taken, taken{endpoint: endpoint, at: n.world.Now()})
+	}
+	return nil
+}
+
+// creates is a remote endpoint that an agent makes.
+func (a *Agent) creates(spec hns.RemoteSpec) (hns.Endpoint, error) {
+	made, err := a.node.createRemote(spec.Address, ActorAgent)
+	if err == nil {
+		a.account.made[made.ID] = true
+		a.node.touched[spec.Address] = true
+	}
+	return made, err
+}
+
+// taken is a remote endpoint that an agent deleted.
+type taken struct {
+	endpoint hns.Endpoint
+	at       time.Time
+}
+
+// missed judges a lookup of kube-proxy's that found a pod's own endpoint: would it have found one that hnsguard has
+// deleted since the last lookup of the address? It is called with the time at which kube-proxy enumerated.
+func (n *Node) missed(addr netip.Addr, found hns.EndpointID, enumerated time.Time) {
+	pod, last := n.pods[found], n.looked[addr]
+	if pod == nil || !pod.Attached || pod.Deleting || pod.Finished {
+		return
+	}
+	for _, t := range n.taken {
+		if t.endpoint.Has(addr) && t.at.After(last) && !t.at.After(enumerated) && n.standsBehind(t.endpoint.ID, found) {
+			n.world.violated(InvariantCause, "pod %s on %s loses its endpoint, because remote endpoint %s was deleted before",
+				pod.Name, n.Name, t.endpoint.ID)
+			return
+		}
+	}
+}
+
+// writes is a write of an agent's that the API server lets pass.
+func (a *Agent) writes(obj client.Object) {
+	w := a.node.world
+	if !mayWrite(obj) {
+		w.violated(InvariantOwnOnly, "%s writes %s %s", a.Name, kindOf(obj), client.ObjectKeyFromObject(obj))
+	}
+	w.tell(ActorAgent, "%s: writes %s %s", a.Name, kindOf(obj), client.ObjectKeyFromObject(obj))
+	w.writes = append(w.writes, GhostWrite{At: w.Elapsed(), Object: copyOf(obj)})
+	w.API.Put(obj)
+}
+
+// removes is a delete of an agent's that the API server lets pass.
+func (a *Agent) removes(obj client.Object) {
+	w, key := a.node.world, client.ObjectKeyFromObject(obj)
+	if !mayWrite(obj) {
+		w.violated(InvariantOwnOnly, "%s deletes %s %s", a.Name, kindOf(obj), key)
+	}
+	w.tell(ActorAgent, "%s: deletes %s %s", a.Name, kindOf(obj), key)
+	w.writes = append(w.writes, GhostWrite{At: w.Elapsed(), Object: copyOf(obj), Delete: true})
+	w.API.Delete(kindOf(obj), key)
+}
+
+// GhostWrite is a write of an agent's, to be made again in a play without agents.
+type GhostWrite struct {
+	At     time.Duration
+	Object client.Object
+	Delete bool
+}
+
+// haunt makes the writes of another play.
+func (w *World) haunt(writes []GhostWrite) {
+	for _, g := range writes {
+		w.After(g.At, ActorAPI, func() {
+			if g.Delete {
+				w.API.Delete(kindOf(g.Object), client.ObjectKeyFromObject(g.Object))
+				return
+			}
+			w.API.Put(copyOf(g.Object))
+		})
+	}
+}
+
+// judgeEnd looks at what is left when everything has been well for long enough.
+func (w *World) judgeEnd() {
+	for _, n := range w.Nodes {
+		if len(n.Agents) == 0 {
+			continue
+		}
+		for _, e := range n.remotes() {
+			if why, stale := n.stale(e); stale {
+				w.violated(InvariantBound, "%s: remote endpoint %s of %s is still there: %s", n.Name, e.ID, e.Addresses[0], why)
+			}
+		}
+		for _, a := range n.Agents {
+			a.audit()
+		}
+	}
+}
+
+// stale reports whether a remote endpoint should have gone.
+func (n *Node) stale(e hns.Endpoint) (string, bool) {
+	addr := e.Addresses[0]
+	listed := n.world.API.ListedElsewhere(addr, n.Name, n.world.Now())
+	referred := slices.ContainsFunc(n.HNS.State().LoadBalancers, func(lb hns.LoadBalancer) bool { return lb.Refers(e.ID) })
+	owner := n.world.IPAM.owner[addr]
+	switch {
+	case listed:
+		return "", false
+	case owner != nil && owner.node == n && owner.Attached && !owner.Deleting && !owner.Finished && !owner.Lost:
+		return "pod " + owner.Name + " has the address", true
+	case owner != nil && owner.node == n:
+		return "", false // the pod has not got so far, or has lost its endpoint
+	case referred:
+		return "", false
+	default:
+		return "nothing claims the address", true
+	}
+}
+
+// audit compares what an agent did with what it says that it did.
+func (a *Agent) audit() {
+	w := a.node.world
+	if a.dead {
+		return
+	}
+	counted, err := a.product.removals()
+	if err != nil {
+		w.violated(InvariantModel, "%v", err)
+		return
+	}
+	a.account.mu.Lock()
+	logged := a.account.logs[removedMessage]
+	a.account.mu.Unlock()
+	if counted < a.account.done || counted > a.account.issued {
+		w.violated(InvariantCounted, "%s: %d endpoints were removed (%d deletes issued), and %d are counted",
+			a.Name, a.account.done, a.account.issued, counted)
+	}
+	if logged < a.account.done {
+		w.violated(InvariantCounted, "%s: %d endpoints were removed, and %d are logged", a.Name, a.account.done, logged)
+	}
+}

@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package model
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+// line delivers things in order, each after a delay of its own, and all of them later while it is stalled.
+type line struct {
+	world   *World
+	actor   Actor
+	waiting []delivery
+	stalled time.Time
+	pump    *event
+}
+
+// delivery is one thing in a line.
+type delivery struct {
+	due     time.Time
+	version int
+	do      func()
+}
+
+// push puts something in the line that came with a resource version.
+func (l *line) push(version int, delay time.Duration, do func()) {
+	l.waiting = append(l.waiting, delivery{due: l.world.Now().Add(delay), version: version, do: do})
+	if len(l.waiting) == 1 {
+		l.arm()
+	}
+}
+
+// let delivers what came with a version up to that one, now and whatever holds the line up.
+func (l *line) let(version int) {
+	for len(l.waiting) > 0 && l.waiting[0].version <= version {
+		next := l.waiting[0]
+		l.waiting = l.waiting[1:]
+		next.do()
+	}
+	l.arm()
+}
+
+// stall lets nothing through for some time.
+func (l *line) stall(d time.Duration) {
+	if until := l.world.Now().Add(d); until.After(l.stalled) {
+		l.stalled = until
+		l.arm()
+	}
+}
+
+// drop forgets everything that has not been delivered.
+func (l *line) drop() {
+	l.pump.cancel()
+	l.waiting = nil
+}
+
+func (l *line) arm() {
+	l.pump.cancel()
+	if len(l.waiting) == 0 {
+		return
+	}
+	due := l.waiting[0].due
+	if due.Before(l.stalled) {
+		due = l.stalled
+	}
+	l.pump = l.world.After(due.Sub(l.world.Now()), l.actor, func() {
+		next := l.waiting[0]
+		l.waiting = l.waiting[1:]
+		next.do()
+		l.arm()
+	})
+}
+
+// Feed is one consumer's watch of one kind, as an informer keeps it: it lists, then gets every change in order and
+// late, and lists again after a cut that was too long. What it lists again shows as ordinary changes from what the
+// consumer knew.
+type Feed struct {
+	api  *API
+	name string
+	kind Kind
+	// wants leaves out what the consumer does not select.
+	wants func(client.Object) bool
+	// lag is how late a change comes at most.
+	lag time.Duration
+	// handle gets what changed. Either side may be nil.
+	handle func(before, after client.Object)
+	// listed gets a list, after the changes that it has brought, and bookmarked how far a watch is in which nothing
+	// happens. Both may be nil.
+	listed     func(all []client.Object, version string)
+	bookmarked func(version string)
+
+	line     line
+	known    map[types.NamespacedName]client.Object
+	revision int
+	closed   bool
+}
+
+// watch makes a feed that has listed already: the consumer gets what is there at once.
+func (a *API) watch(f *Feed) *Feed {
+	f.api = a
+	f.line = line{world: a.world, actor: ActorWatch}
+	f.known = map[types.NamespacedName]client.Object{}
+	a.feeds = append(a.feeds, f)
+	f.list()
+	f.bookmark()
+	return f
+}
+
+// close ends the watch.
+func (f *Feed) close() {
+	f.closed = true
+	f.line.drop()
+	f.api.feeds = slices.DeleteFunc(f.api.feeds, func(o *Feed) bool { return o == f })
+}
+
+// publish queues a change for delivery.
+func (f *Feed) publish(c change) {
+	if c.kind != f.kind {
+		return
+	}
+	key := client.ObjectKeyFromObject(c.one())
+	lag := f.api.world.within(f.lag, "lag", f.name, key.Name, strconv.FormatInt(c.one().GetGeneration(), 10))
+	f.line.push(c.version, lag, func() {
+		f.revision = c.version
+		f.set(key, c.after)
+	})
+}
+
+// set tells the consumer of an object as it is now.
+func (f *Feed) set(key types.NamespacedName, now client.Object) {
+	if now != nil && !f.wants(now) {
+		now = nil
+	}
+	before := f.known[key]
+	if before == nil && now == nil {
+		return
+	}
+	if now == nil {
+		delete(f.known, key)
+	} else {
+		f.known[key] = now
+	}
+	f.handle(before, now)
+}
+
+// list makes the feed current at once. An object that has not changed makes no event.
+func (f *Feed) list() {
+	f.line.drop()
+	for _, key := range slices.SortedFunc(maps.Keys(f.known), compareKeys) {
+		if f.api.Get(f.kind, key) == nil {
+			f.set(key, nil)
+		}
+	}
+	for _, obj := range f.api.All(f.kind) {
+		key := client.ObjectKeyFromObject(obj)
+		if known := f.known[key]; known == nil || known.GetResourceVersion() != obj.GetResourceVersion() {
+			f.set(key, obj)
+		}
+	}
+	f.revision = f.api.version
+	if f.listed != nil {
+		var all []client.Object
+		for _, key := range slices.SortedFunc(maps.Keys(f.known), compareKeys) {
+			all = append(all, f.known[key])
+		}
+		f.listed(all, fmt.Sprint(f.revision))
+	}
+}
+
+// Cut breaks the watch for some time. It goes on from where it was or, if that was too long ago for the API server,
+// with a new list.
+func (f *Feed) Cut(d time.Duration, relist bool) {
+	f.api.world.tell(ActorWatch, "%s: cut for %s, relist %v", f.name, d, relist)
+	f.line.stall(d)
+	if relist {
+		f.api.world.After(d, ActorWatch, func() {
+			if !f.closed {
+				f.list()
+			}
+		})
+	}
+}
+
+// Hold lets nothing through for that long but what [Feed.Let] lets through.
+func (f *Feed) Hold(d time.Duration) { f.line.stall(d) }
+
+// Let delivers what happened up to a resource version of the API server.
+func (f *Feed) Let(version int) { f.line.let(version) }
+
+// bookmarkEvery is how often the API server says how far a watch is in which nothing happens.
+const bookmarkEvery = time.Minute
+
+func (f *Feed) bookmark() {
+	f.api.world.After(bookmarkEvery, ActorWatch, func() {
+		if f.closed {
+			return
+		}
+		version := f.api.version
+		f.line.push(version, 0, func() {
+			f.revision = max(f.revision, version)
+			if f.bookmarked != nil {
+				f.bookmarked(fmt.Sprint(f.revision))
+			}
+		})
+		f.bookmark()
+	})
+}
