@@ -142,6 +142,7 @@ fuzz: ## Fuzz the decoders of the configuration and of recorded files for a minu
 	go test -run '^$$' -fuzz FuzzDecode -fuzztime $(FUZZTIME) -fuzzminimizetime 2s ./internal/config
 	go test -run '^$$' -fuzz FuzzRead -fuzztime $(FUZZTIME) -fuzzminimizetime 2s ./internal/hnsdump
 	go test -run '^$$' -fuzz FuzzRead -fuzztime $(FUZZTIME) -fuzzminimizetime 2s ./internal/clusterdump
+	go test -run '^$$' -fuzz FuzzDecode -fuzztime $(FUZZTIME) -fuzzminimizetime 2s ./internal/textencoding
 
 .PHONY: bench
 bench: ## Run the benchmarks

@@ -17,14 +17,17 @@ import (
 
 // Exit statuses.
 const (
-	ExitOK      = 0
-	ExitError   = 1
-	ExitUsage   = 2
-	ExitRemoval = 3
+	ExitOK          = 0
+	ExitError       = 1
+	ExitUsage       = 2
+	ExitRemoval     = 3
+	ExitCannotJudge = 4
 )
 
 // Process is what commands use of their process.
 type Process struct {
+	// In is standard input. Only scan reads it, for a dump called "-".
+	In       io.Reader
 	Out, Err io.Writer
 	// Env looks up an environment variable.
 	Env func(name string) (string, bool)
@@ -68,27 +71,43 @@ type usageError struct{ error }
 
 func (e usageError) Unwrap() error { return e.error }
 
-// errFound is how scan reports that something would be removed. It is a result and is not printed.
-var errFound = errors.New("something would be removed")
+// errFound and errUndecided are how scan reports that endpoints would be removed, or could not be judged. They are
+// results and are not printed.
+var (
+	errFound     = errors.New("endpoints would be removed")
+	errUndecided = errors.New("endpoints could not be judged")
+)
+
+// undecidedError says why scan could not judge any endpoint.
+type undecidedError struct{ error }
+
+func (e undecidedError) Unwrap() error { return e.error }
 
 // report prints what is wrong and returns the exit status of a command.
 func report(w io.Writer, cmd *cobra.Command, err error) int {
-	if err == nil {
+	switch {
+	case err == nil:
 		return ExitOK
-	}
-	if errors.Is(err, errFound) {
+	case errors.Is(err, errFound):
 		return ExitRemoval
+	case errors.Is(err, errUndecided):
+		return ExitCannotJudge
 	}
 	for _, message := range messages(err) {
 		lines := strings.FieldsFunc(message, func(r rune) bool { return r == '\n' })
 		_, _ = fmt.Fprintf(w, "hnsguard: %s\n", strings.Join(lines, "\n  "))
 	}
 	var usage usageError
-	if errors.As(err, &usage) || strings.HasPrefix(err.Error(), "unknown command") {
+	var undecided undecidedError
+	switch {
+	case errors.As(err, &usage), strings.HasPrefix(err.Error(), "unknown command"):
 		_, _ = fmt.Fprintf(w, "See '%s --help'.\n", cmd.CommandPath())
 		return ExitUsage
+	case errors.As(err, &undecided):
+		return ExitCannotJudge
+	default:
+		return ExitError
 	}
-	return ExitError
 }
 
 // messages returns the texts of all errors that were joined.
@@ -96,6 +115,8 @@ func messages(err error) []string {
 	//nolint:errorlint // it walks through the tree itself
 	switch e := err.(type) {
 	case usageError:
+		return messages(e.error)
+	case undecidedError:
 		return messages(e.error)
 	case interface{ Unwrap() []error }:
 		var all, texts []string

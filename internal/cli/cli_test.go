@@ -252,28 +252,70 @@ func scanArgs(hns, cluster, node string, more ...string) []string {
 // Invariant 3.
 func TestScanExitStatus(t *testing.T) {
 	duplicate, cluster := hnsData+"derived-v2-duplicate.json", clusterData+"derived-v2-duplicate.json"
+	aks, aksCluster := hnsData+"aks-1367-l2bridge-remotes.json", clusterData+"aks-1367.json"
 	for name, tc := range map[string]struct {
 		args []string
 		code int
 		want string
 	}{
 		"something would be removed": {scanArgs(duplicate, cluster, "akswin000001"), cli.ExitRemoval, ""},
-		"nothing would be removed": {
-			scanArgs(hnsData+"aks-1367-l2bridge-remotes.json", clusterData+"aks-1367.json", "akswin000000"), cli.ExitOK, "",
+		"nothing would be removed":   {scanArgs(aks, aksCluster, "akswin000000"), cli.ExitOK, ""},
+		"as JSON":                    {scanArgs(duplicate, cluster, "akswin000001", "-o", "json"), cli.ExitRemoval, ""},
+		"as YAML":                    {scanArgs(duplicate, cluster, "akswin000001", "-o", "yaml"), cli.ExitRemoval, ""},
+		"of an address":              {scanArgs(duplicate, cluster, "akswin000001", "--ip", "10.240.0.11"), cli.ExitRemoval, ""},
+		"of a Pod": {
+			scanArgs(duplicate, cluster, "akswin000001", "--pod", "default/web-5c8d7f6b9-q4w2z"), cli.ExitRemoval, "",
 		},
-		"as JSON":      {scanArgs(duplicate, cluster, "akswin000001", "-o", "json"), cli.ExitRemoval, ""},
-		"as YAML":      {scanArgs(duplicate, cluster, "akswin000001", "-o", "yaml"), cli.ExitRemoval, ""},
-		"as XML":       {scanArgs(duplicate, cluster, "akswin000001", "-o", "xml"), cli.ExitUsage, "must be json or yaml"},
-		"excluded":     {scanArgs(duplicate, cluster, "akswin000001", "--config", ""), cli.ExitRemoval, ""},
-		"another node": {scanArgs(duplicate, cluster, "win-9"), cli.ExitError, `no pod is on node "win-9"`},
-		"no node":      {scanArgs(duplicate, cluster, ""), cli.ExitUsage, "--node-name"},
-		"no file":      {scanArgs("nowhere.json", cluster, "akswin000001"), cli.ExitError, "nowhere.json"},
-		"not a dump":   {scanArgs(cluster, duplicate, "akswin000001"), cli.ExitError, "derived-v2-duplicate.json"},
+		"excluded": {scanArgs(duplicate, cluster, "akswin000001", "--config", ""), cli.ExitRemoval, ""},
+		"another address": {
+			scanArgs(duplicate, cluster, "akswin000001", "--ip", "10.240.0.10,10.240.0.27"), cli.ExitOK, "",
+		},
+		"another verdict": {
+			scanArgs(duplicate, cluster, "akswin000001", "--verdict", "local", "--verdict", "in_use"), cli.ExitOK, "",
+		},
+
+		"as XML":    {scanArgs(duplicate, cluster, "akswin000001", "-o", "xml"), cli.ExitUsage, "must be json or yaml"},
+		"no node":   {scanArgs(duplicate, cluster, ""), cli.ExitUsage, "--node-name"},
+		"bad flags": {[]string{"scan", "--nothing"}, cli.ExitUsage, "unknown flag: --nothing"},
+		"bad filters": {
+			scanArgs(duplicate, cluster, "akswin000001", "--ip", "10.0.0", "--pod", "web", "--verdict", "gone"), cli.ExitUsage,
+			"hnsguard: --ip \"10.0.0\": must be an IP address\nhnsguard: --pod \"web\": must be NAMESPACE/NAME\n" +
+				"hnsguard: --verdict \"gone\": must be one of conflict, ",
+		},
+		"stdin twice": {scanArgs("-", "-", "akswin000001"), cli.ExitUsage, "stdin (-) can be given once only"},
+
+		"another node": {scanArgs(duplicate, cluster, "win-9"), cli.ExitError, `there is no Node "win-9"`},
+		"a Linux node": {
+			scanArgs(duplicate, cluster, "aks-agentpool-000000"), cli.ExitError,
+			`node "aks-agentpool-000000" runs linux, and only Windows nodes have HNS`,
+		},
+		"another Pod": {
+			scanArgs(duplicate, cluster, "akswin000001", "--pod", "default/web"), cli.ExitError, "there is no Pod default/web",
+		},
+		"no file":    {scanArgs("nowhere.json", cluster, "akswin000001"), cli.ExitError, "nowhere.json"},
+		"not a dump": {scanArgs(cluster, duplicate, "akswin000001"), cli.ExitError, "derived-v2-duplicate.json"},
 		"live, but this is not Windows": {
-			[]string{"scan", "--node-name", "win-1", "--cluster-dump", cluster}, cli.ExitError, "use --hns-dump",
+			[]string{"scan", "--node-name", "win-1", "--cluster-dump", cluster}, cli.ExitError, "pass --hns-dump",
 		},
-		"live, but there is no cluster": {
-			[]string{"scan", "--node-name", "win-1", "--hns-dump", duplicate}, cli.ExitError, "use --cluster-dump",
+		"live, but the kubeconfig is missing": {
+			[]string{"scan", "--node-name", "win-1", "--hns-dump", duplicate, "--kubeconfig", "/nowhere/kc"},
+			cli.ExitError, "reading kubeconfig",
+		},
+
+		"there is no cluster": {
+			[]string{"scan", "--node-name", "win-1", "--hns-dump", duplicate}, cli.ExitCannotJudge,
+			"cannot judge endpoints without the Pods and EndpointSlices of the cluster",
+		},
+		"there is no cluster, and a broken file": {
+			[]string{"scan", "--node-name", "win-1", "--hns-dump", cluster}, cli.ExitError, "unknown object",
+		},
+		"there are no endpoints": {
+			scanArgs(hnsData+"calico-7305-loadbalancer.json", aksCluster, "akswin000000"), cli.ExitCannotJudge,
+			"cannot judge: the HNS dump has no endpoints",
+		},
+		"there is no pod network": {
+			scanArgs(hnsData+"calico-4682-overlay-local.json", aksCluster, "akswin000000", "--network", "x"),
+			cli.ExitCannotJudge, "cannot judge: pod network is ambiguous",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -281,12 +323,63 @@ func TestScanExitStatus(t *testing.T) {
 			got := invoke(t, nil, tc.args...)
 			g.Expect(got.code).To(Equal(tc.code), got.err)
 			g.Expect(got.err).To(ContainSubstring(tc.want))
-			if tc.code == cli.ExitError {
+			if tc.want != "" {
 				g.Expect(got.out).To(BeEmpty(), "there is no half report")
-			} else if tc.code != cli.ExitUsage {
-				g.Expect(got.out).To(ContainSubstring("10.240.0.11"))
+			} else {
+				g.Expect(got.out).To(ContainSubstring("10.240.0."))
 			}
 		})
+	}
+}
+
+// Invariant 3: all endpoints unknown are reported, and are not success.
+func TestScanOfUnknownEndpoints(t *testing.T) {
+	g := NewWithT(t)
+	dump := write(t, "selected.json", `[{"ID":"2462b2d1-c402-4024-9c86-5a6903af7759","IPAddress":"10.240.0.11"},
+ {"ID":"806b31aa-1c20-494b-9c18-170e59276b55","IPAddress":"10.240.0.10"}]`)
+	got := invoke(t, nil, scanArgs(dump, clusterData+"aks-1367.json", "akswin000000")...)
+	g.Expect(got.code).To(Equal(cli.ExitCannotJudge))
+	g.Expect(got.err).To(BeEmpty())
+	g.Expect(got.out).To(ContainSubstring("0 of 2 endpoints would be removed; 2 cannot be judged."))
+	g.Expect(got.out).To(ContainSubstring("without Select-Object"))
+
+	got = invoke(t, nil, scanArgs(dump, clusterData+"aks-1367.json", "akswin000000", "-o", "json")...)
+	g.Expect(got.code).To(Equal(cli.ExitCannotJudge))
+	g.Expect(got.out).To(ContainSubstring(`"undecided": 2`))
+}
+
+func TestScanReadsStdin(t *testing.T) {
+	hns, cluster := hnsData+"derived-v2-duplicate.json", clusterData+"derived-v2-duplicate.json"
+	for name, tc := range map[string]struct{ stdin, hns, cluster string }{
+		"the cluster": {cluster, hns, "-"},
+		"HNS":         {hns, "-", cluster},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := NewWithT(t)
+			data, err := os.ReadFile(tc.stdin)
+			g.Expect(err).NotTo(HaveOccurred())
+			for stdin, want := range map[string]int{
+				string(data): cli.ExitRemoval, utf16LE(string(data)): cli.ExitRemoval, string(data[:len(data)/2]): cli.ExitError, "": cli.ExitError,
+			} {
+				var out, errs strings.Builder
+				code := cli.Run(t.Context(), scanArgs(tc.hns, tc.cluster, "akswin000001"), cli.Process{
+					In: strings.NewReader(stdin), Out: &out, Err: &errs, Env: func(string) (string, bool) { return "", false },
+				})
+				g.Expect(code).To(Equal(want), errs.String())
+				if want == cli.ExitError {
+					g.Expect(errs.String()).To(HavePrefix("hnsguard: stdin:"))
+				}
+			}
+		})
+	}
+}
+
+// What the help says about the exit status is so.
+func TestScanHelpDocumentsEveryExitStatus(t *testing.T) {
+	g := NewWithT(t)
+	help := invoke(t, nil, "scan", "--help").out
+	for _, code := range []int{cli.ExitOK, cli.ExitError, cli.ExitUsage, cli.ExitRemoval, cli.ExitCannotJudge} {
+		g.Expect(help).To(MatchRegexp(`(?m)^  %d  \S`, code))
 	}
 }
 
@@ -304,8 +397,8 @@ func TestScanNamesWhatIsBroken(t *testing.T) {
 			strings.Replace(string(valid), `"10.240.0.11"`, `"10.240.0.311"`, 1),
 			[]string{"dump.json:", "IPAddress", "10.240.0.311", "2462b2d1"},
 		},
-		"cut off":              {string(valid[:len(valid)/2]), []string{"dump.json:"}},
-		"empty":                {"", []string{"dump.json"}},
+		"cut off":              {string(valid[:len(valid)/2]), []string{"dump.json:", "the file is truncated"}},
+		"empty":                {"", []string{"dump.json:1:1: the file is empty"}},
 		"something else":       {"hello", []string{"dump.json:1:1: found text instead of JSON"}},
 		"UTF-16, broken too":   {utf16LE(strings.Replace(string(valid), `"10.240.0.11"`, `"x"`, 1)), []string{"dump.json:", "IPAddress"}},
 		"two broken addresses": {strings.ReplaceAll(string(valid), `"10.240.0.1`, `"10.240.0.9991`), []string{"2462b2d1", "806b31aa"}},

@@ -6,19 +6,24 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/hnsguard/hnsguard/internal/agent"
 	"github.com/hnsguard/hnsguard/internal/clusterdump"
+	"github.com/hnsguard/hnsguard/internal/dumpfile"
+	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/internal/hns/hcnclient"
 	"github.com/hnsguard/hnsguard/internal/hnsdump"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy/detect"
 	"github.com/hnsguard/hnsguard/internal/scan"
+	"github.com/hnsguard/hnsguard/internal/verdict"
 )
 
 // scanOptions are the flags of scan.
@@ -26,25 +31,42 @@ type scanOptions struct {
 	node                   nodeOptions
 	hnsDumps, clusterDumps []string
 	output                 string
+	ips, pods, verdicts    []string
 }
+
+const scanHelp = `Judge every HNS endpoint of a node once, and print what hnsguard would do about it and why. Nothing is changed.
+
+Without --hns-dump the HNS of this machine is read, without --cluster-dump the API server. To scan a node from
+elsewhere, record it in PowerShell:
+  Get-HnsEndpoint | ConvertTo-Json -Depth 10 > endpoints.json
+  Get-HnsPolicyList | ConvertTo-Json -Depth 10 > policies.json
+  Get-HnsNetwork | ConvertTo-Json -Depth 10 > networks.json    (only if the pod network is not found)
+and the cluster:
+  kubectl get nodes,pods,endpointslices,services -A -o json > cluster.json
+
+HNS dumps may also be the V2 objects of hcn, and the files endpoint.txt, network.txt and policy.txt of collectlogs.ps1.
+The text of hnsdiag, Format-List and Format-Table is refused: it leaves out what a verdict needs. Cluster dumps may be
+YAML too. Files are UTF-8 or UTF-16, and at most 256 MiB large.
+
+Exit status:
+  0  every endpoint was judged, and none would be removed
+  1  an error: a file that cannot be read, a node that does not exist or runs Linux, an API server that fails
+  2  a command line that is wrong
+  3  endpoints would be removed
+  4  cannot judge: none would be removed, but at least one endpoint could not be judged, or none at all, because
+     something was not recorded: endpoints, the cluster, the pod network or the version of kube-proxy
+With a filter (--ip, --pod, --verdict) the status is about the endpoints that match.`
 
 func newScan(p Process) *cobra.Command {
 	var o scanOptions
 	cmd := &cobra.Command{
 		Use:   "scan",
-		Short: "Say of every HNS endpoint what would be done about it, and do nothing",
-		Long: "Look once at this node, or at what was recorded of one, and print what would be done about every HNS\n" +
-			"endpoint, and why. Nothing is changed. The exit status is 0 if nothing would be removed, 3 if something would,\n" +
-			"and 1 on an error.\n\n" +
-			"Record a node with\n" +
-			"  Get-HnsEndpoint | ConvertTo-Json -Depth 20 > endpoints.json\n" +
-			"  Get-HnsPolicyList | ConvertTo-Json -Depth 20 > policies.json\n" +
-			"and the cluster with\n" +
-			"  kubectl get pods,endpointslices,services -A -o json > cluster.json\n" +
-			"The files of collectlogs.ps1 (endpoint.txt, policy.txt), hcn's JSON and the text of hnsdiag list are read too.\n" +
-			"Where only one side is recorded, the other is read live.",
+		Short: "Print what hnsguard would do about every HNS endpoint of a node, and why",
+		Long:  scanHelp,
 		Example: "  hnsguard scan --node-name win-1 --hns-dump endpoints.json --hns-dump policies.json \\\n" +
-			"    --cluster-dump cluster.json",
+			"    --cluster-dump cluster.json --kube-proxy-version v1.32.3\n" +
+			"  kubectl get nodes,pods,endpointslices,services -A -o json | \\\n" +
+			"    hnsguard scan --node-name win-1 --hns-dump endpoints.json --cluster-dump - --pod shop/cart-0",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := fromEnv(cmd.Flags(), p.Env, nodeVariables()); err != nil {
@@ -55,61 +77,132 @@ func newScan(p Process) *cobra.Command {
 	}
 	flags := cmd.Flags()
 	o.node.addTo(cmd)
-	flags.StringArrayVar(&o.hnsDumps, "hns-dump", nil, "file recorded of HNS; give it once for each file")
+	flags.StringArrayVar(&o.hnsDumps, "hns-dump", nil, "file with JSON recorded of HNS, or - for stdin; repeatable")
 	flags.StringArrayVar(&o.clusterDumps, "cluster-dump", nil,
-		"file recorded with kubectl get; give it once for each file")
+		"file recorded with kubectl get, or - for stdin; repeatable")
+	flags.StringSliceVar(&o.ips, "ip", nil, "report only endpoints with this IP address; repeatable")
+	flags.StringSliceVar(&o.pods, "pod", nil,
+		"report only endpoints of this Pod, given as NAMESPACE/NAME; repeatable")
+	flags.StringSliceVar(&o.verdicts, "verdict", nil, "report only endpoints with this verdict; repeatable")
 	flags.StringVarP(&o.output, "output", "o", "", "print as json or yaml")
 	completeFiles(cmd, "hns-dump")
 	completeFiles(cmd, "cluster-dump")
+	completeNothing(cmd, "ip", "pod")
+	completeValues(cmd, "verdict", verdictNames()...)
 	completeOutput(cmd)
 	return cmd
 }
 
+// verdictNames are the values of --verdict.
+func verdictNames() []string {
+	var names []string
+	for _, kind := range scan.Verdicts() {
+		names = append(names, string(kind))
+	}
+	return names
+}
+
 func runScan(ctx context.Context, p Process, o scanOptions) error {
+	filter, err := o.validate()
+	if err != nil {
+		return usageError{err}
+	}
 	policy, errPolicy := o.node.policy(p.Env)
-	in := scan.Input{Node: o.node.name, Config: policy, Now: time.Now()}
+	in := scan.Input{Node: o.node.name, Config: policy, Filter: filter, Now: time.Now()}
 	var errHNS, errCluster error
-	in.HNS, errHNS = o.hns(ctx, policy.Network)
-	in.Cluster, errCluster = o.cluster(ctx, p)
-	if err := errors.Join(o.node.validate(), errPolicy, errHNS, errCluster); err != nil {
+	in.HNS, errHNS = o.hns(ctx, p, policy.Network)
+	in.Cluster, errCluster = o.cluster(ctx, p, filter)
+	if err := joinScan(errPolicy, errHNS, errCluster); err != nil {
 		return err
 	}
 	in.KubeProxy = o.kubeProxy(ctx)
 	report, err := scan.Judge(in)
 	if err != nil {
-		return fmt.Errorf("scanning node %s: %w", o.node.name, err)
+		return joinScan(fmt.Errorf("scanning node %s: %w", o.node.name, err))
 	}
 	if o.output == "" {
 		err = report.Print(p.Out)
 	} else {
 		err = printAs(p, o.output, report)
 	}
-	if err == nil && report.Removable > 0 {
+	switch {
+	case err != nil:
+		return err
+	case report.Removable > 0:
 		return errFound
+	case report.Undecided > 0:
+		return errUndecided
+	default:
+		return nil
 	}
-	return err
 }
 
-// hns reads the recordings, or else this machine.
-func (o scanOptions) hns(ctx context.Context, network string) (hnsdump.Dump, error) {
+// joinScan joins errors. They are one of too little evidence only if nothing else went wrong.
+func joinScan(errs ...error) error {
+	err := errors.Join(errs...)
+	if err == nil || slices.ContainsFunc(errs, func(e error) bool { return e != nil && !errors.Is(e, scan.ErrCannotJudge) }) {
+		return err
+	}
+	return undecidedError{err}
+}
+
+// validate parses the flags and reports all that is wrong with them.
+func (o scanOptions) validate() (scan.Filter, error) {
+	var f scan.Filter
+	errs := []error{o.node.validate()}
+	if !slices.Contains([]string{"", "json", "yaml"}, o.output) {
+		errs = append(errs, fmt.Errorf("--output %q: must be json or yaml", o.output))
+	}
+	dumps := slices.Concat(o.hnsDumps, o.clusterDumps)
+	if len(slices.DeleteFunc(dumps, func(name string) bool { return name != dumpfile.Stdin })) > 1 {
+		errs = append(errs, errors.New("--hns-dump and --cluster-dump: stdin (-) can be given once only"))
+	}
+	for _, text := range o.ips {
+		addr, err := hns.ParseAddr(text)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("--ip %q: must be an IP address", text))
+		}
+		f.Addresses = append(f.Addresses, addr)
+	}
+	for _, text := range o.pods {
+		namespace, name, found := strings.Cut(text, "/")
+		if !found || namespace == "" || name == "" || strings.Contains(name, "/") {
+			errs = append(errs, fmt.Errorf("--pod %q: must be NAMESPACE/NAME", text))
+		}
+		f.Pods = append(f.Pods, types.NamespacedName{Namespace: namespace, Name: name})
+	}
+	for _, text := range o.verdicts {
+		if !slices.Contains(verdictNames(), text) {
+			errs = append(errs, fmt.Errorf("--verdict %q: must be one of %s", text, strings.Join(verdictNames(), ", ")))
+		}
+		f.Verdicts = append(f.Verdicts, verdict.Kind(text))
+	}
+	return f, errors.Join(errs...)
+}
+
+// hns reads the dumps, or else this machine.
+func (o scanOptions) hns(ctx context.Context, p Process, network string) (hnsdump.Dump, error) {
 	if len(o.hnsDumps) > 0 {
-		return readDumps(o.hnsDumps, hnsdump.Read, hnsdump.Merge)
+		return readDumps(p, o.hnsDumps, hnsdump.Read, hnsdump.Merge)
 	}
 	service, err := hcnclient.New()
 	if err != nil {
-		return hnsdump.Dump{}, fmt.Errorf("%w\nTo look at a recorded node use --hns-dump", err)
+		return hnsdump.Dump{}, fmt.Errorf("%w\nTo scan a recorded node, pass --hns-dump", err)
 	}
-	return scan.RecordHNS(ctx, service, network)
+	return scan.ReadHNS(ctx, service, network)
 }
 
-// cluster reads the recordings, or else the API server.
-func (o scanOptions) cluster(ctx context.Context, p Process) (clusterdump.Dump, error) {
+// cluster reads the dumps, or else the API server.
+func (o scanOptions) cluster(ctx context.Context, p Process, filter scan.Filter) (clusterdump.Dump, error) {
 	if len(o.clusterDumps) > 0 {
-		return readDumps(o.clusterDumps, clusterdump.Read, clusterdump.Merge)
+		return readDumps(p, o.clusterDumps, clusterdump.Read, clusterdump.Merge)
 	}
 	config, err := apiConfig(o.node.kubeconfig, p.Env)
+	if err != nil && o.node.kubeconfig == "" {
+		err = fmt.Errorf("%w endpoints without the Pods and EndpointSlices of the cluster: %w", scan.ErrCannotJudge, err)
+	}
 	if err != nil {
-		return clusterdump.Dump{}, fmt.Errorf("%w\nTo look at a recorded cluster use --cluster-dump", err)
+		return clusterdump.Dump{}, fmt.Errorf("%w\nTo scan with a recorded cluster, pass --cluster-dump", err)
 	}
 	scheme, err := agent.Scheme()
 	if err != nil {
@@ -119,10 +212,11 @@ func (o scanOptions) cluster(ctx context.Context, p Process) (clusterdump.Dump, 
 	if err != nil {
 		return clusterdump.Dump{}, fmt.Errorf("reaching the API server: %w", err)
 	}
-	return scan.RecordCluster(ctx, api, o.node.name)
+	return scan.ReadCluster(ctx, api, o.node.name, filter.Pods)
 }
 
-// kubeProxy asks the kube-proxy of this machine if it is this machine that is looked at. Not to know is no error.
+// kubeProxy reads the version of this machine's kube-proxy, unless a recorded node is scanned. An unknown version is no
+// error.
 func (o scanOptions) kubeProxy(ctx context.Context) kubeproxy.Profile {
 	version := o.node.kubeProxyVersion
 	if version == "" && len(o.hnsDumps) == 0 {
@@ -131,26 +225,31 @@ func (o scanOptions) kubeProxy(ctx context.Context) kubeproxy.Profile {
 	return kubeproxy.ProfileOf(version)
 }
 
-// readDumps reads all files and puts them together; every file that cannot be read is reported.
-func readDumps[T any](names []string, read func(string, []byte) (T, error), merge func(...T) (T, error)) (T, error) {
+// readDumps reads and merges files. It reports every file that cannot be read.
+func readDumps[T any](
+	p Process, names []string, read func(string, []byte) (T, error), merge func(...T) (T, error),
+) (T, error) {
 	var dumps []T
 	var errs []error
 	for _, name := range names {
-		data, err := os.ReadFile(name)
-		if err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		dump, err := read(name, data)
-		if err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		dumps = append(dumps, dump)
+		dump, err := readDump(p, name, read)
+		dumps, errs = append(dumps, dump), append(errs, err)
 	}
 	if err := errors.Join(errs...); err != nil {
 		var none T
 		return none, err
 	}
 	return merge(dumps...)
+}
+
+func readDump[T any](p Process, name string, read func(string, []byte) (T, error)) (T, error) {
+	data, err := dumpfile.Load(name, p.In, dumpfile.MaxSize)
+	if err != nil {
+		var none T
+		return none, err
+	}
+	if name == dumpfile.Stdin {
+		name = "stdin"
+	}
+	return read(name, data)
 }

@@ -36,7 +36,7 @@ func (e element) prefix() string {
 	return e.path + ": "
 }
 
-// maxYAML bounds YAML, whose parser needs about 25 times the memory of the text.
+// maxYAML bounds YAML, whose parser needs about 30 times the memory of the text.
 const maxYAML = 32 << 20
 
 // documents splits a file. It reports what it cannot read.

@@ -63,11 +63,11 @@ func with(object, old, replacement string) string {
 
 func TestFixtures(t *testing.T) {
 	for name, want := range map[string]struct {
-		pods, slices, services int
-		skipped                map[string]int
+		nodes, pods, slices, services int
+		skipped                       map[string]int
 	}{
-		"aks-1367.json":             {pods: 2, slices: 1, services: 1},
-		"derived-v2-duplicate.json": {pods: 4, slices: 2, services: 2},
+		"aks-1367.json":             {nodes: 2, pods: 2, slices: 1, services: 1},
+		"derived-v2-duplicate.json": {nodes: 2, pods: 4, slices: 2, services: 2},
 		"wc-631.json":               {pods: 8, slices: 2, services: 2},
 		"flannel-922.yaml":          {pods: 1, slices: 1, services: 1},
 		"rke2-calico.yaml":          {pods: 1, slices: 1, services: 1, skipped: map[string]int{"apps/v1 Deployment": 1}},
@@ -76,6 +76,8 @@ func TestFixtures(t *testing.T) {
 			g := NewWithT(t)
 			dump, err := clusterdump.Read(name, fixture(t, name))
 			g.Expect(err).NotTo(HaveOccurred())
+			g.Expect(dump.Nodes).To(HaveLen(want.nodes))
+			g.Expect(dump.NodesRecorded).To(Equal(want.nodes > 0))
 			g.Expect(dump.Pods).To(HaveLen(want.pods))
 			g.Expect(dump.Slices).To(HaveLen(want.slices))
 			g.Expect(dump.Services).To(HaveLen(want.services))

@@ -48,7 +48,7 @@ func TestLoadRefusesWhatIsTooLarge(t *testing.T) {
 	endless := iotest.OneByteReader(zeros{})
 	_, err = dumpfile.Load(dumpfile.Stdin, endless, 1<<10)
 	g.Expect(err).To(MatchError(dumpfile.ErrTooLarge))
-	g.Expect(err).To(MatchError(ContainSubstring("standard input")))
+	g.Expect(err).To(MatchError(ContainSubstring("reading dump stdin: ")))
 }
 
 // zeros is a stream without an end.
@@ -65,7 +65,9 @@ func TestLoadNamesWhatCannotBeRead(t *testing.T) {
 	g.Expect(err).To(MatchError(os.ErrNotExist))
 	g.Expect(err).To(MatchError(ContainSubstring("nowhere.json")))
 	_, err = dumpfile.Load(dumpfile.Stdin, iotest.ErrReader(errors.New("broken pipe")), 10)
-	g.Expect(err).To(MatchError("reading dump standard input: broken pipe"))
+	g.Expect(err).To(MatchError("reading dump stdin: broken pipe"))
+	_, err = dumpfile.Load(dumpfile.Stdin, nil, 10)
+	g.Expect(err).To(MatchError("reading dump: there is no stdin"))
 	_, err = dumpfile.Load(tempdir.New(t), nil, 1<<20)
 	g.Expect(err).To(HaveOccurred(), "a folder")
 }

@@ -13,16 +13,19 @@ import (
 // MaxSize is the largest file that scan reads.
 const MaxSize = 256 << 20
 
-// Stdin is the name that stands for standard input.
+// Stdin is the name that stands for stdin.
 const Stdin = "-"
 
 // ErrTooLarge says that a file is larger than the limit.
 var ErrTooLarge = errors.New("file too large")
 
-// Load reads the named file, or standard input for [Stdin], if it is no larger than limit bytes.
+// Load reads the named file, or stdin for [Stdin], if it is no larger than limit bytes.
 func Load(name string, stdin io.Reader, limit int64) ([]byte, error) {
 	if name == Stdin {
-		return load("standard input", stdin, 0, limit)
+		if stdin == nil {
+			return nil, errors.New("reading dump: there is no stdin")
+		}
+		return load("stdin", stdin, 0, limit)
 	}
 	file, err := os.Open(name)
 	if err != nil {
@@ -54,7 +57,7 @@ func load(name string, r io.Reader, size, limit int64) ([]byte, error) {
 }
 
 func tooLarge(name, size string, limit int64) error {
-	return fmt.Errorf("reading dump %s: %w: at most %d MiB are read, and it holds %s; of a large cluster, record the pods "+
-		"of the node only: kubectl get pods -A --field-selector spec.nodeName=NODE -o json",
+	return fmt.Errorf("reading dump %s: %w: at most %d MiB are read, and it holds %s; of a large cluster, record the Pods "+
+		"of the node only (kubectl get pods -A --field-selector spec.nodeName=NODE -o json) and the other kinds in another file",
 		name, ErrTooLarge, limit>>20, size)
 }

@@ -4,10 +4,13 @@ package scan
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -17,20 +20,23 @@ import (
 	"github.com/hnsguard/hnsguard/internal/inventory"
 )
 
-// RecordHNS records the HNS of this machine.
-func RecordHNS(ctx context.Context, service hns.Client, network string) (hnsdump.Dump, error) {
-	look := inventory.New(service, inventory.Options{Network: network, Clock: clock.RealClock{}})
-	snapshot, err := look.Observe(ctx)
+// ReadHNS reads the HNS of this machine.
+func ReadHNS(ctx context.Context, service hns.Client, network string) (hnsdump.Dump, error) {
+	reader := inventory.New(service, inventory.Options{Network: network, Clock: clock.RealClock{}})
+	snapshot, err := reader.Observe(ctx)
+	if errors.Is(err, inventory.ErrNoPodNetwork) || errors.Is(err, inventory.ErrAmbiguousPodNetwork) {
+		err = fmt.Errorf("%w: %w", ErrCannotJudge, err)
+	}
 	if err != nil {
 		return hnsdump.Dump{}, err
 	}
 	balancers, err := service.LoadBalancers(ctx)
 	if err != nil {
-		return hnsdump.Dump{}, fmt.Errorf("recording HNS: %w", err)
+		return hnsdump.Dump{}, fmt.Errorf("reading HNS: %w", err)
 	}
 	networks, err := service.Networks(ctx)
 	if err != nil {
-		return hnsdump.Dump{}, fmt.Errorf("recording HNS: %w", err)
+		return hnsdump.Dump{}, fmt.Errorf("reading HNS: %w", err)
 	}
 	dump := hnsdump.Dump{
 		Networks: networks, EndpointsRecorded: true, LoadBalancers: balancers, LoadBalancersRecorded: true,
@@ -41,29 +47,62 @@ func RecordHNS(ctx context.Context, service hns.Client, network string) (hnsdump
 	return dump, nil
 }
 
-// RecordCluster records what the API server says about the node.
-func RecordCluster(ctx context.Context, api client.Reader, node string) (clusterdump.Dump, error) {
-	var pods corev1.PodList
-	if err := api.List(ctx, &pods, client.MatchingFields{"spec.nodeName": node}); err != nil {
-		return clusterdump.Dump{}, fmt.Errorf("listing the pods of node %s: %w", node, err)
+// ReadCluster reads what a verdict on the node needs from the API server, and the given Pods of any node.
+func ReadCluster(ctx context.Context, api client.Reader, node string, pods []types.NamespacedName) (
+	clusterdump.Dump, error,
+) {
+	dump := clusterdump.Dump{PodsRecorded: true, SlicesRecorded: true, ServicesRecorded: true}
+	var podList corev1.PodList
+	if err := api.List(ctx, &podList, client.MatchingFields{"spec.nodeName": node}); err != nil {
+		return clusterdump.Dump{}, fmt.Errorf("listing the Pods of node %s: %w", node, err)
 	}
-	var slices discoveryv1.EndpointSliceList
-	if err := api.List(ctx, &slices); err != nil {
+	var sliceList discoveryv1.EndpointSliceList
+	if err := api.List(ctx, &sliceList); err != nil {
 		return clusterdump.Dump{}, fmt.Errorf("listing EndpointSlices: %w", err)
 	}
-	var services corev1.ServiceList
-	if err := api.List(ctx, &services); err != nil {
+	var serviceList corev1.ServiceList
+	if err := api.List(ctx, &serviceList); err != nil {
 		return clusterdump.Dump{}, fmt.Errorf("listing Services: %w", err)
 	}
-	dump := clusterdump.Dump{PodsRecorded: true, SlicesRecorded: true, ServicesRecorded: true}
-	for i := range pods.Items {
-		dump.Pods = append(dump.Pods, &pods.Items[i])
+	dump.Pods, dump.Slices, dump.Services = pointers(podList.Items), pointers(sliceList.Items), pointers(serviceList.Items)
+	return dump, errors.Join(readNode(ctx, api, node, &dump), readPods(ctx, api, pods, &dump))
+}
+
+// readNode reads the Node. An account that may not do so can judge the node without it.
+func readNode(ctx context.Context, api client.Reader, name string, dump *clusterdump.Dump) error {
+	var node corev1.Node
+	err := api.Get(ctx, client.ObjectKey{Name: name}, &node)
+	switch {
+	case apierrors.IsForbidden(err):
+		return nil
+	case err != nil:
+		return fmt.Errorf("reading Node %s: %w", name, err)
 	}
-	for i := range slices.Items {
-		dump.Slices = append(dump.Slices, &slices.Items[i])
+	dump.NodesRecorded, dump.Nodes = true, []clusterdump.Node{clusterdump.NodeOf(&node)}
+	return nil
+}
+
+// readPods adds Pods that the dump does not have.
+func readPods(ctx context.Context, api client.Reader, names []types.NamespacedName, dump *clusterdump.Dump) error {
+	var errs []error
+	for _, name := range names {
+		if _, found := podIn(*dump, name); found {
+			continue
+		}
+		var pod corev1.Pod
+		if err := api.Get(ctx, name, &pod); err != nil {
+			errs = append(errs, fmt.Errorf("reading Pod %s: %w", name, err))
+			continue
+		}
+		dump.Pods = append(dump.Pods, &pod)
 	}
-	for i := range services.Items {
-		dump.Services = append(dump.Services, &services.Items[i])
+	return errors.Join(errs...)
+}
+
+func pointers[T any](items []T) []*T {
+	list := make([]*T, len(items))
+	for i := range items {
+		list[i] = &items[i]
 	}
-	return dump, nil
+	return list
 }

@@ -3,6 +3,7 @@
 package scan
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"net/netip"
@@ -15,21 +16,26 @@ import (
 	"github.com/hnsguard/hnsguard/internal/verdict"
 )
 
-// KindUnknown is the verdict on an endpoint of which too little was recorded to judge it.
+// KindUnknown is the verdict on an endpoint that cannot be judged.
 const KindUnknown verdict.Kind = "unknown"
 
-// Report is what a scan found. Its JSON form is for scripts; fields are added to it, but not changed.
+// Report is what a scan found. Its JSON form is for scripts: fields may be added, but do not change.
 type Report struct {
-	Node           string `json:"node"`
+	Node string `json:"node"`
+	// Network is the name of the pod network, or its ID if the dumps do not have the name.
 	Network        string `json:"network"`
 	KubeProxy      string `json:"kubeProxyVersion"`
 	KubeProxyKnown bool   `json:"kubeProxyKnown"`
-	// KubeProxyFaults are those that the version has, all if it is unknown; docs/kube-proxy.md explains them.
+	// KubeProxyFaults are the faults of the version, or all if it is unknown. docs/kube-proxy.md explains them.
 	KubeProxyFaults []string `json:"kubeProxyFaults"`
 	Mode            string   `json:"mode"`
-	Removable       int      `json:"removable"`
-	Endpoints       []Row    `json:"endpoints"`
-	Notes           []string `json:"notes,omitempty"`
+	// Removable and Undecided count reported endpoints: those that would be removed, and those of which it is unknown.
+	Removable int `json:"removable"`
+	Undecided int `json:"undecided"`
+	// Omitted counts the endpoints that the filter does not select.
+	Omitted   int      `json:"omitted"`
+	Endpoints []Row    `json:"endpoints"`
+	Notes     []string `json:"notes,omitempty"`
 }
 
 // Row is one endpoint.
@@ -38,12 +44,12 @@ type Row struct {
 	Addresses []netip.Addr   `json:"addresses"`
 	// Kind is local, remote or unknown.
 	Kind string `json:"kind"`
-	// Owner is who made the endpoint, as far as that can be told: kube-proxy, other, or the name of a local endpoint.
+	// Owner is kube-proxy or other for a remote endpoint, and the name of any other.
 	Owner   string   `json:"owner"`
 	Verdict string   `json:"verdict"`
 	Reason  string   `json:"reason"`
 	Pods    []string `json:"pods,omitempty"`
-	// Slices are the EndpointSlices that list the address, with the node that they give it.
+	// Slices are the EndpointSlices that list the address, each with the node of the address.
 	Slices        []string             `json:"slices,omitempty"`
 	Locals        []hns.EndpointID     `json:"localEndpoints,omitempty"`
 	LoadBalancers []hns.LoadBalancerID `json:"loadBalancers,omitempty"`
@@ -73,40 +79,87 @@ func rowOf(v verdict.Verdict) Row {
 	return r
 }
 
-func unknownRow(e hns.Endpoint, missing string) Row {
+func unknownRow(e hns.Endpoint, reason string) Row {
 	kind := "unknown"
 	if e.Remote() {
 		kind = "remote"
 	}
 	return Row{
-		ID: e.ID, Addresses: e.Addresses, Kind: kind, Owner: e.Name, Verdict: string(KindUnknown),
-		Reason: "not recorded: " + missing,
+		ID: e.ID, Addresses: e.Addresses, Kind: kind, Owner: e.Name, Verdict: string(KindUnknown), Reason: reason,
 	}
 }
 
-// Print writes the report for people.
+// removable reports whether the endpoint would be removed.
+func (r Row) removable() bool { return verdict.Kind(r.Verdict).Removes() }
+
+// undecided reports whether it is unknown if the endpoint would be removed, because the dumps lack something.
+func (r Row) undecided() bool {
+	switch verdict.Reason(r.Reason) {
+	case verdict.ReasonLoadBalancersUnknown, verdict.ReasonServicesUnknown, verdict.ReasonNoSlices:
+		return true
+	default:
+		return r.Verdict == string(KindUnknown)
+	}
+}
+
+// report puts the rows together, those that need attention first.
+func (in Input) report(network hns.Network, rows []Row) Report {
+	slices.SortStableFunc(rows, func(a, b Row) int {
+		return cmp.Or(cmp.Compare(urgency(a.Verdict), urgency(b.Verdict)), compareAddresses(a, b), cmp.Compare(a.ID, b.ID))
+	})
+	selected, notes := in.Filter.apply(rows, in.Cluster)
+	r := Report{
+		Node: in.Node, Network: cmp.Or(network.Name, string(network.ID)), KubeProxy: in.KubeProxy.Version, KubeProxyKnown: in.KubeProxy.Known,
+		KubeProxyFaults: in.KubeProxy.Faults(), Mode: string(in.Config.Mode),
+		Omitted: len(rows) - len(selected), Endpoints: selected, Notes: append(notes, in.notes(selected)...),
+	}
+	for _, row := range selected {
+		if row.removable() {
+			r.Removable++
+		}
+		if row.undecided() {
+			r.Undecided++
+		}
+	}
+	return r
+}
+
+func urgency(kind string) int {
+	order := []verdict.Kind{
+		verdict.Conflict, verdict.EarlyConflict, verdict.Orphan, verdict.Held, verdict.Contested, verdict.LeakedLocal,
+		KindUnknown, verdict.OrphanPending, verdict.Protected, verdict.Foreign, verdict.InUse, verdict.Local,
+	}
+	return slices.Index(order, verdict.Kind(kind))
+}
+
+func compareAddresses(a, b Row) int {
+	first := func(r Row) netip.Addr {
+		if len(r.Addresses) == 0 {
+			return netip.Addr{}
+		}
+		return r.Addresses[0]
+	}
+	return first(a).Compare(first(b))
+}
+
+// Print writes the report as text.
 func (r Report) Print(w io.Writer) error {
-	version := r.KubeProxy
-	if !r.KubeProxyKnown {
-		version = "unknown"
-	}
 	out := &strings.Builder{}
-	faults := "without known faults"
-	if len(r.KubeProxyFaults) > 0 {
-		faults = "with " + strings.Join(r.KubeProxyFaults, ", ")
+	fmt.Fprintf(out, "Node %s, pod network %s, kube-proxy %s\n\n", r.Node, orDash(r.Network), r.describeKubeProxy())
+	if len(r.Endpoints) > 0 {
+		table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+		_, _ = fmt.Fprintln(table, "ENDPOINT\tIP\tKIND\tOWNER\tVERDICT\tREASON\tPOD")
+		for _, row := range r.Endpoints {
+			_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n",
+				row.ID, join(row.Addresses), row.Kind, cut(orDash(row.Owner)), row.Verdict, row.Reason,
+				orDash(strings.Join(row.Pods, ",")))
+		}
+		if err := table.Flush(); err != nil {
+			return err
+		}
+		_, _ = fmt.Fprintln(out)
 	}
-	fmt.Fprintf(out, "Node %s, pod network %s, kube-proxy %s %s\n\n", r.Node, orDash(r.Network), version, faults)
-	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(table, "ENDPOINT\tIP\tKIND\tOWNER\tVERDICT\tREASON\tPOD")
-	for _, row := range r.Endpoints {
-		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n",
-			row.ID, join(row.Addresses), row.Kind, cut(orDash(row.Owner)), row.Verdict, row.Reason,
-			orDash(strings.Join(row.Pods, ",")))
-	}
-	if err := table.Flush(); err != nil {
-		return err
-	}
-	fmt.Fprintf(out, "\n%s\n", r.summary())
+	fmt.Fprintln(out, r.summary())
 	for _, note := range r.Notes {
 		fmt.Fprintf(out, "Note: %s.\n", note)
 	}
@@ -114,14 +167,37 @@ func (r Report) Print(w io.Writer) error {
 	return err
 }
 
-func (r Report) summary() string {
-	if r.Removable == 0 {
-		return fmt.Sprintf("None of %d endpoints would be removed.", len(r.Endpoints))
+func (r Report) describeKubeProxy() string {
+	faults := strings.Join(r.KubeProxyFaults, ", ")
+	switch {
+	case !r.KubeProxyKnown:
+		return "of unknown version"
+	case faults == "":
+		return r.KubeProxy + " without known faults"
+	default:
+		return r.KubeProxy + " with " + faults
 	}
-	return fmt.Sprintf("%d of %d endpoints would be removed.", r.Removable, len(r.Endpoints))
 }
 
-// ownerWidth is how much of a name the table shows: CNIs put container IDs of 64 digits into them.
+func (r Report) summary() string {
+	shown := len(r.Endpoints)
+	switch {
+	case shown == 0 && r.Omitted > 0:
+		return fmt.Sprintf("None of the %d endpoints matches the filter.", r.Omitted)
+	case shown == 0:
+		return "HNS has no endpoints."
+	}
+	s := fmt.Sprintf("%d of %d endpoints would be removed", r.Removable, shown)
+	if r.Undecided > 0 {
+		s += fmt.Sprintf("; %d cannot be judged", r.Undecided)
+	}
+	if r.Omitted > 0 {
+		s += fmt.Sprintf("; %d do not match the filter", r.Omitted)
+	}
+	return s + "."
+}
+
+// ownerWidth is how much of a name the table shows: CNIs use container IDs of 64 digits.
 const ownerWidth = 20
 
 func cut(s string) string {

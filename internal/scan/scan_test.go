@@ -4,19 +4,27 @@ package scan_test
 
 import (
 	"encoding/json"
+	"errors"
+	"maps"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	. "github.com/onsi/gomega"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/hnsguard/hnsguard/internal/clusterdump"
 	"github.com/hnsguard/hnsguard/internal/config"
+	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/internal/hnsdump"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy"
 	"github.com/hnsguard/hnsguard/internal/scan"
+	"github.com/hnsguard/hnsguard/internal/verdict"
 )
 
 func input(t *testing.T, node, cluster string, hns ...string) scan.Input {
@@ -112,21 +120,111 @@ func TestRecordedDumps(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			g := NewWithT(t)
 			in := input(t, tc.node, tc.cluster, tc.hns...)
-			report, err := scan.Judge(in)
-			g.Expect(err).NotTo(HaveOccurred())
+			report := judge(t, in)
 			g.Expect(report.Endpoints).To(HaveLen(len(in.HNS.Endpoints)), "every endpoint is reported")
 			g.Expect(report.Removable).To(Equal(tc.removable))
-			if tc.want != nil {
-				g.Expect(verdicts(report)).To(Equal(tc.want))
-				return
-			}
-			for _, row := range report.Endpoints {
-				g.Expect(row.Verdict).To(Equal("unknown"))
-				g.Expect(row.Reason).To(HavePrefix("not recorded: "))
-			}
-			g.Expect(report.Notes).To(ContainElement(ContainSubstring("cannot be judged")))
+			g.Expect(report.Undecided).To(BeZero())
+			g.Expect(verdicts(report)).To(Equal(tc.want))
 		})
 	}
+}
+
+func judge(t *testing.T, in scan.Input) scan.Report {
+	t.Helper()
+	report, err := scan.Judge(in)
+	NewWithT(t).Expect(err).NotTo(HaveOccurred())
+	return report
+}
+
+// Invariant 2: an incomplete record is unknown, and so is a remote endpoint whose address it may have.
+func TestIncompleteRecords(t *testing.T) {
+	const remote, other, local, leaked = "2462b2d1-c402-4024-9c86-5a6903af7759", "806b31aa-1c20-494b-9c18-170e59276b55",
+		"0f1e2d3c-4b5a-4697-8887-969504132231", "3b5d7f91-a2c4-4e6f-8091-b2d4f6081a3c"
+	duplicate := func(t *testing.T) scan.Input {
+		return input(t, "akswin000001", "derived-v2-duplicate.json", "derived-v2-duplicate.json")
+	}
+	t.Run("a local endpoint", func(t *testing.T) {
+		g := NewWithT(t)
+		in := duplicate(t)
+		in.HNS.Incomplete = map[hns.EndpointID]string{local: "local or remote"}
+		report := judge(t, in)
+		g.Expect(verdicts(report)).To(And(
+			HaveKeyWithValue("10.240.0.11 unknown", "unknown: not recorded: local or remote"),
+			HaveKeyWithValue("10.240.0.11 remote", "unknown: endpoint "+local+" may have the address"),
+			HaveKeyWithValue("10.240.0.10 remote", "in_use: listed-ready-elsewhere"),
+		))
+		g.Expect(report.Removable).To(BeZero())
+		g.Expect(report.Undecided).To(Equal(2))
+		g.Expect(report.Notes).To(ContainElement(HavePrefix("the records of 1 endpoints are incomplete")))
+	})
+	t.Run("one of unknown address", func(t *testing.T) {
+		g := NewWithT(t)
+		in := duplicate(t)
+		in.HNS.Incomplete = map[hns.EndpointID]string{leaked: "local or remote"}
+		in.HNS.Endpoints[3].Addresses = nil
+		report := judge(t, in)
+		g.Expect(verdicts(report)).To(And(
+			HaveKeyWithValue("10.240.0.11 remote", "unknown: endpoint "+leaked+" may have the address"),
+			HaveKeyWithValue("10.240.0.10 remote", "unknown: endpoint "+leaked+" may have the address"),
+			HaveKeyWithValue("10.240.0.11 local", "local: local-pod"),
+		))
+		g.Expect(report.Undecided).To(Equal(3))
+	})
+	t.Run("a remote endpoint", func(t *testing.T) {
+		g := NewWithT(t)
+		in := duplicate(t)
+		in.HNS.Incomplete = map[hns.EndpointID]string{remote: "MAC address"}
+		report := judge(t, in)
+		g.Expect(verdicts(report)).To(And(
+			HaveKeyWithValue("10.240.0.11 remote", "unknown: not recorded: MAC address"),
+			HaveKeyWithValue("10.240.0.11 local", "local: local-pod"),
+		))
+		g.Expect(report.Undecided).To(Equal(1))
+	})
+	t.Run("all", func(t *testing.T) {
+		g := NewWithT(t)
+		in := duplicate(t)
+		in.HNS.Networks = nil
+		in.HNS.Incomplete = map[hns.EndpointID]string{remote: "network", other: "network", local: "network", leaked: "network"}
+		report := judge(t, in)
+		g.Expect(report.Endpoints).To(HaveLen(4))
+		g.Expect(report.Undecided).To(Equal(4))
+	})
+}
+
+// Invariant 2: the duplicate's address is listed elsewhere too. Whether it is removed or held depends on the version.
+func TestVerdictsThatDependOnAnUnknownVersion(t *testing.T) {
+	g := NewWithT(t)
+	in := input(t, "akswin000001", "derived-v2-duplicate.json", "derived-v2-duplicate.json")
+	for _, slice := range in.Cluster.Slices {
+		for i, endpoint := range slice.Endpoints {
+			if slices.Contains(endpoint.Addresses, "10.240.0.11") {
+				slice.Endpoints[i].NodeName = new("aks-agentpool-000000")
+			}
+		}
+	}
+	for version, want := range map[string]string{
+		"v1.32.3": "held: kube-proxy-would-delete-the-pod",
+		"v1.34.0": "conflict: live-pod-with-local-endpoint",
+		"":        "unknown: held or conflict, by the version of kube-proxy",
+	} {
+		in.KubeProxy = kubeproxy.ProfileOf(version)
+		report := judge(t, in)
+		g.Expect(verdicts(report)).To(And(
+			HaveKeyWithValue("10.240.0.11 remote", want), HaveKeyWithValue("10.240.0.10 remote", "in_use: listed-ready-elsewhere"),
+		))
+		g.Expect(report.Undecided == 1).To(Equal(version == ""))
+		hint := ContainElement("the version of kube-proxy is unknown; pass --kube-proxy-version (the kubelet is v1.32.3; " +
+			"its kube-proxy often has the same version, but verify it)")
+		if version != "" {
+			hint = Not(hint)
+		}
+		g.Expect(report.Notes).To(hint, "the Node is a hint, and never the version")
+	}
+	in.KubeProxy = kubeproxy.ProfileOf("")
+	in.Cluster.Nodes[1].KubeProxyVersion = "" // as from 1.33 on
+	in.Cluster.Nodes[1].KubeletVersion = "v1.34.1"
+	g.Expect(judge(t, in).Notes).To(ContainElement(ContainSubstring("the kubelet is v1.34.1;")))
 }
 
 // Invariant 3, and what has to be known for it.
@@ -134,55 +232,223 @@ func TestOrphansNeedLoadBalancersButNoTime(t *testing.T) {
 	g := NewWithT(t)
 	in := input(t, "akswin000000", "aks-1367.json", "aks-1367-l2bridge-remotes.json")
 	in.Cluster.Pods = nil // the pod with 10.240.0.10 has gone
-	report, err := scan.Judge(in)
-	g.Expect(err).NotTo(HaveOccurred())
+	report := judge(t, in)
 	g.Expect(verdicts(report)).To(HaveKeyWithValue("10.240.0.10 remote", "orphan_pending: load-balancers-unknown"))
 	g.Expect(report.Notes).To(ContainElement(ContainSubstring("load balancers were not recorded")))
+	g.Expect(report.Undecided).To(Equal(1), "it may be an orphan")
 
 	in.HNS.LoadBalancersRecorded = true
-	report, err = scan.Judge(in)
-	g.Expect(err).NotTo(HaveOccurred())
+	report = judge(t, in)
 	g.Expect(verdicts(report)).To(HaveKeyWithValue("10.240.0.10 remote", "orphan: unclaimed"))
-	g.Expect(report.Notes).To(ContainElement(ContainSubstring("nobody has used their address for 5m0s")))
+	g.Expect(report.Notes).To(ContainElement(ContainSubstring("unused for 5m0s, which a single scan cannot see")))
 	g.Expect(report.Endpoints[0].Verdict).To(Equal("orphan"), "what would be removed comes first")
+	g.Expect(report.Undecided).To(BeZero())
+
+	in.KubeProxy = kubeproxy.ProfileOf("v1.32.3")
+	report = judge(t, in)
+	g.Expect(verdicts(report)).To(HaveKeyWithValue("10.240.0.10 remote", "orphan: unclaimed"))
+	g.Expect(report.Notes).To(ContainElement(HavePrefix("do not delete these endpoints by hand")))
+	in.KubeProxy = kubeproxy.ProfileOf("")
+	g.Expect(judge(t, in).Notes).To(ContainElement(HavePrefix("do not delete these endpoints by hand")))
+
+	in.Cluster.Slices = nil
+	report = judge(t, in)
+	g.Expect(verdicts(report)).To(HaveKeyWithValue("10.240.0.10 remote", "orphan_pending: no-slices-known"))
+	g.Expect(report.Notes).To(ContainElement(ContainSubstring("the cluster dump has no EndpointSlice")))
+	g.Expect(report.Undecided).To(Equal(2))
+
+	in = input(t, "akswin000000", "aks-1367.json", "aks-1367-l2bridge-remotes.json")
+	in.Cluster.Pods, in.HNS.LoadBalancersRecorded = nil, true
+	in.HNS.Networks[0].Type, in.Cluster.ServicesRecorded = hns.NetworkOverlay, false
+	report = judge(t, in)
+	g.Expect(verdicts(report)).To(HaveKeyWithValue("10.240.0.10 remote", "orphan_pending: services-unknown"))
+	g.Expect(report.Notes).To(ContainElement(HavePrefix("Services were not recorded")))
+	g.Expect(report.Undecided).To(Equal(1))
 }
 
 func TestInputThatLeavesOutTooMuch(t *testing.T) {
 	for name, tc := range map[string]struct {
 		change    func(*scan.Input)
 		complaint string
+		undecided bool
 	}{
-		"no endpoints":  {func(in *scan.Input) { in.HNS.EndpointsRecorded = false }, "says anything about endpoints"},
-		"no pods":       {func(in *scan.Input) { in.Cluster.PodsRecorded = false }, "no pods or no EndpointSlices"},
-		"no slices":     {func(in *scan.Input) { in.Cluster.SlicesRecorded = false }, "no pods or no EndpointSlices"},
-		"another node":  {func(in *scan.Input) { in.Node = "win-9" }, `no pod is on node "win-9"; there are pods on aks-nodepool1-000000, akswin000000`},
-		"no network":    {func(in *scan.Input) { in.HNS.Networks = nil }, "HNS has no networks at all"},
-		"other network": {func(in *scan.Input) { in.Config.Network = "cbr0" }, `no network is called "cbr0"; HNS has "azure"`},
+		"no endpoints": {
+			func(in *scan.Input) { in.HNS.EndpointsRecorded = false },
+			"cannot judge: the HNS dump has no endpoints; record them with Get-HnsEndpoint", true,
+		},
+		"no pods": {
+			func(in *scan.Input) { in.Cluster.PodsRecorded, in.Cluster.Pods = false, nil },
+			"cannot judge: the cluster dump has no Pods or no EndpointSlices", true,
+		},
+		"no slices": {
+			func(in *scan.Input) { in.Cluster.SlicesRecorded = false },
+			"no Pods or no EndpointSlices; record them with kubectl get nodes,pods,endpointslices,services", true,
+		},
+		"no network": {func(in *scan.Input) { in.HNS.Networks = nil }, "cannot judge: no pod network", true},
+		"other network": {
+			func(in *scan.Input) { in.Config.Network = "cbr0" }, `no network is called "cbr0"; HNS has "azure"`, true,
+		},
+		// Invariant 4.
+		"a Linux node": {
+			func(in *scan.Input) { in.Node = "aks-nodepool1-000000" },
+			`node "aks-nodepool1-000000" runs linux, and only Windows nodes have HNS; the recorded Windows nodes are akswin000000`,
+			false,
+		},
+		"another node": {
+			func(in *scan.Input) { in.Node = "win-9" },
+			`there is no Node "win-9"; the recorded Windows nodes are akswin000000`, false,
+		},
+		"another node, and no Nodes": {
+			func(in *scan.Input) { in.Node, in.Cluster.Nodes, in.Cluster.NodesRecorded = "win-9", nil, false },
+			`there is no Pod on node "win-9"; there are Pods on aks-nodepool1-000000, akswin000000`, false,
+		},
+		"a Linux node by a Pod's selector": {
+			func(in *scan.Input) {
+				in.Node, in.Cluster.Nodes, in.Cluster.NodesRecorded = "aks-nodepool1-000000", nil, false
+				in.Cluster.Pods[0].Spec.NodeSelector = map[string]string{corev1.LabelOSStable: "linux"}
+			},
+			`node "aks-nodepool1-000000" runs linux, and only Windows nodes have HNS`, false,
+		},
+		"a Linux node by a Pod's OS": {
+			func(in *scan.Input) {
+				in.Node, in.Cluster.Nodes, in.Cluster.NodesRecorded = "aks-nodepool1-000000", nil, false
+				in.Cluster.Pods[0].Spec.OS = &corev1.PodOS{Name: corev1.Linux}
+			},
+			`runs linux`, false,
+		},
+		"a Pod that was not recorded": {
+			func(in *scan.Input) { in.Filter.Pods = []types.NamespacedName{{Namespace: "default", Name: "gone"}} },
+			"there is no Pod default/gone in the cluster dump", false,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			g := NewWithT(t)
 			in := input(t, "akswin000000", "aks-1367.json", "aks-1367-l2bridge-remotes.json")
 			tc.change(&in)
 			_, err := scan.Judge(in)
-			NewWithT(t).Expect(err).To(MatchError(ContainSubstring(tc.complaint)))
+			g.Expect(err).To(MatchError(ContainSubstring(tc.complaint)))
+			g.Expect(errors.Is(err, scan.ErrCannotJudge)).To(Equal(tc.undecided))
 		})
 	}
 }
 
+// A dump without Nodes, as older instructions recorded it, is judged. The report says what was not verified.
+func TestAnUnverifiedNode(t *testing.T) {
+	g := NewWithT(t)
+	in := input(t, "akswin000000", "aks-1367.json", "aks-1367-l2bridge-remotes.json")
+	g.Expect(judge(t, in).Notes).NotTo(ContainElement(ContainSubstring("is a Windows node")))
+	in.Cluster.Nodes, in.Cluster.NodesRecorded = nil, false
+	report := judge(t, in)
+	g.Expect(report.Endpoints).To(HaveLen(2))
+	g.Expect(report.Notes).To(ContainElement(HavePrefix("nothing in the cluster dump shows that akswin000000 is a Windows node")))
+
+	in.Cluster.Pods[1].Spec.NodeSelector = map[string]string{corev1.LabelOSStable: "windows"}
+	g.Expect(judge(t, in).Notes).NotTo(ContainElement(ContainSubstring("is a Windows node")))
+	in.Cluster.Pods[0].Spec.NodeName, in.Cluster.Pods[0].Spec.OS = "akswin000000", &corev1.PodOS{Name: corev1.Linux}
+	g.Expect(judge(t, in).Notes).To(ContainElement(ContainSubstring("is a Windows node")), "Pods contradict each other")
+}
+
+func TestFilter(t *testing.T) {
+	web := types.NamespacedName{Namespace: "default", Name: "web-5c8d7f6b9-q4w2z"}
+	dns := types.NamespacedName{Namespace: "kube-system", Name: "coredns-6f7d9c5b8-2xk9p"}
+	waiting := types.NamespacedName{Namespace: "default", Name: "batch-27h5x"}
+	for name, tc := range map[string]struct {
+		filter    scan.Filter
+		want      []string
+		removable int
+		note      string
+	}{
+		"an address": {
+			scan.Filter{Addresses: []netip.Addr{netip.MustParseAddr("10.240.0.11")}},
+			[]string{"10.240.0.11 remote", "10.240.0.11 local"}, 1, "",
+		},
+		"two addresses": {
+			scan.Filter{Addresses: []netip.Addr{netip.MustParseAddr("10.240.0.10"), netip.MustParseAddr("10.240.0.27")}},
+			[]string{"10.240.0.10 remote", "10.240.0.27 local"}, 0, "",
+		},
+		"an address that HNS does not have": {
+			scan.Filter{Addresses: []netip.Addr{netip.MustParseAddr("10.9.9.9")}},
+			nil, 0, "HNS has no endpoint with the address 10.9.9.9",
+		},
+		"a Pod of the node": {
+			scan.Filter{Pods: []types.NamespacedName{web}}, []string{"10.240.0.11 remote", "10.240.0.11 local"}, 1, "",
+		},
+		"a Pod of another node": {scan.Filter{Pods: []types.NamespacedName{dns}}, []string{"10.240.0.10 remote"}, 0, ""},
+		"a Pod without an address": {
+			scan.Filter{Pods: []types.NamespacedName{waiting}}, nil, 0, "Pod default/batch-27h5x has no address yet",
+		},
+		"a verdict": {
+			scan.Filter{Verdicts: []verdict.Kind{verdict.Local, verdict.InUse}},
+			[]string{"10.240.0.10 remote", "10.240.0.11 local", "10.240.0.27 local"}, 0, "",
+		},
+		"a verdict that no endpoint has": {scan.Filter{Verdicts: []verdict.Kind{verdict.Held}}, nil, 0, ""},
+		"a Pod and a verdict": {
+			scan.Filter{Pods: []types.NamespacedName{web}, Verdicts: []verdict.Kind{verdict.Conflict}},
+			[]string{"10.240.0.11 remote"}, 1, "",
+		},
+		"a Pod and an address of another": {
+			scan.Filter{Pods: []types.NamespacedName{web}, Addresses: []netip.Addr{netip.MustParseAddr("10.240.0.10")}},
+			nil, 0, "",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := NewWithT(t)
+			in := input(t, "akswin000001", "derived-v2-duplicate.json", "derived-v2-duplicate.json")
+			in.Filter = tc.filter
+			report := judge(t, in)
+			g.Expect(slices.Collect(maps.Keys(verdicts(report)))).To(ConsistOf(tc.want))
+			g.Expect(report.Removable).To(Equal(tc.removable))
+			g.Expect(report.Omitted).To(Equal(4 - len(tc.want)))
+			if tc.note != "" {
+				g.Expect(report.Notes).To(ContainElement(tc.note))
+			}
+			var out strings.Builder
+			g.Expect(report.Print(&out)).To(Succeed())
+			if len(tc.want) == 0 {
+				g.Expect(out.String()).To(ContainSubstring("\n\nNone of the 4 endpoints matches the filter.\n"))
+			} else {
+				g.Expect(out.String()).To(ContainSubstring("; %d do not match the filter.\n", report.Omitted))
+			}
+		})
+	}
+
+	g := NewWithT(t)
+	in := input(t, "akswin000000", "aks-1367.json", "aks-1367-l2bridge-remotes.json")
+	in.HNS.Endpoints = in.HNS.Endpoints[:1] // that of 10.240.0.11
+	in.Filter.Pods = []types.NamespacedName{{Namespace: "default", Name: "iis-6b8f5d7c9-w2x4v"}}
+	g.Expect(judge(t, in).Notes).To(ContainElement(
+		"HNS has no endpoint with the address 10.240.0.10 of Pod default/iis-6b8f5d7c9-w2x4v"))
+}
+
 func TestPrint(t *testing.T) {
 	g := NewWithT(t)
-	report, err := scan.Judge(input(t, "akswin000001", "derived-v2-duplicate.json", "derived-v2-duplicate.json"))
-	g.Expect(err).NotTo(HaveOccurred())
+	report := judge(t, input(t, "akswin000001", "derived-v2-duplicate.json", "derived-v2-duplicate.json"))
 	var out strings.Builder
 	g.Expect(report.Print(&out)).To(Succeed())
 	lines := strings.Split(out.String(), "\n")
 	g.Expect(lines[0]).To(HaveSuffix("kube-proxy v1.34.0 with batch-leak, duplicates"))
 	g.Expect(lines[2]).To(MatchRegexp(`^ENDPOINT +IP +KIND +OWNER +VERDICT +REASON +POD$`))
 	g.Expect(lines[3]).To(MatchRegexp(`^[0-9a-f-]{36}  10\.240\.0\.11  remote  kube-proxy .*  conflict +live-pod-with-local-endpoint +\S+/\S+$`))
-	g.Expect(out.String()).To(ContainSubstring("\n1 of 4 endpoints would be removed.\n"))
+	g.Expect(out.String()).To(HaveSuffix("\n1 of 4 endpoints would be removed.\n"))
 
 	data, err := json.Marshal(report)
 	g.Expect(err).NotTo(HaveOccurred())
 	var again scan.Report
 	g.Expect(json.Unmarshal(data, &again)).To(Succeed())
 	g.Expect(again).To(Equal(report), "the JSON form loses nothing")
+}
+
+func TestPrintOfOtherReports(t *testing.T) {
+	for want, report := range map[string]scan.Report{
+		"Node w, pod network -, kube-proxy of unknown version\n\nHNS has no endpoints.\n": {Node: "w"},
+		"kube-proxy v1.37.2 without known faults\n":                                       {KubeProxy: "v1.37.2", KubeProxyKnown: true},
+		"\n0 of 1 endpoints would be removed; 1 cannot be judged.\nNote: a.\nNote: b.\n": {
+			Undecided: 1, Endpoints: []scan.Row{{Verdict: "unknown"}}, Notes: []string{"a", "b"},
+		},
+	} {
+		var out strings.Builder
+		g := NewWithT(t)
+		g.Expect(report.Print(&out)).To(Succeed())
+		g.Expect(out.String()).To(ContainSubstring(want))
+	}
 }

@@ -19,8 +19,8 @@ const (
 	bomUTF16BE = "\xFE\xFF"
 )
 
-// errCut says that UTF-16 text ends inside a character.
-var errCut = errors.New("UTF-16 text with half a character at its end: the file was cut off")
+// errTruncated says that UTF-16 text ends inside a character.
+var errTruncated = errors.New("the file is truncated: its UTF-16 text ends inside a character; record it again")
 
 // Decode returns the text of a file in UTF-8, or in UTF-16 of either byte order, with or without a byte order mark.
 func Decode(data []byte) (string, error) {
@@ -42,9 +42,8 @@ func Decode(data []byte) (string, error) {
 
 func hasMark(data []byte, mark string) bool { return bytes.HasPrefix(data, []byte(mark)) }
 
-// nulAt reports whether the beginning of the data looks like UTF-16 without a mark: of each pair of bytes the one at
-// the given index is NUL and the other is not. It takes for granted that a file begins with ASCII, as everything that
-// is read with this package does.
+// nulAt reports whether the data looks like UTF-16 without a mark: at its beginning, of each pair of bytes the one at the
+// given index is NUL and the other is not. This assumes that a file begins with ASCII, as all dumps do.
 func nulAt(data []byte, index int) bool {
 	const enough = 32
 	sample := data[:min(len(data), enough)&^1]
@@ -64,11 +63,11 @@ func decodeUTF8(data []byte) (string, error) {
 		r, size := utf8.DecodeRune(data[at:])
 		switch {
 		case r == utf8.RuneError && size == 1:
-			return "", fmt.Errorf("%s: byte 0x%02x is neither UTF-8 nor part of UTF-16 text; save the file as UTF-8",
+			return "", fmt.Errorf("%s: byte 0x%02x is invalid in UTF-8; save the file as UTF-8, or record it again",
 				position(data, at), data[at])
 		case r == 0:
-			// Appending to a UTF-8 file with PowerShell 5's ">>" does this.
-			return "", fmt.Errorf("%s: a NUL byte in UTF-8 text: the file mixes two encodings, or is no text",
+			// PowerShell 5's ">>" appends UTF-16 to a UTF-8 file.
+			return "", fmt.Errorf("%s: NUL byte in UTF-8 text: the file mixes two encodings, or is not a text file",
 				position(data, at))
 		}
 		at += size
@@ -78,21 +77,21 @@ func decodeUTF8(data []byte) (string, error) {
 
 func decodeUTF16(data []byte, order unicode.Endianness) (string, error) {
 	if len(data)%2 != 0 {
-		return "", errCut
+		return "", errTruncated
 	}
 	text, err := unicode.UTF16(order, unicode.IgnoreBOM).NewDecoder().Bytes(data)
 	if err != nil {
 		return "", fmt.Errorf("decoding UTF-16: %w", err)
 	}
-	// The decoder puts a replacement character for what it cannot read.
+	// The decoder replaces what it cannot read.
 	if at := bytes.IndexAny(text, "\x00\uFFFD"); at >= 0 {
-		return "", fmt.Errorf("%s: no character in UTF-16 text: the file is damaged, or mixes two encodings",
+		return "", fmt.Errorf("%s: invalid character in UTF-16 text: the file is damaged, or mixes two encodings",
 			position(text, at))
 	}
 	return string(text), nil
 }
 
-// position names the line and the column of an offset, both counted from 1.
+// position names the line and the column of an offset, counted from 1.
 func position(data []byte, offset int) string {
 	before := string(data[:offset])
 	lineStart := strings.LastIndexByte(before, '\n') + 1

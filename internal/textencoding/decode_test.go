@@ -50,19 +50,19 @@ func TestDecodeOfNothingIsNothing(t *testing.T) {
 	}
 }
 
-// Invariant 2: a damaged file is an error that says where.
+// Invariant 2: a damaged file is an error that names the place.
 func TestDecodeRefusesDamage(t *testing.T) {
 	le := unicode.UTF16(unicode.LittleEndian, unicode.UseBOM)
 	for name, tc := range map[string]struct {
 		data []byte
 		want string
 	}{
-		"half a UTF-16 character":       {encode(t, le, "[{}]")[:7], "cut off"},
+		"half a UTF-16 character":       {encode(t, le, "[{}]")[:7], "truncated"},
 		"an unpaired surrogate":         {append(encode(t, le, "ab\n"), 0x00, 0xD8), "line 2, column 1"},
 		"an OEM code page":              {[]byte("Name\r\nM\x81ller"), "line 2, column 2: byte 0x81"},
-		"UTF-16 appended to UTF-8":      {append([]byte("[\n"), encode(t, le, "{}")[2:]...), "line 2, column 2: a NUL byte"},
+		"UTF-16 appended to UTF-8":      {append([]byte("[\n"), encode(t, le, "{}")[2:]...), "line 2, column 2: NUL byte"},
 		"a binary file":                 {[]byte{0x4D, 0x5A, 0x90, 0x00}, "byte 0x90"},
-		"NULs from the first byte on":   {make([]byte, 64), "a NUL byte"},
+		"NULs from the first byte on":   {make([]byte, 64), "NUL byte"},
 		"a NUL late in ASCII text":      {[]byte("abcdefgh\x00"), "line 1, column 9"},
 		"UTF-16 text that holds a NUL":  {encode(t, le, "ab\x00"), "line 1, column 3"},
 		"a single byte that is not one": {[]byte{0xFF}, "byte 0xff"},

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package scan
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/hnsguard/hnsguard/internal/cluster"
+	"github.com/hnsguard/hnsguard/internal/clusterdump"
+	"github.com/hnsguard/hnsguard/internal/verdict"
+)
+
+// Filter selects endpoints. An endpoint has to match one element of each list that is not empty.
+type Filter struct {
+	Addresses []netip.Addr
+	// Pods select the endpoints with their addresses, whatever node they are on.
+	Pods     []types.NamespacedName
+	Verdicts []verdict.Kind
+}
+
+// Verdicts are the verdicts that a report may hold.
+func Verdicts() []verdict.Kind { return append(verdict.Kinds(), KindUnknown) }
+
+// validate refuses a Pod that the cluster does not have: its endpoints are unknown, not none.
+func (f Filter) validate(dump clusterdump.Dump) error {
+	var errs []error
+	for _, name := range f.Pods {
+		if _, found := podIn(dump, name); !found {
+			errs = append(errs, fmt.Errorf("there is no Pod %s in the cluster dump", name))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// apply returns the rows that the filter selects, and notes on what it selects nothing by.
+func (f Filter) apply(rows []Row, dump clusterdump.Dump) (selected []Row, notes []string) {
+	for _, addr := range f.Addresses {
+		if !slices.ContainsFunc(rows, func(r Row) bool { return slices.Contains(r.Addresses, addr) }) {
+			notes = append(notes, fmt.Sprintf("HNS has no endpoint with the address %s", addr))
+		}
+	}
+	for _, name := range f.Pods {
+		if !slices.ContainsFunc(rows, func(r Row) bool { return f.isOf(r, name, dump) }) {
+			notes = append(notes, withoutEndpoint(name, addressesOf(dump, name)))
+		}
+	}
+	for _, r := range rows {
+		switch {
+		case len(f.Addresses) > 0 && !intersect(f.Addresses, r.Addresses):
+		case len(f.Pods) > 0 && !slices.ContainsFunc(f.Pods, func(name types.NamespacedName) bool {
+			return f.isOf(r, name, dump)
+		}):
+		case len(f.Verdicts) > 0 && !slices.Contains(f.Verdicts, verdict.Kind(r.Verdict)):
+		default:
+			selected = append(selected, r)
+		}
+	}
+	return selected, notes
+}
+
+// isOf reports whether an endpoint has to do with a Pod: it has an address of the Pod, or its verdict rests on it.
+func (f Filter) isOf(r Row, pod types.NamespacedName, dump clusterdump.Dump) bool {
+	return slices.Contains(r.Pods, pod.String()) || intersect(addressesOf(dump, pod), r.Addresses)
+}
+
+func withoutEndpoint(name types.NamespacedName, addresses []netip.Addr) string {
+	if len(addresses) == 0 {
+		return fmt.Sprintf("Pod %s has no address yet", name)
+	}
+	return fmt.Sprintf("HNS has no endpoint with the address %s of Pod %s", join(addresses), name)
+}
+
+func addressesOf(dump clusterdump.Dump, name types.NamespacedName) []netip.Addr {
+	pod, found := podIn(dump, name)
+	if !found {
+		return nil
+	}
+	return cluster.PodOf(pod).Addresses
+}
+
+func podIn(dump clusterdump.Dump, name types.NamespacedName) (*corev1.Pod, bool) {
+	i := slices.IndexFunc(dump.Pods, func(p *corev1.Pod) bool { return p.Namespace == name.Namespace && p.Name == name.Name })
+	if i < 0 {
+		return nil, false
+	}
+	return dump.Pods[i], true
+}
+
+func intersect(a, b []netip.Addr) bool {
+	return slices.ContainsFunc(a, func(addr netip.Addr) bool { return slices.Contains(b, addr) })
+}
