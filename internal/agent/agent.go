@@ -123,7 +123,8 @@ func (a *Agent) addGuard(o Options, detector *detect.Detector) error {
 	flusher := p.flusher()
 	tracker := clearance.New(clearance.Options{
 		Node: o.Node, Freshness: freshness, Syncs: detector.Syncs, Version: freshness.Version, Flusher: flusher,
-		HoldTimeout: o.Config.Conflict.HoldTimeout.Duration, Interval: o.Config.Poll.SlowInterval.Duration, Clock: o.Clock,
+		WatchLag: clearance.WatchLag, HoldTimeout: o.Config.Conflict.HoldTimeout.Duration,
+		Interval: o.Config.Poll.SlowInterval.Duration, Clock: o.Clock,
 	})
 	meter := reuse.NewMeter(o.Node, p.index, reuse.NewMetrics(a.registry), o.Clock)
 	watch.Observe(flusher, tracker, meter)

@@ -44,6 +44,9 @@ type Options struct {
 	Version func(ctx context.Context) (string, error)
 	// Flusher makes the change of step 3. Required.
 	Flusher Flusher
+	// WatchLag is how far kube-proxy's watch may be behind the API server, which is not visible: usually [WatchLag].
+	// It is never taken to be longer than the hold timeout. Required.
+	WatchLag time.Duration
 	// HoldTimeout is how far kube-proxy may be behind the API server, its watch and its sync together, where its syncs
 	// cannot be counted. Required.
 	HoldTimeout time.Duration
@@ -53,9 +56,9 @@ type Options struct {
 	Clock clock.PassiveClock
 }
 
-// watchLag is how far kube-proxy's watch may be behind the API server. It is not visible, and more than a cut
-// connection takes to be noticed. It is never taken to be longer than the hold timeout.
-const watchLag = 200 * time.Second
+// WatchLag is how far kube-proxy's watch may be behind the API server in production: longer than a cut connection takes
+// to be noticed.
+const WatchLag = 200 * time.Second
 
 // syncsBetween is how many syncs have to end for one of them to have started after a moment: the first may have been
 // running. On a dual-stack node the proxies of both families share one counter, so that it takes twice as many.
@@ -67,6 +70,8 @@ type Tracker struct {
 	opts Options
 	// next is the earliest time of the next requests.
 	next time.Time
+	// unreadable is since when kube-proxy's metrics have not been readable; zero while they are.
+	unreadable time.Time
 
 	mu     sync.Mutex
 	proofs map[netip.Addr]*proof
@@ -91,8 +96,8 @@ const (
 
 type proof struct {
 	step step
-	// since is when the step began, read when syncs were last counted, or since.
-	since, read time.Time
+	// since is when the step began.
+	since time.Time
 	// base is the count of syncs at a moment that kube-proxy's watch has reached, if counted.
 	base    uint64
 	counted bool
@@ -100,7 +105,7 @@ type proof struct {
 	version string
 }
 
-func (p *proof) enter(s step, now time.Time) { *p = proof{step: s, since: now, read: now} }
+func (p *proof) enter(s step, now time.Time) { *p = proof{step: s, since: now} }
 
 // New returns a tracker that has proved nothing.
 func New(o Options) *Tracker { return &Tracker{opts: o, proofs: map[netip.Addr]*proof{}} }
@@ -130,19 +135,12 @@ func (t *Tracker) Run(ctx context.Context, pass action.Pass) time.Duration {
 		return wait
 	}
 	t.next = now.Add(t.opts.Interval)
-	syncs, errSyncs := t.opts.Syncs(ctx)
-	version := ""
-	if t.any(processed) {
-		var err error
-		if version, err = t.opts.Version(ctx); err != nil {
-			logf.FromContext(ctx).Error(err, "Cannot read the API server's resource version; conflicts stay held")
-		}
-	}
+	o := t.observe(ctx, now)
 	current := t.current(ctx, wanted)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for addr, p := range t.proofs {
-		t.advance(addr, p, observation{now, syncs, errSyncs == nil, version, current.Has(addr)})
+		t.advance(addr, p, o, current.Has(addr))
 		if pass.Evidence.Urgent && (p.step == processed || p.step == forgotten) {
 			t.opts.Flusher.Request(addr) // each change makes kube-proxy sync
 		}
@@ -150,13 +148,34 @@ func (t *Tracker) Run(ctx context.Context, pass action.Pass) time.Duration {
 	return t.opts.Interval
 }
 
+// observe reads kube-proxy's metrics and, if a proof needs it, the API server's version.
+func (t *Tracker) observe(ctx context.Context, now time.Time) observation {
+	o := observation{now: now}
+	var err error
+	if o.syncs, err = t.opts.Syncs(ctx); err == nil {
+		t.unreadable = time.Time{}
+	} else if t.unreadable.IsZero() {
+		t.unreadable = now
+	}
+	o.unreadable = t.unreadable
+	if !t.any(processed) {
+		return o
+	}
+	if o.version, err = t.opts.Version(ctx); err != nil {
+		o.version = ""
+		logf.FromContext(ctx).Error(err, "Cannot read the API server's resource version; conflicts stay held")
+	}
+	return o
+}
+
 // observation is what one look has found.
 type observation struct {
-	now     time.Time
-	syncs   uint64
-	counts  bool
+	now   time.Time
+	syncs uint64
+	// unreadable is since when syncs cannot be counted; zero while they can.
+	unreadable time.Time
+	// version is the API server's; empty if it is not known.
 	version string
-	current bool
 }
 
 // wanted returns the addresses that removal waits for, or may wait for later, and since when their endpoints are known.
@@ -242,10 +261,10 @@ func (t *Tracker) current(ctx context.Context, wanted map[netip.Addr]time.Time) 
 }
 
 // advance moves a proof by at most one step.
-func (t *Tracker) advance(addr netip.Addr, p *proof, o observation) {
+func (t *Tracker) advance(addr netip.Addr, p *proof, o observation, current bool) {
 	switch p.step {
 	case unlisted:
-		if o.current {
+		if current {
 			p.enter(processed, o.now)
 		}
 	case processed:
@@ -267,11 +286,11 @@ func (t *Tracker) advance(addr netip.Addr, p *proof, o observation) {
 // synced reports whether kube-proxy has finished a sync that started after the step began, and after its watch had time
 // to reach it (invariant 2).
 func (t *Tracker) synced(p *proof, o observation) bool {
-	if !o.counts {
-		return o.now.Sub(p.read) >= t.opts.HoldTimeout
+	if !o.unreadable.IsZero() {
+		p.counted = false
+		return min(o.now.Sub(p.since), o.now.Sub(o.unreadable)) >= t.opts.HoldTimeout
 	}
-	p.read = o.now
-	if o.now.Sub(p.since) < min(watchLag, t.opts.HoldTimeout) {
+	if o.now.Sub(p.since) < min(t.opts.WatchLag, t.opts.HoldTimeout) {
 		return false
 	}
 	if !p.counted || o.syncs < p.base { // a kube-proxy that has started anew counts from zero

@@ -26,6 +26,7 @@
 // Invariants:
 //
 //  1. An address is forgotten only after all four steps, in order.
-//  2. While kube-proxy's metrics are readable, only they count. A kube-proxy that is stuck holds everything.
+//  2. While kube-proxy's metrics are readable, only they count. A kube-proxy that is stuck holds everything. The hold
+//     timeout begins when they have become unreadable, and again when they have been readable in between.
 //  3. A restart of the agent starts every proof over.
 package clearance

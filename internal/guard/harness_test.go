@@ -65,8 +65,9 @@ func (n *node) boot(base *nodetest.Node) []action.SliceObserver {
 	n.Node = base
 	n.tracker = clearance.New(clearance.Options{
 		Node: nodetest.Name, Freshness: n.Freshness, Syncs: func(context.Context) (uint64, error) { return n.syncs() },
-		Version: n.Freshness.Version, Flusher: flusher{n}, HoldTimeout: n.Config.Conflict.HoldTimeout.Duration,
-		Interval: n.Config.Poll.SlowInterval.Duration, Clock: n.Clock,
+		Version: n.Freshness.Version, Flusher: flusher{n}, WatchLag: clearance.WatchLag,
+		HoldTimeout: n.Config.Conflict.HoldTimeout.Duration,
+		Interval:    n.Config.Poll.SlowInterval.Duration, Clock: n.Clock,
 	})
 	n.Record = n.tracker
 	remover := removal.New(removal.Options{

@@ -107,7 +107,7 @@ func (p *product) build(
 	})
 	tracker := clearance.New(clearance.Options{
 		Node: a.node.Name, Freshness: freshness, Syncs: detector.Syncs, Version: freshness.Version, Flusher: p.flusher,
-		HoldTimeout: c.Conflict.HoldTimeout.Duration, Interval: c.Poll.SlowInterval.Duration, Clock: w.clock,
+		WatchLag: clearance.WatchLag, HoldTimeout: c.Conflict.HoldTimeout.Duration, Interval: c.Poll.SlowInterval.Duration, Clock: w.clock,
 	})
 	p.watch.Observe(p.flusher, tracker, p.meter)
 	p.balancers = loadbalancer.New(loadbalancer.Options{HNS: service, Registerer: p.registry, Clock: w.clock})
