@@ -430,8 +430,8 @@ func TestWhichChangesClearTheRecord(t *testing.T) {
 	}
 }
 
-// A slice that lists the address elsewhere, or drops it, starts the proof over at whatever step it is. That is also what
-// happens when the controller moves an address from one slice to another.
+// A slice that lists the address elsewhere, or drops it, starts the proof over at whatever step it is. That is also
+// what happens when the controller moves an address from one slice to another.
 func TestASliceThatListsOrDropsTheAddressStartsOver(t *testing.T) {
 	steps := map[string]func(p *proxy){
 		"in step 2": func(p *proxy) { p.unlisted() },
@@ -459,13 +459,13 @@ func TestASliceThatListsOrDropsTheAddressStartsOver(t *testing.T) {
 		"the slices are listed again": func(p *proxy) { p.tracker.SlicesRelisted() },
 	}
 	for step, reach := range steps {
-		for change, make := range changes {
+		for change, happen := range changes {
 			t.Run(step+" "+change, func(t *testing.T) {
 				g := NewWithT(t)
 				p := newProxy(t)
 				reach(p)
 				p.current = false
-				make(p)
+				happen(p)
 				g.Expect(p.forgotten()).To(BeEmpty())
 				p.synced()
 				p.change()

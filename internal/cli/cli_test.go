@@ -303,7 +303,8 @@ func TestScanExitStatus(t *testing.T) {
 		},
 
 		"there is no cluster": {
-			[]string{"scan", "--node-name", "win-1", "--hns-dump", duplicate}, cli.ExitCannotJudge,
+			[]string{"scan", "--node-name", "win-1", "--hns-dump", duplicate},
+			cli.ExitCannotJudge,
 			"cannot judge endpoints without the Pods and EndpointSlices of the cluster",
 		},
 		"there is no cluster, and a broken file": {

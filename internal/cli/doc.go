@@ -8,7 +8,8 @@
 //  1. A flag wins over its environment variable, which wins over the configuration file.
 //  2. All faults of a command line are reported at once, before anything is done.
 //  3. The exit status is 0 for success, 1 for an error, 2 for a wrong command line, 3 if scan found endpoints to
-//     remove, and 4 if it found none but could not judge all of them. A wrong command line names the command whose help explains it.
+//     remove, and 4 if it found none but could not judge all of them. A wrong command line names the command whose
+//     help explains it.
 //  4. The $KUBECONFIG of the host is never used: a HostProcess container inherits it, but it is not meant for hnsguard.
 //  5. A shell can complete the value of every flag that takes one of a known set, and proposes files only where a file
 //     is wanted.

@@ -34,7 +34,8 @@ type scanOptions struct {
 	ips, pods, verdicts    []string
 }
 
-const scanHelp = `Judge every HNS endpoint of a node once, and print what hnsguard would do about it and why. Nothing is changed.
+const scanHelp = `Judge every HNS endpoint of a node once, and print what hnsguard would do about it and why. Nothing is
+changed.
 
 Without --hns-dump the HNS of this machine is read, without --cluster-dump the API server. To scan a node from
 elsewhere, record it in PowerShell:
@@ -140,7 +141,8 @@ func runScan(ctx context.Context, p Process, o scanOptions) error {
 // joinScan joins errors. They are one of too little evidence only if nothing else went wrong.
 func joinScan(errs ...error) error {
 	err := errors.Join(errs...)
-	if err == nil || slices.ContainsFunc(errs, func(e error) bool { return e != nil && !errors.Is(e, scan.ErrCannotJudge) }) {
+	usage := func(e error) bool { return e != nil && !errors.Is(e, scan.ErrCannotJudge) }
+	if err == nil || slices.ContainsFunc(errs, usage) {
 		return err
 	}
 	return undecidedError{err}

@@ -418,7 +418,7 @@ func TestEveryTruncationIsRefused(t *testing.T) {
 			g.Expect(err).To(MatchError(ContainSubstring("the file is truncated")), whole[:n])
 		}
 	}
-	for n := range len(text) {
+	for n := range text {
 		_, err := clusterdump.Read("dump", text[:n])
 		g.Expect(err).To(HaveOccurred(), string(text[:n]))
 	}

@@ -57,7 +57,8 @@ func load(name string, r io.Reader, size, limit int64) ([]byte, error) {
 }
 
 func tooLarge(name, size string, limit int64) error {
-	return fmt.Errorf("reading dump %s: %w: at most %d MiB are read, and it holds %s; of a large cluster, record the Pods "+
-		"of the node only (kubectl get pods -A --field-selector spec.nodeName=NODE -o json) and the other kinds in another file",
+	return fmt.Errorf("reading dump %s: %w: at most %d MiB are read, and it holds %s; of a large cluster, record the "+
+		"Pods of the node only (kubectl get pods -A --field-selector spec.nodeName=NODE -o json) and the other kinds in "+
+		"another file",
 		name, ErrTooLarge, limit>>20, size)
 }

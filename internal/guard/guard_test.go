@@ -11,7 +11,7 @@ import (
 
 	"github.com/hnsguard/hnsguard/internal/config"
 	"github.com/hnsguard/hnsguard/internal/hns"
-	"github.com/hnsguard/hnsguard/internal/nodetest"
+	"github.com/hnsguard/hnsguard/test/nodetest"
 )
 
 // Invariant 1: unknown is never absent.

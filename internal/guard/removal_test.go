@@ -15,7 +15,7 @@ import (
 	"github.com/hnsguard/hnsguard/internal/config"
 	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/internal/hns/simulated"
-	"github.com/hnsguard/hnsguard/internal/nodetest"
+	"github.com/hnsguard/hnsguard/test/nodetest"
 )
 
 var errRefusedConnection = errors.New("connection refused")

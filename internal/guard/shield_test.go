@@ -13,7 +13,7 @@ import (
 	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/internal/hns/simulated"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy"
-	"github.com/hnsguard/hnsguard/internal/nodetest"
+	"github.com/hnsguard/hnsguard/test/nodetest"
 )
 
 func withShield(c *config.Config) { c.Shield.Mode = config.Enforce }

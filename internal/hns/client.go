@@ -57,5 +57,7 @@ const (
 
 // Operations lists every operation, so that metrics can start at zero.
 func Operations() []Operation {
-	return []Operation{OpNetworks, OpListEndpointIDs, OpEndpoint, OpLoadBalancers, OpDeleteEndpoint, OpCreateRemoteEndpoint}
+	return []Operation{
+		OpNetworks, OpListEndpointIDs, OpEndpoint, OpLoadBalancers, OpDeleteEndpoint, OpCreateRemoteEndpoint,
+	}
 }

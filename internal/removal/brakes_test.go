@@ -15,9 +15,9 @@ import (
 
 	"github.com/hnsguard/hnsguard/internal/config"
 	"github.com/hnsguard/hnsguard/internal/hns"
-	"github.com/hnsguard/hnsguard/internal/nodetest"
 	"github.com/hnsguard/hnsguard/internal/removal"
 	"github.com/hnsguard/hnsguard/internal/verdict"
+	"github.com/hnsguard/hnsguard/test/nodetest"
 )
 
 func listed(addrs ...string) sets.Set[netip.Addr] {

@@ -14,7 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/hnsguard/hnsguard/internal/hns"
-	"github.com/hnsguard/hnsguard/internal/nodetest"
+	"github.com/hnsguard/hnsguard/test/nodetest"
 )
 
 var errConnection = errors.New("connection refused")

@@ -13,8 +13,8 @@ import (
 
 	"github.com/hnsguard/hnsguard/internal/config"
 	"github.com/hnsguard/hnsguard/internal/hns"
-	"github.com/hnsguard/hnsguard/internal/nodetest"
 	"github.com/hnsguard/hnsguard/internal/removal"
+	"github.com/hnsguard/hnsguard/test/nodetest"
 )
 
 const ip = "10.240.0.11"

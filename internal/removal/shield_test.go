@@ -16,8 +16,8 @@ import (
 	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/internal/hns/simulated"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy"
-	"github.com/hnsguard/hnsguard/internal/nodetest"
 	"github.com/hnsguard/hnsguard/internal/removal"
+	"github.com/hnsguard/hnsguard/test/nodetest"
 )
 
 // heldNode is a node with a conflict that has to be held, and a shielder.

@@ -85,7 +85,9 @@ func addressesOf(dump clusterdump.Dump, name types.NamespacedName) []netip.Addr 
 }
 
 func podIn(dump clusterdump.Dump, name types.NamespacedName) (*corev1.Pod, bool) {
-	i := slices.IndexFunc(dump.Pods, func(p *corev1.Pod) bool { return p.Namespace == name.Namespace && p.Name == name.Name })
+	i := slices.IndexFunc(dump.Pods, func(p *corev1.Pod) bool {
+		return p.Namespace == name.Namespace && p.Name == name.Name
+	})
 	if i < 0 {
 		return nil, false
 	}

@@ -56,8 +56,8 @@ func Judge(in Input) (Report, error) {
 	return in.report(network, rows), nil
 }
 
-// validate refuses a node without HNS (invariant 4), input that lacks what every verdict depends on (invariant 2), and a
-// filter that names what is unknown.
+// validate refuses a node without HNS (invariant 4), input that lacks what every verdict depends on (invariant 2),
+// and a filter that names what is unknown.
 func (in Input) validate() error {
 	if err := in.validateNode(); err != nil {
 		return err

@@ -67,7 +67,7 @@ func rowOf(v verdict.Verdict) Row {
 		}
 	}
 	for _, pod := range v.Pods {
-		r.Pods = append(r.Pods, pod.NamespacedName.String())
+		r.Pods = append(r.Pods, pod.String())
 	}
 	for _, l := range v.Listings {
 		where := l.Node
@@ -109,7 +109,8 @@ func (in Input) report(network hns.Network, rows []Row) Report {
 	})
 	selected, notes := in.Filter.apply(rows, in.Cluster)
 	r := Report{
-		Node: in.Node, Network: cmp.Or(network.Name, string(network.ID)), KubeProxy: in.KubeProxy.Version, KubeProxyKnown: in.KubeProxy.Known,
+		Node: in.Node, Network: cmp.Or(network.Name, string(network.ID)), KubeProxy: in.KubeProxy.Version,
+		KubeProxyKnown:  in.KubeProxy.Known,
 		KubeProxyFaults: in.KubeProxy.Faults(), Mode: string(in.Config.Mode),
 		Omitted: len(rows) - len(selected), Endpoints: selected, Notes: append(notes, in.notes(selected)...),
 	}

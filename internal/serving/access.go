@@ -130,7 +130,9 @@ func (a *access) keyOf(token string) tokenKey {
 }
 
 // identify returns whose token it is.
-func (a *access) identify(ctx context.Context, token string, key tokenKey, from source) (authenticationv1.UserInfo, error) {
+func (a *access) identify(
+	ctx context.Context, token string, key tokenKey, from source,
+) (authenticationv1.UserInfo, error) {
 	remembered, isKnown := a.known.Get(key)
 	if isKnown {
 		if known := remembered.(accepted); a.clock.Since(known.at) < IdentityTTL { //nolint:forcetypeassert // see known

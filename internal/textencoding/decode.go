@@ -42,8 +42,8 @@ func Decode(data []byte) (string, error) {
 
 func hasMark(data []byte, mark string) bool { return bytes.HasPrefix(data, []byte(mark)) }
 
-// nulAt reports whether the data looks like UTF-16 without a mark: at its beginning, of each pair of bytes the one at the
-// given index is NUL and the other is not. This assumes that a file begins with ASCII, as all dumps do.
+// nulAt reports whether the data looks like UTF-16 without a mark: at its beginning, of each pair of bytes the one at
+// the given index is NUL and the other is not. This assumes that a file begins with ASCII, as all dumps do.
 func nulAt(data []byte, index int) bool {
 	const enough = 32
 	sample := data[:min(len(data), enough)&^1]

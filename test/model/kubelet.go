@@ -40,7 +40,7 @@ func (i *IPAM) allocate(p *Pod) bool {
 	if len(i.free) == 0 {
 		return false
 	}
-	at := p.PodOptions.Address % len(i.free)
+	at := p.Address % len(i.free)
 	if p.Heir {
 		if at = slices.Index(i.free, p.Addr); at < 0 {
 			return false

@@ -52,22 +52,22 @@ type Traits struct {
 // pkg/proxy/apis/config/v1alpha1/conversion.go).
 const minSyncPeriod = time.Second
 
-const halfMinute = 30 * time.Second
+const defaultPeriod = 30 * time.Second
 
 // Versions are the kube-proxies that histories are played with.
 func Versions() []Traits {
 	return []Traits{
 		{
 			Version: "v1.31.0", RecordPerService: true, DeletesLocals: true, Lookup: LastWins, Burst: true,
-			SyncPeriod: halfMinute,
+			SyncPeriod: defaultPeriod,
 		},
 		{
 			Version: "v1.32.3", RecordPerService: true, DeletesLocals: true, Lookup: LastWins, Burst: true,
-			SyncPeriod: halfMinute,
+			SyncPeriod: defaultPeriod,
 		},
-		{Version: "v1.32.13", Lookup: RemoteWins, Burst: true, SyncPeriod: halfMinute},
+		{Version: "v1.32.13", Lookup: RemoteWins, Burst: true, SyncPeriod: defaultPeriod},
 		{Version: "v1.34.0", RecordPerService: true, Lookup: RemoteWins, SyncPeriod: time.Hour},
-		{Version: "v1.37.2", Lookup: LocalWins, SyncPeriod: halfMinute},
+		{Version: "v1.37.2", Lookup: LocalWins, SyncPeriod: defaultPeriod},
 	}
 }
 

@@ -29,12 +29,6 @@ func without(t *testing.T, s model.Setup, scene func(g *WithT, w *model.World)) 
 	stage(t, s, model.Play{}, scene)
 }
 
-// guarded plays a scene with agents.
-func guarded(t *testing.T, s model.Setup, scene func(g *WithT, w *model.World)) {
-	t.Helper()
-	stage(t, s, model.Play{Guarded: true}, scene)
-}
-
 func stage(t *testing.T, s model.Setup, p model.Play, scene func(g *WithT, w *model.World)) {
 	t.Helper()
 	p.Trace = true

@@ -125,7 +125,7 @@ func (w *World) Elapsed() time.Duration {
 }
 
 // After lets an actor do something later.
-func (w *World) After(d time.Duration, actor Actor, do func()) *event {
+func (w *World) After(d time.Duration, actor Actor, do func()) *event { //nolint:revive // a handle to cancel
 	w.seq++
 	e := &event{at: w.clock.Now().Add(max(d, 0)), seq: w.seq, actor: actor, do: do}
 	heap.Push(&w.queue, e)

@@ -130,7 +130,7 @@ func readMetrics(ctx context.Context, url string) (map[string]*dto.MetricFamily,
 	if err != nil {
 		return nil, err
 	}
-	defer response.Body.Close() //nolint:errcheck // it was only read
+	defer response.Body.Close()
 	parser := expfmt.NewTextParser(model.UTF8Validation)
 	return parser.TextToMetricFamilies(response.Body)
 }

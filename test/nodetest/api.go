@@ -59,7 +59,9 @@ func podIndex(field func(*corev1.Pod) string) client.IndexerFunc {
 	}
 }
 
-func (a *API) list(ctx context.Context, next client.WithWatch, into client.ObjectList, opts ...client.ListOption) error {
+func (a *API) list(
+	ctx context.Context, next client.WithWatch, into client.ObjectList, opts ...client.ListOption,
+) error {
 	options := client.ListOptions{}
 	options.ApplyOptions(opts)
 	switch list := into.(type) {

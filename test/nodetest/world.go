@@ -114,7 +114,7 @@ func (n *Node) OnServer(pod *corev1.Pod) {
 		return
 	}
 	// Create drops the timestamp; what has a finalizer stays when it is deleted.
-	if err := n.API.WithWatch.Delete(context.Background(), pod.DeepCopy()); err != nil {
+	if err := n.API.Delete(context.Background(), pod.DeepCopy()); err != nil {
 		n.tb.Fatal(err)
 	}
 }
@@ -133,7 +133,7 @@ func (n *Node) GoneFromServer(name string) {
 			n.tb.Fatal(err)
 		}
 	}
-	if err := client.IgnoreNotFound(n.API.WithWatch.Delete(ctx, &pod)); err != nil {
+	if err := client.IgnoreNotFound(n.API.Delete(ctx, &pod)); err != nil {
 		n.tb.Fatal(err)
 	}
 }
@@ -149,7 +149,8 @@ func (n *Node) PodGone(name string) {
 func NewSlice(name, onNode string, addrs ...string) *discoveryv1.EndpointSlice {
 	s := &discoveryv1.EndpointSlice{
 		ObjectMeta: metav1.ObjectMeta{
-			Namespace: "default", Name: name, UID: types.UID(name), Labels: map[string]string{discoveryv1.LabelServiceName: name},
+			Namespace: "default", Name: name, UID: types.UID(name),
+			Labels: map[string]string{discoveryv1.LabelServiceName: name},
 		},
 		AddressType: discoveryv1.AddressTypeIPv4,
 		Endpoints:   []discoveryv1.Endpoint{{Addresses: addrs}},
