@@ -187,6 +187,19 @@ func TestEveryPackageIsInTheArchitecture(t *testing.T) {
 	}
 }
 
+// Invariant 2, for the table of packages.
+func TestEveryPackageOfTheArchitectureExists(t *testing.T) {
+	g := NewWithT(t)
+	_, table, _ := strings.Cut(readFile(t, "docs/architecture.md"), "\n| package | purpose |\n")
+	rows := regexp.MustCompile("(?m)^\\| ((?:`[a-z/]+`(?:, )?)+) \\|").FindAllStringSubmatch(table, -1)
+	g.Expect(len(rows)).To(BeNumerically(">", 20))
+	for _, row := range rows {
+		for name := range strings.SplitSeq(strings.ReplaceAll(row[1], "`", ""), ", ") {
+			g.Expect(filepath.Join(root, "internal", name)).To(BeADirectory())
+		}
+	}
+}
+
 // Invariant 4.
 func TestEveryAlertHasARunbook(t *testing.T) {
 	g := NewWithT(t)
