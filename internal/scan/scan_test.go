@@ -141,6 +141,7 @@ func TestIncompleteRecords(t *testing.T) {
 	const remote, other, local, leaked = "2462b2d1-c402-4024-9c86-5a6903af7759", "806b31aa-1c20-494b-9c18-170e59276b55",
 		"0f1e2d3c-4b5a-4697-8887-969504132231", "3b5d7f91-a2c4-4e6f-8091-b2d4f6081a3c"
 	duplicate := func(t *testing.T) scan.Input {
+		t.Helper()
 		return input(t, "akswin000001", "derived-v2-duplicate.json", "derived-v2-duplicate.json")
 	}
 	t.Run("a local endpoint", func(t *testing.T) {

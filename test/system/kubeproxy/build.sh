@@ -34,18 +34,19 @@ staging=v0.${version#v1.}
 go mod init kube-proxy 2>/dev/null
 go mod edit -require "k8s.io/kubernetes@$version"
 source=$(go mod download -json "k8s.io/kubernetes@$version" | sed -n 's/^\t"Dir": "\(.*\)",$/\1/p')
-# The version of a staging module that stands beside ours: proxies do not serve every patch of every module, and the
-# nearest earlier one differs in nothing that kube-proxy uses.
+# The version of a staging module that stands beside ours. Proxies do not serve every patch of every module: then it is the
+# nearest earlier one, or else the nearest later one. What differs between them is said, so that one can see whether
+# kube-proxy uses the module: it does not use the samples, of which this is mostly so.
 published() {
-	local patch=${staging##*.}
-	for ((; patch >= 0; patch--)); do
+	local wanted=${staging##*.} patch
+	for patch in $(seq "$wanted" -1 0) $(seq $((wanted + 1)) $((wanted + 10))); do
 		if go mod download "$1@${staging%.*}.$patch" 2>/dev/null; then
-			[ "$patch" = "${staging##*.}" ] || echo "kube-proxy: $1 $staging is not served, taking ${staging%.*}.$patch" >&2
+			[ "$patch" = "$wanted" ] || echo "kube-proxy: $1 $staging is not served, taking ${staging%.*}.$patch" >&2
 			echo "${staging%.*}.$patch"
 			return
 		fi
 	done
-	echo "kube-proxy: no version of $1 up to $staging is served" >&2
+	echo "kube-proxy: no version of $1 near $staging is served" >&2
 	return 1
 }
 sed -n 's/^\t\(k8s.io\/[a-z-]*\) => .\/staging.*/\1/p' "$source/go.mod" | while read -r module; do
