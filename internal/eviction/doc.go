@@ -13,7 +13,7 @@
 //  2. A pod is evicted only if a controller replaces it, possibly on another node, and only by its UID. The mirrors of
 //     static pods and the pods of DaemonSets are not.
 //  3. If all pods of the node seem to be victims, and there is more than one, the fault is likely in what was read of
-//     HNS: they are reported, and none is evicted.
+//     HNS: they are reported, and none is evicted. The same holds while the addresses of an endpoint are unknown.
 //  4. One pod is evicted at a time. If the replacements of a controller's pods lose their endpoints too, evictions get
 //     rarer: they do not help.
 //  5. No pass waits for the API server for long.

@@ -102,13 +102,23 @@ func (r *Evictor) Run(ctx context.Context, pass action.Pass) time.Duration {
 	if !r.opts.Enforce {
 		return 0
 	}
-	if len(victims) == all && all > 1 {
-		logf.FromContext(ctx).Info("Evicting no pods: every pod of the node seems to have lost its network", "victims", all)
-		return 0
+	log := logf.FromContext(ctx).WithValues("victims", len(victims))
+	switch {
+	case len(victims) == 0:
+	case len(victims) == all && all > 1:
+		log.Info("Evicting no pods: every pod of the node seems to have lost its network")
+	case slices.ContainsFunc(pass.Evidence.Snapshot.Endpoints, mayBeAnyPods):
+		log.Info("Evicting no pods: the addresses of an HNS endpoint are unknown")
+	default:
+		r.evictOne(ctx, victims)
 	}
-	r.evictOne(ctx, victims)
 	r.backoff.GC()
 	return 0
+}
+
+// mayBeAnyPods reports whether the endpoint may have any address, for all that is known.
+func mayBeAnyPods(e inventory.Endpoint) bool {
+	return !e.Remote() && e.Untranslated != "" && len(e.Addresses) == 0
 }
 
 // withoutEndpoint returns the running pods without a local endpoint for any of their addresses, and how many running

@@ -277,6 +277,33 @@ func TestWhenAllAreVictimsNoneIsEvicted(t *testing.T) {
 	g.Expect(w.evicted).To(BeEmpty())
 }
 
+// Invariant 3: an endpoint that could not be translated may be that of the victim.
+func TestWithAnEndpointOfUnknownAddressesNoPodIsEvicted(t *testing.T) {
+	for name, tc := range map[string]struct {
+		odd     hns.Endpoint
+		evicted int
+	}{
+		"unknown addresses":           {hns.Endpoint{Untranslated: "10.240.0.311"}, 0},
+		"no addresses":                {hns.Endpoint{}, 1},
+		"known addresses, odd in all": {hns.Endpoint{Addresses: []netip.Addr{netip.MustParseAddr("10.240.0.9")}, Untranslated: "zz"}, 1},
+		"remote":                      {hns.Endpoint{Flags: hns.FlagRemote, Untranslated: "10.240.0.311"}, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := NewWithT(t)
+			w := newWard(t, true)
+			w.pod("lost", "10.240.0.1")
+			w.pod("fine", "10.240.0.2")
+			w.endpoint("10.240.0.2")
+			w.local = append(w.local, inventory.Endpoint{Endpoint: tc.odd})
+			w.look(0)
+			w.look(30 * time.Second)
+			g.Expect(w.victims()).To(Equal(1))
+			g.Expect(w.happened()).To(ContainElement(ContainSubstring("Warning NetworkEndpointLost")))
+			g.Expect(w.evicted).To(HaveLen(tc.evicted))
+		})
+	}
+}
+
 func TestRefusedEvictions(t *testing.T) {
 	pods := corev1.Resource("pods")
 	for result, err := range map[string]error{

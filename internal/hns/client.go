@@ -18,11 +18,11 @@ type Client interface {
 	ListEndpointIDs(ctx context.Context) ([]EndpointID, error)
 
 	// Endpoint reads one endpoint. It returns ErrNotFound when there is none with the ID. HNS has no call that reads
-	// several, so there is no method for it either: whoever wants all reads the IDs one by one.
+	// several, so there is no method for it either: to read all, list the IDs and read one by one.
 	Endpoint(ctx context.Context, id EndpointID) (Endpoint, error)
 
 	// LoadBalancers reads all load balancers: their IDs are listed, then each is opened and queried. One that vanishes in
-	// between fails the whole list with ErrNotFound, which says nothing about the others: try again.
+	// between is left out, because HNS says itself that it is gone. Every other failure to read one fails the whole list.
 	LoadBalancers(ctx context.Context) ([]LoadBalancer, error)
 
 	// DeleteEndpoint deletes an endpoint by ID, whatever it is: HNS checks neither its kind nor whether a container uses

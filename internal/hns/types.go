@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/google/uuid"
 )
@@ -113,6 +114,9 @@ type Endpoint struct {
 	// SharedContainers counts the containers that HNS lists as users of the endpoint. Endpoints made through the older
 	// V1 interface are attached to containers in this way and have no namespace.
 	SharedContainers int
+	// Untranslated says what HNS reports of the endpoint that could not be translated; it is empty for all but odd ones.
+	// What is missing in the fields above may exist: no conclusion may be drawn from its absence.
+	Untranslated string
 }
 
 // Remote reports whether the endpoint stands for an address on another host.
@@ -143,6 +147,19 @@ const (
 	NetworkTransparent NetworkType = "Transparent"
 	NetworkICS         NetworkType = "ICS"
 )
+
+// ParseNetworkType reads a network type in any case: HNS answers with what the network's creator wrote, and some CNIs
+// write "l2bridge". A type that is not known stays as it is.
+func ParseNetworkType(s string) NetworkType {
+	for _, known := range []NetworkType{
+		NetworkL2Bridge, NetworkL2Tunnel, NetworkOverlay, NetworkNAT, NetworkTransparent, NetworkICS,
+	} {
+		if strings.EqualFold(s, string(known)) {
+			return known
+		}
+	}
+	return NetworkType(s)
+}
 
 // Network is one HNS network.
 type Network struct {

@@ -56,7 +56,7 @@ func (r *reader) endpointV1(o object) {
 	if used := v.State == stateAttached || v.State == stateAttachedSharing; used && !e.Attached() {
 		e.SharedContainers = 1
 	}
-	r.addEndpoint(o, e, whole, hns.Network{ID: e.Network, Name: v.VirtualNetworkName, Type: networkType(v.Type)})
+	r.addEndpoint(o, e, whole, hns.Network{ID: e.Network, Name: v.VirtualNetworkName, Type: hns.ParseNetworkType(v.Type)})
 }
 
 // endpointV2 is what hcn shows of an endpoint.
@@ -130,21 +130,8 @@ func (r *reader) network(o object) {
 	r.conflict(o, r.dump.addNetwork(hns.Network{
 		ID:   parse(r, o, "ID", v.ID, hns.ParseID[hns.NetworkID]),
 		Name: v.Name,
-		Type: networkType(v.Type),
+		Type: hns.ParseNetworkType(v.Type),
 	}))
-}
-
-// networkType returns hcn's spelling of a type that V1 may spell "l2bridge". Unknown types stay as they are.
-func networkType(s string) hns.NetworkType {
-	for _, t := range []hns.NetworkType{
-		hns.NetworkL2Bridge, hns.NetworkL2Tunnel, hns.NetworkOverlay, hns.NetworkNAT,
-		hns.NetworkTransparent, hns.NetworkICS,
-	} {
-		if strings.EqualFold(s, string(t)) {
-			return t
-		}
-	}
-	return hns.NetworkType(s)
 }
 
 // loadBalancerV2 reads what hcn shows of a load balancer.

@@ -12,6 +12,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/utils/clock"
+	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/hnsguard/hnsguard/internal/hns"
 )
@@ -137,6 +138,10 @@ func (i *Inventory) read(ctx context.Context, id hns.EndpointID, before Endpoint
 	}
 	if err != nil {
 		return fmt.Errorf("observing HNS: %w", err)
+	}
+	if endpoint.Untranslated != "" && before.Untranslated == "" {
+		logf.FromContext(ctx).Info("Cannot translate an HNS endpoint in full; keeping it",
+			"endpointID", id, "problem", endpoint.Untranslated)
 	}
 	before.Endpoint = endpoint
 	i.known[id] = entry{Endpoint: before, read: now}

@@ -5,6 +5,7 @@ package contract
 import (
 	"errors"
 	"net/netip"
+	"slices"
 	"sync"
 	"testing"
 
@@ -24,6 +25,8 @@ type Harness interface {
 	CreateLocal(t *testing.T, addr netip.Addr) hns.EndpointID
 	// CreateLoadBalancer makes a load balancer on the endpoints.
 	CreateLoadBalancer(t *testing.T, vip netip.Addr, backends ...hns.EndpointID) hns.LoadBalancerID
+	// DeleteLoadBalancer deletes one.
+	DeleteLoadBalancer(id hns.LoadBalancerID) error
 }
 
 // Run runs the suite; each part has a harness of its own.
@@ -39,6 +42,7 @@ func Run(t *testing.T, newHarness func(t *testing.T) Harness) {
 		"deleting twice is not found the second time":              deletedTwice,
 		"a delete takes one of two endpoints that share an IP":     deletesOneOfTwins,
 		"a load balancer names its backends, the deleted ones too": balancerKeepsDangling,
+		"load balancers that vanish do not fail the list":          balancersVanish,
 		"a remote endpoint can be made beside the one it is like":  makesRemote,
 		"calls may be made at the same time":                       concurrent,
 	} {
@@ -142,6 +146,38 @@ func balancerKeepsDangling(t *testing.T, h Harness) {
 	g.Expect(balancers).To(ContainElement(And(
 		HaveField("ID", id), HaveField("Endpoints", ConsistOf(stays, goes)),
 		HaveField("FrontendVIPs", ConsistOf(netip.AddrFrom4([4]byte{10, 0, 0, 10}))))))
+}
+
+func balancersVanish(t *testing.T, h Harness) {
+	t.Helper()
+	g := NewWithT(t)
+	backend := h.CreateRemoteEndpoint(t, address(31), hns.MAC{})
+	stays := h.CreateLoadBalancer(t, netip.AddrFrom4([4]byte{10, 0, 1, 0}), backend)
+	const many = 20
+	vanish := make([]hns.LoadBalancerID, 0, many)
+	for i := range byte(many) {
+		vanish = append(vanish, h.CreateLoadBalancer(t, netip.AddrFrom4([4]byte{10, 0, 1, 1 + i}), backend))
+	}
+	deleted := make(chan error, 1)
+	go func() {
+		var errs []error
+		for _, id := range vanish {
+			errs = append(errs, h.DeleteLoadBalancer(id))
+		}
+		deleted <- errors.Join(errs...)
+	}()
+	for left := many; left > 0; {
+		balancers, err := h.Client().LoadBalancers(t.Context())
+		g.Expect(err).NotTo(HaveOccurred())
+		g.Expect(balancers).To(ContainElement(HaveField("ID", stays)), "the others are listed")
+		left = 0
+		for _, lb := range balancers {
+			if slices.Contains(vanish, lb.ID) {
+				left++
+			}
+		}
+	}
+	g.Expect(<-deleted).To(Succeed())
 }
 
 func makesRemote(t *testing.T, h Harness) {

@@ -4,14 +4,16 @@ package hcnclient
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/Microsoft/hcsshim/hcn"
 
 	"github.com/hnsguard/hnsguard/internal/hns"
 )
 
-// client is the real service. It keeps no state: every method is one question to HNS.
+// client is the real service. It keeps no state: every method reads or changes HNS.
 type client struct {
 	computenetwork *computenetwork
 }
@@ -19,8 +21,8 @@ type client struct {
 var _ hns.Client = (*client)(nil)
 
 // New opens the Host Networking Service of this machine. It fails with [hns.ErrUnsupported] where Windows has none,
-// which is so until its Containers feature is installed. That the service runs is not asked here: it may be down at
-// any time.
+// which is so until its Containers feature is installed. Whether the service runs is not checked here: it may be down
+// at any time.
 func New() (hns.Client, error) {
 	dll, err := loadComputeNetwork()
 	if err != nil {
@@ -30,17 +32,17 @@ func New() (hns.Client, error) {
 }
 
 // Networks implements [hns.Client].
-func (*client) Networks(context.Context) ([]hns.Network, error) {
-	listed, err := hcn.ListNetworks()
+func (c *client) Networks(context.Context) ([]hns.Network, error) {
+	networks, err := readAll(c.computenetwork.networks, decodeNetwork)
 	if err != nil {
-		return nil, fmt.Errorf("listing networks: %w", translateError(err))
+		return nil, fmt.Errorf("listing networks: %w", err)
 	}
-	return translateAll(listed, toNetwork)
+	return networks, nil
 }
 
 // ListEndpointIDs implements [hns.Client].
 func (c *client) ListEndpointIDs(context.Context) ([]hns.EndpointID, error) {
-	listed, err := c.computenetwork.enumerateEndpoints()
+	listed, err := c.computenetwork.endpoints.ids()
 	if err != nil {
 		return nil, fmt.Errorf("listing endpoint IDs: %w", err)
 	}
@@ -49,27 +51,54 @@ func (c *client) ListEndpointIDs(context.Context) ([]hns.EndpointID, error) {
 
 // Endpoint implements [hns.Client].
 func (c *client) Endpoint(_ context.Context, id hns.EndpointID) (hns.Endpoint, error) {
-	read, err := c.computenetwork.queryEndpoint(id)
+	properties, err := c.computenetwork.endpoints.properties(string(id))
 	if err != nil {
 		return hns.Endpoint{}, fmt.Errorf("reading endpoint %s: %w", id, err)
 	}
-	endpoint, err := toEndpoint(read)
-	if err != nil {
-		return hns.Endpoint{}, err
-	}
-	if endpoint.ID != id {
-		return hns.Endpoint{}, fmt.Errorf("reading endpoint %s: HNS answered with %s", id, endpoint.ID)
-	}
-	return endpoint, nil
+	return decodeEndpoint(id, properties)
 }
 
 // LoadBalancers implements [hns.Client].
-func (*client) LoadBalancers(context.Context) ([]hns.LoadBalancer, error) {
-	listed, err := hcn.ListLoadBalancers()
+func (c *client) LoadBalancers(context.Context) ([]hns.LoadBalancer, error) {
+	balancers, err := readAll(c.computenetwork.loadBalancers, decodeLoadBalancer)
 	if err != nil {
-		return nil, fmt.Errorf("listing load balancers: %w", translateError(err))
+		return nil, fmt.Errorf("listing load balancers: %w", err)
 	}
-	return translateAll(listed, toLoadBalancer)
+	return balancers, nil
+}
+
+// source lists and reads the objects of one kind.
+type source interface {
+	ids() ([]string, error)
+	properties(id string) ([]byte, error)
+}
+
+// readAll reads the objects of a list one by one. One that HNS does not find is gone. If a read fails in another way, a
+// second list shows whether the object is gone: the codes of HNS for that are not documented for every kind of object.
+func readAll[T any](from source, decode func([]byte) (T, error)) ([]T, error) {
+	ids, err := from.ids()
+	if err != nil {
+		return nil, err
+	}
+	all := make([]T, 0, len(ids))
+	for _, id := range ids {
+		properties, err := from.properties(id)
+		if errors.Is(err, hns.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			if again, listErr := from.ids(); listErr == nil && !slices.Contains(again, id) {
+				continue
+			}
+			return nil, fmt.Errorf("reading %s: %w", id, err)
+		}
+		object, err := decode(properties)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, object)
+	}
+	return all, nil
 }
 
 // CreateRemoteEndpoint implements [hns.Client].

@@ -9,86 +9,98 @@ import (
 
 	"github.com/Microsoft/hcsshim/hcn"
 	"golang.org/x/sys/windows"
-
-	"github.com/hnsguard/hnsguard/internal/hns"
 )
 
 // computenetwork is computenetwork.dll, as far as it is called here.
-//
-// Source of the signatures: the Host Compute Network API reference (HcnEnumerateEndpoints, HcnOpenEndpoint,
-// HcnQueryEndpointProperties, HcnCloseEndpoint).
 type computenetwork struct {
-	enumerate, open, query, closeHandle *windows.LazyProc
-	// allProperties is the query that asks for the standard properties of everything, as JSON.
-	allProperties *uint16
+	networks, endpoints, loadBalancers objects
 }
 
 // loadComputeNetwork loads the DLL from the system folder only, and resolves every function that is called, so that a
 // missing one is an error here and not a panic later.
 func loadComputeNetwork() (*computenetwork, error) {
-	dll := windows.NewLazySystemDLL("computenetwork.dll")
-	c := &computenetwork{
-		enumerate:   dll.NewProc("HcnEnumerateEndpoints"),
-		open:        dll.NewProc("HcnOpenEndpoint"),
-		query:       dll.NewProc("HcnQueryEndpointProperties"),
-		closeHandle: dll.NewProc("HcnCloseEndpoint"),
-	}
-	for _, proc := range []*windows.LazyProc{c.enumerate, c.open, c.query, c.closeHandle} {
-		if err := proc.Find(); err != nil {
-			return nil, err
-		}
-	}
 	query, err := json.Marshal(hcn.HostComputeQuery{SchemaVersion: hcn.SchemaVersion{Major: 2, Minor: 0}})
 	if err != nil {
 		return nil, fmt.Errorf("encoding the HCN query: %w", err)
 	}
-	c.allProperties, err = windows.UTF16PtrFromString(string(query))
-	return c, err
+	allProperties, err := windows.UTF16PtrFromString(string(query))
+	if err != nil {
+		return nil, fmt.Errorf("encoding the HCN query: %w", err)
+	}
+	dll := windows.NewLazySystemDLL("computenetwork.dll")
+	c := &computenetwork{}
+	for kind, functions := range map[string]*objects{
+		"Network": &c.networks, "Endpoint": &c.endpoints, "LoadBalancer": &c.loadBalancers,
+	} {
+		if *functions, err = loadObjects(dll, allProperties, kind); err != nil {
+			return nil, err
+		}
+	}
+	return c, nil
 }
 
-// enumerateEndpoints returns the GUIDs of all endpoints, as HNS spells them.
-func (c *computenetwork) enumerateEndpoints() ([]string, error) {
+// objects are the functions for the objects of one kind.
+//
+// Source of the signatures: the Host Compute Network API reference (HcnEnumerateEndpoints, HcnOpenEndpoint,
+// HcnQueryEndpointProperties, HcnCloseEndpoint, and the same for networks and load balancers).
+type objects struct {
+	enumerate, open, query, closeHandle *windows.LazyProc
+	// allProperties is the query for the standard properties of all objects, as JSON.
+	allProperties *uint16
+}
+
+func loadObjects(dll *windows.LazyDLL, allProperties *uint16, kind string) (objects, error) {
+	o := objects{
+		enumerate:     dll.NewProc("HcnEnumerate" + kind + "s"),
+		open:          dll.NewProc("HcnOpen" + kind),
+		query:         dll.NewProc("HcnQuery" + kind + "Properties"),
+		closeHandle:   dll.NewProc("HcnClose" + kind),
+		allProperties: allProperties,
+	}
+	for _, proc := range []*windows.LazyProc{o.enumerate, o.open, o.query, o.closeHandle} {
+		if err := proc.Find(); err != nil {
+			return objects{}, err
+		}
+	}
+	return o, nil
+}
+
+// ids returns the GUIDs of all objects, as HNS spells them.
+func (o objects) ids() ([]string, error) {
 	var ids, record *uint16
-	hr, _, _ := c.enumerate.Call(uintptr(unsafe.Pointer(c.allProperties)), uintptr(unsafe.Pointer(&ids)),
+	hr, _, _ := o.enumerate.Call(uintptr(unsafe.Pointer(o.allProperties)), uintptr(unsafe.Pointer(&ids)),
 		uintptr(unsafe.Pointer(&record)))
-	text, err := answer("HcnEnumerateEndpoints", hr, ids, record)
+	text, err := answer(o.enumerate.Name, hr, ids, record)
 	if err != nil {
 		return nil, err
 	}
 	var list []string
 	if err := json.Unmarshal([]byte(text), &list); err != nil {
-		return nil, fmt.Errorf("decoding the answer of HcnEnumerateEndpoints: %w", err)
+		return nil, fmt.Errorf("decoding the answer of %s: %w", o.enumerate.Name, err)
 	}
 	return list, nil
 }
 
-// queryEndpoint reads one endpoint's properties.
-func (c *computenetwork) queryEndpoint(id hns.EndpointID) (hcn.HostComputeEndpoint, error) {
-	var endpoint hcn.HostComputeEndpoint
-	key, err := windows.GUIDFromString("{" + string(id) + "}")
+// properties returns the properties of one object, as JSON.
+func (o objects) properties(id string) ([]byte, error) {
+	key, err := windows.GUIDFromString("{" + id + "}")
 	if err != nil {
-		return endpoint, fmt.Errorf("parsing endpoint ID %q: %w", id, err)
+		return nil, fmt.Errorf("parsing ID %q: %w", id, err)
 	}
 	var handle uintptr
 	var properties, record *uint16
-	hr, _, _ := c.open.Call(uintptr(unsafe.Pointer(&key)), uintptr(unsafe.Pointer(&handle)),
+	hr, _, _ := o.open.Call(uintptr(unsafe.Pointer(&key)), uintptr(unsafe.Pointer(&handle)),
 		uintptr(unsafe.Pointer(&record)))
-	if _, err := answer("HcnOpenEndpoint", hr, nil, record); err != nil {
-		return endpoint, err
+	if _, err := answer(o.open.Name, hr, nil, record); err != nil {
+		return nil, err
 	}
 	// A handle that does not close has no consequence for what was read, and there is nothing to be done about it.
-	defer c.closeHandle.Call(handle) //nolint:errcheck // see above
+	defer o.closeHandle.Call(handle) //nolint:errcheck // see above
 
-	hr, _, _ = c.query.Call(handle, uintptr(unsafe.Pointer(c.allProperties)), uintptr(unsafe.Pointer(&properties)),
+	hr, _, _ = o.query.Call(handle, uintptr(unsafe.Pointer(o.allProperties)), uintptr(unsafe.Pointer(&properties)),
 		uintptr(unsafe.Pointer(&record)))
-	text, err := answer("HcnQueryEndpointProperties", hr, properties, record)
-	if err != nil {
-		return endpoint, err
-	}
-	if err := json.Unmarshal([]byte(text), &endpoint); err != nil {
-		return endpoint, fmt.Errorf("decoding the properties of endpoint %s: %w", id, err)
-	}
-	return endpoint, nil
+	text, err := answer(o.query.Name, hr, properties, record)
+	return []byte(text), err
 }
 
 // answer takes over what a call left behind: it frees both buffers and returns either the text or the error, with the

@@ -84,10 +84,14 @@ func (h harness) CreateLoadBalancer(t *testing.T, vip netip.Addr, backends ...hn
 	}
 	made, err := spec.Create()
 	must(t, err)
-	t.Cleanup(func() { must(t, made.Delete()) })
+	t.Cleanup(func() { _ = made.Delete() }) // some are gone by then
 	id, err := hns.ParseID[hns.LoadBalancerID](made.Id)
 	must(t, err)
 	return id
+}
+
+func (h harness) DeleteLoadBalancer(id hns.LoadBalancerID) error {
+	return (&hcn.HostComputeLoadBalancer{Id: string(id)}).Delete()
 }
 
 func must(t *testing.T, err error) {

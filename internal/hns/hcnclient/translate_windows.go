@@ -13,8 +13,8 @@ import (
 	"github.com/hnsguard/hnsguard/internal/hns"
 )
 
-// translateError puts the sentinel behind whatever shape the error of hcn has. hcn tells its code to nobody, it only
-// answers whether an error has a given one.
+// translateError puts the sentinel behind whatever shape the error of hcn has. hcn does not export an error's code,
+// only whether it is a given one.
 func translateError(err error) error {
 	if hcn.IsNotFoundError(err) {
 		return fmt.Errorf("%w: %w", err, hns.ErrNotFound)
@@ -45,8 +45,34 @@ func translateAll[From, To any](list []From, translate func(From) (To, error)) (
 	return out, nil
 }
 
+// decodeEndpoint decodes the properties of an endpoint. An answer that is no JSON is a failed call; a property of an
+// unexpected type makes an endpoint of which nothing but the ID is known.
+func decodeEndpoint(id hns.EndpointID, properties []byte) (hns.Endpoint, error) {
+	var in hcn.HostComputeEndpoint
+	err := json.Unmarshal(properties, &in)
+	if odd := (*json.UnmarshalTypeError)(nil); errors.As(err, &odd) {
+		return hns.Endpoint{ID: id, Untranslated: odd.Error()}, nil
+	}
+	if err != nil {
+		return hns.Endpoint{}, fmt.Errorf("decoding the properties of endpoint %s: %w", id, err)
+	}
+	endpoint, err := toEndpoint(in)
+	if err == nil && endpoint.ID != id {
+		err = fmt.Errorf("reading endpoint %s: HNS answered with %s", id, endpoint.ID)
+	}
+	if err != nil {
+		return hns.Endpoint{}, err
+	}
+	return endpoint, nil
+}
+
+// toEndpoint translates an endpoint. Only its ID has to be right; what else cannot be translated is left out and named
+// in Untranslated (invariant 3).
 func toEndpoint(in hcn.HostComputeEndpoint) (hns.Endpoint, error) {
-	id, errID := hns.ParseID[hns.EndpointID](in.Id)
+	id, err := hns.ParseID[hns.EndpointID](in.Id)
+	if err != nil {
+		return hns.Endpoint{}, fmt.Errorf("translating endpoint %q: %w", in.Id, err)
+	}
 	network, errNetwork := hns.ParseOptionalID[hns.NetworkID](in.HostComputeNetwork)
 	namespace, errNamespace := hns.ParseOptionalID[hns.NamespaceID](in.HostComputeNamespace)
 	mac, errMAC := hns.ParseMAC(in.MacAddress)
@@ -56,42 +82,69 @@ func toEndpoint(in hcn.HostComputeEndpoint) (hns.Endpoint, error) {
 	}
 	addresses, errAddresses := toAddresses(configured)
 	shared, errShared := countContainers(in.Health.Extra.SharedContainers)
-	if err := errors.Join(errID, errNetwork, errNamespace, errMAC, errAddresses, errShared); err != nil {
-		return hns.Endpoint{}, fmt.Errorf("translating endpoint %q: %w", in.Id, err)
-	}
-	return hns.Endpoint{
+	out := hns.Endpoint{
 		ID: id, Name: in.Name, Network: network, Namespace: namespace, Addresses: addresses, MAC: mac,
 		Flags: hns.EndpointFlags(in.Flags), SharedContainers: shared,
-	}, nil
+	}
+	if err := errors.Join(errNetwork, errNamespace, errMAC, errAddresses, errShared); err != nil {
+		out.Untranslated = err.Error()
+	}
+	return out, nil
 }
 
+// decodeNetwork decodes the properties of a network. What no decision depends on may be of any type.
+func decodeNetwork(properties []byte) (hns.Network, error) {
+	var in hcn.HostComputeNetwork
+	err := json.Unmarshal(properties, &in)
+	if odd := (*json.UnmarshalTypeError)(nil); errors.As(err, &odd) && in.Id != "" && in.Type != "" {
+		err = nil
+	}
+	if err != nil {
+		return hns.Network{}, fmt.Errorf("decoding the properties of network %q (%s): %w", in.Name, in.Id, err)
+	}
+	return toNetwork(in)
+}
+
+// toNetwork translates a network. A subnet that cannot be parsed is left out: no decision depends on subnets.
 func toNetwork(in hcn.HostComputeNetwork) (hns.Network, error) {
 	id, err := hns.ParseID[hns.NetworkID](in.Id)
-	errs := []error{err}
-	var subnets []netip.Prefix
-	for _, ipam := range in.Ipams {
-		for _, subnet := range ipam.Subnets {
-			if subnet.IpAddressPrefix == "" {
-				continue
-			}
-			prefix, err := netip.ParsePrefix(subnet.IpAddressPrefix)
-			subnets, errs = append(subnets, prefix), append(errs, err)
-		}
-	}
-	if err := errors.Join(errs...); err != nil {
+	if err != nil {
 		return hns.Network{}, fmt.Errorf("translating network %q (%s): %w", in.Name, in.Id, err)
 	}
-	return hns.Network{ID: id, Name: in.Name, Type: hns.NetworkType(in.Type), Subnets: subnets}, nil
+	out := hns.Network{ID: id, Name: in.Name, Type: hns.ParseNetworkType(string(in.Type))}
+	for _, ipam := range in.Ipams {
+		for _, subnet := range ipam.Subnets {
+			if prefix, err := netip.ParsePrefix(subnet.IpAddressPrefix); err == nil {
+				out.Subnets = append(out.Subnets, prefix)
+			}
+		}
+	}
+	return out, nil
 }
 
+// decodeLoadBalancer decodes the properties of a load balancer.
+func decodeLoadBalancer(properties []byte) (hns.LoadBalancer, error) {
+	var in hcn.HostComputeLoadBalancer
+	if err := json.Unmarshal(properties, &in); err != nil {
+		return hns.LoadBalancer{}, fmt.Errorf("decoding the properties of load balancer %q: %w", in.Id, err)
+	}
+	return toLoadBalancer(in)
+}
+
+// toLoadBalancer translates a load balancer. Its backends have to be right, because orphans are kept by them. An
+// address that cannot be parsed is left out: it is only used to find the Service.
 func toLoadBalancer(in hcn.HostComputeLoadBalancer) (hns.LoadBalancer, error) {
 	id, errID := hns.ParseID[hns.LoadBalancerID](in.Id)
 	backends, errBackends := translateAll(in.HostComputeEndpoints, hns.ParseID[hns.EndpointID])
-	vips, errVIPs := toAddresses(in.FrontendVIPs)
-	if err := errors.Join(errID, errBackends, errVIPs); err != nil {
+	if err := errors.Join(errID, errBackends); err != nil {
 		return hns.LoadBalancer{}, fmt.Errorf("translating load balancer %q: %w", in.Id, err)
 	}
-	out := hns.LoadBalancer{ID: id, Endpoints: backends, FrontendVIPs: vips}
+	out := hns.LoadBalancer{ID: id, Endpoints: backends}
+	for _, s := range in.FrontendVIPs {
+		if vip, err := hns.ParseAddr(s); err == nil {
+			out.FrontendVIPs = append(out.FrontendVIPs, vip)
+		}
+	}
 	for _, port := range in.PortMappings {
 		out.Ports = append(out.Ports, hns.PortMapping{
 			Protocol: port.Protocol, InternalPort: port.InternalPort, ExternalPort: port.ExternalPort,
@@ -100,18 +153,21 @@ func toLoadBalancer(in hcn.HostComputeLoadBalancer) (hns.LoadBalancer, error) {
 	return out, nil
 }
 
-// toAddresses translates the addresses that are there: an endpoint that waits for DHCP has an empty one.
+// toAddresses translates the addresses that are there: an endpoint that waits for DHCP has an empty one. It returns
+// all of them or none.
 func toAddresses(in []string) ([]netip.Addr, error) {
 	var out []netip.Addr
-	var errs []error
 	for _, s := range in {
 		if s == "" {
 			continue
 		}
 		addr, err := hns.ParseAddr(s)
-		out, errs = append(out, addr), append(errs, err)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, addr)
 	}
-	return out, errors.Join(errs...)
+	return out, nil
 }
 
 func countContainers(raw json.RawMessage) (int, error) {

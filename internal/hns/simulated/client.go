@@ -67,9 +67,18 @@ func (h *HNS) LoadBalancers(ctx context.Context) (balancers []hns.LoadBalancer, 
 		return nil, err
 	}
 	h.mu.Lock()
-	balancers = h.listedLoadBalancers()
+	listed := h.listedLoadBalancers()
+	h.vanishListedLoadBalancers()
 	h.mu.Unlock()
-	return balancers, h.spend(ctx, callsPerObject*len(balancers))
+	for _, lb := range listed {
+		if err := h.spend(ctx, callsPerObject); err != nil {
+			return nil, err
+		}
+		if read, present := h.loadBalancer(lb.ID); present {
+			balancers = append(balancers, read)
+		}
+	}
+	return balancers, nil
 }
 
 // DeleteEndpoint implements [hns.Client].

@@ -48,6 +48,10 @@ func (h harness) CreateLoadBalancer(t *testing.T, vip netip.Addr, backends ...hn
 	return made.ID
 }
 
+func (h harness) DeleteLoadBalancer(id hns.LoadBalancerID) error {
+	return h.service.DeleteLoadBalancer(id)
+}
+
 func create(t *testing.T, service *simulated.HNS, spec simulated.EndpointSpec) hns.EndpointID {
 	t.Helper()
 	made, err := service.CreateEndpoint(spec)

@@ -12,13 +12,15 @@ import (
 
 // faults is what has been asked to go wrong.
 type faults struct {
-	down        bool
-	once        map[hns.Operation][]error
-	lasting     map[hns.Operation]error
-	hooks       map[hns.Operation][]func()
-	gates       map[hns.Operation]chan struct{}
-	vanishing   []hns.EndpointID
-	undeletable map[hns.EndpointID]bool
+	down      bool
+	once      map[hns.Operation][]error
+	lasting   map[hns.Operation]error
+	hooks     map[hns.Operation][]func()
+	gates     map[hns.Operation]chan struct{}
+	vanishing []hns.EndpointID
+	// vanishingLoadBalancers vanish after the next list of load balancers has named them.
+	vanishingLoadBalancers []hns.LoadBalancerID
+	undeletable            map[hns.EndpointID]bool
 }
 
 func newFaults() faults {
@@ -71,6 +73,13 @@ func (h *HNS) VanishMidList(id hns.EndpointID) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.faults.vanishing = append(h.faults.vanishing, id)
+}
+
+// VanishLoadBalancerMidList lets the load balancer vanish once the next list has named it, before it can be read.
+func (h *HNS) VanishLoadBalancerMidList(id hns.LoadBalancerID) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.faults.vanishingLoadBalancers = append(h.faults.vanishingLoadBalancers, id)
 }
 
 // MakeUndeletable lets deletes of the endpoint report success and do nothing, until Heal.
@@ -138,6 +147,13 @@ func (h *HNS) vanishListed() {
 		return slices.Contains(h.faults.vanishing, e.ID)
 	})
 	h.faults.vanishing = nil
+}
+
+func (h *HNS) vanishListedLoadBalancers() {
+	h.loadBalancers = slices.DeleteFunc(h.loadBalancers, func(lb hns.LoadBalancer) bool {
+		return slices.Contains(h.faults.vanishingLoadBalancers, lb.ID)
+	})
+	h.faults.vanishingLoadBalancers = nil
 }
 
 // Impersonate lets the ID mean another endpoint from now on. HNS does not do that; a guard should notice if it did.

@@ -327,6 +327,18 @@ func (h *HNS) listedLoadBalancers() []hns.LoadBalancer {
 	return list
 }
 
+// loadBalancer copies one load balancer, if it is there.
+func (h *HNS) loadBalancer(id hns.LoadBalancerID) (hns.LoadBalancer, bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, lb := range h.loadBalancers {
+		if lb.ID == id {
+			return cloneLoadBalancer(lb), true
+		}
+	}
+	return hns.LoadBalancer{}, false
+}
+
 func cloneLoadBalancer(lb hns.LoadBalancer) hns.LoadBalancer {
 	lb.Endpoints = slices.Clone(lb.Endpoints)
 	lb.FrontendVIPs = slices.Clone(lb.FrontendVIPs)

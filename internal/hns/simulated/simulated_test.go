@@ -187,6 +187,15 @@ func TestFaults(t *testing.T) {
 	g.Expect(err).To(MatchError(hns.ErrNotFound))
 	g.Expect(service.ListEndpointIDs(t.Context())).To(ConsistOf(stays))
 
+	keeps, err := service.CreateLoadBalancer(hns.LoadBalancer{Endpoints: []hns.EndpointID{stays}})
+	g.Expect(err).NotTo(HaveOccurred())
+	vanishes, err := service.CreateLoadBalancer(hns.LoadBalancer{Endpoints: []hns.EndpointID{stays}})
+	g.Expect(err).NotTo(HaveOccurred())
+	g.Expect(service.LoadBalancers(t.Context())).To(HaveLen(2))
+	service.VanishLoadBalancerMidList(vanishes.ID)
+	g.Expect(service.LoadBalancers(t.Context())).To(ConsistOf(HaveField("ID", keeps.ID)))
+	g.Expect(service.DeleteLoadBalancer(vanishes.ID)).To(MatchError(hns.ErrNotFound))
+
 	service.MakeUndeletable(stays)
 	g.Expect(service.DeleteEndpoint(t.Context(), stays)).To(Succeed())
 	g.Expect(service.ListEndpointIDs(t.Context())).To(ConsistOf(stays))
