@@ -127,7 +127,7 @@ system-test: build-windows $(HELM) ## Play the incidents with real kube-proxy.ex
 
 .PHONY: system-test-full
 system-test-full: build-windows $(HELM) ## The same with all relevant versions and repeated runs; writes the results into the docs
-	HNSGUARD_RUNS=10 HNSGUARD_RESULTS=$(CURDIR)/test/system/results/results.json \
+	HNSGUARD_RUNS=10 HNSGUARD_RESULTS=$(CURDIR)/test/system/results/results.json HNSGUARD_BUILD=$(VERSION) \
 	test/system/run.sh $(BIN)/hnsguard.exe "$(KUBE_PROXY_ALL)" $(SYSTEM_TEST_ARGS)
 	$(MAKE) --no-print-directory generate-results
 

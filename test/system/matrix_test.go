@@ -5,8 +5,10 @@
 package system_test
 
 import (
+	"cmp"
 	"errors"
 	"io/fs"
+	"os"
 	"testing"
 	"time"
 
@@ -26,6 +28,7 @@ func keep(t *testing.T, path string, measured []result) {
 		latest = append(latest, results.Result{
 			Scenario: r.scenario, Version: r.version, Guarded: r.guarded, Outcome: r.text, Good: r.good, Runs: 1,
 			Measured: time.Now().UTC().Format(time.DateOnly), SyncPeriod: r.period.String(),
+			Build: cmp.Or(os.Getenv("HNSGUARD_BUILD"), "unknown"),
 		})
 	}
 	must(t, results.Save(path, results.Merge(earlier, latest)))

@@ -9,6 +9,6 @@
 // Invariants:
 //
 //  1. Every outcome on a page is one that was measured. A scenario that was not run with a version shows a dash.
-//  2. Every measurement says on which day it was made, and how often kube-proxy synced.
+//  2. Every measurement says on which day and with which build it was made, and how often kube-proxy synced.
 //  3. Measuring a part again replaces that part and nothing else.
 package results

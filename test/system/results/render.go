@@ -24,10 +24,10 @@ programs ran **under Wine, against a simulated Host Networking Service (HNS)**, 
 
 ## At a glance
 
-The first mark of each cell is the outcome without hnsguard, the second with it. A dash means that this was not
-measured; some scenarios are played with hnsguard only, because nothing is wrong in them and nothing may be deleted. The
-shield and reprogramming were on only where the name of the scenario says so; [kube-proxy.md](kube-proxy.md) explains
-them.
+The first mark of each cell is the outcome without hnsguard, the second with it. A dash means that there is no result:
+some scenarios are played with hnsguard only, because nothing is wrong in them and nothing may be deleted; others have
+to be measured again after a change of hnsguard. The shield and reprogramming were on only where the name of the
+scenario says so; [kube-proxy.md](kube-proxy.md) explains them.
 
 `, generated, measured(all), periods(all))
 	versions := versionsOf(all)
@@ -67,8 +67,8 @@ func Headline(all []Result) string {
 			fmt.Fprintf(out, "| %s | %s | %s | %s |\n", sc.Headline, join(r.versions, ", "), r.without, r.with)
 		}
 	}
-	fmt.Fprintf(out, "\n%s Real kube-proxy.exe and hnsguard.exe **under Wine, against a simulated HNS**; "+
-		"kube-proxy synced\nevery %s instead of every 30 seconds.\n", measured(all), periods(all))
+	fmt.Fprintf(out, "\n%s Real kube-proxy.exe and hnsguard.exe\n**under Wine, against a simulated HNS**; kube-proxy "+
+		"synced every %s instead of every 30 seconds.\n", measured(all), periods(all))
 	return out.String()
 }
 
@@ -77,7 +77,7 @@ func Headline(all []Result) string {
 func headlineRows(all []Result, sc Scenario) []row {
 	var rows []row
 	for _, r := range rowsOf(all, sc) {
-		if !r.bad {
+		if !r.bad || r.with == none {
 			continue
 		}
 		i := slices.IndexFunc(rows, func(o row) bool { return o.with == r.with })
@@ -177,13 +177,14 @@ func versionsOf(all []Result) []string {
 	return slices.Compact(versions)
 }
 
-// measured says when the results were measured.
+// measured says when the results were measured, and with which builds.
 func measured(all []Result) string {
 	days := distinct(all, func(r Result) string { return r.Measured })
+	builds := strings.Join(distinct(all, func(r Result) string { return r.Build }), ", ")
 	if len(days) == 1 {
-		return fmt.Sprintf("Measured on %s.", days[0])
+		return fmt.Sprintf("Measured on %s with hnsguard %s.", days[0], builds)
 	}
-	return fmt.Sprintf("Measured between %s and %s.", days[0], days[len(days)-1])
+	return fmt.Sprintf("Measured between %s and %s with hnsguard %s.", days[0], days[len(days)-1], builds)
 }
 
 // periods says how often kube-proxy synced.

@@ -27,6 +27,8 @@ type Result struct {
 	// Measured is the day of the last of them, and SyncPeriod how often kube-proxy synced by itself.
 	Measured   string `json:"measured"`
 	SyncPeriod string `json:"syncPeriod"`
+	// Build is the build of hnsguard.
+	Build string `json:"build"`
 }
 
 // cell is what a result is about. A scenario that was run several times may have several results for one cell.

@@ -59,7 +59,7 @@ func TestMerge(t *testing.T) {
 	g := NewWithT(t)
 	one := results.Result{
 		Scenario: "stale record", Version: "v1.31.0", Guarded: true, Outcome: "survives", Good: true, Runs: 1,
-		Measured: "2026-01-01", SyncPeriod: "5s",
+		Measured: "2026-01-01", SyncPeriod: "5s", Build: "v1",
 	}
 	lost, other, plain := one, one, one
 	lost.Outcome, lost.Good = "lost", false
@@ -73,11 +73,11 @@ func TestMerge(t *testing.T) {
 	g.Expect(results.Page(first)).To(ContainSubstring("✗ lost (1 of 3 runs); ✓ survives (2 of 3 runs)"))
 	// Invariants 2 and 3: what is measured again replaces its cell, and says so.
 	later := one
-	later.Measured, later.SyncPeriod = "2026-02-02", "30s"
+	later.Measured, later.SyncPeriod, later.Build = "2026-02-02", "30s", "v2"
 	second := results.Merge(first, []results.Result{later})
 	g.Expect(second).To(Equal([]results.Result{other, plain, later}))
 	g.Expect(results.Page(second)).To(And(
-		ContainSubstring("Measured between 2026-01-01 and 2026-02-02"), ContainSubstring("every 30s or 5s")))
+		ContainSubstring("Measured between 2026-01-01 and 2026-02-02 with hnsguard v1, v2."), ContainSubstring("every 30s or 5s")))
 }
 
 func TestResultsSurviveTheFile(t *testing.T) {
