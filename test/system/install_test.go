@@ -176,7 +176,7 @@ func (i *installation) run(t *testing.T, exe string) {
 			t.Errorf("what is done before the stop ended with status %d:\n%s", status, stop.log)
 		}
 	}
-	if strings.Contains(p.log.String(), "forbidden") {
+	if strings.Contains(p.log.String(), "is forbidden") { // as the API server says it
 		t.Errorf("the account lacks a right:\n%s", p.log)
 	}
 }
