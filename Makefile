@@ -45,7 +45,7 @@ help: ## Show this help
 
 .PHONY: demo
 demo: ## Play an incident against hnsguard; needs no cluster and no Windows (the first build takes minutes)
-	@echo "Building hnsguard. The first time Go downloads and compiles its dependencies, which takes about 5 minutes." >&2
+	@echo "Building hnsguard. The first time Go downloads and compiles its dependencies, which takes several minutes." >&2
 	@packages=$$(go list -deps ./cmd/hnsguard | wc -l); \
 	$(BUILD) -v -o $(BIN)/ ./cmd/hnsguard 2>&1 | awk -v packages="$$packages" $(SHOW_PROGRESS) >&2
 	@$(BIN)/hnsguard demo $(DEMO)
