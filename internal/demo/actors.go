@@ -194,18 +194,15 @@ func (s *stage) clearSlice(ctx context.Context, service string) error {
 	return nil
 }
 
-// windowsPodStarts binds a pod to the Windows node. The CNI creates and attaches its local endpoint.
-func (s *stage) windowsPodStarts(ctx context.Context, endpoint, name string, addr netip.Addr) error {
+// windowsPodScheduled binds a pod to the Windows node.
+func (s *stage) windowsPodScheduled(ctx context.Context, name string) error {
 	pod := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: name, UID: types.UID(uuid.NewString())},
 		Spec:       corev1.PodSpec{NodeName: windowsNode},
 		Status:     corev1.PodStatus{Phase: corev1.PodPending},
 	}
 	s.log.say(actorCluster, "pod %s is scheduled to %s", name, windowsNode)
-	if err := s.api.Create(ctx, pod); err != nil {
-		return err
-	}
-	return s.localEndpoint(endpoint, name, addr, true)
+	return s.api.Create(ctx, pod)
 }
 
 func (s *stage) podReportsAddress(ctx context.Context, name string, addr netip.Addr) error {
@@ -220,6 +217,8 @@ func (s *stage) podReportsAddress(ctx context.Context, name string, addr netip.A
 	return s.api.Status().Update(ctx, &pod)
 }
 
+// localEndpoint creates the local endpoint of a pod, as its CNI does, and attaches it; or leaves it unattached, as a CNI
+// that has forgotten it.
 func (s *stage) localEndpoint(endpoint, name string, addr netip.Addr, attach bool) error {
 	made, err := s.service.CreateEndpoint(simulated.EndpointSpec{
 		Network: s.network.ID, Name: name + "_eth0", Addresses: []netip.Addr{addr}, MAC: hns.MAC{0, 0x15, 0x5d, 1, 2, 3},

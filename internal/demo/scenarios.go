@@ -62,8 +62,12 @@ func cartServes(ctx context.Context, s *stage) error {
 
 func cartGoes(ctx context.Context, s *stage) error { return s.drops(ctx, "cart") }
 
-func billingStarts(ctx context.Context, s *stage) error {
-	return s.windowsPodStarts(ctx, "local", "billing-0", reused())
+func billingScheduled(ctx context.Context, s *stage) error {
+	return s.windowsPodScheduled(ctx, "billing-0")
+}
+
+func billingStarts(_ context.Context, s *stage) error {
+	return s.localEndpoint("local", "billing-0", reused(), true)
 }
 
 func billingReports(ctx context.Context, s *stage) error {
@@ -79,7 +83,8 @@ func incident() scenario {
 			{0, healthy},
 			{time.Second, cartServes},
 			{1500 * time.Millisecond, cartGoes},
-			{1500 * time.Millisecond, billingStarts},
+			{1500 * time.Millisecond, billingScheduled},
+			{time.Second, billingStarts},
 			{time.Second, billingReports},
 			{time.Second, nothing},
 		},
@@ -99,7 +104,8 @@ func staleRecord() scenario {
 			{1500 * time.Millisecond, func(ctx context.Context, s *stage) error {
 				return s.dropsProperly(ctx, "stale", "cart", reused())
 			}},
-			{2 * time.Second, billingStarts},
+			{2 * time.Second, billingScheduled},
+			{time.Second, billingStarts},
 			{time.Second, billingReports},
 			{time.Second, func(ctx context.Context, s *stage) error { return s.syncs(ctx, reused()) }},
 		},
@@ -118,6 +124,7 @@ func held() scenario {
 			{0, healthy},
 			{time.Second, cartServes},
 			{time.Second, func(ctx context.Context, s *stage) error { return s.terminates(ctx, "cart", linuxNode, reused()) }},
+			{time.Second, billingScheduled},
 			{time.Second, billingStarts},
 			{time.Second, billingReports},
 			{2 * time.Second, cartGoes},
