@@ -166,6 +166,7 @@ func (c *cluster) startAgent(t *testing.T) (address, authority string) {
 	address = freeAddress(t)
 	policy := config.Default()
 	policy.Poll.SlowInterval.Duration = time.Second
+	policy.Conflict.HoldTimeout.Duration = time.Second // nothing counts kube-proxy's syncs here
 	options := agent.Options{
 		Node: nodeName, Namespace: namespace, Config: policy, HNS: service,
 		KubeProxy: detect.Options{Version: "v1.32.3"}, MetricsAddress: address, MetricsTLS: served, ProbeAddress: "0",
@@ -194,7 +195,8 @@ func (c *cluster) startAgent(t *testing.T) (address, authority string) {
 	g.Eventually(complete("hnsguard_address_reuse_seconds"), 20*time.Second).Should(BeEquivalentTo(1))
 	slice.Endpoints = slice.Endpoints[1:]
 	g.Expect(c.client.Update(t.Context(), slice)).To(Succeed())
-	g.Eventually(complete("hnsguard_removals_total"), 20*time.Second).Should(BeEquivalentTo(1))
+	// In a cluster where nothing happens the watch is proved to be current about once a minute.
+	g.Eventually(complete("hnsguard_removals_total"), 3*time.Minute).Should(BeEquivalentTo(1))
 	return address, authority
 }
 

@@ -94,10 +94,9 @@ func testTargets(t *testing.T, p *prometheus) {
 		"foreign-authority": "certificate",
 		"no-token":          "server returned HTTP status 401 Unauthorized",
 		"no-rights":         "server returned HTTP status 403 Forbidden",
-		// The filter does not tell a token that the API server refuses from an API server that fails.
-		"no-account": "server returned HTTP status 500 Internal Server Error",
-		"plain":      "server returned HTTP status 400 Bad Request",
-		"pprof":      "server returned HTTP status 404 Not Found",
+		"no-account":        "server returned HTTP status 401 Unauthorized",
+		"plain":             "server returned HTTP status 400 Bad Request",
+		"pprof":             "server returned HTTP status 404 Not Found",
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := NewWithT(t)
