@@ -217,8 +217,8 @@ func (s *stage) podReportsAddress(ctx context.Context, name string, addr netip.A
 	return s.api.Status().Update(ctx, &pod)
 }
 
-// localEndpoint creates the local endpoint of a pod, as its CNI does, and attaches it; or leaves it unattached, as a CNI
-// that has forgotten it.
+// localEndpoint creates the local endpoint of a pod, as its CNI does. It is attached, or not if the CNI has left it
+// behind.
 func (s *stage) localEndpoint(endpoint, name string, addr netip.Addr, attach bool) error {
 	made, err := s.service.CreateEndpoint(simulated.EndpointSpec{
 		Network: s.network.ID, Name: name + "_eth0", Addresses: []netip.Addr{addr}, MAC: hns.MAC{0, 0x15, 0x5d, 1, 2, 3},
