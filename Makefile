@@ -86,7 +86,7 @@ verify-reproducible: ## Build the Windows program in two places without a shared
 ##@ Test
 
 .PHONY: test
-test: test-unit test-docs test-chart test-integration ## Run unit, documentation, chart and integration tests
+test: test-unit test-model test-docs test-chart test-integration ## Run unit, model, documentation, chart and integration tests
 
 .PHONY: test-unit
 test-unit: ## Run the unit tests, with the race detector and in random order
@@ -130,6 +130,15 @@ system-test-full: build-windows $(HELM) ## The same with all relevant versions a
 	HNSGUARD_RUNS=10 HNSGUARD_RESULTS=$(CURDIR)/test/system/results/results.json HNSGUARD_BUILD=$(VERSION) \
 	test/system/run.sh $(BIN)/hnsguard.exe "$(KUBE_PROXY_ALL)" $(SYSTEM_TEST_ARGS)
 	$(MAKE) --no-print-directory generate-results
+
+.PHONY: test-model
+test-model: ## Play a few random histories with and without hnsguard, always the same
+	go test -count=1 -timeout 10m ./test/model -rapid.seed=1 -rapid.checks=30 -rapid.nofailfile
+
+STEPS ?= 1000000
+.PHONY: model
+model: ## Play random histories with and without hnsguard, STEPS steps in all
+	HNSGUARD_MODEL_STEPS=$(STEPS) go test -count=1 -timeout 2h ./test/model -run TestModel -v
 
 SOAK ?= 30m
 .PHONY: soak
