@@ -74,7 +74,7 @@ func TestFromMetrics(t *testing.T) {
 		"forbidden":                 {forbidden, "403 Forbidden"},
 		"metrics of something else": {empty, "have no kubernetes_build_info"},
 		"no metrics at all":         {garbage, "reading the metrics of"},
-		"nothing listens":           {"http://127.0.0.1:1/metrics", "connection refused"},
+		"nothing listens":           {"http://127.0.0.1:1/metrics", `reading kube-proxy's metrics: Get "http://127.0.0.1:1/metrics"`},
 		"not an address":            {"http://%zz", "reading kube-proxy's metrics"},
 	} {
 		t.Run(name, func(t *testing.T) {
