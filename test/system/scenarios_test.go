@@ -368,7 +368,7 @@ func playLocalBackendLate(s *windowsNode) outcome {
 	})
 	s.startGuard()
 	if s.guarded {
-		becomes(s.ctx, time.Minute+s.clearance(), func() bool {
+		becomes(s.ctx, 2*time.Minute+s.clearance(), func() bool {
 			backends, whole := s.balancersOf("billing")
 			return whole && len(backends) > 0 && !slices.ContainsFunc(backends, func(ids []hns.EndpointID) bool {
 				return !slices.Contains(ids, local)
