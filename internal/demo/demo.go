@@ -161,14 +161,14 @@ func (o Options) perform(ctx context.Context, sc scenario, s *stage, a *agent.Ag
 	select {
 	case <-watched:
 	case err := <-ended:
-		return fmt.Errorf("starting the agent: %w", err)
+		return endedEarly(ctx, err)
 	}
 	s.log.begin()
 	for _, step := range sc.steps {
 		select {
 		case <-o.Clock.After(time.Duration(float64(step.after) / o.Speed)):
 		case err := <-ended:
-			return errors.Join(ctx.Err(), err)
+			return endedEarly(ctx, err)
 		}
 		if err := step.do(ctx, s); err != nil {
 			return err
@@ -177,6 +177,14 @@ func (o Options) perform(ctx context.Context, sc scenario, s *stage, a *agent.Ag
 	o.awaitEnd(sc, s)
 	stop()
 	return <-ended
+}
+
+// endedEarly says why the agent ended before the story did. An interrupted agent ends without an error.
+func endedEarly(ctx context.Context, err error) error {
+	if err := errors.Join(ctx.Err(), err); err != nil {
+		return fmt.Errorf("running the agent: %w", err)
+	}
+	return errors.New("running the agent: it ended before the scenario did")
 }
 
 // patience is how long the guard may take to finish. It reads load balancers again only after some time, if the last

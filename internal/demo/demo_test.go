@@ -117,6 +117,13 @@ func TestMetricsAreServedMeanwhile(t *testing.T) {
 	g.Eventually(ended, 30*time.Second).Should(Receive(BeNil()))
 }
 
+func TestItCanBeInterruptedBeforeTheAgentHasStarted(t *testing.T) {
+	g := NewWithT(t)
+	ctx, stop := context.WithCancel(t.Context())
+	stop()
+	g.Expect(demo.Play(ctx, options("incident", &buffer{}))).To(MatchError(context.Canceled))
+}
+
 func TestItCanBeInterrupted(t *testing.T) {
 	g := NewWithT(t)
 	ctx, stop := context.WithCancel(t.Context())
