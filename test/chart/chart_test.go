@@ -265,6 +265,32 @@ func TestAChangedConfigurationMakesNewPods(t *testing.T) {
 	g.Expect(sum("--set", "commonLabels.a=b")).To(Equal(sum()))
 }
 
+func TestAParentChartSetsRegistryAndPullSecrets(t *testing.T) {
+	g := NewWithT(t)
+	c := here(t)
+	text, err := c.Run(t.Context(), "template", chart.Release, c.Dir, "--namespace", chart.Namespace,
+		"--set", "global.imageRegistry=mirror.example.com,image.tag=v1,imagePullSecrets[0].name=own",
+		"--set", "global.imagePullSecrets[0]=mirror,global.imagePullSecrets[1].name=own")
+	g.Expect(err).NotTo(HaveOccurred())
+	objects, err := chart.Decode([]byte(text))
+	g.Expect(err).NotTo(HaveOccurred())
+	pods := []corev1.PodSpec{daemonSet(t, objects).Spec.Template.Spec}
+	for _, o := range objects.Of("Pod") {
+		var pod corev1.Pod
+		g.Expect(kruntime.DefaultUnstructuredConverter.FromUnstructured(o.Object, &pod)).To(Succeed())
+		g.Expect(pod.Annotations).To(HaveKeyWithValue("helm.sh/hook-delete-policy", ContainSubstring("hook-succeeded")))
+		pods = append(pods, pod.Spec)
+	}
+	g.Expect(pods).To(HaveLen(2), "the agent and the pod of helm test")
+	for _, pod := range pods {
+		g.Expect(pod.ImagePullSecrets).To(Equal([]corev1.LocalObjectReference{{Name: "own"}, {Name: "mirror"}}))
+		for _, c := range append(pod.InitContainers, pod.Containers...) {
+			g.Expect(c.Image).To(Equal("mirror.example.com/hnsguard/hnsguard:v1"))
+		}
+	}
+	g.Expect(daemonSet(t, render(t, "--set", "global=null")).Spec.Template.Spec.ImagePullSecrets).To(BeEmpty())
+}
+
 // Invariant 3.
 func TestWrongValuesAreRefused(t *testing.T) {
 	for name, tc := range map[string]struct{ set, want string }{

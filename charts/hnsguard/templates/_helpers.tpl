@@ -71,8 +71,22 @@ system:serviceaccount:{{ .Release.Namespace }}:{{ include "hnsguard.serviceAccou
 
 {{- define "hnsguard.image" -}}
 {{- with .Values.image -}}
-{{- printf "%s/%s" .registry .repository -}}
+{{- printf "%s/%s" (($.Values.global).imageRegistry | default .registry) .repository -}}
 {{- if .digest }}@{{ .digest }}{{ else }}:{{ .tag | default $.Chart.AppVersion }}{{ end -}}
+{{- end -}}
+{{- end }}
+
+{{/* The pull secrets of this chart, and those of a parent chart, which may name them without an object. */}}
+{{- define "hnsguard.imagePullSecrets" -}}
+{{- $names := list -}}
+{{- range concat .Values.imagePullSecrets ((.Values.global).imagePullSecrets | default list) -}}
+{{- $names = append $names (ternary . (get (ternary dict . (kindIs "string" .)) "name") (kindIs "string" .)) -}}
+{{- end -}}
+{{- with uniq $names -}}
+imagePullSecrets:
+{{- range . }}
+  - name: {{ . }}
+{{- end }}
 {{- end -}}
 {{- end }}
 
