@@ -51,7 +51,7 @@ type Options struct {
 	Actions []action.Action
 	// Hung returns how long HNS has been leaving calls unanswered, as many as it may. Never by default.
 	Hung func() time.Duration
-	// Events gets the Events on pods. Required.
+	// Events gets the Events on pods and on the node. Required.
 	Events events.EventRecorder
 	// Metrics are the measurements. Required.
 	Metrics *Metrics
@@ -141,7 +141,7 @@ func (g *Guard) observe(ctx context.Context) (action.Pass, error) {
 	verdicts := verdict.Decide(evidence)
 	g.opts.Collector.Remember(verdicts)
 	return action.Pass{
-		Evidence: evidence, Verdicts: verdicts, StaleSince: g.recorder.verdicts(ctx, verdicts, evidence.Now),
+		Evidence: evidence, Verdicts: verdicts, StaleSince: g.recorder.verdicts(ctx, evidence, verdicts),
 		Waiting: g.opts.Collector.FreshlyWaiting(),
 	}, nil
 }

@@ -107,6 +107,25 @@ func TestLeakedLocalEndpointsAreCounted(t *testing.T) {
 	g.Expect(n.Series("hnsguard_leaked_local_endpoints")).To(BeZero())
 }
 
+func TestALeakedLocalEndpointIsReportedOnTheNodeOnce(t *testing.T) {
+	g := NewWithT(t)
+	n := newNode(t)
+	id := n.Local(ip)
+	n.Slice("svc", "lin-1", ip)
+	n.passes(4 * time.Minute)
+	g.Expect(n.Happened()).To(BeEmpty(), "its pod may be about to report the address")
+	n.passes(time.Hour)
+	g.Expect(n.Happened()).To(ConsistOf(And(ContainSubstring("LeakedLocalEndpoint"), ContainSubstring(string(id)))))
+
+	other := n.Local("10.240.0.12")
+	n.passes(4 * time.Minute)
+	n.Slice("other", "lin-1", "10.240.0.12")
+	n.passes(4 * time.Minute)
+	g.Expect(n.Happened()).To(BeEmpty(), "that is in use elsewhere for 4 minutes only")
+	n.passes(2 * time.Minute)
+	g.Expect(n.Happened()).To(ConsistOf(ContainSubstring(string(other))))
+}
+
 func TestThePaceFollowsThePods(t *testing.T) {
 	g := NewWithT(t)
 	n := newNode(t)

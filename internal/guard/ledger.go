@@ -16,9 +16,17 @@ type ledger map[hns.EndpointID]entry
 type entry struct {
 	kind   verdict.Kind
 	reason verdict.Reason
+	// since is when this became the verdict.
+	since time.Time
 	// stale is when the endpoint was first found to be stale; it is zero for all others.
 	stale time.Time
+	// leakReported is set when an Event has named it as a leaked local endpoint.
+	leakReported bool
 }
+
+// leakedAfter is how long a local endpoint must look leaked before an Event says so. A pod that has got the address of
+// another one looks the same until it has reported it.
+const leakedAfter = 5 * time.Minute
 
 // enter replaces the ledger by the verdicts of a pass, and returns those that differ from the pass before. Why a
 // conflict is held may change several times before it ends, which is no news.
@@ -30,7 +38,10 @@ func (l *ledger) enter(verdicts []verdict.Verdict, now time.Time) []verdict.Verd
 		if !known || before.kind != v.Kind || before.reason != v.Reason && v.Kind != verdict.Held {
 			changes = append(changes, v)
 		}
-		e := entry{kind: v.Kind, reason: v.Reason}
+		e := entry{kind: v.Kind, reason: v.Reason, since: now, leakReported: before.leakReported}
+		if known && before.kind == v.Kind && before.reason == v.Reason {
+			e.since = before.since
+		}
 		if v.Kind.Stale() {
 			e.stale = before.stale
 			if e.stale.IsZero() {
@@ -41,6 +52,20 @@ func (l *ledger) enter(verdicts []verdict.Verdict, now time.Time) []verdict.Verd
 	}
 	*l = next
 	return changes
+}
+
+// newLeaks returns the local endpoints that have been leaked for a while, each once.
+func (l *ledger) newLeaks(verdicts []verdict.Verdict, now time.Time) []verdict.Verdict {
+	var leaks []verdict.Verdict
+	for _, v := range verdicts {
+		e := (*l)[v.Endpoint.ID]
+		if v.Reason == verdict.ReasonLocalLeaked && !e.leakReported && now.Sub(e.since) >= leakedAfter {
+			e.leakReported = true
+			(*l)[v.Endpoint.ID] = e
+			leaks = append(leaks, v)
+		}
+	}
+	return leaks
 }
 
 // staleSince returns when each stale endpoint was first found to be stale.

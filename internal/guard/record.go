@@ -7,6 +7,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
@@ -23,6 +24,8 @@ const (
 	EventFound = "StaleEndpointFound"
 	// EventHeld on a pod: it cannot be removed yet without the pod losing its own endpoint to kube-proxy.
 	EventHeld = "StaleEndpointHeld"
+	// EventLeaked on the node: a local endpoint was left behind, and another node has its address.
+	EventLeaked = "LeakedLocalEndpoint"
 )
 
 // The action of every Event.
@@ -45,14 +48,18 @@ func newRecorder(c config.Config, e events.EventRecorder, m *Metrics, clk clock.
 
 // verdicts reports the verdicts of a pass, and returns since when each stale endpoint is known to be stale.
 func (r *recorder) verdicts(
-	ctx context.Context, verdicts []verdict.Verdict, now time.Time,
+	ctx context.Context, evidence verdict.Evidence, verdicts []verdict.Verdict,
 ) map[hns.EndpointID]time.Time {
+	now := evidence.Now
 	changes := r.ledger.enter(verdicts, now)
 	r.count(verdicts)
 	for _, v := range changes {
 		r.change(ctx, v)
 	}
 	r.stale(changes, now)
+	for _, v := range r.ledger.newLeaks(verdicts, now) {
+		r.eventOnNode(evidence.Cluster.Node, v)
+	}
 	return r.ledger.staleSince()
 }
 
@@ -132,6 +139,15 @@ func (r *recorder) stale(changes []verdict.Verdict, now time.Time) {
 			r.metrics.age.WithLabelValues(string(kind)).Set(ages[kind].Seconds())
 		}
 	}
+}
+
+// eventOnNode records that a local endpoint was left behind. kubectl looks for a node's Events by its name as the UID.
+func (r *recorder) eventOnNode(node string, v verdict.Verdict) {
+	reference := &corev1.ObjectReference{APIVersion: "v1", Kind: "Node", Name: node, UID: types.UID(node)}
+	r.events.Eventf(reference, nil, corev1.EventTypeWarning, EventLeaked, eventAction,
+		"The local HNS endpoint %s has the address %s, which no pod of this node has and which is in use elsewhere in the "+
+			"cluster. The CNI plugin left the endpoint behind. hnsguard does not remove local endpoints",
+		v.Endpoint.ID, v.Address())
 }
 
 // eventOnPods records one Event on each pod that a verdict is about.
