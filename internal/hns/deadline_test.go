@@ -82,6 +82,30 @@ func TestDeadlineRefusesWhenTooManyHang(t *testing.T) {
 	})
 }
 
+func TestDeadlineKnowsForHowLongItHasBeenSaturated(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := NewWithT(t)
+		service, _ := withRemote(t)
+		client := hns.WithDeadline(service, deadlineOptions())
+		g.Expect(client.Saturated()).To(BeZero())
+		release := service.Hang(hns.OpListEndpointIDs)
+		for i := range deadlineOptions().MaxHung {
+			time.Sleep(time.Hour)
+			g.Expect(client.Saturated()).To(BeZero(), "%d calls hang, and one more is permitted", i)
+			_, err := client.ListEndpointIDs(t.Context())
+			g.Expect(err).To(MatchError(hns.ErrTimeout))
+		}
+		time.Sleep(10 * time.Minute)
+		_, err := client.ListEndpointIDs(t.Context())
+		g.Expect(err).To(MatchError(hns.ErrSaturated))
+		g.Expect(client.Saturated()).To(Equal(10*time.Minute), "a refused call changes nothing")
+
+		release()
+		synctest.Wait()
+		g.Expect(client.Saturated()).To(BeZero())
+	})
+}
+
 func TestDeadlineFollowsTheContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := NewWithT(t)

@@ -140,11 +140,13 @@ func (r *Reader) Start(ctx context.Context) error {
 			if err := r.Read(logf.IntoContext(ctx, log)); err != nil && ctx.Err() == nil {
 				log.Error(err, "Cannot read load balancers; deferring orphan removal")
 			}
+			r.Requested() // drops what passes requested meanwhile, not knowing when the next reading may begin
 		}
 	}
 }
 
-// Requested reports whether a reading is pending. Where [Reader.Start] does not run, the caller reads.
+// Requested reports whether a reading is pending, and drops the request. Where [Reader.Start] does not run, the caller
+// reads.
 func (r *Reader) Requested() bool {
 	select {
 	case <-r.requests:
