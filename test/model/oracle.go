@@ -62,7 +62,8 @@ type account struct {
 	limit  config.Removals
 	tokens float64
 	filled time.Time
-	// issued and done are deletes of endpoints that the agent had not made itself: called for, and reported as done.
+	// issued and done are deletes of endpoints: called for, and reported as done. Of those that the agent made itself,
+	// it counts the stale ones only: issued has all of them, and done none.
 	issued, done int
 	made         map[hns.EndpointID]bool
 
@@ -132,10 +133,10 @@ func (a *Agent) issues(id hns.EndpointID) {
 	if !a.faulty.IsZero() && a.faulty.Before(a.account.began) {
 		w.violated(InvariantUnknown, "%s deletes endpoint %s in a pass without the API server", a.Name, id)
 	}
+	a.account.issued++
 	if a.account.made[id] {
 		return
 	}
-	a.account.issued++
 	if !a.account.take(w.Now()) {
 		w.violated(InvariantLimits, "%s deletes more than removals.perSecond and removals.burst allow", a.Name)
 	}
@@ -271,6 +272,8 @@ func (n *Node) stale(e hns.Endpoint) (string, bool) {
 		return "", false // the pod has not got so far, or has lost its endpoint
 	case referred:
 		return "", false
+	case owner != nil && !owner.Finished:
+		return "", false // of another node: the endpoint would be right if a Service selected the pod
 	default:
 		return "nothing claims the address", true
 	}
