@@ -43,6 +43,8 @@ const (
 	ShieldMade ShieldResult = "made"
 	// ShieldReplaced: the stale endpoint was deleted, and created again behind the local one.
 	ShieldReplaced ShieldResult = "replaced"
+	// ShieldRemoved: the stale endpoint was deleted, and could not be created again.
+	ShieldRemoved ShieldResult = "removed"
 	// ShieldRefused: this HNS does not let two endpoints share an address.
 	ShieldRefused ShieldResult = "refused"
 	// ShieldMisplaced: HNS enumerates new endpoints before the local one.
@@ -52,7 +54,7 @@ const (
 )
 
 func shieldResults() []ShieldResult {
-	return []ShieldResult{ShieldMade, ShieldReplaced, ShieldRefused, ShieldMisplaced, ShieldFailed}
+	return []ShieldResult{ShieldMade, ShieldReplaced, ShieldRemoved, ShieldRefused, ShieldMisplaced, ShieldFailed}
 }
 
 // shieldAttempts is how often a place behind the local endpoint is tried for. Where the order is that of age, the first
@@ -195,11 +197,8 @@ func (s *Shielder) replace(ctx context.Context, v verdict.Verdict) (ShieldResult
 		return ShieldFailed, fmt.Errorf("deleting the stale endpoint to create it again: %w", err)
 	}
 	made, err := s.create(ctx, v)
-	if errors.Is(err, hns.ErrRefused) {
-		return ShieldRefused, err
-	}
 	if err != nil {
-		return ShieldFailed, err
+		return ShieldRemoved, fmt.Errorf("creating the stale endpoint again: %w", err)
 	}
 	s.window.Observe(s.opts.Clock.Since(begun).Seconds())
 	behind, err := s.standsBehind(ctx, made.ID, v.Locals)
@@ -232,9 +231,12 @@ func (s *Shielder) standsBehind(ctx context.Context, id hns.EndpointID, others [
 func (s *Shielder) record(ctx context.Context, v verdict.Verdict, result ShieldResult, err error) {
 	s.shields.WithLabelValues(string(result)).Inc()
 	log := logf.FromContext(ctx).WithValues(v.KeysAndValues()...).WithValues("result", result)
-	if result == ShieldMade || result == ShieldReplaced {
+	switch result {
+	case ShieldMade, ShieldReplaced:
 		log.Info("Shielded a pod's endpoint: kube-proxy will find a remote endpoint of its address first")
-		return
+	case ShieldRemoved:
+		log.Error(err, "Deleted a stale remote endpoint for a shield that could not be made")
+	case ShieldRefused, ShieldMisplaced, ShieldFailed:
+		log.Error(err, "Cannot shield a pod's endpoint; kube-proxy may delete it when the slice drops its address")
 	}
-	log.Error(err, "Cannot shield a pod's endpoint; kube-proxy may delete it when the slice drops its address")
 }

@@ -56,7 +56,8 @@ func (n *heldNode) results() map[removal.ShieldResult]int {
 	n.t.Helper()
 	all := map[removal.ShieldResult]int{}
 	for _, r := range []removal.ShieldResult{
-		removal.ShieldMade, removal.ShieldReplaced, removal.ShieldRefused, removal.ShieldMisplaced, removal.ShieldFailed,
+		removal.ShieldMade, removal.ShieldReplaced, removal.ShieldRemoved, removal.ShieldRefused, removal.ShieldMisplaced,
+		removal.ShieldFailed,
 	} {
 		if count := int(n.Series("hnsguard_shields_total{result=" + string(r) + "}")); count > 0 {
 			all[r] = count
@@ -205,11 +206,11 @@ func TestAShieldThatCannotBeMade(t *testing.T) {
 		}, removal.ShieldFailed, "RL"},
 		"HNS refuses the replacement": {oneRemote, func(n *heldNode) {
 			n.HNS.Fail(hns.OpCreateRemoteEndpoint, hns.ErrRefused)
-		}, removal.ShieldRefused, "L"},
+		}, removal.ShieldRemoved, "L"},
 		"HNS fails to create the replacement": {oneRemote, func(n *heldNode) {
 			n.HNS.FailNext(hns.OpCreateRemoteEndpoint, hns.ErrRefused)
 			n.HNS.FailNext(hns.OpCreateRemoteEndpoint, hns.ErrUnavailable)
-		}, removal.ShieldFailed, "L"},
+		}, removal.ShieldRemoved, "L"},
 		"the place of the replacement cannot be found": {oneRemote, down(hns.OpListEndpointIDs), removal.ShieldFailed, "LR"},
 		"the replacement is misplaced": {oneRemote, func(n *heldNode) {
 			n.HNS.SetOrder(simulated.NewestFirst)

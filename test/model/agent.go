@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -206,8 +207,11 @@ func mayWrite(obj client.Object) bool {
 	return ok && (by == flush.ManagedBy && slice.Namespace == guardNamespace || by == reprogram.ManagedBy)
 }
 
-// removedMessage is what the program logs for every endpoint that it has removed.
-const removedMessage = "Removed a stale remote endpoint"
+// What the program logs for every endpoint that it has removed.
+const (
+	removedMessage  = "Removed a stale remote endpoint"
+	unshieldMessage = "Deleted a stale remote endpoint for a shield that could not be made"
+)
 
 // removals is how many endpoints the program has counted as removed.
 func (p *product) removals() (int, error) {
@@ -217,16 +221,24 @@ func (p *product) removals() (int, error) {
 	}
 	total := 0.0
 	for _, family := range families {
-		if family.GetName() != "hnsguard_removals_total" {
-			continue
-		}
-		for _, m := range family.GetMetric() {
-			for _, label := range m.GetLabel() {
-				if label.GetName() == "result" && label.GetValue() == string(removal.Removed) {
-					total += m.GetCounter().GetValue()
-				}
-			}
+		switch family.GetName() {
+		case "hnsguard_removals_total":
+			total += counted(family, string(removal.Removed))
+		case "hnsguard_shields_total":
+			total += counted(family, string(removal.ShieldRemoved))
 		}
 	}
 	return int(total), nil
+}
+
+// counted adds up what a counter has for a result.
+func counted(family *dto.MetricFamily, result string) (total float64) {
+	for _, m := range family.GetMetric() {
+		for _, label := range m.GetLabel() {
+			if label.GetName() == "result" && label.GetValue() == result {
+				total += m.GetCounter().GetValue()
+			}
+		}
+	}
+	return total
 }

@@ -28,7 +28,7 @@
 //  6. Nothing is deleted in a pass that could not list HNS, or in which no request to the API server succeeds.
 //  7. Removals stay within removals.perSecond and removals.burst.
 //  8. Every removal is logged and counted.
-//  9. When all faults have ended, every stale remote endpoint goes within orphan.gracePeriod and fifteen minutes. One
+//  9. When all faults have ended, every stale remote endpoint goes within orphan.gracePeriod and twenty minutes. One
 //     whose address a pod of another node has is not stale, although no EndpointSlice lists it.
 //  10. hnsguard writes only EndpointSlices of its own.
 //  11. No pod is evicted whose endpoint is there, and none that would not be made again.

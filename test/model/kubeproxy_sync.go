@@ -121,6 +121,8 @@ type syncing struct {
 	enumerated time.Time
 	balanced   map[string]hns.LoadBalancerID
 	work       []portName
+	// each is how long it takes to program one Service.
+	each time.Duration
 }
 
 func (s *syncing) abort() { s.stage.cancel() }
@@ -201,7 +203,8 @@ func (s *syncing) list() {
 		}
 	}
 	slices.SortFunc(s.work, func(a, b portName) int { return strings.Compare(a.service.Name, b.service.Name) })
-	s.then(s.share(len(s.work)+1), s.program)
+	s.each = s.share(len(s.work) + 1)
+	s.then(s.each, s.program)
 }
 
 // enumerate takes in one endpoint of the enumeration.
@@ -228,12 +231,11 @@ func (s *syncing) program() {
 		return
 	}
 	key := s.work[0]
-	rest := len(s.work)
 	s.work = s.work[1:]
 	if service := s.k.services[key]; service != nil {
 		s.programService(key, service)
 	}
-	s.then(s.share(rest), s.program)
+	s.then(s.each, s.program)
 }
 
 func (s *syncing) programService(key portName, service *balancedService) {

@@ -66,6 +66,8 @@ type account struct {
 	// it counts the stale ones only: issued has all of them, and done none.
 	issued, done int
 	made         map[hns.EndpointID]bool
+	// deleted are the addresses of which an endpoint was deleted in this pass.
+	deleted map[netip.Addr]bool
 
 	mu           sync.Mutex
 	logs, events map[string]int
@@ -74,11 +76,15 @@ type account struct {
 func newAccount(limit config.Removals, now time.Time) *account {
 	return &account{
 		began: now, limit: limit, tokens: float64(limit.Burst), filled: now,
-		made: map[hns.EndpointID]bool{}, logs: map[string]int{}, events: map[string]int{},
+		made: map[hns.EndpointID]bool{}, deleted: map[netip.Addr]bool{},
+		logs: map[string]int{}, events: map[string]int{},
 	}
 }
 
-func (a *account) begin(now time.Time) { a.began, a.blind = now, false }
+func (a *account) begin(now time.Time) {
+	a.began, a.blind = now, false
+	clear(a.deleted)
+}
 
 // called notes how a call to HNS ended.
 func (a *account) called(op hns.Operation, err error) {
@@ -158,6 +164,7 @@ func (a *Agent) deletes(id hns.EndpointID) error {
 	}
 	if !a.account.made[id] {
 		a.account.done++
+		a.account.deleted[endpoint.Addresses[0]] = true
 	}
 	n.touched[endpoint.Addresses[0]] = true
 	if endpoint.Remote() {
@@ -170,6 +177,9 @@ func (a *Agent) deletes(id hns.EndpointID) error {
 func (a *Agent) creates(spec hns.RemoteSpec) (hns.Endpoint, error) {
 	made, err := a.node.createRemote(spec.Address, ActorAgent)
 	if err == nil {
+		if a.account.deleted[spec.Address] {
+			a.account.done-- // a shield took the place of the stale endpoint, which is no removal
+		}
 		a.account.made[made.ID] = true
 		a.node.touched[spec.Address] = true
 	}
@@ -291,7 +301,7 @@ func (a *Agent) audit() {
 		return
 	}
 	a.account.mu.Lock()
-	logged := a.account.logs[removedMessage]
+	logged := a.account.logs[removedMessage] + a.account.logs[unshieldMessage]
 	a.account.mu.Unlock()
 	if counted < a.account.done || counted > a.account.issued {
 		w.violated(InvariantCounted, "%s: %d endpoints were removed (%d deletes issued), and %d are counted",
