@@ -140,6 +140,10 @@ STEPS ?= 1000000
 model: ## Play random histories with and without hnsguard, STEPS steps in all
 	HNSGUARD_MODEL_STEPS=$(STEPS) go test -count=1 -timeout 2h ./test/model -run TestModel -v
 
+.PHONY: mutation
+mutation: ## Change the code that decides about deletions in hundreds of small ways, and expect the tests to notice each
+	HNSGUARD_MUTATION=1 go test -count=1 -timeout 20m ./test/mutation -v
+
 SOAK ?= 30m
 .PHONY: soak
 soak: build-windows ## Let incidents happen for half an hour, and expect hnsguard.exe to need no more at the end
