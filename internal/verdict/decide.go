@@ -178,7 +178,8 @@ func (d decision) findArrivals() sets.Set[hns.EndpointID] {
 	}
 	var endpoints []inventory.Endpoint
 	for _, e := range d.Snapshot.Endpoints {
-		if d.unclaimedLocal(e) && !e.Appeared.IsZero() && !e.Appeared.Before(pods[0]) {
+		// One that was there at first has no such time, which is before all.
+		if d.unclaimedLocal(e) && !e.Appeared.Before(pods[0]) {
 			endpoints = append(endpoints, e)
 		}
 	}

@@ -3,6 +3,7 @@
 package verdict_test
 
 import (
+	"cmp"
 	"net/netip"
 	"testing"
 	"time"
@@ -56,8 +57,10 @@ type world struct {
 	urgent                        bool
 	// forgotten is set when kube-proxy is known not to hold the address in its record.
 	forgotten bool
-	// waitingFor is how long each pod without address has been waiting; balancersRead is when load balancers were read.
+	// waitingFor is how long each pod without address has been waiting, except for those in waited, by name. Where it is
+	// negative that is unknown. balancersRead is when load balancers were read.
 	waitingFor    time.Duration
+	waited        map[types.UID]time.Duration
 	balancersRead time.Time
 	more          []inventory.Endpoint
 }
@@ -119,7 +122,9 @@ func (w world) evidence() verdict.Evidence {
 	endpoints = append(endpoints, w.more...)
 	waiting := map[types.UID]time.Time{}
 	for _, p := range index.View(nil).Waiting() {
-		waiting[p.UID] = now.Add(-w.waitingFor)
+		if waited := cmp.Or(w.waited[p.UID], w.waitingFor); waited >= 0 {
+			waiting[p.UID] = now.Add(-waited)
+		}
 	}
 	e := verdict.Evidence{
 		Snapshot: inventory.Snapshot{
@@ -254,11 +259,22 @@ func TestDecide(t *testing.T) {
 
 		// An early conflict, and its guards.
 		{"early, terminating elsewhere", early, lists("lin-1", notReady, terminating), verdict.EarlyConflict, verdict.ReasonNewEndpoint},
+		{"early, serving on this node", early, lists(node, notReady, serving), verdict.EarlyConflict, verdict.ReasonNewEndpoint},
 		{"early, terminating elsewhere and still serving", early, lists("lin-1", notReady, serving, terminating), verdict.InUse, verdict.ReasonListed},
 		{"early, the local endpoint was there before the pod began to wait", early, both(fresh, func(w *world) { w.waitingFor = 0 }), verdict.OrphanPending, verdict.ReasonGracePeriod},
 		{"early, the local endpoint may have appeared before the pod began to wait", early, both(fresh, func(w *world) { w.waitingFor = time.Second - 1 }), verdict.OrphanPending, verdict.ReasonGracePeriod},
 		{"early, two new endpoints and one pod that waits", early, both(fresh, another), verdict.OrphanPending, verdict.ReasonGracePeriod},
 		{"early, two new endpoints and two pods that wait", early, both(another, func(w *world) { w.pods = append(w.pods, pod("two", withoutAddress)) }), verdict.EarlyConflict, verdict.ReasonNewEndpoint},
+		{"early, each of two new endpoints came after one more pod began to wait", early, arrivals(1500*time.Millisecond, 3*time.Second, 1200*time.Millisecond), verdict.EarlyConflict, verdict.ReasonNewEndpoint},
+		{"early, whichever of the two pods began first", early, arrivals(1500*time.Millisecond, 1200*time.Millisecond, 3*time.Second), verdict.EarlyConflict, verdict.ReasonNewEndpoint},
+		{"early, of two pods the one named later began first", early, both(arrivals(time.Second, 3*time.Second, 1200*time.Millisecond), func(w *world) { w.local.Appeared = now.Add(-2 * time.Second) }), verdict.EarlyConflict, verdict.ReasonNewEndpoint},
+		{"early, both of two new endpoints came before the second pod began to wait", early, both(fresh, arrivals(1500*time.Millisecond, 3*time.Second, 500*time.Millisecond)), verdict.OrphanPending, verdict.ReasonGracePeriod},
+		{"early, it is unknown since when the pod waits", early, both(fresh, func(w *world) { w.waitingFor = -1 }), verdict.OrphanPending, verdict.ReasonGracePeriod},
+		{"early, an endpoint was left behind before", early, more(func(e *inventory.Endpoint) { e.Appeared = now.Add(-time.Hour) }), verdict.EarlyConflict, verdict.ReasonNewEndpoint},
+		{"early, an endpoint was left behind before hnsguard started", early, more(func(e *inventory.Endpoint) { e.Appeared = time.Time{} }), verdict.EarlyConflict, verdict.ReasonNewEndpoint},
+		{"early, another endpoint appears on another network", early, more(func(e *inventory.Endpoint) { e.Network = natNet }), verdict.EarlyConflict, verdict.ReasonNewEndpoint},
+		{"early, another remote endpoint appears", early, more(func(e *inventory.Endpoint) { e.Flags = hns.FlagRemote }), verdict.EarlyConflict, verdict.ReasonNewEndpoint},
+		{"early, another endpoint appears that is attached to nothing", early, more(func(e *inventory.Endpoint) { e.Namespace = "" }), verdict.EarlyConflict, verdict.ReasonNewEndpoint},
 		{"early, two new endpoints of which a pod has one", early, both(another, func(w *world) { w.pods = append(w.pods, pod("two", withAddress("10.240.0.12"))) }), verdict.EarlyConflict, verdict.ReasonNewEndpoint},
 		{"early, forgotten", early, both(proxy(staleProx), forgotten), verdict.EarlyConflict, verdict.ReasonNewEndpoint},
 		{"early, kube-proxy may remember it", early, proxy(staleProx), verdict.Held, verdict.ReasonMayRemember},
@@ -313,6 +329,7 @@ func TestDecide(t *testing.T) {
 		{"orphan, two addresses", orphaned, func(w *world) { w.remote.Addresses = append(w.remote.Addresses, netip.IPv6Loopback()) }, verdict.Foreign, verdict.ReasonOtherMaker},
 		{"a local endpoint nobody has", orphaned, func(w *world) { w.remote.Flags = 0 }, verdict.Local, verdict.ReasonLocalUnclaimed},
 		{"a local endpoint of another network", orphaned, func(w *world) { w.remote.Flags = 0; w.remote.Network = natNet }, verdict.Local, verdict.ReasonOtherNetwork},
+		{"a local endpoint nobody has, listed on this node", orphaned, both(func(w *world) { w.remote.Flags = 0 }, lists(node)), verdict.Local, verdict.ReasonLocalUnclaimed},
 		{"a local endpoint whose address is in use elsewhere", orphaned, both(func(w *world) { w.remote.Flags = 0 }, lists("lin-1")), verdict.Local, verdict.ReasonLocalLeaked},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -352,6 +369,51 @@ func TestEvidenceIsNamed(t *testing.T) {
 	g.Expect(v.Due).To(Equal(now.Add(4 * time.Minute)))
 	g.Expect(v.Unclaimed()).To(BeTrue())
 	g.Expect(verdict.Verdict{}.Address().IsValid()).To(BeFalse())
+
+	w = conflicting()
+	v = verdict.Decide(w.evidence())[1]
+	g.Expect(v.Reason).To(Equal(verdict.ReasonLocalPod))
+	g.Expect(v.Pods).To(ConsistOf(HaveField("Name", "web")), "whose endpoint it is")
+
+	w = orphaned()
+	w.remote.Flags = 0
+	lists("lin-1")(&w)
+	v = verdict.Decide(w.evidence())[0]
+	g.Expect(v.Reason).To(Equal(verdict.ReasonLocalLeaked))
+	g.Expect(v.Listings).To(ConsistOf(HaveField("Node", "lin-1")), "who has the address now")
+}
+
+func TestWhatALogSaysOfAVerdict(t *testing.T) {
+	g := NewWithT(t)
+	logged := verdict.Decide(conflicting().evidence())[0].KeysAndValues()
+	values := map[string]any{}
+	for i := 0; i < len(logged); i += 2 {
+		values[logged[i].(string)] = logged[i+1]
+	}
+	g.Expect(values).To(Equal(map[string]any{
+		"endpointID": remoteID, "ip": ip.String(), "verdict": verdict.Conflict, "reason": verdict.ReasonLivePod,
+		"pods": []types.NamespacedName{{Namespace: "default", Name: "web"}}, "localEndpointIDs": []hns.EndpointID{localID},
+		"listings": 0,
+	}))
+}
+
+func TestWhatKindsMean(t *testing.T) {
+	var removed, stale, unclaimed []verdict.Kind
+	for _, k := range verdict.Kinds() {
+		if k.Removes() {
+			removed = append(removed, k)
+		}
+		if k.Stale() {
+			stale = append(stale, k)
+		}
+		if (verdict.Verdict{Kind: k}).Unclaimed() {
+			unclaimed = append(unclaimed, k)
+		}
+	}
+	g := NewWithT(t)
+	g.Expect(removed).To(ConsistOf(verdict.Conflict, verdict.EarlyConflict, verdict.Orphan))
+	g.Expect(stale).To(ConsistOf(verdict.Conflict, verdict.EarlyConflict, verdict.Orphan, verdict.Held))
+	g.Expect(unclaimed).To(ConsistOf(verdict.Orphan, verdict.OrphanPending))
 }
 
 func TestDualStackIsJudgedByEachAddress(t *testing.T) {
@@ -394,11 +456,25 @@ func fresh(w *world)                    { w.unclaimedFor = 0 }
 func forgotten(w *world)                { w.forgotten = true }
 
 // another makes a second local endpoint appear, after the first.
-func another(w *world) {
-	second := w.local
-	second.ID, second.Addresses = "second", []netip.Addr{netip.MustParseAddr("10.240.0.12")}
-	second.Appeared = now.Add(-time.Millisecond)
-	w.more = append(w.more, second)
+func another(w *world) { more(func(*inventory.Endpoint) {})(w) }
+
+// more makes a second endpoint appear: a local one after the first, if it is not changed.
+func more(change func(*inventory.Endpoint)) func(*world) {
+	return func(w *world) {
+		second := w.local
+		second.ID, second.Addresses = "second", []netip.Addr{netip.MustParseAddr("10.240.0.12")}
+		second.Appeared = now.Add(-time.Millisecond)
+		change(&second)
+		w.more = append(w.more, second)
+	}
+}
+
+// arrivals makes a second local endpoint appear so long ago, while two pods have been waiting for so long.
+func arrivals(second, web, two time.Duration) func(*world) {
+	return both(more(func(e *inventory.Endpoint) { e.Appeared = now.Add(-second) }), func(w *world) {
+		w.pods = append(w.pods, pod("two", withoutAddress))
+		w.waited = map[types.UID]time.Duration{"web": web, "two": two}
+	})
 }
 
 func withAddress(addr string) func(*corev1.Pod) {
@@ -444,15 +520,16 @@ func TestWhatAVerdictNeedsProved(t *testing.T) {
 			g := NewWithT(t)
 			w := tc.from()
 			w.kubeProxy, w.forgotten = tc.kube, true
-			w.remote.Seen, w.local.Seen = now.Add(-time.Hour), now.Add(-time.Minute)
 			v := verdict.Decide(w.evidence())[0]
 			g.Expect(v.Kind.Removes()).To(BeTrue())
 			g.Expect(v.NeedsCurrentSlices).To(Equal(tc.needs))
-			want := w.remote.Seen
+			before, youngest := now.Add(-time.Hour), now.Add(-time.Minute)
+			w.remote.Seen, w.local.Seen = youngest, before
+			g.Expect(verdict.Decide(w.evidence())[0].Since).To(Equal(youngest), "of the endpoints that it rests on")
 			if w.hasLocal {
-				want = w.local.Seen
+				w.remote.Seen, w.local.Seen = before, youngest
+				g.Expect(verdict.Decide(w.evidence())[0].Since).To(Equal(youngest), "of the endpoints that it rests on")
 			}
-			g.Expect(v.Since).To(Equal(want), "the youngest endpoint that it rests on")
 		})
 	}
 }
