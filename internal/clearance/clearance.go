@@ -186,10 +186,11 @@ func wanted(pass action.Pass) map[netip.Addr]time.Time {
 	}
 	for _, v := range pass.Verdicts {
 		if v.MayBeRemembered() || v.Unclaimed() || v.Kind.Removes() {
-			addr := v.Address()
-			if since, known := addresses[addr]; !known || since.Before(v.Since) {
-				addresses[addr] = v.Since
+			since := addresses[v.Address()]
+			if v.Since.After(since) {
+				since = v.Since
 			}
+			addresses[v.Address()] = since
 		}
 	}
 	return addresses

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net/netip"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -604,6 +605,47 @@ func TestTheChangeIsRequestedUntilItComes(t *testing.T) {
 	p.change()
 	p.after(interval)
 	g.Expect(p.requests).To(HaveLen(3))
+}
+
+// While a pod waits, changes are requested where kube-proxy's syncs are waited for: each makes it sync.
+func TestWhileAPodWaitsKubeProxyIsMadeToSync(t *testing.T) {
+	for name, tc := range map[string]struct {
+		reach    func(p *proxy)
+		requests bool
+	}{
+		"the view is not known to be current":   {func(p *proxy) { p.current = false }, false},
+		"kube-proxy has to process the drop":    {func(p *proxy) { p.unlisted() }, true},
+		"kube-proxy has to process the change":  {func(p *proxy) { p.unlisted(); p.synced(); p.change() }, true},
+		"kube-proxy has forgotten it":           {func(p *proxy) { p.prove() }, false},
+		"but not while nobody waits: the drop":  {func(p *proxy) { p.unlisted() }, false},
+		"and not while nobody waits: the flush": {func(p *proxy) { p.unlisted(); p.synced(); p.change() }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := NewWithT(t)
+			p := newProxy(t)
+			tc.reach(p)
+			p.requests, p.pass.Evidence.Urgent = nil, !strings.Contains(name, "nobody waits")
+			p.after(interval)
+			p.after(interval)
+			if tc.requests {
+				g.Expect(p.requests).To(Equal([]netip.Addr{ip, ip}), "with each look")
+			} else {
+				g.Expect(p.requests).To(BeEmpty())
+			}
+		})
+	}
+}
+
+// Once the view is known to be current, nothing more is requested of the API server for that.
+func TestStepOneIsProvedOnce(t *testing.T) {
+	g := NewWithT(t)
+	p := newProxy(t)
+	p.unlisted()
+	g.Expect(p.since).To(HaveLen(1))
+	p.synced()
+	p.change()
+	p.synced()
+	g.Expect(p.since).To(HaveLen(1))
 }
 
 func TestEachAddressHasItsOwnProof(t *testing.T) {

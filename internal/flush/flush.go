@@ -120,11 +120,10 @@ func (f *Flusher) SliceChanged(before, after *discoveryv1.EndpointSlice) {
 	if own {
 		r.own = after
 	}
-	if !Flushes(before, after) || own && after != nil && !newer(after.ResourceVersion, r.wrote) {
-		return // kube-proxy has seen it before
-	}
 	now := f.opts.Clock.Now()
-	if !r.stale.IsZero() && now.Sub(r.stale) >= f.opts.Settle {
+	// What is older than the last write was made before the loss, however late the watch brings it.
+	late := after != nil && !newer(after.ResourceVersion, r.wrote)
+	if Flushes(before, after) && !late && !r.stale.IsZero() && now.Sub(r.stale) >= f.opts.Settle {
 		r.stale = time.Time{}
 		f.opts.Metrics.changes.WithLabelValues(suppressed).Inc()
 	}
@@ -136,11 +135,8 @@ func (f *Flusher) SliceChanged(before, after *discoveryv1.EndpointSlice) {
 	}
 }
 
-// newer reports whether a resource version is newer than another. One that is not known is older than all.
+// newer reports whether a resource version is newer than another, which may not be known.
 func newer(version, than string) bool {
-	if than == "" {
-		return true
-	}
 	order, err := resourceversion.CompareResourceVersion(version, than)
 	return err != nil || order > 0
 }
@@ -174,7 +170,6 @@ func (f *Flusher) markStale(r *record, settle time.Duration, lost ...netip.Addr)
 		r.lost = sets.New[netip.Addr]()
 		r.due = now.Add(f.opts.Settle + f.wait(f.opts.Spread))
 		r.urgent = now.Add(settle + f.wait(f.opts.UrgentSpread))
-		r.endangered = now.Add(settle)
 	}
 	r.stale = now
 	r.lost.Insert(lost...)

@@ -64,6 +64,9 @@ type node struct {
 	forgotten sets.Set[netip.Addr]
 	// waiting is set while a pod of the node waits for its address.
 	waiting bool
+	// behind is how old a snapshot is when it is looked at, and change is what remote endpoints are unlike kube-proxy's.
+	behind time.Duration
+	change func(*hns.Endpoint)
 }
 
 func newNode(t *testing.T, change ...func(*flush.Options)) *node {
@@ -128,12 +131,16 @@ func (n *node) wait(d time.Duration) { n.clock.SetTime(n.clock.Now().Add(d)) }
 func (n *node) pass() time.Duration {
 	n.t.Helper()
 	n.wait(time.Millisecond)
-	snapshot := inventory.Snapshot{Taken: n.clock.Now(), Network: hns.Network{ID: "net"}}
+	snapshot := inventory.Snapshot{Taken: n.clock.Now().Add(-n.behind), Network: hns.Network{ID: "net"}}
 	for _, addr := range n.remotes {
-		snapshot.Endpoints = append(snapshot.Endpoints, inventory.Endpoint{Endpoint: hns.Endpoint{
+		e := hns.Endpoint{
 			ID: hns.EndpointID("ep-" + addr.String()), Network: "net", Addresses: []netip.Addr{addr}, Flags: hns.FlagRemote,
 			MAC: kubeproxy.RemoteMAC(addr),
-		}})
+		}
+		if n.change != nil {
+			n.change(&e)
+		}
+		snapshot.Endpoints = append(snapshot.Endpoints, inventory.Endpoint{Endpoint: e})
 	}
 	for _, addr := range n.locals {
 		snapshot.Endpoints = append(snapshot.Endpoints, inventory.Endpoint{Endpoint: hns.Endpoint{
@@ -384,6 +391,8 @@ func TestAChangeFromElsewhereSuffices(t *testing.T) {
 		"a new slice":                     {func(n *node) { n.touch(nil, slice("x", "lin-1")) }, 1500 * time.Millisecond, true},
 		"a deleted slice":                 {func(n *node) { n.touch(slice("x", "lin-1"), nil) }, 1500 * time.Millisecond, true},
 		"too early":                       {func(n *node) { n.touch(flushed(1), flushed(2)) }, 900 * time.Millisecond, false},
+		"just late enough":                {func(n *node) { n.touch(flushed(1), flushed(2)) }, time.Second, true},
+		"just too early":                  {func(n *node) { n.touch(flushed(1), flushed(2)) }, time.Second - 1, false},
 		"nothing that kube-proxy sees":    {func(n *node) { n.touch(flushed(1), flushed(1)) }, 1500 * time.Millisecond, false},
 		"a slice for another proxy":       {func(n *node) { n.touch(foreign(1), foreign(2)) }, 1500 * time.Millisecond, false},
 		"a slice of no Service":           {func(n *node) { n.touch(orphan(1), orphan(2)) }, 1500 * time.Millisecond, false},
@@ -499,13 +508,15 @@ func TestALateEchoOfAnOwnWriteIsNoFlush(t *testing.T) {
 	g.Expect(n.writes()).To(BeEquivalentTo(2))
 }
 
-// The same for a write of another agent that is older than this agent's last one, and the opposite.
+// The same for a write of anybody else that is older than this agent's last one, and the opposite.
 func TestOnlyWhatIsNewerThanTheOwnWriteCounts(t *testing.T) {
 	for name, tc := range map[string]struct {
 		version    string
+		any        bool
 		suppressed bool
 	}{
-		"older": {"99", false}, "the same": {"100", false}, "newer": {"101", true}, "newer, with more digits": {"1000", true},
+		"older": {"99", false, false}, "the same": {"100", false, false}, "newer": {"101", false, true},
+		"newer, with more digits": {"1000", false, true}, "any slice, older": {"99", true, false}, "any slice, newer": {"101", true, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := NewWithT(t)
@@ -519,6 +530,9 @@ func TestOnlyWhatIsNewerThanTheOwnWriteCounts(t *testing.T) {
 			n.lose(v4)
 			n.wait(1500 * time.Millisecond)
 			other := flushedOwn(2)
+			if tc.any {
+				other = flushed(2)
+			}
 			other.ResourceVersion = tc.version
 			n.touch(flushedOwn(1), other)
 			g.Expect(n.count("suppressed")).To(BeEquivalentTo(map[bool]int{true: 1}[tc.suppressed]))
@@ -541,6 +555,312 @@ func flushedOwn(port int32) *discoveryv1.EndpointSlice {
 	s := withPort(slice("hnsguard-flush", ""), port)
 	s.Namespace, s.Name = namespace, flush.SliceName(discoveryv1.AddressTypeIPv4)
 	return s
+}
+
+// An old change flushes nothing, but what it drops is in kube-proxy's record all the same.
+func TestAnOldChangeDropsAddresses(t *testing.T) {
+	g := NewWithT(t)
+	n := newNode(t)
+	n.api = versioned{n.api, "100"}
+	n.flusher = flush.New(n.options())
+	n.touch(nil, slice("other", "lin-1"))
+	n.pass()
+	n.wait(2 * time.Second)
+	n.pass()
+	after := slice("cart", "lin-1")
+	after.ResourceVersion = "99"
+	n.touch(slice("cart", "lin-1", v4), after)
+	g.Expect(n.pass()).To(Equal(2 * time.Second))
+	g.Expect(n.pending()).To(BeEquivalentTo(1))
+}
+
+// pending is how many families wait to be flushed, as the metric says.
+func (n *node) pending() float64 {
+	n.t.Helper()
+	families, err := n.metrics.Gather()
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() == "hnsguard_flushes_pending" {
+			return f.GetMetric()[0].GetGauge().GetValue()
+		}
+	}
+	n.t.Fatal("no such series")
+	return 0
+}
+
+func TestHowManyFamiliesArePending(t *testing.T) {
+	g := NewWithT(t)
+	n := began(t)
+	g.Expect(n.pass()).To(BeZero())
+	g.Expect(n.pending()).To(BeZero())
+	n.lose(v4)
+	g.Expect(n.pending()).To(BeEquivalentTo(1))
+	n.remotes = []netip.Addr{v6}
+	n.pass()
+	n.lose(v6)
+	g.Expect(n.pending()).To(BeEquivalentTo(2))
+	n.profile = kubeproxy.ProfileOf("v1.34.0")
+	n.pass()
+	g.Expect(n.pending()).To(BeZero(), "this kube-proxy remembers nothing")
+}
+
+func TestWhatAKubeProxyWithoutTheFaultForgets(t *testing.T) {
+	for name, lose := range map[string]func(n *node){
+		"a loss": func(n *node) { n.lose(v4) },
+		"a loss that it may not have processed": func(n *node) {
+			n.remotes = []netip.Addr{v4}
+			n.pass()
+			n.drop(v4)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := NewWithT(t)
+			n := began(t)
+			lose(n)
+			n.profile = kubeproxy.ProfileOf("v1.34.0")
+			n.pass()
+			n.profile = kubeproxy.ProfileOf("v1.32.3")
+			g.Expect(n.pass()).To(BeZero())
+			n.wait(10 * time.Second)
+			n.pass()
+			g.Expect(n.writes()).To(BeEquivalentTo(1))
+		})
+	}
+}
+
+// The first slice of a family comes with what kube-proxy may have recorded before.
+func TestANewFamilyIsFlushed(t *testing.T) {
+	g := NewWithT(t)
+	n := began(t)
+	n.touch(nil, slice("x", "lin-1", v6))
+	g.Expect(n.pass()).To(BeNumerically("~", 2*time.Second, 2*time.Millisecond))
+	n.wait(2 * time.Second)
+	n.pass()
+	g.Expect(n.own(discoveryv1.AddressTypeIPv6)).NotTo(BeNil())
+}
+
+func TestHostNamesAreNoFamily(t *testing.T) {
+	g := NewWithT(t)
+	n := began(t)
+	n.touch(nil, named())
+	g.Expect(n.pass()).To(BeZero())
+	n.wait(time.Minute)
+	n.pass()
+	g.Expect(n.writes()).To(BeEquivalentTo(1))
+}
+
+// Losses that go on push the write back, each time until the last one has settled.
+func TestAWriteWaitsForTheLastLoss(t *testing.T) {
+	other := netip.MustParseAddr("10.240.0.12")
+	for name, prepare := range map[string]func(n *node){
+		"in general":           func(*node) {},
+		"a pod waits":          func(n *node) { n.waiting = true },
+		"a pod is endangered":  func(n *node) { n.locals = []netip.Addr{other} },
+		"both, and in general": func(n *node) { n.waiting, n.locals = true, []netip.Addr{other} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := NewWithT(t)
+			n := began(t)
+			n.random = 0
+			prepare(n)
+			n.drop(v4)
+			n.pass()
+			n.wait(900 * time.Millisecond)
+			n.drop(other)
+			n.pass()
+			n.wait(time.Second - time.Millisecond - 1)
+			n.pass()
+			g.Expect(n.writes()).To(BeEquivalentTo(1))
+			n.clock.SetTime(n.clock.Now().Add(1 - time.Millisecond))
+			g.Expect(n.pass()).To(BeZero())
+			g.Expect(n.writes()).To(BeEquivalentTo(2), "at this very moment")
+		})
+	}
+}
+
+// Both spreads are random: a waiting pod must not make it later.
+func TestUrgencyMakesNothingLater(t *testing.T) {
+	g := NewWithT(t)
+	draws := []float64{0, 1}
+	n := newNode(t, func(o *flush.Options) {
+		o.Random = func() (next float64) {
+			next, draws = draws[0], draws[1:]
+			return next
+		}
+	})
+	n.waiting = true
+	n.touch(nil, slice("other", "lin-1"))
+	g.Expect(n.pass()).To(Equal(time.Second), "and not after the urgent spread of another")
+}
+
+// The stale endpoint of a conflict bears a lost address too, and is in no danger.
+func TestARemoteEndpointIsNotEndangered(t *testing.T) {
+	g := NewWithT(t)
+	n := began(t)
+	n.flusher.Request(v4)
+	n.remotes = []netip.Addr{v4}
+	g.Expect(n.pass()).To(BeNumerically("~", 2*time.Second, 2*time.Millisecond))
+	n.remotes, n.locals = nil, []netip.Addr{v4}
+	g.Expect(n.pass()).To(BeNumerically("~", time.Second, 4*time.Millisecond))
+}
+
+// What is not kube-proxy's, or on another network, says nothing about its record.
+func TestTheLossOfOtherEndpointsNeedsNoFlush(t *testing.T) {
+	for name, change := range map[string]func(e *hns.Endpoint){
+		"of another network": func(e *hns.Endpoint) { e.Network = "other" },
+		"of another maker":   func(e *hns.Endpoint) { e.MAC[5]++ },
+		"a local one":        func(e *hns.Endpoint) { e.Flags = 0 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := NewWithT(t)
+			n := began(t)
+			n.change = change
+			n.lose(v4)
+			g.Expect(n.pass()).To(BeZero())
+		})
+	}
+}
+
+// A snapshot that was taken before a slice dropped an address does not show what came of it.
+func TestAnOldSnapshotSettlesNothing(t *testing.T) {
+	g := NewWithT(t)
+	n := began(t)
+	n.behind = time.Second
+	n.drop(v4)
+	g.Expect(n.pass()).To(Equal(time.Second), "it looks again")
+	g.Expect(n.pending()).To(BeZero())
+	n.wait(time.Second)
+	n.pass()
+	g.Expect(n.pending()).To(BeEquivalentTo(1))
+}
+
+func TestHowLongALeakedEndpointIsWaitedFor(t *testing.T) {
+	g := NewWithT(t)
+	n := began(t)
+	n.remotes = []netip.Addr{v4}
+	n.pass()
+	n.drop(v4)
+	n.wait(time.Minute - time.Millisecond)
+	n.pass()
+	g.Expect(n.pass()).To(BeZero())
+	n.remotes = nil
+	n.pass()
+	g.Expect(n.pending()).To(BeEquivalentTo(1), "but when it goes, that is a loss")
+
+	n = began(t)
+	n.remotes = []netip.Addr{v4}
+	n.pass()
+	n.drop(v4)
+	n.wait(time.Minute - time.Millisecond)
+	g.Expect(n.pass()).To(Equal(time.Second), "a minute is not over yet")
+}
+
+func TestASliceThatCannotBeCreated(t *testing.T) {
+	resource := discoveryv1.Resource("endpointslices")
+	for name, tc := range map[string]struct {
+		err    error
+		result string
+		retry  time.Duration
+	}{
+		"another agent has":            {apierrors.NewAlreadyExists(resource, "hnsguard-flush-ipv4"), "conflict", time.Second},
+		"there is no such namespace":   {apierrors.NewNotFound(resource, "hnsguard-flush-ipv4"), "failed", time.Second},
+		"an admission policy is in it": {apierrors.NewInvalid(discoveryv1.SchemeGroupVersion.WithKind("EndpointSlice").GroupKind(), "hnsguard-flush-ipv4", nil), "forbidden", 10 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := NewWithT(t)
+			n := newNode(t)
+			n.random, n.apiErr = 0, tc.err
+			n.touch(nil, slice("other", "lin-1"))
+			n.pass()
+			n.wait(time.Second)
+			g.Expect(n.pass()).To(Equal(tc.retry))
+			g.Expect(n.count(tc.result)).To(BeEquivalentTo(1))
+		})
+	}
+}
+
+// A conflict is an answer: the API server accepts writes.
+func TestAConflictEndsTheBackoff(t *testing.T) {
+	g := NewWithT(t)
+	n := began(t)
+	n.random = 0
+	n.apiErr = errors.New("connection refused")
+	n.lose(v4)
+	n.wait(time.Second)
+	for _, wait := range []time.Duration{1, 2, 4} {
+		g.Expect(n.pass()).To(Equal(wait * time.Second))
+		n.wait(wait * time.Second)
+	}
+	n.apiErr = nil
+	n.otherWrites(2)
+	g.Expect(n.pass()).To(Equal(time.Second))
+	n.apiErr = errors.New("connection refused")
+	n.wait(time.Second)
+	g.Expect(n.pass()).To(Equal(time.Second), "and not 8")
+}
+
+func TestWhichSliceIsItsOwn(t *testing.T) {
+	other := flushedOwn(2)
+	other.Namespace = "shop"
+	another := flushedOwn(2)
+	another.Name = "web"
+	other.ResourceVersion, another.ResourceVersion = "999", "999"
+	for name, s := range map[string]*discoveryv1.EndpointSlice{"of another namespace": other, "of another name": another} {
+		t.Run(name, func(t *testing.T) {
+			g := NewWithT(t)
+			n := began(t)
+			n.touch(nil, s)
+			n.lose(v4)
+			n.wait(2 * time.Second)
+			n.pass()
+			g.Expect(n.writes()).To(BeEquivalentTo(2), "from what its own was seen to be")
+		})
+	}
+}
+
+// The port alternates, and becomes one of the two whatever somebody else has made of it.
+func TestThePortAlternates(t *testing.T) {
+	g := NewWithT(t)
+	n := began(t)
+	for _, port := range []int32{2, 1, 2} {
+		n.lose(v4)
+		n.wait(2 * time.Second)
+		n.pass()
+		g.Expect(n.own(discoveryv1.AddressTypeIPv4).Ports).To(ConsistOf(HaveField("Port", HaveValue(Equal(port)))))
+		n.echo()
+	}
+	edited := n.own(discoveryv1.AddressTypeIPv4)
+	edited.Ports[0].Port = nil
+	g.Expect(n.api.Update(t.Context(), edited)).To(Succeed())
+	n.echo()
+	n.lose(v4)
+	n.wait(2 * time.Second)
+	n.pass()
+	g.Expect(n.own(discoveryv1.AddressTypeIPv4).Ports).To(ConsistOf(HaveField("Port", HaveValue(BeEquivalentTo(1)))))
+}
+
+func TestWhichChangesFlush(t *testing.T) {
+	v6Slice := slice("x", "lin-1", v6)
+	for name, tc := range map[string]struct {
+		before, after *discoveryv1.EndpointSlice
+		flushes       bool
+	}{
+		"nothing":                 {nil, nil, false},
+		"a new slice":             {nil, flushed(1), true},
+		"a new slice of IPv6":     {nil, v6Slice, true},
+		"of host names":           {nil, named(), false},
+		"one for another proxy":   {nil, foreign(1), false},
+		"another port":            {flushed(1), flushed(2), true},
+		"another address":         {slice("x", "lin-1", v4), slice("x", "lin-1"), true},
+		"no change":               {flushed(1), flushed(1), false},
+		"another proxy's deleted": {foreign(1), nil, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			NewWithT(t).Expect(flush.Flushes(tc.before, tc.after)).To(Equal(tc.flushes))
+		})
+	}
 }
 
 func TestASliceThatWasDeletedIsCreatedAgain(t *testing.T) {
@@ -722,6 +1042,8 @@ func TestObservingWritesNothing(t *testing.T) {
 	n.wait(2 * time.Second)
 	n.pass()
 	g.Expect(n.count("observed")).To(BeEquivalentTo(1))
+	n.pass()
+	g.Expect(n.count("observed")).To(BeEquivalentTo(1), "once for each time")
 	g.Expect(n.own(discoveryv1.AddressTypeIPv4)).To(BeNil())
 }
 

@@ -128,12 +128,24 @@ func TestAConflictOfALivePodNeedsNoProof(t *testing.T) {
 }
 
 func TestWhereTheWatchIsCurrentNothingIsListed(t *testing.T) {
-	for name, from := range map[string]situation{"early": anEarlyConflict, "held": wasHeld, "orphan": anOrphan} {
+	urgent := func(n *node) hns.EndpointID {
+		remote := n.Remote(ip)
+		n.Pod("web", "")
+		n.pass()
+		n.Wait(n.Config.Orphan.GracePeriodWhileWaiting.Duration)
+		n.pass()
+		return remote
+	}
+	for name, from := range map[string]situation{
+		"early": anEarlyConflict, "held": wasHeld, "orphan": anOrphan, "orphan while a pod waits": {"orphan", urgent},
+	} {
 		t.Run(name, func(t *testing.T) {
 			n := newNode(t)
-			from.setUp(n)
+			remote := from.setUp(n)
 			n.pass()
-			NewWithT(t).Expect(n.fresh.lists).To(BeZero())
+			g := NewWithT(t)
+			g.Expect(n.There()).NotTo(ContainElement(remote))
+			g.Expect(n.fresh.lists).To(BeZero())
 		})
 	}
 }
@@ -250,6 +262,7 @@ func TestAStepIsMadeOfWhatCanBeRemoved(t *testing.T) {
 				n.Wait(250 * time.Millisecond)
 			}
 			g.Expect(n.There()).To(HaveLen(2))
+			g.Expect(n.Skipped("orphan", "backoff")).To(BeNumerically(">", 0))
 		})
 	}
 }
@@ -351,6 +364,37 @@ func TestADeleteThatDoesNotReturnIsLeftAlone(t *testing.T) {
 	g.Expect(n.There()).NotTo(ContainElement(remote))
 }
 
+// A read that does not return holds a thread too, and so long as a delete.
+func TestAnEndpointWhoseReadDoesNotReturnIsLeftAlone(t *testing.T) {
+	g := NewWithT(t)
+	n := newNode(t)
+	remote := conflict(n)
+	pass := n.Observe()
+	n.HNS.FailNext(hns.OpEndpoint, hns.ErrTimeout)
+	n.remover.Run(t.Context(), pass)
+	g.Expect(n.Removals("conflict", "unconfirmed")).To(BeEquivalentTo(1))
+	n.Wait(2*time.Minute - 1)
+	n.pass()
+	g.Expect(n.Skipped("conflict", "hung")).To(BeEquivalentTo(1))
+	g.Expect(n.There()).To(ContainElement(remote))
+	n.Wait(1)
+	n.pass()
+	g.Expect(n.There()).NotTo(ContainElement(remote))
+}
+
+func TestARefusedEndpointIsTriedAgainSoon(t *testing.T) {
+	g := NewWithT(t)
+	n := newNode(t)
+	remote := conflict(n)
+	n.GoneFromServer("web")
+	n.pass()
+	g.Expect(n.Removals("conflict", "refused")).To(BeEquivalentTo(1))
+	n.OnServer(nodetest.NewPod("web", nodetest.Name, ip))
+	n.Wait(time.Second)
+	n.pass()
+	g.Expect(n.There()).NotTo(ContainElement(remote))
+}
+
 func TestTheBackoffOfAnAddress(t *testing.T) {
 	g := NewWithT(t)
 	n := newNode(t)
@@ -397,6 +441,13 @@ func TestHowSoonAConflictIsTriedAgain(t *testing.T) {
 	early(n)
 	n.fresh.current = false
 	g.Expect(n.pass()).To(Equal(250*time.Millisecond), "a proof may come at any time")
+
+	n = newNode(t)
+	n.HNS.MakeUndeletable(forgotten(n))
+	n.pass()
+	n.Wait(time.Second)
+	n.fresh.current = false
+	g.Expect(n.pass()).To(Equal(250*time.Millisecond), "the backoff ends at this moment")
 
 	n = newNode(t, func(c *config.Config) { c.Mode = config.Observe })
 	conflict(n)

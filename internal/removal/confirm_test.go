@@ -248,6 +248,21 @@ func TestPodsAreReadByNodeAndByAddress(t *testing.T) {
 	}
 }
 
+// HNS is slow: only what may have changed the verdict is read again.
+func TestWhichEndpointsAreReadAgain(t *testing.T) {
+	g := NewWithT(t)
+	n := newNode(t)
+	n.Conflict("db", "10.240.0.12")
+	remote, _ := n.Conflict("web", ip)
+	n.Remote(ip) // its turn comes later: an address is tried once in a pass
+	pass := n.Observe()
+	n.Delete(n.There()[0])
+	n.HNS.ResetCalls()
+	n.remover.Run(t.Context(), pass)
+	g.Expect(n.There()).NotTo(ContainElement(remote))
+	g.Expect(n.Calls(hns.OpEndpoint)).To(Equal(1+2), "the one that has gone; the remote and the local one of the other")
+}
+
 // A request to an API server that does not answer ends.
 func TestReadingPodsHasADeadline(t *testing.T) {
 	g := NewWithT(t)

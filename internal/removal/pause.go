@@ -31,11 +31,7 @@ func (p *pauses) begin(key string) {
 
 // left returns how much of a pause is left at a moment; zero or less if there is none.
 func (p *pauses) left(key string, now time.Time) time.Duration {
-	ends, pausing := p.ends[key]
-	if !pausing {
-		return 0
-	}
-	return ends.Sub(now)
+	return p.ends[key].Sub(now)
 }
 
 // forget drops what has ended, and how long it was when that was long ago.

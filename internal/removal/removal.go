@@ -133,13 +133,12 @@ func results() []Result {
 func (r *Remover) Run(ctx context.Context, pass action.Pass) time.Duration {
 	r.verify(ctx, pass)
 	conflicts, orphans := r.enforced(pass)
-	acted := r.removeAll(ctx, pass, r.provenConflicts(ctx, pass, conflicts))
-	if acted >= 0 {
-		acted += max(0, r.removeAll(ctx, pass, r.releasedOrphans(ctx, pass, orphans)))
+	if r.removeAll(ctx, pass, r.provenConflicts(ctx, pass, conflicts)) {
+		r.removeAll(ctx, pass, r.releasedOrphans(ctx, pass, orphans))
 	}
 	r.backoff.forget()
 	r.hung.forget()
-	if len(r.deleted) > 0 || acted > 0 {
+	if len(r.deleted) > 0 {
 		return r.opts.Config.Poll.FastInterval.Duration // to verify what was deleted
 	}
 	return r.retry(pass, conflicts)
@@ -159,10 +158,9 @@ func (r *Remover) retry(pass action.Pass, conflicts []verdict.Verdict) time.Dura
 	return next
 }
 
-// removeAll tries to remove each endpoint that no brake keeps, and returns how many were deleted; -1 if the pass must
-// delete nothing more (invariant 4).
-func (r *Remover) removeAll(ctx context.Context, pass action.Pass, removable []verdict.Verdict) int {
-	deleted := 0
+// removeAll tries to remove each endpoint that no brake keeps, and reports whether the pass may delete more
+// (invariant 4).
+func (r *Remover) removeAll(ctx context.Context, pass action.Pass, removable []verdict.Verdict) bool {
 	for at, v := range removable {
 		if brake, throttled := r.throttled(v, pass.Evidence.Now); throttled {
 			r.opts.Metrics.skipped(v.Kind, brake, 1)
@@ -171,7 +169,6 @@ func (r *Remover) removeAll(ctx context.Context, pass action.Pass, removable []v
 		done := r.remove(ctx, pass, v)
 		if done.result == Removed {
 			r.deleted[v.Endpoint.ID] = done
-			deleted++
 		} else {
 			r.record(ctx, done)
 		}
@@ -179,10 +176,10 @@ func (r *Remover) removeAll(ctx context.Context, pass action.Pass, removable []v
 			for _, rest := range removable[at+1:] {
 				r.opts.Metrics.skipped(rest.Kind, BrakeFailure, 1)
 			}
-			return -1
+			return false
 		}
 	}
-	return deleted
+	return true
 }
 
 // stops reports whether a pass deletes nothing more after a result (invariant 4). Evidence that is not available for
@@ -191,10 +188,7 @@ func stops(r Result) bool { return r == Failed || r == Unknown || r == Unconfirm
 
 // remove deletes one endpoint, if it still should be. [Removed] means that HNS said so.
 func (r *Remover) remove(ctx context.Context, pass action.Pass, v verdict.Verdict) attempt {
-	done := attempt{verdict: v}
-	if since, known := pass.StaleSince[v.Endpoint.ID]; known {
-		done.took = r.opts.Clock.Since(since)
-	}
+	done := attempt{verdict: v, took: r.opts.Clock.Since(pass.StaleSince[v.Endpoint.ID])}
 	r.backoff.begin(v.Address().String())
 	if err := r.opts.Confirmer.confirm(ctx, pass, v); err != nil {
 		done.result, done.err = resultOf(err), err

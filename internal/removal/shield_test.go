@@ -17,6 +17,7 @@ import (
 	"github.com/hnsguard/hnsguard/internal/hns/simulated"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy"
 	"github.com/hnsguard/hnsguard/internal/removal"
+	"github.com/hnsguard/hnsguard/internal/verdict"
 	"github.com/hnsguard/hnsguard/test/nodetest"
 )
 
@@ -151,6 +152,36 @@ func TestNoShieldIsMade(t *testing.T) {
 			n.pass()
 			g.Expect(n.Order(ip)).To(Equal(tc.order))
 			g.Expect(n.results()).To(BeEmpty())
+		})
+	}
+}
+
+// A pod that has not reported the address yet is not known to have it while another node's pod does.
+func TestNoShieldIsMadeWhileAPodElsewhereHasTheAddress(t *testing.T) {
+	for name, there := range map[string]bool{"a pod elsewhere has it": true, "none has it": false} {
+		t.Run(name, func(t *testing.T) {
+			g := NewWithT(t)
+			n := held(t, nodetest.Options{})
+			n.PodGone("web")
+			n.Delete(n.There()[1])
+			n.SetSlice(nodetest.Terminating(nodetest.NewSlice("svc", "lin-1", ip), false))
+			n.Pod("api", "")
+			n.Observe()
+			n.Wait(time.Second)
+			n.Local(ip)
+			pass := n.Observe()
+			g.Expect(pass.Verdicts).To(ContainElement(And(
+				HaveField("Kind", verdict.Held), HaveField("Early()", true))))
+			if there {
+				n.OnServer(nodetest.NewPod("cart", "lin-1", ip))
+			}
+			n.shielder.Run(t.Context(), pass)
+			if there {
+				g.Expect(n.Order(ip)).To(Equal("RL"))
+				g.Expect(n.results()).To(Equal(results{removal.ShieldFailed: 1}))
+			} else {
+				g.Expect(n.Order(ip)).To(Equal("RLR"))
+			}
 		})
 	}
 }

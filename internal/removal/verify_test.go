@@ -4,6 +4,7 @@ package removal_test
 
 import (
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -130,6 +131,28 @@ func TestWhatIsRecordedOfEachResult(t *testing.T) {
 			}
 			g.Expect(n.Happened()).To(tc.want)
 		})
+	}
+}
+
+// A rate over a series that begins at one misses the first removal.
+func TestEverySeriesOfARemovingVerdictBeginsAtZero(t *testing.T) {
+	g := NewWithT(t)
+	families, err := newNode(t).Registry.Gather()
+	g.Expect(err).NotTo(HaveOccurred())
+	verdicts := map[string][]string{}
+	for _, family := range families {
+		for _, m := range family.GetMetric() {
+			for _, label := range m.GetLabel() {
+				if label.GetName() == "verdict" && !slices.Contains(verdicts[family.GetName()], label.GetValue()) {
+					verdicts[family.GetName()] = append(verdicts[family.GetName()], label.GetValue())
+				}
+			}
+		}
+	}
+	for _, name := range []string{
+		"hnsguard_removals_total", "hnsguard_removals_skipped_total", "hnsguard_detection_to_removal_seconds",
+	} {
+		g.Expect(verdicts).To(HaveKeyWithValue(name, ConsistOf("conflict", "conflict_early", "orphan")))
 	}
 }
 

@@ -132,7 +132,9 @@ func (r *rewriter) offset(p token.Pos) int { return r.fset.Position(p).Offset }
 func (r *rewriter) visit(n ast.Node) bool {
 	switch n := n.(type) {
 	case *ast.IfStmt:
-		r.condition(n.Cond, true, true)
+		if !logsOnly(n) {
+			r.condition(n.Cond, true, true)
+		}
 	case *ast.ForStmt:
 		r.condition(n.Cond, false, true) // one without an end is no mutant
 	case *ast.SwitchStmt:
@@ -229,15 +231,29 @@ func mayBeLeftOut(s ast.Stmt) bool {
 	case *ast.IncDecStmt:
 		return true
 	case *ast.ExprStmt:
-		call, ok := s.X.(*ast.CallExpr)
-		if !ok {
-			return false
-		}
-		selector, ok := call.Fun.(*ast.SelectorExpr)
-		return !ok || !slices.Contains([]string{"Lock", "Unlock", "RLock", "RUnlock", "Info", "Error"}, selector.Sel.Name)
+		return !calls(s, "Info", "Error") && !calls(s, "Lock", "Unlock", "RLock", "RUnlock")
 	default:
 		return false
 	}
+}
+
+// logsOnly reports whether a condition decides about nothing but a log line.
+func logsOnly(s *ast.IfStmt) bool {
+	return s.Else == nil && !slices.ContainsFunc(s.Body.List, func(s ast.Stmt) bool { return !calls(s, "Info", "Error") })
+}
+
+// calls reports whether a statement is a call of a method with one of the names.
+func calls(s ast.Stmt, names ...string) bool {
+	expression, ok := s.(*ast.ExprStmt)
+	if !ok {
+		return false
+	}
+	call, ok := expression.X.(*ast.CallExpr)
+	if !ok {
+		return false
+	}
+	selector, ok := call.Fun.(*ast.SelectorExpr)
+	return ok && slices.Contains(names, selector.Sel.Name)
 }
 
 func (r *rewriter) number() int { return len(r.mutants) + 1 }
