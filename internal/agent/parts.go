@@ -82,12 +82,13 @@ func (p *parts) removal(
 	e *evidence.Collector, freshness Freshness, lbs *loadbalancer.Reader,
 ) (*removal.Remover, *removal.Shielder) {
 	confirmer := removal.Confirmer{Node: p.Node, HNS: p.service, Evidence: e, Pods: p.Reader}
+	limiter := removal.NewLimiter(p.Config.Removals)
 	return removal.New(removal.Options{
-			Node: p.Node, Config: p.Config, Confirmer: confirmer, HNS: p.service, Freshness: freshness, LoadBalancers: lbs,
-			Events: p.Events, Metrics: removal.NewMetrics(p.registry), Clock: p.Clock,
+			Node: p.Node, Config: p.Config, Confirmer: confirmer, HNS: p.service, Limiter: limiter, Freshness: freshness,
+			LoadBalancers: lbs, Events: p.Events, Metrics: removal.NewMetrics(p.registry), Clock: p.Clock,
 		}), removal.NewShielder(removal.ShieldOptions{
-			Enforce: p.Config.Enforces(p.Config.Shield.Mode), Confirmer: confirmer, HNS: p.service, Registerer: p.registry,
-			Clock: p.Clock,
+			Enforce: p.Config.Enforces(p.Config.Shield.Mode), Confirmer: confirmer, HNS: p.service, Limiter: limiter,
+			Registerer: p.registry, Clock: p.Clock,
 		})
 }
 

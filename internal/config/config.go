@@ -122,7 +122,7 @@ type Eviction struct {
 	Interval metav1.Duration `json:"interval"`
 }
 
-// Removals limits the rate of removals of all classes together.
+// Removals limits the rate of removals of all classes together. An endpoint that a shield replaces is one of them.
 type Removals struct {
 	// PerSecond is the rate.
 	// From 0.01 to 1000. Default: 10.

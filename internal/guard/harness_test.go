@@ -70,13 +70,15 @@ func (n *node) boot(base *nodetest.Node) []action.SliceObserver {
 		Interval:    n.Config.Poll.SlowInterval.Duration, Clock: n.Clock,
 	})
 	n.Record = n.tracker
+	limiter := removal.NewLimiter(n.Config.Removals)
 	remover := removal.New(removal.Options{
-		Node: nodetest.Name, Config: n.Config, Confirmer: n.Confirmer(), HNS: n.Service, Freshness: n.Freshness,
-		LoadBalancers: n.Balancers, Events: n.Events, Metrics: removal.NewMetrics(n.Registry), Clock: n.Clock,
+		Node: nodetest.Name, Config: n.Config, Confirmer: n.Confirmer(), HNS: n.Service, Limiter: limiter,
+		Freshness: n.Freshness, LoadBalancers: n.Balancers, Events: n.Events, Metrics: removal.NewMetrics(n.Registry),
+		Clock: n.Clock,
 	})
 	shielder := removal.NewShielder(removal.ShieldOptions{
-		Enforce: n.Config.Enforces(n.Config.Shield.Mode), Confirmer: n.Confirmer(), HNS: n.Service, Registerer: n.Registry,
-		Clock: n.Clock,
+		Enforce: n.Config.Enforces(n.Config.Shield.Mode), Confirmer: n.Confirmer(), HNS: n.Service, Limiter: limiter,
+		Registerer: n.Registry, Clock: n.Clock,
 	})
 	o := guard.Options{
 		Config: n.Config, Collector: n.Collector, Index: n.Index, Slices: n.Watch,

@@ -119,7 +119,7 @@ func TestNoShieldIsMade(t *testing.T) {
 		// It could not be known before: this HNS lets no endpoint join another. The stale one is not made again. Without
 		// it, the pod's endpoint is the only one of its address, as it would be the one found without a shield.
 		"where HNS refuses duplicates": {
-			options: simulated.Options{Duplicates: simulated.RefuseDuplicates}, order: Equal("L"), result: "refused",
+			options: simulated.Options{Duplicates: simulated.RefuseDuplicates}, order: Equal("L"), result: "removed",
 		},
 		"when HNS fails": {
 			spoil: func(n *node) { n.HNS.Fail(hns.OpCreateRemoteEndpoint, hns.ErrUnavailable) }, order: Equal("RL"), result: "failed",
@@ -142,7 +142,7 @@ func TestNoShieldIsMade(t *testing.T) {
 			}
 			n.pass()
 			g.Expect(n.order()).To(tc.order)
-			for _, result := range []string{"made", "replaced", "refused", "misplaced", "failed"} {
+			for _, result := range []string{"made", "replaced", "removed", "refused", "misplaced", "failed"} {
 				want := 0
 				if result == tc.result {
 					want = 1

@@ -64,7 +64,7 @@ func (r *Remover) throttled(v verdict.Verdict, now time.Time) (Brake, bool) {
 	if brake, paused := r.paused(v, now); paused {
 		return brake, true
 	}
-	return BrakeRate, !r.limiter.AllowN(now, 1)
+	return BrakeRate, !r.opts.Limiter.AllowN(now, 1)
 }
 
 // paused applies the brakes of an earlier attempt.

@@ -54,7 +54,8 @@ func newNode(t *testing.T, changes ...func(*config.Config)) *node {
 	t.Helper()
 	n := &node{Node: nodetest.New(t, nodetest.Options{Config: changes}), t: t, fresh: &freshness{current: true}}
 	n.remover = removal.New(removal.Options{
-		Node: nodetest.Name, Config: n.Config, Confirmer: n.Confirmer(), HNS: n.Service, Freshness: n.fresh,
+		Node: nodetest.Name, Config: n.Config, Confirmer: n.Confirmer(), HNS: n.Service,
+		Limiter: removal.NewLimiter(n.Config.Removals), Freshness: n.fresh,
 		LoadBalancers: n.Balancers, Events: n.Events, Metrics: removal.NewMetrics(n.Registry), Clock: n.Clock,
 	})
 	return n

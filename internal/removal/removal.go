@@ -49,6 +49,8 @@ type Options struct {
 	Confirmer Confirmer
 	// HNS is where endpoints are deleted. Required.
 	HNS Deleter
+	// Limiter limits deletions, see [NewLimiter]. Required.
+	Limiter *rate.Limiter
 	// Freshness proves that the view of EndpointSlices is current. Required.
 	Freshness Freshness
 	// LoadBalancers are the last known ones. Required.
@@ -63,8 +65,7 @@ type Options struct {
 
 // Remover removes endpoints. It is for one caller at a time.
 type Remover struct {
-	opts    Options
-	limiter *rate.Limiter
+	opts Options
 	// backoff is by address: kube-proxy may make the endpoint again at once, or HNS may report a delete that it did not
 	// do.
 	backoff *pauses
@@ -93,11 +94,15 @@ const (
 	hungMost     = time.Hour
 )
 
+// NewLimiter returns the limit of all deletions of stale endpoints on a node: those of the remover and of the shielder.
+func NewLimiter(r config.Removals) *rate.Limiter {
+	return rate.NewLimiter(rate.Limit(r.PerSecond), r.Burst)
+}
+
 // New returns a remover.
 func New(o Options) *Remover {
 	return &Remover{
 		opts:    o,
-		limiter: rate.NewLimiter(rate.Limit(o.Config.Removals.PerSecond), o.Config.Removals.Burst),
 		backoff: newPauses(backoffFirst, backoffMost, o.Clock),
 		hung:    newPauses(hungFirst, hungMost, o.Clock),
 		deleted: map[hns.EndpointID]attempt{},

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/time/rate"
 	"k8s.io/utils/clock"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
@@ -76,6 +77,8 @@ type ShieldOptions struct {
 	Confirmer Confirmer
 	// HNS is where endpoints are made. Required.
 	HNS ShieldHNS
+	// Limiter limits deletions, see [NewLimiter]. Required.
+	Limiter *rate.Limiter
 	// Registerer gets the metrics. Required.
 	Registerer prometheus.Registerer
 	// Clock is the source of time. Required.
@@ -193,6 +196,9 @@ func (s *Shielder) add(ctx context.Context, v verdict.Verdict) (ShieldResult, er
 // replace deletes the stale endpoint and creates it again.
 func (s *Shielder) replace(ctx context.Context, v verdict.Verdict) (ShieldResult, error) {
 	begun := s.opts.Clock.Now()
+	if !s.opts.Limiter.AllowN(begun, 1) {
+		return ShieldFailed, errors.New("replacing the stale endpoint: removals.perSecond is used up")
+	}
 	if err := s.opts.HNS.DeleteEndpoint(ctx, v.Endpoint.ID); err != nil {
 		return ShieldFailed, fmt.Errorf("deleting the stale endpoint to create it again: %w", err)
 	}

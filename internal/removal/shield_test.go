@@ -11,6 +11,7 @@ import (
 
 	. "github.com/onsi/gomega"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+	"golang.org/x/time/rate"
 
 	"github.com/hnsguard/hnsguard/internal/config"
 	"github.com/hnsguard/hnsguard/internal/hns"
@@ -34,7 +35,8 @@ func held(t *testing.T, o nodetest.Options, changes ...func(*removal.ShieldOptio
 	o.KubeProxy = "v1.32.3"
 	n := &heldNode{Node: nodetest.New(t, o), t: t}
 	options := removal.ShieldOptions{
-		Enforce: true, Confirmer: n.Confirmer(), HNS: n.Service, Registerer: n.Registry, Clock: n.Clock,
+		Enforce: true, Confirmer: n.Confirmer(), HNS: n.Service, Limiter: removal.NewLimiter(n.Config.Removals),
+		Registerer: n.Registry, Clock: n.Clock,
 	}
 	for _, change := range changes {
 		change(&options)
@@ -182,6 +184,18 @@ func TestNoShieldIsMadeWhileAPodElsewhereHasTheAddress(t *testing.T) {
 			} else {
 				g.Expect(n.Order(ip)).To(Equal("RLR"))
 			}
+		})
+	}
+}
+
+// Replacing an endpoint deletes it, which counts like any other removal. Adding one does not.
+func TestAReplacementNeedsTheLimitOfRemovals(t *testing.T) {
+	spent := func(o *removal.ShieldOptions) { o.Limiter = rate.NewLimiter(0, 0) }
+	for order, options := range map[string]nodetest.Options{"RL": oneRemote, "RLR": {}} {
+		t.Run(order, func(t *testing.T) {
+			n := held(t, options, spent)
+			n.pass()
+			NewWithT(t).Expect(n.Order(ip)).To(Equal(order))
 		})
 	}
 }
