@@ -24,6 +24,8 @@ HELM_DOCS_VERSION := v1.14.2
 HELM_DOCS := $(HNSGUARD_CACHE)/tools/helm-docs-$(HELM_DOCS_VERSION)/helm-docs
 KUSTOMIZE_VERSION := v5.8.2
 KUSTOMIZE := $(HNSGUARD_CACHE)/tools/kustomize-$(KUSTOMIZE_VERSION)/kustomize
+KREW_VERSION := v0.4.3
+KREW := $(HNSGUARD_CACHE)/tools/krew-$(KREW_VERSION)/krew
 # The folder that contains prometheus and promtool.
 PROMETHEUS ?= $(HNSGUARD_CACHE)/tools/prometheus-debian
 # The tests find the tools through these.
@@ -70,8 +72,14 @@ image: ## Build the image, on Linux with docker buildx: into bin/image.tar, or t
 	docker buildx build --file Dockerfile.windows --platform windows/amd64 \
 		--build-arg VERSION=$(VERSION) --build-arg COMMIT=$(COMMIT) \
 		--build-arg SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) \
+		$(foreach name,GO BASE,$(if $($(name)),--build-arg $(name)=$($(name)))) \
 		$(foreach tag,$(TAGS),--tag $(IMAGE):$(tag)) --sbom=true --provenance=mode=max \
 		$(if $(PUSH),--push,--output type=oci$(comma)dest=$(BIN)/image.tar) .
+
+PLATFORMS ?= linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64
+.PHONY: dist
+dist: ## Build a release's archives into bin/dist, with checksums and the manifest of the kubectl plugin
+	BUILD="$(BUILD)" test/dist/build.sh $(BIN)/dist $(VERSION) $(PLATFORMS)
 
 .PHONY: verify-reproducible
 verify-reproducible: ## Build the Windows program in two places without a shared cache, and compare
@@ -109,6 +117,11 @@ test-integration: $(HELM) ## Run the whole agent against a real API server (buil
 test-monitoring: $(HELM) $(PROMETHEUS)/prometheus ## Scrape the agent with a real Prometheus; test the alerts and dashboards
 	assets=$$(test/controlplane/assets.sh); \
 	KUBEBUILDER_ASSETS=$$assets go test -count=1 -timeout 5m ./test/monitoring
+
+.PHONY: test-dist
+test-dist: $(KREW) ## Build the archives of this system and of Windows, and install the kubectl plugin from them with krew
+	$(MAKE) --no-print-directory dist PLATFORMS="$$(go env GOOS)/$$(go env GOARCH) windows/amd64" VERSION=v0.0.0-test
+	test/dist/test.sh $(BIN)/dist v0.0.0-test $(KREW)
 
 .PHONY: test-windows
 test-windows: build-windows ## Run the unit tests as Windows programs, under Wine
@@ -213,6 +226,9 @@ $(HELM):
 .PHONY: print-helm
 print-helm: $(HELM)
 	@echo $(HELM)
+
+$(KREW):
+	GOBIN=$(@D) go install -trimpath sigs.k8s.io/krew/cmd/krew@$(KREW_VERSION)
 
 $(HELM_DOCS):
 	GOBIN=$(@D) go install -trimpath github.com/norwoodj/helm-docs/cmd/helm-docs@$(HELM_DOCS_VERSION)

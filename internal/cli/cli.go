@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -26,6 +27,8 @@ const (
 
 // Process is what commands use of their process.
 type Process struct {
+	// Name is what the program was started as. Default: hnsguard.
+	Name string
 	// In is standard input. Only scan reads it, for a dump called "-".
 	In       io.Reader
 	Out, Err io.Writer
@@ -47,12 +50,21 @@ func Run(ctx context.Context, args []string, p Process) int {
 	return report(p.Err, cmd, err)
 }
 
+// displayName is what the program is called in its usage: as a plugin of kubectl it is a subcommand.
+func displayName(p Process) string {
+	if strings.HasPrefix(filepath.Base(p.Name), "kubectl-") {
+		return "kubectl hnsguard"
+	}
+	return "hnsguard"
+}
+
 func newRoot(p Process) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "hnsguard",
 		Short: "Keep the network of Windows pods alive in clusters with Linux and Windows nodes",
 		Long: "hnsguard removes stale remote endpoints of the Windows Host Networking Service (HNS) whose addresses\n" +
 			"belong to pods of the node, before kube-proxy deletes the wrong endpoint because of them.",
+		Annotations:   map[string]string{cobra.CommandDisplayNameAnnotation: displayName(p)},
 		Version:       versionLine(),
 		SilenceErrors: true,
 		SilenceUsage:  true,

@@ -54,6 +54,9 @@ type product struct {
 func policy(s Setup) config.Config {
 	c := config.Default()
 	c.Orphan.GracePeriod.Duration = s.OrphanGrace
+	if s.Tight {
+		c.Orphan.MaxPerPass, c.Orphan.MaxPerStep, c.Removals = 1, 1, config.Removals{PerSecond: 0.1, Burst: 1}
+	}
 	if s.Observe {
 		c.Mode = config.Observe
 	}
@@ -124,15 +127,17 @@ func (p *product) build(
 		FreshlyWaiting: c.Poll.FastDuration.Duration, Clock: w.clock,
 	})
 	confirmer := removal.Confirmer{Node: a.node.Name, HNS: service, Evidence: collector, Pods: api}
+	limiter := removal.NewLimiter(c.Removals)
 	p.guard = guard.New(guard.Options{
 		Config: c, Collector: collector,
 		Actions: []action.Action{
 			removal.New(removal.Options{
-				Node: a.node.Name, Config: c, Confirmer: confirmer, HNS: service, Freshness: freshness,
+				Node: a.node.Name, Config: c, Confirmer: confirmer, HNS: service, Limiter: limiter, Freshness: freshness,
 				LoadBalancers: p.balancers, Events: a, Metrics: removal.NewMetrics(p.registry), Clock: w.clock,
 			}),
 			removal.NewShielder(removal.ShieldOptions{
-				Enforce: c.Enforces(c.Shield.Mode), Confirmer: confirmer, HNS: service, Registerer: p.registry, Clock: w.clock,
+				Enforce: c.Enforces(c.Shield.Mode), Confirmer: confirmer, HNS: service, Limiter: limiter,
+				Registerer: p.registry, Clock: w.clock,
 			}),
 			p.flusher, tracker, p.balancers,
 			reprogram.New(reprogram.Options{

@@ -256,7 +256,7 @@ func (w *World) judgeEnd() {
 		if len(n.Agents) == 0 {
 			continue
 		}
-		for _, e := range n.remotes() {
+		for _, e := range n.Remotes() {
 			if why, stale := n.stale(e); stale {
 				w.violated(InvariantBound, "%s: remote endpoint %s of %s is still there: %s", n.Name, e.ID, e.Addresses[0], why)
 			}

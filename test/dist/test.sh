@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# Installs the kubectl plugin from a release's archive with the real krew, which verifies the checksum, and runs it.
+#
+# usage: test.sh FOLDER VERSION KREW
+set -euo pipefail
+folder=$(realpath "$1") version=$2 krew=$3
+fail() { echo "test/dist: $*" >&2; exit 1; }
+
+(cd "$folder" && sha256sum --check --quiet SHA256SUMS)
+
+temp=$(mktemp -d)
+trap 'rm -rf "$temp"' EXIT
+export KREW_ROOT=$temp/right
+PATH=$KREW_ROOT/bin:$PATH
+platform=$(go env GOOS)_$(go env GOARCH)
+archive=$folder/hnsguard_$platform.tar.gz
+install() { # MANIFEST
+	mkdir -p "$KREW_ROOT/bin" "$KREW_ROOT/index" # krew expects the folders of its own installation
+	"$krew" install --manifest "$1" --archive "$archive" </dev/null >"$temp/log" 2>&1
+}
+install "$folder/hnsguard.yaml" || fail "krew cannot install it: $(cat "$temp/log")"
+
+got=$(kubectl-hnsguard version)
+[[ $got == *"$version"* ]] || fail "the plugin says it is $got, not $version"
+usage=$(kubectl-hnsguard --help)
+[[ $usage == *"kubectl hnsguard [command]"* ]] || fail "its usage does not say how to call it: $usage"
+
+# A checksum that does not fit is an error of the release that users would meet first.
+sed 's/sha256: ../sha256: 00/' "$folder/hnsguard.yaml" >"$temp/wrong.yaml"
+KREW_ROOT=$temp/wrong
+! install "$temp/wrong.yaml" || fail "krew does not verify the checksum"
+echo "krew has installed $version, and it runs"
