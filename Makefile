@@ -153,6 +153,10 @@ STEPS ?= 1000000
 model: ## Play random histories with and without hnsguard, STEPS steps in all
 	HNSGUARD_MODEL_STEPS=$(STEPS) go test -count=1 -timeout 2h ./test/model -run TestModel -v
 
+.PHONY: model-defects
+model-defects: ## Put back one defect after the other that was fixed, and expect the model to find it
+	HNSGUARD_MODEL_DEFECTS=1 go test -count=1 -timeout 1h ./test/model -run TestTheModelFindsDefects -v
+
 .PHONY: mutation
 mutation: ## Change the code that decides about deletions in hundreds of small ways, and expect the tests to notice each
 	HNSGUARD_MUTATION=1 go test -count=1 -timeout 20m ./test/mutation -v
@@ -191,7 +195,7 @@ vulnerabilities: ## Look for known vulnerabilities in the code that the Windows 
 	GOOS=windows go run golang.org/x/vuln/cmd/govulncheck@$(GOVULNCHECK_VERSION) $(PRODUCT)
 
 .PHONY: generate
-generate: generate-metrics generate-results $(HELM) $(HELM_DOCS) ## Write all generated files: kustomize base, chart values, metrics, results
+generate: generate-metrics generate-results generate-reliability $(HELM) $(HELM_DOCS) ## Write all generated files: kustomize base, chart values, metrics, results
 	go run ./test/chart/generate .
 	$(HELM_DOCS) --chart-search-root charts --sort-values-order file --log-level warning
 
@@ -208,6 +212,10 @@ generate-metrics: ## Write docs/metrics.md from the metrics that an agent serves
 .PHONY: generate-results
 generate-results: ## Write docs/kube-proxy-matrix.md and the README's table from test/system/results/results.json
 	go test ./test/system/results -run TestThePagesShowTheResults -count=1 -update
+
+.PHONY: generate-reliability
+generate-reliability: ## Write docs/reliability.md: play everything that may go wrong, and see when it is right again
+	go test ./test/model -run TestReliability -count=1 -update
 
 .PHONY: verify-generated
 verify-generated:

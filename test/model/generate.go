@@ -34,6 +34,7 @@ func drawSetup(t *rapid.T, version string) Setup {
 		Services: rapid.IntRange(1, maxServices).Draw(t, "services"), Pool: rapid.IntRange(1, maxPool).Draw(t, "pool"),
 		Shield: rapid.Bool().Draw(t, "shield"), Evict: rapid.Bool().Draw(t, "evict"),
 		Reprogram:   rapid.Bool().Draw(t, "reprogram"),
+		Tight:       one(t, "tight", false, false, true),
 		OrphanGrace: one(t, "orphan grace", time.Minute, 10*time.Second, 5*time.Minute),
 	}
 	if one(t, "node version", true, true, false) {

@@ -40,6 +40,8 @@ type Setup struct {
 	// Observe: nothing is done, only told.
 	Observe     bool
 	OrphanGrace time.Duration
+	// Tight: the limits of removals are as low as they can be.
+	Tight bool
 }
 
 // Verb is the closed set of what a history does to the world.

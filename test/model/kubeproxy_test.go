@@ -83,7 +83,7 @@ func ends(w *model.World, addr netip.Addr) (order string) {
 	return order
 }
 
-// These are the rows of the table in docs/how-it-works.md that was measured with real kube-proxies: the model has to
+// These are the rows of the table in docs/kube-proxy-matrix.md that was measured with real kube-proxies: the model has to
 // agree with each.
 func TestKubeProxyDoesWhatWasMeasured(t *testing.T) {
 	for _, traits := range model.Versions() {
@@ -188,10 +188,10 @@ func batchLeak(t *testing.T, version string) {
 			w.StartPod(string(rune('a'+at%8))+string(rune('a'+at/8)), lin, linux(at%8))
 		}
 		w.Run(10 * time.Second)
-		g.Expect(w.Nodes[0].HNS.State().Endpoints).To(HaveLen(80))
+		g.Expect(w.Nodes[0].Remotes()).To(HaveLen(80))
 		w.Empty()
 		w.Run(5 * time.Minute)
-		left := len(w.Nodes[0].HNS.State().Endpoints)
+		left := len(w.Nodes[0].Remotes())
 		if affected(version) || version == "v1.34.0" {
 			g.Expect(left).To(And(BeNumerically(">=", 60), BeNumerically("<", 70)))
 		} else {
@@ -244,7 +244,7 @@ func localBackend(t *testing.T, version string) {
 		w.Run(5 * time.Second)
 		old.Delete()
 		w.Run(2 * time.Second)
-		remote := w.Nodes[0].HNS.State().Endpoints[0].ID
+		remote := w.Nodes[0].Remotes()[0].ID
 		pod := w.StartPod("web", win, windows(0))
 		w.Run(2 * time.Minute)
 		switch balancer := w.Nodes[0].HNS.State().LoadBalancers; {

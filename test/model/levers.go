@@ -120,3 +120,17 @@ func (w *World) FlushOnce() {
 		Ports:       []discoveryv1.EndpointPort{{Name: new("flush"), Port: &port, Protocol: new(corev1.ProtocolTCP)}},
 	})
 }
+
+// Stale is why remote endpoints of the node should have gone, by their IDs.
+func (n *Node) Stale() map[hns.EndpointID]string {
+	all := map[hns.EndpointID]string{}
+	for _, e := range n.Remotes() {
+		if why, stale := n.stale(e); stale {
+			all[e.ID] = why
+		}
+	}
+	return all
+}
+
+// Fault lets something go wrong: one of the verbs of faults.
+func (w *World) Fault(a Action) { w.fault(w.Nodes[0], a) }

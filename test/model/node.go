@@ -17,6 +17,7 @@ import (
 
 	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/internal/hns/simulated"
+	"github.com/hnsguard/hnsguard/internal/kubeproxy"
 )
 
 // Node is one Windows node: its HNS, its kube-proxy, its kubelet with the CNI, and the agents under test.
@@ -58,10 +59,22 @@ func newNode(w *World, index int) *Node {
 		Duplicates: w.Setup.Duplicates, Order: w.Setup.Order, Clock: w.clock, NewID: n.newID,
 	})
 	n.network = n.HNS.CreateNetwork("azure", hns.NetworkL2Bridge)
+	n.createForeign()
 	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: n.Name}}
 	node.Status.NodeInfo.KubeProxyVersion = w.Setup.NodeVersion //nolint:staticcheck // old kubelets still fill it in
 	w.API.Put(node)
 	return n
+}
+
+// createForeign makes a remote endpoint that nobody claims, and that is not kube-proxy's: as those of some CNIs.
+func (n *Node) createForeign() {
+	_, err := n.HNS.CreateEndpoint(simulated.EndpointSpec{
+		Network: n.network.ID, Addresses: []netip.Addr{netip.AddrFrom4([4]byte{10, 240, 255, 1})}, Flags: hns.FlagRemote,
+		MAC: hns.MAC{0x0e, 0x2a},
+	})
+	if err != nil {
+		n.world.violated(InvariantModel, "%s: making a foreign endpoint: %v", n.Name, err)
+	}
 }
 
 // newID gives an endpoint the same ID in every play of a history, whatever other endpoints there are.
@@ -151,9 +164,9 @@ func (n *Node) endpoint(id hns.EndpointID) (hns.Endpoint, bool) {
 	return all[at], true
 }
 
-// remotes are the remote endpoints of the pod network, in HNS's order.
-func (n *Node) remotes() []hns.Endpoint {
+// Remotes are kube-proxy's remote endpoints of the pod network, in HNS's order.
+func (n *Node) Remotes() []hns.Endpoint {
 	return slices.DeleteFunc(n.HNS.State().Endpoints, func(e hns.Endpoint) bool {
-		return !e.Remote() || e.Network != n.network.ID || len(e.Addresses) != 1
+		return !e.Remote() || e.Network != n.network.ID || !kubeproxy.Owns(e)
 	})
 }
