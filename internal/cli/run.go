@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 
 	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"
@@ -27,6 +28,7 @@ type runOptions struct {
 	namespace string
 	serve     serveOptions
 	log       logOptions
+	memory    int64
 }
 
 func newRun(p Process) *cobra.Command {
@@ -50,6 +52,9 @@ func newRun(p Process) *cobra.Command {
 	cmd.Flags().StringVar(&o.namespace, "namespace", "",
 		"namespace for the EndpointSlices that hnsguard writes; without it, the namespace of this pod")
 	completeNothing(cmd, "namespace")
+	cmd.Flags().Int64Var(&o.memory, "memory-limit", 0,
+		"memory limit of the container in bytes, of which hnsguard keeps a tenth free; $GOMEMLIMIT wins")
+	completeNothing(cmd, "memory-limit")
 	o.serve.addTo(cmd)
 	o.log.addTo(cmd, "info", "json")
 	return cmd
@@ -71,6 +76,7 @@ func run(ctx context.Context, p Process, o runOptions) error {
 			"use 'hnsguard scan --hns-dump' to judge a recorded node, or 'hnsguard demo' to see hnsguard at work", err)
 	}
 	setGlobal(log)
+	limitMemory(o.memory, p.Env)
 	o.announce(log, p, namespace, policy, api)
 	options := agent.Options{
 		Node: o.node.name, Namespace: namespace, Config: policy, HNS: service,
@@ -85,6 +91,15 @@ func run(ctx context.Context, p Process, o runOptions) error {
 	}
 	log.Info("Stopped")
 	return nil
+}
+
+// limitMemory makes the garbage collector keep the process below the limit of its container. What the runtime does not
+// count, such as the program itself and what HNS's libraries allocate, needs room beside it.
+func limitMemory(container int64, env func(string) (string, bool)) {
+	if _, set := env("GOMEMLIMIT"); set || container <= 0 {
+		return
+	}
+	debug.SetMemoryLimit(container / 10 * 9)
 }
 
 func guardNode(ctx context.Context, api *rest.Config, o agent.Options) error {

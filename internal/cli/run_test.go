@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli_test
+
+import (
+	"runtime/debug"
+	"strings"
+	"testing"
+
+	. "github.com/onsi/gomega"
+
+	"github.com/hnsguard/hnsguard/internal/cli"
+)
+
+func TestTheMemoryLimitLeavesRoom(t *testing.T) {
+	before := debug.SetMemoryLimit(-1)
+	t.Cleanup(func() { debug.SetMemoryLimit(before) })
+	const container = 256 << 20
+	for name, tc := range map[string]struct {
+		container int64
+		env       string
+		want      int64
+	}{
+		"of a container":            {container, "", container / 10 * 9},
+		"without one":               {0, "", before},
+		"where GOMEMLIMIT says it":  {container, "GOMEMLIMIT", before},
+		"where it is no such thing": {-1, "", before},
+	} {
+		t.Run(name, func(t *testing.T) {
+			debug.SetMemoryLimit(before)
+			cli.LimitMemory(tc.container, func(name string) (string, bool) { return "1GiB", name == tc.env })
+			NewWithT(t).Expect(debug.SetMemoryLimit(-1)).To(Equal(tc.want))
+		})
+	}
+}
+
+// As a plugin of kubectl it is called differently, and has to say so.
+func TestThePluginsNameIsTheSubcommand(t *testing.T) {
+	for name, want := range map[string]string{
+		"/usr/local/bin/hnsguard": "hnsguard scan", "/home/me/.krew/bin/kubectl-hnsguard": "kubectl hnsguard scan",
+		`kubectl-hnsguard.exe`: "kubectl hnsguard scan",
+	} {
+		var out strings.Builder
+		code := cli.Run(t.Context(), []string{"scan", "--help"}, cli.Process{
+			Name: name, Out: &out, Err: &out, Env: func(string) (string, bool) { return "", false },
+		})
+		g := NewWithT(t)
+		g.Expect(code).To(Equal(cli.ExitOK))
+		g.Expect(out.String()).To(ContainSubstring("Usage:\n  " + want + " "))
+	}
+}
