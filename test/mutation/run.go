@@ -114,8 +114,12 @@ func (p *Package) Run(ctx context.Context) ([]Mutant, error) {
 	if err := os.WriteFile(seenFile, nil, 0o600); err != nil {
 		return nil, fmt.Errorf("preparing a run: %w", err)
 	}
-	if out, killed, err := p.test(ctx, 0, seenFile); err != nil || killed {
-		return nil, fmt.Errorf("the tests of %s fail without any mutant: %w\n%s", p.dir, err, out)
+	out, killed, err := p.test(ctx, 0, seenFile)
+	if err != nil {
+		return nil, fmt.Errorf("running the tests of %s: %w", p.dir, err)
+	}
+	if killed {
+		return nil, fmt.Errorf("the tests of %s fail without any mutant:\n%s", p.dir, out)
 	}
 	numbers, err := os.ReadFile(seenFile)
 	if err != nil {

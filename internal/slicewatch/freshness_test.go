@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package slicewatch_test
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"testing"
+	"time"
+
+	. "github.com/onsi/gomega"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	testingclock "k8s.io/utils/clock/testing"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/hnsguard/hnsguard/internal/slicewatch"
+)
+
+var errRefused = errors.New("connection refused")
+
+// server is an API server, and a watch of it that stands somewhere.
+type server struct {
+	client.Reader
+	version, watch string
+	err            error
+	// pages are what a list of all slices returns, one after the other; failAt fails the list of that page.
+	pages  [][]string
+	failAt int
+	// requests are those for the version, lists those of all slices.
+	requests, lists int
+	deadlines       []time.Duration
+}
+
+func (s *server) Version() string { return s.watch }
+
+func (s *server) List(ctx context.Context, list client.ObjectList, opts ...client.ListOption) error {
+	deadline, _ := ctx.Deadline()
+	s.deadlines = append(s.deadlines, time.Until(deadline).Round(time.Second))
+	var o client.ListOptions
+	o.ApplyOptions(opts)
+	slices := list.(*discoveryv1.EndpointSliceList)
+	slices.ResourceVersion = s.version
+	if o.Limit == 1 {
+		s.requests++
+		return s.err
+	}
+	page := s.lists
+	s.lists++
+	if s.err != nil || s.failAt == s.lists {
+		return errors.Join(s.err, errRefused)
+	}
+	for _, addr := range s.pages[page] {
+		slices.Items = append(slices.Items, discoveryv1.EndpointSlice{
+			ObjectMeta: metav1.ObjectMeta{Name: addr}, AddressType: discoveryv1.AddressTypeIPv4,
+			Endpoints: []discoveryv1.Endpoint{{Addresses: []string{addr}}},
+		})
+	}
+	if page+1 < len(s.pages) {
+		slices.Continue = "more"
+	}
+	return nil
+}
+
+// prover is a freshness on a clock that the test moves.
+type prover struct {
+	*slicewatch.Freshness
+	*server
+	t     *testing.T
+	clock *testingclock.FakePassiveClock
+}
+
+func newProver(t *testing.T) *prover {
+	t.Helper()
+	p := &prover{t: t, server: &server{version: "100", watch: "100"}, clock: testingclock.NewFakePassiveClock(
+		time.Date(2026, 3, 1, 3, 0, 0, 0, time.UTC))}
+	p.Freshness = slicewatch.NewFreshness(slicewatch.FreshnessOptions{Server: p.server, Watch: p.server, Clock: p.clock})
+	return p
+}
+
+func (p *prover) now() time.Time       { return p.clock.Now() }
+func (p *prover) wait(d time.Duration) { p.clock.SetTime(p.now().Add(d)) }
+
+// current is whether the index is known to have everything of a moment.
+func (p *prover) current(since time.Time) bool {
+	p.t.Helper()
+	is, err := p.Current(p.t.Context(), since)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return is
+}
+
+func TestTheWatchHasToReachTheServersVersion(t *testing.T) {
+	g := NewWithT(t)
+	p := newProver(t)
+	p.version = "105"
+	seen := p.now()
+	g.Expect(p.current(seen)).To(BeFalse(), "the watch is at 100")
+	for _, at := range []string{"101", "99", "104"} {
+		p.watch = at
+		p.wait(10 * time.Second)
+		g.Expect(p.current(seen)).To(BeFalse(), at)
+	}
+	g.Expect(p.requests).To(Equal(1), "the version was requested, and is waited for")
+	p.watch = "105"
+	g.Expect(p.current(seen)).To(BeTrue())
+	g.Expect(p.requests).To(Equal(1))
+}
+
+func TestAWatchThatIsCurrentIsProvedAtOnce(t *testing.T) {
+	for name, watch := range map[string]string{"at the version": "100", "beyond it": "1000"} {
+		t.Run(name, func(t *testing.T) {
+			p := newProver(t)
+			p.watch = watch
+			NewWithT(t).Expect(p.current(p.now())).To(BeTrue())
+		})
+	}
+}
+
+// Invariant 2. The endpoint was made after the question: slices may list it by now that the watch has not brought.
+func TestAProofHoldsForNoLaterMoment(t *testing.T) {
+	g := NewWithT(t)
+	p := newProver(t)
+	early := p.now()
+	g.Expect(p.current(early)).To(BeTrue())
+	p.wait(time.Minute)
+	late := p.now()
+	p.version = "500"
+	g.Expect(p.current(late)).To(BeFalse(), "the server is at 500, and the watch at 100")
+	g.Expect(p.current(early)).To(BeTrue(), "what was proved before stays proved")
+	p.watch = "500"
+	g.Expect(p.current(late)).To(BeTrue())
+}
+
+// A question that was asked before the moment does not prove it, even if its answer comes later.
+func TestAnOlderQuestionIsAskedAgain(t *testing.T) {
+	g := NewWithT(t)
+	p := newProver(t)
+	p.version = "105"
+	g.Expect(p.current(p.now())).To(BeFalse())
+	p.wait(time.Minute)
+	seen := p.now()
+	p.version = "110"
+	g.Expect(p.current(seen)).To(BeFalse())
+	g.Expect(p.requests).To(Equal(2))
+	p.watch = "105"
+	g.Expect(p.current(seen)).To(BeFalse(), "105 was the version a minute ago")
+	p.watch = "110"
+	g.Expect(p.current(seen)).To(BeTrue())
+}
+
+// Invariant 3.
+func TestTheVersionIsRequestedOnceASecond(t *testing.T) {
+	g := NewWithT(t)
+	p := newProver(t)
+	for range 10 {
+		p.current(p.now())
+		p.wait(100 * time.Millisecond)
+	}
+	g.Expect(p.requests).To(Equal(1))
+	p.current(p.now())
+	g.Expect(p.requests).To(Equal(2))
+	g.Expect(p.deadlines).To(HaveEach(5 * time.Second))
+}
+
+func TestWhatCannotBeFoundOutIsAnError(t *testing.T) {
+	g := NewWithT(t)
+	p := newProver(t)
+	p.err = errRefused
+	is, err := p.Current(t.Context(), p.now())
+	g.Expect(is).To(BeFalse())
+	g.Expect(err).To(MatchError(errRefused))
+	g.Expect(err).To(MatchError(ContainSubstring("requesting the API server's resource version")))
+
+	p.err = nil
+	p.wait(time.Second)
+	p.version = "not a version"
+	for range 2 {
+		_, err = p.Current(t.Context(), p.now())
+		g.Expect(err).To(MatchError(ContainSubstring("comparing resource versions")))
+		p.wait(time.Millisecond)
+	}
+}
+
+func TestBeforeTheFirstListNothingIsProved(t *testing.T) {
+	g := NewWithT(t)
+	p := newProver(t)
+	p.watch = ""
+	g.Expect(p.current(time.Time{})).To(BeFalse(), "not even for a time that is not known")
+	p.wait(time.Second)
+	g.Expect(p.current(p.now())).To(BeFalse())
+}
+
+func TestAllSlicesAreRead(t *testing.T) {
+	g := NewWithT(t)
+	p := newProver(t)
+	p.pages = [][]string{{"10.0.0.1", "10.0.0.2"}, {}, {"10.0.0.3"}}
+	listed, fresh, err := p.Listed(t.Context())
+	g.Expect(err).NotTo(HaveOccurred())
+	g.Expect(fresh).To(BeTrue())
+	g.Expect(listed.UnsortedList()).To(ConsistOf(
+		netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("10.0.0.2"), netip.MustParseAddr("10.0.0.3")))
+	g.Expect(p.deadlines).To(HaveEach(30 * time.Second))
+
+	p.wait(30*time.Second - 1)
+	_, fresh, err = p.Listed(t.Context())
+	g.Expect(err).NotTo(HaveOccurred())
+	g.Expect(fresh).To(BeFalse(), "a large cluster has much to read")
+	g.Expect(p.lists).To(Equal(3))
+	p.wait(1)
+	p.lists = 0
+	_, fresh, _ = p.Listed(t.Context())
+	g.Expect(fresh).To(BeTrue())
+}
+
+// Part of a list proves that nothing is absent.
+func TestAListThatEndsEarlyIsAnError(t *testing.T) {
+	g := NewWithT(t)
+	p := newProver(t)
+	p.pages, p.failAt = [][]string{{"10.0.0.1"}, {"10.0.0.2"}}, 2
+	listed, fresh, err := p.Listed(t.Context())
+	g.Expect(listed).To(BeNil())
+	g.Expect(fresh).To(BeFalse())
+	g.Expect(err).To(MatchError(errRefused))
+	_, fresh, err = p.Listed(t.Context())
+	g.Expect(err).NotTo(HaveOccurred())
+	g.Expect(fresh).To(BeFalse(), "a failure does not make it come sooner")
+}

@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package slicewatch_test
+
+import (
+	"context"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	. "github.com/onsi/gomega"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/client-go/util/workqueue"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+
+	"github.com/hnsguard/hnsguard/internal/cluster"
+	"github.com/hnsguard/hnsguard/internal/slicewatch"
+)
+
+func slice(name, version string, addrs ...string) *discoveryv1.EndpointSlice {
+	s := &discoveryv1.EndpointSlice{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: "shop", Name: name, ResourceVersion: version, Labels: map[string]string{discoveryv1.LabelServiceName: name},
+		},
+		AddressType: discoveryv1.AddressTypeIPv4,
+	}
+	for _, addr := range addrs {
+		s.Endpoints = append(s.Endpoints, discoveryv1.Endpoint{Addresses: []string{addr}, NodeName: new("lin-1")})
+	}
+	return s
+}
+
+// observer writes down what it sees, and what the index has at that time.
+type observer struct {
+	index *cluster.Index
+	seen  []string
+}
+
+func (o *observer) SliceChanged(before, after *discoveryv1.EndpointSlice) {
+	one, what := after, "changed"
+	switch {
+	case before == nil:
+		what = "added"
+	case after == nil:
+		one, what = before, "deleted"
+	}
+	addr := netip.MustParseAddr("10.0.0.1")
+	listed := len(o.index.View([]netip.Addr{addr}).Listings(addr)) > 0
+	o.seen = append(o.seen, strings.Join([]string{one.Name, what, map[bool]string{true: "listed", false: "absent"}[listed]}, " "))
+}
+
+func (o *observer) SlicesRelisted() { o.seen = append(o.seen, "relisted") }
+
+func newWatch() (*slicewatch.Watch, *observer) {
+	index := cluster.NewIndex("win-1")
+	w, o := slicewatch.New(slicewatch.Options{Index: index}), &observer{index: index}
+	w.Observe(plain{}, o)
+	return w, o
+}
+
+// plain is an observer that does not need to know of lists.
+type plain struct{}
+
+func (plain) SliceChanged(*discoveryv1.EndpointSlice, *discoveryv1.EndpointSlice) {}
+
+// Invariant 1.
+func TestTheVersionIsThatOfTheIndex(t *testing.T) {
+	g := NewWithT(t)
+	w, o := newWatch()
+	g.Expect(w.Version()).To(BeEmpty())
+	g.Expect(w.Replace([]any{slice("cart", "5", "10.0.0.1")}, "7")).To(Succeed())
+	g.Expect(w.Version()).To(Equal("7"))
+	g.Expect(w.Update(slice("cart", "8"))).To(Succeed())
+	g.Expect(w.Version()).To(Equal("8"))
+	g.Expect(w.Add(slice("web", "9", "10.0.0.1"))).To(Succeed())
+	g.Expect(w.Version()).To(Equal("9"))
+	g.Expect(w.Bookmark("20")).To(Succeed())
+	g.Expect(w.Version()).To(Equal("20"))
+	g.Expect(w.Delete(slice("web", "21", "10.0.0.1"))).To(Succeed())
+	g.Expect(w.Version()).To(Equal("21"))
+	g.Expect(o.seen).To(Equal([]string{
+		"cart added listed", "relisted", "cart changed absent", "web added listed", "web deleted absent",
+	}), "the index has it when observers see it")
+}
+
+// What was missed while the watch was away is seen as what it comes to.
+func TestAListIsComparedWithWhatWasThere(t *testing.T) {
+	g := NewWithT(t)
+	w, o := newWatch()
+	g.Expect(w.Replace([]any{slice("a", "1", "10.0.0.1"), slice("b", "2"), slice("c", "3")}, "3")).To(Succeed())
+	o.seen = nil
+	g.Expect(w.Replace([]any{slice("b", "2"), slice("c", "8"), slice("d", "9")}, "9")).To(Succeed())
+	g.Expect(o.seen).To(ConsistOf("b changed listed", "c changed listed", "d added listed", "a deleted absent", "relisted"))
+	g.Expect(o.seen[len(o.seen)-1]).To(Equal("relisted"), "after all changes")
+	g.Expect(w.Delete(slice("unknown", "10"))).To(Succeed())
+	g.Expect(o.seen).To(HaveLen(5), "what was not there cannot go")
+	g.Expect(w.Delete(slice("d", "11"))).To(Succeed())
+	g.Expect(w.Add(slice("d", "12"))).To(Succeed())
+	g.Expect(o.seen[5:]).To(Equal([]string{"d deleted absent", "d added absent"}))
+}
+
+func TestWhatIsNoSliceIsAnError(t *testing.T) {
+	g := NewWithT(t)
+	w, o := newWatch()
+	g.Expect(w.Update(&corev1.Pod{})).To(MatchError(ContainSubstring("unexpected *v1.Pod")))
+	g.Expect(w.Delete(&corev1.Pod{})).To(MatchError(ContainSubstring("unexpected *v1.Pod")))
+	g.Expect(w.Replace([]any{&corev1.Pod{}}, "5")).To(MatchError(ContainSubstring("unexpected *v1.Pod")))
+	g.Expect(w.Version()).To(BeEmpty())
+	g.Expect(o.seen).To(BeEmpty())
+}
+
+// Slices are the largest thing that an agent keeps.
+func TestOnlyWhatIsUsedIsKept(t *testing.T) {
+	g := NewWithT(t)
+	w, _ := newWatch()
+	s := slice("cart", "5", "10.0.0.1")
+	s.Labels["other"], s.Annotations = "x", map[string]string{"a": "b"}
+	s.ManagedFields = []metav1.ManagedFieldsEntry{{Manager: "controller"}}
+	s.Labels[cluster.LabelServiceProxyName] = "cilium"
+	s.Endpoints[0].Zone, s.Endpoints[0].Hostname = new("a"), new("cart-0")
+	s.Ports = []discoveryv1.EndpointPort{{Port: new(int32(80))}}
+	g.Expect(w.Update(s)).To(Succeed())
+	g.Expect(s.Labels).To(Equal(map[string]string{
+		discoveryv1.LabelServiceName: "cart", cluster.LabelServiceProxyName: "cilium",
+	}))
+	g.Expect(s.Annotations).To(BeNil())
+	g.Expect(s.ManagedFields).To(BeNil())
+	g.Expect(s.Endpoints[0].Zone).To(BeNil())
+	g.Expect(s.Endpoints[0].Hostname).To(BeNil())
+	g.Expect(s.Endpoints[0].NodeName).To(HaveValue(Equal("lin-1")))
+	g.Expect(s.Ports).To(HaveLen(1), "a change of ports makes kube-proxy look")
+	g.Expect(s.ResourceVersion).To(Equal("5"))
+
+	s = slice("web", "6")
+	g.Expect(w.Update(s)).To(Succeed())
+	g.Expect(s.Labels).To(Equal(map[string]string{discoveryv1.LabelServiceName: "web"}))
+}
+
+// A controller gets a request for the first list, and for each change after it.
+func TestTheSourceOfAController(t *testing.T) {
+	g := NewWithT(t)
+	api := fake.NewClientBuilder().WithObjects(slice("cart", "", "10.0.0.1")).Build()
+	index := cluster.NewIndex("win-1")
+	w := slicewatch.New(slicewatch.Options{Client: api, Index: index, NoWatchList: true})
+	queue := workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[string]())
+	defer queue.ShutDown()
+	source := slicewatch.Source(w, func(q workqueue.TypedRateLimitingInterface[string]) { q.Add("pass") })
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	g.Expect(source.Start(ctx, queue)).To(Succeed())
+	g.Expect(source.WaitForSync(ctx)).To(Succeed())
+	g.Expect(index.View(nil).Slices).To(Equal(1))
+	next := func() string {
+		request, _ := queue.Get()
+		queue.Done(request)
+		return request
+	}
+	g.Expect(next()).To(Equal("pass"))
+	g.Expect(queue.Len()).To(BeZero())
+	g.Expect(api.Create(ctx, slice("web", ""))).To(Succeed())
+	g.Expect(next()).To(Equal("pass"))
+}
+
+// A second kube-proxy's endpoints look like the first one's.
+func TestWhichSlicesAreWatched(t *testing.T) {
+	for name, tc := range map[string]struct {
+		labels  labels.Set
+		watched bool
+	}{
+		"of a Service":          {labels.Set{discoveryv1.LabelServiceName: "cart"}, true},
+		"for another proxy":     {labels.Set{cluster.LabelServiceProxyName: "cilium"}, true},
+		"of a headless Service": {labels.Set{corev1.IsHeadlessService: ""}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			NewWithT(t).Expect(slicewatch.Selector().Matches(tc.labels)).To(Equal(tc.watched))
+		})
+	}
+}

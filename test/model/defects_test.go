@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package model_test
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// envDefects makes the model look for defects that were fixed, which takes some minutes.
+const envDefects = "HNSGUARD_MODEL_DEFECTS"
+
+// defect is a fault that the program had, or a guard that it must not lose.
+type defect struct {
+	what string
+	// edits make the defect. Where several guards stand behind each other, it takes one for each.
+	edits []edit
+	// kubeProxy is the version whose histories find it.
+	kubeProxy string
+	// breaks is the invariant that they break.
+	breaks string
+}
+
+// edit replaces what a file below internal has once.
+type edit struct{ file, now, then string }
+
+// alwaysCurrent takes the proof of freshness out, and noPodElsewhere the guard that stands behind it.
+func alwaysCurrent() edit {
+	return edit{
+		"slicewatch/freshness.go", "	if !since.After(f.proven) && !f.proven.IsZero() {\n", "	if !since.IsZero() {\n",
+	}
+}
+
+func noPodElsewhere() edit {
+	return edit{"removal/confirm.go", "if !v.Early() && !v.Unclaimed() {", "if true {"}
+}
+
+// What is not worse than without hnsguard the model cannot find. Other tests do: how soon a conflict goes (guard), that
+// a call which does not return is not made again, and how orphans go of which there are too many (removal), for which
+// moment a proof holds (slicewatch), how many agents write (flush).
+func defects() []defect {
+	const affected, leaving, fixed = "v1.32.3", "v1.34.0", "v1.37.2"
+	return []defect{
+		{"a hold ends when the slice drops the address", []edit{
+			{"verdict/decide.go", "return d.KubeProxy.StaleRecord && !d.Forgotten.Has(addr)", "return false"},
+		}, affected, "4"},
+		{"a drop and a flush that the watch has seen count as processed by kube-proxy", []edit{
+			{"clearance/clearance.go", `if t.synced(p, o) && o.version != "" {`, `if o.version != "" {`},
+			{"clearance/clearance.go", "	case forgotten:\n		if t.synced(p, o) {", "	case forgotten:\n		if p != nil {"},
+		}, affected, "4"},
+		{"a metrics request that fails makes kube-proxy look cured", []edit{
+			{
+				"kubeproxy/detect/detect.go", "profile = profile.Suspecting(kubeproxy.ProfileOf(hint))",
+				"profile = kubeproxy.ProfileOf(hint)",
+			},
+		}, affected, "4"},
+		{"any local endpoint counts as that of a waiting pod, and the watch as current", []edit{
+			{"verdict/decide.go", "d.unclaimedLocal(e) && !e.Appeared.Before(pods[0])", "d.unclaimedLocal(e)"},
+			{"verdict/decide.go", "at >= len(pods) || e.Appeared.Before(pods[at])", "at < 0"},
+			alwaysCurrent(), noPodElsewhere(),
+		}, leaving, "3"},
+		{"the watch counts as current without a proof", []edit{
+			alwaysCurrent(), noPodElsewhere(),
+		}, leaving, "3"},
+		{"mirrors of static pods are evicted", []edit{
+			{"eviction/eviction.go", `case "", "Node", "DaemonSet":`, `case "", "DaemonSet":`},
+		}, affected, "11"},
+		{"removals have no limit", []edit{
+			{"removal/brakes.go", "return BrakeRate, !r.opts.Limiter.AllowN(now, 1)", "return BrakeRate, false"},
+		}, leaving, "7"},
+		{"what kube-proxy did not make is removed", []edit{
+			{"verdict/decide.go", "case !kubeproxy.Owns(ep.Endpoint):", "case false:"},
+		}, fixed, "2"},
+		{"no EndpointSlices mean that nothing is listed", []edit{
+			{"verdict/decide.go", "return d.Cluster.Slices > 0", "return true"},
+			alwaysCurrent(), noPodElsewhere(),
+		}, leaving, "3"},
+	}
+}
+
+// TestTheModelFindsDefects puts back one defect after the other and expects random histories to break an invariant.
+func TestTheModelFindsDefects(t *testing.T) {
+	if os.Getenv(envDefects) == "" {
+		t.Skip("set " + envDefects + ", or run make model-defects")
+	}
+	for _, d := range defects() {
+		t.Run(strings.ReplaceAll(d.what, " ", "-"), func(t *testing.T) {
+			t.Parallel()
+			out := histories(t, d)
+			broken := regexp.MustCompile(`VIOLATED invariant (\d+)`).FindSubmatch(out)
+			switch {
+			case broken == nil:
+				t.Errorf("the model does not find that %s\n%s", d.what, tail(out))
+			case string(broken[1]) != d.breaks:
+				t.Errorf("that %s breaks invariant %s, not %s", d.what, broken[1], d.breaks)
+			}
+		})
+	}
+}
+
+// histories plays the model with a defect, and returns what it prints.
+func histories(t *testing.T, d defect) []byte {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "go", "test", "-overlay", overlay(t, d), "-count=1", "-timeout", "10m", ".",
+		"-run", "TestModel/"+d.kubeProxy+"$", "-rapid.seed=1", "-rapid.checks=3000", "-rapid.nofailfile",
+		"-rapid.shrinktime=0s")
+	cmd.Env = append(os.Environ(), envDefects+"=")
+	out, err := cmd.CombinedOutput()
+	if err != nil && !bytes.Contains(out, []byte("[rapid]")) {
+		t.Fatalf("playing histories: %v\n%s", err, tail(out))
+	}
+	return out
+}
+
+// overlay writes the files with the defect, and the file that tells Go about them.
+func overlay(t *testing.T, d defect) string {
+	t.Helper()
+	dir, replace := t.TempDir(), map[string]string{}
+	for _, e := range d.edits {
+		file, err := filepath.Abs(filepath.Join("..", "..", "internal", e.file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		from := cmp.Or(replace[file], file)
+		source, err := os.ReadFile(from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := bytes.Count(source, []byte(e.now)); n != 1 {
+			t.Fatalf("%s has %q %d times, and not once", e.file, e.now, n)
+		}
+		replace[file] = filepath.Join(dir, strings.ReplaceAll(e.file, "/", "_"))
+		write(t, replace[file], bytes.Replace(source, []byte(e.now), []byte(e.then), 1))
+	}
+	encoded, err := json.Marshal(map[string]any{"Replace": replace})
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := filepath.Join(dir, "overlay.json")
+	write(t, name, encoded)
+	return name
+}
+
+func write(t *testing.T, name string, content []byte) {
+	t.Helper()
+	if err := os.WriteFile(name, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// tail is the end of a long output.
+func tail(out []byte) []byte {
+	const most = 2000
+	return out[max(0, len(out)-most):]
+}
