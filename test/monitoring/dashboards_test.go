@@ -20,7 +20,7 @@ import (
 // testDashboards evaluates every query of every dashboard as Grafana would, for the node that was scraped. A query
 // has to yield something: of a metric or a label that does not exist Prometheus says nothing. One that compares may
 // yield nothing, so that the metrics in it have to be among those that are served.
-func testDashboards(t *testing.T, p *prometheus, address string) {
+func testDashboards(t *testing.T, p *prometheus) {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join("..", "..", "charts", "hnsguard", "dashboards", "*.json"))
 	if err != nil || len(files) == 0 {
@@ -42,13 +42,13 @@ func testDashboards(t *testing.T, p *prometheus, address string) {
 				t.Fatal("there is no query in it")
 			}
 			for _, query := range queries {
-				testQuery(t, p, served, query, address)
+				testQuery(t, p, served, query)
 			}
 		})
 	}
 }
 
-func testQuery(t *testing.T, p *prometheus, served []string, query, address string) {
+func testQuery(t *testing.T, p *prometheus, served []string, query string) {
 	t.Helper()
 	for _, name := range regexp.MustCompile(`\bhnsguard_\w+`).FindAllString(query, -1) {
 		if !slices.Contains(served, name) {
@@ -60,7 +60,7 @@ func testQuery(t *testing.T, p *prometheus, served []string, query, address stri
 		yields = Or(yields, BeEmpty())
 	}
 	// A rate takes a second scrape.
-	NewWithT(t).Eventually(func() ([]float64, error) { return p.query(t, asGrafana(query, address)) },
+	NewWithT(t).Eventually(func() ([]float64, error) { return p.query(t, asGrafana(query)) },
 		10*time.Second, 200*time.Millisecond).Should(yields, query)
 }
 
@@ -96,8 +96,8 @@ func selectorOf(labelValues string) string {
 }
 
 // asGrafana puts values where a query has variables: time spans for Grafana's own, and the node that was scraped.
-func asGrafana(query, address string) string {
+func asGrafana(query string) string {
 	return strings.NewReplacer(
-		"$__rate_interval", "1m", "$__interval", "1m", "$__range", "1h", "$job", "hnsguard", "$instance", address,
+		"$__rate_interval", "1m", "$__interval", "1m", "$__range", "1h", "$job", "hnsguard", "$cluster", ".*", "$node", nodeName,
 	).Replace(query)
 }

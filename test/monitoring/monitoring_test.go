@@ -69,7 +69,7 @@ func TestMonitoring(t *testing.T) {
 	t.Run("only who may read the metrics gets them", func(t *testing.T) { testTargets(t, p) })
 	t.Run("the agent is seen at work", func(t *testing.T) { testAgentIsSeen(t, p) })
 	t.Run("the rules are evaluated", func(t *testing.T) { p.evaluatesRules(t) })
-	t.Run("the dashboards' queries are evaluated", func(t *testing.T) { testDashboards(t, p, address) })
+	t.Run("the dashboards' queries are evaluated", func(t *testing.T) { testDashboards(t, p) })
 }
 
 func render(t *testing.T) chart.Objects {
