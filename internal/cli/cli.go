@@ -74,7 +74,7 @@ func newRoot(p Process) *cobra.Command {
 	root.SetOut(p.Out)
 	root.SetErr(p.Err)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(newRun(p), newScan(p), newFirewall(p), newDemo(p), newVersion(p))
+	root.AddCommand(newRun(p), newScan(p), newExplain(p), newFirewall(p), newDemo(p), newVersion(p))
 	return root
 }
 

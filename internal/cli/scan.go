@@ -28,10 +28,24 @@ import (
 
 // scanOptions are the flags of scan.
 type scanOptions struct {
+	inputOptions
+	output              string
+	ips, pods, verdicts []string
+}
+
+// inputOptions are the flags that say which node is judged, and by what.
+type inputOptions struct {
 	node                   nodeOptions
 	hnsDumps, clusterDumps []string
-	output                 string
-	ips, pods, verdicts    []string
+}
+
+func (o *inputOptions) addTo(cmd *cobra.Command) {
+	o.node.addTo(cmd)
+	cmd.Flags().StringArrayVar(&o.hnsDumps, "hns-dump", nil, "file with JSON recorded of HNS, or - for stdin; repeatable")
+	cmd.Flags().StringArrayVar(&o.clusterDumps, "cluster-dump", nil,
+		"file recorded with kubectl get, or - for stdin; repeatable")
+	completeFiles(cmd, "hns-dump")
+	completeFiles(cmd, "cluster-dump")
 }
 
 const scanHelp = `Judge every HNS endpoint of a node once, and print what hnsguard would do about it and why. Nothing is
@@ -77,17 +91,12 @@ func newScan(p Process) *cobra.Command {
 		},
 	}
 	flags := cmd.Flags()
-	o.node.addTo(cmd)
-	flags.StringArrayVar(&o.hnsDumps, "hns-dump", nil, "file with JSON recorded of HNS, or - for stdin; repeatable")
-	flags.StringArrayVar(&o.clusterDumps, "cluster-dump", nil,
-		"file recorded with kubectl get, or - for stdin; repeatable")
+	o.addTo(cmd)
 	flags.StringSliceVar(&o.ips, "ip", nil, "report only endpoints with this IP address; repeatable")
 	flags.StringSliceVar(&o.pods, "pod", nil,
 		"report only endpoints of this Pod, given as NAMESPACE/NAME; repeatable")
 	flags.StringSliceVar(&o.verdicts, "verdict", nil, "report only endpoints with this verdict; repeatable")
 	flags.StringVarP(&o.output, "output", "o", "", "print as json or yaml")
-	completeFiles(cmd, "hns-dump")
-	completeFiles(cmd, "cluster-dump")
 	completeNothing(cmd, "ip", "pod")
 	completeValues(cmd, "verdict", verdictNames()...)
 	completeOutput(cmd)
@@ -108,18 +117,9 @@ func runScan(ctx context.Context, p Process, o scanOptions) error {
 	if err != nil {
 		return usageError{err}
 	}
-	policy, errPolicy := o.node.policy(p.Env)
-	in := scan.Input{Node: o.node.name, Config: policy, Filter: filter, Now: time.Now()}
-	var errHNS, errCluster error
-	in.HNS, errHNS = o.hns(ctx, p, policy.Network)
-	in.Cluster, errCluster = o.cluster(ctx, p, filter)
-	if err := joinScan(errPolicy, errHNS, errCluster); err != nil {
-		return err
-	}
-	in.KubeProxy = o.kubeProxy(ctx)
-	report, err := scan.Judge(in)
+	report, err := o.judge(ctx, p, filter)
 	if err != nil {
-		return joinScan(fmt.Errorf("scanning node %s: %w", o.node.name, err))
+		return err
 	}
 	if o.output == "" {
 		err = report.Print(p.Out)
@@ -138,6 +138,24 @@ func runScan(ctx context.Context, p Process, o scanOptions) error {
 	}
 }
 
+// judge reads the input and judges the node.
+func (o inputOptions) judge(ctx context.Context, p Process, filter scan.Filter) (scan.Report, error) {
+	policy, errPolicy := o.node.policy(p.Env)
+	in := scan.Input{Node: o.node.name, Config: policy, Filter: filter, Now: time.Now()}
+	var errHNS, errCluster error
+	in.HNS, errHNS = o.hns(ctx, p, policy.Network)
+	in.Cluster, errCluster = o.cluster(ctx, p, filter)
+	if err := joinScan(errPolicy, errHNS, errCluster); err != nil {
+		return scan.Report{}, err
+	}
+	in.KubeProxy = o.kubeProxy(ctx)
+	report, err := scan.Judge(in)
+	if err != nil {
+		return scan.Report{}, joinScan(fmt.Errorf("scanning node %s: %w", o.node.name, err))
+	}
+	return report, nil
+}
+
 // joinScan joins errors. They are one of too little evidence only if nothing else went wrong.
 func joinScan(errs ...error) error {
 	err := errors.Join(errs...)
@@ -148,17 +166,27 @@ func joinScan(errs ...error) error {
 	return undecidedError{err}
 }
 
-// validate parses the flags and reports all that is wrong with them.
-func (o scanOptions) validate() (scan.Filter, error) {
-	var f scan.Filter
+// validate reports all that is wrong with the flags.
+func (o inputOptions) validate() error {
 	errs := []error{o.node.validate()}
-	if !slices.Contains([]string{"", "json", "yaml"}, o.output) {
-		errs = append(errs, fmt.Errorf("--output %q: must be json or yaml", o.output))
-	}
 	dumps := slices.Concat(o.hnsDumps, o.clusterDumps)
 	if len(slices.DeleteFunc(dumps, func(name string) bool { return name != dumpfile.Stdin })) > 1 {
 		errs = append(errs, errors.New("--hns-dump and --cluster-dump: stdin (-) can be given once only"))
 	}
+	return errors.Join(errs...)
+}
+
+func validateOutput(format string) error {
+	if !slices.Contains([]string{"", "json", "yaml"}, format) {
+		return fmt.Errorf("--output %q: must be json or yaml", format)
+	}
+	return nil
+}
+
+// validate parses the flags and reports all that is wrong with them.
+func (o scanOptions) validate() (scan.Filter, error) {
+	var f scan.Filter
+	errs := []error{o.inputOptions.validate(), validateOutput(o.output)}
 	for _, text := range o.ips {
 		addr, err := hns.ParseAddr(text)
 		if err != nil {
@@ -183,7 +211,7 @@ func (o scanOptions) validate() (scan.Filter, error) {
 }
 
 // hns reads the dumps, or else this machine.
-func (o scanOptions) hns(ctx context.Context, p Process, network string) (hnsdump.Dump, error) {
+func (o inputOptions) hns(ctx context.Context, p Process, network string) (hnsdump.Dump, error) {
 	if len(o.hnsDumps) > 0 {
 		return readDumps(p, o.hnsDumps, hnsdump.Read, hnsdump.Merge)
 	}
@@ -195,7 +223,7 @@ func (o scanOptions) hns(ctx context.Context, p Process, network string) (hnsdum
 }
 
 // cluster reads the dumps, or else the API server.
-func (o scanOptions) cluster(ctx context.Context, p Process, filter scan.Filter) (clusterdump.Dump, error) {
+func (o inputOptions) cluster(ctx context.Context, p Process, filter scan.Filter) (clusterdump.Dump, error) {
 	if len(o.clusterDumps) > 0 {
 		return readDumps(p, o.clusterDumps, clusterdump.Read, clusterdump.Merge)
 	}
@@ -219,7 +247,7 @@ func (o scanOptions) cluster(ctx context.Context, p Process, filter scan.Filter)
 
 // kubeProxy reads the version of this machine's kube-proxy, unless a recorded node is scanned. An unknown version is no
 // error.
-func (o scanOptions) kubeProxy(ctx context.Context) kubeproxy.Profile {
+func (o inputOptions) kubeProxy(ctx context.Context) kubeproxy.Profile {
 	version := o.node.kubeProxyVersion
 	if version == "" && len(o.hnsDumps) == 0 {
 		version, _ = detect.FromMetrics(ctx, o.node.kubeProxyMetricsURL)

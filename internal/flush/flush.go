@@ -170,6 +170,7 @@ func (f *Flusher) markStale(r *record, settle time.Duration, lost ...netip.Addr)
 		r.lost = sets.New[netip.Addr]()
 		r.due = now.Add(f.opts.Settle + f.wait(f.opts.Spread))
 		r.urgent = now.Add(settle + f.wait(f.opts.UrgentSpread))
+		r.endangered = now.Add(settle)
 	}
 	r.stale = now
 	r.lost.Insert(lost...)

@@ -782,6 +782,22 @@ func TestASliceThatCannotBeCreated(t *testing.T) {
 }
 
 // A conflict is an answer: the API server accepts writes.
+func TestALossAfterAConflictDoesNotWaitForIt(t *testing.T) {
+	g := NewWithT(t)
+	n := began(t)
+	n.lose(v4)
+	n.otherWrites(2)
+	n.wait(2 * time.Second)
+	n.pass()
+	g.Expect(n.count("conflict")).To(BeEquivalentTo(1))
+	n.wait(100 * time.Millisecond)
+	n.touch(flushedOwn(1), n.own(discoveryv1.AddressTypeIPv4)) // the other agent's write, which ends the first loss
+	other := netip.MustParseAddr("10.240.0.12")
+	n.locals = []netip.Addr{other}
+	n.lose(other)
+	g.Expect(n.writes()).To(BeEquivalentTo(2), "a pod of this node is endangered by another loss")
+}
+
 func TestAConflictEndsTheBackoff(t *testing.T) {
 	g := NewWithT(t)
 	n := began(t)

@@ -86,7 +86,7 @@ func (c Confirmer) rejudge(
 	if err != nil {
 		return verdict.Verdict{}, fmt.Errorf("reading it again: %w", err)
 	}
-	if !fresh.SameIdentity(v.Endpoint) {
+	if !fresh.SameIdentity(v.Endpoint) || !fresh.Remote() {
 		return verdict.Verdict{}, fmt.Errorf("%w: its ID now means another endpoint, %v", errRefused, fresh)
 	}
 	if snapshot.Endpoints, err = c.rereadLocals(ctx, snapshot, v); err != nil {

@@ -146,7 +146,7 @@ func compareAddresses(a, b Row) int {
 // Print writes the report as text.
 func (r Report) Print(w io.Writer) error {
 	out := &strings.Builder{}
-	fmt.Fprintf(out, "Node %s, pod network %s, kube-proxy %s\n\n", r.Node, orDash(r.Network), r.describeKubeProxy())
+	fmt.Fprintf(out, "Node %s, pod network %s, kube-proxy %s\n\n", r.Node, orDash(r.Network), r.DescribeKubeProxy())
 	if len(r.Endpoints) > 0 {
 		table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 		_, _ = fmt.Fprintln(table, "ENDPOINT\tIP\tKIND\tOWNER\tVERDICT\tREASON\tPOD")
@@ -168,7 +168,8 @@ func (r Report) Print(w io.Writer) error {
 	return err
 }
 
-func (r Report) describeKubeProxy() string {
+// DescribeKubeProxy says in words which version the node's kube-proxy has, and which faults.
+func (r Report) DescribeKubeProxy() string {
 	faults := strings.Join(r.KubeProxyFaults, ", ")
 	switch {
 	case !r.KubeProxyKnown:

@@ -10,7 +10,9 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -116,9 +118,28 @@ func (s *windowsNode) sample(begun time.Time) sample {
 		return metrics[0].GetGauge().GetValue() + metrics[0].GetCounter().GetValue()
 	}
 	return sample{
-		at: time.Since(begun), resident: value("process_resident_memory_bytes"), handles: value("process_open_fds"),
+		at: time.Since(begun), resident: value("process_resident_memory_bytes"), handles: openFiles(s.t, "hnsguard.exe"),
 		routine: value("go_goroutines"), passes: value("hnsguard_passes_total"),
 	}
+}
+
+// openFiles counts the files and sockets of the processes of a program. Wine does not tell a program how many handles
+// it has, which process_open_fds would be on Windows.
+func openFiles(t *testing.T, program string) (n float64) {
+	t.Helper()
+	processes, err := filepath.Glob("/proc/[0-9]*")
+	must(t, err)
+	for _, process := range processes {
+		command, err := os.ReadFile(filepath.Join(process, "cmdline"))
+		if err != nil || !strings.Contains(string(command), program) {
+			continue // it has ended, or is another
+		}
+		files, err := os.ReadDir(filepath.Join(process, "fd"))
+		if err == nil {
+			n += float64(len(files))
+		}
+	}
+	return n
 }
 
 func readMetrics(ctx context.Context, url string) (map[string]*dto.MetricFamily, error) {

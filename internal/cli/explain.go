@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/hnsguard/hnsguard/internal/explain"
+	"github.com/hnsguard/hnsguard/internal/scan"
+)
+
+// explainOptions are the flags of explain.
+type explainOptions struct {
+	inputOptions
+	output string
+}
+
+const explainHelp = `Explain what HNS and the cluster say of an IP address, an HNS endpoint or a pod: the verdict
+and the rule that decided, what happens next, and what you can do. Nothing is changed.
+
+The node is read, or its recordings are, as for scan: see 'hnsguard scan --help'.
+
+Exit status:
+  0  it was explained
+  1  an error: a file that cannot be read, a node that does not exist or runs Linux, an API server that fails
+  2  a command line that is wrong
+  4  cannot judge: something was not recorded`
+
+func newExplain(p Process) *cobra.Command {
+	var o explainOptions
+	cmd := &cobra.Command{
+		Use:   "explain IP|ENDPOINT-ID|NAMESPACE/POD",
+		Short: "Explain what is known of an address, an HNS endpoint or a pod, and what to do",
+		Long:  explainHelp,
+		Example: "  hnsguard explain shop/cart-0 --node-name win-1 --hns-dump endpoints.json --hns-dump policies.json \\\n" +
+			"    --cluster-dump cluster.json --kube-proxy-version v1.32.3\n" +
+			"  kubectl -n hnsguard-system exec POD -- hnsguard.exe explain 10.240.0.11",
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return usageError{errors.New("give one IP address, endpoint ID, or pod as NAMESPACE/NAME")}
+			}
+			return nil
+		},
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := fromEnv(cmd.Flags(), p.Env, nodeVariables()); err != nil {
+				return err
+			}
+			return runExplain(cmd.Context(), p, o, args[0])
+		},
+	}
+	o.addTo(cmd)
+	cmd.Flags().StringVarP(&o.output, "output", "o", "", "print as json or yaml")
+	completeOutput(cmd)
+	return cmd
+}
+
+func runExplain(ctx context.Context, p Process, o explainOptions, text string) error {
+	target, err := explain.Parse(text)
+	if err := errors.Join(err, o.validate(), validateOutput(o.output)); err != nil {
+		return usageError{err}
+	}
+	var filter scan.Filter
+	if target.Pod != (types.NamespacedName{}) {
+		filter.Pods = []types.NamespacedName{target.Pod}
+	}
+	report, err := o.judge(ctx, p, filter)
+	if err != nil {
+		return err
+	}
+	e := explain.Explain(target, report)
+	if o.output == "" {
+		err = e.Print(p.Out)
+	} else {
+		err = printAs(p, o.output, e)
+	}
+	unknown := func(e explain.Endpoint) bool { return e.Verdict == string(scan.KindUnknown) }
+	if err == nil && slices.ContainsFunc(e.Endpoints, unknown) {
+		return errUndecided
+	}
+	return err
+}
