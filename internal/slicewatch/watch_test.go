@@ -4,6 +4,7 @@ package slicewatch_test
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
@@ -154,15 +155,16 @@ func TestTheSourceOfAController(t *testing.T) {
 	g.Expect(source.Start(ctx, queue)).To(Succeed())
 	g.Expect(source.WaitForSync(ctx)).To(Succeed())
 	g.Expect(index.View(nil).Slices).To(Equal(1))
-	next := func() string {
-		request, _ := queue.Get()
-		queue.Done(request)
-		return request
-	}
-	g.Expect(next()).To(Equal("pass"))
-	g.Expect(queue.Len()).To(BeZero())
-	g.Expect(api.Create(ctx, slice("web", ""))).To(Succeed())
-	g.Expect(next()).To(Equal("pass"))
+	g.Eventually(queue.Len, 5*time.Second, time.Millisecond).Should(Equal(1))
+	request, _ := queue.Get()
+	queue.Done(request)
+	g.Expect(request).To(Equal("pass"))
+	// The fake client forgets what happens between the list and the watch, so that one change may not be enough.
+	changes := 0
+	g.Eventually(func() (int, error) {
+		changes++
+		return queue.Len(), api.Create(ctx, slice(fmt.Sprintf("web-%d", changes), ""))
+	}, 5*time.Second, 10*time.Millisecond).Should(Equal(1))
 }
 
 // A second kube-proxy's endpoints look like the first one's.
