@@ -6,8 +6,7 @@ import (
 	"context"
 	"time"
 
-	discoveryv1 "k8s.io/api/discovery/v1"
-
+	"github.com/hnsguard/hnsguard/internal/cluster"
 	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/internal/verdict"
 )
@@ -34,7 +33,7 @@ type Action interface {
 type SliceObserver interface {
 	// SliceChanged is called for every change, in the order of the watch, after the index has it. Either side may be nil:
 	// the slice was added, or deleted.
-	SliceChanged(before, after *discoveryv1.EndpointSlice)
+	SliceChanged(before, after *cluster.Slice)
 }
 
 // RelistObserver is a [SliceObserver] that needs to know when changes may have been missed.

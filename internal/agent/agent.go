@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -23,10 +24,13 @@ import (
 	"github.com/hnsguard/hnsguard/internal/cluster"
 	"github.com/hnsguard/hnsguard/internal/config"
 	"github.com/hnsguard/hnsguard/internal/guard"
+	"github.com/hnsguard/hnsguard/internal/history"
 	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy/detect"
 	"github.com/hnsguard/hnsguard/internal/loadbalancer"
 	"github.com/hnsguard/hnsguard/internal/metrics"
+	"github.com/hnsguard/hnsguard/internal/nodestatus"
+	"github.com/hnsguard/hnsguard/internal/page"
 	"github.com/hnsguard/hnsguard/internal/reuse"
 	"github.com/hnsguard/hnsguard/internal/serving"
 	"github.com/hnsguard/hnsguard/internal/version"
@@ -49,7 +53,7 @@ type Options struct {
 	Config config.Config
 	// HNS is the client of the Host Networking Service. The agent adds deadlines and metrics. Required.
 	HNS hns.Client
-	// KubeProxy configures how the version of the node's kube-proxy is found. The agent sets Node, Nodes and Registerer.
+	// KubeProxy configures how the version of the node's kube-proxy is found. The agent sets Node, Server and Registerer.
 	KubeProxy detect.Options
 	// MetricsAddress is where to serve metrics. Required; "0" serves none.
 	MetricsAddress string
@@ -59,6 +63,11 @@ type Options struct {
 	MetricsTLS *serving.Certificate
 	// ProbeAddress is where to serve probes. Required; "0" serves none.
 	ProbeAddress string
+	// PageAddress is where to serve the node page. Elsewhere than on loopback it needs MetricsTLS.
+	// Default: it is not served, as with "0".
+	PageAddress string
+	// Flags are the flags of the process and their values, for the page /flagz.
+	Flags map[string]string
 	// Logger is the log. Required.
 	Logger logr.Logger
 	// Clock is the clock. Required.
@@ -69,6 +78,8 @@ type Options struct {
 type Agent struct {
 	deps     Dependencies
 	registry *prometheus.Registry
+	board    *nodestatus.Board
+	page     *page.Server
 	serves   bool
 }
 
@@ -91,13 +102,16 @@ func New(o Options, deps Dependencies) (*Agent, error) {
 	metrics.RegisterBuildInfo(a.registry, version.Get())
 	o.Config.Register(a.registry)
 
-	o.KubeProxy.Node, o.KubeProxy.Nodes, o.KubeProxy.Registerer = o.Node, a.deps.Reader, a.registry
+	o.KubeProxy.Node, o.KubeProxy.Server, o.KubeProxy.Registerer = o.Node, a.deps.Reader, a.registry
 	detector := detect.New(o.KubeProxy)
 	if err := a.deps.Manager.Add(detector); err != nil {
 		return nil, fmt.Errorf("adding the detector of kube-proxy: %w", err)
 	}
 	if err := a.addGuard(o, detector); err != nil {
 		return nil, fmt.Errorf("adding the guard: %w", err)
+	}
+	if err := a.makePage(o); err != nil {
+		return nil, fmt.Errorf("making the node page: %w", err)
 	}
 	if o.MetricsTLS != nil {
 		if err := a.deps.Manager.Add(o.MetricsTLS); err != nil {
@@ -114,10 +128,11 @@ func New(o Options, deps Dependencies) (*Agent, error) {
 
 // addGuard builds the guard from the outside in: HNS and the view of the cluster, the evidence, the actions.
 func (a *Agent) addGuard(o Options, detector *detect.Detector) error {
-	deadline, service := a.decorate(o)
+	deadline, measured := a.decorate(o)
+	service := hns.WithMetrics(deadline, measured, o.Clock)
 	p := &parts{
 		Options: o, Dependencies: a.deps, registry: a.registry, client: a.deps.Manager.GetClient(), service: service,
-		index: cluster.NewIndex(o.Node),
+		index: cluster.NewIndex(o.Node), history: history.NewRing(history.Options{Clock: o.Clock}),
 	}
 	watch, freshness := p.slices()
 	flusher := p.flusher()
@@ -126,20 +141,26 @@ func (a *Agent) addGuard(o Options, detector *detect.Detector) error {
 		WatchLag: clearance.WatchLag, HoldTimeout: o.Config.Conflict.HoldTimeout.Duration,
 		Interval: o.Config.Poll.SlowInterval.Duration, Clock: o.Clock,
 	})
-	meter := reuse.NewMeter(o.Node, p.index, reuse.NewMetrics(a.registry), o.Clock)
-	watch.Observe(flusher, tracker, meter)
+	meter := reuse.NewMeter(o.Node, p.index, p.history, reuse.NewMetrics(a.registry), o.Clock)
 	balancers := loadbalancer.New(loadbalancer.Options{HNS: service, Registerer: a.registry, Clock: o.Clock})
 	if err := a.deps.Manager.Add(balancers); err != nil {
 		return fmt.Errorf("adding the reader of load balancers: %w", err)
 	}
 	collector := p.collector(detector, tracker, balancers)
 	remover, shielder := p.removal(collector, freshness, balancers)
+	watch.Observe(flusher, tracker, meter, remover)
+	a.board = nodestatus.NewBoard(nodestatus.Options{
+		Node: o.Node, Config: o.Config, KubeProxy: detector.Profile, History: p.history, Clock: o.Clock,
+		HNS: func() nodestatus.HNS { return nodestatus.HNS{Health: measured.Health(), HungCalls: deadline.Hung()} },
+	})
 	g := guard.New(guard.Options{
 		Config: o.Config, Collector: collector, Index: p.index, Slices: watch,
 		Actions: []action.Action{
-			remover, shielder, flusher, tracker, balancers, p.reprogrammer(balancers), p.evictor(), meter,
+			remover, shielder, flusher, tracker, balancers, p.reprogrammer(balancers, detector, deadline), p.evictor(),
+			meter,
 		},
-		Hung: deadline.Saturated, Events: p.Events, Metrics: guard.NewMetrics(a.registry), Clock: o.Clock,
+		Hung: deadline.Saturated, Events: p.Events, History: p.history, Status: a.board,
+		Metrics: guard.NewMetrics(a.registry), Clock: o.Clock,
 	})
 	if err := g.SetupWithManager(a.deps.Manager); err != nil {
 		return err
@@ -147,14 +168,31 @@ func (a *Agent) addGuard(o Options, detector *detect.Detector) error {
 	return a.addProbes(map[string]func(*http.Request) error{"ready": g.Ready, "live": g.Live})
 }
 
-// decorate adds the deadline to the service, and the metrics around both: they count abandoned calls too.
-func (a *Agent) decorate(o Options) (*hns.Deadline, hns.Client) {
+// decorate adds the deadline to the service, and returns the metrics to put around it: they count abandoned calls too.
+func (a *Agent) decorate(o Options) (*hns.Deadline, *hns.Metrics) {
 	deadline := hns.WithDeadline(o.HNS, hns.DeadlineOptions{
 		Call: o.Config.HNS.CallTimeout.Duration, List: o.Config.HNS.ListTimeout.Duration,
 		MaxHung: o.Config.HNS.MaxHungCalls, Clock: o.Clock,
 	})
 	hns.RegisterHung(a.registry, deadline)
-	return deadline, hns.WithMetrics(deadline, hns.NewMetrics(a.registry), o.Clock)
+	return deadline, hns.NewMetrics(a.registry)
+}
+
+// makePage makes the node page. On loopback it needs no certificate, also where the metrics have one.
+func (a *Agent) makePage(o Options) error {
+	if o.PageAddress == "" || o.PageAddress == "0" {
+		return nil
+	}
+	options := page.Options{
+		Address: o.PageAddress, Board: a.board, Flags: o.Flags, Logger: o.Logger.WithName("page"), Clock: o.Clock,
+	}
+	if !page.IsLoopback(o.PageAddress) && o.MetricsTLS != nil && a.deps.Protect != nil {
+		options.TLS = o.MetricsTLS.TLSConfig()
+		options.Protect = func(next http.Handler) (http.Handler, error) { return a.deps.Protect(options.Logger, next) }
+	}
+	server, err := page.New(options)
+	a.page = server
+	return err
 }
 
 func (a *Agent) addProbes(checks map[string]func(*http.Request) error) error {
@@ -170,6 +208,7 @@ func (a *Agent) addProbes(checks map[string]func(*http.Request) error) error {
 // Start runs the agent until the context ends, or returns an error if the agent has the wrong identity. The manager
 // serves the agent's metrics with its own. Several agents can run in one process if they serve no metrics.
 func (a *Agent) Start(ctx context.Context) error {
+	defer a.servePage(ctx)()
 	if a.deps.Identity != nil {
 		if err := a.deps.Identity.Check(logf.IntoContext(ctx, a.deps.Manager.GetLogger())); err != nil {
 			return err
@@ -183,6 +222,24 @@ func (a *Agent) Start(ctx context.Context) error {
 	}
 	defer crmetrics.Registry.Unregister(a.registry)
 	return a.deps.Manager.Start(ctx)
+}
+
+// Status returns what the agent knows of its node.
+func (a *Agent) Status() nodestatus.Document { return a.board.Document() }
+
+// servePage serves the node page beside the manager, which waits for its caches first: while the API server is down,
+// the page has to say so. It returns what ends it.
+func (a *Agent) servePage(ctx context.Context) (end func()) {
+	if a.page == nil {
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	var served sync.WaitGroup
+	served.Go(func() { a.page.Run(ctx) })
+	return func() {
+		cancel()
+		served.Wait()
+	}
 }
 
 // Metrics returns the metrics of the agent, without those of controller-runtime and Go.

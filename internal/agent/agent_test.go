@@ -20,17 +20,29 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/hnsguard/hnsguard/internal/agent"
 	"github.com/hnsguard/hnsguard/internal/config"
 	"github.com/hnsguard/hnsguard/internal/hns/simulated"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy/detect"
+	"github.com/hnsguard/hnsguard/internal/nodestatus"
+	"github.com/hnsguard/hnsguard/internal/serving"
 )
 
 var update = flag.Bool("update", false, "write docs/metrics.md anew")
 
 // newAgent makes an agent that is never started.
 func newAgent(t *testing.T) *agent.Agent {
+	t.Helper()
+	a, err := tryAgent(t, func(*agent.Options, *agent.Dependencies) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+func tryAgent(t *testing.T, change func(*agent.Options, *agent.Dependencies)) (*agent.Agent, error) {
 	t.Helper()
 	scheme, err := agent.Scheme()
 	if err != nil {
@@ -54,13 +66,48 @@ func newAgent(t *testing.T) *agent.Agent {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a, err := agent.New(o, agent.Dependencies{
-		Manager: mgr, Reader: api, Watcher: api, Events: events.NewFakeRecorder(0),
-	})
+	deps := agent.Dependencies{Manager: mgr, Reader: api, Watcher: api, Events: events.NewFakeRecorder(0)}
+	change(&o, &deps)
+	return agent.New(o, deps)
+}
+
+// Whoever can connect to a page that is not on loopback has to be authorized.
+func TestThePageIsOnLoopbackOrProtected(t *testing.T) {
+	certificate, err := serving.InMemory("win-1")
 	if err != nil {
 		t.Fatal(err)
 	}
-	return a
+	filter := func(_ logr.Logger, next http.Handler) (http.Handler, error) { return next, nil }
+	for _, tc := range []struct {
+		address string
+		tls     *serving.Certificate
+		filter  metricsserver.Filter
+		works   bool
+	}{
+		{address: "", works: true},
+		{address: "0", works: true},
+		{address: "127.0.0.1:9473", works: true},
+		{address: "127.0.0.1:9473", tls: certificate, filter: filter, works: true},
+		{address: ":9473", tls: certificate, filter: filter, works: true},
+		{address: ":9473"},
+		{address: ":9473", tls: certificate},
+		{address: "10.0.0.4:9473", filter: filter},
+	} {
+		_, err := tryAgent(t, func(o *agent.Options, d *agent.Dependencies) {
+			o.PageAddress, o.MetricsTLS, d.Protect = tc.address, tc.tls, tc.filter
+		})
+		if (err == nil) != tc.works {
+			t.Errorf("%q, TLS %t, filter %t: %v", tc.address, tc.tls != nil, tc.filter != nil, err)
+		}
+	}
+}
+
+func TestAnAgentBeginsWithoutKnowingItsNode(t *testing.T) {
+	g := NewWithT(t)
+	status := newAgent(t).Status()
+	g.Expect(status.State).To(Equal(nodestatus.Starting))
+	g.Expect(status.KubeProxy.Version).To(Equal("v1.37.2"))
+	g.Expect(status.Config).To(Equal(config.Default()))
 }
 
 func TestTheMetricsOfAllPartsAreLinted(t *testing.T) {

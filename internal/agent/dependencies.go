@@ -4,7 +4,11 @@ package agent
 
 import (
 	"fmt"
+	"net/http"
 
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	authenticationclient "k8s.io/client-go/kubernetes/typed/authentication/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/events"
@@ -34,6 +38,8 @@ type Dependencies struct {
 	// Freshness proves how current the watch of EndpointSlices is.
 	// Default: a comparison of the watch with Reader.
 	Freshness Freshness
+	// Protect authorizes the clients of the node page where it is not on loopback. Required there.
+	Protect metricsserver.Filter
 	// Identity checks that the API server knows the agent as itself.
 	// Default: no check.
 	Identity *identity.Checker
@@ -49,6 +55,11 @@ func FromCluster(api *rest.Config, o Options) (Dependencies, error) {
 	if err != nil {
 		return Dependencies{}, fmt.Errorf("building the manager: %w", err)
 	}
+	return FromManager(api, o, mgr)
+}
+
+// FromManager is [FromCluster] with a manager that the caller has made with [ManagerOptions].
+func FromManager(api *rest.Config, o Options, mgr manager.Manager) (Dependencies, error) {
 	authentication, err := authenticationclient.NewForConfigAndClient(api, mgr.GetHTTPClient())
 	if err != nil {
 		return Dependencies{}, fmt.Errorf("building the authentication client: %w", err)
@@ -59,13 +70,26 @@ func FromCluster(api *rest.Config, o Options) (Dependencies, error) {
 	if err != nil {
 		return Dependencies{}, fmt.Errorf("building the client that watches EndpointSlices: %w", err)
 	}
+	protect, err := filterOf(o, api, mgr.GetHTTPClient())
+	if err != nil {
+		return Dependencies{}, err
+	}
 	return Dependencies{
 		Manager:  mgr,
 		Reader:   mgr.GetAPIReader(),
 		Watcher:  watcher,
 		Events:   mgr.GetEventRecorder(Name),
+		Protect:  protect,
 		Identity: identity.New(authentication.SelfSubjectReviews(), o.Node, identity.Every),
 	}, nil
+}
+
+// filterOf returns the filter of what is served with the certificate, or nil if there is none.
+func filterOf(o Options, api *rest.Config, httpClient *http.Client) (metricsserver.Filter, error) {
+	if o.MetricsTLS == nil {
+		return nil, nil //nolint:nilnil // there is nothing to protect
+	}
+	return o.MetricsTLS.Filter(api, httpClient)
 }
 
 // ManagerOptions returns the options of the manager that runs an agent.
@@ -80,6 +104,7 @@ func ManagerOptions(o Options) (manager.Options, error) {
 	}
 	return manager.Options{
 		Scheme:                  scheme,
+		MapperProvider:          func(*rest.Config, *http.Client) (meta.RESTMapper, error) { return resources(), nil },
 		Logger:                  o.Logger,
 		Cache:                   guard.CacheOptions(o.Node),
 		Metrics:                 served,
@@ -88,4 +113,17 @@ func ManagerOptions(o Options) (manager.Options, error) {
 		// The names of controllers must be unique in a process, but the demo runs several agents one after the other.
 		Controller: crconfig.Controller{SkipNameValidation: new(true)},
 	}, nil
+}
+
+// resources maps the types that the agent reads and writes to their resources. To ask the API server for it, as is the
+// default, would stop an agent that starts while the API server cannot be reached: on a fresh Windows node its address
+// may not work before the node's first pod.
+func resources() meta.RESTMapper {
+	mapper := meta.NewDefaultRESTMapper(nil)
+	for _, kind := range []string{"Pod", "Service"} {
+		mapper.Add(corev1.SchemeGroupVersion.WithKind(kind), meta.RESTScopeNamespace)
+	}
+	mapper.Add(corev1.SchemeGroupVersion.WithKind("Node"), meta.RESTScopeRoot)
+	mapper.Add(discoveryv1.SchemeGroupVersion.WithKind("EndpointSlice"), meta.RESTScopeNamespace)
+	return mapper
 }

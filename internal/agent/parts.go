@@ -14,6 +14,7 @@ import (
 	"github.com/hnsguard/hnsguard/internal/eviction"
 	"github.com/hnsguard/hnsguard/internal/evidence"
 	"github.com/hnsguard/hnsguard/internal/flush"
+	"github.com/hnsguard/hnsguard/internal/history"
 	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/internal/inventory"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy/detect"
@@ -39,6 +40,7 @@ type parts struct {
 	client   client.Client
 	service  hns.Client
 	index    *cluster.Index
+	history  *history.Ring
 }
 
 // maxGapInPolls is how many slow intervals two passes may lie apart for what was so in both to count as so in between.
@@ -85,10 +87,11 @@ func (p *parts) removal(
 	limiter := removal.NewLimiter(p.Config.Removals)
 	return removal.New(removal.Options{
 			Node: p.Node, Config: p.Config, Confirmer: confirmer, HNS: p.service, Limiter: limiter, Freshness: freshness,
-			LoadBalancers: lbs, Events: p.Events, Metrics: removal.NewMetrics(p.registry), Clock: p.Clock,
+			LoadBalancers: lbs, Events: p.Events, History: p.history, Metrics: removal.NewMetrics(p.registry),
+			Clock: p.Clock, Random: rand.Float64,
 		}), removal.NewShielder(removal.ShieldOptions{
 			Enforce: p.Config.Enforces(p.Config.Shield.Mode), Confirmer: confirmer, HNS: p.service, Limiter: limiter,
-			Registerer: p.registry, Clock: p.Clock,
+			History: p.history, Registerer: p.registry, Clock: p.Clock,
 		})
 }
 
@@ -96,14 +99,21 @@ func (p *parts) flusher() *flush.Flusher {
 	return flush.New(flush.Options{
 		Node: p.Node, Namespace: p.Namespace, Enforce: p.Config.Enforces(p.Config.Flush.Mode), Client: p.client,
 		Settle: flush.Settle, Spread: flush.Spread, UrgentSpread: flush.UrgentSpread, Random: rand.Float64,
-		Metrics: flush.NewMetrics(p.registry), Clock: p.Clock,
+		History: p.history, Metrics: flush.NewMetrics(p.registry), Clock: p.Clock,
 	})
 }
 
-func (p *parts) reprogrammer(lbs *loadbalancer.Reader) *reprogram.Reprogrammer {
+func (p *parts) reprogrammer(
+	lbs *loadbalancer.Reader, d *detect.Detector, v hns.Versioner,
+) *reprogram.Reprogrammer {
 	return reprogram.New(reprogram.Options{
 		Node: p.Node, Enforce: p.Config.Enforces(p.Config.Reprogram.Mode), LoadBalancers: lbs, Server: p.Reader,
-		Client: p.client, Events: p.Events, Metrics: reprogram.NewMetrics(p.registry), Clock: p.Clock,
+		Client: p.client, Events: p.Events, History: p.history, Metrics: reprogram.NewMetrics(p.registry), Clock: p.Clock,
+		Syncs: d.Syncs, WatchLag: clearance.WatchLag, Random: rand.Float64,
+		InPlace: func(ctx context.Context) bool {
+			version, err := v.Version(ctx)
+			return err != nil || d.Profile().MayUpdateLoadBalancers(version)
+		},
 	})
 }
 
@@ -112,6 +122,6 @@ func (p *parts) evictor() *eviction.Evictor {
 		Enforce: p.Config.Enforces(p.Config.Eviction.Mode),
 		After:   p.Config.Eviction.After.Duration, Interval: p.Config.Eviction.Interval.Duration,
 		MaxGap: maxGapInPolls * p.Config.Poll.SlowInterval.Duration,
-		Client: p.client, Events: p.Events, Metrics: eviction.NewMetrics(p.registry), Clock: p.Clock,
+		Client: p.client, Events: p.Events, History: p.history, Metrics: eviction.NewMetrics(p.registry), Clock: p.Clock,
 	})
 }

@@ -9,7 +9,6 @@ import (
 	"sync"
 	"time"
 
-	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/util/resourceversion"
 	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/utils/clock"
@@ -301,14 +300,14 @@ func (t *Tracker) synced(p *proof, o observation) bool {
 }
 
 // SliceChanged implements [action.SliceObserver].
-func (t *Tracker) SliceChanged(before, after *discoveryv1.EndpointSlice) {
+func (t *Tracker) SliceChanged(before, after *cluster.Slice) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if len(t.proofs) == 0 {
 		return
 	}
-	for _, slice := range []*discoveryv1.EndpointSlice{before, after} {
-		for addr := range cluster.AddressesElsewhere(slice, t.opts.Node) {
+	for _, slice := range []*cluster.Slice{before, after} {
+		for addr := range slice.AddressesElsewhere(t.opts.Node) {
 			if p := t.proofs[addr]; p != nil {
 				p.enter(unlisted, t.opts.Clock.Now())
 			}

@@ -117,6 +117,11 @@ func (p *proxy) after(d time.Duration) time.Duration {
 }
 
 // slice returns a slice of the next revision.
+// changed is a change of a slice that the watch brings.
+func (p *proxy) changed(before, after *discoveryv1.EndpointSlice) {
+	p.tracker.SliceChanged(cluster.SliceOf(before), cluster.SliceOf(after))
+}
+
 func (p *proxy) slice(onNode string, addrs ...netip.Addr) *discoveryv1.EndpointSlice {
 	p.revision++
 	s := &discoveryv1.EndpointSlice{
@@ -138,7 +143,7 @@ func (p *proxy) slice(onNode string, addrs ...netip.Addr) *discoveryv1.EndpointS
 
 // change lets a slice change that has nothing to do with the address.
 func (p *proxy) change() {
-	p.tracker.SliceChanged(p.slice("lin-1"), p.slice("lin-1"))
+	p.changed(p.slice("lin-1"), p.slice("lin-1"))
 }
 
 func (p *proxy) forgotten() []netip.Addr { return p.tracker.Forgotten().UnsortedList() }
@@ -377,7 +382,7 @@ func TestTheChangeHasToBeNewerThanTheVersion(t *testing.T) {
 			p.synced()
 			before, after := p.slice("lin-1"), p.slice("lin-1")
 			after.ResourceVersion = tc.version
-			p.tracker.SliceChanged(before, after)
+			p.changed(before, after)
 			p.synced()
 			if tc.newer {
 				g.Expect(p.forgotten()).To(ConsistOf(ip))
@@ -420,7 +425,7 @@ func TestWhichChangesClearTheRecord(t *testing.T) {
 			p := newProxy(t)
 			p.unlisted()
 			p.synced()
-			p.tracker.SliceChanged(tc.change(p))
+			p.changed(tc.change(p))
 			p.synced()
 			if tc.clears {
 				g.Expect(p.forgotten()).To(ConsistOf(ip))
@@ -448,15 +453,15 @@ func TestASliceThatListsOrDropsTheAddressStartsOver(t *testing.T) {
 		"when it is complete": func(p *proxy) { p.prove() },
 	}
 	changes := map[string]func(p *proxy){
-		"it is listed":       func(p *proxy) { p.tracker.SliceChanged(p.slice("lin-1"), p.slice("lin-1", ip)) },
-		"a slice is added":   func(p *proxy) { p.tracker.SliceChanged(nil, p.slice("lin-1", ip)) },
-		"it is dropped":      func(p *proxy) { p.tracker.SliceChanged(p.slice("lin-1", ip), p.slice("lin-1")) },
-		"a slice is deleted": func(p *proxy) { p.tracker.SliceChanged(p.slice("lin-1", ip), nil) },
+		"it is listed":       func(p *proxy) { p.changed(p.slice("lin-1"), p.slice("lin-1", ip)) },
+		"a slice is added":   func(p *proxy) { p.changed(nil, p.slice("lin-1", ip)) },
+		"it is dropped":      func(p *proxy) { p.changed(p.slice("lin-1", ip), p.slice("lin-1")) },
+		"a slice is deleted": func(p *proxy) { p.changed(p.slice("lin-1", ip), nil) },
 		"it moves to another slice": func(p *proxy) {
-			p.tracker.SliceChanged(p.slice("lin-1", ip), p.slice("lin-1"))
-			p.tracker.SliceChanged(p.slice("lin-1"), p.slice("lin-1", ip))
+			p.changed(p.slice("lin-1", ip), p.slice("lin-1"))
+			p.changed(p.slice("lin-1"), p.slice("lin-1", ip))
 		},
-		"it changes":                  func(p *proxy) { p.tracker.SliceChanged(p.slice("lin-1", ip), p.slice("lin-2", ip)) },
+		"it changes":                  func(p *proxy) { p.changed(p.slice("lin-1", ip), p.slice("lin-2", ip)) },
 		"the slices are listed again": func(p *proxy) { p.tracker.SlicesRelisted() },
 	}
 	for step, reach := range steps {
@@ -482,8 +487,8 @@ func TestASliceThatListsOrDropsTheAddressStartsOver(t *testing.T) {
 
 func TestWhatDoesNotStartOver(t *testing.T) {
 	for name, change := range map[string]func(p *proxy){
-		"another address":          func(p *proxy) { p.tracker.SliceChanged(p.slice("lin-1", other), p.slice("lin-1")) },
-		"the address on this node": func(p *proxy) { p.tracker.SliceChanged(p.slice(nodeName), p.slice(nodeName, ip)) },
+		"another address":          func(p *proxy) { p.changed(p.slice("lin-1", other), p.slice("lin-1")) },
+		"the address on this node": func(p *proxy) { p.changed(p.slice(nodeName), p.slice(nodeName, ip)) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := newProxy(t)
@@ -658,14 +663,14 @@ func TestEachAddressHasItsOwnProof(t *testing.T) {
 	p.change()
 	p.synced()
 	g.Expect(p.forgotten()).To(ConsistOf(ip))
-	p.tracker.SliceChanged(p.slice("lin-1", netip.MustParseAddr("2001:db8::1")), p.slice("lin-2", netip.MustParseAddr("2001:db8::1")))
+	p.changed(p.slice("lin-1", netip.MustParseAddr("2001:db8::1")), p.slice("lin-2", netip.MustParseAddr("2001:db8::1")))
 	p.synced()
 	g.Expect(p.forgotten()).To(ConsistOf(ip, v6))
 
 	late := netip.MustParseAddr("10.240.0.13")
 	p.pass = affected(held(ip), held(v6), held(late))
 	p.run()
-	p.tracker.SliceChanged(p.slice("lin-1", ip), p.slice("lin-1"))
+	p.changed(p.slice("lin-1", ip), p.slice("lin-1"))
 	g.Expect(p.forgotten()).To(ConsistOf(v6))
 	p.prove()
 	g.Expect(p.forgotten()).To(ConsistOf(ip, v6, late))
@@ -680,7 +685,7 @@ func TestItMayBeReadFromElsewhere(t *testing.T) {
 		for range 200 {
 			p.tracker.Forgotten()
 			p.tracker.SlicesRelisted()
-			p.tracker.SliceChanged(nil, &discoveryv1.EndpointSlice{})
+			p.changed(nil, &discoveryv1.EndpointSlice{})
 		}
 	}()
 	for range 200 {

@@ -17,8 +17,8 @@ import (
 // serviceAccountDir is where a pod has its token and the certificate of the API server.
 const serviceAccountDir = "/var/run/secrets/kubernetes.io/serviceaccount"
 
-// apiConfig returns how to connect to the API server: with the kubeconfig of the flag, or else as this pod. It never
-// uses $KUBECONFIG, which a HostProcess container inherits from the host.
+// apiConfig returns how the agent connects to the API server: with the kubeconfig of the flag, or else as this pod. It
+// never uses $KUBECONFIG, which a HostProcess container inherits from the host.
 func apiConfig(kubeconfig string, env func(string) (string, bool)) (*rest.Config, error) {
 	if kubeconfig == "" {
 		return inCluster(env)
@@ -29,6 +29,47 @@ func apiConfig(kubeconfig string, env func(string) (string, bool)) (*rest.Config
 		return nil, fmt.Errorf("reading kubeconfig %s: %w", kubeconfig, err)
 	}
 	return config, nil
+}
+
+// kubeconfigOfPerson is the help for the flag of commands that a person runs.
+const kubeconfigOfPerson = "kubeconfig file; without it, the ServiceAccount of this pod, and elsewhere $KUBECONFIG " +
+	"or ~/.kube/config"
+
+// personConfig returns how a person connects to the API server: as kubectl does. In a pod it is the pod's own account,
+// because $KUBECONFIG may be that of the host there. The context may be empty.
+func personConfig(kubeconfig, context string, env func(string) (string, bool)) (*rest.Config, error) {
+	if host, _ := env("KUBERNETES_SERVICE_HOST"); kubeconfig == "" && host != "" {
+		return inCluster(env)
+	}
+	rules := &clientcmd.ClientConfigLoadingRules{ExplicitPath: kubeconfig}
+	if files, set := env("KUBECONFIG"); set && files != "" {
+		rules.Precedence = filepath.SplitList(files)
+	} else {
+		rules.Precedence = homeConfigs(env)
+	}
+	overrides := &clientcmd.ConfigOverrides{CurrentContext: context}
+	config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, overrides).ClientConfig()
+	switch {
+	case clientcmd.IsEmptyConfig(err): // its text advises what does not work here
+		return nil, errors.New("connecting to the API server: this is not a pod, and there is no kubeconfig, or an empty " +
+			"one; pass --kubeconfig or set $KUBECONFIG")
+	case err != nil && kubeconfig != "":
+		return nil, fmt.Errorf("reading kubeconfig %s: %w", kubeconfig, err)
+	case err != nil:
+		return nil, fmt.Errorf("reading kubectl's configuration: %w", err)
+	}
+	return config, nil
+}
+
+// homeConfigs returns where kubectl has its configuration without $KUBECONFIG.
+func homeConfigs(env func(string) (string, bool)) []string {
+	var paths []string
+	for _, name := range []string{"HOME", "USERPROFILE"} {
+		if home, set := env(name); set && home != "" {
+			paths = append(paths, filepath.Join(home, clientcmd.RecommendedHomeDir, clientcmd.RecommendedFileName))
+		}
+	}
+	return paths
 }
 
 // mounted returns where a path of the pod can be. With containerd 1.6, a HostProcess container finds its mounts only

@@ -14,6 +14,8 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/hnsguard/hnsguard/internal/firewall"
+	"github.com/hnsguard/hnsguard/internal/hns"
+	"github.com/hnsguard/hnsguard/internal/hns/hcnclient"
 )
 
 // Exit statuses.
@@ -23,6 +25,8 @@ const (
 	ExitUsage       = 2
 	ExitRemoval     = 3
 	ExitCannotJudge = 4
+	ExitAttention   = 5
+	ExitInterrupted = 130
 )
 
 // Process is what commands use of their process.
@@ -34,6 +38,9 @@ type Process struct {
 	Out, Err io.Writer
 	// Env looks up an environment variable.
 	Env func(name string) (string, bool)
+	// HNS opens the Host Networking Service of this machine.
+	// Default: [hcnclient.New].
+	HNS func() (hns.Client, error)
 	// Netsh runs netsh.
 	// Default: [firewall.System].
 	Netsh firewall.Netsh
@@ -43,6 +50,9 @@ type Process struct {
 func Run(ctx context.Context, args []string, p Process) int {
 	if p.Netsh == nil {
 		p.Netsh = firewall.System
+	}
+	if p.HNS == nil {
+		p.HNS = hcnclient.New
 	}
 	root := newRoot(p) //nolint:contextcheck // cobra passes it to the commands
 	root.SetArgs(args)
@@ -63,7 +73,7 @@ func newRoot(p Process) *cobra.Command {
 		Use:   "hnsguard",
 		Short: "Keep the network of Windows pods alive in clusters with Linux and Windows nodes",
 		Long: "hnsguard removes stale remote endpoints of the Windows Host Networking Service (HNS) whose addresses\n" +
-			"belong to pods of the node, before kube-proxy deletes the wrong endpoint because of them.",
+			"belong to pods of the node, before kube-proxy deletes the wrong endpoint because of them.\n\n" + variablesHelp,
 		Annotations:   map[string]string{cobra.CommandDisplayNameAnnotation: displayName(p)},
 		Version:       versionLine(),
 		SilenceErrors: true,
@@ -74,8 +84,25 @@ func newRoot(p Process) *cobra.Command {
 	root.SetOut(p.Out)
 	root.SetErr(p.Err)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(newRun(p), newScan(p), newExplain(p), newFirewall(p), newDemo(p), newVersion(p))
+	judging := []*cobra.Command{newScan(p), newExplain(p), newDoctor(p), newBundle(p), newStatus(p)}
+	for _, cmd := range judging {
+		cmd.Long += "\n\n" + variablesHelp
+	}
+	root.AddCommand(judging...)
+	root.AddCommand(newRun(p), newFirewall(p), newDemo(p), newVersion(p))
 	return root
+}
+
+// variablesHelp says how flags are set without a command line.
+const variablesHelp = `Every flag can be set by an environment variable: --config by $HNSGUARD_CONFIG, and so on, but
+--node-name by $NODE_NAME and --namespace by $POD_NAMESPACE.`
+
+// noArgs refuses arguments. That of cobra calls them unknown commands.
+func noArgs(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	return usageError{fmt.Errorf("%q: %s takes no arguments", args[0], cmd.CommandPath())}
 }
 
 // usageError is a wrong command line.
@@ -83,11 +110,16 @@ type usageError struct{ error }
 
 func (e usageError) Unwrap() error { return e.error }
 
-// errFound and errUndecided are how scan reports that endpoints would be removed, or could not be judged. They are
-// results and are not printed.
+// errFound, errUndecided and errAttention are how scan reports that endpoints would be removed, could not be judged, or
+// that something else is not right. errFailed is how doctor reports that a check has failed, and status that a node has
+// a problem. They are results and are not printed.
 var (
+	errFailed    = errors.New("a check has failed")
 	errFound     = errors.New("endpoints would be removed")
 	errUndecided = errors.New("endpoints could not be judged")
+	// errInterrupted is how demo reports that it was stopped before its end.
+	errInterrupted = errors.New("interrupted")
+	errAttention   = errors.New("something needs attention")
 )
 
 // undecidedError says why scan could not judge any endpoint.
@@ -100,10 +132,14 @@ func report(w io.Writer, cmd *cobra.Command, err error) int {
 	switch {
 	case err == nil:
 		return ExitOK
+	case errors.Is(err, errFailed):
+		return ExitError
 	case errors.Is(err, errFound):
 		return ExitRemoval
 	case errors.Is(err, errUndecided):
 		return ExitCannotJudge
+	case errors.Is(err, errAttention):
+		return ExitAttention
 	}
 	for _, message := range messages(err) {
 		lines := strings.FieldsFunc(message, func(r rune) bool { return r == '\n' })
@@ -117,6 +153,8 @@ func report(w io.Writer, cmd *cobra.Command, err error) int {
 		return ExitUsage
 	case errors.As(err, &undecided):
 		return ExitCannotJudge
+	case errors.Is(err, errInterrupted):
+		return ExitInterrupted
 	default:
 		return ExitError
 	}

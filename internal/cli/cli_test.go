@@ -3,6 +3,7 @@
 package cli_test
 
 import (
+	"context"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -71,7 +72,7 @@ func TestAWrongCommandLineNamesItsHelp(t *testing.T) {
 		"unknown command":      {[]string{"bogus"}, `unknown command "bogus"`, "hnsguard"},
 		"misspelled command":   {[]string{"rum"}, "unknown command \"rum\" for \"hnsguard\"\n  Did you mean this?\n  \trun", "hnsguard"},
 		"unknown subcommand":   {[]string{"firewall", "bogus"}, `unknown command "bogus"`, "hnsguard firewall"},
-		"argument":             {[]string{"run", "bogus"}, `unknown command "bogus"`, "hnsguard run"},
+		"argument":             {[]string{"run", "bogus"}, `"bogus": hnsguard run takes no arguments`, "hnsguard run"},
 		"unknown flag":         {[]string{"run", "--bogus"}, "unknown flag: --bogus", "hnsguard run"},
 		"flag without a value": {[]string{"run", "--mode"}, "flag needs an argument: --mode", "hnsguard run"},
 		"no number": {
@@ -240,6 +241,16 @@ func TestAPodWithoutToken(t *testing.T) {
 	g.Expect(strings.Count(got.err, "token: ")).To(BeNumerically(">=", 2), "both places were tried, and are named")
 }
 
+// Invariant 4. With Calico it is a regular expression, which no network is called.
+func TestTheNetworkVariableOfTheHostIsNotUsed(t *testing.T) {
+	g := NewWithT(t)
+	args := scanArgs(hnsData+"derived-v2-duplicate.json", clusterData+"derived-v2-duplicate.json", "akswin000001")
+	got := invoke(t, map[string]string{"KUBE_NETWORK": "Calico.*"}, args...)
+	g.Expect(got.code).To(Equal(cli.ExitRemoval), got.err)
+	got = invoke(t, map[string]string{"HNSGUARD_NETWORK": "cbr0"}, args...)
+	g.Expect(got.err).To(ContainSubstring(`no network is called "cbr0"`), "that of hnsguard is")
+}
+
 const (
 	hnsData     = "../hnsdump/testdata/"
 	clusterData = "../clusterdump/testdata/"
@@ -259,10 +270,14 @@ func TestScanExitStatus(t *testing.T) {
 		want string
 	}{
 		"something would be removed": {scanArgs(duplicate, cluster, "akswin000001"), cli.ExitRemoval, ""},
-		"nothing would be removed":   {scanArgs(aks, aksCluster, "akswin000000"), cli.ExitOK, ""},
-		"as JSON":                    {scanArgs(duplicate, cluster, "akswin000001", "-o", "json"), cli.ExitRemoval, ""},
-		"as YAML":                    {scanArgs(duplicate, cluster, "akswin000001", "-o", "yaml"), cli.ExitRemoval, ""},
-		"of an address":              {scanArgs(duplicate, cluster, "akswin000001", "--ip", "10.240.0.11"), cli.ExitRemoval, ""},
+		"a pod without network":      {scanArgs(aks, aksCluster, "akswin000000"), cli.ExitAttention, ""},
+		"of another pod than the one without network": {
+			scanArgs(aks, aksCluster, "akswin000000", "--ip", "10.240.0.11"), cli.ExitOK, "",
+		},
+		"the mode is observe": {scanArgs(duplicate, cluster, "akswin000001", "--mode", "observe"), cli.ExitRemoval, ""},
+		"as JSON":             {scanArgs(duplicate, cluster, "akswin000001", "-o", "json"), cli.ExitRemoval, ""},
+		"as YAML":             {scanArgs(duplicate, cluster, "akswin000001", "-o", "yaml"), cli.ExitRemoval, ""},
+		"of an address":       {scanArgs(duplicate, cluster, "akswin000001", "--ip", "10.240.0.11"), cli.ExitRemoval, ""},
 		"of a Pod": {
 			scanArgs(duplicate, cluster, "akswin000001", "--pod", "default/web-5c8d7f6b9-q4w2z"), cli.ExitRemoval, "",
 		},
@@ -290,10 +305,14 @@ func TestScanExitStatus(t *testing.T) {
 			`node "aks-agentpool-000000" runs linux, and only Windows nodes have HNS`,
 		},
 		"another Pod": {
-			scanArgs(duplicate, cluster, "akswin000001", "--pod", "default/web"), cli.ExitError, "there is no Pod default/web",
+			scanArgs(duplicate, cluster, "akswin000001", "--pod", "default/web"), cli.ExitError, "there is no Pod default/web in the cluster dump; did you mean default/web-5c8d7f6b9-q4w2z?",
 		},
-		"no file":    {scanArgs("nowhere.json", cluster, "akswin000001"), cli.ExitError, "nowhere.json"},
-		"not a dump": {scanArgs(cluster, duplicate, "akswin000001"), cli.ExitError, "derived-v2-duplicate.json"},
+		"no file": {scanArgs("nowhere.json", cluster, "akswin000001"), cli.ExitError, "nowhere.json"},
+		"swapped dumps": {
+			scanArgs(cluster, duplicate, "akswin000001"), cli.ExitError,
+			"hnsguard: " + cluster + ":1:1: this is a recording of the cluster, not of HNS: pass it with --cluster-dump\n" +
+				"hnsguard: " + duplicate + ":1:1: this is a recording of HNS, not of the cluster: pass it with --hns-dump\n",
+		},
 		"live, but this is not Windows": {
 			[]string{"scan", "--node-name", "win-1", "--cluster-dump", cluster}, cli.ExitError, "pass --hns-dump",
 		},
@@ -307,8 +326,8 @@ func TestScanExitStatus(t *testing.T) {
 			cli.ExitCannotJudge,
 			"cannot judge endpoints without the Pods and EndpointSlices of the cluster",
 		},
-		"there is no cluster, and a broken file": {
-			[]string{"scan", "--node-name", "win-1", "--hns-dump", cluster}, cli.ExitError, "unknown object",
+		"there is no cluster, and a file that is one": {
+			[]string{"scan", "--node-name", "win-1", "--hns-dump", cluster}, cli.ExitError, "pass it with --cluster-dump",
 		},
 		"there are no endpoints": {
 			scanArgs(hnsData+"calico-7305-loadbalancer.json", aksCluster, "akswin000000"), cli.ExitCannotJudge,
@@ -316,7 +335,9 @@ func TestScanExitStatus(t *testing.T) {
 		},
 		"there is no pod network": {
 			scanArgs(hnsData+"calico-4682-overlay-local.json", aksCluster, "akswin000000", "--network", "x"),
-			cli.ExitCannotJudge, "cannot judge: pod network is ambiguous",
+			cli.ExitCannotJudge,
+			"cannot judge: pod network not found: no network is called \"x\"; HNS has \"Calico\" (type unknown, " +
+				"7a6b5c4d-3e2f-4a1b-9c8d-7e6f5a4b3c2d)\n  Record the networks too",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -379,7 +400,7 @@ func TestScanReadsStdin(t *testing.T) {
 func TestScanHelpDocumentsEveryExitStatus(t *testing.T) {
 	g := NewWithT(t)
 	help := invoke(t, nil, "scan", "--help").out
-	for _, code := range []int{cli.ExitOK, cli.ExitError, cli.ExitUsage, cli.ExitRemoval, cli.ExitCannotJudge} {
+	for _, code := range []int{cli.ExitOK, cli.ExitError, cli.ExitUsage, cli.ExitRemoval, cli.ExitCannotJudge, cli.ExitAttention} {
 		g.Expect(help).To(MatchRegexp(`(?m)^  %d  \S`, code))
 	}
 }
@@ -415,7 +436,7 @@ func TestScanNamesWhatIsBroken(t *testing.T) {
 	}
 	g := NewWithT(t)
 	got := invoke(t, nil, scanArgs(write(t, "dump.json", utf16LE(string(valid))), good, "akswin000000")...)
-	g.Expect(got.code).To(Equal(cli.ExitOK), "as PowerShell's > writes it: %s", got.err)
+	g.Expect(got.code).To(Equal(cli.ExitAttention), "as PowerShell's > writes it: %s", got.err)
 }
 
 // utf16LE writes text as Windows PowerShell's > does.
@@ -425,4 +446,17 @@ func utf16LE(s string) string {
 		out = append(out, byte(unit), byte(unit>>8))
 	}
 	return string(out)
+}
+
+// A demo that is interrupted has not failed.
+func TestAnInterruptedDemo(t *testing.T) {
+	g := NewWithT(t)
+	ctx, stop := context.WithCancel(t.Context())
+	stop()
+	var out, errs strings.Builder
+	code := cli.Run(ctx, []string{"demo", "--metrics-bind-address", "0", "--page-bind-address", "0"}, cli.Process{
+		Out: &out, Err: &errs, Env: func(string) (string, bool) { return "", false },
+	})
+	g.Expect(code).To(Equal(cli.ExitInterrupted))
+	g.Expect(errs.String()).To(Equal("hnsguard: interrupted\n"))
 }

@@ -47,6 +47,7 @@ func TestCompletion(t *testing.T) {
 		"scan --hns-dump":                  {nil, anyFile},
 		"version --output":                 {[]string{"json", "yaml"}, noFile},
 		"demo --scenario":                  {[]string{"all", "incident", "stale-record", "held", "orphan", "leaked-local"}, noFile},
+		"demo --node":                      {[]string{"aks", "eks"}, noFile},
 		"firewall ensure --remote-address": {[]string{"localsubnet", "any"}, noFile},
 		"firewall":                         {[]string{"ensure", "remove"}, noFile},
 	} {

@@ -6,24 +6,28 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 
 	"github.com/spf13/cobra"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/hnsguard/hnsguard/internal/explain"
+	"github.com/hnsguard/hnsguard/internal/nodestatus"
 	"github.com/hnsguard/hnsguard/internal/scan"
 )
 
 // explainOptions are the flags of explain.
 type explainOptions struct {
 	inputOptions
-	output string
+	output, page string
 }
 
 const explainHelp = `Explain what HNS and the cluster say of an IP address, an HNS endpoint or a pod: the verdict
-and the rule that decided, what happens next, and what you can do. Nothing is changed.
+and the rule that decided, what happens next, what you can do, and what the agent has done about it lately. Nothing is
+changed.
 
-The node is read, or its recordings are, as for scan: see 'hnsguard scan --help'.
+The node is read, or its recordings are, as for scan: see 'hnsguard scan --help'. What the agent has done is in a
+bundle; on a node, the agent is asked.
 
 Exit status:
   0  it was explained
@@ -57,23 +61,31 @@ func newExplain(p Process) *cobra.Command {
 	o.addTo(cmd)
 	cmd.Flags().StringVarP(&o.output, "output", "o", "", "print as json or yaml")
 	completeOutput(cmd)
+	addPage(cmd, &o.page)
 	return cmd
 }
 
 func runExplain(ctx context.Context, p Process, o explainOptions, text string) error {
 	target, err := explain.Parse(text)
-	if err := errors.Join(err, o.validate(), validateOutput(o.output)); err != nil {
+	err = errors.Join(err, o.validate(), validateOutput(o.output), checkAddress("--page-bind-address", o.page))
+	if err != nil {
 		return usageError{err}
 	}
 	var filter scan.Filter
 	if target.Pod != (types.NamespacedName{}) {
 		filter.Pods = []types.NamespacedName{target.Pod}
 	}
-	report, err := o.judge(ctx, p, filter)
+	report, done, err := o.judge(ctx, p, filter, "explaining "+text)
 	if err != nil {
 		return err
 	}
-	e := explain.Explain(target, report)
+	if o.live() {
+		done = o.remembered(ctx)
+	}
+	if done.err != nil {
+		report.Notes = append(report.Notes, "what the agent has done is not known: "+done.err.Error())
+	}
+	e := explain.Explain(target, report, done.entries)
 	if o.output == "" {
 		err = e.Print(p.Out)
 	} else {
@@ -84,4 +96,20 @@ func runExplain(ctx context.Context, p Process, o explainOptions, text string) e
 		return errUndecided
 	}
 	return err
+}
+
+// live reports whether this node is explained, and not one that was recorded.
+func (o explainOptions) live() bool { return o.bundle == "" && len(o.hnsDumps) == 0 }
+
+// askFor is how long the agent may take to answer.
+const askFor = 5 * time.Second
+
+// remembered asks the agent on this node what it has done.
+func (o explainOptions) remembered(ctx context.Context) past {
+	status, err := askAgent(ctx, o.page, askFor)
+	if err != nil {
+		return past{err: err}
+	}
+	entries, err := nodestatus.HistoryOf(status)
+	return past{entries, err}
 }

@@ -44,7 +44,7 @@ func newFirewallEnsure(p Process) *cobra.Command {
 		Long: "Create an inbound rule for one TCP port and the given remote addresses. It replaces all rules of the same\n" +
 			"name, so that there is one rule however often the command runs.",
 		Example: "  hnsguard firewall ensure --port 10352 --remote-address 10.244.0.0/16",
-		Args:    cobra.NoArgs,
+		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return o.run(cmd, p, func() error {
 				rule.Name = o.name
@@ -87,7 +87,7 @@ func newFirewallRemove(p Process) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "remove",
 		Short: "Remove the rule",
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return o.run(cmd, p, func() error {
 				if err := firewall.CheckName(o.name); err != nil {

@@ -27,13 +27,13 @@ type nodeOptions struct {
 
 // nodeVariables returns the environment variables whose names are not made from their flags.
 func nodeVariables() map[string]string {
-	return map[string]string{"node-name": "NODE_NAME", "namespace": "POD_NAMESPACE", "network": "KUBE_NETWORK"}
+	return map[string]string{"node-name": "NODE_NAME", "namespace": "POD_NAMESPACE"}
 }
 
 func (o *nodeOptions) addTo(cmd *cobra.Command) {
 	flags := cmd.Flags()
-	flags.StringVar(&o.name, "node-name", "", "name of the Windows node; required")
-	flags.StringVar(&o.kubeconfig, "kubeconfig", "", "kubeconfig file; without it, the ServiceAccount of this pod")
+	flags.StringVar(&o.name, "node-name", "", "name of the Windows node; required, here or as $NODE_NAME")
+	flags.StringVar(&o.kubeconfig, "kubeconfig", "", kubeconfigOfPerson)
 	completeFiles(cmd, "kubeconfig")
 	flags.StringVar(&o.configFile, "config", "", "configuration file; without it, all fields have their defaults")
 	completeFiles(cmd, "config", "yaml", "yml", "json")
@@ -49,10 +49,19 @@ func (o *nodeOptions) addTo(cmd *cobra.Command) {
 }
 
 func (o *nodeOptions) validate() error {
-	var errs []error
-	if o.name == "" {
-		errs = append(errs, errors.New("--node-name or $NODE_NAME is required: hnsguard does not guess which node it is on"))
+	return errors.Join(o.validateName(), o.validateFlags())
+}
+
+func (o *nodeOptions) validateName() error {
+	if o.name != "" {
+		return nil
 	}
+	return usageError{errors.New("--node-name or $NODE_NAME is required: hnsguard does not guess which node it is on")}
+}
+
+// validateFlags checks all but the name.
+func (o *nodeOptions) validateFlags() error {
+	var errs []error
 	if o.kubeProxyVersion != "" {
 		if err := kubeproxy.CheckVersion(o.kubeProxyVersion); err != nil {
 			errs = append(errs, fmt.Errorf("--kube-proxy-version %q: %w", o.kubeProxyVersion, err))
@@ -71,7 +80,11 @@ func (o *nodeOptions) validate() error {
 
 // policy reads the configuration file and lets the flags win over it.
 func (o *nodeOptions) policy(env func(string) (string, bool)) (config.Config, error) {
-	c := config.Default()
+	return o.policyOver(config.Default(), env)
+}
+
+// policyOver is policy with another configuration in the place of the defaults.
+func (o *nodeOptions) policyOver(c config.Config, env func(string) (string, bool)) (config.Config, error) {
 	var errs []error
 	if o.configFile != "" {
 		decoded, err := readPolicy(o.configFile, env)

@@ -12,12 +12,12 @@ import (
 
 	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/clock"
 
 	"github.com/hnsguard/hnsguard/internal/agent"
 	"github.com/hnsguard/hnsguard/internal/config"
-	"github.com/hnsguard/hnsguard/internal/hns/hcnclient"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy/detect"
 	"github.com/hnsguard/hnsguard/internal/version"
 )
@@ -37,21 +37,19 @@ func newRun(p Process) *cobra.Command {
 		Use:   "run",
 		Short: "Guard this node",
 		Long: "Guard this node until stopped.\n\n" +
-			"Every flag can be set by an environment variable: --config by $HNSGUARD_CONFIG, and so on, but --node-name by\n" +
-			"$NODE_NAME, --namespace by $POD_NAMESPACE and --network by $KUBE_NETWORK. A flag wins over its variable, which\n" +
-			"wins over the configuration file.",
-		Args: cobra.NoArgs,
+			variablesHelp + " A flag\nwins over its variable, which wins over the configuration file.",
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := fromEnv(cmd.Flags(), p.Env, nodeVariables()); err != nil {
 				return err
 			}
-			return run(cmd.Context(), p, o)
+			return run(cmd.Context(), p, o, valuesOf(cmd.Flags()))
 		},
 	}
 	o.node.addTo(cmd)
-	cmd.Flags().StringVar(&o.namespace, "namespace", "",
-		"namespace for the EndpointSlices that hnsguard writes; without it, the namespace of this pod")
-	completeNothing(cmd, "namespace")
+	cmd.Flags().Lookup("kubeconfig").Usage = "kubeconfig file; without it, the ServiceAccount of this pod, " +
+		"never $KUBECONFIG"
+	addNamespace(cmd, &o.namespace)
 	cmd.Flags().Int64Var(&o.memory, "memory-limit", 0,
 		"memory limit of the container in bytes, of which hnsguard keeps a tenth free; $GOMEMLIMIT wins")
 	completeNothing(cmd, "memory-limit")
@@ -60,7 +58,13 @@ func newRun(p Process) *cobra.Command {
 	return cmd
 }
 
-func run(ctx context.Context, p Process, o runOptions) error {
+func addNamespace(cmd *cobra.Command, namespace *string) {
+	cmd.Flags().StringVar(namespace, "namespace", "",
+		"namespace for the EndpointSlices that hnsguard writes; without it, the namespace of this pod")
+	completeNothing(cmd, "namespace")
+}
+
+func run(ctx context.Context, p Process, o runOptions, flags map[string]string) error {
 	log, errLog := o.log.logger(p.Err)
 	policy, errPolicy := o.node.policy(p.Env)
 	api, errAPI := apiConfig(o.node.kubeconfig, p.Env)
@@ -70,7 +74,7 @@ func run(ctx context.Context, p Process, o runOptions) error {
 		return err
 	}
 	// HNS comes last, so that the faults above are reported on every system.
-	service, err := hcnclient.New()
+	service, err := p.HNS()
 	if err != nil {
 		return fmt.Errorf("run needs a Windows node: %w\n"+
 			"use 'hnsguard scan --hns-dump' to judge a recorded node, or 'hnsguard demo' to see hnsguard at work", err)
@@ -84,13 +88,24 @@ func run(ctx context.Context, p Process, o runOptions) error {
 			Version: o.node.kubeProxyVersion, URL: o.node.kubeProxyMetricsURL, Every: detect.Every,
 		},
 		MetricsAddress: o.serve.metrics, MetricsTLS: certificate, ProbeAddress: o.serve.probes,
-		Logger: log, Clock: clock.RealClock{},
+		PageAddress: o.serve.page, Flags: flags, Logger: log, Clock: clock.RealClock{},
 	}
 	if err := guardNode(ctx, api, options); err != nil {
 		return fmt.Errorf("running: %w", explainListening(err))
 	}
 	log.Info("Stopped")
 	return nil
+}
+
+// valuesOf returns the flags and their values, for /flagz. None of them is a secret.
+func valuesOf(flags *pflag.FlagSet) map[string]string {
+	values := map[string]string{}
+	flags.VisitAll(func(f *pflag.Flag) {
+		if f.Name != "help" {
+			values[f.Name] = f.Value.String()
+		}
+	})
+	return values
 }
 
 // limitMemory makes the garbage collector keep the process below the limit of its container. What the runtime does not
@@ -120,16 +135,24 @@ func (o *runOptions) ownNamespace(p Process, c config.Config) (string, error) {
 	if o.namespace != "" {
 		return o.namespace, nil
 	}
-	for _, dir := range mounted(serviceAccountDir, p.Env) {
-		if name, err := os.ReadFile(filepath.Join(dir, "namespace")); err == nil && len(name) > 0 {
-			return string(name), nil
-		}
+	if name := podNamespace(p.Env); name != "" {
+		return name, nil
 	}
 	if c.Enforces(c.Flush.Mode) {
 		return "", usageError{errors.New("--namespace or $POD_NAMESPACE is required for the EndpointSlices that flush " +
 			"kube-proxy's record of terminated addresses; or set flush.mode to observe")}
 	}
 	return "", nil
+}
+
+// podNamespace returns the namespace of this pod, or an empty string.
+func podNamespace(env func(string) (string, bool)) string {
+	for _, dir := range mounted(serviceAccountDir, env) {
+		if name, err := os.ReadFile(filepath.Join(dir, "namespace")); err == nil && len(name) > 0 {
+			return string(name)
+		}
+	}
+	return ""
 }
 
 // announce logs what the reader of the log needs to know first.

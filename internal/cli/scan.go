@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,14 +12,14 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/hnsguard/hnsguard/internal/agent"
+	"github.com/hnsguard/hnsguard/internal/bundle"
 	"github.com/hnsguard/hnsguard/internal/clusterdump"
 	"github.com/hnsguard/hnsguard/internal/dumpfile"
+	"github.com/hnsguard/hnsguard/internal/history"
 	"github.com/hnsguard/hnsguard/internal/hns"
-	"github.com/hnsguard/hnsguard/internal/hns/hcnclient"
 	"github.com/hnsguard/hnsguard/internal/hnsdump"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy/detect"
@@ -37,22 +38,28 @@ type scanOptions struct {
 type inputOptions struct {
 	node                   nodeOptions
 	hnsDumps, clusterDumps []string
+	bundle                 string
 }
 
 func (o *inputOptions) addTo(cmd *cobra.Command) {
 	o.node.addTo(cmd)
+	cmd.Flags().Lookup("node-name").Usage = "name of the Windows node; required, unless $NODE_NAME or --bundle has it"
 	cmd.Flags().StringArrayVar(&o.hnsDumps, "hns-dump", nil, "file with JSON recorded of HNS, or - for stdin; repeatable")
 	cmd.Flags().StringArrayVar(&o.clusterDumps, "cluster-dump", nil,
 		"file recorded with kubectl get, or - for stdin; repeatable")
+	cmd.Flags().StringVar(&o.bundle, "bundle", "",
+		"file recorded with 'hnsguard bundle', or - for stdin; it has the node's name, configuration and version of "+
+			"kube-proxy too")
+	completeFiles(cmd, "bundle", "zip")
 	completeFiles(cmd, "hns-dump")
 	completeFiles(cmd, "cluster-dump")
 }
 
-const scanHelp = `Judge every HNS endpoint of a node once, and print what hnsguard would do about it and why. Nothing is
-changed.
+const scanHelp = `Judge every HNS endpoint of a node once, and print what hnsguard would do about it and why, and which
+running pods of the node have no endpoint and so no network. Nothing is changed.
 
 Without --hns-dump the HNS of this machine is read, without --cluster-dump the API server. To scan a node from
-elsewhere, record it in PowerShell:
+elsewhere, record it with 'hnsguard bundle' and pass --bundle. Without hnsguard on the node, record it in PowerShell:
   Get-HnsEndpoint | ConvertTo-Json -Depth 10 > endpoints.json
   Get-HnsPolicyList | ConvertTo-Json -Depth 10 > policies.json
   Get-HnsNetwork | ConvertTo-Json -Depth 10 > networks.json    (only if the pod network is not found)
@@ -64,13 +71,16 @@ The text of hnsdiag, Format-List and Format-Table is refused: it leaves out what
 YAML too. Files are UTF-8 or UTF-16, and at most 256 MiB large.
 
 Exit status:
-  0  every endpoint was judged, and none would be removed
+  0  every endpoint was judged, none would be removed, and nothing else needs attention
   1  an error: a file that cannot be read, a node that does not exist or runs Linux, an API server that fails
   2  a command line that is wrong
   3  endpoints would be removed
   4  cannot judge: none would be removed, but at least one endpoint could not be judged, or none at all, because
      something was not recorded: endpoints, the cluster, the pod network or the version of kube-proxy
-With a filter (--ip, --pod, --verdict) the status is about the endpoints that match.`
+  5  every endpoint was judged, and none would be removed, but something needs attention: pods without network, or
+     endpoints that are contested, held or leaked local ones
+With a filter (--ip, --pod, --verdict) the status is about the endpoints and pods that match. A pod without network
+matches no --verdict.`
 
 func newScan(p Process) *cobra.Command {
 	var o scanOptions
@@ -81,8 +91,9 @@ func newScan(p Process) *cobra.Command {
 		Example: "  hnsguard scan --node-name win-1 --hns-dump endpoints.json --hns-dump policies.json \\\n" +
 			"    --cluster-dump cluster.json --kube-proxy-version v1.32.3\n" +
 			"  kubectl get nodes,pods,endpointslices,services -A -o json | \\\n" +
-			"    hnsguard scan --node-name win-1 --hns-dump endpoints.json --cluster-dump - --pod shop/cart-0",
-		Args: cobra.NoArgs,
+			"    hnsguard scan --node-name win-1 --hns-dump endpoints.json --cluster-dump - --pod shop/cart-0\n" +
+			"  hnsguard scan --bundle bundle.zip",
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := fromEnv(cmd.Flags(), p.Env, nodeVariables()); err != nil {
 				return err
@@ -117,7 +128,7 @@ func runScan(ctx context.Context, p Process, o scanOptions) error {
 	if err != nil {
 		return usageError{err}
 	}
-	report, err := o.judge(ctx, p, filter)
+	report, _, err := o.judge(ctx, p, filter, "scanning endpoints")
 	if err != nil {
 		return err
 	}
@@ -133,27 +144,67 @@ func runScan(ctx context.Context, p Process, o scanOptions) error {
 		return errFound
 	case report.Undecided > 0:
 		return errUndecided
+	case report.Attention.Needed():
+		return errAttention
 	default:
 		return nil
 	}
 }
 
-// judge reads the input and judges the node.
-func (o inputOptions) judge(ctx context.Context, p Process, filter scan.Filter) (scan.Report, error) {
+// past is what the agent has decided and done, or why that is not known.
+type past struct {
+	entries []history.Entry
+	err     error
+}
+
+// judge reads the input and judges the node. It returns what the agent had done too, as far as the input has it. Errors
+// say what it was doing.
+func (o inputOptions) judge(ctx context.Context, p Process, filter scan.Filter, doing string) (
+	scan.Report, past, error,
+) {
+	if o.bundle != "" {
+		return o.judgeBundle(p, filter, doing)
+	}
 	policy, errPolicy := o.node.policy(p.Env)
 	in := scan.Input{Node: o.node.name, Config: policy, Filter: filter, Now: time.Now()}
 	var errHNS, errCluster error
 	in.HNS, errHNS = o.hns(ctx, p, policy.Network)
 	in.Cluster, errCluster = o.cluster(ctx, p, filter)
 	if err := joinScan(errPolicy, errHNS, errCluster); err != nil {
-		return scan.Report{}, err
+		return scan.Report{}, past{}, err
 	}
-	in.KubeProxy = o.kubeProxy(ctx)
+	in.KubeProxy = o.kubeProxy(ctx, in.Cluster.Pods)
+	report, err := judged(in, doing)
+	return report, past{}, err
+}
+
+func judged(in scan.Input, doing string) (scan.Report, error) {
 	report, err := scan.Judge(in)
 	if err != nil {
-		return scan.Report{}, joinScan(fmt.Errorf("scanning node %s: %w", o.node.name, err))
+		return scan.Report{}, joinScan(fmt.Errorf("%s on node %s: %w", doing, in.Node, err))
 	}
 	return report, nil
+}
+
+// judgeBundle judges a recorded node. What the flags say wins over what the bundle says.
+func (o inputOptions) judgeBundle(p Process, filter scan.Filter, doing string) (scan.Report, past, error) {
+	b, err := readDump(p, o.bundle, bundle.Read)
+	if err != nil {
+		return scan.Report{}, past{}, err
+	}
+	if err := b.Missing(); err != nil {
+		return scan.Report{}, past{}, undecidedError{fmt.Errorf("%w node %s: %w", scan.ErrCannotJudge, b.Manifest.Node, err)}
+	}
+	policy, err := o.node.policyOver(b.Config, p.Env)
+	if err != nil {
+		return scan.Report{}, past{}, err
+	}
+	report, err := judged(scan.Input{
+		Node: cmp.Or(o.node.name, b.Manifest.Node), Config: policy, Filter: filter, Now: b.Manifest.Recorded,
+		KubeProxy: kubeproxy.ProfileOf(cmp.Or(o.node.kubeProxyVersion, b.Manifest.KubeProxyVersion)),
+		HNS:       b.HNS, Cluster: b.Cluster,
+	}, doing)
+	return report, past{b.History, b.HistoryErr}, err
 }
 
 // joinScan joins errors. They are one of too little evidence only if nothing else went wrong.
@@ -168,8 +219,14 @@ func joinScan(errs ...error) error {
 
 // validate reports all that is wrong with the flags.
 func (o inputOptions) validate() error {
-	errs := []error{o.node.validate()}
+	errs := []error{o.node.validateFlags()}
 	dumps := slices.Concat(o.hnsDumps, o.clusterDumps)
+	switch {
+	case o.bundle == "":
+		errs = append(errs, o.node.validateName())
+	case len(dumps) > 0:
+		errs = append(errs, errors.New("--bundle: cannot be combined with --hns-dump and --cluster-dump"))
+	}
 	if len(slices.DeleteFunc(dumps, func(name string) bool { return name != dumpfile.Stdin })) > 1 {
 		errs = append(errs, errors.New("--hns-dump and --cluster-dump: stdin (-) can be given once only"))
 	}
@@ -215,7 +272,7 @@ func (o inputOptions) hns(ctx context.Context, p Process, network string) (hnsdu
 	if len(o.hnsDumps) > 0 {
 		return readDumps(p, o.hnsDumps, hnsdump.Read, hnsdump.Merge)
 	}
-	service, err := hcnclient.New()
+	service, err := p.HNS()
 	if err != nil {
 		return hnsdump.Dump{}, fmt.Errorf("%w\nTo scan a recorded node, pass --hns-dump", err)
 	}
@@ -227,30 +284,29 @@ func (o inputOptions) cluster(ctx context.Context, p Process, filter scan.Filter
 	if len(o.clusterDumps) > 0 {
 		return readDumps(p, o.clusterDumps, clusterdump.Read, clusterdump.Merge)
 	}
-	config, err := apiConfig(o.node.kubeconfig, p.Env)
+	config, err := personConfig(o.node.kubeconfig, "", p.Env)
 	if err != nil && o.node.kubeconfig == "" {
 		err = fmt.Errorf("%w endpoints without the Pods and EndpointSlices of the cluster: %w", scan.ErrCannotJudge, err)
 	}
 	if err != nil {
 		return clusterdump.Dump{}, fmt.Errorf("%w\nTo scan with a recorded cluster, pass --cluster-dump", err)
 	}
-	scheme, err := agent.Scheme()
+	api, err := readerOf(config)
 	if err != nil {
 		return clusterdump.Dump{}, err
-	}
-	api, err := client.New(config, client.Options{Scheme: scheme})
-	if err != nil {
-		return clusterdump.Dump{}, fmt.Errorf("reaching the API server: %w", err)
 	}
 	return scan.ReadCluster(ctx, api, o.node.name, filter.Pods)
 }
 
-// kubeProxy reads the version of this machine's kube-proxy, unless a recorded node is scanned. An unknown version is no
-// error.
-func (o inputOptions) kubeProxy(ctx context.Context) kubeproxy.Profile {
-	version := o.node.kubeProxyVersion
-	if version == "" && len(o.hnsDumps) == 0 {
-		version, _ = detect.FromMetrics(ctx, o.node.kubeProxyMetricsURL)
+// kubeProxy finds the version of the node's kube-proxy: its metrics show it on this machine, its pod on any. An unknown
+// version is no error.
+func (o inputOptions) kubeProxy(ctx context.Context, pods []*corev1.Pod) kubeproxy.Profile {
+	version, url := o.node.kubeProxyVersion, o.node.kubeProxyMetricsURL
+	if len(o.hnsDumps) > 0 {
+		url = "" // that of this machine is another one
+	}
+	if version == "" {
+		version = detect.Version(ctx, url, pods, o.node.name)
 	}
 	return kubeproxy.ProfileOf(version)
 }

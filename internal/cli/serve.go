@@ -12,32 +12,44 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/hnsguard/hnsguard/internal/page"
 	"github.com/hnsguard/hnsguard/internal/serving"
 )
 
 // serveOptions are the flags of what is served.
 type serveOptions struct {
-	metrics, probes string
-	secure          bool
-	certDir         string
+	metrics, probes, page string
+	secure                bool
+	certDir               string
 }
 
 func (o *serveOptions) addTo(cmd *cobra.Command) {
+	o.addMetricsTo(cmd)
 	flags := cmd.Flags()
-	flags.StringVar(&o.metrics, "metrics-bind-address", "127.0.0.1:10352", `where to serve metrics; "0" serves none`)
-	flags.BoolVar(&o.secure, "metrics-secure", false,
-		"serve metrics over HTTPS, and only to clients that the API server authorizes to get /metrics")
 	flags.StringVar(&o.certDir, "metrics-cert-dir", "",
 		"folder with tls.crt and tls.key, which may change; without it, a self-signed certificate")
 	completeFolders(cmd, "metrics-cert-dir")
 	flags.StringVar(&o.probes, "health-probe-bind-address", "127.0.0.1:10353", `where to serve probes; "0" serves none`)
-	completeNothing(cmd, "metrics-bind-address", "health-probe-bind-address")
+	flags.StringVar(&o.page, "page-bind-address", page.Address,
+		`where to serve the node page; "0" serves none, and elsewhere than on loopback it needs --metrics-secure`)
+	completeNothing(cmd, "health-probe-bind-address", "page-bind-address")
 }
 
-// certificate checks all of the options and returns the certificate to serve metrics with, or nil for plain HTTP.
+// addMetricsTo adds the flags that say where metrics are served, and to whom.
+func (o *serveOptions) addMetricsTo(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringVar(&o.metrics, "metrics-bind-address", "127.0.0.1:10352", `where to serve metrics; "0" serves none`)
+	flags.BoolVar(&o.secure, "metrics-secure", false,
+		"serve metrics over HTTPS, and only to clients that the API server authorizes to get /metrics")
+	completeNothing(cmd, "metrics-bind-address")
+}
+
+// certificate checks all of the options and returns the certificate to serve metrics with, and a page that others than
+// the node's own processes can connect to, or nil for plain HTTP.
 func (o *serveOptions) certificate(node string, env func(string) (string, bool)) (*serving.Certificate, error) {
 	errs := []error{
 		checkAddress("--metrics-bind-address", o.metrics), checkAddress("--health-probe-bind-address", o.probes),
+		o.checkPage(),
 	}
 	var certificate *serving.Certificate
 	var err error
@@ -48,10 +60,20 @@ func (o *serveOptions) certificate(node string, env func(string) (string, bool))
 		if certificate, err = serving.FromFolder(folder(mounted(o.certDir, env))); err != nil {
 			err = fmt.Errorf("--metrics-cert-dir: %w", err)
 		}
-	case o.secure && o.metrics != nowhere:
+	case o.secure && (o.metrics != nowhere || o.pageIsPublic()):
 		certificate, err = serving.InMemory(node)
 	}
 	return certificate, errors.Join(append(errs, err)...)
+}
+
+func (o *serveOptions) pageIsPublic() bool { return o.page != nowhere && !page.IsLoopback(o.page) }
+
+func (o *serveOptions) checkPage() error {
+	if err := checkAddress("--page-bind-address", o.page); err != nil || o.secure || !o.pageIsPublic() {
+		return err
+	}
+	return usageError{fmt.Errorf("--page-bind-address %q: needs --metrics-secure, since others than the node's own "+
+		"processes can connect to it; or use an address such as %s", o.page, page.Address)}
 }
 
 // folder returns the first of several folders that exists, or the last one.

@@ -24,15 +24,17 @@ func TestWhatCannotBeServed(t *testing.T) {
 		"all at once": {
 			[]string{
 				"--metrics-secure", "--metrics-cert-dir", empty, "--metrics-bind-address", "10352",
-				"--health-probe-bind-address", "",
+				"--health-probe-bind-address", "", "--page-bind-address", "nowhere",
 			},
 			[]string{
 				"--metrics-cert-dir: reading the serving certificate", empty, `--metrics-bind-address "10352": must be an address`,
-				`--health-probe-bind-address "": must be an address`, "--node-name",
+				`--health-probe-bind-address "": must be an address`, `--page-bind-address "nowhere": must be an address`, "--node-name",
 			},
 		},
 		"a certificate without TLS": {[]string{"--metrics-cert-dir", empty}, []string{"needs --metrics-secure"}},
 		"a name":                    {[]string{"--metrics-bind-address", "win-1:1"}, []string{`"win-1" is not an IP address`}},
+		"a page for everybody":      {[]string{"--page-bind-address", "0.0.0.0:9473"}, []string{`--page-bind-address "0.0.0.0:9473": needs --metrics-secure`}},
+		"a page on all addresses":   {[]string{"--page-bind-address", ":9473"}, []string{"needs --metrics-secure"}},
 		"no port":                   {[]string{"--metrics-bind-address", "127.0.0.1:0"}, []string{`port "0"`}},
 		"port too high":             {[]string{"--metrics-bind-address", "[::1]:65536"}, []string{`port "65536"`}},
 	} {
@@ -54,12 +56,15 @@ func TestWhatCanBeServed(t *testing.T) {
 		"nothing, but secure":  {"--metrics-bind-address", "0", "--metrics-secure"},
 		"in memory":            {"--metrics-bind-address", ":10352", "--metrics-secure"},
 		"on an address":        {"--metrics-bind-address", "[::1]:10352"},
+		"no page":              {"--page-bind-address", "0"},
+		"a page on loopback":   {"--page-bind-address", "[::1]:9473"},
+		"a page elsewhere":     {"--page-bind-address", ":9473", "--metrics-secure", "--metrics-bind-address", "0"},
 		"on localhost by name": {"--health-probe-bind-address", "localhost:10353"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := NewWithT(t)
 			got := invoke(t, nil, append([]string{"run"}, args...)...)
-			g.Expect(got.err).NotTo(Or(ContainSubstring("metrics"), ContainSubstring("probe")))
+			g.Expect(got.err).NotTo(Or(ContainSubstring("metrics"), ContainSubstring("probe"), ContainSubstring("page")))
 		})
 	}
 }

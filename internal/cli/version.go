@@ -17,7 +17,7 @@ func newVersion(p Process) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "version",
 		Short: "Print the version",
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
 		RunE: func(*cobra.Command, []string) error {
 			if output == "" {
 				_, err := fmt.Fprintln(p.Out, versionLine())

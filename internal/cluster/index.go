@@ -13,25 +13,32 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/sets"
 )
 
 // Index holds the present state of the API, by address. It is safe for concurrent use.
 type Index struct {
 	node string
 
-	mu       sync.RWMutex
-	pods     map[types.NamespacedName]Pod
-	listed   map[types.NamespacedName][]netip.Addr // slice -> its addresses
-	listings map[netip.Addr][]Listing
-	services map[types.NamespacedName][]netip.Addr // Service -> its virtual addresses
-	watched  bool                                  // Services are
+	mu      sync.Mutex
+	pods    map[types.NamespacedName]Pod
+	numbers map[types.NamespacedName]uint32 // slice -> its place in slices
+	slices  []*Slice                        // by number; nil where one has gone
+	free    []uint32                        // the numbers of those
+	places  places
+	album   album
+	// services are the virtual addresses of each Service.
+	services map[types.NamespacedName][]netip.Addr
+	// view is the last view, without its picture. What has changed since is nil in it.
+	view View
 }
 
 // NewIndex makes an empty index for the node of that name.
 func NewIndex(node string) *Index {
 	return &Index{
-		node: node, pods: map[types.NamespacedName]Pod{}, listed: map[types.NamespacedName][]netip.Addr{},
-		listings: map[netip.Addr][]Listing{}, services: map[types.NamespacedName][]netip.Addr{},
+		node: node, pods: map[types.NamespacedName]Pod{}, numbers: map[types.NamespacedName]uint32{},
+		places: newPlaces(), album: newAlbum(), services: map[types.NamespacedName][]netip.Addr{},
+		view: View{Node: node},
 	}
 }
 
@@ -43,6 +50,7 @@ func (i *Index) SetPod(pod *corev1.Pod) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.pods[keyOf(pod)] = PodOf(pod)
+	i.view.byAddress = nil
 }
 
 // DeletePod removes a pod.
@@ -50,46 +58,74 @@ func (i *Index) DeletePod(pod *corev1.Pod) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	delete(i.pods, keyOf(pod))
+	i.view.byAddress = nil
 }
 
 // SetSlice adds an EndpointSlice, or replaces the one of its name.
-func (i *Index) SetSlice(slice *discoveryv1.EndpointSlice) {
+func (i *Index) SetSlice(slice *discoveryv1.EndpointSlice) { i.Put(SliceOf(slice)) }
+
+// Put adds a slice, or replaces the one of its name, which it returns; nil if there was none.
+func (i *Index) Put(slice *Slice) (before *Slice) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	key := keyOf(slice)
-	i.unlist(key)
-	addresses := []netip.Addr{}
-	for addr, listing := range Listings(slice) {
-		i.listings[addr] = append(i.listings[addr], listing)
-		addresses = append(addresses, addr)
+	number, known := i.numbers[slice.Key]
+	if !known {
+		number = i.newNumber()
+		i.numbers[slice.Key] = number
 	}
-	i.listed[key] = addresses
+	return i.replace(number, slice)
 }
 
-// DeleteSlice removes an EndpointSlice.
-func (i *Index) DeleteSlice(slice *discoveryv1.EndpointSlice) {
+// DeleteSlice removes the EndpointSlice of that name, and returns it; nil if there is none.
+func (i *Index) DeleteSlice(key types.NamespacedName) (before *Slice) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	i.unlist(keyOf(slice))
+	number, known := i.numbers[key]
+	if !known {
+		return nil
+	}
+	delete(i.numbers, key)
+	i.free = append(i.free, number)
+	return i.replace(number, nil)
 }
 
-func (i *Index) unlist(key types.NamespacedName) {
-	for _, addr := range i.listed[key] {
-		rest := slices.DeleteFunc(i.listings[addr], func(l Listing) bool { return l.Slice == key })
-		if len(rest) == 0 {
-			delete(i.listings, addr)
-			continue
+// SliceKeys returns the names of all EndpointSlices.
+func (i *Index) SliceKeys() []types.NamespacedName {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return slices.Collect(maps.Keys(i.numbers))
+}
+
+func (i *Index) newNumber() uint32 {
+	if last := len(i.free) - 1; last >= 0 {
+		number := i.free[last]
+		i.free = i.free[:last]
+		return number
+	}
+	i.slices = append(i.slices, nil)
+	return uint32(len(i.slices) - 1)
+}
+
+// replace puts a slice in the place of another; either may be nil. It costs as much as what differs, and a look at all.
+func (i *Index) replace(number uint32, after *Slice) (before *Slice) {
+	before, i.slices[number] = i.slices[number], after
+	for addr, listed := range changes(before, after) {
+		i.album.changed(addr)
+		switch {
+		case listed:
+			i.places.add(short(addr), number)
+		case !after.mayList(short(addr)):
+			i.places.remove(short(addr), number)
 		}
-		i.listings[addr] = rest
 	}
-	delete(i.listed, key)
+	return before
 }
 
 // WatchServices records that the Services in the index are complete and kept current.
 func (i *Index) WatchServices() {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	i.watched = true
+	i.view.ServicesKnown = true
 }
 
 // SetService adds or replaces a Service.
@@ -97,6 +133,7 @@ func (i *Index) SetService(service *corev1.Service) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.services[keyOf(service)] = virtualAddresses(service)
+	i.view.vips = nil
 }
 
 // DeleteService removes a Service.
@@ -104,35 +141,46 @@ func (i *Index) DeleteService(service *corev1.Service) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	delete(i.services, keyOf(service))
+	i.view.vips = nil
 }
 
 // ListedOnAnotherNode reports whether a slice lists the address [Listing.OnAnotherNode].
 func (i *Index) ListedOnAnotherNode(addr netip.Addr) bool {
-	i.mu.RLock()
-	defer i.mu.RUnlock()
-	return slices.ContainsFunc(i.listings[addr], func(l Listing) bool { return l.OnAnotherNode(i.node) })
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return slices.ContainsFunc(i.listings(addr), func(l Listing) bool { return l.OnAnotherNode(i.node) })
 }
 
-// View copies what the index says about the addresses.
+// listings returns where the address is listed, in the order of slices.
+func (i *Index) listings(addr netip.Addr) []Listing {
+	var all []Listing
+	i.places.of(short(addr), func(number uint32) {
+		slice := i.slices[number]
+		for at, end := slice.of(addr); at < end; at++ {
+			all = append(all, slice.listingAt(at))
+		}
+	})
+	slices.SortStableFunc(all, func(a, b Listing) int { return compareKeys(a.Slice, b.Slice) })
+	return all
+}
+
+// View returns what the index says about the addresses. Where nothing has changed since the last one, and the
+// addresses are the same, it allocates nothing.
 func (i *Index) View(addresses []netip.Addr) View {
-	i.mu.RLock()
-	defer i.mu.RUnlock()
-	v := View{
-		Node: i.node, Slices: len(i.listed), ServicesKnown: i.watched,
-		Pods:     slices.SortedFunc(maps.Values(i.pods), func(a, b Pod) int { return compareKeys(a.Key, b.Key) }),
-		listings: make(map[netip.Addr][]Listing, len(addresses)),
-		vips:     map[netip.Addr]bool{},
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.view.byAddress == nil {
+		pods := slices.SortedFunc(maps.Values(i.pods), func(a, b Pod) int { return compareKeys(a.Key, b.Key) })
+		i.view = i.view.WithPods(pods)
 	}
-	for _, addr := range addresses {
-		if found := i.listings[addr]; len(found) > 0 {
-			v.listings[addr] = slices.Clone(found)
+	if i.view.vips == nil {
+		i.view.vips = sets.New[netip.Addr]()
+		for _, vips := range i.services {
+			i.view.vips.Insert(vips...)
 		}
 	}
-	for _, vips := range i.services {
-		for _, vip := range vips {
-			v.vips[vip] = true
-		}
-	}
+	v := i.view
+	v.Slices, v.picture = len(i.numbers), i.album.take(addresses, i.listings)
 	return v
 }
 

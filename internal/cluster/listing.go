@@ -8,7 +8,6 @@ import (
 
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/sets"
 	netutils "k8s.io/utils/net"
 )
 
@@ -18,9 +17,7 @@ type Listing struct {
 	// Service is the name of the slice's Service in the slice's namespace; it may be empty.
 	Service string
 	// Node is where the endpoint is, or empty if the slice does not say: an address outside the cluster, for example.
-	Node string
-	// Pod is the UID of the pod behind the address, or empty.
-	Pod                         types.UID
+	Node                        string
 	Ready, Serving, Terminating bool
 }
 
@@ -41,8 +38,9 @@ func Listings(slice *discoveryv1.EndpointSlice) iter.Seq2[netip.Addr, Listing] {
 		if slice == nil {
 			return
 		}
+		of := Listing{Slice: keyOf(slice), Service: slice.Labels[discoveryv1.LabelServiceName]}
 		for i := range slice.Endpoints {
-			listing := listingOf(slice, &slice.Endpoints[i])
+			listing := of.at(&slice.Endpoints[i])
 			for _, text := range slice.Endpoints[i].Addresses {
 				if addr, ok := parse(text); ok && !yield(addr, listing) {
 					return
@@ -52,32 +50,11 @@ func Listings(slice *discoveryv1.EndpointSlice) iter.Seq2[netip.Addr, Listing] {
 	}
 }
 
-// AddressesElsewhere returns the addresses that the slice lists [Listing.Elsewhere] for the node.
-func AddressesElsewhere(slice *discoveryv1.EndpointSlice, node string) sets.Set[netip.Addr] {
-	return addresses(slice, func(l Listing) bool { return l.Elsewhere(node) })
-}
-
-// AddressesOnOtherNodes returns the addresses that the slice lists [Listing.OnAnotherNode].
-func AddressesOnOtherNodes(slice *discoveryv1.EndpointSlice, node string) sets.Set[netip.Addr] {
-	return addresses(slice, func(l Listing) bool { return l.OnAnotherNode(node) })
-}
-
-func addresses(slice *discoveryv1.EndpointSlice, of func(Listing) bool) sets.Set[netip.Addr] {
-	all := sets.New[netip.Addr]()
-	for addr, listing := range Listings(slice) {
-		if of(listing) {
-			all.Insert(addr)
-		}
-	}
-	return all
-}
-
-func listingOf(slice *discoveryv1.EndpointSlice, endpoint *discoveryv1.Endpoint) Listing {
+// at returns the listing of an endpoint in the same slice.
+func (l Listing) at(endpoint *discoveryv1.Endpoint) Listing {
 	// Invariant 4. A serving condition that is missing has the value of ready, as in slices of old controllers.
-	ready := endpoint.Conditions.Ready == nil || *endpoint.Conditions.Ready
-	l := Listing{
-		Slice: keyOf(slice), Service: slice.Labels[discoveryv1.LabelServiceName], Ready: ready, Serving: ready,
-	}
+	l.Ready = endpoint.Conditions.Ready == nil || *endpoint.Conditions.Ready
+	l.Serving = l.Ready
 	if endpoint.Conditions.Serving != nil {
 		l.Serving = *endpoint.Conditions.Serving
 	}
@@ -87,14 +64,14 @@ func listingOf(slice *discoveryv1.EndpointSlice, endpoint *discoveryv1.Endpoint)
 	if endpoint.NodeName != nil {
 		l.Node = *endpoint.NodeName
 	}
-	if endpoint.TargetRef != nil && endpoint.TargetRef.Kind == "Pod" {
-		l.Pod = endpoint.TargetRef.UID
-	}
 	return l
 }
 
 // parse reads an address as leniently as the API server does, which accepts leading zeros in old objects.
 func parse(s string) (netip.Addr, bool) {
+	if addr, err := netip.ParseAddr(s); err == nil && addr.Zone() == "" { // nearly all, without garbage
+		return addr.Unmap(), true
+	}
 	addr, ok := netip.AddrFromSlice(netutils.ParseIPSloppy(s))
 	return addr.Unmap(), ok
 }

@@ -9,6 +9,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/sets"
 )
 
 // PodID names one pod, and not another that gets its name later.
@@ -72,34 +73,45 @@ type View struct {
 	// ServicesKnown is set when Services are watched; VIPs is complete only then.
 	ServicesKnown bool
 
-	listings map[netip.Addr][]Listing
-	vips     map[netip.Addr]bool
+	picture   picture
+	byAddress map[netip.Addr]podsAt
+	waiting   []Pod
+	vips      sets.Set[netip.Addr]
 }
 
-// PodsWith returns the pods of this node whose status has the address, whatever state they are in.
-func (v View) PodsWith(addr netip.Addr) []Pod {
-	var found []Pod
-	for _, p := range v.Pods {
-		if slices.Contains(p.Addresses, addr) {
-			found = append(found, p)
-		}
-	}
-	return found
+// PodsWith returns the pods of this node whose status has the address, whatever state they are in. They must not be
+// changed.
+func (v View) PodsWith(addr netip.Addr) []Pod { return v.byAddress[addr].pods }
+
+// PodIDsWith returns the names of [View.PodsWith]. They must not be changed.
+func (v View) PodIDsWith(addr netip.Addr) []PodID { return v.byAddress[addr].ids }
+
+// podsAt are the pods of an address.
+type podsAt struct {
+	pods []Pod
+	ids  []PodID
 }
 
-// Waiting returns the pods of this node that are about to be given an address.
-func (v View) Waiting() []Pod {
-	return slices.DeleteFunc(slices.Clone(v.Pods), func(p Pod) bool { return !p.Waiting() })
-}
+// Waiting returns the pods of this node that are about to be given an address. They must not be changed.
+func (v View) Waiting() []Pod { return v.waiting }
 
 // WithPods returns the view with other pods of this node in place of its own.
 func (v View) WithPods(pods []Pod) View {
-	v.Pods = pods
+	v.Pods, v.byAddress = pods, map[netip.Addr]podsAt{}
+	v.waiting = slices.DeleteFunc(slices.Clone(pods), func(p Pod) bool { return !p.Waiting() })
+	for _, p := range pods {
+		for at, addr := range p.Addresses {
+			if !slices.Contains(p.Addresses[:at], addr) {
+				all := v.byAddress[addr]
+				v.byAddress[addr] = podsAt{append(all.pods, p), append(all.ids, p.ID())}
+			}
+		}
+	}
 	return v
 }
 
-// Listings returns where EndpointSlices list the address.
-func (v View) Listings(addr netip.Addr) []Listing { return v.listings[addr] }
+// Listings returns where EndpointSlices list the address. They must not be changed.
+func (v View) Listings(addr netip.Addr) []Listing { return v.picture.of(addr) }
 
 // VIP reports whether a Service has the address as a virtual one.
-func (v View) VIP(addr netip.Addr) bool { return v.vips[addr] }
+func (v View) VIP(addr netip.Addr) bool { return v.vips.Has(addr) }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -43,6 +44,10 @@ func Read(name string, data []byte) (Dump, error) {
 	if err != nil {
 		return Dump{}, err
 	}
+	if hnsStart.MatchString(file.Text) {
+		file.Report(0, "this is a recording of HNS, not of the cluster: pass it with --hns-dump")
+		return Dump{}, file.Err()
+	}
 	r := &reader{file: file, dump: Dump{Skipped: map[string]int{}}}
 	documents := r.documents()
 	for _, d := range documents {
@@ -61,6 +66,10 @@ func Read(name string, data []byte) (Dump, error) {
 	}
 	return r.dump, nil
 }
+
+// hnsStart matches the first object of a recording of HNS in JSON. Its objects begin with one of these properties.
+var hnsStart = regexp.MustCompile(`^\s*\[?\s*\{\s*"` +
+	`(?i:ActivityId|AdditionalParams|ID|Name|HostComputeNetwork|CurrentEndpointCount)"\s*:`)
 
 type reader struct {
 	file *dumpfile.File

@@ -252,6 +252,10 @@ func TestFaults(t *testing.T) {
 			`{"a":1}`,
 			[]string{"dump:1:1: not a Kubernetes object: apiVersion and kind are missing"},
 		},
+		"a recording of HNS": {
+			`[{"ID": "2462b2d1-c402-4024-9c86-5a6903af7759", "Name": "Ethernet"}]`,
+			[]string{"dump:1:1: this is a recording of HNS, not of the cluster: pass it with --hns-dump"},
+		},
 		"a JSON list":          {"\n[" + pod + "]", []string{"dump:2:1: not a Kubernetes object: is of JSON type array"}},
 		"no JSON":              {"{\n\"kind\": 'x'}", []string{"dump:2:9: invalid JSON"}},
 		"no JSON after JSON":   {pod + "\n\nx", []string{"dump:3:1: invalid JSON"}},

@@ -80,9 +80,15 @@ type Orphan struct {
 	// the API server.
 	// From 1 to 100000. Default: 250.
 	MaxPerPass int `json:"maxPerPass"`
-	// MaxPerStep is how many orphans are removed in one step. A pass takes one step.
-	// From 1 to 1000. Default: 10.
+	// MaxPerStep is how many orphans are removed in one step.
+	// From 1 to 1000. Default: 25.
 	MaxPerStep int `json:"maxPerStep"`
+	// StepInterval is how long hnsguard waits between two steps, and up to half as long again. kube-proxy gives up a sync
+	// when an endpoint vanishes while it lists them, so it needs time in which none does. A step also waits until no
+	// EndpointSlice has changed for a third of the interval, but no longer than two intervals. While a pod of the node
+	// waits for its address, it does not, and the interval is GracePeriodWhileWaiting if that is shorter.
+	// From 1s to 1h. Default: 30s.
+	StepInterval metav1.Duration `json:"stepInterval"`
 }
 
 // Flush is the policy for kube-proxy's record of terminated addresses, on versions with the stale-record fault.
@@ -100,8 +106,8 @@ type Shield struct {
 	Mode Mode `json:"mode"`
 }
 
-// Reprogram is the policy for load balancers that refer to endpoints that no longer exist. They are always reported.
-// With enforce, hnsguard makes kube-proxy program the Service again.
+// Reprogram is the policy for load balancers that refer to endpoints that no longer exist, or that are gone themselves.
+// They are always reported. With enforce, hnsguard makes kube-proxy program the Service again.
 type Reprogram struct {
 	// Mode is the mode of this class.
 	// Default: observe, because all Windows nodes program the Service again.
@@ -156,7 +162,8 @@ type HNS struct {
 	// MaxHungCalls is how many calls may hang at one time. No further call is made until one of them returns.
 	// From 1 to 100. Default: 8.
 	MaxHungCalls int `json:"maxHungCalls"`
-	// RereadInterval is how old what is known of an endpoint may get before the endpoint is read again.
+	// RereadInterval is how old what is known of an endpoint may get before the endpoint is read again. A remote endpoint
+	// whose address is simply in use is left alone for up to a week, unless it is new.
 	// From 30s to 24h. Default: 5m.
 	RereadInterval metav1.Duration `json:"rereadInterval"`
 }
@@ -174,7 +181,8 @@ func Default() Config {
 			GracePeriod:             duration(5 * time.Minute),
 			GracePeriodWhileWaiting: duration(5 * time.Second),
 			MaxPerPass:              250,
-			MaxPerStep:              10,
+			MaxPerStep:              25,
+			StepInterval:            duration(30 * time.Second),
 		},
 		Flush:     Flush{Mode: Enforce},
 		Shield:    Shield{Mode: Observe},
@@ -199,6 +207,18 @@ func duration(d time.Duration) metav1.Duration { return metav1.Duration{Duration
 
 // Enforces reports whether a class with the given mode may act.
 func (c Config) Enforces(class Mode) bool { return c.Mode == Enforce && class == Enforce }
+
+// EffectiveModes returns the mode of each class as it results from the upper limit and its own.
+func (c Config) EffectiveModes() map[string]Mode {
+	modes := map[string]Mode{}
+	for _, class := range c.classes() {
+		modes[class.name] = Observe
+		if c.Enforces(class.mode) {
+			modes[class.name] = Enforce
+		}
+	}
+	return modes
+}
 
 // class is a class of acts: its field in the file and its label in metrics.
 type class struct {

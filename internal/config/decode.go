@@ -11,12 +11,15 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strings"
 	"time"
 
 	yamlv2 "go.yaml.in/yaml/v2"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	kjson "sigs.k8s.io/json"
 	"sigs.k8s.io/yaml"
+
+	"github.com/hnsguard/hnsguard/internal/suggest"
 )
 
 // Decode decodes a configuration file in YAML or JSON. Fields that the file leaves out have their defaults. The error
@@ -139,6 +142,8 @@ func (d *decoder) explain(at *field.Path, err error) string {
 		return err.Error()
 	}
 	switch kind := wrong.Type.Kind(); {
+	case wrong.Type == reflect.TypeFor[Mode]():
+		return fmt.Sprintf("must be %q or %q", Enforce, Observe) // YAML reads "on" as true
 	case wrong.Type == reflect.TypeFor[Prefix](), kind == reflect.String:
 		return "must be a string"
 	case kind == reflect.Int:
@@ -159,8 +164,29 @@ func explainUnknown(err error) error {
 		if advice, ok := renamed()[unknown.FieldPath()]; ok {
 			return fmt.Errorf("%w: use %s", err, advice)
 		}
+		return fmt.Errorf("%w%s", err, nearField(unknown.FieldPath()))
 	}
 	return err
+}
+
+// nearField suggests fields of the same object, for a path that is unknown.
+func nearField(path string) string {
+	parent, name := "", path
+	if i := strings.LastIndex(path, "."); i >= 0 {
+		parent, name = path[:i], path[i+1:]
+	}
+	raw, err := json.Marshal(Default())
+	if err != nil {
+		return ""
+	}
+	fields, known := members(raw)
+	if parent != "" {
+		fields, known = members(fields[parent])
+	}
+	if !known {
+		return ""
+	}
+	return suggest.Near(name, slices.Collect(maps.Keys(fields)))
 }
 
 // renamed returns what to use instead of the fields of earlier releases.

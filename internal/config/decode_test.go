@@ -34,7 +34,7 @@ mode: observe
 network: azure
 exclusions: [10.0.0.0/8, "fd00::/64", 192.0.2.7]
 conflict: {mode: observe, holdTimeout: 10m}
-orphan: {mode: observe, gracePeriod: 10m, gracePeriodWhileWaiting: 30s, maxPerPass: 7, maxPerStep: 2}
+orphan: {mode: observe, gracePeriod: 10m, gracePeriodWhileWaiting: 30s, maxPerPass: 7, maxPerStep: 2, stepInterval: 20s}
 flush: {mode: observe}
 shield: {mode: enforce}
 reprogram: {mode: enforce}
@@ -59,7 +59,7 @@ func TestEveryFieldIsDecoded(t *testing.T) {
 		Conflict: config.Conflict{Mode: config.Observe, HoldTimeout: lasting(10 * time.Minute)},
 		Orphan: config.Orphan{
 			Mode: config.Observe, GracePeriod: lasting(10 * time.Minute), GracePeriodWhileWaiting: lasting(30 * time.Second),
-			MaxPerPass: 7, MaxPerStep: 2,
+			MaxPerPass: 7, MaxPerStep: 2, StepInterval: lasting(20 * time.Second),
 		},
 		Flush:     config.Flush{Mode: config.Observe},
 		Shield:    config.Shield{Mode: config.Enforce},
@@ -113,8 +113,8 @@ mode: observe
 	g.Expect(lines[1:]).To(ConsistOf(
 		`line 16: key "mode" already set in map`,
 		`must hold one document; remove everything after the second "---"`,
-		`unknown field "modus"`,
-		`unknown field "orphan.gracePerod"`,
+		`unknown field "modus"; did you mean mode?`,
+		`unknown field "orphan.gracePerod"; did you mean gracePeriod?`,
 		`unknown field "repair": use eviction, and eviction.interval instead of every`,
 		`unknown field "eviction.every": use eviction.interval`,
 		`unknown field "poll.fast": use poll.fastInterval`,
@@ -123,7 +123,7 @@ mode: observe
 		`exclusions[1]: Invalid value: "10.0.0.1/8": has bits set after its length; the range is 10.0.0.0/8`,
 		`exclusions[2]: Invalid value: 12: must be a string`,
 		`exclusions[3]: Required value`,
-		`conflict.mode: Invalid value: "{\"enforce\":true}": must be a string`,
+		`conflict.mode: Invalid value: "{\"enforce\":true}": must be "enforce" or "observe"`,
 		`orphan.gracePeriod: Invalid value: 5: must be a duration such as "10s", between 10s and 24h`,
 		`flush: Invalid value: "enforce": must be fields of its own`,
 		`eviction.interval: Invalid value: "soon": must be a duration such as "1s", between 1s and 24h`,
@@ -153,6 +153,8 @@ func TestUnknownKeysAreErrors(t *testing.T) {
 		"poll: {fastFor: 1m}":        `unknown field "poll.fastFor": use poll.fastDuration`,
 		"poll: {slow: 1m}":           `unknown field "poll.slow": use poll.slowInterval`,
 		"hns: {rereadEvery: 5m}":     `unknown field "hns.rereadEvery": use hns.rereadInterval`,
+		"netwerk: azure":             `unknown field "netwerk"; did you mean network?`,
+		"nonsense: azure":            "unknown field \"nonsense\"",
 		"1: 2":                       `unknown field "1"`,
 		`"a\"b.c": {d: 1}`:           `unknown field "a\"b.c"`,
 	} {
@@ -173,7 +175,7 @@ func TestWhatIsNoConfigurationAtAll(t *testing.T) {
 		"exclusions: 10.0.0.0/8":                      `exclusions: Invalid value: "10.0.0.0/8": must be a list`,
 		"exclusions: [[10.0.0.0/8]]":                  `exclusions[0]: Invalid value: "[\"10.0.0.0/8\"]": must be a string`,
 		"exclusions: [~]":                             "exclusions[0]: Required value",
-		"mode: on":                                    "mode: Invalid value: true: must be a string",
+		"mode: on":                                    `mode: Invalid value: true: must be "enforce" or "observe"`,
 		"removals: {perSecond: .nan}":                 "NaN",
 		"orphan: {maxPerPass: 1e30}":                  "orphan.maxPerPass: Invalid value: 1e+30: must be a whole number",
 		"mode: enforce\nmode: observe\n":              `line 2: key "mode" already set in map`,

@@ -81,6 +81,7 @@ func (c Config) durations() []limits[time.Duration] {
 		{"conflict.holdTimeout", c.Conflict.HoldTimeout.Duration, 30 * time.Second, time.Hour},
 		{"orphan.gracePeriod", c.Orphan.GracePeriod.Duration, 10 * time.Second, 24 * time.Hour},
 		{"orphan.gracePeriodWhileWaiting", c.Orphan.GracePeriodWhileWaiting.Duration, time.Second, 24 * time.Hour},
+		{"orphan.stepInterval", c.Orphan.StepInterval.Duration, time.Second, time.Hour},
 		{"eviction.after", c.Eviction.After.Duration, 10 * time.Second, time.Hour},
 		{"eviction.interval", c.Eviction.Interval.Duration, time.Second, 24 * time.Hour},
 		{"poll.fastInterval", c.Poll.FastInterval.Duration, 50 * time.Millisecond, time.Minute},

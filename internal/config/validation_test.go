@@ -43,6 +43,7 @@ var ranges = []struct{ path, least, most, below, above string }{
 	{"orphan.gracePeriodWhileWaiting", "1s", "24h", "999ms", "24h0m0.001s"},
 	{"orphan.maxPerPass", "1", "100000", "0", "100001"},
 	{"orphan.maxPerStep", "1", "1000", "-1", "1001"},
+	{"orphan.stepInterval", "1s", "1h", "0s", "1h0m1s"},
 	{"eviction.after", "10s", "1h", "0s", "1h0m1s"},
 	{"eviction.interval", "1s", "24h", "-1s", "25h"},
 	{"removals.perSecond", "0.01", "1000", "0.009", "1000.1"},

@@ -29,6 +29,8 @@ import (
 type Options struct {
 	// Scenario is the name of one, or "all".
 	Scenario string
+	// Node is the name of the layout of the node's networks.
+	Node string
 	// Speed is how many times faster the actors act than they do by default.
 	Speed float64
 	// Observe forbids the guard to act: the scenario ends as it does without hnsguard.
@@ -37,6 +39,10 @@ type Options struct {
 	Verdicts bool
 	// MetricsAddress is where the agent serves its metrics; "0" disables them. Port 0 means any free port.
 	MetricsAddress string
+	// PageAddress is where the agent serves the node page; "0" disables it. Port 0 means any free port.
+	PageAddress string
+	// Stay keeps the agent of the last scenario running after its end, until the context ends.
+	Stay bool
 	// Out is where the timeline is written.
 	Out io.Writer
 	// Clock is what the agent and the actors wait by.
@@ -55,7 +61,19 @@ func (o Options) Validate() error {
 	if o.Scenario != "all" && !slices.Contains(Names(), o.Scenario) {
 		errs = append(errs, fmt.Errorf("--scenario %q: must be all, %s", o.Scenario, strings.Join(Names(), ", ")))
 	}
+	if !slices.Contains(Nodes(), o.Node) {
+		errs = append(errs, fmt.Errorf("--node %q: must be %s", o.Node, strings.Join(Nodes(), " or ")))
+	}
 	return errors.Join(errs...)
+}
+
+// Nodes lists the names of the layouts that a node can have, the default first.
+func Nodes() []string {
+	var names []string
+	for _, l := range simulated.Layouts() {
+		names = append(names, l.Name)
+	}
+	return names
 }
 
 // Play plays the chosen scenarios. It returns [ErrGuardFailed] if the guard may act and HNS does not hold what it
@@ -65,12 +83,16 @@ func Play(ctx context.Context, o Options) error {
 		return err
 	}
 	chosen := slices.DeleteFunc(scenarios(), func(s scenario) bool { return o.Scenario != "all" && o.Scenario != s.name })
-	address, err := withPort(ctx, o.MetricsAddress)
-	if err != nil {
-		return err
+	for _, address := range []*string{&o.MetricsAddress, &o.PageAddress} {
+		free, err := withPort(ctx, *address)
+		if err != nil {
+			return err
+		}
+		*address = free
 	}
-	o.MetricsAddress = address
-	for _, s := range chosen {
+	stay := o.Stay
+	for at, s := range chosen {
+		o.Stay = stay && at == len(chosen)-1
 		if err := o.play(ctx, s); err != nil {
 			return fmt.Errorf("scenario %s: %w", s.name, err)
 		}
@@ -78,7 +100,7 @@ func Play(ctx context.Context, o Options) error {
 	return nil
 }
 
-// withPort replaces port 0 with a free one: the metrics server does not report the port that it chose.
+// withPort replaces port 0 with a free one: the servers of the agent do not report the port that they chose.
 func withPort(ctx context.Context, address string) (string, error) {
 	if _, port, err := net.SplitHostPort(address); err != nil || port != "0" {
 		return address, nil //nolint:nilerr // a wrong address is reported when it is listened on
@@ -93,9 +115,10 @@ func withPort(ctx context.Context, address string) (string, error) {
 // play plays one scenario with an agent of its own.
 func (o Options) play(ctx context.Context, sc scenario) error {
 	_, _ = fmt.Fprintf(o.Out, "Scenario %s: %s\n", sc.name, sc.title)
-	_, _ = fmt.Fprintf(o.Out,
-		"Node %s, kube-proxy %s. HNS and the API server are simulated in this process; nothing else is touched.\n",
-		windowsNode, sc.kubeProxy)
+	layout := simulated.Layouts()[slices.Index(Nodes(), o.Node)]
+	_, _ = fmt.Fprintf(o.Out, "Node %s, kube-proxy %s, network %s as on %s.\n"+
+		"HNS and the API server are simulated in this process; nothing else is touched.\n",
+		windowsNode, sc.kubeProxy, layout.Pods.Name, strings.ToUpper(layout.Name))
 	if o.Observe {
 		_, _ = fmt.Fprintln(o.Out, "hnsguard only observes: this is what happens without it.")
 	}
@@ -106,21 +129,31 @@ func (o Options) play(ctx context.Context, sc scenario) error {
 	service := simulated.New(simulated.Options{Latency: time.Millisecond, Clock: o.Clock})
 	s := &stage{
 		api: server, service: service, log: &narrator{out: o.Out, clock: o.Clock}, made: map[string]hns.EndpointID{},
-		network: service.CreateNetwork("azure", hns.NetworkL2Bridge, netip.MustParsePrefix("10.244.0.0/16")),
+		network: service.Build(layout, netip.MustParsePrefix("10.244.0.0/16")),
 	}
 	a, err := o.newAgent(sc, s)
 	if err != nil {
 		return err
 	}
 	if o.MetricsAddress != "0" {
-		_, _ = fmt.Fprintf(o.Out, "Metrics are at http://%s/metrics\n", o.MetricsAddress)
+		_, _ = fmt.Fprintf(o.Out, "Metrics are at http://%s/metrics%s\n", o.MetricsAddress, o.howLong())
+	}
+	if o.servesPage() {
+		_, _ = fmt.Fprintf(o.Out, "The node page is at http://%s/%s\n", o.PageAddress, o.howLong())
 	}
 	_, _ = fmt.Fprintln(o.Out)
-	if err := o.perform(ctx, sc, s, a); err != nil {
-		return err
-	}
-	return o.summary(sc, s, a)
+	return o.perform(ctx, sc, s, a)
 }
+
+// howLong says what keeps what the agent serves, since it ends with the story.
+func (o Options) howLong() string {
+	if o.Stay {
+		return ""
+	}
+	return " (use --stay to keep it)"
+}
+
+func (o Options) servesPage() bool { return o.PageAddress != "" && o.PageAddress != "0" }
 
 // pollSlow is how often the guard reads HNS while nothing happens.
 const pollSlow = time.Second
@@ -128,6 +161,7 @@ const pollSlow = time.Second
 func (o Options) newAgent(sc scenario, s *stage) (*agent.Agent, error) {
 	policy := config.Default()
 	policy.Orphan.GracePeriod.Duration = grace
+	policy.Orphan.StepInterval.Duration = 3 * pollSlow
 	policy.Poll.SlowInterval.Duration = pollSlow
 	policy.Conflict.HoldTimeout.Duration = grace / 3
 	if o.Observe {
@@ -136,7 +170,8 @@ func (o Options) newAgent(sc scenario, s *stage) (*agent.Agent, error) {
 	options := agent.Options{
 		Node: windowsNode, Namespace: "hnsguard", Config: policy, HNS: s.service,
 		KubeProxy:      detect.Options{Version: sc.kubeProxy},
-		MetricsAddress: o.MetricsAddress, ProbeAddress: "0", Logger: s.log.logger(o.Verdicts), Clock: o.Clock,
+		MetricsAddress: o.MetricsAddress, ProbeAddress: "0", PageAddress: o.PageAddress,
+		Logger: s.log.logger(o.Verdicts), Clock: o.Clock,
 	}
 	mgr, err := s.api.manager(options)
 	if err != nil {
@@ -147,7 +182,7 @@ func (o Options) newAgent(sc scenario, s *stage) (*agent.Agent, error) {
 	})
 }
 
-// perform runs the agent while the actors act.
+// perform runs the agent while the actors act, and sums up.
 func (o Options) perform(ctx context.Context, sc scenario, s *stage, a *agent.Agent) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
@@ -174,9 +209,16 @@ func (o Options) perform(ctx context.Context, sc scenario, s *stage, a *agent.Ag
 			return err
 		}
 	}
-	o.awaitEnd(sc, s)
+	if o.awaitEnd(ctx, sc, s); ctx.Err() != nil {
+		return endedEarly(ctx, <-ended) // what the agent has not done by then says nothing about it
+	}
+	err := o.summary(sc, s, a)
+	if o.Stay && err == nil {
+		_, _ = fmt.Fprintln(o.Out, "The agent goes on until you press Ctrl+C.")
+		<-ctx.Done()
+	}
 	stop()
-	return <-ended
+	return errors.Join(err, <-ended)
 }
 
 // endedEarly says why the agent ended before the story did. An interrupted agent ends without an error.
@@ -192,15 +234,23 @@ func endedEarly(ctx context.Context, err error) error {
 const patience = 20 * time.Second
 
 // awaitEnd gives the guard time to finish, which a fast timeline does not, and then time for one more pass.
-func (o Options) awaitEnd(sc scenario, s *stage) {
+func (o Options) awaitEnd(ctx context.Context, sc scenario, s *stage) {
 	wait := patience
 	if o.Observe {
 		wait = 0
 	}
-	for deadline := o.Clock.Now().Add(wait); o.Clock.Now().Before(deadline) && len(sc.faults(s)) > 0; {
-		o.Clock.Sleep(pollSlow / 10)
+	for deadline := o.Clock.Now().Add(wait); ctx.Err() == nil && o.Clock.Now().Before(deadline) && len(sc.faults(s)) > 0; {
+		o.pause(ctx, pollSlow/10)
 	}
-	o.Clock.Sleep(pollSlow + pollSlow/2)
+	o.pause(ctx, pollSlow+pollSlow/2)
+}
+
+// pause waits, but not beyond the end of the context.
+func (o Options) pause(ctx context.Context, d time.Duration) {
+	select {
+	case <-o.Clock.After(d):
+	case <-ctx.Done():
+	}
 }
 
 // faults lists the endpoints that HNS holds and should not, and those that it should hold and does not.

@@ -4,6 +4,7 @@ package demo_test
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 	"strings"
 	"sync"
@@ -14,10 +15,14 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/hnsguard/hnsguard/internal/demo"
+	"github.com/hnsguard/hnsguard/internal/history"
+	"github.com/hnsguard/hnsguard/internal/nodestatus"
 )
 
 func options(scenario string, out *buffer) demo.Options {
-	return demo.Options{Scenario: scenario, Speed: 8, MetricsAddress: "0", Out: out, Clock: clock.RealClock{}}
+	return demo.Options{
+		Scenario: scenario, Node: demo.Nodes()[0], Speed: 8, MetricsAddress: "0", Out: out, Clock: clock.RealClock{},
+	}
 }
 
 // buffer can be written by the agent's goroutines while a test reads it.
@@ -51,6 +56,29 @@ func TestEveryScenario(t *testing.T) {
 			g.Expect(out.String()).To(And(ContainSubstring("Result: as it should be."), ContainSubstring("hnsguard    Decided")))
 		})
 	}
+}
+
+// The guard finds the network of the pods by itself, whatever its name, the spelling of its type, and what is beside it.
+func TestEveryNode(t *testing.T) {
+	t.Parallel()
+	for node, network := range map[string]string{"aks": "azure", "eks": "vpcbr0a1b2c3d4e5f"} {
+		t.Run(node, func(t *testing.T) {
+			t.Parallel()
+			g := NewWithT(t)
+			out := &buffer{}
+			o := options("incident", out)
+			o.Node = node
+			g.Expect(demo.Play(t.Context(), o)).To(Succeed(), out.String())
+			g.Expect(out.String()).To(And(
+				ContainSubstring(", network "+network+" as on "+strings.ToUpper(node)+".\n"),
+				ContainSubstring("Result: as it should be."), ContainSubstring(`result="removed"`),
+			))
+		})
+	}
+	g := NewWithT(t)
+	o := options("incident", &buffer{})
+	o.Node = "openstack"
+	g.Expect(o.Validate()).To(MatchError(`--node "openstack": must be aks or eks`))
 }
 
 // Invariant 1: the demo is a check that can fail. Here an endpoint is expected to go that the guard rightly keeps.
@@ -107,7 +135,7 @@ func TestMetricsAreServedMeanwhile(t *testing.T) {
 		if !found {
 			return 0, nil
 		}
-		url, _, _ := strings.Cut(rest, "\n")
+		url, _, _ := strings.Cut(rest, " ")
 		response, err := http.Get(url)
 		if err != nil {
 			return 0, err
@@ -117,11 +145,52 @@ func TestMetricsAreServedMeanwhile(t *testing.T) {
 	g.Eventually(ended, 30*time.Second).Should(Receive(BeNil()))
 }
 
+func TestThePageStaysIfItIsToldTo(t *testing.T) {
+	g := NewWithT(t)
+	ctx, stop := context.WithCancel(t.Context())
+	out := &buffer{}
+	o := options("incident", out)
+	o.PageAddress, o.Stay = "127.0.0.1:0", true
+	ended := make(chan error, 1)
+	go func() { ended <- demo.Play(ctx, o) }()
+	g.Eventually(out.String, 30*time.Second).Should(ContainSubstring("until you press Ctrl+C"))
+	_, rest, _ := strings.Cut(out.String(), "The node page is at ")
+	url, _, _ := strings.Cut(rest, "\n")
+	response, err := http.Get(url + "api/v1/status")
+	g.Expect(err).NotTo(HaveOccurred())
+	defer response.Body.Close()
+	var status nodestatus.Document
+	g.Expect(json.NewDecoder(response.Body).Decode(&status)).To(Succeed())
+	g.Expect(status.State).To(Equal(nodestatus.Guarding))
+	g.Expect(status.History).To(ContainElement(And(HaveField("Act", history.Removal), HaveField("Result", "removed"))))
+	g.Expect(status.History).To(ContainElement(HaveField("Act", history.Reuse)))
+	stop()
+	g.Eventually(ended, 10*time.Second).Should(Receive(BeNil()))
+}
+
 func TestItCanBeInterruptedBeforeTheAgentHasStarted(t *testing.T) {
 	g := NewWithT(t)
 	ctx, stop := context.WithCancel(t.Context())
 	stop()
 	g.Expect(demo.Play(ctx, options("incident", &buffer{}))).To(MatchError(context.Canceled))
+}
+
+// Whoever interrupts the wait for the end is not told that the guard has failed.
+func TestItCanBeInterruptedAtTheEnd(t *testing.T) {
+	g := NewWithT(t)
+	ctx, stop := context.WithCancel(t.Context())
+	out := &buffer{}
+	o := options("orphan", out)
+	o.Speed = 1000 // the actors are ready long before the grace period is over
+	ended := make(chan error, 1)
+	go func() { ended <- demo.Play(ctx, o) }()
+	g.Eventually(out.String, 10*time.Second).Should(ContainSubstring("its address is free"))
+	time.AfterFunc(500*time.Millisecond, stop)
+	var err error
+	g.Eventually(ended, 10*time.Second).Should(Receive(&err))
+	g.Expect(err).To(MatchError(context.Canceled))
+	g.Expect(err).NotTo(MatchError(demo.ErrGuardFailed))
+	g.Expect(out.String()).NotTo(ContainSubstring("What HNS holds at the end"))
 }
 
 func TestItCanBeInterrupted(t *testing.T) {

@@ -95,7 +95,7 @@ func about(values []any) string {
 			}
 		case "ip":
 			parts = append(parts, fmt.Sprint(values[i+1]))
-		case "verdict", "reason", "result", "after":
+		case "verdict", "reason", "result", "took":
 			parts = append(parts, fmt.Sprintf("%s=%v", values[i], values[i+1]))
 		}
 	}

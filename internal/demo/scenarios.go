@@ -118,7 +118,8 @@ func staleRecord() scenario {
 // held is a conflict on a kube-proxy that would delete the pod's endpoint if the remote one were removed too early.
 func held() scenario {
 	return scenario{
-		name: "held", title: "the address is reused while a slice still lists it, on a kube-proxy with the stale record",
+		name: "held", title: "the address is reused while a slice still lists it, on a kube-proxy with the stale record; " +
+			"the hold is shortened from the usual 7 to 12 minutes to seconds",
 		kubeProxy: "v1.32.3",
 		steps: []step{
 			{0, healthy},

@@ -23,6 +23,7 @@ import (
 
 	"github.com/hnsguard/hnsguard/internal/action"
 	"github.com/hnsguard/hnsguard/internal/cluster"
+	"github.com/hnsguard/hnsguard/internal/history"
 	"github.com/hnsguard/hnsguard/internal/inventory"
 )
 
@@ -35,6 +36,9 @@ const (
 )
 
 const eventAction = "Evicting"
+
+// History keeps what happened for people to look up.
+type History interface{ Add(e history.Entry) }
 
 // Options configure an evictor.
 type Options struct {
@@ -50,6 +54,9 @@ type Options struct {
 	Client client.SubResourceClientConstructor
 	// Events gets the Events on victims. Required.
 	Events events.EventRecorder
+	// History gets victims and evictions.
+	// Default: it is not kept.
+	History History
 	// Metrics are the measurements. Required.
 	Metrics *Metrics
 	// Clock is the source of time. Required.
@@ -82,6 +89,9 @@ const (
 
 // New returns an evictor.
 func New(o Options) *Evictor {
+	if o.History == nil {
+		o.History = history.None{}
+	}
 	return &Evictor{
 		opts: o, suspects: map[types.UID]*suspect{},
 		backoff: flowcontrol.NewFakeBackOff(backoffFirst, backoffMost, o.Clock), // "fake" is the one that takes a clock
@@ -165,11 +175,16 @@ func (r *Evictor) confirmed(without []cluster.Pod) []cluster.Pod {
 }
 
 func (r *Evictor) report(ctx context.Context, pod cluster.Pod) {
+	r.opts.History.Add(about(pod, history.Victim, ""))
 	logf.FromContext(ctx).Info("Pod has lost its network: no local HNS endpoint has its address",
 		"Pod", pod.Key, "ips", pod.Addresses)
 	r.opts.Events.Eventf(pod.ID().Reference(), nil, corev1.EventTypeWarning, EventVictim, eventAction,
 		"No local HNS endpoint on this node has this pod's address %s; the pod has no network and must be replaced",
 		pod.Addresses[0])
+}
+
+func about(pod cluster.Pod, act history.Act, result string) history.Entry {
+	return history.Entry{Act: act, Result: result, Address: pod.Addresses[0], Pods: history.Names(pod.ID())}
 }
 
 // replaceable reports whether a controller replaces the pod, maybe on another node. The owner of a static pod's mirror
@@ -199,6 +214,7 @@ func (r *Evictor) evictOne(ctx context.Context, victims []cluster.Pod) {
 		r.evicted = now
 		result, err := r.evict(ctx, pod)
 		r.opts.Metrics.evictions.WithLabelValues(result).Inc()
+		r.opts.History.Add(about(pod, history.Eviction, result).Because(err))
 		log := logf.FromContext(ctx).WithValues("Pod", pod.Key, "result", result)
 		if err != nil {
 			log.Error(err, "Cannot evict a pod that has no network")

@@ -29,6 +29,7 @@ import (
 	"github.com/hnsguard/hnsguard/internal/action"
 	"github.com/hnsguard/hnsguard/internal/cluster"
 	"github.com/hnsguard/hnsguard/internal/eviction"
+	"github.com/hnsguard/hnsguard/internal/history"
 	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/internal/inventory"
 	"github.com/hnsguard/hnsguard/internal/verdict"
@@ -43,6 +44,7 @@ type ward struct {
 	clock   *testingclock.FakeClock
 	events  chan string
 	metrics *prometheus.Registry
+	history *history.Ring
 	// evicted are the UIDs of the evictions that the API server got; refuse is its answer to the pods of a name, or to
 	// all.
 	evicted []types.UID
@@ -78,9 +80,10 @@ func newWard(t *testing.T, evict bool) *ward {
 			return cmp.Or(w.refuse[eviction.Name], w.refuse[every])
 		},
 	})
+	w.history = history.NewRing(history.Options{Clock: w.clock})
 	w.evictor = eviction.New(eviction.Options{
 		Enforce: evict, After: 30 * time.Second, Interval: time.Minute, MaxGap: 20 * time.Second, Client: api,
-		Events: recorder, Metrics: eviction.NewMetrics(w.metrics), Clock: w.clock,
+		Events: recorder, History: w.history, Metrics: eviction.NewMetrics(w.metrics), Clock: w.clock,
 	})
 	return w
 }
@@ -176,6 +179,9 @@ func TestAVictimIsReportedOnce(t *testing.T) {
 	g.Expect(w.victims()).To(Equal(1))
 	g.Expect(w.happened()).To(ConsistOf(And(ContainSubstring("Warning NetworkEndpointLost"), ContainSubstring("10.240.0.1"))))
 	g.Expect(w.evicted).To(BeEmpty())
+	g.Expect(w.history.Entries()).To(ConsistOf(And(
+		HaveField("Act", history.Victim), HaveField("Count", 1), HaveField("Pods", ConsistOf("default/lost")),
+		HaveField("Address", netip.MustParseAddr("10.240.0.1")))))
 }
 
 // Invariant 1.
@@ -242,6 +248,9 @@ func TestEvictions(t *testing.T) {
 	g.Expect(w.evicted).To(HaveLen(1), "not so soon")
 	w.look(30 * time.Second)
 	g.Expect(w.evicted).To(ConsistOf(types.UID("lost-1"), types.UID("lost-2")))
+	g.Expect(w.history.Entries()).To(HaveLen(4))
+	g.Expect(w.history.Entries()[0]).To(And(HaveField("Act", history.Eviction), HaveField("Result", "evicted"),
+		HaveField("Pods", ConsistOf("default/lost-2")), HaveField("Detail", "")))
 }
 
 // Invariant 2.
@@ -327,6 +336,8 @@ func TestRefusedEvictions(t *testing.T) {
 			g.Expect(families).To(ContainElement(HaveField("GetMetric()", ContainElement(And(
 				HaveField("GetLabel()", ContainElement(HaveField("GetValue()", result))),
 				HaveField("GetCounter().GetValue()", BeEquivalentTo(2)))))))
+			g.Expect(w.history.Entries()[0]).To(And(HaveField("Act", history.Eviction), HaveField("Result", result),
+				HaveField("Count", 2), HaveField("Detail", ContainSubstring("evicting pod default/lost"))))
 		})
 	}
 }

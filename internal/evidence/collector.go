@@ -21,6 +21,8 @@ import (
 // Inventory reads HNS.
 type Inventory interface {
 	Observe(ctx context.Context) (inventory.Snapshot, error)
+	// Attend says which remote endpoints a decision may act upon, so that what is known of them does not get old.
+	Attend(ids sets.Set[hns.EndpointID])
 }
 
 // LoadBalancers are the load balancers as they were last read.
@@ -102,10 +104,15 @@ func (c *Collector) With(snapshot inventory.Snapshot) verdict.Evidence {
 	}
 }
 
-// Remember records which endpoints are unclaimed, for the next decision.
+// Remember records which endpoints are unclaimed, for the next decision, and attends to those that may be acted upon.
 func (c *Collector) Remember(verdicts []verdict.Verdict) {
 	now, unclaimed := c.opts.Clock.Now(), map[hns.EndpointID]time.Time{}
-	for _, v := range verdicts {
+	attended := sets.Set[hns.EndpointID]{}
+	for i := range verdicts {
+		v := &verdicts[i]
+		if !v.Kind.Settled() {
+			attended.Insert(v.Endpoint.ID)
+		}
 		if !v.Unclaimed() {
 			continue
 		}
@@ -115,6 +122,7 @@ func (c *Collector) Remember(verdicts []verdict.Verdict) {
 		}
 	}
 	c.unclaimed = unclaimed
+	c.opts.Inventory.Attend(attended)
 }
 
 // FreshlyWaiting reports whether a pod of the node has been waiting for its address for a short time.

@@ -11,9 +11,10 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/hnsguard/hnsguard/internal/history"
 	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/internal/scan"
-	"github.com/hnsguard/hnsguard/internal/verdict"
+	"github.com/hnsguard/hnsguard/internal/terminal"
 )
 
 // Explanation is what is to be said about a target. Its JSON form is for scripts: fields may be added, but do not
@@ -25,9 +26,16 @@ type Explanation struct {
 	// KubeProxy is the version of the node's kube-proxy and its faults, in words.
 	KubeProxy string `json:"kubeProxy"`
 	// Summary is the whole in a sentence or two.
-	Summary   string     `json:"summary"`
+	Summary string `json:"summary"`
+	// Mode is the mode of the configuration, and Modes what follows for each class of acts.
+	Mode  string            `json:"mode"`
+	Modes map[string]string `json:"modes"`
+	// Pods are the pod that was asked about, or the pods without network that have an address of the target.
+	Pods      []scan.Pod `json:"pods,omitempty"`
 	Endpoints []Endpoint `json:"endpoints"`
-	Notes     []string   `json:"notes,omitempty"`
+	// History is what the agent has decided and done about the target lately, the last first.
+	History []history.Entry `json:"history,omitempty"`
+	Notes   []string        `json:"notes,omitempty"`
 }
 
 // Endpoint is one endpoint with its answer.
@@ -90,85 +98,37 @@ func share(a, b scan.Row) bool {
 	return slices.ContainsFunc(a.Addresses, func(addr netip.Addr) bool { return slices.Contains(b.Addresses, addr) })
 }
 
-// Explain explains what a report says of the target.
-func Explain(t Target, report scan.Report) Explanation {
+// Explain explains what a report says of the target. Of what the agent has done in the past, it tells what concerns the
+// target.
+func Explain(t Target, report scan.Report, past []history.Entry) Explanation {
 	e := Explanation{
 		Target: t.String(), Node: report.Node, KubeProxy: report.DescribeKubeProxy(), Endpoints: []Endpoint{},
-		Notes: report.Notes,
+		Notes: report.Notes, Mode: report.Mode, Modes: report.Modes,
 	}
 	for _, row := range report.Endpoints {
 		if !t.selects(row, report.Endpoints) {
 			continue
 		}
-		answer, known := answerFor(verdict.Kind(row.Verdict), row.Reason)
-		if !known {
-			answer = undecided(row.Reason)
-		}
-		if verdict.Kind(row.Verdict).Removes() && slices.Contains(report.KubeProxyFaults, "stale-record") {
-			answer.Next = afterTheHold
-		}
-		e.Endpoints = append(e.Endpoints, Endpoint{row, answer})
+		e.Endpoints = append(e.Endpoints, Endpoint{row, answerTo(row, report)})
 	}
-	e.Summary = e.summarize(t)
+	e.Pods = e.podsOf(t, report)
+	e.Summary = e.summarize(t, report)
+	e.History = e.concerning(t, past)
 	return e
-}
-
-// summarize says the whole in a sentence, the worst first.
-func (e Explanation) summarize(t Target) string {
-	isPod := t.Pod.Name != ""
-	hasLocal := slices.ContainsFunc(e.Endpoints, func(e Endpoint) bool { return e.Kind == "local" })
-	switch {
-	case len(e.Endpoints) == 0 && isPod:
-		return "HNS has no endpoint of this pod: it has no network on this node, or has no address yet. If it runs, " +
-			"delete it: its replacement gets an endpoint."
-	case len(e.Endpoints) == 0:
-		return "HNS of this node has no such endpoint."
-	case isPod && !hasLocal:
-		return "The pod has no local endpoint, and so no network. Delete it: its replacement gets one."
-	}
-	for _, s := range summaries() {
-		applies := func(e Endpoint) bool { return slices.Contains(s.kinds, verdict.Kind(e.Verdict)) }
-		if slices.ContainsFunc(e.Endpoints, applies) {
-			return s.text
-		}
-	}
-	return "Nothing is wrong with the endpoints of this address."
-}
-
-// summary is what it comes to if an endpoint has one of the verdicts.
-type summary struct {
-	kinds []verdict.Kind
-	text  string
-}
-
-func summaries() []summary {
-	return []summary{
-		{
-			[]verdict.Kind{verdict.Conflict, verdict.EarlyConflict},
-			"A stale remote endpoint is in the way of a pod of this node. hnsguard removes it, see below.",
-		},
-		{
-			[]verdict.Kind{verdict.Held},
-			"A stale remote endpoint is in the way of a pod of this node. hnsguard holds it for now, since kube-proxy would " +
-				"delete the pod's own endpoint otherwise.",
-		},
-		{[]verdict.Kind{verdict.Contested}, "Whose the address is cannot be told now. Nothing is removed."},
-		{
-			[]verdict.Kind{verdict.LeakedLocal},
-			"A local endpoint was left behind on this node. The remote one is right, and stays.",
-		},
-		{[]verdict.Kind{scan.KindUnknown}, "Something that the verdict needs is not known."},
-		{[]verdict.Kind{verdict.Orphan, verdict.OrphanPending}, "Nobody uses the address any more."},
-	}
 }
 
 // Print writes the explanation as text.
 func (e Explanation) Print(w io.Writer) error {
 	out := &strings.Builder{}
-	fmt.Fprintf(out, "%s on node %s, kube-proxy %s\n\n%s\n", capital(e.Target), e.Node, e.KubeProxy, e.Summary)
+	fmt.Fprintf(out, "%s, seen from node %s\nkube-proxy %s, mode: %s\n\n%s\n", capital(e.Target), e.Node, e.KubeProxy,
+		e.Mode, terminal.Wrap(e.Summary, 0))
+	for _, p := range e.Pods {
+		printPod(out, p)
+	}
 	for _, endpoint := range e.Endpoints {
 		endpoint.print(out)
 	}
+	printHistory(out, e.History)
 	if len(e.Notes) > 0 {
 		fmt.Fprintln(out)
 	}
@@ -179,12 +139,27 @@ func (e Explanation) Print(w io.Writer) error {
 	return err
 }
 
-func (e Endpoint) print(out io.Writer) {
-	line := func(name, value string) {
-		if value != "" {
-			_, _ = fmt.Fprintf(out, "  %-15s %s\n", name, wrap(value))
-		}
+func printPod(out io.Writer, p scan.Pod) {
+	node := p.Node
+	if p.NodeOS != "" {
+		node += " (" + p.NodeOS + ")"
 	}
+	_, _ = fmt.Fprintf(out, "\nPod %s\n", p.Name)
+	line(out, "node", node)
+	line(out, "phase", p.Phase)
+	line(out, "addresses", joined(p.Addresses))
+	line(out, "endpoint", string(p.State))
+}
+
+// line prints what a pod or an endpoint has of something. What is empty is left out.
+func line(out io.Writer, name, value string) {
+	if value != "" {
+		_, _ = fmt.Fprintf(out, "  %-15s %s\n", name, terminal.Wrap(value, 18))
+	}
+}
+
+func (e Endpoint) print(out io.Writer) {
+	line := func(name, value string) { line(out, name, value) }
 	_, _ = fmt.Fprintf(out, "\n%s endpoint %s\n", capital(e.Kind), e.ID)
 	line("addresses", joined(e.Addresses))
 	line("made by", e.Owner)
@@ -207,27 +182,3 @@ func joined[T any](values []T) string {
 }
 
 func capital(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
-
-// width is how many columns of text stand beside the names of lines.
-const width = 96
-
-// wrap breaks a text into lines below each other, which are indented as far as the first.
-func wrap(text string) string {
-	indent := "\n" + strings.Repeat(" ", 18)
-	var out strings.Builder
-	column := 0
-	for i, word := range strings.Fields(text) {
-		switch {
-		case i == 0:
-		case column+1+len(word) > width:
-			out.WriteString(indent)
-			column = 0
-		default:
-			out.WriteByte(' ')
-			column++
-		}
-		out.WriteString(word)
-		column += len(word)
-	}
-	return out.String()
-}

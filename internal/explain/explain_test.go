@@ -36,7 +36,7 @@ func row(id hns.EndpointID, kind string, v verdict.Kind, reason verdict.Reason) 
 }
 
 func report(rows ...scan.Row) scan.Report {
-	return scan.Report{Node: "win-1", KubeProxy: "v1.37.2", KubeProxyKnown: true, Endpoints: rows}
+	return scan.Report{Node: "win-1", KubeProxy: "v1.37.2", KubeProxyKnown: true, Mode: "enforce", Endpoints: rows}
 }
 
 func conflict() scan.Report {
@@ -54,7 +54,7 @@ func TestEveryReasonIsExplained(t *testing.T) {
 	g.Expect(len(reasons)).To(BeNumerically(">", 20))
 	said := map[string]string{}
 	for _, r := range reasons {
-		e := explain.Explain(explain.Target{Address: ip}, report(row(remoteID, "remote", verdict.InUse, verdict.Reason(r[1]))))
+		e := explain.Explain(explain.Target{Address: ip}, report(row(remoteID, "remote", verdict.InUse, verdict.Reason(r[1]))), nil)
 		g.Expect(e.Endpoints).To(HaveLen(1))
 		g.Expect(e.Endpoints[0].Because).NotTo(ContainSubstring("cannot be judged"), "%s", r[1])
 		g.Expect(e.Endpoints[0].Next).NotTo(BeEmpty(), "%s", r[1])
@@ -109,7 +109,7 @@ func TestWhichEndpointsAreExplained(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var ids []hns.EndpointID
-			for _, e := range explain.Explain(tc.target, r).Endpoints {
+			for _, e := range explain.Explain(tc.target, r, nil).Endpoints {
 				ids = append(ids, e.ID)
 			}
 			NewWithT(t).Expect(ids).To(Equal(tc.ids))
@@ -125,21 +125,21 @@ func TestTheSummary(t *testing.T) {
 		rows   []scan.Row
 		want   string
 	}{
-		// Invariant 3.
-		"a pod without endpoint":         {explain.Target{Pod: web}, nil, "it has no network on this node"},
-		"a pod with a remote one only":   {explain.Target{Pod: web}, []scan.Row{remote(verdict.Contested, verdict.ReasonNoLocalEndpoint)}, "has no local endpoint, and so no network"},
+		"a claim without local endpoint": {explain.Target{Address: ip}, []scan.Row{remote(verdict.Contested, verdict.ReasonNoLocalEndpoint)}, "it has no network, or is only starting"},
 		"an address that is not there":   {explain.Target{Address: ip}, nil, "HNS of this node has no such endpoint"},
 		"a conflict":                     {explain.Target{Pod: web}, conflict().Endpoints, "hnsguard removes it"},
 		"a held one":                     {explain.Target{Pod: web}, []scan.Row{remote(verdict.Held, verdict.ReasonStaleRecord), local}, "holds it for now"},
 		"a leaked local one":             {explain.Target{Address: ip}, []scan.Row{remote(verdict.LeakedLocal, verdict.ReasonListedReady)}, "The remote one is right"},
 		"an orphan":                      {explain.Target{Address: ip}, []scan.Row{remote(verdict.Orphan, verdict.ReasonUnclaimed)}, "Nobody uses the address"},
 		"a contested one":                {explain.Target{Address: ip}, []scan.Row{remote(verdict.Contested, verdict.ReasonPodDeleting)}, "cannot be told now"},
+		"a local one without pod":        {explain.Target{Address: ip}, []scan.Row{row(localID, "local", verdict.Local, verdict.ReasonLocalUnclaimed)}, "no pod of this node does"},
+		"a leaked one alone":             {explain.Target{Address: ip}, []scan.Row{row(localID, "local", verdict.Local, verdict.ReasonLocalLeaked)}, "cannot reach that pod"},
 		"one that cannot be judged":      {explain.Target{Address: ip}, []scan.Row{remote(scan.KindUnknown, "not recorded: Flags")}, "is not known"},
 		"a pod with which all is well":   {explain.Target{Pod: web}, []scan.Row{local}, "Nothing is wrong"},
 		"a remote endpoint that is used": {explain.Target{Address: ip}, []scan.Row{remote(verdict.InUse, verdict.ReasonListedReady)}, "Nothing is wrong"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			NewWithT(t).Expect(explain.Explain(tc.target, report(tc.rows...)).Summary).To(ContainSubstring(tc.want))
+			NewWithT(t).Expect(explain.Explain(tc.target, report(tc.rows...), nil).Summary).To(ContainSubstring(tc.want))
 		})
 	}
 }
@@ -148,9 +148,9 @@ func TestTheSummary(t *testing.T) {
 func TestAKubeProxyWithTheStaleRecordIsWaitedFor(t *testing.T) {
 	g := NewWithT(t)
 	r := conflict()
-	g.Expect(explain.Explain(explain.Target{Address: ip}, r).Endpoints[0].Next).To(ContainSubstring("within seconds"))
+	g.Expect(explain.Explain(explain.Target{Address: ip}, r, nil).Endpoints[0].Next).To(ContainSubstring("within seconds"))
 	r.KubeProxyFaults = []string{"stale-record"}
-	e := explain.Explain(explain.Target{Address: ip}, r)
+	e := explain.Explain(explain.Target{Address: ip}, r, nil)
 	g.Expect(e.Endpoints[0].Next).To(ContainSubstring("7 to 12 minutes"))
 	g.Expect(e.Endpoints[1].Next).To(ContainSubstring("never removed"), "the pod's own")
 }
@@ -161,8 +161,9 @@ func TestTheText(t *testing.T) {
 	r.Endpoints[0].Slices, r.Endpoints[0].Locals = []string{"shop/web-x (win-1)"}, []hns.EndpointID{localID}
 	r.Notes = []string{"load balancers were not recorded"}
 	var out strings.Builder
-	g.Expect(explain.Explain(explain.Target{Pod: web}, r).Print(&out)).To(Succeed())
-	g.Expect(out.String()).To(HavePrefix("Pod shop/web on node win-1, kube-proxy v1.37.2 without known faults\n\nA stale remote"))
+	g.Expect(explain.Explain(explain.Target{Pod: web}, r, nil).Print(&out)).To(Succeed())
+	g.Expect(out.String()).To(HavePrefix(
+		"Pod shop/web, seen from node win-1\nkube-proxy v1.37.2 without known faults, mode: enforce\n\nA stale remote"))
 	g.Expect(out.String()).To(ContainSubstring("\nRemote endpoint " + string(remoteID) + "\n  addresses       10.240.0.11\n"))
 	g.Expect(out.String()).To(ContainSubstring("  same address    " + string(localID) + "\n"))
 	g.Expect(out.String()).To(ContainSubstring("  verdict         conflict (live-pod-with-local-endpoint)\n"))

@@ -2,7 +2,10 @@
 
 package explain
 
-import "github.com/hnsguard/hnsguard/internal/verdict"
+import (
+	"github.com/hnsguard/hnsguard/internal/docs"
+	"github.com/hnsguard/hnsguard/internal/verdict"
+)
 
 // Answer is what a verdict means to a person.
 type Answer struct {
@@ -14,10 +17,12 @@ type Answer struct {
 	Do string `json:"do,omitempty"`
 }
 
-const (
-	nothing = "hnsguard does nothing about it."
-	upgrade = "Upgrade kube-proxy on Windows nodes to a version without the stale record; see docs/kube-proxy-matrix.md."
-)
+const nothing = "hnsguard does nothing about it."
+
+// upgrade is the lasting cure of the stale record.
+func upgrade() string {
+	return "Upgrade kube-proxy on Windows nodes to a version without the stale record: " + docs.URL("kube-proxy-matrix.md")
+}
 
 // answers has one for every reason.
 func answers() map[verdict.Reason]Answer { //nolint:funlen // a table
@@ -26,7 +31,7 @@ func answers() map[verdict.Reason]Answer { //nolint:funlen // a table
 			"A pod of this node lives with this address and has its own, attached endpoint, so that the remote one is stale: " +
 				"traffic to the pod may be sent to where the address was before.",
 			"hnsguard removes it within seconds, after it has read endpoints from HNS and the pod from the API server again.",
-			"If it stays, look at the agent's Events on the pod, and at hnsguard_removals_skipped_total for the brake.",
+			"If it stays, a brake keeps it: see what the agent has decided and done.",
 		},
 		verdict.ReasonNewEndpoint: {
 			"A local endpoint with this address appeared after a pod of this node began to wait for its address, and nobody " +
@@ -37,12 +42,12 @@ func answers() map[verdict.Reason]Answer { //nolint:funlen // a table
 			"A pod of this node has the address, but an EndpointSlice still lists it elsewhere. This kube-proxy remembers " +
 				"what slices drop, and would delete the pod's own endpoint if the remote one were gone by then.",
 			"hnsguard holds it until the slice has dropped the address and kube-proxy is known to have forgotten it, which " +
-				"takes 7 to 12 minutes after the drop.", upgrade,
+				"takes 7 to 12 minutes after the drop.", upgrade(),
 		},
 		verdict.ReasonMayRemember: {
 			"This kube-proxy may still remember the address as one that EndpointSlices have dropped, and would delete " +
 				"whatever endpoint it then finds, a pod's own too.",
-			"hnsguard waits until kube-proxy is known to have forgotten the address: at most about 12 minutes.", upgrade,
+			"hnsguard waits until kube-proxy is known to have forgotten the address: at most about 12 minutes.", upgrade(),
 		},
 		verdict.ReasonPodDeleting: {
 			"A pod of this node that is being deleted has the address. Whose endpoint is the right one is not known until it " +
@@ -53,7 +58,7 @@ func answers() map[verdict.Reason]Answer { //nolint:funlen // a table
 			"A pod of this node has the address, but no attached local endpoint: it has no network, or is only starting. The " +
 				"remote endpoint is kept, because what the right state would be is not known.",
 			"If the pod stays without an endpoint, hnsguard reports NetworkEndpointLost on it, and evicts it where " +
-				"eviction.mode is enforce.", "Delete the pod; its replacement gets an endpoint.",
+				"mode and eviction.mode are enforce.", "Delete the pod; its replacement gets an endpoint.",
 		},
 		verdict.ReasonListedReady: {
 			"An EndpointSlice lists the address as ready on another node: the endpoint is in use.", nothing, "",
@@ -114,7 +119,8 @@ func answers() map[verdict.Reason]Answer { //nolint:funlen // a table
 		verdict.ReasonLocalLeaked: {
 			"The CNI left this local endpoint behind, and another node uses its address: this node cannot reach that pod.",
 			"hnsguard reports LeakedLocalEndpoint on the node. Local endpoints are never removed.",
-			"Find out why the CNI's DEL failed. To repair the node, follow docs/runbooks/HNSGuardLeakedLocalEndpoints.md.",
+			"Find out why the CNI's DEL failed. To repair the node, follow " +
+				docs.Runbook("HNSGuardLeakedLocalEndpoints"),
 		},
 	}
 }
@@ -130,7 +136,7 @@ func besideLeaked() Answer {
 		"An EndpointSlice lists the address as ready elsewhere, so that the remote endpoint is the valid one; the local " +
 			"one with the same address was left behind.",
 		"hnsguard keeps both. kube-proxy 1.34.8, 1.35.5, 1.36.1, 1.37.0 and later delete the remote one.",
-		"Follow docs/runbooks/HNSGuardLeakedLocalEndpoints.md.",
+		"Follow " + docs.Runbook("HNSGuardLeakedLocalEndpoints"),
 	}
 }
 
@@ -142,10 +148,11 @@ func undecided(reason string) Answer {
 	}
 }
 
-func answerFor(kind verdict.Kind, reason string) (Answer, bool) {
+// AnswerFor returns what a verdict means. The last value is false if there is no such reason.
+func AnswerFor(kind verdict.Kind, reason verdict.Reason) (Answer, bool) {
 	if kind == verdict.LeakedLocal {
 		return besideLeaked(), true
 	}
-	a, known := answers()[verdict.Reason(reason)]
+	a, known := answers()[reason]
 	return a, known
 }

@@ -46,20 +46,26 @@ func (f *Firewall) Ensure(ctx context.Context, r Rule) error {
 
 // Remove deletes all rules with the name and reports whether there were any.
 func (f *Firewall) Remove(ctx context.Context, name string) (bool, error) {
-	if err := CheckName(name); err != nil {
-		return false, fmt.Errorf("removing firewall rule: %w", err)
-	}
-	_, status, err := f.netsh(ctx, query(name)...)
-	if err != nil {
-		return false, fmt.Errorf("removing firewall rule %q: %w", name, err)
-	}
-	if status != 0 {
-		return false, nil
+	_, found, err := f.Show(ctx, name)
+	if err != nil || !found {
+		return false, err
 	}
 	if err := f.run(ctx, deletion(name)); err != nil {
 		return false, fmt.Errorf("removing firewall rule %q: %w", name, err)
 	}
 	return true, nil
+}
+
+// Show returns what netsh prints of the rules with the name, in the language of the system, and whether there are any.
+func (f *Firewall) Show(ctx context.Context, name string) (string, bool, error) {
+	if err := CheckName(name); err != nil {
+		return "", false, fmt.Errorf("looking for firewall rule: %w", err)
+	}
+	output, status, err := f.netsh(ctx, query(name)...)
+	if err != nil {
+		return "", false, fmt.Errorf("looking for firewall rule %q: %w", name, err)
+	}
+	return output, status == 0, nil
 }
 
 func (f *Firewall) run(ctx context.Context, args []string) error {

@@ -18,11 +18,16 @@ import (
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/hnsguard/hnsguard/internal/action"
+	"github.com/hnsguard/hnsguard/internal/cluster"
+	"github.com/hnsguard/hnsguard/internal/history"
 	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/internal/inventory"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy"
 	"github.com/hnsguard/hnsguard/internal/verdict"
 )
+
+// History keeps what happened for people to look up.
+type History interface{ Add(e history.Entry) }
 
 // Options configure a flusher.
 type Options struct {
@@ -42,6 +47,9 @@ type Options struct {
 	UrgentSpread time.Duration
 	// Random returns a number from 0 to 1. Required.
 	Random func() float64
+	// History gets the flushes.
+	// Default: it is not kept.
+	History History
 	// Metrics are the measurements. Required.
 	Metrics *Metrics
 	// Clock is the source of time. Required.
@@ -67,6 +75,9 @@ type Flusher struct {
 	families map[discoveryv1.AddressType]*record
 	// remotes are kube-proxy's endpoints in the last snapshot; it is nil before the first.
 	remotes map[hns.EndpointID]netip.Addr
+	// spare and present are memory that is used again.
+	spare   map[hns.EndpointID]netip.Addr
+	present sets.Set[netip.Addr]
 }
 
 var (
@@ -86,7 +97,7 @@ type record struct {
 	// dropped are the addresses that slices have lost and whose remote endpoints were still there, and since when.
 	dropped map[netip.Addr]time.Time
 	// own is the slice that all agents write, as it was last seen.
-	own *discoveryv1.EndpointSlice
+	own *cluster.Slice
 	// wrote is the resource version of this agent's last write. What the watch brings up to it was made before.
 	wrote string
 	// failures counts consecutive writes that failed. The next one is not made before retry, or before retrySoon while a
@@ -97,7 +108,13 @@ type record struct {
 
 // New returns a flusher.
 func New(o Options) *Flusher {
-	return &Flusher{opts: o, families: map[discoveryv1.AddressType]*record{}}
+	if o.History == nil {
+		o.History = history.None{}
+	}
+	return &Flusher{
+		opts: o, families: map[discoveryv1.AddressType]*record{}, spare: map[hns.EndpointID]netip.Addr{},
+		present: sets.New[netip.Addr](),
+	}
 }
 
 // forget is how long the flusher waits for the end of a remote endpoint whose address was dropped. A leaked one stays
@@ -105,7 +122,7 @@ func New(o Options) *Flusher {
 const forget = time.Minute
 
 // SliceChanged implements [action.SliceObserver].
-func (f *Flusher) SliceChanged(before, after *discoveryv1.EndpointSlice) {
+func (f *Flusher) SliceChanged(before, after *cluster.Slice) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	one := after
@@ -219,7 +236,7 @@ func (f *Flusher) Run(ctx context.Context, pass action.Pass) time.Duration {
 // look returns the families that it is time to flush, with their slices as they were last seen.
 func (f *Flusher) look(
 	pass action.Pass,
-) (due map[discoveryv1.AddressType]*discoveryv1.EndpointSlice, next time.Duration) {
+) (due map[discoveryv1.AddressType]*cluster.Slice, next time.Duration) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.see(pass.Evidence)
@@ -227,7 +244,7 @@ func (f *Flusher) look(
 		f.clear()
 		return nil, 0
 	}
-	pending, due := 0, map[discoveryv1.AddressType]*discoveryv1.EndpointSlice{}
+	pending, due := 0, map[discoveryv1.AddressType]*cluster.Slice{}
 	for kind, r := range f.families {
 		if len(r.dropped) > 0 {
 			next = action.Soonest(next, watchEvery)
@@ -271,8 +288,11 @@ const watchEvery = time.Second
 
 // see compares a snapshot with the one before, and with what slices have lost.
 func (f *Flusher) see(evidence verdict.Evidence) {
-	remotes, present := map[hns.EndpointID]netip.Addr{}, sets.New[netip.Addr]()
-	for _, e := range evidence.Snapshot.Endpoints {
+	remotes, present := f.spare, f.present
+	clear(remotes)
+	clear(present)
+	for i := range evidence.Snapshot.Endpoints {
+		e := &evidence.Snapshot.Endpoints[i]
 		if e.Network == evidence.Snapshot.Network.ID && kubeproxy.Owns(e.Endpoint) {
 			remotes[e.ID] = e.Addresses[0]
 			present.Insert(e.Addresses[0])
@@ -289,7 +309,10 @@ func (f *Flusher) see(evidence verdict.Evidence) {
 		delete(r.dropped, addr)
 		f.markStale(r, 0, addr)
 	}
-	f.remotes = remotes
+	f.remotes, f.spare = remotes, f.remotes
+	if first {
+		f.spare = map[hns.EndpointID]netip.Addr{}
+	}
 	for _, r := range f.families {
 		if first {
 			f.markStale(r, f.opts.Settle) // invariant 4
@@ -326,7 +349,7 @@ const writeTimeout = 5 * time.Second
 
 // flush makes the change, and returns how soon to look again.
 func (f *Flusher) flush(
-	ctx context.Context, pass action.Pass, kind discoveryv1.AddressType, own *discoveryv1.EndpointSlice,
+	ctx context.Context, pass action.Pass, kind discoveryv1.AddressType, own *cluster.Slice,
 ) time.Duration {
 	log := logf.FromContext(ctx).WithValues("family", kind)
 	result, version, err := observed, "", error(nil)
@@ -336,6 +359,7 @@ func (f *Flusher) flush(
 		result, version, err = f.toggle(ctx, kind, own)
 	}
 	f.opts.Metrics.changes.WithLabelValues(result).Inc()
+	f.opts.History.Add(history.Entry{Act: history.Flush, Result: result, Subject: string(kind)}.Because(err))
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	r, now := f.families[kind], f.opts.Clock.Now()

@@ -25,6 +25,7 @@ import (
 	"github.com/hnsguard/hnsguard/internal/action"
 	"github.com/hnsguard/hnsguard/internal/cluster"
 	"github.com/hnsguard/hnsguard/internal/flush"
+	"github.com/hnsguard/hnsguard/internal/history"
 	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/internal/inventory"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy"
@@ -114,7 +115,7 @@ func (n *node) options() flush.Options {
 func began(t *testing.T) *node {
 	t.Helper()
 	n := newNode(t)
-	n.flusher.SliceChanged(nil, slice("other", "lin-1"))
+	n.touch(nil, slice("other", "lin-1"))
 	n.pass()
 	n.wait(2 * time.Second)
 	n.pass()
@@ -189,11 +190,11 @@ func (n *node) own(kind discoveryv1.AddressType) *discoveryv1.EndpointSlice {
 }
 
 // echo is the watch delivering the flusher's own last write.
-func (n *node) echo() { n.flusher.SliceChanged(nil, n.own(discoveryv1.AddressTypeIPv4)) }
+func (n *node) echo() { n.touch(nil, n.own(discoveryv1.AddressTypeIPv4)) }
 
 // drop is a slice that drops the address.
 func (n *node) drop(addr netip.Addr) {
-	n.flusher.SliceChanged(slice("cart", "lin-1", addr), slice("cart", "lin-1"))
+	n.touch(slice("cart", "lin-1", addr), slice("cart", "lin-1"))
 }
 
 func (n *node) writes() float64 { return n.count("written") }
@@ -219,7 +220,7 @@ func (n *node) count(result string) float64 {
 func TestItBeginsByFlushing(t *testing.T) {
 	g := NewWithT(t)
 	n := newNode(t)
-	n.flusher.SliceChanged(nil, slice("other", "lin-1"))
+	n.touch(nil, slice("other", "lin-1"))
 	g.Expect(n.pass()).To(Equal(2*time.Second), "settled after one second, spread by one more")
 	n.wait(1900 * time.Millisecond)
 	n.pass()
@@ -421,7 +422,9 @@ func TestAChangeFromElsewhereSuffices(t *testing.T) {
 	}
 }
 
-func (n *node) touch(before, after *discoveryv1.EndpointSlice) { n.flusher.SliceChanged(before, after) }
+func (n *node) touch(before, after *discoveryv1.EndpointSlice) {
+	n.flusher.SliceChanged(cluster.SliceOf(before), cluster.SliceOf(after))
+}
 
 func withPort(s *discoveryv1.EndpointSlice, port int32) *discoveryv1.EndpointSlice {
 	s.Ports = []discoveryv1.EndpointPort{{Port: &port}}
@@ -770,13 +773,21 @@ func TestASliceThatCannotBeCreated(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := NewWithT(t)
-			n := newNode(t)
+			var ring *history.Ring
+			n := newNode(t, func(o *flush.Options) {
+				ring = history.NewRing(history.Options{Clock: o.Clock})
+				o.History = ring
+			})
 			n.random, n.apiErr = 0, tc.err
 			n.touch(nil, slice("other", "lin-1"))
 			n.pass()
 			n.wait(time.Second)
 			g.Expect(n.pass()).To(Equal(tc.retry))
 			g.Expect(n.count(tc.result)).To(BeEquivalentTo(1))
+			g.Expect(ring.Entries()).To(ConsistOf(And(
+				HaveField("Act", history.Flush), HaveField("Result", tc.result), HaveField("Subject", "IPv4"), HaveField("Count", 1),
+				WithTransform(func(e history.Entry) bool { return e.Detail == "" }, Equal(tc.result == "conflict")),
+			)))
 		})
 	}
 }
@@ -874,7 +885,7 @@ func TestWhichChangesFlush(t *testing.T) {
 		"another proxy's deleted": {foreign(1), nil, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			NewWithT(t).Expect(flush.Flushes(tc.before, tc.after)).To(Equal(tc.flushes))
+			NewWithT(t).Expect(flush.Flushes(cluster.SliceOf(tc.before), cluster.SliceOf(tc.after))).To(Equal(tc.flushes))
 		})
 	}
 }

@@ -24,6 +24,7 @@ import (
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/hnsguard/hnsguard/internal/action"
+	"github.com/hnsguard/hnsguard/internal/cluster"
 	"github.com/hnsguard/hnsguard/internal/flush"
 	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/internal/inventory"
@@ -145,7 +146,7 @@ func newHerd(t *testing.T, size int, seed uint64, w wave) *herd {
 		}
 		h.clock.SetTime(h.clock.Now().Add(time.Minute))
 		for _, n := range h.nodes { // the flush at the start is over
-			n.flusher.SliceChanged(nil, slice("other", "lin-1"))
+			n.flusher.SliceChanged(nil, cluster.SliceOf(slice("other", "lin-1")))
 		}
 	}
 	h.start = h.clock.Now()
@@ -190,7 +191,7 @@ func (h *herd) latency() time.Duration { return latencyLeast + h.upTo(latencyMos
 // deliver lets both watches of a node bring a change.
 func (h *herd) deliver(n *herdNode, before, after *discoveryv1.EndpointSlice) {
 	n.watch.deliver(h, func() {
-		n.flusher.SliceChanged(before, after)
+		n.flusher.SliceChanged(cluster.SliceOf(before), cluster.SliceOf(after))
 		if n.waits() {
 			n.passWithin(pollFast)
 		}
@@ -245,7 +246,7 @@ func (h *herd) newNode(name string, endangered bool) *herdNode {
 		Spread: flush.Spread, UrgentSpread: flush.UrgentSpread, Random: h.rng.Float64, Metrics: h.metrics,
 		Clock: h.clock,
 	})
-	n.flusher.SliceChanged(nil, h.own)
+	n.flusher.SliceChanged(nil, cluster.SliceOf(h.own))
 	return n
 }
 

@@ -8,12 +8,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/netip"
-	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
-	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -49,9 +47,8 @@ func FamilyOf(addr netip.Addr) discoveryv1.AddressType {
 }
 
 // concernsKubeProxy reports whether kube-proxy looks at the slice. The watch leaves headless Services out already.
-func concernsKubeProxy(s *discoveryv1.EndpointSlice) bool {
-	_, other := s.Labels[cluster.LabelServiceProxyName]
-	return !other && s.Labels[discoveryv1.LabelServiceName] != "" &&
+func concernsKubeProxy(s *cluster.Slice) bool {
+	return !s.OtherProxy && s.Service != "" &&
 		(s.AddressType == discoveryv1.AddressTypeIPv4 || s.AddressType == discoveryv1.AddressTypeIPv6)
 }
 
@@ -59,24 +56,23 @@ func concernsKubeProxy(s *discoveryv1.EndpointSlice) bool {
 // of ports and endpoints is the part of it that this agent keeps. Either side may be nil.
 //
 // Source: esDataChanged in pkg/proxy/endpointslicecache.go.
-func Flushes(before, after *discoveryv1.EndpointSlice) bool {
+func Flushes(before, after *cluster.Slice) bool {
 	if one := cmp.Or(after, before); one == nil || !concernsKubeProxy(one) {
 		return false
 	}
 	if before == nil || after == nil {
 		return true
 	}
-	return !apiequality.Semantic.DeepEqual(before.Ports, after.Ports) ||
-		!apiequality.Semantic.DeepEqual(before.Endpoints, after.Endpoints)
+	return !before.SameEndpoints(after)
 }
 
 // lost returns the addresses elsewhere that are in the first slice and not in the second: they go into the record.
-func lost(before, after *discoveryv1.EndpointSlice, node string) []netip.Addr {
-	return cluster.AddressesElsewhere(before, node).Difference(cluster.AddressesElsewhere(after, node)).UnsortedList()
+func lost(before, after *cluster.Slice, node string) []netip.Addr {
+	return before.AddressesElsewhere(node).Difference(after.AddressesElsewhere(node)).UnsortedList()
 }
 
-func (f *Flusher) isOwn(s *discoveryv1.EndpointSlice) bool {
-	return s.Namespace == f.opts.Namespace && s.Name == SliceName(s.AddressType)
+func (f *Flusher) isOwn(s *cluster.Slice) bool {
+	return s.Key.Namespace == f.opts.Namespace && s.Key.Name == SliceName(s.AddressType)
 }
 
 // The results of a write.
@@ -92,7 +88,7 @@ const (
 // toggle changes the slice's port from what it was seen to be, and only from that (invariant 3), or creates the slice.
 // It returns the resource version that it wrote.
 func (f *Flusher) toggle(
-	ctx context.Context, kind discoveryv1.AddressType, seen *discoveryv1.EndpointSlice,
+	ctx context.Context, kind discoveryv1.AddressType, seen *cluster.Slice,
 ) (result, version string, err error) {
 	slice := newSlice(f.opts.Namespace, kind)
 	if seen == nil {
@@ -134,9 +130,9 @@ func ports(number int32) []discoveryv1.EndpointPort {
 }
 
 // togglePatch changes the port between 1 and 2, if the slice is still what it was seen to be.
-func togglePatch(seen *discoveryv1.EndpointSlice) client.Patch {
+func togglePatch(seen *cluster.Slice) client.Patch {
 	number := int32(1)
-	if slices.ContainsFunc(seen.Ports, func(p discoveryv1.EndpointPort) bool { return p.Port != nil && *p.Port == 1 }) {
+	if seen.Port == 1 {
 		number = 2
 	}
 	patch, err := json.Marshal(map[string]any{

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"time"
 
@@ -21,6 +22,7 @@ import (
 	"github.com/hnsguard/hnsguard/internal/action"
 	"github.com/hnsguard/hnsguard/internal/cluster"
 	"github.com/hnsguard/hnsguard/internal/config"
+	"github.com/hnsguard/hnsguard/internal/history"
 	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/internal/inventory"
 	"github.com/hnsguard/hnsguard/internal/slicewatch"
@@ -36,6 +38,26 @@ type Collector interface {
 	// FreshlyWaiting reports whether a pod of the node has been waiting for its address for a short time.
 	FreshlyWaiting() bool
 }
+
+// History keeps what happened for people to look up.
+type History interface{ Add(e history.Entry) }
+
+// Status is shown how each pass ended. It is called by one goroutine, and must not wait.
+type Status interface {
+	// Complete is called after a complete pass and its actions. Nothing of the pass changes afterwards.
+	Complete(pass action.Pass, began time.Time)
+	// Idle is called if there is nothing to guard.
+	Idle(why error)
+	// Unknown is called if the node could not be observed.
+	Unknown(err error)
+}
+
+// nobody looks at the status.
+type nobody struct{}
+
+func (nobody) Complete(action.Pass, time.Time) {}
+func (nobody) Idle(error)                      {}
+func (nobody) Unknown(error)                   {}
 
 // Options configure a guard.
 type Options struct {
@@ -53,6 +75,12 @@ type Options struct {
 	Hung func() time.Duration
 	// Events gets the Events on pods and on the node. Required.
 	Events events.EventRecorder
+	// History gets decisions, and passes that could not observe the node.
+	// Default: it is not kept.
+	History History
+	// Status is shown how each pass ended.
+	// Default: nobody looks.
+	Status Status
 	// Metrics are the measurements. Required.
 	Metrics *Metrics
 	// Clock is the source of time. Required.
@@ -66,17 +94,30 @@ type Guard struct {
 	health   *health
 	// overlay is closed when the pod network turns out to be an overlay, for which Services have to be known.
 	overlay *signal
+	// decider's memory is that of the pass that is under way.
+	decider verdict.Decider
 }
 
 var _ reconcile.TypedReconciler[Request] = (*Guard)(nil)
 
 // New returns a guard.
 func New(o Options) *Guard {
+	if o.History == nil {
+		o.History = history.None{}
+	}
+	if o.Status == nil {
+		o.Status = nobody{}
+	}
 	return &Guard{
-		opts: o, recorder: newRecorder(o.Config, o.Events, o.Metrics, o.Clock),
+		opts: o, recorder: newRecorder(o.Config, o.Events, o.History, o.Metrics, o.Clock),
 		health: newHealth(o.Clock, o.Config.Poll.SlowInterval.Duration, o.Hung), overlay: newSignal(),
 	}
 }
+
+// forever is how long the guard waits for its first view of the cluster. On a fresh Windows node the address of the API
+// server may not work before the node's first pod, and a restart every two minutes, the default, would bring it no
+// sooner: it would only let kubelet start the agent less and less often. The readiness probe says what is missing.
+const forever = math.MaxInt64 * time.Nanosecond
 
 // SetupWithManager adds the guard to a manager. The manager's cache should have [CacheOptions].
 func (g *Guard) SetupWithManager(mgr manager.Manager) error {
@@ -89,6 +130,7 @@ func (g *Guard) SetupWithManager(mgr manager.Manager) error {
 		WithOptions(controller.TypedOptions[Request]{
 			MaxConcurrentReconciles: 1,
 			NeedLeaderElection:      new(false), // every node has its own
+			CacheSyncTimeout:        forever,
 			LogConstructor:          logFor(mgr.GetLogger()),
 		}).
 		Build(g)
@@ -110,10 +152,12 @@ func (g *Guard) Reconcile(ctx context.Context, _ Request) (reconcile.Result, err
 	switch {
 	case errors.Is(err, inventory.ErrNoPodNetwork):
 		g.recorder.idle(ctx, err)
+		g.opts.Status.Idle(err)
 		g.health.end(g.opts.Clock.Now(), nil)
 		return reconcile.Result{RequeueAfter: g.opts.Config.Poll.SlowInterval.Duration}, nil
 	case err != nil:
 		g.recorder.unknown(ctx, err)
+		g.opts.Status.Unknown(err)
 		g.health.end(g.opts.Clock.Now(), err)
 		return reconcile.Result{RequeueAfter: g.opts.Config.Poll.SlowInterval.Duration}, nil
 	}
@@ -125,6 +169,7 @@ func (g *Guard) Reconcile(ctx context.Context, _ Request) (reconcile.Result, err
 		next = action.Soonest(next, a.Run(ctx, pass))
 	}
 	g.recorder.complete(start)
+	g.opts.Status.Complete(pass, start)
 	g.health.end(g.opts.Clock.Now(), nil)
 	return reconcile.Result{RequeueAfter: next}, nil
 }
@@ -138,7 +183,7 @@ func (g *Guard) observe(ctx context.Context) (action.Pass, error) {
 	if evidence.Snapshot.Network.Type == hns.NetworkOverlay {
 		g.overlay.set()
 	}
-	verdicts := verdict.Decide(evidence)
+	verdicts := g.decider.Decide(evidence)
 	g.opts.Collector.Remember(verdicts)
 	return action.Pass{
 		Evidence: evidence, Verdicts: verdicts, StaleSince: g.recorder.verdicts(ctx, evidence, verdicts),

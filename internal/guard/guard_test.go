@@ -3,6 +3,7 @@
 package guard_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 
 	"github.com/hnsguard/hnsguard/internal/config"
 	"github.com/hnsguard/hnsguard/internal/hns"
+	"github.com/hnsguard/hnsguard/internal/hns/simulated"
 	"github.com/hnsguard/hnsguard/test/nodetest"
 )
 
@@ -185,4 +187,42 @@ func TestMetricsAreLinted(t *testing.T) {
 	n.Conflict("web", ip)
 	n.pass()
 	g.Expect(testutil.GatherAndLint(n.Registry)).To(BeEmpty())
+}
+
+func TestDuplicateAddressesAreReported(t *testing.T) {
+	g := NewWithT(t)
+	n := newNodeWith(t, nodetest.Options{Config: []func(*config.Config){func(c *config.Config) { c.Mode = config.Observe }}})
+	n.HNS.SetDuplicates(simulated.AllowLocals)
+	count := func(kind string) float64 {
+		return n.Series("hnsguard_duplicate_addresses{kind=" + kind + "}")
+	}
+	n.pass()
+	g.Expect(count("local_local") + count("local_remote") + count("remote_remote")).To(BeZero())
+
+	remote, local := n.Conflict("web", ip)
+	n.pass()
+	g.Expect(count("local_remote")).To(BeEquivalentTo(1))
+	n.Happened() // that is about the conflict
+
+	twin := n.Local(ip)
+	n.Delete(remote)
+	n.pass()
+	g.Expect(count("local_local")).To(BeEquivalentTo(1))
+	g.Expect(count("local_remote")).To(BeZero())
+	g.Expect(n.Happened()).To(BeEmpty(), "the old endpoint of an address may still be going")
+	for range 40 {
+		n.Wait(10 * time.Second)
+		n.pass()
+	}
+	var events []string
+	for _, e := range n.Happened() {
+		if strings.Contains(e, "DuplicateLocalEndpoints") {
+			events = append(events, e)
+		}
+	}
+	g.Expect(events).To(ConsistOf(And(ContainSubstring(string(local)), ContainSubstring(string(twin)), ContainSubstring(ip))))
+
+	n.Delete(twin)
+	n.pass()
+	g.Expect(count("local_local")).To(BeZero())
 }

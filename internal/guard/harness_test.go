@@ -16,7 +16,10 @@ import (
 	"github.com/hnsguard/hnsguard/internal/config"
 	"github.com/hnsguard/hnsguard/internal/flush"
 	"github.com/hnsguard/hnsguard/internal/guard"
+	"github.com/hnsguard/hnsguard/internal/history"
 	"github.com/hnsguard/hnsguard/internal/hns"
+	"github.com/hnsguard/hnsguard/internal/kubeproxy"
+	"github.com/hnsguard/hnsguard/internal/nodestatus"
 	"github.com/hnsguard/hnsguard/internal/removal"
 	"github.com/hnsguard/hnsguard/test/nodetest"
 )
@@ -30,6 +33,8 @@ type node struct {
 	t       *testing.T
 	guard   *guard.Guard
 	tracker *clearance.Tracker
+	history *history.Ring
+	board   *nodestatus.Board
 
 	// syncs is what the metrics of kube-proxy show. By default they count a sync every 15 seconds, which is what a
 	// dual-stack node without changes counts.
@@ -70,11 +75,17 @@ func (n *node) boot(base *nodetest.Node) []action.SliceObserver {
 		Interval:    n.Config.Poll.SlowInterval.Duration, Clock: n.Clock,
 	})
 	n.Record = n.tracker
+	n.history = history.NewRing(history.Options{Clock: n.Clock})
+	n.board = nodestatus.NewBoard(nodestatus.Options{
+		Node: nodetest.Name, Config: n.Config, History: n.history, Clock: n.Clock,
+		KubeProxy: func() kubeproxy.Profile { return kubeproxy.ProfileOf(n.KubeProxy) },
+		HNS:       func() nodestatus.HNS { return nodestatus.HNS{} },
+	})
 	limiter := removal.NewLimiter(n.Config.Removals)
 	remover := removal.New(removal.Options{
 		Node: nodetest.Name, Config: n.Config, Confirmer: n.Confirmer(), HNS: n.Service, Limiter: limiter,
-		Freshness: n.Freshness, LoadBalancers: n.Balancers, Events: n.Events, Metrics: removal.NewMetrics(n.Registry),
-		Clock: n.Clock,
+		Freshness: n.Freshness, LoadBalancers: n.Balancers, Events: n.Events, History: n.history,
+		Metrics: removal.NewMetrics(n.Registry), Clock: n.Clock, Random: func() float64 { return 0.5 },
 	})
 	shielder := removal.NewShielder(removal.ShieldOptions{
 		Enforce: n.Config.Enforces(n.Config.Shield.Mode), Confirmer: n.Confirmer(), HNS: n.Service, Limiter: limiter,
@@ -85,13 +96,13 @@ func (n *node) boot(base *nodetest.Node) []action.SliceObserver {
 		Actions: []action.Action{
 			remover, shielder, flusher{n}, n.tracker, n.Balancers, reprogrammer{n}, evictor{n}, meter{n},
 		},
-		Events: n.Events, Metrics: guard.NewMetrics(n.Registry), Clock: n.Clock,
+		Events: n.Events, History: n.history, Status: n.board, Metrics: guard.NewMetrics(n.Registry), Clock: n.Clock,
 	}
 	if n.Deadline != nil {
 		o.Hung = n.Deadline.Saturated
 	}
 	n.guard = guard.New(o)
-	return []action.SliceObserver{n.tracker}
+	return []action.SliceObserver{n.tracker, remover}
 }
 
 type flusher struct{ n *node }

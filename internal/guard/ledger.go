@@ -3,7 +3,10 @@
 package guard
 
 import (
+	"maps"
 	"time"
+
+	"k8s.io/apimachinery/pkg/util/sets"
 
 	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/internal/verdict"
@@ -28,15 +31,30 @@ type entry struct {
 // another one looks the same until it has reported it.
 const leakedAfter = 5 * time.Minute
 
+// change is a verdict that is new.
+type change struct {
+	verdict.Verdict
+	// before is the verdict before; it is zero for a new endpoint.
+	before entry
+}
+
+// notable reports whether people need to know of the change: what most endpoints get is no news.
+func (c change) notable() bool {
+	return needsAttention(c.Kind, c.Reason) || needsAttention(c.before.kind, c.before.reason)
+}
+
+func needsAttention(kind verdict.Kind, reason verdict.Reason) bool {
+	return kind.Stale() || kind == verdict.Contested || kind == verdict.LeakedLocal || reason == verdict.ReasonLocalLeaked
+}
+
 // enter replaces the ledger by the verdicts of a pass, and returns those that differ from the pass before. Why a
 // conflict is held may change several times before it ends, which is no news.
-func (l *ledger) enter(verdicts []verdict.Verdict, now time.Time) []verdict.Verdict {
-	next := make(ledger, len(verdicts))
-	var changes []verdict.Verdict
+func (l *ledger) enter(verdicts []verdict.Verdict, now time.Time) []change {
+	var changes []change
 	for _, v := range verdicts {
 		before, known := (*l)[v.Endpoint.ID]
 		if !known || before.kind != v.Kind || before.reason != v.Reason && v.Kind != verdict.Held {
-			changes = append(changes, v)
+			changes = append(changes, change{v, before})
 		}
 		e := entry{kind: v.Kind, reason: v.Reason, since: now, leakReported: before.leakReported}
 		if known && before.kind == v.Kind && before.reason == v.Reason {
@@ -48,10 +66,22 @@ func (l *ledger) enter(verdicts []verdict.Verdict, now time.Time) []verdict.Verd
 				e.stale = now
 			}
 		}
-		next[v.Endpoint.ID] = e
+		(*l)[v.Endpoint.ID] = e
 	}
-	*l = next
+	l.keepOnly(verdicts)
 	return changes
+}
+
+// keepOnly forgets the endpoints that have no verdict any more.
+func (l *ledger) keepOnly(verdicts []verdict.Verdict) {
+	if len(*l) == len(verdicts) {
+		return
+	}
+	present := make(sets.Set[hns.EndpointID], len(verdicts))
+	for i := range verdicts {
+		present.Insert(verdicts[i].Endpoint.ID)
+	}
+	maps.DeleteFunc(*l, func(id hns.EndpointID, _ entry) bool { return !present.Has(id) })
 }
 
 // newLeaks returns the local endpoints that have been leaked for a while, each once.

@@ -5,19 +5,21 @@ package guard
 import (
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/hnsguard/hnsguard/internal/inventory"
 	"github.com/hnsguard/hnsguard/internal/metrics"
 	"github.com/hnsguard/hnsguard/internal/verdict"
 )
 
 // Metrics are the guard's measurements.
 type Metrics struct {
-	endpoints *prometheus.GaugeVec
-	found     *prometheus.CounterVec
-	age       *prometheus.GaugeVec
-	passes    *prometheus.CounterVec
-	duration  prometheus.Histogram
-	lastPass  prometheus.Gauge
-	leaked    prometheus.Gauge
+	endpoints  *prometheus.GaugeVec
+	found      *prometheus.CounterVec
+	age        *prometheus.GaugeVec
+	passes     *prometheus.CounterVec
+	duration   prometheus.Histogram
+	lastPass   prometheus.Gauge
+	leaked     prometheus.Gauge
+	duplicates *prometheus.GaugeVec
 }
 
 // The outcomes of a pass.
@@ -59,14 +61,22 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		}),
 		lastPass: prometheus.NewGauge(prometheus.GaugeOpts{
 			Namespace: metrics.Namespace, Name: "last_pass_timestamp_seconds",
-			Help: "When the last complete pass ended; zero if there was none yet.",
+			Help: "When the last complete or idle pass ended; zero if there was none yet.",
 		}),
 		leaked: prometheus.NewGauge(prometheus.GaugeOpts{
 			Namespace: metrics.Namespace, Name: "leaked_local_endpoints",
 			Help: "Local endpoints whose address no pod of this node has and a slice lists as ready on another node.",
 		}),
 	}
-	reg.MustRegister(m.endpoints, m.found, m.age, m.passes, m.duration, m.lastPass, m.leaked)
+	m.duplicates = prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Namespace: metrics.Namespace, Name: "duplicate_addresses",
+		Help: "Addresses of the pod network that several endpoints have: two local ones, a local and a remote one, or " +
+			"remote ones only.",
+	}, []string{"kind"})
+	reg.MustRegister(m.endpoints, m.found, m.age, m.passes, m.duration, m.lastPass, m.leaked, m.duplicates)
+	for _, kind := range inventory.DuplicateKinds() {
+		m.duplicates.WithLabelValues(string(kind))
+	}
 	for _, kind := range verdict.Kinds() {
 		m.endpoints.WithLabelValues(string(kind))
 		if kind.Stale() {

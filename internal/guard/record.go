@@ -13,6 +13,7 @@ import (
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/hnsguard/hnsguard/internal/config"
+	"github.com/hnsguard/hnsguard/internal/history"
 	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/internal/removal"
 	"github.com/hnsguard/hnsguard/internal/verdict"
@@ -26,6 +27,8 @@ const (
 	EventHeld = "StaleEndpointHeld"
 	// EventLeaked on the node: a local endpoint was left behind, and another node has its address.
 	EventLeaked = "LeakedLocalEndpoint"
+	// EventDuplicate on the node: several local endpoints have the same address.
+	EventDuplicate = "DuplicateLocalEndpoints"
 )
 
 // The action of every Event.
@@ -35,15 +38,20 @@ const eventAction = "Deciding"
 type recorder struct {
 	config  config.Config
 	events  events.EventRecorder
+	history History
 	metrics *Metrics
 	clock   clock.PassiveClock
 	ledger  ledger
-	// idling is set while there is no pod network.
-	idling bool
+	// duplicates are those of the last pass.
+	duplicates duplicates
+	// idling is set while there is no pod network, and blind while the node cannot be observed.
+	idling, blind bool
 }
 
-func newRecorder(c config.Config, e events.EventRecorder, m *Metrics, clk clock.PassiveClock) *recorder {
-	return &recorder{config: c, events: e, metrics: m, clock: clk, ledger: ledger{}}
+func newRecorder(
+	c config.Config, e events.EventRecorder, h History, m *Metrics, clk clock.PassiveClock,
+) *recorder {
+	return &recorder{config: c, events: e, history: h, metrics: m, clock: clk, ledger: ledger{}}
 }
 
 // verdicts reports the verdicts of a pass, and returns since when each stale endpoint is known to be stale.
@@ -53,25 +61,39 @@ func (r *recorder) verdicts(
 	now := evidence.Now
 	changes := r.ledger.enter(verdicts, now)
 	r.count(verdicts)
-	for _, v := range changes {
-		r.change(ctx, v)
+	for _, c := range changes {
+		r.change(ctx, c.Verdict)
+		if c.notable() {
+			r.history.Add(history.Of(history.Decision, "", c.Verdict))
+		}
 	}
 	r.stale(changes, now)
+	r.duplicated(ctx, evidence.Snapshot, evidence.Cluster.Node, now)
 	for _, v := range r.ledger.newLeaks(verdicts, now) {
-		r.eventOnNode(evidence.Cluster.Node, v)
+		r.eventOnNode(evidence.Cluster.Node, EventLeaked,
+			"The local HNS endpoint %s has the address %s, which no pod of this node has and which is in use elsewhere in the "+
+				"cluster. The CNI plugin left the endpoint behind. hnsguard does not remove local endpoints",
+			v.Endpoint.ID, v.Address())
 	}
 	return r.ledger.staleSince()
 }
 
 // unknown reports that a pass could not observe the node.
 func (r *recorder) unknown(ctx context.Context, err error) {
-	r.idling = false
+	r.idling, r.blind = false, true
 	r.metrics.passes.WithLabelValues(passUnknown).Inc()
+	r.history.Add(history.Entry{
+		Act: history.Pass, Result: history.Unknown, Subject: string(hns.ClassOf(err)),
+	}.Because(err))
 	logf.FromContext(ctx).Error(err, "Cannot observe the node; nothing is touched", "class", hns.ClassOf(err))
 }
 
-// idle reports that there is no network to guard: not yet on a fresh node, or never with some CNIs.
+// idle reports that there is no network to guard: not yet on a fresh node, or never with some CNIs. HNS was read for
+// that, so that nobody has to be told that the agent cannot.
 func (r *recorder) idle(ctx context.Context, why error) {
+	now := r.clock.Now()
+	r.verdicts(ctx, verdict.Evidence{Now: now}, nil)
+	r.metrics.lastPass.Set(float64(now.UnixMilli()) / 1000)
 	r.metrics.passes.WithLabelValues(passIdle).Inc()
 	if !r.idling {
 		logf.FromContext(ctx).Info("There is nothing to guard yet", "because", why.Error())
@@ -82,7 +104,10 @@ func (r *recorder) idle(ctx context.Context, why error) {
 // complete reports that a pass is complete.
 func (r *recorder) complete(start time.Time) {
 	now := r.clock.Now()
-	r.idling = false
+	if r.blind {
+		r.history.Add(history.Entry{Act: history.Pass, Result: history.Complete})
+	}
+	r.idling, r.blind = false, false
 	r.metrics.passes.WithLabelValues(passComplete).Inc()
 	r.metrics.duration.Observe(now.Sub(start).Seconds())
 	r.metrics.lastPass.Set(float64(now.UnixMilli()) / 1000)
@@ -127,7 +152,7 @@ func (r *recorder) change(ctx context.Context, v verdict.Verdict) {
 }
 
 // stale counts the endpoints that have just been found to be stale, and measures the age of the oldest.
-func (r *recorder) stale(changes []verdict.Verdict, now time.Time) {
+func (r *recorder) stale(changes []change, now time.Time) {
 	for _, v := range changes {
 		if since := r.ledger[v.Endpoint.ID].stale; !since.IsZero() && since.Equal(now) {
 			r.metrics.found.WithLabelValues(string(v.Kind)).Inc()
@@ -141,13 +166,10 @@ func (r *recorder) stale(changes []verdict.Verdict, now time.Time) {
 	}
 }
 
-// eventOnNode records that a local endpoint was left behind. kubectl looks for a node's Events by its name as the UID.
-func (r *recorder) eventOnNode(node string, v verdict.Verdict) {
+// eventOnNode records an Event on the node. kubectl looks for a node's Events by its name as the UID.
+func (r *recorder) eventOnNode(node, reason, note string, args ...any) {
 	reference := &corev1.ObjectReference{APIVersion: "v1", Kind: "Node", Name: node, UID: types.UID(node)}
-	r.events.Eventf(reference, nil, corev1.EventTypeWarning, EventLeaked, eventAction,
-		"The local HNS endpoint %s has the address %s, which no pod of this node has and which is in use elsewhere in the "+
-			"cluster. The CNI plugin left the endpoint behind. hnsguard does not remove local endpoints",
-		v.Endpoint.ID, v.Address())
+	r.events.Eventf(reference, nil, corev1.EventTypeWarning, reason, eventAction, note, args...)
 }
 
 // eventOnPods records one Event on each pod that a verdict is about.

@@ -254,9 +254,9 @@ func TestTooManyOrphansGoInProvenSteps(t *testing.T) {
 	g.Expect(n.sliceLists()).To(Equal(1), "proved by a list")
 	g.Expect(n.Skipped("orphan", "cap")).To(BeNumerically(">=", 4))
 	g.Expect(n.Happened()).To(ContainElement(ContainSubstring("Warning TooManyOrphanEndpoints")))
-	n.passes(10 * time.Second)
+	n.passes(90 * time.Second)
 	g.Expect(n.There()).To(HaveLen(2), "two more steps: five are not too many, and need no list")
-	n.passes(10 * time.Second)
+	n.passes(45 * time.Second)
 	g.Expect(n.There()).To(ConsistOf(local))
 	g.Expect(n.sliceLists()).To(Equal(1))
 }

@@ -35,6 +35,11 @@ type Client interface {
 	CreateRemoteEndpoint(ctx context.Context, spec RemoteSpec) (Endpoint, error)
 }
 
+// Versioner is a client that can read the version of HNS, such as "15.4".
+type Versioner interface {
+	Version(ctx context.Context) (string, error)
+}
+
 // RemoteSpec says what remote endpoint to make.
 type RemoteSpec struct {
 	Network NetworkID

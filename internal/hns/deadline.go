@@ -4,6 +4,7 @@ package hns
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -33,7 +34,10 @@ type Deadline struct {
 	full atomic.Int64
 }
 
-var _ Client = (*Deadline)(nil)
+var (
+	_ Client    = (*Deadline)(nil)
+	_ Versioner = (*Deadline)(nil)
+)
 
 // WithDeadline wraps a client so that its calls return within their bounds.
 func WithDeadline(next Client, opts DeadlineOptions) *Deadline {
@@ -100,6 +104,15 @@ func (d *Deadline) CreateRemoteEndpoint(ctx context.Context, spec RemoteSpec) (E
 	return await(ctx, d, OpCreateRemoteEndpoint, d.opts.Call, func(ctx context.Context) (Endpoint, error) {
 		return d.next.CreateRemoteEndpoint(ctx, spec)
 	})
+}
+
+// Version implements [Versioner], of a client that does too.
+func (d *Deadline) Version(ctx context.Context) (string, error) {
+	versioner, is := d.next.(Versioner)
+	if !is {
+		return "", fmt.Errorf("reading the version of HNS: %T: %w", d.next, errors.ErrUnsupported)
+	}
+	return await(ctx, d, "get_version", d.opts.Call, versioner.Version)
 }
 
 // await runs one call and waits for it no longer than the timeout or the context. The result channel has room for the

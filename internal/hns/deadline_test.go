@@ -4,6 +4,7 @@ package hns_test
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"runtime"
 	"testing"
@@ -190,4 +191,32 @@ func TestClassOf(t *testing.T) {
 	} {
 		NewWithT(t).Expect(hns.ClassOf(err)).To(Equal(want), err.Error())
 	}
+}
+
+// mute is a client that does not tell the version.
+type mute struct{ hns.Client }
+
+func TestTheVersionHasADeadline(t *testing.T) {
+	g := NewWithT(t)
+	service := simulated.New(simulated.Options{})
+	g.Expect(hns.WithDeadline(service, deadlineOptions()).Version(t.Context())).To(Equal("0.1"))
+	_, err := hns.WithDeadline(mute{service}, deadlineOptions()).Version(t.Context())
+	g.Expect(err).To(MatchError(errors.ErrUnsupported))
+	slow := slowVersion{service, make(chan struct{})}
+	defer close(slow.release)
+	options := deadlineOptions()
+	options.Call = time.Millisecond
+	_, err = hns.WithDeadline(slow, options).Version(t.Context())
+	g.Expect(err).To(MatchError(hns.ErrTimeout))
+}
+
+// slowVersion is a client that does not answer.
+type slowVersion struct {
+	hns.Client
+	release chan struct{}
+}
+
+func (s slowVersion) Version(context.Context) (string, error) {
+	<-s.release
+	return "", nil
 }

@@ -15,7 +15,11 @@ import (
 type Metrics struct {
 	duration *prometheus.HistogramVec
 	errors   *prometheus.CounterVec
+	outcomes outcomes
 }
+
+// Health returns how HNS has answered lately.
+func (m *Metrics) Health() Health { return m.outcomes.health() }
 
 // NewMetrics makes the measurements, registers them and starts every series at zero.
 func NewMetrics(reg prometheus.Registerer) *Metrics {
@@ -101,6 +105,7 @@ func measure[T any](i *instrumented, op Operation, call func() (T, error)) (T, e
 	start := i.clock.Now()
 	value, err := call()
 	i.metrics.duration.WithLabelValues(string(op)).Observe(i.clock.Since(start).Seconds())
+	i.metrics.outcomes.observe(op, err, i.clock.Now())
 	if err != nil {
 		i.metrics.errors.WithLabelValues(string(op), string(ClassOf(err))).Inc()
 	}

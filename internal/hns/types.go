@@ -135,6 +135,12 @@ func (e Endpoint) SameIdentity(other Endpoint) bool {
 		slices.Equal(e.Addresses, other.Addresses)
 }
 
+// Equal reports whether both values are the same endpoint in the same state.
+func (e Endpoint) Equal(other Endpoint) bool {
+	return e.SameIdentity(other) && e.Name == other.Name && e.Namespace == other.Namespace &&
+		e.SharedContainers == other.SharedContainers && e.Untranslated == other.Untranslated
+}
+
 // NetworkType is the kind of an HNS network, spelt as HCN does.
 type NetworkType string
 

@@ -72,6 +72,8 @@ type endpointV2 struct {
 	Health     struct {
 		Extra struct{ SharedContainers []json.RawMessage }
 	}
+	// Untranslated is not HNS's own: [WriteEndpoints] writes it.
+	Untranslated string
 }
 
 func (r *reader) endpointV2(o object) {
@@ -84,6 +86,7 @@ func (r *reader) endpointV2(o object) {
 		MAC:              parse(r, o, "MacAddress", v.MacAddress, hns.ParseMAC),
 		Flags:            v.Flags,
 		SharedContainers: len(v.Health.Extra.SharedContainers),
+		Untranslated:     v.Untranslated,
 	}
 	for _, ip := range v.IPConfigurations {
 		e.Addresses = append(e.Addresses, r.addresses(o, "IpConfigurations.IpAddress", ip.IPAddress)...)

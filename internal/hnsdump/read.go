@@ -16,6 +16,10 @@ func Read(name string, data []byte) (Dump, error) {
 	if err != nil {
 		return Dump{}, err
 	}
+	if clusterStart.MatchString(file.Text) {
+		file.Report(0, "this is a recording of the cluster, not of HNS: pass it with --cluster-dump")
+		return Dump{}, file.Err()
+	}
 	r := &reader{file: file, dump: newBuilder(), ids: map[string]bool{}}
 	r.readFile()
 	r.checkText()
@@ -27,6 +31,9 @@ func Read(name string, data []byte) (Dump, error) {
 	}
 	return r.dump.Dump, nil
 }
+
+// clusterStart matches objects of Kubernetes, in JSON and in YAML, near the beginning of a file.
+var clusterStart = regexp.MustCompile(`^\s*(?:---\s+)?(?:\{\s*"(?:apiVersion|kind)"\s*:|(?:apiVersion|kind):\s)`)
 
 type reader struct {
 	file *dumpfile.File

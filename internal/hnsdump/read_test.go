@@ -294,7 +294,7 @@ func TestFaults(t *testing.T) {
 		},
 		"another JSON object": {
 			`{"kind":"Pod","apiVersion":"v1"}`,
-			[]string{"dump:1:1: unknown object with the properties apiversion, kind;", "-Depth 10"},
+			[]string{"dump:1:1: this is a recording of the cluster, not of HNS: pass it with --cluster-dump"},
 		},
 		"an answer of HNS": {`{"Success":false,"Error":"Element not found."}`, []string{"unknown object"}},
 		"a list of texts": {

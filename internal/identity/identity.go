@@ -88,6 +88,12 @@ const (
 	nodeClaim = "authentication.kubernetes.io/node-name"
 )
 
+// Bound reports whether the user's token is that of a pod on the node. Since 1.30 Kubernetes writes the node into
+// tokens.
+func Bound(user authenticationv1.UserInfo, node string) bool {
+	return slices.Contains(user.Extra[nodeClaim], node)
+}
+
 // Judge returns [ErrForeign] if the agent of the node must not act as the user.
 func Judge(user authenticationv1.UserInfo, node string) error {
 	if strings.HasPrefix(user.Username, nodeUser) || slices.Contains(user.Groups, nodeGroup) {

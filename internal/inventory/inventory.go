@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"reflect"
 	"slices"
 	"time"
 
@@ -28,9 +29,10 @@ type Reader interface {
 type Options struct {
 	// Network is the name of the pod network, a pattern of it, or its ID; or empty to find it.
 	Network string
-	// RereadEvery is in what time everything is read afresh, a few endpoints with each snapshot.
+	// RereadEvery is after what time an endpoint is read afresh, a few of them with each snapshot. Remote endpoints that
+	// are not new are left alone for days. Networks are listed again after that time, if nothing asks for it sooner.
 	RereadEvery time.Duration
-	// NetworksEvery is after what time networks are listed again. An HNS restart gives them other IDs.
+	// NetworksEvery is after what time networks are listed again while it is in doubt which is that of the pods.
 	NetworksEvery time.Duration
 	// MaxGap is how far two snapshots may lie apart for an endpoint that is new in the later one to have appeared.
 	MaxGap time.Duration
@@ -49,12 +51,21 @@ type Inventory struct {
 	chosen hns.NetworkID
 	// last is the snapshot before, if nothing has gone wrong since.
 	last *Snapshot
-}
+	// started is set once there has been a snapshot.
+	started bool
 
-// entry is an endpoint as it was last read.
-type entry struct {
-	Endpoint
-	read time.Time
+	// order is the order of endpoints, the IDs as they were last listed. It is nil if what is known has changed since.
+	order     []hns.EndpointID
+	endpoints []Endpoint
+	addresses []netip.Addr
+	// twins are the local endpoints of the pod network that share an address with a remote one. They are nil if what is
+	// known has changed since.
+	twins []hns.EndpointID
+
+	// attended are the remote endpoints that a decision may act upon.
+	attended sets.Set[hns.EndpointID]
+	// soonest is when the first endpoint has to be read again, or a time before that.
+	soonest time.Time
 }
 
 // New makes an inventory that knows nothing yet.
@@ -69,9 +80,10 @@ func (i *Inventory) Observe(ctx context.Context) (Snapshot, error) {
 	snapshot, err := i.observe(ctx)
 	if err != nil {
 		i.last = nil
+		i.distrust(i.opts.Clock.Now())
 		return Snapshot{}, err
 	}
-	i.last = &snapshot
+	i.last, i.started = &snapshot, true
 	return snapshot, nil
 }
 
@@ -90,50 +102,69 @@ func (i *Inventory) observe(ctx context.Context) (Snapshot, error) {
 	if err := i.refreshNetworks(ctx, now); err != nil {
 		return Snapshot{}, err
 	}
-	network, err := i.podNetwork(ids)
+	network, err := i.podNetwork(ids, now)
 	if err != nil {
-		return Snapshot{}, err
-	}
-	if err := i.refreshAttachment(ctx, network.ID, now); err != nil {
 		return Snapshot{}, err
 	}
 	if i.last != nil && i.last.Network.ID != network.ID {
 		i.forgetAppearances()
 	}
-	return Snapshot{Taken: now, Network: network, Endpoints: i.inOrder(ids)}, nil
+	if err := i.refreshAttachment(ctx, network.ID, now); err != nil {
+		return Snapshot{}, err
+	}
+	i.arrange(ids, network.ID)
+	return Snapshot{Taken: now, Network: network, Endpoints: i.endpoints, addresses: i.addresses}, nil
 }
 
 // learn reads the endpoints that are new and forgets those that have gone.
 func (i *Inventory) learn(ctx context.Context, ids []hns.EndpointID, now time.Time) error {
+	if i.order != nil && len(ids) == len(i.known) && slices.Equal(ids, i.order) {
+		return nil // they are those of the snapshot before, and all of them could be read
+	}
 	fresh := Endpoint{Seen: now}
 	if i.last != nil && now.Sub(i.last.Taken) <= i.opts.MaxGap {
 		fresh.Appeared = i.last.Taken
 	}
+	known := 0
 	for _, id := range ids {
-		if _, known := i.known[id]; known {
+		if _, is := i.known[id]; is {
+			known++
 			continue
 		}
 		if err := i.read(ctx, id, fresh, now); err != nil {
 			return err
 		}
-		if !slices.ContainsFunc(i.networks, func(n hns.Network) bool { return n.ID == i.known[id].Network }) {
-			i.listed = time.Time{}
+		if _, is := i.known[id]; is { // it may have vanished
+			known++
 		}
 	}
-	present := sets.New(ids...)
-	for id := range i.known {
-		if !present.Has(id) {
-			delete(i.known, id)
-		}
+	if known != len(i.known) {
+		i.forgetAllBut(sets.New(ids...))
 	}
 	return nil
 }
+
+func (i *Inventory) forgetAllBut(present sets.Set[hns.EndpointID]) {
+	for id := range i.known {
+		if !present.Has(id) {
+			i.forget(id)
+		}
+	}
+}
+
+func (i *Inventory) forget(id hns.EndpointID) {
+	delete(i.known, id)
+	i.changed()
+}
+
+// changed records that what is known has changed.
+func (i *Inventory) changed() { i.order, i.twins = nil, nil }
 
 // read reads one endpoint, or finds that it has gone (invariant 2). Of what was known before, the times stay.
 func (i *Inventory) read(ctx context.Context, id hns.EndpointID, before Endpoint, now time.Time) error {
 	endpoint, err := i.reader.Endpoint(ctx, id)
 	if errors.Is(err, hns.ErrNotFound) {
-		delete(i.known, id)
+		i.forget(id)
 		return nil
 	}
 	if err != nil {
@@ -143,79 +174,46 @@ func (i *Inventory) read(ctx context.Context, id hns.EndpointID, before Endpoint
 		logf.FromContext(ctx).Info("Cannot translate an HNS endpoint in full; keeping it",
 			"endpointID", id, "problem", endpoint.Untranslated)
 	}
-	before.Endpoint = endpoint
-	i.known[id] = entry{Endpoint: before, read: now}
-	return nil
-}
-
-// minReread is how many endpoints are read afresh with each snapshot at least, if so many are due.
-const minReread = 10
-
-// refreshOldest reads some of the endpoints again whose time has come: as many as the share of RereadEvery that has
-// passed since the last snapshot, so that thousands of them are not read at once, while a pod waits.
-func (i *Inventory) refreshOldest(ctx context.Context, now time.Time) error {
-	budget := minReread
-	if i.last != nil {
-		share := float64(now.Sub(i.last.Taken)) / float64(i.opts.RereadEvery)
-		budget = max(minReread, int(share*float64(len(i.known))))
+	if !reflect.DeepEqual(before.Endpoint, endpoint) {
+		i.changed()
 	}
-	for id, e := range i.known {
-		if budget == 0 {
-			break
-		}
-		if now.Sub(e.read) < i.opts.RereadEvery {
-			continue
-		}
-		if err := i.read(ctx, id, e.Endpoint, now); err != nil {
-			return err
-		}
-		budget--
+	if !i.lists(endpoint.Network) {
+		i.listed = time.Time{}
 	}
+	if before.ID != "" && before.Network != endpoint.Network { // which no living endpoint does
+		i.distrust(now)
+	}
+	i.remember(before, endpoint, now)
 	return nil
 }
 
 // refreshAttachment reads the local endpoints again whose attachment may decide about a remote one.
 func (i *Inventory) refreshAttachment(ctx context.Context, network hns.NetworkID, now time.Time) error {
+	if i.twins == nil || i.last == nil || i.last.Network.ID != network {
+		i.twins = i.findTwins(network)
+	}
+	for _, id := range slices.Clone(i.twins) { // reading them may change them
+		if err := i.read(ctx, id, i.known[id].Endpoint, now); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (i *Inventory) findTwins(network hns.NetworkID) []hns.EndpointID {
 	remote := sets.New[netip.Addr]()
 	for _, e := range i.known {
 		if e.Network == network && e.Remote() {
 			remote.Insert(e.Addresses...)
 		}
 	}
+	twins := []hns.EndpointID{}
 	for id, e := range i.known {
-		if e.Network != network || e.Remote() || !remote.HasAny(e.Addresses...) {
-			continue
-		}
-		if err := i.read(ctx, id, e.Endpoint, now); err != nil {
-			return err
+		if e.Network == network && !e.Remote() && remote.HasAny(e.Addresses...) {
+			twins = append(twins, id)
 		}
 	}
-	return nil
-}
-
-func (i *Inventory) refreshNetworks(ctx context.Context, now time.Time) error {
-	if now.Sub(i.listed) < i.opts.NetworksEvery {
-		return nil
-	}
-	networks, err := i.reader.Networks(ctx)
-	if err != nil {
-		return fmt.Errorf("observing HNS: %w", err)
-	}
-	i.networks, i.listed = networks, now
-	return nil
-}
-
-// podNetwork finds the pod network. Once found it stays the same as long as HNS has it: another network that looks
-// alike changes nothing.
-func (i *Inventory) podNetwork(ids []hns.EndpointID) (hns.Network, error) {
-	for _, n := range i.networks {
-		if n.ID == i.chosen {
-			return n, nil
-		}
-	}
-	network, err := PodNetwork(i.opts.Network, i.networks, i.inOrder(ids))
-	i.chosen = network.ID
-	return network, err
+	return twins
 }
 
 // forgetAppearances makes all that is there count as there before: after an HNS restart old endpoints come back as new
@@ -225,6 +223,16 @@ func (i *Inventory) forgetAppearances() {
 		e.Appeared = time.Time{}
 		i.known[id] = e
 	}
+	i.changed()
+}
+
+// arrange puts what is known into HNS's order. Where neither has changed, snapshots share it.
+func (i *Inventory) arrange(ids []hns.EndpointID, network hns.NetworkID) {
+	if i.order != nil && slices.Equal(ids, i.order) && i.last != nil && i.last.Network.ID == network {
+		return
+	}
+	i.order, i.endpoints = ids, i.inOrder(ids)
+	i.addresses = addressesOf(i.endpoints, network)
 }
 
 func (i *Inventory) inOrder(ids []hns.EndpointID) []Endpoint {

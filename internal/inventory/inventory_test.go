@@ -108,7 +108,7 @@ func TestAFailureIsNoSnapshot(t *testing.T) {
 	for op, prepare := range map[hns.Operation]func(*node){
 		hns.OpListEndpointIDs: func(*node) {},
 		hns.OpEndpoint:        func(n *node) { n.create(2, hns.FlagRemote) },
-		hns.OpNetworks:        func(n *node) { n.pass(5 * time.Second) },
+		hns.OpNetworks:        func(n *node) { n.pass(5 * time.Minute) },
 	} {
 		t.Run(string(op), func(t *testing.T) {
 			g := NewWithT(t)
@@ -141,6 +141,44 @@ func TestAnEndpointThatVanishesMidListIsAbsent(t *testing.T) {
 	stays, goes := n.create(1, hns.FlagRemote), n.create(2, hns.FlagRemote)
 	n.service.VanishMidList(goes)
 	g.Expect(n.observe()).To(And(HaveKey(stays), HaveLen(1)))
+}
+
+// What came and went at once does not hide that another one has gone.
+func TestOneVanishesMidListAndAnotherHasGone(t *testing.T) {
+	g := NewWithT(t)
+	n := newNode(t)
+	goes, twin := n.create(1, 0), n.create(1, hns.FlagRemote)
+	n.observe()
+	g.Expect(n.service.DeleteEndpoint(t.Context(), goes)).To(Succeed())
+	n.service.VanishMidList(n.create(2, hns.FlagRemote))
+	g.Expect(n.observe()).To(And(HaveKey(twin), HaveLen(1)))
+	n.service.ResetCalls()
+	n.observe()
+	g.Expect(n.service.Cost()).To(Equal(1), "and it is not read again for its attachment")
+}
+
+// Nothing that is in a snapshot changes when the inventory does.
+func TestASnapshotStaysWhatItIs(t *testing.T) {
+	g := NewWithT(t)
+	n := newNode(t)
+	n.create(1, hns.FlagRemote)
+	local := n.create(1, 0)
+	before, err := n.Observe(t.Context())
+	g.Expect(err).NotTo(HaveOccurred())
+	same, err := n.Observe(t.Context())
+	g.Expect(err).NotTo(HaveOccurred())
+	g.Expect(&same.Endpoints[0]).To(BeIdenticalTo(&before.Endpoints[0]), "what has not changed is shared")
+	n.attach(local)
+	n.create(2, hns.FlagRemote)
+	after, err := n.Observe(t.Context())
+	g.Expect(err).NotTo(HaveOccurred())
+	g.Expect(before.Endpoints).To(HaveLen(2))
+	g.Expect(before.Endpoints[1].Attached()).To(BeFalse())
+	g.Expect(before.Addresses()).To(HaveLen(2))
+	g.Expect(after.Endpoints).To(HaveLen(3))
+	g.Expect(after.Endpoints[1].Attached()).To(BeTrue())
+	g.Expect(after.Addresses()).To(HaveLen(3))
+	g.Expect(after.WithEndpoints(after.Endpoints[:1]).Addresses()).To(HaveLen(1))
 }
 
 // Invariant 3.

@@ -3,11 +3,13 @@
 package inventory
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"path"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy"
@@ -48,6 +50,8 @@ func PodNetwork(name string, networks []hns.Network, endpoints []Endpoint) (hns.
 	switch {
 	case len(candidates) == 1:
 		return candidates[0], nil
+	case found == 0 && name != "" && !none:
+		return hns.Network{}, notFoundError{name, describe(networks)}
 	case none:
 		return hns.Network{}, fmt.Errorf("%w: %s; HNS has %s", ErrNoPodNetwork, complaint(name, found), describe(networks))
 	default:
@@ -55,6 +59,69 @@ func PodNetwork(name string, networks []hns.Network, endpoints []Endpoint) (hns.
 			ErrAmbiguousPodNetwork, complaint(name, found), describe(networks))
 	}
 }
+
+// refreshNetworks lists networks again if they may have changed. An HNS restart gives them other IDs, and so does
+// whoever makes one again.
+func (i *Inventory) refreshNetworks(ctx context.Context, now time.Time) error {
+	good := i.opts.NetworksEvery
+	if i.networkInUse() {
+		good = max(good, i.opts.RereadEvery)
+	}
+	if now.Sub(i.listed) < good {
+		return nil
+	}
+	networks, err := i.reader.Networks(ctx)
+	if err != nil {
+		return fmt.Errorf("observing HNS: %w", err)
+	}
+	i.networks, i.listed = networks, now
+	return nil
+}
+
+// networkInUse reports whether there is no doubt about the pod network: nothing has failed since it was found, and it
+// still has endpoints. HNS deletes them with their network, and those of another one show by the ID of theirs that
+// networks have to be listed: see read.
+func (i *Inventory) networkInUse() bool {
+	if i.last == nil {
+		return false
+	}
+	for _, e := range i.known {
+		if e.Network == i.chosen {
+			return true
+		}
+	}
+	return false
+}
+
+// lists reports whether a network was there when networks were last listed.
+func (i *Inventory) lists(id hns.NetworkID) bool {
+	return slices.ContainsFunc(i.networks, func(n hns.Network) bool { return n.ID == id })
+}
+
+// podNetwork finds the pod network. Once found it stays the same as long as HNS has it: another network that looks
+// alike changes nothing.
+func (i *Inventory) podNetwork(ids []hns.EndpointID, now time.Time) (hns.Network, error) {
+	for _, n := range i.networks {
+		if n.ID == i.chosen {
+			return n, nil
+		}
+	}
+	if i.chosen != "" {
+		i.distrust(now) // endpoints may be on other networks now
+	}
+	network, err := PodNetwork(i.opts.Network, i.networks, i.inOrder(ids))
+	i.chosen = network.ID
+	return network, err
+}
+
+// notFoundError says that no network of the configured name exists.
+type notFoundError struct{ name, networks string }
+
+func (e notFoundError) Error() string {
+	return fmt.Sprintf("pod network not found: no network is called %q; HNS has %s", e.name, e.networks)
+}
+
+func (notFoundError) Is(target error) bool { return target == ErrAmbiguousPodNetwork }
 
 // matches reports whether a network's name matches a pattern, in any case. The pattern has been validated.
 func matches(pattern, name string) bool {

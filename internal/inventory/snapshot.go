@@ -20,7 +20,8 @@ type Endpoint struct {
 	Appeared time.Time
 }
 
-// Snapshot is the complete state of HNS as far as it matters, at one moment. There is no partial one.
+// Snapshot is the complete state of HNS as far as it matters, at one moment. There is no partial one. Snapshots share
+// what has not changed between them: nothing in it may be changed.
 type Snapshot struct {
 	Taken time.Time
 	// Network is the pod network.
@@ -32,14 +33,30 @@ type Snapshot struct {
 	LoadBalancersKnown bool
 	// LoadBalancersRead is when the reading began.
 	LoadBalancersRead time.Time
+
+	// addresses are those of the endpoints, if the inventory has made the snapshot.
+	addresses []netip.Addr
 }
 
 // Addresses returns every address that an endpoint of the pod network has; some more than once.
 func (s Snapshot) Addresses() []netip.Addr {
-	addresses := make([]netip.Addr, 0, len(s.Endpoints))
-	for _, e := range s.Endpoints {
-		if e.Network == s.Network.ID {
-			addresses = append(addresses, e.Addresses...)
+	if s.addresses != nil {
+		return s.addresses
+	}
+	return addressesOf(s.Endpoints, s.Network.ID)
+}
+
+// WithEndpoints returns the snapshot with other endpoints in place of its own.
+func (s Snapshot) WithEndpoints(endpoints []Endpoint) Snapshot {
+	s.Endpoints, s.addresses = endpoints, nil
+	return s
+}
+
+func addressesOf(endpoints []Endpoint, network hns.NetworkID) []netip.Addr {
+	addresses := make([]netip.Addr, 0, len(endpoints))
+	for i := range endpoints {
+		if endpoints[i].Network == network {
+			addresses = append(addresses, endpoints[i].Addresses...)
 		}
 	}
 	return addresses

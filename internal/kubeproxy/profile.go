@@ -59,6 +59,20 @@ func (p Profile) Suspecting(other Profile) Profile {
 	return p
 }
 
+// MayUpdateLoadBalancers reports whether this kube-proxy may change a load balancer in place on an HNS of a version
+// such as "15.4", instead of deleting it and making another. What is not known counts as yes.
+func (p Profile) MayUpdateLoadBalancers(hnsVersion string) bool {
+	has, err := version.ParseGeneric(hnsVersion)
+	switch {
+	case err != nil || has.AtLeast(version.MajorMinor(15, 5)):
+		return true
+	case has.LessThan(version.MajorMinor(15, 4)):
+		return false
+	}
+	parsed, err := version.ParseGeneric(p.Version)
+	return err != nil || !p.Known || parsed.Major() != 1 || updatesAt154().affects(parsed)
+}
+
 // Faults names the faults that the version has, or is taken to have.
 func (p Profile) Faults() []string {
 	faults := []string{}
@@ -109,4 +123,10 @@ func batchLeak() fault {
 // duplicates went with kubernetes#138000, which was picked to 1.34, 1.35 and 1.36.
 func duplicates() fault {
 	return fault{fixedIn: map[uint]uint{34: 8, 35: 5, 36: 1}, gone: 37}
+}
+
+// updatesAt154 are those whose hnslib takes HNS 15.4 to be able to update a load balancer; later ones do from 15.5 on.
+// It came with 1.31, as all updates did.
+func updatesAt154() fault {
+	return fault{since: 31, fixedIn: map[uint]uint{31: never, 32: 6, 33: 2}, gone: 34}
 }

@@ -104,3 +104,29 @@ func TestCheckVersion(t *testing.T) {
 		g.Expect(kubeproxy.CheckVersion(v)).To(MatchError(ContainSubstring(`such as "v1.32.3"`)), v)
 	}
 }
+
+func TestMayUpdateLoadBalancers(t *testing.T) {
+	for _, tc := range []struct {
+		kubeProxy, hns string
+		may            bool
+	}{
+		{"v1.31.0", "13.3", false},
+		{"v1.37.2", "15.3", false},
+		{"v1.30.0", "15.4", false},
+		{"v1.31.14", "15.4", true},
+		{"v1.32.5", "15.4", true},
+		{"v1.32.6", "15.4", false},
+		{"v1.33.1-eks-1", "15.4", true},
+		{"v1.33.2", "15.4", false},
+		{"v1.37.2", "15.4", false},
+		{"v1.37.2", "15.5", true},
+		{"v1.37.2", "16.0", true},
+		{"v1.37.2", "", true},
+		{"v1.37.2", "newest", true},
+		{"", "15.4", true},
+		{"", "13.3", false},
+	} {
+		profile := kubeproxy.ProfileOf(tc.kubeProxy)
+		NewWithT(t).Expect(profile.MayUpdateLoadBalancers(tc.hns)).To(Equal(tc.may), "%s on %s", tc.kubeProxy, tc.hns)
+	}
+}

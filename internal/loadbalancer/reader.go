@@ -52,14 +52,15 @@ type Reader struct {
 	// next is the earliest time of the next reading, due the latest.
 	next, due time.Time
 	// dangling are those that named an endpoint which was gone in the last reading; true if in the one before too.
-	dangling map[hns.LoadBalancerID]bool
+	dangling  map[hns.LoadBalancerID]bool
+	frontends frontends
 }
 
 var _ action.Action = (*Reader)(nil)
 
-// How often load balancers are read: every minute, because one that dangles breaks a Service; more often while one
-// does, or while only one keeps an orphan, and as soon as possible when one seems to dangle, or when an orphan needs
-// to know.
+// How often load balancers are read: every minute, because one that dangles or is absent breaks a Service; more often
+// while one does, or while only one keeps an orphan, and as soon as possible when one seems to dangle or to be absent,
+// or when an orphan needs to know.
 const (
 	every         = time.Minute
 	danglingEvery = 10 * time.Second
@@ -71,6 +72,7 @@ const (
 func New(o Options) *Reader {
 	r := &Reader{
 		opts: o, requests: make(chan struct{}, 1), dangling: map[hns.LoadBalancerID]bool{},
+		frontends: frontends{absent: map[Frontend]absence{}},
 		gauge: prometheus.NewGauge(prometheus.GaugeOpts{
 			Namespace: metrics.Namespace, Name: "dangling_load_balancers",
 			Help: "Load balancers that named an endpoint which was gone, the last two times that they were read.",
@@ -174,6 +176,7 @@ func (r *Reader) Read(ctx context.Context) error {
 		return fmt.Errorf("reading load balancers: %w", err)
 	}
 	news := r.findDangling(read, sets.New(present...))
+	r.findAbsent(read, begun)
 	r.last, r.begun, r.known = read, begun, true
 	for _, lb := range news {
 		logf.FromContext(ctx).Info("A load balancer names an endpoint that is gone",
@@ -217,4 +220,15 @@ func (r *Reader) findDangling(read []hns.LoadBalancer, present sets.Set[hns.Endp
 	r.dangling = dangling
 	r.gauge.Set(float64(confirmed))
 	return news
+}
+
+// findAbsent compares the frontends of a reading with those before.
+func (r *Reader) findAbsent(read []hns.LoadBalancer, begun time.Time) {
+	some, news := r.frontends.compare(read, begun)
+	if news {
+		r.due = r.next
+	}
+	if some {
+		r.due = earlier(r.due, r.next.Add(danglingEvery))
+	}
 }

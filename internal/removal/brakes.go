@@ -23,6 +23,8 @@ const (
 	BrakeCap     Brake = "cap"
 	BrakeRate    Brake = "rate"
 	BrakeBackoff Brake = "backoff"
+	// BrakePace: kube-proxy may be syncing, or needs time between two steps in which no endpoint vanishes.
+	BrakePace Brake = "pace"
 	// BrakeHung: an earlier delete of the endpoint has not returned.
 	BrakeHung Brake = "hung"
 	// BrakeStale: the view of EndpointSlices is not known to be current.
@@ -32,7 +34,7 @@ const (
 )
 
 func brakes() []Brake {
-	return []Brake{BrakeMode, BrakeCap, BrakeRate, BrakeBackoff, BrakeHung, BrakeStale, BrakeFailure}
+	return []Brake{BrakeMode, BrakeCap, BrakeRate, BrakePace, BrakeBackoff, BrakeHung, BrakeStale, BrakeFailure}
 }
 
 // enforced returns the verdicts that may be acted on, by class.
@@ -61,18 +63,21 @@ func ModeOf(c config.Config, kind verdict.Kind) config.Mode {
 
 // throttled applies the brakes that hold for one endpoint.
 func (r *Remover) throttled(v verdict.Verdict, now time.Time) (Brake, bool) {
-	if brake, paused := r.paused(v, now); paused {
-		return brake, true
+	switch {
+	case v.Kind == verdict.Orphan && r.over():
+		return BrakePace, true
+	case r.hung.left(string(v.Endpoint.ID), now) > 0:
+		return BrakeHung, true
+	case r.backoff.left(v.Address().String(), now) > 0:
+		return BrakeBackoff, true
+	default:
+		return BrakeRate, !r.opts.Limiter.AllowN(now, 1)
 	}
-	return BrakeRate, !r.opts.Limiter.AllowN(now, 1)
 }
 
-// paused applies the brakes of an earlier attempt.
-func (r *Remover) paused(v verdict.Verdict, now time.Time) (Brake, bool) {
-	if r.hung.left(string(v.Endpoint.ID), now) > 0 {
-		return BrakeHung, true
-	}
-	return BrakeBackoff, r.backoff.left(v.Address().String(), now) > 0
+// left returns for how long earlier attempts keep an endpoint from being tried again; zero or less if they do not.
+func (r *Remover) left(v verdict.Verdict, now time.Time) time.Duration {
+	return max(r.hung.left(string(v.Endpoint.ID), now), r.backoff.left(v.Address().String(), now))
 }
 
 // maxProofAge is how old a proof may be that the view of EndpointSlices is current. The server's bookmarks, which
@@ -84,35 +89,29 @@ const maxProofAge = 2 * time.Minute
 // from the API server.
 func (r *Remover) releasedOrphans(ctx context.Context, pass action.Pass, orphans []verdict.Verdict) []verdict.Verdict {
 	limits := r.opts.Config.Orphan
+	if len(orphans) == 0 {
+		r.dueSince = time.Time{}
+		return nil
+	}
+	if !r.due(pass) {
+		r.keepMany(BrakePace, len(orphans))
+		return nil
+	}
 	capped := len(orphans) > limits.MaxPerPass
 	if capped {
 		r.recordCap(ctx, len(orphans))
 	}
-	step := r.unpaused(orphans, pass.Evidence.Now)
-	if rest := len(step) - limits.MaxPerStep; rest > 0 {
-		step = step[:limits.MaxPerStep]
-		r.opts.Metrics.skipped(verdict.Orphan, BrakeCap, rest)
-	}
+	size := min(len(orphans), limits.MaxPerStep)
+	step := r.inTurn(orphans, pass.Evidence.Now)[:size]
+	r.keepMany(BrakeCap, len(orphans)-size)
 	proven, err := r.proven(ctx, pass, step, capped)
 	if err != nil {
 		logf.FromContext(ctx).Error(err, "Cannot verify that the EndpointSlice watch is current; deferring orphan removal",
 			"orphans", len(orphans))
 	}
-	r.opts.Metrics.skipped(verdict.Orphan, BrakeStale, len(step)-len(proven))
+	r.keep(BrakeStale, without(step, proven)...)
+	r.begin()
 	return proven
-}
-
-// unpaused returns the orphans that may be tried now. The others must not take their place in a step.
-func (r *Remover) unpaused(orphans []verdict.Verdict, now time.Time) []verdict.Verdict {
-	ready := make([]verdict.Verdict, 0, len(orphans))
-	for _, v := range orphans {
-		if brake, paused := r.paused(v, now); paused {
-			r.opts.Metrics.skipped(v.Kind, brake, 1)
-			continue
-		}
-		ready = append(ready, v)
-	}
-	return ready
 }
 
 // proven returns the orphans whose absence from EndpointSlices is proved (invariant 2).
@@ -176,14 +175,17 @@ func (r *Remover) provenConflicts(
 			logf.FromContext(ctx).Error(err, "Cannot verify that no EndpointSlice lists the address; deferring removal",
 				"endpoints", len(rest))
 		}
-		for _, v := range rest {
-			if !slices.ContainsFunc(absent, func(a verdict.Verdict) bool { return a.Endpoint.ID == v.Endpoint.ID }) {
-				r.opts.Metrics.skipped(v.Kind, BrakeStale, 1)
-			}
-		}
+		r.keep(BrakeStale, without(rest, absent)...)
 		proven = append(proven, absent...)
 	}
 	return proven
+}
+
+// without returns the verdicts whose endpoint is in none of the others.
+func without(verdicts, others []verdict.Verdict) []verdict.Verdict {
+	return slices.DeleteFunc(slices.Clone(verdicts), func(v verdict.Verdict) bool {
+		return slices.ContainsFunc(others, func(o verdict.Verdict) bool { return o.Endpoint.ID == v.Endpoint.ID })
+	})
 }
 
 // notListed returns the verdicts whose address no EndpointSlice on the API server lists; none if that cannot be read

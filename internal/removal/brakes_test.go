@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/sets"
 
 	"github.com/hnsguard/hnsguard/internal/config"
+	"github.com/hnsguard/hnsguard/internal/history"
 	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/internal/removal"
 	"github.com/hnsguard/hnsguard/internal/verdict"
@@ -94,6 +95,20 @@ func TestEachBrakeAlone(t *testing.T) {
 			g.Expect(n.There()).To(ContainElement(remote))
 			g.Expect(n.Skipped(tc.from.kind, string(tc.brake))).To(BeEquivalentTo(2), "in every pass")
 			g.Expect(n.Calls(hns.OpDeleteEndpoint)).To(BeZero())
+			kept := happened(n.history, history.Brake)
+			if tc.brake == removal.BrakeMode {
+				g.Expect(kept).To(BeEmpty(), "the mode is no news")
+				return
+			}
+			g.Expect(kept).To(HaveLen(1))
+			g.Expect(kept[0].Count).To(Equal(2))
+			g.Expect(kept[0].Result).To(BeEquivalentTo(tc.brake))
+			g.Expect(kept[0].Verdict).To(BeEquivalentTo(tc.from.kind))
+			if tc.brake == removal.BrakeCap {
+				g.Expect(kept[0].Detail).To(Equal("1 orphans wait"))
+			} else {
+				g.Expect(kept[0].Endpoint).To(Equal(remote))
+			}
 		})
 	}
 }
@@ -222,7 +237,212 @@ func TestOrphansGoInSteps(t *testing.T) {
 	g.Expect(n.Skipped("orphan", "cap")).To(BeEquivalentTo(3))
 	g.Expect(n.fresh.lists).To(BeZero(), "five are not too many")
 	g.Expect(n.Happened()).To(BeEmpty())
+	n.Wait(2 * n.Config.Orphan.StepInterval.Duration)
 	n.pass()
+	g.Expect(n.There()).To(HaveLen(1))
+	n.Wait(2 * n.Config.Orphan.StepInterval.Duration)
+	n.pass()
+	g.Expect(n.There()).To(BeEmpty())
+}
+
+// Invariant 6.
+func TestKubeProxyHasTimeBetweenTwoSteps(t *testing.T) {
+	g := NewWithT(t)
+	n := newNode(t, func(c *config.Config) { c.Orphan.MaxPerStep = 2 })
+	var steps []time.Duration
+	n.orphans(40)
+	begun, left := n.Clock.Now(), len(n.There())
+	for len(n.There()) > 0 {
+		n.Wait(time.Second)
+		n.pass()
+		if there := len(n.There()); there < left {
+			g.Expect(left-there).To(Equal(2), "a whole step")
+			steps, begun, left = append(steps, n.Clock.Since(begun)), n.Clock.Now(), there
+		}
+		g.Expect(len(steps)).To(BeNumerically("<", 40))
+	}
+	g.Expect(steps[1:]).To(HaveEach(And(
+		BeNumerically(">=", 30*time.Second), BeNumerically("<=", 46*time.Second))))
+	g.Expect(sets.New(steps[1:]...).Len()).To(BeNumerically(">", 3), "not in step with anything periodic")
+	g.Expect(n.Skipped("orphan", "pace")).To(BeNumerically(">", 0))
+	paced := happened(n.history, history.Brake)
+	g.Expect(paced).To(ContainElement(And(HaveField("Result", "pace"), HaveField("Detail", "2 orphans wait"))))
+	g.Expect(len(paced)).To(BeNumerically("<", 100), "the orphans that wait are counted, not named")
+}
+
+// dueOrphan is a node with an orphan that only the pace may keep.
+func dueOrphan(t *testing.T) *node {
+	t.Helper()
+	n := newNode(t, func(c *config.Config) { c.Orphan.MaxPerStep = 1 })
+	n.orphans(1)
+	return n
+}
+
+// Invariant 6. A sync that is given up after the last change, kube-proxy tries again after its sync period.
+func TestAStepBeginsWhileKubeProxyRests(t *testing.T) {
+	g := NewWithT(t)
+	n := dueOrphan(t)
+	n.Slice("cart", "lin-1", "10.240.2.1")
+	n.pass()
+	n.Wait(10*time.Second - 1)
+	n.pass()
+	g.Expect(n.There()).To(HaveLen(1))
+	g.Expect(n.Skipped("orphan", "pace")).To(BeEquivalentTo(2))
+	n.Wait(1)
+	n.pass()
+	g.Expect(n.There()).To(BeEmpty())
+}
+
+func TestWhereSlicesChangeAllTheTimeAStepWaitsAMinute(t *testing.T) {
+	g := NewWithT(t)
+	n := dueOrphan(t)
+	n.Remote("10.240.0.12")
+	changed := 0
+	change := func(d time.Duration) {
+		for end := n.Clock.Now().Add(d); n.Clock.Now().Before(end); n.Wait(5 * time.Second) {
+			changed++
+			n.Slice("cart", "lin-1", fmt.Sprintf("10.240.2.%d", changed%200))
+			n.pass()
+		}
+	}
+	change(time.Minute)
+	g.Expect(n.There()).To(HaveLen(2))
+	n.pass()
+	g.Expect(n.There()).To(HaveLen(1), "the first step")
+	change(n.Config.Orphan.GracePeriod.Duration - 5*time.Second) // it is a minute younger
+	g.Expect(n.There()).To(HaveLen(1), "the second orphan waits for a minute too")
+	change(15 * time.Second)
+	g.Expect(n.There()).To(BeEmpty())
+}
+
+func TestWhatNoOrphanWaitedForDoesNotCount(t *testing.T) {
+	g := NewWithT(t)
+	n := dueOrphan(t)
+	n.Slice("cart", "lin-1", "10.240.2.1")
+	n.pass()
+	n.Slice("orders", "lin-1", "10.240.1.1") // it is no orphan after all
+	n.pass()
+	n.Wait(time.Minute)
+	n.DeleteSlice("orders")
+	n.pass()
+	n.Wait(n.Config.Orphan.GracePeriod.Duration)
+	n.pass() // which finds that load balancers have to be read again
+	n.Slice("cart", "lin-1", "10.240.2.2")
+	n.pass()
+	g.Expect(n.There()).To(HaveLen(1))
+	n.Wait(10 * time.Second)
+	n.pass()
+	g.Expect(n.There()).To(BeEmpty())
+}
+
+func TestAStepDoesNotWaitWhileAPodWaits(t *testing.T) {
+	g := NewWithT(t)
+	n := dueOrphan(t)
+	n.Slice("cart", "lin-1", "10.240.2.1")
+	n.Pod("web", "")
+	n.pass()
+	g.Expect(n.There()).To(HaveLen(1))
+	n.Wait(3 * time.Second)
+	n.pass()
+	g.Expect(n.There()).To(BeEmpty())
+}
+
+// HNS may be slow: as long as endpoints vanish, kube-proxy has no working sync.
+func TestAStepIsShort(t *testing.T) {
+	g := NewWithT(t)
+	n := newNode(t)
+	n.orphans(14)
+	for range 14 {
+		n.HNS.Before(hns.OpDeleteEndpoint, func() { n.Wait(time.Second) })
+	}
+	n.pass()
+	g.Expect(n.There()).To(HaveLen(8), "a fifth of the interval is over")
+	g.Expect(n.Skipped("orphan", "pace")).To(BeEquivalentTo(8))
+	n.Wait(time.Minute)
+	n.pass()
+	g.Expect(n.There()).To(HaveLen(2))
+}
+
+// kube-proxy begins a sync.
+func TestAStepEndsWhenASliceChanges(t *testing.T) {
+	g := NewWithT(t)
+	n := newNode(t)
+	n.orphans(10)
+	n.HNS.Before(hns.OpDeleteEndpoint, func() {})
+	n.HNS.Before(hns.OpDeleteEndpoint, func() {
+		n.Wait(time.Millisecond)
+		n.Slice("cart", "lin-1", "10.240.2.1")
+	})
+	n.pass()
+	g.Expect(n.There()).To(HaveLen(8))
+	g.Expect(n.Skipped("orphan", "pace")).To(BeEquivalentTo(8))
+}
+
+// There the next change brings the next sync.
+func TestWhereSlicesChangeAllTheTimeAChangeDoesNotEndAStep(t *testing.T) {
+	g := NewWithT(t)
+	n := newNode(t)
+	n.orphans(10)
+	n.Slice("cart", "lin-1", "10.240.2.1")
+	n.pass()
+	n.Wait(time.Minute)
+	n.Slice("cart", "lin-1", "10.240.2.2")
+	n.HNS.Before(hns.OpDeleteEndpoint, func() {
+		n.Wait(time.Millisecond)
+		n.Slice("cart", "lin-1", "10.240.2.3")
+	})
+	n.pass()
+	g.Expect(n.There()).To(BeEmpty())
+}
+
+func TestAConflictDoesNotWaitForTheNextStep(t *testing.T) {
+	g := NewWithT(t)
+	n := newNode(t, func(c *config.Config) { c.Orphan.MaxPerStep = 2 })
+	n.orphans(4)
+	n.pass()
+	_, local := n.Conflict("web", "10.240.0.12")
+	n.pass()
+	g.Expect(n.There()).To(And(HaveLen(3), ContainElement(local)), "two orphans wait, the remote endpoint of the conflict is gone")
+}
+
+func TestWhereNothingWaitsNothingIsRecorded(t *testing.T) {
+	g := NewWithT(t)
+	n := newNode(t)
+	n.orphans(1)
+	n.pass()
+	g.Expect(n.There()).To(BeEmpty())
+	n.pass()
+	g.Expect(n.Skipped("orphan", "pace")).To(BeZero())
+	g.Expect(happened(n.history, history.Brake)).To(BeEmpty())
+}
+
+// A step that deletes nothing disturbs nobody.
+func TestARefusedStepIsNoStep(t *testing.T) {
+	g := NewWithT(t)
+	n := newNode(t, func(c *config.Config) { c.Orphan.MaxPerStep = 2 })
+	n.orphans(4)
+	n.OnServer(nodetest.NewPod("cart-1", "lin-1", "10.240.1.1"))
+	n.OnServer(nodetest.NewPod("cart-2", "lin-1", "10.240.1.2"))
+	n.pass()
+	g.Expect(n.There()).To(HaveLen(4))
+	n.pass()
+	g.Expect(n.There()).To(HaveLen(2))
+}
+
+// While a pod waits, an orphan may be in its way.
+func TestStepsComeSoonerWhileAPodWaits(t *testing.T) {
+	g := NewWithT(t)
+	n := newNode(t, func(c *config.Config) { c.Orphan.MaxPerStep = 2 })
+	n.Pod("web", "")
+	for i := range 4 {
+		n.Remote(fmt.Sprintf("10.240.1.%d", i+1))
+	}
+	for len(n.There()) == 4 && n.Clock.Since(nodetest.Start()) < time.Minute {
+		n.pass()
+		n.Wait(time.Second)
+	}
+	g.Expect(n.There()).To(HaveLen(2))
+	n.Wait(3 * n.Config.Orphan.GracePeriodWhileWaiting.Duration / 2)
 	n.pass()
 	g.Expect(n.There()).To(BeEmpty())
 }
@@ -257,12 +477,19 @@ func TestAStepIsMadeOfWhatCanBeRemoved(t *testing.T) {
 			n := newNode(t, func(c *config.Config) { c.Orphan.MaxPerStep = 2 })
 			n.orphans(6)
 			keep(n)
-			for range 10 {
+			for range 3 {
 				n.pass()
-				n.Wait(250 * time.Millisecond)
+				n.pass()
+				n.Wait(2 * n.Config.Orphan.StepInterval.Duration)
 			}
 			g.Expect(n.There()).To(HaveLen(2))
-			g.Expect(n.Skipped("orphan", "backoff")).To(BeNumerically(">", 0))
+			counted := 0
+			for _, e := range happened(n.history, history.Brake) {
+				if e.Result == "backoff" {
+					counted += e.Count
+				}
+			}
+			g.Expect(counted).To(BeEquivalentTo(n.Skipped("orphan", "backoff")))
 		})
 	}
 }
@@ -306,6 +533,10 @@ func TestAfterAFailureThePassDeletesNothingMore(t *testing.T) {
 				g.Expect(n.Calls(hns.OpDeleteEndpoint)).To(Equal(1))
 				g.Expect(n.There()).To(ContainElement(orphan))
 				g.Expect(n.Skipped("conflict", "failure")).To(BeEquivalentTo(1))
+				kept := happened(n.history, history.Brake)
+				g.Expect(kept).To(HaveLen(1))
+				g.Expect(kept[0].Result).To(BeEquivalentTo(removal.BrakeFailure))
+				g.Expect(kept[0].Address.String()).To(Equal("10.240.0.2"))
 			} else {
 				g.Expect(n.Calls(hns.OpDeleteEndpoint)).To(Equal(3))
 				g.Expect(n.There()).NotTo(ContainElement(orphan))

@@ -89,10 +89,11 @@ func (c Confirmer) rejudge(
 	if !fresh.SameIdentity(v.Endpoint) || !fresh.Remote() {
 		return verdict.Verdict{}, fmt.Errorf("%w: its ID now means another endpoint, %v", errRefused, fresh)
 	}
-	if snapshot.Endpoints, err = c.rereadLocals(ctx, snapshot, v); err != nil {
+	endpoints, err := c.rereadLocals(ctx, snapshot, v)
+	if err != nil {
 		return verdict.Verdict{}, err
 	}
-	evidence := c.Evidence.With(snapshot)
+	evidence := c.Evidence.With(snapshot.WithEndpoints(endpoints))
 	pods, err := c.podsOfNode(ctx)
 	if err != nil {
 		return verdict.Verdict{}, err

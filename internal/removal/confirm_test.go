@@ -13,6 +13,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/hnsguard/hnsguard/internal/cluster"
 	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/test/nodetest"
 )
@@ -156,7 +157,9 @@ func TestWhatAloneKeepsTheEndpoint(t *testing.T) {
 		"orphan: pods elsewhere cannot be read": {anOrphan, func(n *node, _ hns.EndpointID) {
 			n.API.OnPods = failOn("status.podIP")
 		}, "unconfirmed"},
-		"orphan: a slice lists it":       {anOrphan, func(n *node, _ hns.EndpointID) { n.Slice("svc", "lin-1", ip) }, "refused"},
+		"orphan: a slice lists it": {anOrphan, func(n *node, _ hns.EndpointID) {
+			n.Index.Put(cluster.SliceOf(nodetest.NewSlice("svc", "lin-1", ip))) // the pace, which would keep it too, has not seen it
+		}, "refused"},
 		"orphan: a load balancer refers": {anOrphan, refer, "refused"},
 		"orphan: it is a conflict by now": {aLeak, func(n *node, _ hns.EndpointID) {
 			n.OnServer(nodetest.NewPod("web", nodetest.Name, ip))

@@ -17,4 +17,10 @@
 //  4. After the first failure of a kind that is not understood, a pass deletes nothing more.
 //  5. Whether a deleted endpoint is gone is verified by the next pass. An endpoint whose delete did not return is left
 //     alone until the call returns or a long backoff ends, so that one endpoint cannot use up all calls.
+//  6. Orphans go in short steps with long pauses, and a step begins while kube-proxy rests: some time after the last
+//     change of an EndpointSlice. It ends when one changes, or after a fifth of the pause. kube-proxy gives up a sync
+//     when an endpoint vanishes while it lists them, and tries again only at the next change or at the end of its sync
+//     period, which in some versions is an hour: a node full of orphans that went one after the other would have no
+//     working sync until the last is gone. Where slices change all the time there is no such moment, and need not be:
+//     the next change brings the next sync. A step does not wait while a pod waits for its address.
 package removal

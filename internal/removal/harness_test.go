@@ -4,6 +4,7 @@ package removal_test
 
 import (
 	"context"
+	"math/rand/v2"
 	"net/netip"
 	"testing"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/sets"
 
 	"github.com/hnsguard/hnsguard/internal/config"
+	"github.com/hnsguard/hnsguard/internal/history"
 	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/internal/removal"
 	"github.com/hnsguard/hnsguard/test/nodetest"
@@ -25,6 +27,7 @@ type node struct {
 	t       *testing.T
 	remover *removal.Remover
 	fresh   *freshness
+	history *history.Ring
 }
 
 // freshness is what the remover is told about the view of EndpointSlices.
@@ -52,13 +55,27 @@ func (f *freshness) Listed(context.Context) (sets.Set[netip.Addr], bool, error) 
 
 func newNode(t *testing.T, changes ...func(*config.Config)) *node {
 	t.Helper()
-	n := &node{Node: nodetest.New(t, nodetest.Options{Config: changes}), t: t, fresh: &freshness{current: true}}
+	n := bare(t, changes...)
+	n.history = history.NewRing(history.Options{Clock: n.Clock})
+	n.boot(n.history)
+	return n
+}
+
+// bare is a node without a remover.
+func bare(t *testing.T, changes ...func(*config.Config)) *node {
+	t.Helper()
+	return &node{Node: nodetest.New(t, nodetest.Options{Config: changes}), t: t, fresh: &freshness{current: true}}
+}
+
+func (n *node) boot(h removal.History) {
+	random := rand.New(rand.NewPCG(1, 2))
 	n.remover = removal.New(removal.Options{
 		Node: nodetest.Name, Config: n.Config, Confirmer: n.Confirmer(), HNS: n.Service,
 		Limiter: removal.NewLimiter(n.Config.Removals), Freshness: n.fresh,
-		LoadBalancers: n.Balancers, Events: n.Events, Metrics: removal.NewMetrics(n.Registry), Clock: n.Clock,
+		LoadBalancers: n.Balancers, Events: n.Events, History: h, Metrics: removal.NewMetrics(n.Registry),
+		Clock: n.Clock, Random: random.Float64,
 	})
-	return n
+	n.Watch.Observe(n.remover)
 }
 
 // pass is one pass of the remover, and the reading of load balancers beside it.
@@ -70,6 +87,22 @@ func (n *node) pass() time.Duration {
 	n.ReadBalancers()
 	return next
 }
+
+// happened returns the entries of an act, the newest first.
+func happened(ring *history.Ring, act history.Act) []entry {
+	var entries []entry
+	for _, e := range ring.Entries() {
+		if e.Act == act {
+			entries = append(entries, entry{e})
+		}
+	}
+	return entries
+}
+
+type entry struct{ history.Entry }
+
+// failed reports whether the entry tells what went wrong.
+func (e entry) failed() bool { return e.Detail != "" }
 
 // A situation is one in which the next pass removes the first remote endpoint.
 

@@ -34,6 +34,11 @@ func (p *pauses) left(key string, now time.Time) time.Duration {
 	return p.ends[key].Sub(now)
 }
 
+// latest returns how long the latest pause was; zero if that was long ago, or if there was none.
+func (p *pauses) latest(key string) time.Duration {
+	return p.backoff.Get(key)
+}
+
 // forget drops what has ended, and how long it was when that was long ago.
 func (p *pauses) forget() {
 	now := p.clock.Now()

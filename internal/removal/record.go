@@ -4,12 +4,16 @@ package removal
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
+	"github.com/hnsguard/hnsguard/internal/history"
+	"github.com/hnsguard/hnsguard/internal/hns"
+	"github.com/hnsguard/hnsguard/internal/inventory"
 	"github.com/hnsguard/hnsguard/internal/verdict"
 )
 
@@ -30,11 +34,15 @@ const eventAction = "Removing"
 func (r *Remover) record(ctx context.Context, done attempt) {
 	v := done.verdict
 	r.opts.Metrics.removals.WithLabelValues(string(v.Kind), string(done.result)).Inc()
-	log := logf.FromContext(ctx).WithValues(v.KeysAndValues()...).WithValues("result", done.result)
+	entry := history.Of(history.Removal, string(done.result), v).Because(done.err).Took(done.took)
+	entry.Before, entry.After = done.before, done.after
+	r.opts.History.Add(entry)
+	log := logf.FromContext(ctx).WithValues(v.KeysAndValues()...).
+		WithValues("result", done.result, "before", done.before, "after", done.after)
 	switch done.result {
 	case Removed, AlreadyGone:
 		r.opts.Metrics.detection.WithLabelValues(string(v.Kind)).Observe(done.took.Seconds())
-		log.Info("Removed a stale remote endpoint", "after", done.took.Round(time.Millisecond))
+		log.Info("Removed a stale remote endpoint", "took", done.took.Round(time.Millisecond))
 		r.eventOnPods(v, corev1.EventTypeNormal, EventRemoved,
 			"Removed the stale remote endpoint %s that had this pod's address %s", v.Endpoint.ID, v.Address())
 	case Refused:
@@ -45,6 +53,48 @@ func (r *Remover) record(ctx context.Context, done attempt) {
 			"Could not remove the stale remote endpoint %s that has this pod's address %s: %s",
 			v.Endpoint.ID, v.Address(), done.result)
 	}
+}
+
+// sharers describes every endpoint that has the address of a verdict, on any network: what a person would have listed
+// before and after the removal.
+func sharers(snapshot inventory.Snapshot, v verdict.Verdict) []string {
+	all := []string{}
+	for i := range snapshot.Endpoints {
+		if e := &snapshot.Endpoints[i].Endpoint; e.Has(v.Address()) {
+			all = append(all, describe(*e))
+		}
+	}
+	return all
+}
+
+func describe(e hns.Endpoint) string {
+	kind, use := "local", "not attached"
+	if e.Remote() {
+		kind = "remote"
+	}
+	if e.Attached() {
+		use = "attached"
+	}
+	return fmt.Sprintf("%s %s %q %s on network %s, %s", kind, e.ID, e.Name, e.MAC, e.Network, use)
+}
+
+// keep records which brake keeps endpoints in this pass.
+func (r *Remover) keep(brake Brake, kept ...verdict.Verdict) {
+	for _, v := range kept {
+		r.opts.Metrics.skipped(v.Kind, brake, 1)
+		r.opts.History.Add(history.Of(history.Brake, string(brake), v))
+	}
+}
+
+// keepMany records how many orphans have to wait for their turn. They are too many to be named.
+func (r *Remover) keepMany(brake Brake, n int) {
+	if n == 0 {
+		return
+	}
+	r.opts.Metrics.skipped(verdict.Orphan, brake, n)
+	r.opts.History.Add(history.Entry{
+		Act: history.Brake, Result: string(brake), Verdict: verdict.Orphan, Detail: fmt.Sprintf("%d orphans wait", n),
+	})
 }
 
 // recordCap reports that there are more orphans than expected.

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/hnsguard/hnsguard/internal/action"
 	"github.com/hnsguard/hnsguard/internal/config"
+	"github.com/hnsguard/hnsguard/internal/history"
 	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/internal/verdict"
 )
@@ -39,6 +41,9 @@ type LoadBalancers interface {
 	Last() ([]hns.LoadBalancer, time.Time, bool)
 }
 
+// History keeps what happened for people to look up.
+type History interface{ Add(e history.Entry) }
+
 // Options configure a remover.
 type Options struct {
 	// Node is the name of this node. Required.
@@ -57,13 +62,18 @@ type Options struct {
 	LoadBalancers LoadBalancers
 	// Events gets the Events on pods and on the node. Required.
 	Events events.EventRecorder
+	// History gets removals and brakes.
+	// Default: it is not kept.
+	History History
 	// Metrics are the measurements. Required.
 	Metrics *Metrics
 	// Clock is the source of time. Required.
 	Clock clock.Clock
+	// Random returns a number from 0 to 1, for the pauses between steps. Required.
+	Random func() float64
 }
 
-// Remover removes endpoints. It is for one caller at a time.
+// Remover removes endpoints. It is for one caller at a time, but for [Remover.SliceChanged].
 type Remover struct {
 	opts Options
 	// backoff is by address: kube-proxy may make the endpoint again at once, or HNS may report a delete that it did not
@@ -73,15 +83,29 @@ type Remover struct {
 	hung *pauses
 	// deleted are the endpoints whose absence the next pass has to verify, with the result if they are gone.
 	deleted map[hns.EndpointID]attempt
+	// nextStep is when orphans may be removed again.
+	nextStep time.Time
+	// dueSince is since when the next step has been waiting for kube-proxy to rest; zero if it does not wait yet.
+	dueSince time.Time
+	// step is the present step of orphans, or the last one.
+	step step
+	// lastChange is when an EndpointSlice was last seen to change, in nanoseconds since 1970; zero if never.
+	lastChange atomic.Int64
 }
 
-var _ action.Action = (*Remover)(nil)
+var (
+	_ action.Action        = (*Remover)(nil)
+	_ action.SliceObserver = (*Remover)(nil)
+)
 
 // attempt is a delete that was tried.
 type attempt struct {
 	verdict verdict.Verdict
 	result  Result
 	err     error
+	// before are the endpoints that had the address when the removal was decided, and after those that had it when its
+	// absence was verified.
+	before, after []string
 	// took is the time from when the endpoint was first found to be stale until now.
 	took time.Duration
 }
@@ -101,6 +125,9 @@ func NewLimiter(r config.Removals) *rate.Limiter {
 
 // New returns a remover.
 func New(o Options) *Remover {
+	if o.History == nil {
+		o.History = history.None{}
+	}
 	return &Remover{
 		opts:    o,
 		backoff: newPauses(backoffFirst, backoffMost, o.Clock),
@@ -153,8 +180,7 @@ func (r *Remover) Run(ctx context.Context, pass action.Pass) time.Duration {
 func (r *Remover) retry(pass action.Pass, conflicts []verdict.Verdict) time.Duration {
 	var next time.Duration
 	for _, v := range conflicts {
-		now := pass.Evidence.Now
-		wait := max(r.hung.left(string(v.Endpoint.ID), now), r.backoff.left(v.Address().String(), now))
+		wait := r.left(v, pass.Evidence.Now)
 		if wait <= 0 {
 			wait = r.opts.Config.Poll.FastInterval.Duration
 		}
@@ -168,7 +194,7 @@ func (r *Remover) retry(pass action.Pass, conflicts []verdict.Verdict) time.Dura
 func (r *Remover) removeAll(ctx context.Context, pass action.Pass, removable []verdict.Verdict) bool {
 	for at, v := range removable {
 		if brake, throttled := r.throttled(v, pass.Evidence.Now); throttled {
-			r.opts.Metrics.skipped(v.Kind, brake, 1)
+			r.keep(brake, v)
 			continue
 		}
 		done := r.remove(ctx, pass, v)
@@ -178,9 +204,7 @@ func (r *Remover) removeAll(ctx context.Context, pass action.Pass, removable []v
 			r.record(ctx, done)
 		}
 		if stops(done.result) {
-			for _, rest := range removable[at+1:] {
-				r.opts.Metrics.skipped(rest.Kind, BrakeFailure, 1)
-			}
+			r.keep(BrakeFailure, removable[at+1:]...)
 			return false
 		}
 	}
@@ -193,7 +217,9 @@ func stops(r Result) bool { return r == Failed || r == Unknown || r == Unconfirm
 
 // remove deletes one endpoint, if it still should be. [Removed] means that HNS said so.
 func (r *Remover) remove(ctx context.Context, pass action.Pass, v verdict.Verdict) attempt {
-	done := attempt{verdict: v, took: r.opts.Clock.Since(pass.StaleSince[v.Endpoint.ID])}
+	done := attempt{
+		verdict: v, before: sharers(pass.Evidence.Snapshot, v), took: r.opts.Clock.Since(pass.StaleSince[v.Endpoint.ID]),
+	}
 	r.backoff.begin(v.Address().String())
 	if err := r.opts.Confirmer.confirm(ctx, pass, v); err != nil {
 		done.result, done.err = resultOf(err), err
@@ -203,6 +229,9 @@ func (r *Remover) remove(ctx context.Context, pass action.Pass, v verdict.Verdic
 		return done
 	}
 	done.err = r.opts.HNS.DeleteEndpoint(ctx, v.Endpoint.ID)
+	if v.Kind == verdict.Orphan {
+		r.pace(pass)
+	}
 	switch {
 	case done.err == nil:
 		done.result = Removed
@@ -228,6 +257,7 @@ func (r *Remover) verify(ctx context.Context, pass action.Pass) {
 		present.Insert(e.ID)
 	}
 	for id, done := range r.deleted {
+		done.after = sharers(pass.Evidence.Snapshot, done.verdict)
 		switch {
 		case !present.Has(id):
 			done.result, done.err = Removed, nil

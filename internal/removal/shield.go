@@ -15,6 +15,7 @@ import (
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/hnsguard/hnsguard/internal/action"
+	"github.com/hnsguard/hnsguard/internal/history"
 	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/internal/inventory"
 	"github.com/hnsguard/hnsguard/internal/metrics"
@@ -79,6 +80,9 @@ type ShieldOptions struct {
 	HNS ShieldHNS
 	// Limiter limits deletions, see [NewLimiter]. Required.
 	Limiter *rate.Limiter
+	// History gets the shields.
+	// Default: it is not kept.
+	History History
 	// Registerer gets the metrics. Required.
 	Registerer prometheus.Registerer
 	// Clock is the source of time. Required.
@@ -98,6 +102,9 @@ var _ action.Action = (*Shielder)(nil)
 
 // NewShielder returns a shielder.
 func NewShielder(o ShieldOptions) *Shielder {
+	if o.History == nil {
+		o.History = history.None{}
+	}
 	s := &Shielder{
 		opts: o, backoff: newPauses(backoffFirst, backoffMost, o.Clock), hung: newPauses(hungFirst, hungMost, o.Clock),
 		shields: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -236,6 +243,7 @@ func (s *Shielder) standsBehind(ctx context.Context, id hns.EndpointID, others [
 
 func (s *Shielder) record(ctx context.Context, v verdict.Verdict, result ShieldResult, err error) {
 	s.shields.WithLabelValues(string(result)).Inc()
+	s.opts.History.Add(history.Of(history.Shield, string(result), v).Because(err))
 	log := logf.FromContext(ctx).WithValues(v.KeysAndValues()...).WithValues("result", result)
 	switch result {
 	case ShieldMade, ShieldReplaced:

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/hnsguard/hnsguard/internal/config"
+	"github.com/hnsguard/hnsguard/internal/history"
 	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/internal/hns/simulated"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy"
@@ -27,6 +28,7 @@ type heldNode struct {
 	*nodetest.Node
 	t        *testing.T
 	shielder *removal.Shielder
+	history  *history.Ring
 	stale    hns.EndpointID
 }
 
@@ -34,9 +36,10 @@ func held(t *testing.T, o nodetest.Options, changes ...func(*removal.ShieldOptio
 	t.Helper()
 	o.KubeProxy = "v1.32.3"
 	n := &heldNode{Node: nodetest.New(t, o), t: t}
+	n.history = history.NewRing(history.Options{Clock: n.Clock})
 	options := removal.ShieldOptions{
 		Enforce: true, Confirmer: n.Confirmer(), HNS: n.Service, Limiter: removal.NewLimiter(n.Config.Removals),
-		Registerer: n.Registry, Clock: n.Clock,
+		History: n.history, Registerer: n.Registry, Clock: n.Clock,
 	}
 	for _, change := range changes {
 		change(&options)
@@ -269,8 +272,19 @@ func TestAShieldThatCannotBeMade(t *testing.T) {
 			n.shielder.Run(t.Context(), pass)
 			g.Expect(n.Order(ip)).To(Equal(tc.order))
 			g.Expect(n.results()).To(Equal(results{tc.result: 1}))
+			entries := happened(n.history, history.Shield)
+			g.Expect(entries).To(HaveLen(1))
+			g.Expect(entries[0].Result).To(BeEquivalentTo(tc.result))
+			g.Expect(entries[0].failed()).To(Equal(tc.result != removal.ShieldMisplaced), entries[0].Detail)
 		})
 	}
+}
+
+func TestAShielderWithoutAHistoryShields(t *testing.T) {
+	g := NewWithT(t)
+	n := held(t, nodetest.Options{}, func(o *removal.ShieldOptions) { o.History = nil })
+	n.pass()
+	g.Expect(n.results()).To(Equal(results{removal.ShieldMade: 1}))
 }
 
 // An HNS that enumerates the newest first is known only when the shield is there. Where the order is by ID, another

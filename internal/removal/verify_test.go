@@ -4,6 +4,7 @@ package removal_test
 
 import (
 	"errors"
+	"net/netip"
 	"slices"
 	"testing"
 	"time"
@@ -11,7 +12,11 @@ import (
 	. "github.com/onsi/gomega"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"github.com/hnsguard/hnsguard/internal/history"
 	"github.com/hnsguard/hnsguard/internal/hns"
+	"github.com/hnsguard/hnsguard/internal/kubeproxy"
+	"github.com/hnsguard/hnsguard/internal/removal"
+	"github.com/hnsguard/hnsguard/internal/verdict"
 )
 
 // Invariant 5.
@@ -109,6 +114,17 @@ func TestALoadBalancerOfWhatCouldNotBeDeletedDoesNotDangle(t *testing.T) {
 	g.Expect(n.Series("hnsguard_load_balancers_left_dangling_total")).To(BeZero())
 }
 
+func TestARemoverWithoutAHistoryRemoves(t *testing.T) {
+	g := NewWithT(t)
+	n := bare(t)
+	n.boot(nil)
+	remote := conflict(n)
+	n.pass()
+	n.pass()
+	g.Expect(n.There()).NotTo(ContainElement(remote))
+	g.Expect(n.Removals("conflict", "removed")).To(BeEquivalentTo(1))
+}
+
 func TestWhatIsRecordedOfEachResult(t *testing.T) {
 	for name, tc := range map[string]struct {
 		spoil  func(n *node, remote hns.EndpointID)
@@ -130,6 +146,13 @@ func TestWhatIsRecordedOfEachResult(t *testing.T) {
 				n.pass()
 			}
 			g.Expect(n.Happened()).To(tc.want)
+			entries := happened(n.history, history.Removal)
+			g.Expect(entries).To(HaveLen(1))
+			g.Expect(entries[0].Endpoint).To(Equal(remote))
+			g.Expect(entries[0].Verdict).To(Equal(verdict.Conflict))
+			g.Expect(entries[0].Pods).To(Equal([]string{"default/web"}))
+			g.Expect(entries[0].failed()).To(Equal(entries[0].Result != string(removal.Removed)), entries[0].Detail)
+			g.Expect(n.Removals("conflict", entries[0].Result)).To(BeEquivalentTo(1))
 		})
 	}
 }
@@ -158,4 +181,35 @@ func TestEverySeriesOfARemovingVerdictBeginsAtZero(t *testing.T) {
 
 func TestMetricsAreLinted(t *testing.T) {
 	NewWithT(t).Expect(testutil.GatherAndLint(newNode(t).Registry)).To(BeEmpty())
+}
+
+// Whoever reports the incident has to show what was there before and after.
+func TestARemovalRecordsWhatItChanged(t *testing.T) {
+	g := NewWithT(t)
+	n := newNode(t)
+	remote, local := n.Conflict("web", ip)
+	n.Remote("10.240.0.12")
+	n.Slice("svc", "lin-1", "10.240.0.12")
+	n.pass()
+	n.pass()
+	entries := happened(n.history, history.Removal)
+	g.Expect(entries).To(HaveLen(1))
+	is := func(kind string, id hns.EndpointID) OmegaMatcher { return HavePrefix(kind + " " + string(id) + " ") }
+	g.Expect(entries[0].Before).To(ConsistOf(
+		And(is("remote", remote), ContainSubstring(kubeproxy.RemoteMAC(netip.MustParseAddr(ip)).String()),
+			HaveSuffix(", not attached")),
+		And(is("local", local), HaveSuffix(", attached"))))
+	g.Expect(entries[0].After).To(ConsistOf(is("local", local)))
+}
+
+func TestAnOrphanLeavesNothingBehind(t *testing.T) {
+	g := NewWithT(t)
+	n := newNode(t)
+	orphan(n)
+	n.pass()
+	n.pass()
+	entries := happened(n.history, history.Removal)
+	g.Expect(entries).To(HaveLen(1))
+	g.Expect(entries[0].Before).To(HaveLen(1))
+	g.Expect(entries[0].After).To(And(Not(BeNil()), BeEmpty()), "somebody has looked")
 }

@@ -19,18 +19,32 @@ import (
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/hnsguard/hnsguard/internal/action"
+	"github.com/hnsguard/hnsguard/internal/history"
 	"github.com/hnsguard/hnsguard/internal/hns"
+	"github.com/hnsguard/hnsguard/internal/loadbalancer"
 )
 
-// EventDangling on a Service: a load balancer of it names an HNS endpoint that is gone.
-const EventDangling = "LoadBalancerDangling"
+// The Events on Services.
+const (
+	// EventDangling: a load balancer of the Service names an HNS endpoint that is gone.
+	EventDangling = "LoadBalancerDangling"
+	// EventMissing: the Service should have a load balancer, had one, and has none.
+	EventMissing = "LoadBalancerMissing"
+)
 
 const eventAction = "Reprogramming"
 
-// LoadBalancers finds the load balancers that dangle.
+// LoadBalancers finds the load balancers that dangle, and the frontends that no load balancer has any more.
 type LoadBalancers interface {
 	Dangling() []hns.LoadBalancer
+	// Absent returns the frontends that are absent, and when the reading began that was the last without them.
+	Absent() ([]loadbalancer.Absence, time.Time)
+	// Forget forgets a frontend that is absent because it should be.
+	Forget(front loadbalancer.Frontend)
 }
+
+// History keeps what happened for people to look up.
+type History interface{ Add(e history.Entry) }
 
 // Options configure a reprogrammer.
 type Options struct {
@@ -38,14 +52,26 @@ type Options struct {
 	Node string
 	// Enforce allows kube-proxy to be made to program a Service again. If it is false, load balancers are only reported.
 	Enforce bool
-	// LoadBalancers finds the load balancers that dangle. Required.
+	// LoadBalancers finds the load balancers that dangle or are missing. Required.
 	LoadBalancers LoadBalancers
+	// Syncs counts the syncs that kube-proxy has finished since it started. It fails where that cannot be known. Required.
+	Syncs func(ctx context.Context) (uint64, error)
+	// InPlace reports whether kube-proxy may update load balancers in place: then it cannot make a missing one again
+	// (invariant 5). Required.
+	InPlace func(ctx context.Context) bool
+	// WatchLag is how far kube-proxy's watch may be behind the API server, which is not visible. Required.
+	WatchLag time.Duration
+	// Random returns numbers from 0 up to 1. Required.
+	Random func() float64
 	// Server reads from the API server, not from a cache. Required.
 	Server client.Reader
 	// Client writes slices. Required.
 	Client client.Client
 	// Events gets the Events on Services. Required.
 	Events events.EventRecorder
+	// History gets what is done about Services.
+	// Default: it is not kept.
+	History History
 	// Metrics are the measurements. Required.
 	Metrics *Metrics
 	// Clock is the source of time. Required.
@@ -61,6 +87,9 @@ type Reprogrammer struct {
 	// disturbing are the slices that are there now, and since when.
 	disturbing map[types.NamespacedName]time.Time
 	swept      bool
+	// suspects are the frontends that are absent. The next of them is looked at no earlier than at next.
+	suspects map[loadbalancer.Frontend]*suspect
+	next     time.Time
 }
 
 // How long a slice stays: long enough for every kube-proxy to process it by itself, which it does within a second or
@@ -75,19 +104,29 @@ var _ action.Action = (*Reprogrammer)(nil)
 
 // New returns a reprogrammer.
 func New(o Options) *Reprogrammer {
+	if o.History == nil {
+		o.History = history.None{}
+	}
 	return &Reprogrammer{
 		opts: o, reported: map[hns.LoadBalancerID]bool{}, disturbing: map[types.NamespacedName]time.Time{},
 		backoff: flowcontrol.NewFakeBackOff(backoffFirst, backoffMost, o.Clock), // "fake" is the one that takes a clock
 	}
 }
 
-// Run implements [action.Action]: it does about the load balancers that dangle what is configured.
-func (r *Reprogrammer) Run(ctx context.Context, _ action.Pass) time.Duration {
-	dangling := r.opts.LoadBalancers.Dangling()
+// Run implements [action.Action]: it does about the load balancers that dangle or are missing what is configured.
+func (r *Reprogrammer) Run(ctx context.Context, pass action.Pass) time.Duration {
 	if r.opts.Enforce && !r.swept {
 		r.swept = r.sweep(ctx)
 	}
 	next := r.calm(ctx)
+	r.mendDangling(ctx)
+	r.mendMissing(ctx, pass.Evidence.Snapshot)
+	r.backoff.GC()
+	return next
+}
+
+func (r *Reprogrammer) mendDangling(ctx context.Context) {
+	dangling := r.opts.LoadBalancers.Dangling()
 	reported, budget := make(map[hns.LoadBalancerID]bool, len(dangling)), perPass
 	for _, lb := range dangling {
 		reported[lb.ID] = r.reported[lb.ID]
@@ -100,8 +139,6 @@ func (r *Reprogrammer) Run(ctx context.Context, _ action.Pass) time.Duration {
 		}
 	}
 	r.reported = reported
-	r.backoff.GC()
-	return next
 }
 
 // perPass is how many load balancers are attended to in a pass, which waits for the API server meanwhile.
@@ -122,7 +159,7 @@ func (r *Reprogrammer) attend(ctx context.Context, lb hns.LoadBalancer) bool {
 	log := logf.FromContext(ctx).WithValues("loadBalancerID", lb.ID, "vip", vip.String())
 	service, err := r.serviceOf(ctx, vip)
 	if err != nil {
-		r.opts.Metrics.attempts.WithLabelValues(unknown).Inc()
+		r.record(unknown, vip, "", err)
 		log.Error(err, "Cannot find the Service of a load balancer that names an endpoint which is gone")
 		return false
 	}
@@ -131,18 +168,31 @@ func (r *Reprogrammer) attend(ctx context.Context, lb hns.LoadBalancer) bool {
 		r.report(service)
 	}
 	if !r.opts.Enforce {
-		r.opts.Metrics.attempts.WithLabelValues(observed).Inc()
+		r.record(observed, vip, client.ObjectKeyFromObject(service).String(), nil)
 		log.Info("Observing: kube-proxy would be made to program the Service again")
 		return true
 	}
-	result, err := r.disturb(ctx, service, vip)
-	r.opts.Metrics.attempts.WithLabelValues(result).Inc()
-	if err != nil {
-		log.Error(err, "Cannot make kube-proxy program the Service again", "result", result)
-		return true
-	}
-	log.Info("Made kube-proxy program the Service again", "result", result)
+	r.reprogram(logf.IntoContext(ctx, log), service, vip)
 	return true
+}
+
+// reprogram disturbs a Service and says what came of it.
+func (r *Reprogrammer) reprogram(ctx context.Context, service *corev1.Service, vip netip.Addr) {
+	result, err := r.disturb(ctx, service, vip)
+	r.record(result, vip, client.ObjectKeyFromObject(service).String(), err)
+	if err != nil {
+		logf.FromContext(ctx).Error(err, "Cannot make kube-proxy program the Service again", "result", result)
+		return
+	}
+	logf.FromContext(ctx).Info("Made kube-proxy program the Service again", "result", result)
+}
+
+// record counts what was done about a load balancer, and keeps it in the history.
+func (r *Reprogrammer) record(result string, vip netip.Addr, service string, err error) {
+	r.opts.Metrics.attempts.WithLabelValues(result).Inc()
+	r.opts.History.Add(history.Entry{
+		Act: history.Reprogram, Result: result, Address: vip, Subject: service,
+	}.Because(err))
 }
 
 func (r *Reprogrammer) report(service *corev1.Service) {

@@ -22,8 +22,12 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/hnsguard/hnsguard/internal/action"
+	"github.com/hnsguard/hnsguard/internal/history"
 	"github.com/hnsguard/hnsguard/internal/hns"
+	"github.com/hnsguard/hnsguard/internal/inventory"
+	"github.com/hnsguard/hnsguard/internal/loadbalancer"
 	"github.com/hnsguard/hnsguard/internal/reprogram"
+	"github.com/hnsguard/hnsguard/internal/verdict"
 )
 
 // node is a node with a reprogrammer, and an API server that can fail.
@@ -33,10 +37,20 @@ type node struct {
 	api          client.Client
 	apiErr       error
 	dangling     []hns.LoadBalancer
-	asked        int
-	events       *events.FakeRecorder
-	metrics      *prometheus.Registry
-	clock        *testingclock.FakeClock
+	absent       []loadbalancer.Absence
+	read         time.Time
+	endpoints    []inventory.Endpoint
+	// syncs is what kube-proxy counts; it cannot be read if syncsErr is set.
+	syncs    uint64
+	syncsErr error
+	inPlace  bool
+	// stuck keeps kube-proxy from finishing a sync.
+	stuck   bool
+	asked   int
+	events  *events.FakeRecorder
+	metrics *prometheus.Registry
+	history *history.Ring
+	clock   *testingclock.FakeClock
 }
 
 func newNode(t *testing.T, objects ...client.Object) *node {
@@ -77,16 +91,21 @@ func newNode(t *testing.T, objects ...client.Object) *node {
 // start starts a new process.
 func (n *node) start(enforce bool) {
 	n.events, n.metrics = events.NewFakeRecorder(100), prometheus.NewPedanticRegistry()
+	n.history = history.NewRing(history.Options{Clock: n.clock})
 	n.reprogrammer = reprogram.New(reprogram.Options{
 		Node: "win-1", Enforce: enforce, LoadBalancers: n, Server: n.api, Client: n.api, Events: n.events,
-		Metrics: reprogram.NewMetrics(n.metrics), Clock: n.clock,
+		History: n.history, Metrics: reprogram.NewMetrics(n.metrics), Clock: n.clock,
+		Syncs: func(context.Context) (uint64, error) { return n.syncs, n.syncsErr }, WatchLag: watchLag,
+		InPlace: func(context.Context) bool { return n.inPlace }, Random: func() float64 { return 0.5 },
 	})
 }
 
 func (n *node) pass(dangling ...hns.LoadBalancer) time.Duration {
 	n.t.Helper()
 	n.dangling = dangling
-	return n.reprogrammer.Run(n.t.Context(), action.Pass{})
+	return n.reprogrammer.Run(n.t.Context(), action.Pass{
+		Evidence: verdict.Evidence{Snapshot: inventory.Snapshot{Endpoints: n.endpoints}},
+	})
 }
 
 // Dangling implements reprogram.LoadBalancers.
@@ -113,7 +132,7 @@ func (n *node) count(result string) float64 {
 	}
 	for _, f := range families {
 		for _, m := range f.GetMetric() {
-			if m.GetLabel()[0].GetValue() == result {
+			if len(m.GetLabel()) > 0 && m.GetLabel()[0].GetValue() == result {
 				return m.GetCounter().GetValue()
 			}
 		}
@@ -165,6 +184,9 @@ func TestAServiceIsDisturbedForAMoment(t *testing.T) {
 			g.Expect(n.events.Events).To(Receive(And(
 				ContainSubstring("Warning LoadBalancerDangling"), ContainSubstring("node win-1"))))
 			g.Expect(n.count("done")).To(BeEquivalentTo(1))
+			g.Expect(n.history.Entries()).To(ConsistOf(And(
+				HaveField("Act", history.Reprogram), HaveField("Result", "done"), HaveField("Subject", "shop/cart"),
+				HaveField("Address", netip.MustParseAddr(tc.vip)))))
 
 			g.Expect(n.pass()).To(Equal(5 * time.Second))
 			n.clock.Step(5 * time.Second)
@@ -203,6 +225,7 @@ func TestObservingOnlyReports(t *testing.T) {
 	}
 	g.Expect(n.slices()).To(BeEmpty())
 	g.Expect(n.count("observed")).To(BeEquivalentTo(1))
+	g.Expect(n.history.Entries()).To(ConsistOf(HaveField("Result", "observed")))
 	g.Expect(n.events.Events).To(Receive(ContainSubstring("restart the kube-proxy")))
 	g.Expect(n.asked).To(Equal(1))
 }
@@ -249,6 +272,8 @@ func TestFailuresAreTriedAgain(t *testing.T) {
 	n.apiErr = errors.New("connection refused")
 	n.pass(balancer("lb", "10.0.0.7"))
 	g.Expect(n.count("unknown_service")).To(BeEquivalentTo(1))
+	g.Expect(n.history.Entries()).To(ConsistOf(And(HaveField("Result", "unknown_service"),
+		HaveField("Detail", ContainSubstring("connection refused")))))
 	n.apiErr = nil
 	n.pass(balancer("lb", "10.0.0.7"))
 	g.Expect(n.slices()).To(BeEmpty(), "not at once")

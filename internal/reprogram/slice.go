@@ -41,9 +41,15 @@ const (
 	observed  = "observed"
 	// unknown: there is no Service with the load balancer's address, or it could not be asked for.
 	unknown = "unknown_service"
+	// inPlace: nothing was done, because kube-proxy cannot make a missing load balancer again (invariant 5).
+	inPlace = "updates_in_place"
+	// tooMany: nothing was done, because so many are missing that kube-proxy has to be restarted (invariant 6).
+	tooMany = "too_many_missing"
 )
 
-func results() []string { return []string{disturbed, present, failed, observed, unknown} }
+func results() []string {
+	return []string{disturbed, present, failed, observed, unknown, inPlace, tooMany}
+}
 
 // disturb makes the slice.
 func (r *Reprogrammer) disturb(ctx context.Context, service *corev1.Service, vip netip.Addr) (string, error) {

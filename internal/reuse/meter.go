@@ -8,13 +8,13 @@ import (
 	"sync"
 	"time"
 
-	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
 	"k8s.io/utils/lru"
 
 	"github.com/hnsguard/hnsguard/internal/action"
 	"github.com/hnsguard/hnsguard/internal/cluster"
+	"github.com/hnsguard/hnsguard/internal/history"
 )
 
 // The bounds of what is remembered.
@@ -34,10 +34,14 @@ type Index interface {
 	ListedOnAnotherNode(addr netip.Addr) bool
 }
 
+// History keeps the reuses for people to look up.
+type History interface{ Add(e history.Entry) }
+
 // Meter measures. It is safe for concurrent use.
 type Meter struct {
 	node    string
 	index   Index
+	history History
 	metrics *Metrics
 	clock   clock.PassiveClock
 
@@ -48,16 +52,19 @@ type Meter struct {
 	held map[netip.Addr]types.UID
 }
 
-// NewMeter returns a meter for the node of that name.
-func NewMeter(node string, index Index, m *Metrics, clk clock.PassiveClock) *Meter {
-	return &Meter{node: node, index: index, metrics: m, clock: clk, left: lru.New(MaxAddresses)}
+// NewMeter returns a meter for the node of that name. Without a history, reuses are only measured.
+func NewMeter(node string, index Index, h History, m *Metrics, clk clock.PassiveClock) *Meter {
+	if h == nil {
+		h = history.None{}
+	}
+	return &Meter{node: node, index: index, history: h, metrics: m, clock: clk, left: lru.New(MaxAddresses)}
 }
 
 // SliceChanged implements [action.SliceObserver].
-func (m *Meter) SliceChanged(before, after *discoveryv1.EndpointSlice) {
+func (m *Meter) SliceChanged(before, after *cluster.Slice) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	old, present := cluster.AddressesOnOtherNodes(before, m.node), cluster.AddressesOnOtherNodes(after, m.node)
+	old, present := before.AddressesOnOtherNodes(m.node), after.AddressesOnOtherNodes(m.node)
 	for addr := range present.Difference(old) {
 		m.left.Remove(addr)
 	}
@@ -80,7 +87,7 @@ func (m *Meter) Run(_ context.Context, pass action.Pass) time.Duration {
 		for _, addr := range pod.Addresses {
 			held[addr] = pod.UID
 			if m.held != nil && m.held[addr] != pod.UID { // invariant 1
-				m.observe(addr)
+				m.observe(addr, pod)
 			}
 			m.left.Remove(addr)
 		}
@@ -89,9 +96,11 @@ func (m *Meter) Run(_ context.Context, pass action.Pass) time.Duration {
 	return 0
 }
 
-func (m *Meter) observe(addr netip.Addr) {
+func (m *Meter) observe(addr netip.Addr, pod cluster.Pod) {
+	e := history.Entry{Act: history.Reuse, Result: history.Listed, Address: addr, Pods: history.Names(pod.ID())}
 	if m.index.ListedOnAnotherNode(addr) {
 		m.metrics.reuse.Observe(0)
+		m.history.Add(e)
 		return
 	}
 	left, known := m.left.Get(addr)
@@ -100,5 +109,7 @@ func (m *Meter) observe(addr netip.Addr) {
 	}
 	if since := m.clock.Since(left.(time.Time)); since <= Horizon {
 		m.metrics.reuse.Observe(since.Seconds())
+		e.Result = history.Dropped
+		m.history.Add(e.Took(since))
 	}
 }

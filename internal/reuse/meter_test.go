@@ -21,6 +21,7 @@ import (
 
 	"github.com/hnsguard/hnsguard/internal/action"
 	"github.com/hnsguard/hnsguard/internal/cluster"
+	"github.com/hnsguard/hnsguard/internal/history"
 	"github.com/hnsguard/hnsguard/internal/reuse"
 	"github.com/hnsguard/hnsguard/internal/verdict"
 )
@@ -37,6 +38,7 @@ type node struct {
 	meter    *reuse.Meter
 	clock    *testingclock.FakeClock
 	registry *prometheus.Registry
+	history  *history.Ring
 	slices   map[string]*discoveryv1.EndpointSlice
 }
 
@@ -55,7 +57,8 @@ func starting(t *testing.T) *node {
 		clock:  testingclock.NewFakeClock(time.Date(2026, 3, 1, 3, 0, 0, 0, time.UTC)),
 		slices: map[string]*discoveryv1.EndpointSlice{},
 	}
-	n.meter = reuse.NewMeter(here, n.index, reuse.NewMetrics(n.registry), n.clock)
+	n.history = history.NewRing(history.Options{Clock: n.clock})
+	n.meter = reuse.NewMeter(here, n.index, n.history, reuse.NewMetrics(n.registry), n.clock)
 	return n
 }
 
@@ -71,8 +74,8 @@ func (n *node) look() {
 func (n *node) slice(name, onNode string, addrs ...string) {
 	before := n.slices[name]
 	if len(addrs) == 0 {
-		n.index.DeleteSlice(before)
-		n.meter.SliceChanged(before, nil)
+		n.index.DeleteSlice(types.NamespacedName{Namespace: "default", Name: name})
+		n.meter.SliceChanged(cluster.SliceOf(before), nil)
 		delete(n.slices, name)
 		return
 	}
@@ -86,7 +89,7 @@ func (n *node) slice(name, onNode string, addrs ...string) {
 	}
 	n.slices[name] = after
 	n.index.SetSlice(after)
-	n.meter.SliceChanged(before, after)
+	n.meter.SliceChanged(cluster.SliceOf(before), cluster.SliceOf(after))
 }
 
 // pod makes or changes a running pod of this node, and looks.
@@ -141,6 +144,9 @@ func TestAReuseIsMeasured(t *testing.T) {
 	n.expect(1, 10*time.Second)
 	n.pod("web") // invariant 2: its status is seen many times
 	n.expect(1, 10*time.Second)
+	NewWithT(t).Expect(n.history.Entries()).To(ConsistOf(And(
+		HaveField("Act", history.Reuse), HaveField("Result", history.Dropped), HaveField("AfterSeconds", 10.0),
+		HaveField("Pods", ConsistOf("default/web")), HaveField("Address", netip.MustParseAddr(addr)))))
 }
 
 func TestTheSliceIsGone(t *testing.T) {
@@ -167,6 +173,8 @@ func TestWhileASliceStillListsItTheTimeIsZero(t *testing.T) {
 	n.clock.Step(time.Minute)
 	n.pod("next") // the one before it was of this node
 	n.expect(1, 0)
+	NewWithT(t).Expect(n.history.Entries()).To(ConsistOf(And(
+		HaveField("Act", history.Reuse), HaveField("Result", history.Listed), HaveField("AfterSeconds", 0.0))))
 }
 
 func TestOneOfTwoSlicesDropsIt(t *testing.T) {

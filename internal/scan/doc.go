@@ -10,5 +10,7 @@
 //     kube-proxy. Without endpoints, Pods or EndpointSlices there is no report ([ErrCannotJudge]).
 //  3. Evidence that takes time to gather is taken as gathered: every unclaimed endpoint is judged as if the grace
 //     period were over, and every address as if kube-proxy had forgotten it. The report says so.
-//  4. Only a Windows node is judged. A Linux node has no HNS, and a verdict on its name would be about another node.
+//  4. A pod is reported to be without network by the rule of package eviction, and only if it should have an endpoint
+//     here: it runs, on this node, in a network of its own.
+//  5. Only a Windows node is judged. A Linux node has no HNS, and a verdict on its name would be about another node.
 package scan

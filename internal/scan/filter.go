@@ -13,6 +13,7 @@ import (
 
 	"github.com/hnsguard/hnsguard/internal/cluster"
 	"github.com/hnsguard/hnsguard/internal/clusterdump"
+	"github.com/hnsguard/hnsguard/internal/suggest"
 	"github.com/hnsguard/hnsguard/internal/verdict"
 )
 
@@ -32,14 +33,24 @@ func (f Filter) validate(dump clusterdump.Dump) error {
 	var errs []error
 	for _, name := range f.Pods {
 		if _, found := podIn(dump, name); !found {
-			errs = append(errs, fmt.Errorf("there is no Pod %s in the cluster dump", name))
+			errs = append(errs, fmt.Errorf("there is no Pod %s in the cluster dump%s", name, nearPods(dump, name)))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// apply returns the rows that the filter selects, and notes on what it selects nothing by.
-func (f Filter) apply(rows []Row, dump clusterdump.Dump) (selected []Row, notes []string) {
+// nearPods suggests recorded Pods in the place of one that there is not.
+func nearPods(dump clusterdump.Dump, name types.NamespacedName) string {
+	var names []string
+	for _, p := range dump.Pods {
+		names = append(names, p.Namespace+"/"+p.Name)
+	}
+	return suggest.Near(name.String(), names)
+}
+
+// apply returns the rows that the filter selects, and notes on what it selects nothing by. The pods are those that it
+// names, all of which are known.
+func (f Filter) apply(rows []Row, dump clusterdump.Dump, named []Pod) (selected []Row, notes []string) {
 	for _, addr := range f.Addresses {
 		if !slices.ContainsFunc(rows, func(r Row) bool { return slices.Contains(r.Addresses, addr) }) {
 			notes = append(notes, fmt.Sprintf("HNS has no endpoint with the address %s", addr))
@@ -47,7 +58,8 @@ func (f Filter) apply(rows []Row, dump clusterdump.Dump) (selected []Row, notes 
 	}
 	for _, name := range f.Pods {
 		if !slices.ContainsFunc(rows, func(r Row) bool { return f.isOf(r, name, dump) }) {
-			notes = append(notes, withoutEndpoint(name, addressesOf(dump, name)))
+			i := slices.IndexFunc(named, func(p Pod) bool { return p.Name == name.String() })
+			notes = append(notes, named[i].missing())
 		}
 	}
 	for _, r := range rows {
@@ -67,13 +79,6 @@ func (f Filter) apply(rows []Row, dump clusterdump.Dump) (selected []Row, notes 
 // isOf reports whether an endpoint has to do with a Pod: it has an address of the Pod, or its verdict rests on it.
 func (f Filter) isOf(r Row, pod types.NamespacedName, dump clusterdump.Dump) bool {
 	return slices.Contains(r.Pods, pod.String()) || intersect(addressesOf(dump, pod), r.Addresses)
-}
-
-func withoutEndpoint(name types.NamespacedName, addresses []netip.Addr) string {
-	if len(addresses) == 0 {
-		return fmt.Sprintf("Pod %s has no address yet", name)
-	}
-	return fmt.Sprintf("HNS has no endpoint with the address %s of Pod %s", join(addresses), name)
 }
 
 func addressesOf(dump clusterdump.Dump, name types.NamespacedName) []netip.Addr {

@@ -49,14 +49,23 @@ func Judge(in Input) (Report, error) {
 	if len(complete) > 0 {
 		var err error
 		if network, err = inventory.PodNetwork(in.Config.Network, in.HNS.Networks, complete); err != nil {
-			return Report{}, fmt.Errorf("%w: %w", ErrCannotJudge, err)
+			return Report{}, fmt.Errorf("%w: %w%s", ErrCannotJudge, err, in.recordNetworks())
 		}
 		rows = append(rows, in.decide(network, complete)...)
 	}
 	return in.report(network, rows), nil
 }
 
-// validate refuses a node without HNS (invariant 4), input that lacks what every verdict depends on (invariant 2),
+// recordNetworks says how the networks are recorded, if they were not: endpoints show no more of them than their IDs.
+func (in Input) recordNetworks() string {
+	if slices.ContainsFunc(in.HNS.Networks, func(n hns.Network) bool { return n.Type != "" }) {
+		return ""
+	}
+	return "\nRecord the networks too, and pass them as another dump: " +
+		"Get-HnsNetwork | ConvertTo-Json -Depth 10 > networks.json"
+}
+
+// validate refuses a node without HNS (invariant 5), input that lacks what every verdict depends on (invariant 2),
 // and a filter that names what is unknown.
 func (in Input) validate() error {
 	if err := in.validateNode(); err != nil {
@@ -112,7 +121,7 @@ func (in Input) decide(network hns.Network, endpoints []inventory.Endpoint) []Ro
 	sound := verdict.Decide(evidence)
 	rows := make([]Row, len(verdicts))
 	for i, v := range verdicts {
-		if rows[i] = rowOf(v); !in.KubeProxy.Known && v.Kind != sound[i].Kind {
+		if rows[i] = RowOf(v); !in.KubeProxy.Known && v.Kind != sound[i].Kind {
 			rows[i].Verdict = string(KindUnknown)
 			rows[i].Reason = fmt.Sprintf("%s or %s, by the version of kube-proxy", v.Kind, sound[i].Kind)
 		}

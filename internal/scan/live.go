@@ -91,7 +91,11 @@ func readPods(ctx context.Context, api client.Reader, names []types.NamespacedNa
 		}
 		var pod corev1.Pod
 		if err := api.Get(ctx, name, &pod); err != nil {
-			errs = append(errs, fmt.Errorf("reading Pod %s: %w", name, err))
+			near := ""
+			if apierrors.IsNotFound(err) {
+				near = nearPods(*dump, name)
+			}
+			errs = append(errs, fmt.Errorf("reading Pod %s: %w%s", name, err, near))
 			continue
 		}
 		dump.Pods = append(dump.Pods, &pod)

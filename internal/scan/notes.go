@@ -39,12 +39,12 @@ func (in Input) notes(rows []Row) []string {
 		add("%s", in.unknownVersion())
 	}
 	if slices.ContainsFunc(rows, func(r Row) bool { return r.Verdict == string(verdict.Orphan) }) {
-		add("orphans are removed when their address has been unused for %s, which a single scan cannot see",
+		add("orphans are due for removal when their address has been unused for %s, which a single scan cannot see",
 			in.Config.Orphan.GracePeriod.Duration)
 	}
 	if in.KubeProxy.StaleRecord && slices.ContainsFunc(rows, Row.removable) {
 		add("do not delete these endpoints by hand: this kube-proxy may remember their addresses, and delete the Pods' own " +
-			"endpoints then. hnsguard removes them when kube-proxy has forgotten the addresses, which a single scan cannot see")
+			"endpoints then. hnsguard waits until kube-proxy has forgotten the addresses, which a single scan cannot see")
 	}
 	return notes
 }

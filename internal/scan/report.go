@@ -4,12 +4,14 @@ package scan
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"io"
 	"net/netip"
 	"slices"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy"
@@ -28,14 +30,22 @@ type Report struct {
 	KubeProxyKnown bool   `json:"kubeProxyKnown"`
 	// KubeProxyFaults are the faults of the version, or all if it is unknown. docs/kube-proxy.md explains them.
 	KubeProxyFaults []string `json:"kubeProxyFaults"`
-	Mode            string   `json:"mode"`
+	// Mode is the upper limit, and Modes what follows for each class of acts.
+	Mode  string            `json:"mode"`
+	Modes map[string]string `json:"modes"`
 	// Removable and Undecided count reported endpoints: those that would be removed, and those of which it is unknown.
 	Removable int `json:"removable"`
 	Undecided int `json:"undecided"`
 	// Omitted counts the endpoints that the filter does not select.
-	Omitted   int      `json:"omitted"`
-	Endpoints []Row    `json:"endpoints"`
-	Notes     []string `json:"notes,omitempty"`
+	Omitted int `json:"omitted"`
+	// Attention counts what needs a person's attention although nothing is to be removed.
+	Attention Attention `json:"attention"`
+	Endpoints []Row     `json:"endpoints"`
+	// PodsWithoutNetwork are running pods of the node that have no local endpoint.
+	PodsWithoutNetwork []Pod `json:"podsWithoutNetwork"`
+	// Pods are the pods that the filter names.
+	Pods  []Pod    `json:"pods,omitempty"`
+	Notes []string `json:"notes,omitempty"`
 }
 
 // Row is one endpoint.
@@ -55,7 +65,8 @@ type Row struct {
 	LoadBalancers []hns.LoadBalancerID `json:"loadBalancers,omitempty"`
 }
 
-func rowOf(v verdict.Verdict) Row {
+// RowOf returns the row of an endpoint with its verdict.
+func RowOf(v verdict.Verdict) Row {
 	r := Row{
 		ID: v.Endpoint.ID, Addresses: v.Endpoint.Addresses, Kind: "local", Owner: v.Endpoint.Name,
 		Verdict: string(v.Kind), Reason: string(v.Reason), Locals: v.Locals, LoadBalancers: v.LoadBalancers,
@@ -70,13 +81,21 @@ func rowOf(v verdict.Verdict) Row {
 		r.Pods = append(r.Pods, pod.String())
 	}
 	for _, l := range v.Listings {
-		where := l.Node
-		if where == "" {
-			where = "no node"
-		}
-		r.Slices = append(r.Slices, fmt.Sprintf("%s (%s)", l.Slice, where))
+		r.Slices = append(r.Slices, fmt.Sprintf("%s (%s)", l.Slice, cmp.Or(l.Node, noNode)))
 	}
 	return r
+}
+
+// noNode is what an EndpointSlice shows that lists an address without a node.
+const noNode = "no node"
+
+// PlaceOf takes an element of [Row.Slices] apart. The node is empty if the slice names none.
+func PlaceOf(listed string) (slice, node string) {
+	slice, node, _ = strings.Cut(strings.TrimSuffix(listed, ")"), " (")
+	if node == noNode {
+		node = ""
+	}
+	return slice, node
 }
 
 func unknownRow(e hns.Endpoint, reason string) Row {
@@ -104,14 +123,15 @@ func (r Row) undecided() bool {
 
 // report puts the rows together, those that need attention first.
 func (in Input) report(network hns.Network, rows []Row) Report {
-	slices.SortStableFunc(rows, func(a, b Row) int {
-		return cmp.Or(cmp.Compare(urgency(a.Verdict), urgency(b.Verdict)), compareAddresses(a, b), cmp.Compare(a.ID, b.ID))
-	})
-	selected, notes := in.Filter.apply(rows, in.Cluster)
+	slices.SortStableFunc(rows, Row.Compare)
+	without, named, podNotes := in.pods()
+	selected, notes := in.Filter.apply(rows, in.Cluster, named)
+	notes = append(notes, podNotes...)
 	r := Report{
 		Node: in.Node, Network: cmp.Or(network.Name, string(network.ID)), KubeProxy: in.KubeProxy.Version,
 		KubeProxyKnown:  in.KubeProxy.Known,
-		KubeProxyFaults: in.KubeProxy.Faults(), Mode: string(in.Config.Mode),
+		KubeProxyFaults: in.KubeProxy.Faults(), Mode: string(in.Config.Mode), Modes: modesOf(in.Config),
+		Attention: attentionOf(selected, without), PodsWithoutNetwork: without, Pods: named,
 		Omitted: len(rows) - len(selected), Endpoints: selected, Notes: append(notes, in.notes(selected)...),
 	}
 	for _, row := range selected {
@@ -123,6 +143,12 @@ func (in Input) report(network hns.Network, rows []Row) Report {
 		}
 	}
 	return r
+}
+
+// Compare orders rows: those that need attention come first.
+func (r Row) Compare(other Row) int {
+	return cmp.Or(cmp.Compare(urgency(r.Verdict), urgency(other.Verdict)), compareAddresses(r, other),
+		cmp.Compare(r.ID, other.ID))
 }
 
 func urgency(kind string) int {
@@ -146,26 +172,55 @@ func compareAddresses(a, b Row) int {
 // Print writes the report as text.
 func (r Report) Print(w io.Writer) error {
 	out := &strings.Builder{}
-	fmt.Fprintf(out, "Node %s, pod network %s, kube-proxy %s\n\n", r.Node, orDash(r.Network), r.DescribeKubeProxy())
-	if len(r.Endpoints) > 0 {
-		table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-		_, _ = fmt.Fprintln(table, "ENDPOINT\tIP\tKIND\tOWNER\tVERDICT\tREASON\tPOD")
-		for _, row := range r.Endpoints {
-			_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n",
-				row.ID, join(row.Addresses), row.Kind, cut(orDash(row.Owner)), row.Verdict, row.Reason,
-				orDash(strings.Join(row.Pods, ",")))
-		}
-		if err := table.Flush(); err != nil {
-			return err
-		}
-		_, _ = fmt.Fprintln(out)
+	fmt.Fprintf(out, "Node %s, pod network %s, kube-proxy %s\n%s\n\n", r.Node, orDash(r.Network), r.DescribeKubeProxy(),
+		capital(r.describeMode()))
+	if err := errors.Join(r.printEndpoints(out), r.printPods(out)); err != nil {
+		return err
 	}
 	fmt.Fprintln(out, r.summary())
+	if r.Attention.Needed() {
+		fmt.Fprintf(out, "Needs attention: %s.\n", r.Attention)
+	}
 	for _, note := range r.Notes {
 		fmt.Fprintf(out, "Note: %s.\n", note)
 	}
 	_, err := io.WriteString(w, out.String())
 	return err
+}
+
+func (r Report) printEndpoints(out io.Writer) error {
+	if len(r.Endpoints) == 0 {
+		return nil
+	}
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	_, _ = fmt.Fprintln(table, "ENDPOINT\tIP\tKIND\tOWNER\tVERDICT\tREASON\tPOD")
+	for _, row := range r.Endpoints {
+		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n",
+			row.ID, join(row.Addresses), row.Kind, cut(orDash(row.Owner)), row.Verdict, row.Reason,
+			orDash(strings.Join(row.Pods, ",")))
+	}
+	_, _ = fmt.Fprintln(table)
+	return table.Flush()
+}
+
+// printPods lists the pods without network.
+func (r Report) printPods(out io.Writer) error {
+	if len(r.PodsWithoutNetwork) == 0 {
+		return nil
+	}
+	_, _ = fmt.Fprintln(out, "These pods run on this node, and no local endpoint has their address: they have no "+
+		"network.\n'hnsguard explain NAMESPACE/POD' says what to do.")
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	_, _ = fmt.Fprintln(table, "POD\tIP\tSTARTED")
+	for _, pod := range r.PodsWithoutNetwork {
+		started := ""
+		if !pod.Started.IsZero() {
+			started = pod.Started.Format(time.DateTime + "Z")
+		}
+		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\n", pod.Name, join(pod.Addresses), orDash(started))
+	}
+	_, _ = fmt.Fprintln(table)
+	return table.Flush()
 }
 
 // DescribeKubeProxy says in words which version the node's kube-proxy has, and which faults.
@@ -190,6 +245,9 @@ func (r Report) summary() string {
 		return "HNS has no endpoints."
 	}
 	s := fmt.Sprintf("%d of %d endpoints would be removed", r.Removable, shown)
+	if r.Removable > 0 && r.onlyObserves() {
+		s += ", but hnsguard only observes"
+	}
 	if r.Undecided > 0 {
 		s += fmt.Sprintf("; %d cannot be judged", r.Undecided)
 	}
@@ -198,6 +256,15 @@ func (r Report) summary() string {
 	}
 	return s + "."
 }
+
+// onlyObserves reports whether none of the removable endpoints is removed in this mode.
+func (r Report) onlyObserves() bool {
+	return !slices.ContainsFunc(r.Endpoints, func(row Row) bool {
+		return row.removable() && r.Observes(verdict.Kind(row.Verdict)) == ""
+	})
+}
+
+func capital(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
 
 // ownerWidth is how much of a name the table shows: CNIs use container IDs of 64 digits.
 const ownerWidth = 20

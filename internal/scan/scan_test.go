@@ -287,10 +287,13 @@ func TestInputThatLeavesOutTooMuch(t *testing.T) {
 			"no Pods or no EndpointSlices; record them with kubectl get nodes,pods,endpointslices,services", true,
 		},
 		"no network": {func(in *scan.Input) { in.HNS.Networks = nil }, "cannot judge: no pod network", true},
+		"networks that were not recorded": {
+			func(in *scan.Input) { in.HNS.Networks = nil }, "\nRecord the networks too, and pass them as another dump: Get-HnsNetwork", true,
+		},
 		"other network": {
 			func(in *scan.Input) { in.Config.Network = "cbr0" }, `no network is called "cbr0"; HNS has "azure"`, true,
 		},
-		// Invariant 4.
+		// Invariant 5.
 		"a Linux node": {
 			func(in *scan.Input) { in.Node = "aks-nodepool1-000000" },
 			`node "aks-nodepool1-000000" runs linux, and only Windows nodes have HNS; the recorded Windows nodes are akswin000000`,
@@ -411,7 +414,7 @@ func TestFilter(t *testing.T) {
 			var out strings.Builder
 			g.Expect(report.Print(&out)).To(Succeed())
 			if len(tc.want) == 0 {
-				g.Expect(out.String()).To(ContainSubstring("\n\nNone of the 4 endpoints matches the filter.\n"))
+				g.Expect(out.String()).To(ContainSubstring("\nNone of the 4 endpoints matches the filter.\n"))
 			} else {
 				g.Expect(out.String()).To(ContainSubstring("; %d do not match the filter.\n", report.Omitted))
 			}
@@ -433,8 +436,9 @@ func TestPrint(t *testing.T) {
 	g.Expect(report.Print(&out)).To(Succeed())
 	lines := strings.Split(out.String(), "\n")
 	g.Expect(lines[0]).To(HaveSuffix("kube-proxy v1.34.0 with batch-leak, duplicates"))
-	g.Expect(lines[2]).To(MatchRegexp(`^ENDPOINT +IP +KIND +OWNER +VERDICT +REASON +POD$`))
-	g.Expect(lines[3]).To(MatchRegexp(`^[0-9a-f-]{36}  10\.240\.0\.11  remote  kube-proxy .*  conflict +live-pod-with-local-endpoint +\S+/\S+$`))
+	g.Expect(lines[1]).To(Equal("Mode: enforce"))
+	g.Expect(lines[3]).To(MatchRegexp(`^ENDPOINT +IP +KIND +OWNER +VERDICT +REASON +POD$`))
+	g.Expect(lines[4]).To(MatchRegexp(`^[0-9a-f-]{36}  10\.240\.0\.11  remote  kube-proxy .*  conflict +live-pod-with-local-endpoint +\S+/\S+$`))
 	g.Expect(out.String()).To(HaveSuffix("\n1 of 4 endpoints would be removed.\n"))
 
 	data, err := json.Marshal(report)
@@ -446,8 +450,8 @@ func TestPrint(t *testing.T) {
 
 func TestPrintOfOtherReports(t *testing.T) {
 	for want, report := range map[string]scan.Report{
-		"Node w, pod network -, kube-proxy of unknown version\n\nHNS has no endpoints.\n": {Node: "w"},
-		"kube-proxy v1.37.2 without known faults\n":                                       {KubeProxy: "v1.37.2", KubeProxyKnown: true},
+		"Node w, pod network -, kube-proxy of unknown version\nMode: observe\n\nHNS has no endpoints.\n": {Node: "w", Mode: "observe"},
+		"kube-proxy v1.37.2 without known faults\n":                                                      {KubeProxy: "v1.37.2", KubeProxyKnown: true},
 		"\n0 of 1 endpoints would be removed; 1 cannot be judged.\nNote: a.\nNote: b.\n": {
 			Undecided: 1, Endpoints: []scan.Row{{Verdict: "unknown"}}, Notes: []string{"a", "b"},
 		},

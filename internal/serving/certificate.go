@@ -6,9 +6,12 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"net/http"
 	"path/filepath"
+	"sync"
 	"time"
 
+	"k8s.io/client-go/rest"
 	certutil "k8s.io/client-go/util/cert"
 	"sigs.k8s.io/controller-runtime/pkg/certwatcher"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
@@ -25,6 +28,9 @@ type Certificate struct {
 	get func(*tls.ClientHelloInfo) (*tls.Certificate, error)
 	// watcher reloads the files when they change. It is nil if there are none.
 	watcher *certwatcher.CertWatcher
+
+	mu     sync.Mutex
+	filter metricsserver.Filter
 }
 
 // FromFolder reads the certificate and key in a folder, and reloads them when they change.
@@ -76,8 +82,31 @@ const nowhere = "\x00"
 func (c *Certificate) Secure(o *metricsserver.Options) {
 	o.SecureServing = true
 	o.CertDir = nowhere
-	o.FilterProvider = FilterProvider
+	o.FilterProvider = c.Filter
 	o.TLSOpts = append(o.TLSOpts, c.configure)
+}
+
+// Filter returns the filter for all that is served with the certificate. It is one, so that the bounds on reviews hold
+// for all of that together.
+func (c *Certificate) Filter(config *rest.Config, httpClient *http.Client) (metricsserver.Filter, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.filter != nil {
+		return c.filter, nil
+	}
+	filter, err := FilterProvider(config, httpClient)
+	if err != nil {
+		return nil, err
+	}
+	c.filter = filter
+	return filter, nil
+}
+
+// TLSConfig returns the configuration of another server that presents the certificate.
+func (c *Certificate) TLSConfig() *tls.Config {
+	config := &tls.Config{MinVersion: tls.VersionTLS12}
+	c.configure(config)
+	return config
 }
 
 func (c *Certificate) configure(config *tls.Config) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package serving secures the metrics endpoint when it is reachable from outside the node: TLS, and a filter that
-// admits only clients that the API server authenticates (TokenReview) and allows to read the path
+// Package serving secures the metrics and the node page where they are reachable from outside the node: TLS, and a
+// filter that admits only clients that the API server authenticates (TokenReview) and allows to read the path
 // (SubjectAccessReview).
 //
 // The filter does what controller-runtime's filters.WithAuthenticationAndAuthorization does. That one imports

@@ -105,7 +105,7 @@ func (f *filter) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	switch {
 	case errors.Is(err, errUnavailable):
 		if r.Context().Err() == nil { // the client has not gone away
-			f.complain.Do(func() { f.log.Error(err, "Cannot check who reads the metrics; refusing the request") })
+			f.complain.Do(func() { f.log.Error(err, "Cannot check who reads; refusing the request") })
 		}
 		w.Header().Set("Retry-After", "10")
 		http.Error(w, errUnavailable.Error(), http.StatusServiceUnavailable)
@@ -118,7 +118,7 @@ func (f *filter) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	default:
 		http.Error(w, err.Error(), http.StatusForbidden)
 	}
-	f.log.V(1).Info("Refused a request for the metrics", "remoteAddress", r.RemoteAddr, "reason", err.Error())
+	f.log.V(1).Info("Refused a request", "remoteAddress", r.RemoteAddr, "reason", err.Error())
 }
 
 func unauthorized(w http.ResponseWriter, challenge, why string) {

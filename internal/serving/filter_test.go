@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-logr/logr"
 	"github.com/go-logr/logr/funcr"
 	. "github.com/onsi/gomega"
 	authenticationv1 "k8s.io/api/authentication/v1"
@@ -184,7 +185,7 @@ func TestTheAPIServerIsAway(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			g := NewWithT(t)
 			a := startAPI(t)
-			m := guard(t, a, 300*time.Millisecond)
+			m := guard(t, a, 2*time.Second)
 			g.Expect(m.status(with("prometheus-token"))).To(Equal(http.StatusOK))
 			a.change(away)
 			g.Expect(m.status(with("prometheus-token"))).To(Equal(http.StatusOK), "what was answered holds for its time")
@@ -357,6 +358,27 @@ func TestAFloodDoesNotEvictKnownTokens(t *testing.T) {
 	g.Expect(after).To(Equal(rejected), "no review was needed")
 }
 
+// Invariant 6: metrics and node page have one budget.
+func TestWhatIsServedWithOneCertificateHasOneFilter(t *testing.T) {
+	g := NewWithT(t)
+	a := startAPI(t)
+	certificate, err := serving.InMemory("win-1")
+	g.Expect(err).NotTo(HaveOccurred())
+	guard := func() guarded {
+		filter, err := certificate.Filter(a.config(), a.Client())
+		g.Expect(err).NotTo(HaveOccurred())
+		handler, err := filter(logr.Discard(), metricsHandler)
+		g.Expect(err).NotTo(HaveOccurred())
+		return guarded{Handler: handler}
+	}
+	first, second := guard(), guard()
+	g.Expect(first.status(with("prometheus-token"))).To(Equal(http.StatusOK))
+	before, _ := a.reviews()
+	g.Expect(second.status(with("prometheus-token"))).To(Equal(http.StatusOK))
+	after, _ := a.reviews()
+	g.Expect(after).To(Equal(before), "the token is known")
+}
+
 // Invariant 5: neither tokens nor the reasons of the API server reach the log at the default level, and a failing API
 // server does not fill it.
 func TestTheLog(t *testing.T) {
@@ -380,7 +402,7 @@ func TestTheLog(t *testing.T) {
 	for range 3 {
 		g.Expect(m.status(with("another-token"))).To(Equal(http.StatusServiceUnavailable))
 	}
-	g.Expect(strings.Count(log.String(), "Cannot check who reads the metrics")).To(Equal(1))
+	g.Expect(strings.Count(log.String(), "Cannot check who reads")).To(Equal(1))
 	for _, token := range []string{"prometheus-token", "expired-token", "another-token"} {
 		g.Expect(log.String()).NotTo(ContainSubstring(token))
 	}

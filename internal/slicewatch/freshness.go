@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"time"
 
+	"golang.org/x/time/rate"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/util/resourceversion"
@@ -43,13 +44,17 @@ type Freshness struct {
 	askedAt time.Time
 	// proven is the latest moment for which the index is known to have everything.
 	proven time.Time
-	// next is the earliest time of the next question, nextList that of the next list.
-	next, nextList time.Time
+	// questions limits how often the server is asked for its version.
+	questions *rate.Limiter
+	// nextList is the earliest time of the next list.
+	nextList time.Time
 }
 
-// How often the API server may be asked for its version, and for all slices.
+// How often the API server may be asked for its version, and for all slices. Pods often get their addresses a moment
+// after each other: each needs a question of its own, and the second should not wait because of the first.
 const (
 	askEvery  = time.Second
+	askBurst  = 4
 	listEvery = 30 * time.Second
 )
 
@@ -60,7 +65,9 @@ const (
 )
 
 // NewFreshness returns a freshness that has proved nothing yet.
-func NewFreshness(o FreshnessOptions) *Freshness { return &Freshness{opts: o} }
+func NewFreshness(o FreshnessOptions) *Freshness {
+	return &Freshness{opts: o, questions: rate.NewLimiter(rate.Every(askEvery), askBurst)}
+}
 
 // Current reports whether the index has everything that the API server held at the given moment. If not, it asks the
 // server for its version, and a later call may succeed. An error means that this cannot be found out now.
@@ -72,10 +79,9 @@ func (f *Freshness) Current(ctx context.Context, since time.Time) (bool, error) 
 		return true, nil
 	}
 	now := f.opts.Clock.Now()
-	if f.asked != "" && !f.askedAt.Before(since) || now.Before(f.next) {
+	if f.asked != "" && !f.askedAt.Before(since) || !f.questions.AllowN(now, 1) {
 		return false, nil
 	}
-	f.next = now.Add(askEvery)
 	version, err := f.Version(ctx)
 	if err != nil {
 		return false, err

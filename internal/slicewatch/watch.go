@@ -41,7 +41,7 @@ func Selector() labels.Selector {
 type Options struct {
 	// Client lists and watches slices on the API server. Required.
 	Client client.WithWatch
-	// Index gets every slice. Required.
+	// Index gets every slice, and has no others. Required.
 	Index *cluster.Index
 	// Selector limits which slices are watched, usually [Selector]. All by default.
 	Selector labels.Selector
@@ -57,7 +57,6 @@ type Watch struct {
 
 	mu        sync.Mutex
 	observers []action.SliceObserver
-	slices    map[types.NamespacedName]*discoveryv1.EndpointSlice
 	version   string
 	notify    func()
 }
@@ -65,14 +64,12 @@ type Watch struct {
 var (
 	_ toolscache.ReflectorStore         = (*Watch)(nil)
 	_ toolscache.ReflectorBookmarkStore = (*Watch)(nil)
+	_ toolscache.TransformingStore      = (*Watch)(nil)
 )
 
 // New returns a watch that has to be started by [Source].
 func New(o Options) *Watch {
-	return &Watch{
-		opts: o, synced: make(chan struct{}), slices: map[types.NamespacedName]*discoveryv1.EndpointSlice{},
-		notify: func() {},
-	}
+	return &Watch{opts: o, synced: make(chan struct{}), notify: func() {}}
 }
 
 // Observe adds observers of every change, which see it in their order. It must be called before the watch starts.
@@ -147,14 +144,42 @@ func (unsupported watchListSemantics) IsWatchListSemanticsUnSupported() bool {
 	return bool(unsupported)
 }
 
+// compact is a slice as the reflector keeps it until a streamed list is complete, which it does by name.
+type compact struct{ *cluster.Slice }
+
+// GetObjectMeta implements [metav1.ObjectMetaAccessor].
+func (c compact) GetObjectMeta() metav1.Object {
+	return &metav1.ObjectMeta{Namespace: c.Key.Namespace, Name: c.Key.Name}
+}
+
+// Transformer implements [toolscache.TransformingStore]: of a streamed list no whole slices are kept either.
+func (w *Watch) Transformer() toolscache.TransformFunc {
+	return func(obj any) (any, error) {
+		slice, err := sliceOf(obj)
+		return compact{slice}, err
+	}
+}
+
+// sliceOf returns what is kept of an object: that of a list or an event, or one that was transformed.
+func sliceOf(obj any) (*cluster.Slice, error) {
+	switch obj := obj.(type) {
+	case compact:
+		return obj.Slice, nil
+	case *discoveryv1.EndpointSlice:
+		return cluster.SliceOf(obj), nil
+	default:
+		return nil, fmt.Errorf("keeping the index of EndpointSlices current: unexpected %T", obj)
+	}
+}
+
 // Add implements [toolscache.ReflectorStore].
 func (w *Watch) Add(obj any) error { return w.Update(obj) }
 
 // Update implements [toolscache.ReflectorStore].
 func (w *Watch) Update(obj any) error {
-	slice, ok := obj.(*discoveryv1.EndpointSlice)
-	if !ok {
-		return fmt.Errorf("updating the index of EndpointSlices: unexpected %T", obj)
+	slice, err := sliceOf(obj)
+	if err != nil {
+		return err
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -165,13 +190,13 @@ func (w *Watch) Update(obj any) error {
 
 // Delete implements [toolscache.ReflectorStore].
 func (w *Watch) Delete(obj any) error {
-	slice, ok := obj.(*discoveryv1.EndpointSlice)
-	if !ok {
-		return fmt.Errorf("updating the index of EndpointSlices: unexpected %T", obj)
+	slice, err := sliceOf(obj)
+	if err != nil {
+		return err
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.remove(client.ObjectKeyFromObject(slice))
+	w.remove(slice.Key)
 	w.advance(slice.ResourceVersion)
 	return nil
 }
@@ -182,14 +207,14 @@ func (w *Watch) Replace(objects []any, version string) error {
 	defer w.mu.Unlock()
 	present := make(map[types.NamespacedName]bool, len(objects))
 	for _, obj := range objects {
-		slice, ok := obj.(*discoveryv1.EndpointSlice)
-		if !ok {
-			return fmt.Errorf("replacing the index of EndpointSlices: unexpected %T", obj)
+		slice, err := sliceOf(obj)
+		if err != nil {
+			return err
 		}
-		present[client.ObjectKeyFromObject(slice)] = true
+		present[slice.Key] = true
 		w.set(slice)
 	}
-	for key := range w.slices {
+	for _, key := range w.opts.Index.SliceKeys() {
 		if !present[key] {
 			w.remove(key)
 		}
@@ -215,26 +240,15 @@ func (w *Watch) Bookmark(version string) error {
 // Resync implements [toolscache.ReflectorStore]. There is nothing to do.
 func (w *Watch) Resync() error { return nil }
 
-func (w *Watch) set(slice *discoveryv1.EndpointSlice) {
-	strip(slice)
-	key := client.ObjectKeyFromObject(slice)
-	before := w.slices[key]
-	w.slices[key] = slice
-	w.opts.Index.SetSlice(slice)
-	w.observe(before, slice)
-}
+func (w *Watch) set(slice *cluster.Slice) { w.observe(w.opts.Index.Put(slice), slice) }
 
 func (w *Watch) remove(key types.NamespacedName) {
-	before, known := w.slices[key]
-	if !known {
-		return
+	if before := w.opts.Index.DeleteSlice(key); before != nil {
+		w.observe(before, nil)
 	}
-	delete(w.slices, key)
-	w.opts.Index.DeleteSlice(before)
-	w.observe(before, nil)
 }
 
-func (w *Watch) observe(before, after *discoveryv1.EndpointSlice) {
+func (w *Watch) observe(before, after *cluster.Slice) {
 	for _, o := range w.observers {
 		o.SliceChanged(before, after)
 	}
@@ -243,23 +257,4 @@ func (w *Watch) observe(before, after *discoveryv1.EndpointSlice) {
 func (w *Watch) advance(version string) {
 	w.version = version
 	w.notify()
-}
-
-// strip drops what is not used of a slice, before it is kept.
-func strip(s *discoveryv1.EndpointSlice) {
-	labels := map[string]string{}
-	for _, label := range []string{discoveryv1.LabelServiceName, cluster.LabelServiceProxyName} {
-		if value, has := s.Labels[label]; has {
-			labels[label] = value
-		}
-	}
-	s.ObjectMeta = metav1.ObjectMeta{
-		Namespace: s.Namespace, Name: s.Name, UID: s.UID, ResourceVersion: s.ResourceVersion, Labels: labels,
-	}
-	for i := range s.Endpoints {
-		e := &s.Endpoints[i]
-		*e = discoveryv1.Endpoint{
-			Addresses: e.Addresses, Conditions: e.Conditions, NodeName: e.NodeName, TargetRef: e.TargetRef,
-		}
-	}
 }

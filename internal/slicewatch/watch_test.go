@@ -15,6 +15,7 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	toolscache "k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 
@@ -41,7 +42,7 @@ type observer struct {
 	seen  []string
 }
 
-func (o *observer) SliceChanged(before, after *discoveryv1.EndpointSlice) {
+func (o *observer) SliceChanged(before, after *cluster.Slice) {
 	one, what := after, "changed"
 	switch {
 	case before == nil:
@@ -51,7 +52,7 @@ func (o *observer) SliceChanged(before, after *discoveryv1.EndpointSlice) {
 	}
 	addr := netip.MustParseAddr("10.0.0.1")
 	listed := len(o.index.View([]netip.Addr{addr}).Listings(addr)) > 0
-	o.seen = append(o.seen, strings.Join([]string{one.Name, what, map[bool]string{true: "listed", false: "absent"}[listed]}, " "))
+	o.seen = append(o.seen, strings.Join([]string{one.Key.Name, what, map[bool]string{true: "listed", false: "absent"}[listed]}, " "))
 }
 
 func (o *observer) SlicesRelisted() { o.seen = append(o.seen, "relisted") }
@@ -66,7 +67,7 @@ func newWatch() (*slicewatch.Watch, *observer) {
 // plain is an observer that does not need to know of lists.
 type plain struct{}
 
-func (plain) SliceChanged(*discoveryv1.EndpointSlice, *discoveryv1.EndpointSlice) {}
+func (plain) SliceChanged(*cluster.Slice, *cluster.Slice) {}
 
 // Invariant 1.
 func TestTheVersionIsThatOfTheIndex(t *testing.T) {
@@ -114,31 +115,22 @@ func TestWhatIsNoSliceIsAnError(t *testing.T) {
 	g.Expect(o.seen).To(BeEmpty())
 }
 
-// Slices are the largest thing that an agent keeps.
-func TestOnlyWhatIsUsedIsKept(t *testing.T) {
+// Slices are the largest thing that an agent knows of. The reflector keeps those of a streamed list until it is
+// complete, by their names.
+func TestOfAStreamedListOnlyWhatIsUsedIsKept(t *testing.T) {
 	g := NewWithT(t)
-	w, _ := newWatch()
-	s := slice("cart", "5", "10.0.0.1")
-	s.Labels["other"], s.Annotations = "x", map[string]string{"a": "b"}
-	s.ManagedFields = []metav1.ManagedFieldsEntry{{Manager: "controller"}}
-	s.Labels[cluster.LabelServiceProxyName] = "cilium"
-	s.Endpoints[0].Zone, s.Endpoints[0].Hostname = new("a"), new("cart-0")
-	s.Ports = []discoveryv1.EndpointPort{{Port: new(int32(80))}}
-	g.Expect(w.Update(s)).To(Succeed())
-	g.Expect(s.Labels).To(Equal(map[string]string{
-		discoveryv1.LabelServiceName: "cart", cluster.LabelServiceProxyName: "cilium",
-	}))
-	g.Expect(s.Annotations).To(BeNil())
-	g.Expect(s.ManagedFields).To(BeNil())
-	g.Expect(s.Endpoints[0].Zone).To(BeNil())
-	g.Expect(s.Endpoints[0].Hostname).To(BeNil())
-	g.Expect(s.Endpoints[0].NodeName).To(HaveValue(Equal("lin-1")))
-	g.Expect(s.Ports).To(HaveLen(1), "a change of ports makes kube-proxy look")
-	g.Expect(s.ResourceVersion).To(Equal("5"))
-
-	s = slice("web", "6")
-	g.Expect(w.Update(s)).To(Succeed())
-	g.Expect(s.Labels).To(Equal(map[string]string{discoveryv1.LabelServiceName: "web"}))
+	w, o := newWatch()
+	kept := toolscache.NewStore(toolscache.DeletionHandlingMetaNamespaceKeyFunc, toolscache.WithTransformer(w.Transformer()))
+	g.Expect(kept.Add(slice("cart", "5", "10.0.0.1"))).To(Succeed())
+	g.Expect(kept.Add(slice("web", "6"))).To(Succeed())
+	g.Expect(kept.Update(slice("cart", "7", "10.0.0.1"))).To(Succeed())
+	g.Expect(kept.ListKeys()).To(ConsistOf("shop/cart", "shop/web"))
+	g.Expect(kept.List()).NotTo(ContainElement(BeAssignableToTypeOf(&discoveryv1.EndpointSlice{})))
+	g.Expect(kept.Delete(slice("web", "8"))).To(Succeed())
+	g.Expect(w.Replace(kept.List(), "8")).To(Succeed())
+	g.Expect(w.Version()).To(Equal("8"))
+	g.Expect(o.seen).To(Equal([]string{"cart added listed", "relisted"}))
+	g.Expect(kept.Add(&corev1.Pod{})).To(MatchError(ContainSubstring("unexpected *v1.Pod")))
 }
 
 // A controller gets a request for the first list, and for each change after it.

@@ -48,29 +48,69 @@ type Evidence struct {
 }
 
 // Decide gives every endpoint of the snapshot its verdict, in the snapshot's order.
-func Decide(e Evidence) []Verdict {
-	d := decision{Evidence: e, locals: map[netip.Addr][]inventory.Endpoint{}}
-	for _, ep := range e.Snapshot.Endpoints {
-		if ep.Network != e.Snapshot.Network.ID || ep.Remote() {
+func Decide(e Evidence) []Verdict { return new(Decider).Decide(e) }
+
+// Decider decides again and again in the same memory: of a node on which nothing changes, a decision leaves no garbage.
+// It knows what has not changed by its place in memory, since snapshots do not change. The zero value is ready. It is
+// for one caller at a time.
+type Decider struct {
+	decision
+	verdicts []Verdict
+	// The endpoints, their network and the load balancers of the decision before.
+	endpoints []inventory.Endpoint
+	network   hns.NetworkID
+	balancers []hns.LoadBalancer
+}
+
+// Decide is [Decide]. What it returned before is overwritten, but not what the verdicts refer to.
+func (d *Decider) Decide(e Evidence) []Verdict {
+	d.Evidence = e
+	d.findLocals()
+	d.arrivals = d.findArrivals()
+	d.findReferrers()
+	d.verdicts = slices.Grow(d.verdicts[:0], len(e.Snapshot.Endpoints))[:len(e.Snapshot.Endpoints)]
+	for i := range e.Snapshot.Endpoints {
+		ep := &e.Snapshot.Endpoints[i]
+		d.verdicts[i] = Verdict{Endpoint: ep.Endpoint, LoadBalancers: d.referrers[ep.ID]}
+		d.about(&d.verdicts[i], ep)
+	}
+	return d.verdicts
+}
+
+// findLocals finds the local endpoints of the pod network by address.
+func (d *Decider) findLocals() {
+	endpoints, network := d.Snapshot.Endpoints, d.Snapshot.Network.ID
+	if network == d.network && shared(endpoints, d.endpoints) {
+		return
+	}
+	d.endpoints, d.network, d.locals = endpoints, network, map[netip.Addr][]inventory.Endpoint{}
+	for i := range endpoints {
+		ep := &endpoints[i]
+		if ep.Network != network || ep.Remote() {
 			continue
 		}
 		for _, addr := range ep.Addresses {
-			d.locals[addr] = append(d.locals[addr], ep)
+			d.locals[addr] = append(d.locals[addr], *ep)
 		}
 	}
-	d.arrivals = d.findArrivals()
-	d.referrers = map[hns.EndpointID][]hns.LoadBalancerID{}
-	for _, lb := range e.Snapshot.LoadBalancers {
-		for _, id := range lb.Endpoints {
-			d.referrers[id] = append(d.referrers[id], lb.ID)
-		}
-	}
-	verdicts := make([]Verdict, 0, len(e.Snapshot.Endpoints))
-	for _, ep := range e.Snapshot.Endpoints {
-		verdicts = append(verdicts, d.about(ep))
-	}
-	return verdicts
 }
+
+// findReferrers finds which load balancers refer to an endpoint.
+func (d *Decider) findReferrers() {
+	balancers := d.Snapshot.LoadBalancers
+	if shared(balancers, d.balancers) {
+		return
+	}
+	d.balancers, d.referrers = balancers, map[hns.EndpointID][]hns.LoadBalancerID{}
+	for i := range balancers {
+		for _, id := range balancers[i].Endpoints {
+			d.referrers[id] = append(d.referrers[id], balancers[i].ID)
+		}
+	}
+}
+
+// shared reports whether both are the same list in the same place.
+func shared[T any](a, b []T) bool { return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0]) }
 
 // decision is the evidence with what is looked up again and again put in order.
 type decision struct {
@@ -81,8 +121,7 @@ type decision struct {
 }
 
 // about applies ownership first: only what passes all of these is judged by its address.
-func (d decision) about(ep inventory.Endpoint) Verdict {
-	v := Verdict{Endpoint: ep.Endpoint, LoadBalancers: d.referrers[ep.ID]}
+func (d *decision) about(v *Verdict, ep *inventory.Endpoint) *Verdict {
 	switch {
 	case !ep.Remote():
 		return d.local(v)
@@ -97,13 +136,13 @@ func (d decision) about(ep inventory.Endpoint) Verdict {
 }
 
 // local tells apart the local endpoints that a pod uses from those that were left behind. None is ever removed.
-func (d decision) local(v Verdict) Verdict {
+func (d *decision) local(v *Verdict) *Verdict {
 	if v.Endpoint.Network != d.Snapshot.Network.ID {
 		return v.is(Local, ReasonOtherNetwork)
 	}
 	for _, addr := range v.Endpoint.Addresses {
-		if pods := d.Cluster.PodsWith(addr); len(pods) > 0 {
-			v.Pods = idsOf(pods)
+		if pods := d.Cluster.PodIDsWith(addr); len(pods) > 0 {
+			v.Pods = pods
 			return v.is(Local, ReasonLocalPod)
 		}
 	}
@@ -117,12 +156,13 @@ func (d decision) local(v Verdict) Verdict {
 }
 
 // owned judges an endpoint that kube-proxy made on the pod network, which is one that has a single address.
-func (d decision) owned(v Verdict) Verdict {
+func (d *decision) owned(v *Verdict) *Verdict {
 	addr := v.Endpoint.Addresses[0]
 	pods, locals := d.Cluster.PodsWith(addr), d.locals[addr]
-	pods = slices.DeleteFunc(pods, func(p cluster.Pod) bool { return p.Terminal }) // its address may be in use again
+	pods = slices.DeleteFunc(slices.Clone(pods), func(p cluster.Pod) bool { return p.Terminal }) // it may be in use again
 	v.Pods, v.Listings = idsOf(pods), d.Cluster.Listings(addr)
-	for _, l := range locals {
+	for i := range locals {
+		l := &locals[i]
 		v.Locals = append(v.Locals, l.ID)
 		v.Since = later(v.Since, l.Seen)
 	}
@@ -149,7 +189,7 @@ func (d decision) owned(v Verdict) Verdict {
 }
 
 // protected says whether the address is one that no evidence of pods and slices speaks about.
-func (d decision) protected(addr netip.Addr, pods []cluster.Pod) (Reason, bool) {
+func (d *decision) protected(addr netip.Addr, pods []cluster.Pod) (Reason, bool) {
 	switch {
 	case slices.ContainsFunc(d.Policy.Exclusions, func(p netip.Prefix) bool { return p.Contains(addr) }):
 		return ReasonExcluded, true
@@ -163,24 +203,26 @@ func (d decision) protected(addr netip.Addr, pods []cluster.Pod) (Reason, bool) 
 }
 
 // early reports whether a local endpoint of the address can only be that of a pod that has not reported it yet.
-func (d decision) early(listings []cluster.Listing, locals []inventory.Endpoint) bool {
-	return d.slicesKnown() && !slices.ContainsFunc(listings, d.claimedElsewhere) &&
-		slices.ContainsFunc(locals, func(l inventory.Endpoint) bool { return d.arrivals.Has(l.ID) })
+func (d *decision) early(listings []cluster.Listing, locals []inventory.Endpoint) bool {
+	return d.slicesKnown() &&
+		slices.ContainsFunc(locals, func(l inventory.Endpoint) bool { return d.arrivals.Has(l.ID) }) &&
+		!slices.ContainsFunc(listings, d.claimedElsewhere)
 }
 
 // findArrivals returns the local endpoints that can only be those of pods that wait for their address: each appeared
 // after a pod began to wait that still does, and speaks for one pod only. If there are more such endpoints than pods,
 // some were left behind, and which is unknown: then none counts.
-func (d decision) findArrivals() sets.Set[hns.EndpointID] {
+func (d *decision) findArrivals() sets.Set[hns.EndpointID] {
 	pods := d.waitingSince()
 	if len(pods) == 0 {
 		return nil
 	}
 	var endpoints []inventory.Endpoint
-	for _, e := range d.Snapshot.Endpoints {
+	for i := range d.Snapshot.Endpoints {
+		e := &d.Snapshot.Endpoints[i]
 		// One that was there at first has no such time, which is before all.
 		if d.unclaimedLocal(e) && !e.Appeared.Before(pods[0]) {
-			endpoints = append(endpoints, e)
+			endpoints = append(endpoints, *e)
 		}
 	}
 	slices.SortFunc(endpoints, func(a, b inventory.Endpoint) int { return a.Appeared.Compare(b.Appeared) })
@@ -195,7 +237,7 @@ func (d decision) findArrivals() sets.Set[hns.EndpointID] {
 }
 
 // waitingSince returns when each pod that waits began to, in order.
-func (d decision) waitingSince() []time.Time {
+func (d *decision) waitingSince() []time.Time {
 	var pods []time.Time
 	for _, p := range d.Cluster.Waiting() {
 		if since, known := d.WaitingSince[p.UID]; known {
@@ -208,15 +250,15 @@ func (d decision) waitingSince() []time.Time {
 
 // unclaimedLocal reports whether the endpoint is an attached local one of the pod network, and no pod of this node has
 // an address of it.
-func (d decision) unclaimedLocal(e inventory.Endpoint) bool {
-	claimed := slices.ContainsFunc(e.Addresses, func(addr netip.Addr) bool { return len(d.Cluster.PodsWith(addr)) > 0 })
-	return e.Network == d.Snapshot.Network.ID && !e.Remote() && e.Attached() && !claimed
+func (d *decision) unclaimedLocal(e *inventory.Endpoint) bool {
+	return e.Network == d.Snapshot.Network.ID && !e.Remote() && e.Attached() &&
+		!slices.ContainsFunc(e.Addresses, func(addr netip.Addr) bool { return len(d.Cluster.PodsWith(addr)) > 0 })
 }
 
 // conflict holds the removal back on a kube-proxy that would answer it by deleting the pod's own endpoint. When slices
 // drop an address, such a kube-proxy records it, and deletes whatever endpoint it finds under it at the end of a sync.
 // As long as the remote endpoint is there, that may be the remote one.
-func (d decision) conflict(v Verdict, kind Kind, reason Reason) Verdict {
+func (d *decision) conflict(v *Verdict, kind Kind, reason Reason) *Verdict {
 	switch {
 	case !d.KubeProxy.StaleRecord:
 		return v.is(kind, reason)
@@ -231,11 +273,11 @@ func (d decision) conflict(v Verdict, kind Kind, reason Reason) Verdict {
 }
 
 // mayRemember reports whether kube-proxy may delete whatever endpoint has the address.
-func (d decision) mayRemember(addr netip.Addr) bool {
+func (d *decision) mayRemember(addr netip.Addr) bool {
 	return d.KubeProxy.StaleRecord && !d.Forgotten.Has(addr)
 }
 
-func (d decision) inUse(listings []cluster.Listing) Reason {
+func (d *decision) inUse(listings []cluster.Listing) Reason {
 	switch {
 	case slices.ContainsFunc(listings, d.readyElsewhere):
 		return ReasonListedReady
@@ -247,7 +289,7 @@ func (d decision) inUse(listings []cluster.Listing) Reason {
 }
 
 // unclaimed is the orphan rule: every line but the last is a reason to wait.
-func (d decision) unclaimed(v Verdict) Verdict {
+func (d *decision) unclaimed(v *Verdict) *Verdict {
 	since, known := d.UnclaimedSince[v.Endpoint.ID]
 	if !known {
 		since = d.Now
@@ -271,7 +313,7 @@ func (d decision) unclaimed(v Verdict) Verdict {
 	}
 }
 
-func (d decision) grace() time.Duration {
+func (d *decision) grace() time.Duration {
 	if d.Urgent {
 		return min(d.Policy.OrphanGrace, d.Policy.OrphanGraceUrgent)
 	}
@@ -279,20 +321,20 @@ func (d decision) grace() time.Duration {
 }
 
 // slicesKnown reports whether the absence of a listing means anything (invariant 3).
-func (d decision) slicesKnown() bool { return d.Cluster.Slices > 0 }
+func (d *decision) slicesKnown() bool { return d.Cluster.Slices > 0 }
 
 // loadBalancersKnown reports whether load balancers were read after the address was free for the whole grace period.
-func (d decision) loadBalancersKnown(v Verdict) bool {
+func (d *decision) loadBalancersKnown(v *Verdict) bool {
 	return d.Snapshot.LoadBalancersKnown && !d.Snapshot.LoadBalancersRead.Before(v.Due)
 }
 
 // elsewhere reports whether a slice has the address on another node, or nowhere in the cluster.
-func (d decision) elsewhere(l cluster.Listing) bool { return l.Elsewhere(d.Cluster.Node) }
+func (d *decision) elsewhere(l cluster.Listing) bool { return l.Elsewhere(d.Cluster.Node) }
 
-func (d decision) readyElsewhere(l cluster.Listing) bool { return d.elsewhere(l) && l.Ready }
+func (d *decision) readyElsewhere(l cluster.Listing) bool { return d.elsewhere(l) && l.Ready }
 
 // claimedElsewhere also counts an endpoint that terminates and still serves: its pod has the address.
-func (d decision) claimedElsewhere(l cluster.Listing) bool { return d.elsewhere(l) && l.Claims() }
+func (d *decision) claimedElsewhere(l cluster.Listing) bool { return d.elsewhere(l) && l.Claims() }
 
 func later(a, b time.Time) time.Time {
 	if a.Before(b) {
@@ -303,7 +345,7 @@ func later(a, b time.Time) time.Time {
 
 func attached(e inventory.Endpoint) bool { return e.Attached() }
 
-func (v Verdict) is(kind Kind, reason Reason) Verdict {
+func (v *Verdict) is(kind Kind, reason Reason) *Verdict {
 	v.Kind, v.Reason = kind, reason
 	return v
 }

@@ -533,3 +533,53 @@ func TestWhatAVerdictNeedsProved(t *testing.T) {
 		})
 	}
 }
+
+// Invariant 6: whatever was decided before, the next decision is that of a new decider.
+func TestADeciderRemembersNothing(t *testing.T) {
+	g := NewWithT(t)
+	referred := orphaned()
+	refers(&referred)
+	byAnother := orphaned()
+	byAnother.balancers = []hns.LoadBalancer{{ID: "another", Endpoints: []hns.EndpointID{remoteID}}}
+	elsewhere := conflicting()
+	elsewhere.local.Addresses = []netip.Addr{ip.Next()}
+	worlds := []world{
+		conflicting(), elsewhere, conflicting(), early(), referred, byAnother, orphaned(), {network: idle().network},
+	}
+	var decider verdict.Decider
+	for at, w := range worlds {
+		e := w.evidence()
+		g.Expect(decider.Decide(e)).To(Equal(verdict.Decide(e)), "world %d", at)
+	}
+	e := conflicting().evidence()
+	for _, network := range []hns.NetworkID{natNet, podNet, natNet} {
+		e.Snapshot.Network.ID = network
+		g.Expect(decider.Decide(e)).To(Equal(verdict.Decide(e)), "the same endpoints, if the pod network is %s", network)
+	}
+}
+
+func TestADecisionAboutWhatHasNotChangedAllocatesNothing(t *testing.T) {
+	w := orphaned()
+	lists("lin-1")(&w)
+	refers(&w)
+	w.hasLocal, w.local.Addresses = true, []netip.Addr{ip.Next()}
+	for range 1000 {
+		w.more = append(w.more, w.remote)
+	}
+	var decider verdict.Decider
+	e := w.evidence()
+	decider.Decide(e)
+	NewWithT(t).Expect(testing.AllocsPerRun(10, func() { decider.Decide(e) })).To(BeZero())
+}
+
+// What is known of an endpoint that is not settled must not get old.
+func TestWhichVerdictsAreSettled(t *testing.T) {
+	g := NewWithT(t)
+	var settled []verdict.Kind
+	for _, k := range verdict.Kinds() {
+		if k.Settled() {
+			settled = append(settled, k)
+		}
+	}
+	g.Expect(settled).To(ConsistOf(verdict.InUse, verdict.Protected, verdict.Foreign, verdict.Local))
+}

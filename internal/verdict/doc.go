@@ -13,4 +13,5 @@
 //  3. What is not known is never read as absence: of two readings of the evidence, the one that keeps counts.
 //  4. Addresses are compared within the pod network only. The same address on another network is another address.
 //  5. Every endpoint gets exactly one verdict with one reason; kept ones too.
+//  6. A [Decider] remembers nothing of one decision that matters to the next: only memory is used again.
 package verdict

@@ -4,6 +4,7 @@ package verdict
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -53,6 +54,9 @@ func (k Kind) Removes() bool { return k == Conflict || k == EarlyConflict || k =
 
 // Stale reports whether the verdict says that the endpoint outlived the use of its address: it is removed, or held.
 func (k Kind) Stale() bool { return k.Removes() || k == Held }
+
+// Settled reports whether an endpoint with the verdict is left alone, and nothing that is under way will change that.
+func (k Kind) Settled() bool { return k == InUse || k == Protected || k == Foreign || k == Local }
 
 // Reason is the closed set of why a verdict is what it is.
 type Reason string
@@ -130,6 +134,14 @@ func (v Verdict) Address() netip.Addr {
 		return netip.Addr{}
 	}
 	return v.Endpoint.Addresses[0]
+}
+
+// Equal reports whether both verdicts are the same, with the same evidence.
+func (v Verdict) Equal(other Verdict) bool {
+	return v.Kind == other.Kind && v.Reason == other.Reason && v.early == other.early &&
+		v.NeedsCurrentSlices == other.NeedsCurrentSlices && v.Due.Equal(other.Due) && v.Since.Equal(other.Since) &&
+		v.Endpoint.Equal(other.Endpoint) && slices.Equal(v.Pods, other.Pods) && slices.Equal(v.Locals, other.Locals) &&
+		slices.Equal(v.Listings, other.Listings) && slices.Equal(v.LoadBalancers, other.LoadBalancers)
 }
 
 // KeysAndValues are the verdict and its evidence for a structured log.

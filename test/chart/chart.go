@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -43,6 +44,23 @@ func In(checkout string) (Chart, error) {
 		return Chart{}, errors.New("$HNSGUARD_HELM does not say where helm is; run: make test-chart")
 	}
 	return Chart{Dir: filepath.Join(checkout, "charts", "hnsguard"), Helm: helm}, nil
+}
+
+// ValueSets returns the files of values that the chart ships, by name: those for tests, and the examples for the
+// distributions.
+func (c Chart) ValueSets() (map[string]string, error) {
+	sets := map[string]string{}
+	for folder, least := range map[string]int{"ci": 8, "examples": 9} {
+		files, err := filepath.Glob(filepath.Join(c.Dir, folder, "*-values.yaml"))
+		if err != nil || len(files) < least {
+			return nil, fmt.Errorf("%d sets of values were found in %s, but there are %d or more (%w)",
+				len(files), folder, least, err)
+		}
+		for _, file := range files {
+			sets[folder+"/"+strings.TrimSuffix(filepath.Base(file), "-values.yaml")] = file
+		}
+	}
+	return sets, nil
 }
 
 // Run runs helm and returns what it printed. If it fails, what it complained of is in the error.

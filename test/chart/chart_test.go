@@ -6,20 +6,26 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	. "github.com/onsi/gomega"
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	kruntime "k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/util/cert"
+	"sigs.k8s.io/yaml"
 
 	"github.com/hnsguard/hnsguard/internal/cli"
 	"github.com/hnsguard/hnsguard/internal/config"
+	"github.com/hnsguard/hnsguard/internal/doctor"
 	"github.com/hnsguard/hnsguard/test/chart"
 )
 
@@ -52,16 +58,11 @@ func daemonSet(t *testing.T, objects chart.Objects) *appsv1.DaemonSet {
 	return ds
 }
 
-// valueSets are the sets of values that the chart ships for its tests: their files, by name.
 func valueSets(t *testing.T) map[string]string {
 	t.Helper()
-	files, err := filepath.Glob(filepath.Join(here(t).Dir, "ci", "*-values.yaml"))
-	if err != nil || len(files) < 7 {
-		t.Fatalf("%d sets of values were found, but there are seven or more (%v)", len(files), err)
-	}
-	sets := map[string]string{}
-	for _, file := range files {
-		sets[strings.TrimSuffix(filepath.Base(file), "-values.yaml")] = file
+	sets, err := here(t).ValueSets()
+	if err != nil {
+		t.Fatal(err)
 	}
 	return sets
 }
@@ -224,6 +225,74 @@ func TestThePoliciesAreAboutTheDaemonSetsAccount(t *testing.T) {
 	}
 }
 
+// durationFields are the fields of the configuration that are durations, by their paths.
+func durationFields(t *testing.T) []string {
+	t.Helper()
+	text, err := os.ReadFile(here(t).Dir + "/values.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var values struct{ Config map[string]any }
+	if err := yaml.Unmarshal(text, &values); err != nil {
+		t.Fatal(err)
+	}
+	var fields []string
+	for class, inner := range values.Config {
+		object, _ := inner.(map[string]any)
+		for name, value := range object {
+			text, _ := value.(string)
+			if _, err := time.ParseDuration(text); err == nil {
+				fields = append(fields, class+"."+name)
+			}
+		}
+	}
+	return fields
+}
+
+// Invariants 1 and 3: the chart refuses the durations that the program refuses, with the same range, and takes both ends
+// of it.
+func TestTheRangesOfDurationsAreThePrograms(t *testing.T) {
+	g := NewWithT(t)
+	fields := durationFields(t)
+	g.Expect(len(fields)).To(BeNumerically(">=", 12))
+	set := func(value func(field string) string) error {
+		var sets []string
+		for _, field := range fields {
+			sets = append(sets, "config."+field+"="+value(field))
+		}
+		_, err := here(t).Render(t.Context(), chart.Namespace, "--set", strings.Join(sets, ","))
+		return err
+	}
+	for _, wrong := range []string{"1ms", "23h60m1ms"} {
+		file := map[string]any{"apiVersion": config.APIVersion, "kind": config.Kind}
+		for _, field := range fields {
+			g.Expect(unstructured.SetNestedField(file, wrong, strings.Split(field, ".")...)).To(Succeed())
+		}
+		text, err := yaml.Marshal(file)
+		g.Expect(err).NotTo(HaveOccurred())
+		_, err = config.Decode("durations", text)
+		programs := rangesIn(err)
+		g.Expect(programs).To(HaveLen(len(fields)))
+		g.Expect(rangesIn(set(func(string) string { return wrong }))).To(Equal(programs), wrong)
+		for end := range 2 {
+			g.Expect(set(func(field string) string { return programs[field][end] })).To(Succeed())
+		}
+	}
+}
+
+// rangesIn finds the ranges that an error tells, of the chart or of the program.
+func rangesIn(err error) map[string][2]string {
+	if err == nil {
+		return nil
+	}
+	said := regexp.MustCompile(`(?:config\.)?(\w+\.\w+)(?: is \S+, but|: Invalid value: "\S+":) must be between (\w+) and (\w+)`)
+	found := map[string][2]string{}
+	for _, match := range said.FindAllStringSubmatch(err.Error(), -1) {
+		found[match[1]] = [2]string{match[2], match[3]}
+	}
+	return found
+}
+
 // What is only observed is not granted either.
 func TestRightsFollowTheModes(t *testing.T) {
 	kinds := func(objects chart.Objects) (all []string) {
@@ -253,6 +322,88 @@ func TestRightsFollowTheModes(t *testing.T) {
 	g.Expect(kinds(observe)).To(ConsistOf("hnsguard-events"))
 	g.Expect(evicts(observe)).To(BeFalse(), "the mode is the ceiling")
 	g.Expect(kinds(render(t, "--set", "config.flush.mode=observe"))).To(ConsistOf("hnsguard-events"))
+}
+
+// What doctor checks is what the roles grant: invariant 4 of package doctor.
+func TestTheDoctorKnowsTheRights(t *testing.T) {
+	sets := map[string][]string{"everything": {"--set", "config.eviction.mode=enforce,config.reprogram.mode=enforce"}}
+	for name, file := range valueSets(t) {
+		sets[name] = []string{"--values", file}
+	}
+	for name, args := range sets {
+		t.Run(name, func(t *testing.T) {
+			g := NewWithT(t)
+			objects := render(t, args...)
+			if len(objects.Of("ClusterRole")) == 0 {
+				return // the roles are made by others
+			}
+			text, _, _ := unstructured.NestedString(objects.Of("ConfigMap")[0].Object, "data", "hnsguard.yaml")
+			policy, err := config.Decode("rendered", []byte(text))
+			g.Expect(err).NotTo(HaveOccurred())
+			secure := corev1.EnvVar{Name: "HNSGUARD_METRICS_SECURE", Value: "true"}
+			container := daemonSet(t, objects).Spec.Template.Spec.Containers[0]
+			needed := doctor.Permissions(policy, chart.Namespace, slices.Contains(container.Env, secure))
+			for i := range needed {
+				needed[i].For = ""
+			}
+			g.Expect(needed).To(ConsistOf(granted(t, objects)))
+		})
+	}
+}
+
+// granted are the rights of the agent's roles.
+func granted(t *testing.T, objects chart.Objects) []doctor.Permission {
+	t.Helper()
+	var all []doctor.Permission
+	for _, u := range append(objects.Of("ClusterRole"), objects.Of("Role")...) {
+		if strings.HasSuffix(u.GetName(), "-reader") {
+			continue // those are for Prometheus and for people
+		}
+		var role rbacv1.Role // a ClusterRole without aggregation has the same fields
+		if err := kruntime.DefaultUnstructuredConverter.FromUnstructured(u.Object, &role); err != nil {
+			t.Fatal(err)
+		}
+		for _, rule := range role.Rules {
+			for _, p := range rights(rule) {
+				p.Namespace = u.GetNamespace()
+				all = append(all, p)
+			}
+		}
+	}
+	return all
+}
+
+// rights are those of one rule, of which each of the chart has one group and one resource.
+func rights(rule rbacv1.PolicyRule) (all []doctor.Permission) {
+	names := rule.ResourceNames
+	if len(names) == 0 {
+		names = []string{""}
+	}
+	for _, verb := range rule.Verbs {
+		for _, name := range names {
+			resource, sub, _ := strings.Cut(strings.Join(rule.Resources, ","), "/")
+			all = append(all, doctor.Permission{
+				Verb: verb, Group: strings.Join(rule.APIGroups, ","), Resource: resource, Subresource: sub, Name: name,
+			})
+		}
+	}
+	return all
+}
+
+// On OpenShift an account may be let use a SecurityContextConstraints. By default it is not.
+func TestOpenShiftsConstraintsAreBoundOnDemand(t *testing.T) {
+	g := NewWithT(t)
+	bindings := func(set string) map[string]string {
+		roles := map[string]string{}
+		for _, u := range render(t, "--set", set).Of("RoleBinding") {
+			roles[u.GetNamespace()+"/"+u.GetName()], _, _ = unstructured.NestedString(u.Object, "roleRef", "name")
+		}
+		return roles
+	}
+	g.Expect(bindings("")).NotTo(HaveKey("hnsguard-system/hnsguard-scc"))
+	g.Expect(bindings("openshift.scc=privileged")).
+		To(HaveKeyWithValue("hnsguard-system/hnsguard-scc", "system:openshift:scc:privileged"))
+	g.Expect(bindings("openshift.scc=privileged,rbac.create=false")).To(BeEmpty())
 }
 
 func TestAChangedConfigurationMakesNewPods(t *testing.T) {
@@ -305,6 +456,7 @@ func TestWrongValuesAreRefused(t *testing.T) {
 		"port":                   {"metrics.port=99999", "at '/metrics/port': maximum: got 99,999, want 65,535"},
 		"digest":                 {"image.digest=latest", "at '/image/digest': 'latest' does not match"},
 		"log level":              {"logging.level=loud", "at '/logging/level': value must be one of"},
+		"constraints":            {"openshift.scc=*", "at '/openshift/scc': '*' does not match"},
 		"label":                  {"podLabels.a=true", "at '/podLabels/a': got boolean, want string"},
 		"argument with an ampersand": {
 			"extraArgs={--config=a&calc}", "at '/extraArgs/0': '--config=a&calc' does not match",
@@ -318,12 +470,19 @@ func TestWrongValuesAreRefused(t *testing.T) {
 		"monitor of nothing":       {"metrics.serviceMonitor.enabled=true,metrics.enabled=false", "nothing to scrape. Set metrics.enabled"},
 		"monitor of the loopback":  {"metrics.serviceMonitor.enabled=true,metrics.secure=false", "no scraper can reach them. Set metrics.secure"},
 		"one port twice":           {"metrics.port=10353", "metrics.port and probes.port are both 10353"},
+		"the page's port":          {"page.port=10352", "page.port is 10352, as is metrics.port or probes.port"},
+		"a page for all":           {"page.bindAddress=:9473,metrics.secure=false", "page.bindAddress is not on loopback"},
+		"a page, and no metrics":   {"page.bindAddress=0.0.0.0:9473,metrics.enabled=false", "page.bindAddress is not on loopback"},
 		"firewall rule": {
 			"firewall.ruleName=hnsguards", "at '/firewall/ruleName': 'hnsguards' does not match",
 		},
 		"firewall open to all":       {"firewall.enabled=true", "firewall.enabled needs firewall.remoteAddresses"},
 		"certificate for plain HTTP": {"metrics.secure=false,metrics.certSecret=c", "metrics.certSecret is of no use"},
 		"half an API server":         {"apiServer.host=api", "apiServer.host and apiServer.port go together"},
+		"waiting longer than grace": {
+			"config.orphan.gracePeriodWhileWaiting=301s", "must not be longer than config.orphan.gracePeriod, which is 5m",
+		},
+		"slower than slow":           {"config.poll.fastInterval=5001ms", "must not be longer than config.poll.slowInterval, which is 5s"},
 		"reprogramming unbridled":    {"config.reprogram.mode=enforce,admissionPolicy.enabled=false", "without the policy every node could make"},
 		"no account":                 {"serviceAccount.create=false", "serviceAccount.name is required"},
 		"ServiceMonitor, no Service": {"metrics.serviceMonitor.enabled=true,metrics.service.enabled=false", "needs metrics.service.enabled"},
@@ -331,6 +490,37 @@ func TestWrongValuesAreRefused(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			_, err := here(t).Render(t.Context(), chart.Namespace, "--set", tc.set)
 			NewWithT(t).Expect(err).To(MatchError(ContainSubstring(tc.want)))
+		})
+	}
+}
+
+func TestThePageIsOnLoopbackUnlessItIsProtected(t *testing.T) {
+	for set, tc := range map[string]struct {
+		address string
+		readers int
+	}{
+		"":                                  {"127.0.0.1:9473", 0},
+		"page.port=9999":                    {"127.0.0.1:9999", 0},
+		"page.enabled=false":                {"0", 0},
+		"page.bindAddress=127.0.0.5:9473":   {"127.0.0.5:9473", 0},
+		"page.bindAddress=[::1]:9473":       {"[::1]:9473", 0},
+		"page.bindAddress=localhost:9473":   {"localhost:9473", 0},
+		"page.bindAddress=:9473":            {":9473", 1},
+		"page.bindAddress=127.example:9473": {"127.example:9473", 1},
+		"page.bindAddress=10.0.0.4:9473":    {"10.0.0.4:9473", 1},
+	} {
+		t.Run(set, func(t *testing.T) {
+			g := NewWithT(t)
+			objects := render(t, "--set", set)
+			g.Expect(daemonSet(t, objects).Spec.Template.Spec.Containers[0].Env).To(ContainElement(
+				corev1.EnvVar{Name: "HNSGUARD_PAGE_BIND_ADDRESS", Value: tc.address}))
+			readers := 0
+			for _, role := range objects.Of("ClusterRole") {
+				if role.GetName() == "hnsguard-page-reader" {
+					readers++
+				}
+			}
+			g.Expect(readers).To(Equal(tc.readers))
 		})
 	}
 }
@@ -359,7 +549,11 @@ func TestNotes(t *testing.T) {
 	}
 	g := NewWithT(t)
 	g.Expect(notes("")).To(And(ContainSubstring("It ENFORCES"), ContainSubstring("kubectl label namespace hnsguard-system"),
-		ContainSubstring("--clusterrole=hnsguard-metrics-reader"), Not(ContainSubstring("WARNING"))))
+		ContainSubstring("--clusterrole=hnsguard-metrics-reader"), Not(ContainSubstring("WARNING")),
+		ContainSubstring("kubectl hnsguard status --namespace hnsguard-system"),
+		ContainSubstring("exec POD -- hnsguard.exe doctor"), ContainSubstring("exec POD -- hnsguard.exe scan"),
+		ContainSubstring("logs --prefix --tail=100 -l app.kubernetes.io/instance=hnsguard")))
+	g.Expect(notes("page.enabled=false")).To(And(ContainSubstring("page.enabled is false"), Not(ContainSubstring("kubectl hnsguard"))))
 	g.Expect(notes("config.mode=observe")).To(ContainSubstring("It OBSERVES: nothing is changed"))
 	g.Expect(notes("admissionPolicy.enabled=false")).To(ContainSubstring("WARNING: admissionPolicy.enabled is false"))
 	g.Expect(notes("metrics.secure=false")).To(ContainSubstring("in the clear, on 127.0.0.1:10352"))

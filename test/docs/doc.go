@@ -10,4 +10,6 @@
 //     page names them as code.
 //  3. The table of versions in the README says what package kubeproxy knows.
 //  4. What has to be complete is: every verdict, package and alert has its place.
+//  5. Nothing is called measured with a link to a scenario of the matrix that has no results.
+//  6. The output of commands that need only files of this repository is what they print.
 package docs

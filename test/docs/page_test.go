@@ -15,6 +15,7 @@ import (
 	"github.com/yuin/goldmark"
 	"github.com/yuin/goldmark/ast"
 	"github.com/yuin/goldmark/extension"
+	extast "github.com/yuin/goldmark/extension/ast"
 	"github.com/yuin/goldmark/text"
 )
 
@@ -28,6 +29,14 @@ type page struct {
 	links, anchors []string
 	// code are the code spans and the lines of code blocks.
 	code []string
+	// blocks are the paragraphs, the items of lists and the cells of tables.
+	blocks []block
+}
+
+// block is a piece of text with the links in it.
+type block struct {
+	text  string
+	links []string
 }
 
 // readPages reads every Markdown file of the repository.
@@ -71,6 +80,8 @@ func parse(source []byte) page {
 			return ast.WalkContinue, nil
 		}
 		switch n := node.(type) {
+		case *ast.Paragraph, *ast.TextBlock, *extast.TableCell:
+			p.blocks = append(p.blocks, block{text: textOf(n, source), links: linksOf(n)})
 		case *ast.Link:
 			p.links = append(p.links, string(n.Destination))
 		case *ast.Image:
@@ -102,6 +113,18 @@ func textOf(node ast.Node, source []byte) string {
 		return ast.WalkContinue, nil
 	})
 	return out.String()
+}
+
+// linksOf are the targets of the links in a node.
+func linksOf(node ast.Node) []string {
+	var links []string
+	_ = ast.Walk(node, func(n ast.Node, entering bool) (ast.WalkStatus, error) {
+		if link, is := n.(*ast.Link); is && entering {
+			links = append(links, string(link.Destination))
+		}
+		return ast.WalkContinue, nil
+	})
+	return links
 }
 
 // anchor is what GitHub makes of a heading.

@@ -39,7 +39,7 @@ func TestTheTableOfVersionsIsTrue(t *testing.T) {
 // untrue returns what is wrong with a cell.
 func untrue(minor int, cell string, has func(kubeproxy.Profile) bool) string {
 	affected := func(patch int) bool { return has(kubeproxy.ProfileOf(fmt.Sprintf("v1.%d.%d", minor, patch))) }
-	last, bounded := strings.CutPrefix(cell, fmt.Sprintf("until 1.%d.", minor))
+	last, bounded := strings.CutPrefix(cell, fmt.Sprintf("up to and including 1.%d.", minor))
 	patch, err := strconv.Atoi(last)
 	switch {
 	case cell == "yes" && affected(0) && affected(manyPatches):
@@ -54,8 +54,8 @@ func untrue(minor int, cell string, has func(kubeproxy.Profile) bool) string {
 func TestAnUntrueCellIsFound(t *testing.T) {
 	g := NewWithT(t)
 	leaks := func(p kubeproxy.Profile) bool { return p.BatchLeak }
-	g.Expect(untrue(32, "until 1.32.9", leaks)).To(BeEmpty())
-	for _, cell := range []string{"yes", "no", "until 1.32.8", "until 1.32.12", "until 1.31.9", ""} {
+	g.Expect(untrue(32, "up to and including 1.32.9", leaks)).To(BeEmpty())
+	for _, cell := range []string{"yes", "no", "up to and including 1.32.8", "up to and including 1.32.12", "up to and including 1.31.9", ""} {
 		g.Expect(untrue(32, cell, leaks)).NotTo(BeEmpty(), cell)
 	}
 }

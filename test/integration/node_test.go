@@ -22,6 +22,7 @@ import (
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"github.com/hnsguard/hnsguard/internal/agent"
 	"github.com/hnsguard/hnsguard/internal/config"
@@ -29,6 +30,7 @@ import (
 	"github.com/hnsguard/hnsguard/internal/hns/simulated"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy/detect"
+	"github.com/hnsguard/hnsguard/internal/serving"
 )
 
 // grace is the orphans' grace period in the specs, and poll the slow interval.
@@ -50,11 +52,16 @@ type node struct {
 	kubeProxy string
 	metrics   string
 	probes    string
+	page      string
+	tls       *serving.Certificate
 
 	// api is how the agent reaches the API server, and agentNamespace where it runs, if not as an administrator and beside
 	// the pods.
 	api            *rest.Config
 	agentNamespace string
+
+	// impatient is how long the manager lets its controllers wait for their first view of the cluster, if they do not say.
+	impatient time.Duration
 
 	running *agent.Agent
 	stop    func()
@@ -73,6 +80,7 @@ func newNode(ctx context.Context, cp *controlPlane, opts simulated.Options) *nod
 	n.api, n.agentNamespace = cp.config, n.namespace
 	n.network = n.service.CreateNetwork("azure", hns.NetworkL2Bridge)
 	n.config.Orphan.GracePeriod.Duration = grace
+	n.config.Orphan.StepInterval.Duration = time.Second // other nodes' slices change all the time
 	n.config.Poll.SlowInterval.Duration = poll
 	return n
 }
@@ -83,16 +91,28 @@ func (n *node) evictsVictims() {
 	n.config.Eviction.After.Duration, n.config.Eviction.Interval.Duration = time.Second, time.Second
 }
 
-// start starts the agent. It is stopped at the end of the spec, if not before.
+// start starts the agent and waits until it looks at the node. It is stopped at the end of the spec, if not before.
 func (n *node) start() {
+	GinkgoHelper()
+	n.launch()
+	Eventually(n.passes).Should(BeNumerically(">", 0), "the agent looks at the node")
+}
+
+// launch starts the agent, and returns where it says that it has ended.
+func (n *node) launch() <-chan error {
 	GinkgoHelper()
 	options := agent.Options{
 		Node: n.name, Namespace: n.agentNamespace, Config: n.config, HNS: n.service,
 		KubeProxy:      detect.Options{Version: n.kubeProxy},
-		MetricsAddress: n.metrics, ProbeAddress: n.probes,
+		MetricsAddress: n.metrics, MetricsTLS: n.tls, ProbeAddress: n.probes, PageAddress: n.page,
 		Logger: logf.Log.WithName(n.name), Clock: clock.RealClock{},
 	}
-	deps, err := agent.FromCluster(n.api, options)
+	settings, err := agent.ManagerOptions(options)
+	Expect(err).NotTo(HaveOccurred())
+	settings.Controller.CacheSyncTimeout = n.impatient
+	mgr, err := manager.New(n.api, settings)
+	Expect(err).NotTo(HaveOccurred())
+	deps, err := agent.FromManager(n.api, options, mgr)
 	Expect(err).NotTo(HaveOccurred())
 	a, err := agent.New(options, deps)
 	Expect(err).NotTo(HaveOccurred())
@@ -107,7 +127,7 @@ func (n *node) start() {
 		n.stop = func() {}
 	}
 	DeferCleanup(func() { n.stop() })
-	Eventually(n.passes).Should(BeNumerically(">", 0), "the agent looks at the node")
+	return ended
 }
 
 // addr is an address of the node's corner.

@@ -86,7 +86,7 @@ func assemble(ctx context.Context, a *Agent) (*product, error) {
 	})
 	service := hns.WithMetrics(deadline, hns.NewMetrics(p.registry), w.clock)
 	detector := detect.New(detect.Options{
-		Node: a.node.Name, Nodes: api, URL: a.metricsURL(), Every: detect.Every, Registerer: p.registry,
+		Node: a.node.Name, Server: api, URL: a.metricsURL(), Every: detect.Every, Registerer: p.registry,
 	})
 	go func() { _ = detector.Start(ctx) }() // it returns when the context ends, and nothing else
 	p.build(a, c, api, service, detector, deadline)
@@ -104,7 +104,7 @@ func (p *product) build(
 		Settle: flush.Settle, Spread: flush.Spread, UrgentSpread: flush.UrgentSpread, Random: a.random,
 		Metrics: flush.NewMetrics(p.registry), Clock: w.clock,
 	})
-	p.meter = reuse.NewMeter(a.node.Name, p.index, reuse.NewMetrics(p.registry), w.clock)
+	p.meter = reuse.NewMeter(a.node.Name, p.index, nil, reuse.NewMetrics(p.registry), w.clock)
 	p.watch = slicewatch.New(slicewatch.Options{Index: p.index, Selector: slicewatch.Selector()})
 	freshness := slicewatch.NewFreshness(slicewatch.FreshnessOptions{
 		Server: api, Watch: p.watch, Selector: slicewatch.Selector(), Clock: w.clock,
@@ -113,7 +113,6 @@ func (p *product) build(
 		Node: a.node.Name, Freshness: freshness, Syncs: detector.Syncs, Version: freshness.Version, Flusher: p.flusher,
 		WatchLag: clearance.WatchLag, HoldTimeout: c.Conflict.HoldTimeout.Duration, Interval: c.Poll.SlowInterval.Duration, Clock: w.clock,
 	})
-	p.watch.Observe(p.flusher, tracker, p.meter)
 	p.balancers = loadbalancer.New(loadbalancer.Options{HNS: service, Registerer: p.registry, Clock: w.clock})
 	collector := evidence.NewCollector(evidence.Options{
 		Inventory: inventory.New(service, inventory.Options{
@@ -128,13 +127,15 @@ func (p *product) build(
 	})
 	confirmer := removal.Confirmer{Node: a.node.Name, HNS: service, Evidence: collector, Pods: api}
 	limiter := removal.NewLimiter(c.Removals)
+	remover := removal.New(removal.Options{
+		Node: a.node.Name, Config: c, Confirmer: confirmer, HNS: service, Limiter: limiter, Freshness: freshness,
+		LoadBalancers: p.balancers, Events: a, Metrics: removal.NewMetrics(p.registry), Clock: w.clock, Random: a.random,
+	})
+	p.watch.Observe(p.flusher, tracker, p.meter, remover)
 	p.guard = guard.New(guard.Options{
 		Config: c, Collector: collector,
 		Actions: []action.Action{
-			removal.New(removal.Options{
-				Node: a.node.Name, Config: c, Confirmer: confirmer, HNS: service, Limiter: limiter, Freshness: freshness,
-				LoadBalancers: p.balancers, Events: a, Metrics: removal.NewMetrics(p.registry), Clock: w.clock,
-			}),
+			remover,
 			removal.NewShielder(removal.ShieldOptions{
 				Enforce: c.Enforces(c.Shield.Mode), Confirmer: confirmer, HNS: service, Limiter: limiter,
 				Registerer: p.registry, Clock: w.clock,
@@ -143,6 +144,8 @@ func (p *product) build(
 			reprogram.New(reprogram.Options{
 				Node: a.node.Name, Enforce: c.Enforces(c.Reprogram.Mode), LoadBalancers: p.balancers, Server: api, Client: api,
 				Events: a, Metrics: reprogram.NewMetrics(p.registry), Clock: w.clock,
+				Syncs: detector.Syncs, WatchLag: clearance.WatchLag, Random: a.random,
+				InPlace: func(context.Context) bool { return false },
 			}),
 			eviction.New(eviction.Options{
 				Enforce: c.Enforces(c.Eviction.Mode), After: c.Eviction.After.Duration, Interval: c.Eviction.Interval.Duration,

@@ -207,7 +207,7 @@ func (s *syncing) list() {
 	s.then(s.each, s.program)
 }
 
-// enumerate takes in one endpoint of the enumeration.
+// enumerate adds one endpoint of the enumeration.
 func (s *syncing) enumerate(e found, addr netip.Addr) {
 	before, twice := s.queried[addr]
 	switch {

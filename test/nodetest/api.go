@@ -4,7 +4,6 @@ package nodetest
 
 import (
 	"context"
-	"maps"
 	"slices"
 	"strconv"
 	"sync"
@@ -29,7 +28,9 @@ type API struct {
 
 	mu       sync.Mutex
 	revision int
-	slices   map[types.NamespacedName]*discoveryv1.EndpointSlice
+	// slices are by namespace and name, names are those in order.
+	slices map[string]*discoveryv1.EndpointSlice
+	names  []string
 }
 
 // Request is a list that was requested.
@@ -40,7 +41,7 @@ type Request struct {
 }
 
 func newAPI() *API {
-	a := &API{slices: map[types.NamespacedName]*discoveryv1.EndpointSlice{}, revision: 100}
+	a := &API{slices: map[string]*discoveryv1.EndpointSlice{}, revision: 100}
 	server := fake.NewClientBuilder().
 		WithIndex(&corev1.Pod{}, "spec.nodeName", podIndex(func(p *corev1.Pod) string { return p.Spec.NodeName })).
 		WithIndex(&corev1.Pod{}, "status.podIP", podIndex(func(p *corev1.Pod) string { return p.Status.PodIP })).
@@ -73,7 +74,7 @@ func (a *API) list(
 		if err := a.request(ctx, "slices", a.OnSlices, options); err != nil {
 			return err
 		}
-		list.Items, list.ResourceVersion = a.all(), a.Version()
+		a.page(list, options)
 		return nil
 	}
 	return next.List(ctx, into, opts...)
@@ -124,7 +125,11 @@ func (a *API) set(s *discoveryv1.EndpointSlice) *discoveryv1.EndpointSlice {
 	a.revision++
 	s = s.DeepCopy()
 	s.ResourceVersion = strconv.Itoa(a.revision)
-	a.slices[client.ObjectKeyFromObject(s)] = s
+	name := client.ObjectKeyFromObject(s).String()
+	if at, known := slices.BinarySearch(a.names, name); !known {
+		a.names = slices.Insert(a.names, at, name)
+	}
+	a.slices[name] = s
 	return s.DeepCopy()
 }
 
@@ -132,27 +137,32 @@ func (a *API) set(s *discoveryv1.EndpointSlice) *discoveryv1.EndpointSlice {
 func (a *API) remove(key types.NamespacedName) *discoveryv1.EndpointSlice {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	s, known := a.slices[key]
+	name := key.String()
+	s, known := a.slices[name]
 	if !known {
 		return nil
 	}
 	a.revision++
-	delete(a.slices, key)
+	delete(a.slices, name)
+	at, _ := slices.BinarySearch(a.names, name)
+	a.names = slices.Delete(a.names, at, at+1)
 	s = s.DeepCopy()
 	s.ResourceVersion = strconv.Itoa(a.revision)
 	return s
 }
 
-// all returns copies of all slices, in a stable order.
-func (a *API) all() []discoveryv1.EndpointSlice {
+// page lists the slices in the order of their names, as many as the options say. Those that follow are found by the
+// name of the first of them.
+func (a *API) page(list *discoveryv1.EndpointSliceList, options client.ListOptions) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	keys := slices.SortedFunc(maps.Keys(a.slices), func(x, y types.NamespacedName) int {
-		return slices.Compare([]string{x.Namespace, x.Name}, []string{y.Namespace, y.Name})
-	})
-	all := make([]discoveryv1.EndpointSlice, 0, len(keys))
-	for _, key := range keys {
-		all = append(all, *a.slices[key].DeepCopy())
+	list.ResourceVersion = strconv.Itoa(a.revision)
+	from, _ := slices.BinarySearch(a.names, options.Continue)
+	names := a.names[from:]
+	if limit := int(options.Limit); limit > 0 && len(names) > limit {
+		names, list.Continue = names[:limit], names[limit]
 	}
-	return all
+	for _, name := range names {
+		list.Items = append(list.Items, *a.slices[name].DeepCopy())
+	}
 }

@@ -42,6 +42,8 @@ type Options struct {
 	HNS simulated.Options
 	// Network is the type of the pod network. L2Bridge by default.
 	Network hns.NetworkType
+	// Layout is what networks there are. By default there is the pods' only.
+	Layout simulated.Layout
 	// Config changes the default policy.
 	Config []func(*config.Config)
 	// Clock is the source of time. A fake one by default. In a bubble of testing/synctest it may be the real one.
@@ -96,6 +98,9 @@ func New(tb testing.TB, o Options) *Node {
 	if o.Network == "" {
 		o.Network = hns.NetworkL2Bridge
 	}
+	if o.Layout.Pods.Name == "" {
+		o.Layout.Pods = simulated.LayoutNetwork{Name: "azure", Type: o.Network}
+	}
 	if o.Clock == nil {
 		o.Clock = testingclock.NewFakeClock(Start())
 	}
@@ -106,7 +111,7 @@ func New(tb testing.TB, o Options) *Node {
 	for _, change := range o.Config {
 		change(&n.Config)
 	}
-	n.Network = n.HNS.CreateNetwork("azure", o.Network)
+	n.Network = n.HNS.Build(o.Layout)
 	n.API.set(NewSlice("kubernetes", "", "10.0.0.4"))
 	n.Restart()
 	return n

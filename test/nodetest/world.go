@@ -234,12 +234,13 @@ func (n *Node) Bookmark() {
 func (n *Node) Relist() {
 	n.tb.Helper()
 	n.heldBack = nil
-	version, all := n.API.Version(), n.API.all()
-	objects := make([]any, 0, len(all))
-	for i := range all {
-		objects = append(objects, &all[i])
+	var all discoveryv1.EndpointSliceList
+	n.API.page(&all, client.ListOptions{})
+	objects := make([]any, 0, len(all.Items))
+	for i := range all.Items {
+		objects = append(objects, &all.Items[i])
 	}
-	n.must(n.Watch.Replace(objects, version))
+	n.must(n.Watch.Replace(objects, all.ResourceVersion))
 }
 
 // Forgotten is a record of kube-proxy's that is known not to hold these addresses.

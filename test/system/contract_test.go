@@ -24,7 +24,7 @@ func TestContractOfTheRealAdapter(t *testing.T) {
 	}
 	service := simulated.New(simulated.Options{})
 	service.CreateNetwork("azure", hns.NetworkL2Bridge, netip.MustParsePrefix("10.240.0.0/16"))
-	server, err := hnsserver.Start(t.Context(), service)
+	server, err := hnsserver.Start(t.Context(), service, hnsserver.WindowsServer2022)
 	must(t, err)
 	t.Cleanup(func() { must(t, server.Close()) })
 	env := []string{"HNS_SERVER_PORT=" + server.Port(), "HNSGUARD_CONTRACT_NETWORK=azure"}

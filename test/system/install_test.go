@@ -148,7 +148,7 @@ func (i *installation) run(t *testing.T, exe string) {
 	ctx := t.Context()
 	service := simulated.New(simulated.Options{})
 	service.CreateNetwork("azure", hns.NetworkL2Bridge)
-	server, err := hnsserver.Start(ctx, service)
+	server, err := hnsserver.Start(ctx, service, hnsserver.WindowsServer2022)
 	must(t, err)
 	t.Cleanup(func() { must(t, server.Close()) })
 

@@ -50,8 +50,11 @@ type windowsNode struct {
 	period, minPeriod time.Duration
 
 	service *simulated.HNS
+	// network is that of the pods.
 	network hns.Network
-	server  *hnsserver.Server
+	// byVariable says that kube-proxy is told the network by $KUBE_NETWORK, instead of by its configuration.
+	byVariable bool
+	server     *hnsserver.Server
 
 	nodeIPs                  []string
 	sourceVIP                string
@@ -67,12 +70,17 @@ type nodeOptions struct {
 	order      simulated.Order
 	// network is the type of the pod network; the default is L2Bridge.
 	network hns.NetworkType
+	// version is that of HNS; the default is Windows Server 2022's.
+	version hnsserver.Version
 	// dualStack gives the node an IPv6 address too.
 	dualStack bool
 	// policy is hnsguard's configuration, without its first two lines.
 	policy string
 	// period and minPeriod are kube-proxy's sync period, by default that of the run, and its least time between two syncs.
 	period, minPeriod time.Duration
+	// layout is what networks the node has; the default is the pods' only. Where it is a distribution's, kube-proxy is told
+	// the network as on most of them.
+	layout simulated.Layout
 }
 
 // quickHold is a policy under which a scenario need not wait for a kube-proxy that is minutes behind.
@@ -86,20 +94,19 @@ func newWindowsNode(t *testing.T, l *apiServer, exe programs, version string, gu
 		period: cmp.Or(o.period, syncPeriod(t)), minPeriod: cmp.Or(o.minPeriod, time.Second), nodeIPs: []string{"192.168.0.4"},
 		service: simulated.New(simulated.Options{Duplicates: o.duplicates, Order: o.order}),
 	}
-	kind := o.network
-	if kind == "" {
-		kind = hns.NetworkL2Bridge
+	if o.layout.Pods.Name == "" {
+		o.layout.Pods = simulated.LayoutNetwork{Name: "azure", Type: cmp.Or(o.network, hns.NetworkL2Bridge)}
 	}
-	if kind == hns.NetworkOverlay {
+	s.network, s.byVariable = s.service.Build(o.layout, netip.MustParsePrefix("10.244.0.0/16")), o.layout.Name != ""
+	if s.network.Type == hns.NetworkOverlay {
 		// kube-proxy wants to know the hardware address behind the node's address.
 		s.nodeIPs, s.sourceVIP = []string{hostAddress(t)}, "10.244.1.2"
 	}
 	if o.dualStack {
 		s.nodeIPs = append(s.nodeIPs, "fd00:192::4")
 	}
-	s.network = s.service.CreateNetwork("azure", kind, netip.MustParsePrefix("10.244.0.0/16"))
 	var err error
-	s.server, err = hnsserver.Start(t.Context(), s.service)
+	s.server, err = hnsserver.Start(t.Context(), s.service, cmp.Or(o.version, hnsserver.WindowsServer2022))
 	must(t, err)
 	t.Cleanup(func() {
 		s.service.Heal()
@@ -163,7 +170,11 @@ func (s *windowsNode) env() []string { return []string{"HNS_SERVER_PORT=" + s.se
 func (s *windowsNode) startProxy() {
 	s.t.Helper()
 	config := writeFile(s.t, s.t.TempDir(), "kube-proxy.yaml", "%s", kubeProxyConfig(s))
-	s.proxy = start(s.t, s.env(), s.exe.proxies[s.version], "--config", windowsPath(config))
+	env := s.env()
+	if s.byVariable {
+		env = append(env, "KUBE_NETWORK="+s.network.Name)
+	}
+	s.proxy = start(s.t, env, s.exe.proxies[s.version], "--config", windowsPath(config))
 	s.awaitHTTP("http://127.0.0.1:"+s.metricsPort+"/metrics", "kube-proxy serves its metrics")
 }
 
@@ -176,10 +187,15 @@ func (s *windowsNode) startGuard() {
 	config := writeFile(s.t, s.t.TempDir(), "hnsguard.yaml", "apiVersion: hnsguard.io/v1alpha1\nkind: Configuration\n%s", s.policy)
 	probes := freePort(s.t)
 	s.guardMetrics = freePort(s.t)
-	s.guard = start(s.t, append(s.env(), "NODE_NAME="+nodeName, "POD_NAMESPACE="+guardNamespace), s.exe.guard,
+	env := append(s.env(), "NODE_NAME="+nodeName, "POD_NAMESPACE="+guardNamespace)
+	if s.byVariable {
+		env = append(env, "KUBE_NETWORK=Calico.*") // a machine can have it for others, in whatever form they understand
+	}
+	s.guard = start(s.t, env, s.exe.guard,
 		"run", "--kubeconfig", windowsPath(s.api.kubeconfig), "--config", windowsPath(config),
 		"--log-format", "text", "--log-level", "debug",
 		"--health-probe-bind-address", "127.0.0.1:"+probes, "--metrics-bind-address", "127.0.0.1:"+s.guardMetrics,
+		"--page-bind-address", "0",
 		"--kube-proxy-metrics-url", "http://127.0.0.1:"+s.metricsPort+"/metrics")
 	s.awaitHTTP("http://127.0.0.1:"+probes+"/readyz", "hnsguard is ready")
 	eventually(s.ctx, s.t, 30*time.Second, "hnsguard knows kube-proxy", func() bool {
@@ -266,7 +282,8 @@ func (s *windowsNode) there(id hns.EndpointID) bool {
 func (s *windowsNode) awaitRemote(addrs ...netip.Addr) {
 	s.t.Helper()
 	for _, a := range addrs {
-		eventually(s.ctx, s.t, 30*time.Second, fmt.Sprintf("kube-proxy makes the remote endpoint of %s", a), func() bool {
+		// To list hundreds of endpoints through Wine takes a minute while ten nodes start.
+		eventually(s.ctx, s.t, 3*time.Minute, fmt.Sprintf("kube-proxy makes the remote endpoint of %s", a), func() bool {
 			return len(s.remotes(a)) > 0
 		})
 	}
@@ -354,12 +371,30 @@ func (s *windowsNode) windowsPodUntilEndpoint(name string, addrs ...netip.Addr) 
 	}
 }
 
-// balancersOf returns the backends of the load balancers of a Service, and whether all of them exist.
-func (s *windowsNode) balancersOf(service string) (backends [][]hns.EndpointID, whole bool) {
+// vipOf is the cluster IP of a Service.
+func (s *windowsNode) vipOf(service string) netip.Addr {
 	s.t.Helper()
 	var svc corev1.Service
 	must(s.t, s.api.client.Get(s.ctx, client.ObjectKey{Namespace: namespace, Name: service}, &svc))
-	vip := netip.MustParseAddr(svc.Spec.ClusterIP)
+	return netip.MustParseAddr(svc.Spec.ClusterIP)
+}
+
+// balancerIDs returns the load balancers of a Service.
+func (s *windowsNode) balancerIDs(service string) (ids []hns.LoadBalancerID) {
+	s.t.Helper()
+	vip := s.vipOf(service)
+	for _, lb := range s.service.State().LoadBalancers {
+		if slices.Contains(lb.FrontendVIPs, vip) {
+			ids = append(ids, lb.ID)
+		}
+	}
+	return ids
+}
+
+// balancersOf returns the backends of the load balancers of a Service, and whether all of them exist.
+func (s *windowsNode) balancersOf(service string) (backends [][]hns.EndpointID, whole bool) {
+	s.t.Helper()
+	vip := s.vipOf(service)
 	whole = true
 	for _, lb := range s.service.State().LoadBalancers {
 		if !slices.Contains(lb.FrontendVIPs, vip) {

@@ -143,6 +143,10 @@ func findPrograms(t *testing.T) programs {
 
 // kubeProxyConfig is the configuration of a kube-proxy.
 func kubeProxyConfig(s *windowsNode) string {
+	network := s.network.Name
+	if s.byVariable {
+		network = ""
+	}
 	return fmt.Sprintf(`apiVersion: kubeproxy.config.k8s.io/v1alpha1
 kind: KubeProxyConfiguration
 mode: kernelspace
@@ -153,7 +157,7 @@ healthzBindAddress: 127.0.0.1:%s
 metricsBindAddress: 127.0.0.1:%s
 clusterCIDR: 10.0.0.0/8
 iptables: {syncPeriod: %s, minSyncPeriod: %s}
-winkernel: {networkName: %s, sourceVip: "%s"}
+winkernel: {networkName: "%s", sourceVip: "%s"}
 logging: {verbosity: 4}
-`, nodeName, s.bindAddress(), windowsPath(s.api.kubeconfig), s.healthzPort, s.metricsPort, s.period, s.minPeriod, s.network.Name, s.sourceVIP)
+`, nodeName, s.bindAddress(), windowsPath(s.api.kubeconfig), s.healthzPort, s.metricsPort, s.period, s.minPeriod, network, s.sourceVIP)
 }

@@ -18,6 +18,8 @@ import (
 	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/internal/hns/simulated"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy"
+	"github.com/hnsguard/hnsguard/internal/reprogram"
+	"github.com/hnsguard/hnsguard/test/system/hnsserver"
 )
 
 // outcome is what a scenario ended with, in words, and whether that is how it should be.
@@ -43,6 +45,8 @@ type scenario struct {
 	play  func(s *windowsNode) outcome
 }
 
+func (sc scenario) mustBeSaved(p kubeproxy.Profile) bool { return sc.saved == nil || sc.saved(p) }
+
 func never(kubeproxy.Profile) bool          { return false }
 func always(kubeproxy.Profile) bool         { return true }
 func staleRecord(p kubeproxy.Profile) bool  { return p.StaleRecord }
@@ -54,7 +58,11 @@ func noDuplicates(p kubeproxy.Profile) bool { return !p.Duplicates }
 const withShield = "shield: {mode: enforce}\n"
 
 // quickOrphans is a policy under which a scenario need not wait five minutes.
-const quickOrphans = "orphan: {gracePeriod: 10s, gracePeriodWhileWaiting: 5s, maxPerPass: 500}\n"
+const quickOrphans = "orphan: {gracePeriod: 10s, gracePeriodWhileWaiting: 5s, maxPerPass: 500, stepInterval: 10s}\n"
+
+// soonOrphans is one under which orphans do not wait long for their first step, but for as long as by default for a
+// moment in which kube-proxy rests.
+const soonOrphans = "orphan: {gracePeriod: 10s}\n"
 
 func scenarios() []scenario {
 	return []scenario{
@@ -91,6 +99,14 @@ func scenarios() []scenario {
 		{name: "slice lag", fails: duplicates, saved: notStale, play: playSliceLag},
 		{name: "leaked duplicate", fails: duplicates, play: playLeakedDuplicate},
 		{
+			name: "leaked duplicate, networks of AKS", nodeOptions: nodeOptions{layout: simulated.AKS()},
+			fails: duplicates, play: playLeakedDuplicate,
+		},
+		{
+			name: "leaked duplicate, networks of EKS", nodeOptions: nodeOptions{layout: simulated.EKS()},
+			fails: duplicates, play: playLeakedDuplicate,
+		},
+		{
 			name: "batch leak", nodeOptions: nodeOptions{policy: quickOrphans}, fails: batchLeak, play: playBatchLeak,
 		},
 		{
@@ -108,8 +124,28 @@ func scenarios() []scenario {
 			nodeOptions: nodeOptions{order: simulated.NewestFirst, policy: "reprogram: {mode: enforce}\n"},
 			fails:       duplicates, play: playLocalBackendLate,
 		},
+		{
+			name: "local backend, hnsguard late, reprogramming on, HNS updates load balancers",
+			nodeOptions: nodeOptions{
+				order: simulated.NewestFirst, version: hnsserver.Updates, policy: "reprogram: {mode: enforce}\n",
+			},
+			fails: duplicates, play: playLocalBackendLate,
+		},
+		{
+			// The kube-proxies of the matrix with the stale record are also those that rely on such an HNS.
+			name: "local backend, hnsguard late, reprogramming on, HNS ignores updates",
+			nodeOptions: nodeOptions{
+				order: simulated.NewestFirst, version: hnsserver.IgnoresUpdates, policy: "reprogram: {mode: enforce}\n",
+			},
+			fails: duplicates, saved: notStale, play: playLocalBackendLate,
+		},
+		{
+			name:        "load balancer deleted by another, reprogramming on",
+			nodeOptions: nodeOptions{policy: "reprogram: {mode: enforce}\n"},
+			fails:       always, saved: soonSyncs, play: playDeletedBalancer,
+		},
 		{name: "leaked local with a valid remote", fails: noDuplicates, saved: duplicates, play: playLeakedLocal},
-		{name: "healthy churn", fails: never, nodeOptions: nodeOptions{policy: quickOrphans}, play: playChurn},
+		{name: "healthy churn", fails: never, nodeOptions: nodeOptions{policy: soonOrphans}, play: playChurn},
 		{name: "hostNetwork pod", nodeOptions: nodeOptions{policy: quickOrphans}, play: playHostNetwork},
 		{name: "foreign remotes", nodeOptions: nodeOptions{policy: quickOrphans}, play: playForeign},
 		{
@@ -117,11 +153,22 @@ func scenarios() []scenario {
 			nodeOptions: nodeOptions{network: hns.NetworkOverlay, policy: quickOrphans}, play: playOverlay,
 		},
 		{name: "dual stack", nodeOptions: nodeOptions{dualStack: true}, fails: duplicates, play: playDualStack},
-		{name: "installed late", nodeOptions: nodeOptions{policy: quickOrphans}, play: playInstalledLate},
+		{
+			name: "installed late", play: playInstalledLate,
+			nodeOptions: nodeOptions{policy: "orphan: {gracePeriod: 10s, maxPerStep: 100, stepInterval: 10s}\n"},
+		},
+		{
+			name:        "many orphans, a new Service meanwhile",
+			nodeOptions: nodeOptions{policy: "orphan: {gracePeriod: 10s, maxPerPass: 1000}\n"},
+			fails:       never, play: playManyOrphans,
+		},
 		{name: "kube-proxy restarted meanwhile", play: playProxyRestart},
 		{name: "hnsguard killed meanwhile", play: playGuardKilled},
 	}
 }
+
+// soonSyncs are the kube-proxies that sync by themselves every few seconds here: 1.34 does every hour.
+func soonSyncs(p kubeproxy.Profile) bool { return !only134(p) }
 
 // only134 are the kube-proxies that prefer the remote endpoint of an address, but do not remove it.
 func only134(p kubeproxy.Profile) bool { return p.Duplicates && !p.StaleRecord }
@@ -191,8 +238,13 @@ func playLateDrop(s *windowsNode) outcome {
 	other := s.expose("search", linuxNode, addr(30))
 	s.awaitRemote(a, addr(30))
 	s.relist(slice, endpoints(linuxNode, false, a)...)
-	time.Sleep(s.minPeriod + 2*time.Second) // kube-proxy has processed that, and will not sync again at once
+	eventually(s.ctx, s.t, time.Minute, "kube-proxy processes that the address terminates", func() bool {
+		backends, _ := s.balancersOf("cart")
+		return len(backends) == 0
+	})
+	time.Sleep(s.minPeriod + 2*time.Second) // it syncs at once at the next change, and then not again for a while
 	s.relist(other, endpoints(linuxNode, true, addr(31))...)
+	s.awaitRemote(addr(31))
 	local := s.windowsPod("billing", a)
 	s.relist(slice)
 	becomes(s.ctx, s.periods(2), func() bool { return len(s.remotes(a)) == 0 || !s.there(local) })
@@ -317,8 +369,9 @@ func playBatchLeak(s *windowsNode) outcome {
 	}
 	within := s.periods(3)
 	if s.guarded {
-		// The grace period, and the minute in which the watch of a cluster where nothing happens is proven up to date.
-		within += 90*time.Second + s.clearance()
+		// The grace period, the minute in which the watch of a cluster where nothing happens is proven up to date, and the
+		// pauses between the steps in which they go.
+		within += 4*time.Minute + s.clearance()
 	}
 	if becomes(s.ctx, within, func() bool { return left() == 0 }) {
 		return good("none left")
@@ -380,6 +433,43 @@ func playLocalBackendLate(s *windowsNode) outcome {
 		time.Sleep(10 * time.Second) // and for the slice that it took to be gone
 	}
 	return s.backends("billing", local)
+}
+
+// playDeletedBalancer deletes the load balancer of a Service, as another program may. Nothing else changes.
+func playDeletedBalancer(s *windowsNode) outcome {
+	s.startBoth()
+	a := addr(17)
+	s.expose("cart", linuxNode, a)
+	s.awaitRemote(a)
+	there := func() bool { return len(s.balancerIDs("cart")) > 0 }
+	eventually(s.ctx, s.t, 30*time.Second, "kube-proxy makes a load balancer", there)
+	if s.guarded {
+		// hnsguard misses what it has read twice, a minute apart.
+		time.Sleep(2*time.Minute + 10*time.Second)
+	}
+	for _, id := range s.balancerIDs("cart") {
+		must(s.t, s.service.DeleteLoadBalancer(id))
+	}
+	within := s.periods(3)
+	if s.guarded {
+		within = 7 * time.Minute // how long it takes to be sure that it is missing: docs/kube-proxy.md
+	}
+	if !becomes(s.ctx, within, there) {
+		return bad("load balancer stays away")
+	}
+	if s.guarded && !slices.Contains(s.events("cart"), reprogram.EventMissing) {
+		return bad("load balancer is there again; not reported")
+	}
+	time.Sleep(10 * time.Second) // for the slice that it took to be gone
+	backends, whole := s.balancersOf("cart")
+	switch {
+	case !whole:
+		return bad("load balancer dangles")
+	case len(backends) != 1 || !slices.Equal(backends[0], s.remotes(a)):
+		return bad("load balancer does not name the backend")
+	default:
+		return good("load balancer is there again; reported")
+	}
 }
 
 // backends says whether every load balancer of a Service has the local endpoint as its backend.

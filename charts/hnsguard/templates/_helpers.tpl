@@ -119,6 +119,21 @@ kind: Configuration
 {{- end -}}
 {{- end }}
 
+{{- define "hnsguard.pageBindAddress" -}}
+{{- with .Values.page -}}
+{{- if not .enabled -}}
+0
+{{- else -}}
+{{- .bindAddress | default (printf "127.0.0.1:%v" .port) -}}
+{{- end -}}
+{{- end -}}
+{{- end }}
+
+{{/* Whether others than the node's own processes can connect to the page. Empty means that they cannot. */}}
+{{- define "hnsguard.pageIsPublic" -}}
+{{- if and .Values.page.enabled (not (regexMatch "^(127[.][0-9.]+|localhost|\\[::1\\]):" (include "hnsguard.pageBindAddress" .))) }}true{{ end -}}
+{{- end }}
+
 {{/* Where a given certificate for the metrics is mounted. */}}
 {{- define "hnsguard.metricsCertDir" -}}
 /etc/hnsguard-metrics-cert

@@ -25,6 +25,12 @@
 {{- if eq (int64 $metrics.port) (int64 .Values.probes.port) -}}
 {{- fail (printf "metrics.port and probes.port are both %v: one process cannot listen twice on one port" $metrics.port) -}}
 {{- end -}}
+{{- if and (include "hnsguard.pageIsPublic" .) (not (and $metrics.enabled $metrics.secure)) -}}
+{{- fail "page.bindAddress is not on loopback, but the metrics are not served securely: the page has no certificate and no authorization of its own. Set metrics.enabled and metrics.secure to true, or leave page.bindAddress empty" -}}
+{{- end -}}
+{{- if and .Values.page.enabled (has (int64 .Values.page.port) (list (int64 $metrics.port) (int64 .Values.probes.port))) -}}
+{{- fail (printf "page.port is %v, as is metrics.port or probes.port: one process cannot listen twice on one port" .Values.page.port) -}}
+{{- end -}}
 {{- if and .Values.firewall.enabled (not .Values.firewall.remoteAddresses) -}}
 {{- fail "firewall.enabled needs firewall.remoteAddresses: a rule that lets everybody in is not made by default. Name the ranges that scrapers come from" -}}
 {{- end -}}
@@ -37,7 +43,59 @@
 {{- if and (include "hnsguard.enforces" (list . "reprogram")) (not .Values.admissionPolicy.enabled) -}}
 {{- fail "config.reprogram.mode is enforce, but admissionPolicy.enabled is false: without the policy every node could make and delete the EndpointSlices of every Service. Enable the policy, or set config.reprogram.mode to observe" -}}
 {{- end -}}
+{{- include "hnsguard.validateDurations" .Values.config -}}
 {{- if and .Values.admissionPolicy.enabled (semverCompare "<1.30.0-0" .Capabilities.KubeVersion.Version) -}}
 {{- fail (printf "admissionPolicy.enabled needs Kubernetes 1.30, this is %s. Set it to false to go without: then what the agent may write is as wide as its roles, for every node alike" .Capabilities.KubeVersion.Version) -}}
 {{- end -}}
+{{- end }}
+
+{{/* The agent refuses durations out of range at its start. A schema cannot compare durations, so they are refused here
+first, all at once. The ranges are those of the agent; a test compares them. */}}
+{{- define "hnsguard.validateDurations" -}}
+{{- $config := . -}}
+{{- $faults := list -}}
+{{- range list
+  (list "conflict" "holdTimeout" "30s" "1h")
+  (list "orphan" "gracePeriod" "10s" "24h")
+  (list "orphan" "gracePeriodWhileWaiting" "1s" "24h")
+  (list "orphan" "stepInterval" "1s" "1h")
+  (list "eviction" "after" "10s" "1h")
+  (list "eviction" "interval" "1s" "24h")
+  (list "poll" "fastInterval" "50ms" "1m")
+  (list "poll" "fastDuration" "1s" "24h")
+  (list "poll" "slowInterval" "1s" "5m")
+  (list "hns" "callTimeout" "1s" "10m")
+  (list "hns" "listTimeout" "1s" "1h")
+  (list "hns" "rereadInterval" "30s" "24h")
+-}}
+{{- $value := dig (index . 0) (index . 1) "" $config -}}
+{{- $least := index . 2 -}}
+{{- $most := index . 3 -}}
+{{- $seconds := include "hnsguard.seconds" $value | float64 -}}
+{{- if and $value (or (lt $seconds (include "hnsguard.seconds" $least | float64)) (gt $seconds (include "hnsguard.seconds" $most | float64))) -}}
+{{- $faults = append $faults (printf "config.%s.%s is %s, but must be between %s and %s" (index . 0) (index . 1) $value $least $most) -}}
+{{- end -}}
+{{- end -}}
+{{- range list
+  (list "orphan" "gracePeriodWhileWaiting" "gracePeriod")
+  (list "poll" "fastInterval" "slowInterval")
+-}}
+{{- $value := dig (index . 0) (index . 1) "" $config -}}
+{{- $bound := dig (index . 0) (index . 2) "" $config -}}
+{{- if and $value $bound (gt (include "hnsguard.seconds" $value | float64) (include "hnsguard.seconds" $bound | float64)) -}}
+{{- $faults = append $faults (printf "config.%s.%s is %s, but must not be longer than config.%s.%s, which is %s" (index . 0) (index . 1) $value (index . 0) (index . 2) $bound) -}}
+{{- end -}}
+{{- end -}}
+{{- with $faults }}{{ fail (join "; " .) }}{{ end -}}
+{{- end }}
+
+{{/* How many seconds a duration of Go has, which the schema has checked to be one. */}}
+{{- define "hnsguard.seconds" -}}
+{{- $seconds := 0.0 -}}
+{{- range regexFindAll "[0-9]+(\\.[0-9]+)?(ms|s|m|h)" . -1 -}}
+{{- $unit := regexFind "[a-z]+" . -}}
+{{- $factor := get (dict "ms" 0.001 "s" 1.0 "m" 60.0 "h" 3600.0) $unit -}}
+{{- $seconds = addf $seconds (mulf (trimSuffix $unit . | float64) $factor) -}}
+{{- end -}}
+{{- $seconds -}}
 {{- end }}

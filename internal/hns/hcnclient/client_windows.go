@@ -18,7 +18,10 @@ type client struct {
 	computenetwork *computenetwork
 }
 
-var _ hns.Client = (*client)(nil)
+var (
+	_ hns.Client    = (*client)(nil)
+	_ hns.Versioner = (*client)(nil)
+)
 
 // New opens the Host Networking Service of this machine. It fails with [hns.ErrUnsupported] where Windows has none,
 // which is so until its Containers feature is installed. Whether the service runs is not checked here: it may be down
@@ -29,6 +32,15 @@ func New() (hns.Client, error) {
 		return nil, fmt.Errorf("opening HNS: %w; install the Windows feature Containers: %w", hns.ErrUnsupported, err)
 	}
 	return &client{computenetwork: dll}, nil
+}
+
+// Version implements [hns.Versioner].
+func (*client) Version(context.Context) (string, error) {
+	globals, err := hcn.GetGlobals()
+	if err != nil {
+		return "", fmt.Errorf("reading the version of HNS: %w", err)
+	}
+	return fmt.Sprintf("%d.%d", globals.Version.Major, globals.Version.Minor), nil
 }
 
 // Networks implements [hns.Client].

@@ -15,6 +15,9 @@ import (
 // The number of calls to the service that reading one object costs: open, query, close.
 const callsPerObject = 3
 
+// Version implements [hns.Versioner], with a version that no HNS has.
+func (*HNS) Version(context.Context) (string, error) { return "0.1", nil }
+
 // Networks implements [hns.Client].
 func (h *HNS) Networks(ctx context.Context) (networks []hns.Network, err error) {
 	defer func() { h.log(hns.OpNetworks, "", err) }()
@@ -24,6 +27,9 @@ func (h *HNS) Networks(ctx context.Context) (networks []hns.Network, err error) 
 	h.mu.Lock()
 	networks = slices.Clone(h.networks)
 	h.mu.Unlock()
+	for i := range networks {
+		networks[i].Type = hns.ParseNetworkType(string(networks[i].Type)) // HNS has it as its maker wrote it
+	}
 	return networks, h.spend(ctx, callsPerObject*len(networks))
 }
 

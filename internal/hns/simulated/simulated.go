@@ -18,8 +18,7 @@ import (
 )
 
 // Duplicates says what the simulated HNS does when a remote endpoint and another one would share an address on one
-// network. Windows Server 2019 and 2022 allow it on L2Bridge; of other versions and network types nothing is known. Two
-// local endpoints never share one.
+// network. Windows Server 2019 and 2022 allow it on L2Bridge; of other versions and network types nothing is known.
 type Duplicates int
 
 // The duplicate policies.
@@ -28,6 +27,10 @@ const (
 	RefuseDuplicates
 	// OneRemote lets a local endpoint and a remote one share an address, but refuses a second remote one.
 	OneRemote
+	// AllowLocals lets two local endpoints share an address too, which the others refuse.
+	//
+	// Source: https://github.com/Azure/AKS/issues/5653
+	AllowLocals
 )
 
 // Order is the order of enumeration, which HNS does not document.
@@ -167,7 +170,7 @@ func (h *HNS) refuses(a, b hns.Endpoint) bool {
 	}
 	switch {
 	case !a.Remote() && !b.Remote():
-		return true
+		return h.opts.Duplicates != AllowLocals
 	case h.opts.Duplicates == OneRemote:
 		return a.Remote() && b.Remote()
 	default:

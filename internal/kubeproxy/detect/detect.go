@@ -3,6 +3,7 @@
 package detect
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -36,13 +37,14 @@ const Every = time.Minute
 type Options struct {
 	// Version is what the operator configured. If it is set, it is not looked for.
 	Version string
-	// Node is the name of this node. Required if Nodes is set.
+	// Node is the name of this node. Required if Server is set.
 	Node string
-	// Nodes reads the node from the API server, not from a cache. Without it the node adds no faults.
-	Nodes client.Reader
+	// Server reads the node and its pods from the API server, not from a cache. Without it only metrics are read.
+	Server client.Reader
 	// URL is where kube-proxy serves its metrics, usually [MetricsURL]. Without it syncs cannot be counted.
 	URL string
-	// Every is how often to look, usually [Every]. Required.
+	// Every is how often to look.
+	// Default: [Every].
 	Every time.Duration
 	// Registerer gets the metric that shows what was found. Required.
 	Registerer prometheus.Registerer
@@ -55,23 +57,53 @@ type Detector struct {
 	opts    Options
 	profile atomic.Pointer[kubeproxy.Profile]
 	info    *prometheus.GaugeVec
+	// lastSync is when kube-proxy was last seen to have finished syncs, and syncs how many it had finished then.
+	lastSync prometheus.Gauge
+	syncs    uint64
 
-	// found is when the version was last found in kube-proxy's metrics, and known what it was; they are for Start alone.
+	// found is when the version was last found, and known what it was; they are for Start alone, as is what follows.
 	found time.Time
 	known kubeproxy.Profile
+	// source is where it was found.
+	source source
+	// image is what the pods of the node said when they were last read.
+	image     string
+	imageErr  error
+	imageRead time.Time
 }
+
+// source is where a version was found.
+type source string
+
+const (
+	sourceConfigured source = "configuration"
+	sourceMetrics    source = "metrics"
+	sourceImage      source = "image"
+	sourceNone       source = ""
+)
 
 // New returns a detector that has not looked yet.
 func New(o Options) *Detector {
 	if o.Clock == nil {
 		o.Clock = clock.RealClock{}
 	}
+	if o.Every == 0 {
+		o.Every = Every
+	}
 	d := &Detector{opts: o, info: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Namespace: metrics.Namespace, Name: "kube_proxy_info",
 		Help: "Always 1; the labels show which kube-proxy the node runs and which faults that version has on Windows. " +
-			"An unknown version counts as having all.",
-	}, []string{"version", "stale_record", "batch_leak", "duplicates"})}
-	o.Registerer.MustRegister(d.info)
+			"An unknown version counts as having all. The source is configuration, metrics, or image (of kube-proxy's pod).",
+	}, []string{"version", "source", "stale_record", "batch_leak", "duplicates"})}
+	d.lastSync = prometheus.NewGauge(prometheus.GaugeOpts{
+		Namespace: metrics.Namespace, Name: "kube_proxy_last_sync_timestamp_seconds",
+		Help: "When kube-proxy's metrics last showed another number of finished syncs than before, to the minute; zero if " +
+			"they were never read. kube-proxy syncs every 30 seconds by itself.",
+	})
+	o.Registerer.MustRegister(d.info, d.lastSync)
+	if o.Version != "" {
+		d.source = sourceConfigured
+	}
 	d.known = kubeproxy.ProfileOf(o.Version)
 	d.set(d.known)
 	return d
@@ -85,6 +117,8 @@ func (d *Detector) Start(ctx context.Context) error {
 	log := logf.FromContext(ctx).WithName("kube-proxy")
 	if d.opts.Version != "" {
 		log.Info("kube-proxy's version is configured", "profile", d.Profile())
+		// The syncs are still of interest. What cannot be read is not: nothing follows from it.
+		wait.UntilWithContext(ctx, func(ctx context.Context) { _, _ = d.readMetrics(ctx) }, d.opts.Every)
 		return nil
 	}
 	logged := ""
@@ -101,7 +135,7 @@ func (d *Detector) Start(ctx context.Context) error {
 					"profile", d.Profile())
 			case err == nil && logged != d.Profile().Version:
 				logged = d.Profile().Version
-				log.Info("Found kube-proxy", "profile", d.Profile())
+				log.Info("Found kube-proxy", "profile", d.Profile(), "source", d.source)
 			}
 			return err == nil, nil
 		})
@@ -115,24 +149,63 @@ const retry = 10 * time.Second
 // doubtAfter is how long the version may not be found again before kube-proxy counts as possibly replaced.
 const doubtAfter = 10 * time.Minute
 
-// Look looks once, and updates the profile. An error means that kube-proxy's metrics do not show the version.
+// Look looks once, and updates the profile. An error means that neither kube-proxy's metrics nor its pod show the
+// version.
 func (d *Detector) Look(ctx context.Context) error {
-	version, err := FromMetrics(ctx, d.opts.URL)
-	now := d.opts.Clock.Now()
+	version, err := d.readMetrics(ctx)
 	if err == nil {
-		d.found, d.known = now, kubeproxy.ProfileOf(version)
-		d.set(d.known)
+		d.find(version, sourceMetrics)
+		return nil
+	}
+	image, errImage := d.fromPods(ctx)
+	// What the metrics said is not replaced by what a pod says, but confirmed.
+	if errImage == nil && (d.source != sourceMetrics || image == d.known.Version) {
+		d.find(image, cmp.Or(d.source, sourceImage))
 		return nil
 	}
 	profile := d.known
-	if hint, errNode := d.fromNode(ctx); errNode == nil {
+	if errImage == nil {
+		profile = profile.Suspecting(kubeproxy.ProfileOf(image))
+	}
+	if hint, err := d.fromNode(ctx); err == nil {
 		profile = profile.Suspecting(kubeproxy.ProfileOf(hint))
 	}
-	if now.Sub(d.found) > doubtAfter {
+	if d.opts.Clock.Since(d.found) > doubtAfter {
 		profile = profile.Suspecting(kubeproxy.ProfileOf("")) // invariant 2
 	}
 	d.set(profile)
-	return fmt.Errorf("finding kube-proxy's version: %w", err)
+	return fmt.Errorf("finding kube-proxy's version: %w", errors.Join(err, errImage))
+}
+
+// readMetrics returns the version, and notes whether kube-proxy has finished syncs since it was last called. One that
+// was restarted counts them anew.
+func (d *Detector) readMetrics(ctx context.Context) (string, error) {
+	families, err := scrape(ctx, d.opts.URL)
+	if err != nil {
+		return "", err
+	}
+	if syncs, err := syncsIn(families, d.opts.URL); err == nil && syncs != d.syncs {
+		d.syncs = syncs
+		d.lastSync.Set(float64(d.opts.Clock.Now().Unix()))
+	}
+	return versionIn(families, d.opts.URL)
+}
+
+func (d *Detector) find(version string, from source) {
+	d.found, d.known, d.source = d.opts.Clock.Now(), kubeproxy.ProfileOf(version), from
+	d.set(d.known)
+}
+
+// fromPods is [FromPods] of this node, read anew no more often than [Options.Every] says.
+func (d *Detector) fromPods(ctx context.Context) (string, error) {
+	if d.opts.Server == nil {
+		return "", errors.New("the pods of the node are not read")
+	}
+	if now := d.opts.Clock.Now(); d.imageRead.IsZero() || now.Sub(d.imageRead) >= d.opts.Every {
+		d.image, d.imageErr = FromPods(ctx, d.opts.Server, d.opts.Node)
+		d.imageRead = now
+	}
+	return d.image, d.imageErr
 }
 
 // Syncs returns how many syncs kube-proxy has finished since it started, those of both IP families together, whether
@@ -140,14 +213,18 @@ func (d *Detector) Look(ctx context.Context) error {
 //
 // Source: syncProxyRules in pkg/proxy/winkernel/proxier.go observes the duration after its last deletion.
 func (d *Detector) Syncs(ctx context.Context) (uint64, error) {
-	const name = "kubeproxy_sync_proxy_rules_duration_seconds"
 	families, err := scrape(ctx, d.opts.URL)
 	if err != nil {
 		return 0, err
 	}
+	return syncsIn(families, d.opts.URL)
+}
+
+func syncsIn(families map[string]*dto.MetricFamily, url string) (uint64, error) {
+	const name = "kubeproxy_sync_proxy_rules_duration_seconds"
 	histograms := families[name].GetMetric()
 	if len(histograms) == 0 {
-		return 0, fmt.Errorf("the metrics of %s have no %s", d.opts.URL, name)
+		return 0, fmt.Errorf("the metrics of %s have no %s", url, name)
 	}
 	var syncs uint64
 	for _, m := range histograms {
@@ -168,6 +245,10 @@ func FromMetrics(ctx context.Context, url string) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	return versionIn(families, url)
+}
+
+func versionIn(families map[string]*dto.MetricFamily, url string) (string, error) {
 	for _, metric := range families["kubernetes_build_info"].GetMetric() {
 		for _, label := range metric.GetLabel() {
 			if label.GetName() == "git_version" && label.GetValue() != "" {
@@ -202,13 +283,13 @@ func scrape(ctx context.Context, url string) (map[string]*dto.MetricFamily, erro
 }
 
 func (d *Detector) fromNode(ctx context.Context) (string, error) {
-	if d.opts.Nodes == nil {
+	if d.opts.Server == nil {
 		return "", errors.New("the node is not read")
 	}
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	var node corev1.Node
-	if err := d.opts.Nodes.Get(ctx, client.ObjectKey{Name: d.opts.Node}, &node); err != nil {
+	if err := d.opts.Server.Get(ctx, client.ObjectKey{Name: d.opts.Node}, &node); err != nil {
 		return "", fmt.Errorf("reading node %s: %w", d.opts.Node, err)
 	}
 	//nolint:staticcheck // deprecated because new kubelets leave it empty; old ones are the point
@@ -225,6 +306,6 @@ func (d *Detector) set(p kubeproxy.Profile) {
 		version = "unknown"
 	}
 	d.info.Reset()
-	d.info.WithLabelValues(version, strconv.FormatBool(p.StaleRecord), strconv.FormatBool(p.BatchLeak),
+	d.info.WithLabelValues(version, string(d.source), strconv.FormatBool(p.StaleRecord), strconv.FormatBool(p.BatchLeak),
 		strconv.FormatBool(p.Duplicates)).Set(1)
 }

@@ -122,7 +122,7 @@ func TestADoubtTakesNoFaultAway(t *testing.T) {
 			url, body := proxy(t, http.StatusOK, strings.ReplaceAll(buildInfo, "v1.32.3-eks-abc", tc.version))
 			clk := testingclock.NewFakePassiveClock(time.Date(2026, 3, 1, 3, 0, 0, 0, time.UTC))
 			d := detect.New(detect.Options{
-				Node: "win-1", Nodes: nodes(tc.node), URL: url, Registerer: prometheus.NewRegistry(), Clock: clk,
+				Node: "win-1", Server: nodes(tc.node), URL: url, Registerer: prometheus.NewRegistry(), Clock: clk,
 			})
 			if tc.version != "" {
 				g.Expect(d.Look(t.Context())).To(Succeed())
@@ -158,7 +158,70 @@ func TestItFollowsTheNode(t *testing.T) {
 
 func TestTheOperatorKnowsBest(t *testing.T) {
 	g := NewWithT(t)
-	d := detect.New(detect.Options{Version: "v1.37.2", URL: "http://127.0.0.1:1", Registerer: prometheus.NewRegistry()})
-	g.Expect(d.Start(t.Context())).To(Succeed(), "there is nothing to ask")
-	g.Expect(d.Profile()).To(And(HaveField("Known", true), HaveField("StaleRecord", false)))
+	url, _ := proxy(t, http.StatusOK, buildInfo+syncs)
+	registry := prometheus.NewRegistry()
+	d := detect.New(detect.Options{Version: "v1.37.2", URL: url, Every: 10 * time.Millisecond, Registerer: registry})
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- d.Start(ctx) }()
+	g.Eventually(func() float64 { return lastSync(t, registry) }).Should(BeNumerically(">", 0), "syncs are watched")
+	g.Expect(d.Profile()).To(And(HaveField("Version", "v1.37.2"), HaveField("Known", true), HaveField("StaleRecord", false)))
+	stop()
+	g.Expect(<-ended).To(Succeed())
+}
+
+// Once, fifty agents of a test that did not say how often kept both cores busy.
+func TestWithoutAnIntervalItLooksSeldom(t *testing.T) {
+	g := NewWithT(t)
+	var asked atomic.Int32
+	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked.Add(1) }))
+	t.Cleanup(server.Close)
+	d := detect.New(detect.Options{Version: "v1.37.2", URL: server.URL, Registerer: prometheus.NewRegistry()})
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- d.Start(ctx) }()
+	g.Eventually(asked.Load).Should(BeNumerically("==", 1))
+	g.Consistently(asked.Load, "200ms").Should(BeNumerically("==", 1))
+	stop()
+	g.Expect(<-ended).To(Succeed())
+}
+
+func lastSync(t *testing.T, registry *prometheus.Registry) float64 {
+	t.Helper()
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() == "hnsguard_kube_proxy_last_sync_timestamp_seconds" {
+			return f.GetMetric()[0].GetGauge().GetValue()
+		}
+	}
+	t.Fatal("no such metric")
+	return 0
+}
+
+// A kube-proxy that hangs still serves its metrics, and one that has stopped does not.
+func TestWhenKubeProxyLastSynced(t *testing.T) {
+	g := NewWithT(t)
+	count := func(n string) string { return buildInfo + strings.ReplaceAll(syncs, "41", n) }
+	url, body := proxy(t, http.StatusOK, count("0"))
+	clk := testingclock.NewFakePassiveClock(time.Date(2026, 3, 1, 3, 0, 0, 0, time.UTC))
+	began := float64(clk.Now().Unix())
+	registry := prometheus.NewRegistry()
+	d := detect.New(detect.Options{URL: url, Every: time.Minute, Registerer: registry, Clock: clk})
+	look := func(metrics string) float64 {
+		t.Helper()
+		clk.SetTime(clk.Now().Add(time.Minute))
+		body.Store(metrics)
+		_ = d.Look(t.Context()) // whether the version is found does not matter here
+		return lastSync(t, registry)
+	}
+	g.Expect(lastSync(t, registry)).To(BeZero())
+	g.Expect(look(count("0"))).To(BeZero(), "it has not synced yet")
+	g.Expect(look(count("41"))).To(Equal(began + 120))
+	g.Expect(look(count("41"))).To(Equal(began+120), "it hangs")
+	g.Expect(look("")).To(Equal(began+120), "it has stopped")
+	g.Expect(look(count("43"))).To(Equal(began + 300))
+	g.Expect(look(count("2"))).To(Equal(began+360), "it was restarted")
 }

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package detect finds out which kube-proxy the node runs, and how many syncs it has finished, from its metrics.
+// Package detect finds out which kube-proxy the node runs, and how many syncs it has finished.
+//
+// kube-proxy's metrics on the node say both. Where they cannot be reached, the image of kube-proxy's pod tells the
+// version, if kube-proxy is a pod.
 //
 // The status of the node is no source of the version: kubelets before 1.33 write their own there, later ones nothing.
 // What it says may add faults.
@@ -10,5 +13,6 @@
 //  1. A version that was never found counts as having every known fault.
 //  2. A question that fails changes nothing that is known. When it has been failing for long, kube-proxy may have been
 //     replaced: the faults of all versions are added, none is taken away.
-//  3. A version that the operator configured is not questioned.
+//  3. What the metrics said counts for more than the tag of an image, which can confirm it or add faults.
+//  4. A version that the operator configured is not questioned.
 package detect

@@ -130,12 +130,12 @@ func (s *Server) find(ctx context.Context, r request, list func(context.Context)
 }
 
 func (s *Server) networks(ctx context.Context) ([]document, error) {
-	networks, err := s.service.Networks(ctx)
-	if err != nil {
+	// Whether the service is up is asked here. Its state has the types as their makers wrote them.
+	if _, err := s.service.Networks(ctx); err != nil {
 		return nil, err
 	}
 	var all []document
-	for _, n := range networks {
+	for _, n := range s.service.State().Networks {
 		var subnets []document
 		for _, prefix := range n.Subnets {
 			subnets = append(subnets, document{"IpAddressPrefix": prefix.String()})
@@ -247,7 +247,7 @@ func (s *Server) createLoadBalancer(ctx context.Context, r request) (string, err
 	return string(made.ID), nil
 }
 
-// modifyLoadBalancer replaces a load balancer's settings.
+// modifyLoadBalancer replaces a load balancer's settings, if the version does.
 func (s *Server) modifyLoadBalancer(ctx context.Context, r request) error {
 	if _, err := s.service.ListEndpointIDs(ctx); err != nil {
 		return err
@@ -257,6 +257,13 @@ func (s *Server) modifyLoadBalancer(ctx context.Context, r request) error {
 		return err
 	}
 	lb.ID = hns.LoadBalancerID(strings.ToLower(r.guid))
+	switch s.version {
+	case WindowsServer2022:
+		return errors.New("this version cannot update a load balancer")
+	case IgnoresUpdates:
+		return nil
+	case Updates:
+	}
 	if err := s.service.UpdateLoadBalancer(lb); err != nil {
 		return err
 	}
@@ -331,8 +338,7 @@ func encode(v any) (string, error) {
 func (s *Server) v1(ctx context.Context, r request) (string, error) {
 	switch path := r.kind; {
 	case r.operation == "GET" && path == "/globals/version":
-		// Windows Server 2022.
-		return encode(document{"Success": true, "Output": document{"Major": 13, "Minor": 3}})
+		return s.version.globals()
 	case r.operation == "GET" && path == "/policylists/":
 		balancers, err := s.service.LoadBalancers(ctx)
 		if err != nil {

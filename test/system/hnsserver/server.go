@@ -51,9 +51,34 @@ func (e Entry) DeletedRemote(address string) bool {
 		slices.Contains(e.endpointAddresses, address)
 }
 
+// Version is a version of HNS. kube-proxy asks for it to know what it can do.
+type Version string
+
+// The versions that matter.
+const (
+	// WindowsServer2022 cannot update a load balancer: kube-proxy deletes it and makes another.
+	WindowsServer2022 Version = "13.3"
+	// IgnoresUpdates says that it has updated a load balancer, and has not.
+	//
+	// Source: https://github.com/kubernetes/kubernetes/issues/131466
+	IgnoresUpdates Version = "15.4"
+	// Updates updates load balancers in place: the first version that hnslib 0.1.1 takes to be able to.
+	Updates Version = "15.5"
+)
+
+// globals is what the older interface answers when it is asked for the version.
+func (v Version) globals() (string, error) {
+	var major, minor int
+	if _, err := fmt.Sscanf(string(v), "%d.%d", &major, &minor); err != nil {
+		return "", fmt.Errorf("reading the version %q: %w", v, err)
+	}
+	return encode(document{"Success": true, "Output": document{"Major": major, "Minor": minor}})
+}
+
 // Server is a listening server.
 type Server struct {
 	service  *simulated.HNS
+	version  Version
 	listener net.Listener
 	done     sync.WaitGroup
 
@@ -63,13 +88,13 @@ type Server struct {
 	journal   []Entry
 }
 
-// Start serves the service on a free port of the loopback.
-func Start(ctx context.Context, service *simulated.HNS) (*Server, error) {
+// Start serves the service on a free port of the loopback, as HNS of a version does.
+func Start(ctx context.Context, service *simulated.HNS, version Version) (*Server, error) {
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, fmt.Errorf("listening for HNS calls: %w", err)
 	}
-	s := &Server{service: service, listener: listener, documents: map[string]json.RawMessage{}}
+	s := &Server{service: service, version: version, listener: listener, documents: map[string]json.RawMessage{}}
 	s.done.Go(s.serve)
 	return s, nil
 }

@@ -76,6 +76,16 @@ func leaks() []Scenario {
 			Headline: "A Windows pod gets the address of a remote endpoint that kube-proxy has forgotten (*leaked duplicate*)",
 		},
 		{
+			Name: "leaked duplicate, networks of AKS",
+			Story: "The same, on a node that has a network `ext` of the same type beside `azure`. kube-proxy is told " +
+				"the network by `KUBE_NETWORK`; hnsguard is told nothing.",
+		},
+		{
+			Name: "leaked duplicate, networks of EKS",
+			Story: "The same, on a node whose network has a hardware address in its name, and its type in lower case: " +
+				"`vpcbr0a1b2c3d4e5f`, `l2bridge`.",
+		},
+		{
 			Name:     "batch leak",
 			Story:    "8 Services with 10 endpoints each lose all of them at once.",
 			Headline: "8 Services lose all of their 80 endpoints at once (*batch leak*)",
@@ -98,6 +108,21 @@ func leaks() []Scenario {
 			Name: "local backend, hnsguard late, reprogramming on",
 			Story: "As above with the pod's endpoint listed first, but hnsguard starts only after kube-proxy has " +
 				"programmed the Service. `reprogram.mode` is `enforce`.",
+		},
+		{
+			Name:  "local backend, hnsguard late, reprogramming on, HNS updates load balancers",
+			Story: "The same on an HNS of version 15.5, on which kube-proxy updates load balancers in place.",
+		},
+		{
+			Name: "local backend, hnsguard late, reprogramming on, HNS ignores updates",
+			Story: "The same on an HNS of version 15.4, which is reported to ignore the update " +
+				"([k/k#131466](https://github.com/kubernetes/kubernetes/issues/131466)). Kube-proxies before 1.32.6 and 1.33.2 " +
+				"rely on it; later ones delete the load balancer and make another.",
+		},
+		{
+			Name: "load balancer deleted by another, reprogramming on",
+			Story: "Another program deletes the load balancer of a Service. Nothing else changes. `reprogram.mode` is " +
+				"`enforce`.",
 		},
 		{
 			Name: "leaked local with a valid remote",
@@ -134,7 +159,12 @@ func safeties() []Scenario {
 		},
 		{
 			Name:  "installed late",
-			Story: "hnsguard starts on a node that has 50 duplicates and 200 orphans.",
+			Story: "hnsguard starts on a node that has dozens of duplicates and orphans.",
+		},
+		{
+			Name: "many orphans, a new Service meanwhile",
+			Story: "A Service is made while hnsguard removes 300 orphans. kube-proxy gives up a sync when an endpoint " +
+				"vanishes while it lists them.",
 		},
 		{
 			Name: "kube-proxy restarted meanwhile",

@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/hnsguard/hnsguard/internal/agent"
+	"github.com/hnsguard/hnsguard/internal/bundle"
+	"github.com/hnsguard/hnsguard/internal/dumpfile"
+	"github.com/hnsguard/hnsguard/internal/page"
+	"github.com/hnsguard/hnsguard/internal/terminal"
+)
+
+// bundleOptions are the flags of bundle.
+type bundleOptions struct {
+	examineOptions
+	file, page string
+}
+
+const bundleHelp = `Record this node in one zip file, to be judged elsewhere with 'hnsguard scan --bundle FILE' and
+'hnsguard explain TARGET --bundle FILE': HNS, the pods of the node, EndpointSlices and Services, the verdicts, the
+checks of doctor, the configuration, and the agent's own status and metrics. Nothing is changed.
+
+No secret is recorded. Of pods, Services and EndpointSlices it has names, addresses, ports and states, and nothing of
+environment variables, commands, volumes, annotations and labels. Names of pods, images and nodes, and addresses are in
+it.
+
+What cannot be recorded is left out, and manifest.json in the file says why.
+
+Run it in the agent's pod, whose environment has the agent's settings. Windows PowerShell destroys files that are
+written with >: redirect in cmd instead, or on Linux or macOS.
+
+Exit status:
+  0  the file is written, whatever could be recorded
+  1  an error: the file cannot be written
+  2  a command line that is wrong`
+
+func newBundle(p Process) *cobra.Command {
+	var o bundleOptions
+	cmd := &cobra.Command{
+		Use:   "bundle",
+		Short: "Record this node in one zip file without secrets, to be judged elsewhere",
+		Long:  bundleHelp,
+		Example: "  kubectl -n hnsguard-system exec POD -- hnsguard.exe bundle --file - > bundle.zip\n" +
+			"  hnsguard scan --bundle bundle.zip",
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := fromEnv(cmd.Flags(), p.Env, nodeVariables()); err != nil {
+				return err
+			}
+			return runBundle(cmd.Context(), p, o)
+		},
+	}
+	o.addTo(cmd)
+	cmd.Flags().StringVarP(&o.file, "file", "f", "", "file to write, or - for stdout; required")
+	addPage(cmd, &o.page)
+	completeFiles(cmd, "file", "zip")
+	return cmd
+}
+
+func addPage(cmd *cobra.Command, address *string) {
+	cmd.Flags().StringVar(address, "page-bind-address", page.Address, `where the agent serves its page; "0" for nowhere`)
+	completeNothing(cmd, "page-bind-address")
+}
+
+func (o *bundleOptions) validate(out io.Writer) error {
+	errs := []error{o.examineOptions.validate(), checkAddress("--page-bind-address", o.page)}
+	switch {
+	case o.file == "":
+		errs = append(errs, usageError{errors.New("--file is required: the file to write, or - for stdout")})
+	case o.file == dumpfile.Stdin && terminal.Is(out):
+		errs = append(errs, usageError{errors.New("--file -: stdout is a terminal, and the file is not text; redirect it")})
+	}
+	return errors.Join(errs...)
+}
+
+func runBundle(ctx context.Context, p Process, o bundleOptions) error {
+	node, err := o.options(p)
+	if err := errors.Join(o.validate(p.Out), err); err != nil {
+		return err
+	}
+	options := bundle.Options{Node: node}
+	if options.Node.APIErr == nil {
+		options.Reader, options.Node.APIErr = readerOf(node.API)
+	}
+	if o.page != nowhere {
+		options.PageURL = "http://" + reachable(o.page)
+	}
+	options.MetricsURL, options.MetricsErr = o.metricsURL()
+	if terminal.Is(p.Err) {
+		options.Progress = func(about string) { _, _ = fmt.Fprintf(p.Err, "Recording %s...\n", about) }
+	}
+	manifest, err := writeBundle(ctx, p, o.file, options)
+	if err != nil {
+		return err
+	}
+	reportMissing(p.Err, manifest)
+	if o.file != dumpfile.Stdin {
+		_, err = fmt.Fprintf(p.Out, "Recorded node %s in %s.\n", manifest.Node, o.file)
+	}
+	return err
+}
+
+// reportMissing says what a bundle lacks, and what that means for whoever gets it.
+func reportMissing(w io.Writer, m bundle.Manifest) {
+	failed := m.Failed()
+	if len(failed) == 0 {
+		return
+	}
+	for _, f := range failed {
+		_, _ = fmt.Fprintf(w, "Not recorded: %s (%s)\n", f.Name, strings.Join(strings.Fields(f.Error), " "))
+	}
+	_, _ = fmt.Fprintf(w, "%d of %d parts are missing", len(failed), len(m.Files))
+	if needed := m.NeededMissing(); len(needed) > 0 {
+		_, _ = fmt.Fprintf(w, "; without %s the node cannot be judged", strings.Join(needed, ", "))
+	}
+	_, _ = fmt.Fprintln(w, ".")
+}
+
+func readerOf(config *rest.Config) (client.Reader, error) {
+	scheme, err := agent.Scheme()
+	if err != nil {
+		return nil, err
+	}
+	reader, err := client.New(config, client.Options{Scheme: scheme})
+	if err != nil {
+		return nil, fmt.Errorf("reaching the API server: %w", err)
+	}
+	return reader, nil
+}
+
+// metricsURL is where this process can read the agent's metrics.
+func (o *bundleOptions) metricsURL() (string, error) {
+	switch {
+	case o.serve.metrics == nowhere:
+		return "", errors.New("the agent serves no metrics")
+	case o.serve.secure:
+		return "", errors.New("the agent serves its metrics to those only whom the API server lets read them; " +
+			"take them from your monitoring")
+	default:
+		return "http://" + reachable(o.serve.metrics) + "/metrics", nil
+	}
+}
+
+// reachable is the address at which this node reaches what listens on an address.
+func reachable(address string) string {
+	host, port, _ := net.SplitHostPort(address)
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return net.JoinHostPort(host, port)
+}
+
+// writeBundle writes the bundle to a file, or to stdout. What was not written whole does not stay.
+func writeBundle(ctx context.Context, p Process, name string, o bundle.Options) (bundle.Manifest, error) {
+	if name == dumpfile.Stdin {
+		return bundle.Record(ctx, p.Out, o)
+	}
+	file, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return bundle.Manifest{}, fmt.Errorf("writing the bundle: %w", err)
+	}
+	manifest, err := bundle.Record(ctx, file, o)
+	if err = errors.Join(err, file.Close()); err != nil {
+		return bundle.Manifest{}, errors.Join(err, os.Remove(name))
+	}
+	return manifest, nil
+}

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+	"k8s.io/utils/clock"
+
+	"github.com/hnsguard/hnsguard/internal/doctor"
+	"github.com/hnsguard/hnsguard/internal/firewall"
+	"github.com/hnsguard/hnsguard/internal/terminal"
+)
+
+// doctorOptions are the flags of doctor.
+type doctorOptions struct {
+	examineOptions
+	output string
+}
+
+// examineOptions are the flags that say which agent is examined, and how long a check may take.
+type examineOptions struct {
+	node         nodeOptions
+	namespace    string
+	serve        serveOptions
+	firewallRule string
+	timeout      time.Duration
+}
+
+func (o *examineOptions) addTo(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	o.node.addTo(cmd)
+	addNamespace(cmd, &o.namespace)
+	o.serve.addMetricsTo(cmd)
+	flags.StringVar(&o.firewallRule, "firewall-rule", firewall.DefaultName, "name of the firewall rule for the metrics")
+	flags.DurationVar(&o.timeout, "timeout", 30*time.Second, "how long one check may take")
+	completeNothing(cmd, "firewall-rule", "timeout")
+}
+
+func (o *examineOptions) validate() error {
+	errs := []error{o.node.validate()}
+	if o.timeout <= 0 {
+		errs = append(errs, usageError{fmt.Errorf("--timeout %s: must be greater than zero", o.timeout)})
+	}
+	if err := firewall.CheckName(o.firewallRule); err != nil {
+		errs = append(errs, usageError{fmt.Errorf("--firewall-rule: %w", err)})
+	}
+	return errors.Join(append(errs, checkAddress("--metrics-bind-address", o.serve.metrics))...)
+}
+
+const doctorHelp = `Check that this node can be guarded: that HNS answers and the pod network is found, which kube-proxy
+the node runs and which faults its version has, that the API server can be reached and grants every right that the agent
+needs, the clock, the agent's identity, and the firewall rule for the metrics. Nothing is changed.
+
+Run it in the agent's pod, whose environment has the agent's settings.
+
+Exit status:
+  0  every check has passed, warned, or was skipped because it does not apply
+  1  a check has failed, or an error
+  2  a command line that is wrong`
+
+func newDoctor(p Process) *cobra.Command {
+	var o doctorOptions
+	cmd := &cobra.Command{
+		Use:   "doctor",
+		Short: "Check that this node can be guarded, and say what to do if not",
+		Long:  doctorHelp,
+		Example: "  kubectl -n hnsguard-system exec POD -- hnsguard.exe doctor\n" +
+			"  hnsguard doctor --node-name win-1 --kubeconfig kubeconfig -o json",
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := fromEnv(cmd.Flags(), p.Env, nodeVariables()); err != nil {
+				return err
+			}
+			return runDoctor(cmd.Context(), p, o)
+		},
+	}
+	o.addTo(cmd)
+	cmd.Flags().StringVarP(&o.output, "output", "o", "", "print as json or yaml")
+	completeOutput(cmd)
+	return cmd
+}
+
+func runDoctor(ctx context.Context, p Process, o doctorOptions) error {
+	options, err := o.options(p)
+	if err := errors.Join(o.validate(), usage(validateOutput(o.output)), err); err != nil {
+		return err
+	}
+	report, err := doctor.Run(ctx, options)
+	if err != nil {
+		return err
+	}
+	if o.output == "" {
+		err = report.Print(p.Out, terminal.PaletteFor(p.Out, p.Env))
+	} else {
+		err = printAs(p, o.output, report)
+	}
+	if err == nil && report.Failed > 0 {
+		return errFailed
+	}
+	return err
+}
+
+// options puts together what is checked. Only a wrong command line is an error: the checks report everything else.
+func (o *examineOptions) options(p Process) (doctor.Options, error) {
+	policy, errPolicy := o.node.policy(p.Env)
+	var wrong usageError
+	if errors.As(errPolicy, &wrong) {
+		return doctor.Options{}, errPolicy
+	}
+	options := doctor.Options{
+		Node: o.node.name, Namespace: o.namespace, Config: policy, ConfigFile: o.node.configFile, ConfigErr: errPolicy,
+		KubeProxyVersion: o.node.kubeProxyVersion, MetricsURL: o.node.kubeProxyMetricsURL,
+		MetricsAddress: o.serve.metrics, MetricsSecure: o.serve.secure,
+		FirewallRule: o.firewallRule, Netsh: p.Netsh, Timeout: o.timeout, Clock: clock.RealClock{},
+	}
+	if options.Namespace == "" {
+		options.Namespace = podNamespace(p.Env)
+	}
+	options.HNS, options.HNSErr = p.HNS()
+	options.API, options.APIErr = personConfig(o.node.kubeconfig, "", p.Env)
+	return options, nil
+}
+
+// usage makes an error one of the command line.
+func usage(err error) error {
+	if err == nil {
+		return nil
+	}
+	return usageError{err}
+}

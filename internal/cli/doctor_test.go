@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli_test
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	. "github.com/onsi/gomega"
+
+	"github.com/hnsguard/hnsguard/internal/cli"
+	"github.com/hnsguard/hnsguard/internal/hns"
+	"github.com/hnsguard/hnsguard/internal/hns/simulated"
+)
+
+// onNode runs a command where HNS is the given one.
+func onNode(t *testing.T, service hns.Client, env map[string]string, args ...string) invocation {
+	t.Helper()
+	var out, errs strings.Builder
+	code := cli.Run(t.Context(), args, cli.Process{
+		Out: &out, Err: &errs, HNS: func() (hns.Client, error) { return service, nil },
+		Env: func(name string) (string, bool) {
+			value, ok := env[name]
+			return value, ok
+		},
+	})
+	return invocation{code, out.String(), errs.String()}
+}
+
+// A check that fails is a result. What is wrong with the agent's own settings is too.
+func TestDoctorReportsWhatFails(t *testing.T) {
+	g := NewWithT(t)
+	service := simulated.New(simulated.Options{})
+	service.CreateNetwork("azure", hns.NetworkL2Bridge)
+	env := map[string]string{
+		"NODE_NAME": "win-1", "HNSGUARD_CONFIG": write(t, "guard.yaml", "mode: loud\nnetwerk: x\n"),
+		"HNSGUARD_KUBE_PROXY_METRICS_URL": "http://127.0.0.1:1/metrics", "HNSGUARD_METRICS_BIND_ADDRESS": "0",
+	}
+	got := onNode(t, service, env, "doctor", "--kubeconfig", write(t, "kc", kubeconfig))
+	g.Expect(got.code).To(Equal(cli.ExitError))
+	g.Expect(got.err).To(BeEmpty(), "the failed checks are results")
+	g.Expect(got.out).To(MatchRegexp(`(?m)^fail  configuration  .*guard.yaml`))
+	g.Expect(strings.Join(strings.Fields(got.out), " ")).To(ContainSubstring(`mode: Unsupported value: "loud"`))
+	g.Expect(got.out).To(MatchRegexp(`(?m)^ {21}unknown field "netwerk"; did you mean network\?$`), "each fault has its line")
+	g.Expect(got.out).To(MatchRegexp(`(?m)^pass  HNS            version 0.1, 0 endpoints`))
+	g.Expect(got.out).To(MatchRegexp(`(?m)^pass  pod network    "azure"`))
+	g.Expect(got.out).To(MatchRegexp(`(?m)^warn  kube-proxy     its version is unknown`))
+	g.Expect(got.out).To(MatchRegexp(`(?m)^fail  API server     reaching the API server at http://127.0.0.1:1: `))
+	g.Expect(got.out).To(MatchRegexp(`(?m)^skip  firewall       the agent serves no metrics`))
+	g.Expect(got.out).To(HaveSuffix("This node cannot be guarded as it is: 2 checks failed, 1 warning, 5 skipped.\n"))
+	g.Expect(got.out).NotTo(ContainSubstring("\x1b"), "no colours without a terminal")
+
+	got = onNode(t, service, env, "doctor", "-o", "json")
+	g.Expect(got.code).To(Equal(cli.ExitError))
+	var report struct {
+		Node   string
+		Failed int
+		Checks []struct{ Check, Status, Found, Advice string }
+	}
+	g.Expect(json.Unmarshal([]byte(got.out), &report)).To(Succeed())
+	g.Expect(report.Failed).To(Equal(2), "this is not a pod")
+	g.Expect(report.Checks).To(HaveLen(10))
+}
+
+func TestDoctorRefusesAWrongCommandLine(t *testing.T) {
+	g := NewWithT(t)
+	got := invoke(t, nil, "doctor", "--timeout", "0s", "--firewall-rule", "all", "--metrics-bind-address", "x", "-o", "xml",
+		"--mode", "loud")
+	g.Expect(got.code).To(Equal(cli.ExitUsage))
+	for _, fault := range []string{
+		"--node-name or $NODE_NAME is required", "--timeout 0s: must be greater than zero", `--firewall-rule: rule name "all"`,
+		`--metrics-bind-address "x"`, `--output "xml"`, `--mode "loud"`, "See 'hnsguard doctor --help'.",
+	} {
+		g.Expect(got.err).To(ContainSubstring(fault))
+	}
+	g.Expect(got.out).To(BeEmpty())
+}
+
+func TestDoctorHelpDocumentsEveryExitStatus(t *testing.T) {
+	g := NewWithT(t)
+	help := invoke(t, nil, "doctor", "--help").out
+	for _, code := range []int{cli.ExitOK, cli.ExitError, cli.ExitUsage} {
+		g.Expect(help).To(MatchRegexp(`(?m)^  %d  \S`, code))
+	}
+}

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli_test
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	. "github.com/onsi/gomega"
+
+	"github.com/hnsguard/hnsguard/internal/cli"
+	"github.com/hnsguard/hnsguard/test/tempdir"
+)
+
+const nodeStatus = `{"apiVersion": "hnsguard.io/v1alpha1", "kind": "NodeStatus", "node": "win-1", "state": "guarding",
+"agent": {"version": "v1.2.3"}, "mode": "enforce", "kubeProxy": {"version": "v1.37.2", "known": true}, "counts": {},
+"time": "2026-03-01T03:00:02Z", "pass": {"ended": "2026-03-01T03:00:00Z"}, "more": "than is read"}
+`
+
+// page serves an agent's page and returns its address.
+func page(t *testing.T, status int) string {
+	t.Helper()
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/api/v1/status" {
+			http.NotFound(w, r)
+			return
+		}
+		w.WriteHeader(status)
+		_, _ = w.Write([]byte(nodeStatus))
+	}))
+	t.Cleanup(s.Close)
+	return strings.TrimPrefix(s.URL, "http://")
+}
+
+func TestTheStatusOfThisNode(t *testing.T) {
+	here := map[string]string{"NODE_NAME": "win-1", "HNSGUARD_PAGE_BIND_ADDRESS": page(t, http.StatusOK)}
+	for name, tc := range map[string]struct {
+		env  map[string]string
+		args []string
+		code int
+		out  string
+		err  string
+	}{
+		"all of it": {here, []string{"-o", "json"}, cli.ExitOK, nodeStatus, ""},
+		"a row": {
+			here, nil, cli.ExitOK,
+			"NODE   AGENT   MODE     STATE     KUBE-PROXY  ENDPOINTS  STALE  HELD  LAST PASS  PROBLEM\n" +
+				"win-1  v1.2.3  enforce  guarding  v1.37.2     0          0      0     2s ago     -\n", "",
+		},
+		"of another node": {here, []string{"--node-name", "win-2"}, cli.ExitError, "", `the agent answers for node "win-1", not for "win-2" (--node-name)`},
+		"forbidden": {
+			here,
+			[]string{"--page-bind-address", page(t, http.StatusForbidden)},
+			cli.ExitError, "",
+			"asking the agent on this node: 403 Forbidden",
+		},
+		"no page":   {here, []string{"--page-bind-address", "0"}, cli.ExitError, "", "it serves no page"},
+		"no answer": {here, []string{"--page-bind-address", "127.0.0.1:1"}, cli.ExitError, "", "asking the agent on this node: Get"},
+		"what to look at": {
+			here, []string{"--page-bind-address", "127.0.0.1:1"}, cli.ExitError, "", "Does the agent run on this node? Does it serve",
+		},
+		"no name": {nil, nil, cli.ExitUsage, "", "--node-name or $NODE_NAME is required with --local"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := NewWithT(t)
+			got := invoke(t, tc.env, append([]string{"status", "--local"}, tc.args...)...)
+			g.Expect(got.code).To(Equal(tc.code), got.err)
+			g.Expect(got.out).To(Equal(tc.out))
+			g.Expect(got.err).To(ContainSubstring(tc.err))
+		})
+	}
+}
+
+func TestTheStatusOfAllNodesReportsWhatIsWrong(t *testing.T) {
+	g := NewWithT(t)
+	got := invoke(t, nil, "status", "--parallel", "0", "--timeout", "0s", "--selector", "a in", "-o", "xml",
+		"--page-bind-address", "x")
+	g.Expect(got.code).To(Equal(cli.ExitUsage))
+	for _, fault := range []string{"--parallel 0", "--timeout 0s", `--selector "a in"`, `--output "xml"`, `--page-bind-address "x"`} {
+		g.Expect(got.err).To(ContainSubstring(fault))
+	}
+	got = invoke(t, nil, "status", "--kubeconfig", "/nowhere/kc")
+	g.Expect(got.code).To(Equal(cli.ExitError))
+	g.Expect(got.err).To(ContainSubstring("reading kubeconfig /nowhere/kc: "))
+	for _, code := range []int{cli.ExitOK, cli.ExitError, cli.ExitUsage} {
+		g.Expect(invoke(t, nil, "status", "--help").out).To(MatchRegexp(`(?m)^  %d  \S`, code))
+	}
+}
+
+// Invariant 4: kubectl's configuration is used where a person is, and not in a pod.
+func TestWhoseKubeconfigStatusUses(t *testing.T) {
+	g := NewWithT(t)
+	kc := write(t, "kc", kubeconfig)
+	got := invoke(t, map[string]string{"KUBECONFIG": kc}, "status")
+	g.Expect(got.err).To(And(ContainSubstring("listing the agents' pods"), ContainSubstring("http://127.0.0.1:1/")))
+	got = invoke(t, nil, "status")
+	g.Expect(got.err).To(Equal("hnsguard: connecting to the API server: this is not a pod, and there is no kubeconfig, or an empty " +
+		"one; pass --kubeconfig or set $KUBECONFIG\n"))
+	got = invoke(t, map[string]string{"KUBECONFIG": kc}, "status", "--context", "another")
+	g.Expect(got.err).To(ContainSubstring(`context "another" does not exist`))
+	got = invoke(t, map[string]string{
+		"KUBECONFIG": kc, "KUBERNETES_SERVICE_HOST": "10.0.0.1", "KUBERNETES_SERVICE_PORT": "443",
+	}, "status")
+	g.Expect(got.err).To(ContainSubstring("no service account token"))
+}
+
+// Invariant 4: so do the others that a person runs.
+func TestTheOthersUseTheSameKubeconfig(t *testing.T) {
+	kc := write(t, "kc", kubeconfig)
+	home := tempdir.New(t)
+	if err := os.MkdirAll(filepath.Join(home, ".kube"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(home, ".kube", "config"), []byte(kubeconfig), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{
+		{"scan", "--node-name", "win-1", "--hns-dump", hnsData + "derived-v2-duplicate.json"},
+		{"explain", "10.0.0.1", "--node-name", "win-1", "--hns-dump", hnsData + "derived-v2-duplicate.json"},
+		{"doctor", "--node-name", "win-1", "--metrics-bind-address", "0", "--kube-proxy-version", "v1.37.2"},
+	} {
+		for _, env := range []map[string]string{{"KUBECONFIG": kc}, {"HOME": home}, {"USERPROFILE": home}} {
+			got := invoke(t, env, args...)
+			NewWithT(t).Expect(got.out+got.err).To(ContainSubstring("http://127.0.0.1:1"), "%v %v", args, env)
+		}
+		got := invoke(t, map[string]string{
+			"KUBECONFIG": kc, "KUBERNETES_SERVICE_HOST": "10.0.0.1", "KUBERNETES_SERVICE_PORT": "443",
+			"CONTAINER_SANDBOX_MOUNT_POINT": home,
+		}, args...)
+		NewWithT(t).Expect(got.out+got.err).To(ContainSubstring("no service account token"), "%v", args)
+	}
+}

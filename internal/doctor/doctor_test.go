@@ -1,0 +1,449 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package doctor_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	. "github.com/onsi/gomega"
+	authenticationv1 "k8s.io/api/authentication/v1"
+	authorizationv1 "k8s.io/api/authorization/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
+	"k8s.io/utils/clock"
+
+	"github.com/hnsguard/hnsguard/internal/config"
+	"github.com/hnsguard/hnsguard/internal/doctor"
+	"github.com/hnsguard/hnsguard/internal/firewall"
+	"github.com/hnsguard/hnsguard/internal/hns"
+	"github.com/hnsguard/hnsguard/internal/hns/simulated"
+	"github.com/hnsguard/hnsguard/internal/terminal"
+)
+
+// server is an API server, as far as the doctor asks it. Its fields may be changed before it is asked.
+type server struct {
+	version string
+	status  int           // of the answer to the question for the version
+	skew    time.Duration // of its clock
+	dateless,
+	anonymous bool // it does not say who asks
+	user   authenticationv1.UserInfo
+	node   *corev1.Node
+	denies []string // rights, as "verb resource/subresource"
+	unsure string   // why it cannot decide on those
+	// proxyImage is what kube-proxy's pod runs, if kube-proxy is one.
+	proxyImage string
+
+	mu    sync.Mutex
+	asked []authorizationv1.ResourceAttributes
+}
+
+func newServer() *server {
+	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "win-1"}}
+	node.Status.NodeInfo = corev1.NodeSystemInfo{
+		OperatingSystem: "windows", KubeletVersion: "v1.34.2", OSImage: "Windows Server 2022 Datacenter",
+		ContainerRuntimeVersion: "containerd://1.7.20",
+	}
+	return &server{
+		version: "v1.34.2", status: http.StatusOK, node: node,
+		user: authenticationv1.UserInfo{
+			Username: "system:serviceaccount:hnsguard-system:hnsguard",
+			Extra:    map[string]authenticationv1.ExtraValue{"authentication.kubernetes.io/node-name": {"win-1"}},
+		},
+	}
+}
+
+func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	w.Header()["Date"] = nil
+	if !s.dateless {
+		w.Header().Set("Date", time.Now().Add(s.skew).UTC().Format(http.TimeFormat))
+	}
+	w.Header().Set("Content-Type", "application/json")
+	switch {
+	case r.URL.Path == "/version":
+		w.WriteHeader(s.status)
+		answer(w, map[string]string{"gitVersion": s.version})
+	case strings.HasSuffix(r.URL.Path, "/selfsubjectreviews") && !s.anonymous:
+		answer(w, authenticationv1.SelfSubjectReview{Status: authenticationv1.SelfSubjectReviewStatus{UserInfo: s.user}})
+	case strings.HasSuffix(r.URL.Path, "/selfsubjectaccessreviews"):
+		var review authorizationv1.SelfSubjectAccessReview
+		_ = json.NewDecoder(r.Body).Decode(&review)
+		right := review.Spec.ResourceAttributes
+		text := strings.TrimSuffix(right.Verb+" "+right.Resource+"/"+right.Subresource, "/")
+		review.Status.Allowed = !slices.Contains(s.denies, text)
+		if !review.Status.Allowed {
+			review.Status.EvaluationError = s.unsure
+		}
+		s.mu.Lock()
+		s.asked = append(s.asked, *right)
+		s.mu.Unlock()
+		answer(w, review)
+	case s.proxyImage != "" && r.URL.Path == "/api/v1/pods":
+		answer(w, corev1.PodList{Items: []corev1.Pod{{
+			Spec: corev1.PodSpec{
+				NodeName: "win-1", HostNetwork: true,
+				Containers: []corev1.Container{{Name: "kube-proxy", Image: s.proxyImage}},
+			},
+			Status: corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{{
+				Name: "kube-proxy", State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}},
+			}}},
+		}}})
+	case s.node != nil && r.URL.Path == "/api/v1/nodes/"+s.node.Name:
+		answer(w, s.node)
+	default:
+		w.WriteHeader(http.StatusNotFound)
+		answer(w, metav1.Status{Status: "Failure", Reason: metav1.StatusReasonNotFound, Code: http.StatusNotFound})
+	}
+}
+
+func answer(w http.ResponseWriter, body any) { _ = json.NewEncoder(w).Encode(body) }
+
+const metrics = `kubernetes_build_info{git_version="v1.37.2"} 1
+# TYPE kubeproxy_sync_proxy_rules_duration_seconds histogram
+kubeproxy_sync_proxy_rules_duration_seconds_bucket{le="+Inf"} 41
+kubeproxy_sync_proxy_rules_duration_seconds_sum 12.5
+kubeproxy_sync_proxy_rules_duration_seconds_count 41
+`
+
+// proxy serves metrics as kube-proxy does.
+func proxy(t *testing.T, body string) string {
+	t.Helper()
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(body)) }))
+	t.Cleanup(s.Close)
+	return s.URL + "/metrics"
+}
+
+func netsh(output string, status int, err error) firewall.Netsh {
+	return func(context.Context, ...string) (string, int, error) { return output, status, err }
+}
+
+// healthy is a node on which all is well, and its API server.
+func healthy(t *testing.T) (doctor.Options, *server, *simulated.HNS) {
+	t.Helper()
+	api := newServer()
+	served := httptest.NewServer(api)
+	t.Cleanup(served.Close)
+	service := simulated.New(simulated.Options{})
+	network := service.CreateNetwork("azure", hns.NetworkL2Bridge)
+	for _, spec := range []simulated.EndpointSpec{
+		{Network: network.ID, Addresses: []netip.Addr{netip.MustParseAddr("10.0.0.1")}},
+		{Network: network.ID, Addresses: []netip.Addr{netip.MustParseAddr("10.0.0.2")}, Flags: hns.FlagRemote},
+	} {
+		if _, err := service.CreateEndpoint(spec); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return doctor.Options{
+		Node: "win-1", Namespace: "hnsguard-system", Config: config.Default(), ConfigFile: "/etc/hnsguard/hnsguard.yaml",
+		HNS: service, MetricsURL: proxy(t, metrics),
+		API:            &rest.Config{Host: served.URL, ContentConfig: rest.ContentConfig{ContentType: "application/json"}},
+		MetricsAddress: ":10352", MetricsSecure: true,
+		FirewallRule: "hnsguard-metrics", Netsh: netsh("LocalPort: 10352", 0, nil),
+		Timeout: 20 * time.Second, Clock: clock.RealClock{},
+	}, api, service
+}
+
+func run(t *testing.T, o doctor.Options) map[string]doctor.Result {
+	t.Helper()
+	report, err := doctor.Run(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	results := map[string]doctor.Result{}
+	for _, r := range report.Checks {
+		results[r.Check] = r
+		if (r.Advice == "") != (r.Status == doctor.Pass || r.Status == doctor.Skip) {
+			t.Errorf("invariant 3: %+v", r)
+		}
+	}
+	return results
+}
+
+func TestAHealthyNodePassesAllChecks(t *testing.T) {
+	g := NewWithT(t)
+	o, _, _ := healthy(t)
+	results := run(t, o)
+	g.Expect(results).To(HaveLen(10))
+	for check, found := range map[string]string{
+		doctor.CheckConfiguration: "mode enforce (/etc/hnsguard/hnsguard.yaml)",
+		doctor.CheckHNS:           "version 0.1, 2 endpoints",
+		doctor.CheckNetwork:       `"azure" (L2Bridge, `,
+		doctor.CheckKubeProxy:     "v1.37.2 without known faults; 41 syncs",
+		doctor.CheckAPI:           "v1.34.2 at http://127.0.0.1:",
+		doctor.CheckClock:         "within",
+		doctor.CheckIdentity:      "system:serviceaccount:hnsguard-system:hnsguard, in a pod of this node",
+		doctor.CheckNode:          `"win-1": Windows Server 2022 Datacenter, kubelet v1.34.2, containerd://1.7.20`,
+		doctor.CheckPermissions:   "all of 15 rights are granted",
+		doctor.CheckFirewall:      `the rule "hnsguard-metrics" names port 10352`,
+	} {
+		g.Expect(results[check]).To(And(HaveField("Status", doctor.Pass), HaveField("Found", ContainSubstring(found))))
+	}
+	g.Expect(results[doctor.CheckNetwork].Found).To(HaveSuffix("with 1 local and 1 remote endpoints"))
+}
+
+// errHNS is an answer of HNS that nobody knows.
+var errHNS = errors.New("0x803b0099")
+
+// Invariant 1.
+func TestWhatIsWrong(t *testing.T) {
+	type node struct {
+		*testing.T
+		*doctor.Options
+		api *server
+		hns *simulated.HNS
+	}
+	for name, tc := range map[string]struct {
+		change func(node)
+		check  string
+		status doctor.Status
+		found  string
+	}{
+		"a broken configuration": {
+			func(n node) { n.ConfigErr = errors.New("unknown field") }, doctor.CheckConfiguration, doctor.Fail,
+			"unknown field",
+		},
+		"it only observes": {
+			func(n node) { n.Config.Mode = config.Observe }, doctor.CheckConfiguration, doctor.Warn, "mode observe",
+		},
+		"no HNS here": {
+			func(n node) { n.HNS, n.HNSErr = nil, hns.ErrUnsupported }, doctor.CheckHNS, doctor.Fail, "has no HNS",
+		},
+		"HNS is down": {
+			func(n node) { n.hns.SetDown(true) }, doctor.CheckHNS, doctor.Fail, "HNS is not available",
+		},
+		"HNS hangs": {
+			func(n node) {
+				n.Cleanup(n.hns.Hang(hns.OpListEndpointIDs))
+				n.Timeout = 300 * time.Millisecond
+			}, doctor.CheckHNS, doctor.Fail, "did not finish within 300ms",
+		},
+		"HNS does not tell its version": {
+			func(n node) { n.HNS = mute{n.hns} }, doctor.CheckHNS, doctor.Warn, "does not tell its version: no DLL",
+		},
+		"no network for pods": {
+			func(n node) {
+				networks, err := n.hns.Networks(n.Context())
+				NewWithT(n.T).Expect(err).NotTo(HaveOccurred())
+				NewWithT(n.T).Expect(n.hns.DeleteNetwork(networks[0].ID)).To(Succeed())
+			}, doctor.CheckNetwork, doctor.Warn, "no pod network",
+		},
+		"no network of that name": {
+			func(n node) { n.Config.Network = "cbr0" }, doctor.CheckNetwork, doctor.Fail, `no network is called "cbr0"`,
+		},
+		"an endpoint that cannot be read": {
+			func(n node) { n.hns.Fail(hns.OpEndpoint, errHNS) }, doctor.CheckNetwork, doctor.Fail, "0x803b0099",
+		},
+		"kube-proxy with faults": {
+			func(n node) { n.MetricsURL = proxy(n.T, strings.ReplaceAll(metrics, "v1.37.2", "v1.32.3")) },
+			doctor.CheckKubeProxy, doctor.Warn, "v1.32.3 with stale-record, batch-leak, duplicates; 41 syncs",
+		},
+		"kube-proxy of an odd version": {
+			func(n node) { n.MetricsURL = proxy(n.T, strings.ReplaceAll(metrics, "v1.37.2", "banana")) },
+			doctor.CheckKubeProxy, doctor.Warn, "banana cannot be read as a version",
+		},
+		"kube-proxy does not answer": {
+			func(n node) { n.MetricsURL = "http://me:secret@127.0.0.1:1/metrics" }, doctor.CheckKubeProxy, doctor.Warn,
+			"version is unknown, and every fault is assumed",
+		},
+		"kube-proxy does not answer, but is a pod": {
+			func(n node) { n.MetricsURL, n.api.proxyImage = "http://127.0.0.1:1/metrics", "x/kube-proxy:v1.32.3" },
+			doctor.CheckKubeProxy, doctor.Warn,
+			"v1.32.3 with stale-record, batch-leak, duplicates, by the image of its pod; its metrics do not answer",
+		},
+		"kube-proxy does not answer, but its version is configured": {
+			func(n node) { n.MetricsURL, n.KubeProxyVersion = "http://127.0.0.1:1/metrics", "v1.37.2" },
+			doctor.CheckKubeProxy, doctor.Warn, "v1.37.2 without known faults, as configured; its metrics do not answer",
+		},
+		"another version is configured": {
+			func(n node) { n.KubeProxyVersion = "v1.36.3" }, doctor.CheckKubeProxy, doctor.Fail,
+			"v1.36.3 is configured, but v1.37.2 serves",
+		},
+		"kube-proxy has not synced yet": {
+			func(n node) { n.MetricsURL = proxy(n.T, strings.ReplaceAll(metrics, " 41", " 0")) },
+			doctor.CheckKubeProxy, doctor.Warn, "not finished a sync",
+		},
+		"kube-proxy does not count its syncs": {
+			func(n node) { n.MetricsURL = proxy(n.T, strings.Split(metrics, "#")[0]) },
+			doctor.CheckKubeProxy, doctor.Warn, "have no kubeproxy_sync",
+		},
+		"no API server is known": {
+			func(n node) { n.API, n.APIErr = nil, errors.New("not a pod") }, doctor.CheckAPI, doctor.Fail, "not a pod",
+		},
+		"the API server does not answer": {
+			func(n node) { n.API.Host = "http://127.0.0.1:1" }, doctor.CheckAPI, doctor.Fail, "reaching the API server at http://127.0.0.1:1: ",
+		},
+		"the API server is too old": {
+			func(n node) { n.api.version = "v1.25.9" }, doctor.CheckAPI, doctor.Warn, "older than 1.26.0",
+		},
+		"the API server does not tell its version": {
+			func(n node) { n.api.status = http.StatusForbidden }, doctor.CheckAPI, doctor.Warn, "403 Forbidden",
+		},
+		"the node's clock is ahead": {
+			func(n node) { n.api.skew = -time.Minute }, doctor.CheckClock, doctor.Warn, "1m0s ahead of the API server's",
+		},
+		"the node's clock is behind": {
+			func(n node) { n.api.skew = time.Hour }, doctor.CheckClock, doctor.Warn, "behind the API server's",
+		},
+		"the API server tells no time": {
+			func(n node) { n.api.dateless = true }, doctor.CheckClock, doctor.Warn, "no date",
+		},
+		"it is the kubelet": {
+			func(n node) { n.api.user.Username = "system:node:win-1" }, doctor.CheckIdentity, doctor.Fail,
+			"authenticates as the node's kubelet",
+		},
+		"it is the pod of another node": {
+			func(n node) { n.api.user.Extra["authentication.kubernetes.io/node-name"] = []string{"win-2"} },
+			doctor.CheckIdentity, doctor.Fail, "belongs to a pod on node win-2",
+		},
+		"it is a person": {
+			func(n node) { n.api.user = authenticationv1.UserInfo{Username: "jane"} }, doctor.CheckIdentity, doctor.Warn,
+			"jane, whose token does not name a node",
+		},
+		"the API server does not say who it is": {
+			func(n node) { n.api.anonymous = true }, doctor.CheckIdentity, doctor.Warn, "does not say who this is",
+		},
+		"no such Node": {
+			func(n node) { n.api.node.Name = "win-2" }, doctor.CheckNode, doctor.Fail, `there is no Node "win-1"`,
+		},
+		"a Linux node": {
+			func(n node) { n.api.node.Status.NodeInfo.OperatingSystem = "linux" }, doctor.CheckNode, doctor.Fail,
+			`Node "win-1" runs linux`,
+		},
+		"a node of unknown system": {
+			func(n node) { n.api.node.Status.NodeInfo.OperatingSystem = "" }, doctor.CheckNode, doctor.Fail, "runs unknown",
+		},
+		"rights are missing": {
+			func(n node) {
+				n.api.denies = []string{"list services", "create pods/eviction"}
+				n.Config.Eviction.Mode = config.Enforce
+			}, doctor.CheckPermissions, doctor.Fail, "missing 2 of 16 rights: list services (for verdicts on overlay networks, and " +
+				"load balancers); create pods/eviction (for eviction.mode: enforce)",
+		},
+		"rights are uncertain": {
+			func(n node) { n.api.denies, n.api.unsure = []string{"get nodes"}, "webhook down" },
+			doctor.CheckPermissions, doctor.Fail, "get nodes (for the version of kube-proxy; uncertain: webhook down)",
+		},
+		"its own namespace is unknown": {
+			func(n node) { n.Namespace = "" }, doctor.CheckPermissions, doctor.Warn, "are unknown",
+		},
+		"no metrics": {
+			func(n node) { n.MetricsAddress = "0" }, doctor.CheckFirewall, doctor.Skip, "serves no metrics",
+		},
+		"metrics for the node only": {
+			func(n node) { n.MetricsAddress = "127.0.0.1:10352" }, doctor.CheckFirewall, doctor.Skip, "for this node only",
+		},
+		"no firewall": {
+			func(n node) { n.Netsh = netsh("", 0, firewall.ErrUnsupported) }, doctor.CheckFirewall, doctor.Skip,
+			"no Windows firewall",
+		},
+		"netsh fails": {
+			func(n node) { n.Netsh = netsh("", 0, errors.New("denied")) }, doctor.CheckFirewall, doctor.Warn, "denied",
+		},
+		"no rule": {
+			func(n node) { n.Netsh = netsh("", 1, nil) }, doctor.CheckFirewall, doctor.Warn,
+			`there is no rule "hnsguard-metrics"`,
+		},
+		"a rule for another port": {
+			func(n node) { n.Netsh = netsh("LocalPort: 9182", 0, nil) }, doctor.CheckFirewall, doctor.Warn,
+			"does not name port 10352",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := NewWithT(t)
+			o, api, service := healthy(t)
+			tc.change(node{t, &o, api, service})
+			results := run(t, o)
+			g.Expect(results[tc.check]).To(And(HaveField("Status", tc.status), HaveField("Found", ContainSubstring(tc.found))))
+			needy := map[string][]string{
+				doctor.CheckHNS: {doctor.CheckNetwork},
+				doctor.CheckAPI: {doctor.CheckClock, doctor.CheckIdentity, doctor.CheckNode, doctor.CheckPermissions},
+			}[tc.check]
+			for check, r := range results { // invariant 2
+				want := doctor.Pass
+				if tc.status == doctor.Fail && slices.Contains(needy, check) {
+					want = doctor.Skip
+				}
+				if check != tc.check {
+					g.Expect(r.Status).To(Equal(want), "%+v", r)
+				}
+			}
+			g.Expect(results[doctor.CheckKubeProxy].Found).NotTo(ContainSubstring("secret"), "a password is not shown")
+		})
+	}
+}
+
+// mute is an HNS whose version cannot be read.
+type mute struct{ hns.Client }
+
+func (mute) Version(context.Context) (string, error) { return "", errors.New("no DLL") }
+
+// Invariant 4 is a test of the chart. Here: what is asked is what is listed.
+func TestTheRightsAreAskedFor(t *testing.T) {
+	g := NewWithT(t)
+	o, api, _ := healthy(t)
+	o.Config.Eviction.Mode, o.Config.Reprogram.Mode = config.Enforce, config.Enforce
+	run(t, o)
+	var want []authorizationv1.ResourceAttributes
+	for _, p := range doctor.Permissions(o.Config, o.Namespace, true) {
+		want = append(want, authorizationv1.ResourceAttributes{
+			Verb: p.Verb, Group: p.Group, Resource: p.Resource, Subresource: p.Subresource, Namespace: p.Namespace, Name: p.Name,
+		})
+	}
+	g.Expect(want).To(HaveLen(18))
+	g.Expect(api.asked).To(Equal(want))
+}
+
+// Invariant 2.
+func TestARunThatIsStoppedReportsNothing(t *testing.T) {
+	o, _, _ := healthy(t)
+	ctx, stop := context.WithCancel(t.Context())
+	stop()
+	_, err := doctor.Run(ctx, o)
+	NewWithT(t).Expect(err).To(MatchError(context.Canceled))
+}
+
+func TestPrint(t *testing.T) {
+	g := NewWithT(t)
+	missing := "missing"
+	for i := range 15 {
+		missing += fmt.Sprintf(" right_%02d", i)
+	}
+	report := doctor.Report{
+		Node: "win-1", Version: "v1.2.3", Failed: 1, Warned: 2,
+		Checks: []doctor.Result{
+			{Check: "HNS", Status: doctor.Pass, Found: "version 15.4"},
+			{Check: "permissions", Status: doctor.Fail, Found: missing, Advice: "Apply the roles."},
+		},
+	}
+	var plain, coloured strings.Builder
+	g.Expect(report.Print(&plain, false)).To(Succeed())
+	g.Expect(plain.String()).To(Equal(`Node win-1, hnsguard v1.2.3
+
+pass  HNS            version 15.4
+fail  permissions    missing right_00 right_01 right_02 right_03 right_04 right_05 right_06 right_07 right_08
+                     right_09 right_10 right_11 right_12 right_13 right_14
+                     To do: Apply the roles.
+
+This node cannot be guarded as it is: 1 check failed, 2 warnings, 0 skipped.
+`))
+	g.Expect(report.Print(&coloured, terminal.Palette(true))).To(Succeed())
+	g.Expect(coloured.String()).To(ContainSubstring("\x1b[31mfail\x1b[0m  permissions    missing"))
+	for _, code := range []string{"\x1b[31m", "\x1b[32m", "\x1b[0m"} {
+		plainAgain := strings.ReplaceAll(coloured.String(), code, "")
+		coloured.Reset()
+		coloured.WriteString(plainAgain)
+	}
+	g.Expect(coloured.String()).To(Equal(plain.String()))
+}

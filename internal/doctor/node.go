@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package doctor
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	coreclient "k8s.io/client-go/kubernetes/typed/core/v1"
+
+	"github.com/hnsguard/hnsguard/internal/config"
+	"github.com/hnsguard/hnsguard/internal/docs"
+	"github.com/hnsguard/hnsguard/internal/firewall"
+	"github.com/hnsguard/hnsguard/internal/hns"
+	"github.com/hnsguard/hnsguard/internal/inventory"
+	"github.com/hnsguard/hnsguard/internal/kubeproxy"
+	"github.com/hnsguard/hnsguard/internal/kubeproxy/detect"
+)
+
+// The checks of what is on the node.
+
+func (o Options) configuration(context.Context) finding {
+	from := cmp.Or(o.ConfigFile, "no file: all fields have their defaults")
+	switch {
+	case o.ConfigErr != nil:
+		return fail("Correct the file. The other checks assume the defaults.", "%v", o.ConfigErr)
+	case o.Config.Mode == config.Observe:
+		return warn("Set mode to enforce when you trust what it reports.", "mode observe: nothing is removed (%s)", from)
+	default:
+		return pass("mode %s (%s)", o.Config.Mode, from)
+	}
+}
+
+func (o Options) hns(ctx context.Context) finding {
+	if errors.Is(o.HNSErr, hns.ErrUnsupported) {
+		return fail("Run this on the Windows node, in the agent's pod.", "%v", o.HNSErr)
+	}
+	if o.HNSErr != nil {
+		return fail("See the text of the error.", "%v", o.HNSErr)
+	}
+	ids, err := o.HNS.ListEndpointIDs(ctx)
+	if err != nil {
+		return fail("Look at the service hns of the node (sc.exe query hns) and at its event log.", "%v", err)
+	}
+	versioner, is := o.HNS.(hns.Versioner)
+	if !is {
+		return pass("it answers, with %d endpoints", len(ids))
+	}
+	v, err := versioner.Version(ctx)
+	if err != nil {
+		return warn("Without the version, load balancers that are missing are only reported.",
+			"it answers, with %d endpoints, but does not tell its version: %v", len(ids), err)
+	}
+	return pass("version %s, %d endpoints", v, len(ids))
+}
+
+func (o Options) network(ctx context.Context) finding {
+	snapshot, err := inventory.New(o.HNS, inventory.Options{Network: o.Config.Network, Clock: o.Clock}).Observe(ctx)
+	switch {
+	case errors.Is(err, inventory.ErrNoPodNetwork):
+		return warn("On a new node, start a pod: the agent is ready and waits. Otherwise the CNI plugin uses another kind "+
+			"of network, and there is nothing to guard.", "%v", err)
+	case errors.Is(err, inventory.ErrAmbiguousPodNetwork):
+		return fail("Set config.network of the chart, or --network, to its name or to a pattern such as vpcbr*.", "%v", err)
+	case err != nil:
+		return fail("Look at the check of HNS, and repeat.", "%v", err)
+	}
+	remote := 0
+	for _, e := range snapshot.Endpoints {
+		if e.Remote() {
+			remote++
+		}
+	}
+	n := snapshot.Network
+	return pass("%q (%s, %s) with %d local and %d remote endpoints",
+		n.Name, n.Type, n.ID, len(snapshot.Endpoints)-remote, remote)
+}
+
+// The advice about kube-proxy.
+const (
+	adviceMetrics = "Set kubeProxy.metricsURL of the chart to where kube-proxy serves its metrics, or kubeProxy.version " +
+		"if it serves none."
+	adviceSyncs = "Let kube-proxy serve its metrics to the node: without its syncs, conflicts are held for " +
+		"conflict.holdTimeout."
+)
+
+func adviceFaults() string {
+	return "Upgrade when you can: " + docs.URL("kube-proxy.md") + " has the versions without these faults. Until then " +
+		"hnsguard works around them."
+}
+
+// kubeProxy finds the version as the agent does: what is configured is not questioned there, so it is here.
+func (o Options) kubeProxy(ctx context.Context) finding {
+	at := redacted(o.MetricsURL)
+	served, err := detect.FromMetrics(ctx, o.MetricsURL)
+	if err != nil {
+		return o.withoutMetrics(ctx, strings.ReplaceAll(err.Error(), o.MetricsURL, at))
+	}
+	profile := kubeproxy.ProfileOf(cmp.Or(o.KubeProxyVersion, served))
+	if o.KubeProxyVersion != "" && kubeproxy.ProfileOf(served).Version != o.KubeProxyVersion {
+		return fail("Correct kubeProxy.version of the chart, or leave it empty.",
+			"%s is configured, but %s serves the metrics at %s", o.KubeProxyVersion, served, at)
+	}
+	syncs, err := detect.New(detect.Options{URL: o.MetricsURL, Registerer: prometheus.NewRegistry()}).Syncs(ctx)
+	switch {
+	case err != nil:
+		return warn(adviceSyncs, "%s; %s", describe(profile), strings.ReplaceAll(err.Error(), o.MetricsURL, at))
+	case syncs == 0:
+		return warn("Look at kube-proxy's log.", "%s, which has not finished a sync yet", describe(profile))
+	case !profile.Known:
+		return warn(adviceMetrics, "%s cannot be read as a version, and every fault is assumed", served)
+	case len(profile.Faults()) > 0:
+		return warn(adviceFaults(), "%s; %d syncs", describe(profile), syncs)
+	default:
+		return pass("%s; %d syncs", describe(profile), syncs)
+	}
+}
+
+// withoutMetrics finds the version where kube-proxy's metrics do not answer.
+func (o Options) withoutMetrics(ctx context.Context, complaint string) finding {
+	if o.KubeProxyVersion != "" {
+		return warn(adviceSyncs, "%s, as configured; its metrics do not answer: %s",
+			describe(kubeproxy.ProfileOf(o.KubeProxyVersion)), complaint)
+	}
+	image, err := o.fromPods(ctx)
+	if err != nil {
+		return warn(adviceMetrics, "its version is unknown, and every fault is assumed: %s", complaint)
+	}
+	return warn(adviceSyncs, "%s, by the image of its pod; its metrics do not answer: %s",
+		describe(kubeproxy.ProfileOf(image)), complaint)
+}
+
+// fromPods reads the version from the image of kube-proxy's pod.
+func (o Options) fromPods(ctx context.Context) (string, error) {
+	if o.API == nil {
+		return "", errors.New("no API server is known")
+	}
+	core, err := coreclient.NewForConfig(o.API)
+	if err != nil {
+		return "", fmt.Errorf("building the client: %w", err)
+	}
+	ofNode := fields.OneTermEqualSelector("spec.nodeName", o.Node).String()
+	list, err := core.Pods(metav1.NamespaceAll).List(ctx, metav1.ListOptions{FieldSelector: ofNode})
+	if err != nil {
+		return "", fmt.Errorf("reading the pods of node %s: %w", o.Node, err)
+	}
+	pods := make([]*corev1.Pod, len(list.Items))
+	for i := range list.Items {
+		pods[i] = &list.Items[i]
+	}
+	return detect.InPods(pods, o.Node)
+}
+
+// redacted is a URL without the password that it may hold.
+func redacted(text string) string {
+	u, err := url.Parse(text)
+	if err != nil {
+		return "the URL"
+	}
+	return u.Redacted()
+}
+
+func describe(p kubeproxy.Profile) string {
+	faults := "without known faults"
+	if all := p.Faults(); len(all) > 0 {
+		faults = "with " + strings.Join(all, ", ")
+	}
+	return p.Version + " " + faults
+}
+
+func (o Options) firewall(ctx context.Context) finding {
+	host, port, err := net.SplitHostPort(o.MetricsAddress)
+	ip := net.ParseIP(host)
+	switch {
+	case err != nil:
+		return skip("the agent serves no metrics")
+	case host == "localhost", ip != nil && ip.IsLoopback():
+		return skip("metrics are served on %s, for this node only", o.MetricsAddress)
+	}
+	rule, found, err := firewall.New(o.Netsh).Show(ctx, o.FirewallRule)
+	switch {
+	case errors.Is(err, firewall.ErrUnsupported):
+		return skip("%v", err)
+	case err != nil:
+		return warn("Run this as an administrator of the node.", "%v", err)
+	case !found:
+		return warn("If scrapers cannot connect to port "+port+", set firewall.enabled of the chart, or allow the port by a "+
+			"rule of your own.", "there is no rule %q", o.FirewallRule)
+	case !strings.Contains(rule, port):
+		return warn("Run: hnsguard firewall ensure --port "+port+" --remote-address RANGE",
+			"the rule %q does not name port %s", o.FirewallRule, port)
+	default:
+		return pass("the rule %q names port %s", o.FirewallRule, port)
+	}
+}

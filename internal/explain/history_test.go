@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package explain_test
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	. "github.com/onsi/gomega"
+
+	"github.com/hnsguard/hnsguard/internal/explain"
+	"github.com/hnsguard/hnsguard/internal/history"
+	"github.com/hnsguard/hnsguard/internal/verdict"
+)
+
+func TestThePastOfATarget(t *testing.T) {
+	other := netip.MustParseAddr("10.240.0.12")
+	past := []history.Entry{
+		{Act: history.Removal, Address: ip, Endpoint: "gone"},
+		{Act: history.Victim, Address: other, Pods: []string{"shop/web"}},
+		{Act: history.Shield, Endpoint: localID},
+		{Act: history.Removal, Address: other, Endpoint: "other"},
+		{Act: history.Pass, Result: history.Unknown},
+	}
+	for name, tc := range map[string]struct {
+		target explain.Target
+		want   []history.Act
+	}{
+		"an address, and its endpoints":     {explain.Target{Address: ip}, []history.Act{history.Removal, history.Shield}},
+		"a pod, and its address":            {explain.Target{Pod: web}, []history.Act{history.Removal, history.Victim, history.Shield}},
+		"an endpoint, and its address":      {explain.Target{ID: localID}, []history.Act{history.Removal, history.Shield}},
+		"an endpoint that is gone":          {explain.Target{ID: "OTHER"}, []history.Act{history.Removal}},
+		"an address without any endpoint":   {explain.Target{Address: other}, []history.Act{history.Victim, history.Removal}},
+		"an address that never was":         {explain.Target{Address: netip.MustParseAddr("10.240.0.13")}, nil},
+		"what is about nothing is not told": {explain.Target{ID: "none"}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var got []history.Act
+			for _, e := range explain.Explain(tc.target, conflict(), past).History {
+				got = append(got, e.Act)
+			}
+			NewWithT(t).Expect(got).To(Equal(tc.want))
+		})
+	}
+}
+
+func TestThePastAsText(t *testing.T) {
+	g := NewWithT(t)
+	at := time.Date(2026, 11, 20, 3, 0, 0, 0, time.UTC)
+	var out strings.Builder
+	g.Expect(explain.Explain(explain.Target{Address: ip}, conflict(), []history.Entry{
+		{
+			First: at, Last: at, Count: 1, Act: history.Removal, Result: "failed", Address: ip, Endpoint: remoteID,
+			Verdict: verdict.Conflict, Reason: verdict.ReasonLivePod, Pods: []string{"shop/web"}, AfterSeconds: 1.5,
+			Detail: "access denied",
+		},
+		{First: at.Add(-time.Hour), Last: at, Count: 7, Act: history.Flush, Address: ip, Subject: "IPv4"},
+	}).Print(&out)).To(Succeed())
+	text := strings.Join(strings.Fields(out.String()), " ")
+	g.Expect(text).To(ContainSubstring("What the agent has decided and done, the last first 2026-11-20 03:00:00Z removal failed: " +
+		"conflict (live-pod-with-local-endpoint), endpoint " + string(remoteID) + ", pods shop/web, after 1.5 s; access denied " +
+		"2026-11-20 03:00:00Z flush, of IPv4, 7 times since 02:00:00Z"))
+	for line := range strings.Lines(out.String()) {
+		g.Expect(len(line)).To(BeNumerically("<=", 121), line)
+	}
+}

@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package explain
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/hnsguard/hnsguard/internal/scan"
+	"github.com/hnsguard/hnsguard/internal/verdict"
+)
+
+// nothingWrong is the summary if nothing speaks against it.
+const nothingWrong = "Nothing is wrong with the endpoints of this address."
+
+// summarize says the whole in a sentence or two. What a pod lacks comes first.
+func (e Explanation) summarize(t Target, r scan.Report) string {
+	if t.Pod.Name != "" && len(e.Pods) > 0 {
+		return e.ofPod(e.Pods[0], r)
+	}
+	if len(e.Pods) > 0 {
+		return fmt.Sprintf("Pod %s runs on this node with the address %s and has no local endpoint, and so no network. %s",
+			e.Pods[0].Name, joined(e.Pods[0].Addresses), replaceIt)
+	}
+	if len(e.Endpoints) == 0 {
+		return "HNS of this node has no such endpoint."
+	}
+	return e.ofEndpoints(r)
+}
+
+const replaceIt = "Delete it: its replacement gets one."
+
+// ofPod looks at what explains a missing endpoint first: a pod that needs none here must not be deleted for it.
+func (e Explanation) ofPod(p scan.Pod, r scan.Report) string {
+	switch p.State {
+	case scan.PodAttached:
+		return e.ofEndpoints(r)
+	case scan.PodWithoutNetwork:
+		return "The pod runs on this node and has no local endpoint, and so no network. " + replaceIt
+	case scan.PodHostNetwork:
+		return "The pod uses the node's own network and has no HNS endpoint; nothing is wrong."
+	case scan.PodElsewhere:
+		return e.elsewhere(p, r)
+	case scan.PodUnscheduled:
+		return "The pod is not scheduled to a node yet: " + describePod(p) + " says why."
+	case scan.PodUnknown:
+		return "Whether the pod has a network is not known: the record of an endpoint that may be its own is incomplete."
+	case scan.PodEnded:
+		return e.andAddress(fmt.Sprintf("The pod has ended (%s) and needs no endpoint any more.", p.Phase), r)
+	case scan.PodDeleting:
+		return e.andAddress("The pod is being deleted, and its local endpoint has gone already.", r)
+	default:
+		return e.andAddress(starting(p), r)
+	}
+}
+
+// elsewhere is about a pod of another node, whose endpoint here is a remote one.
+func (e Explanation) elsewhere(p scan.Pod, r scan.Report) string {
+	where := fmt.Sprintf("The pod runs on node %s, not on %s", p.Node, e.Node)
+	switch p.NodeOS {
+	case "windows":
+		where += ": explain it there."
+	case "":
+		where += ": explain it there, if that is a Windows node."
+	default:
+		where += fmt.Sprintf(". That is a %s node, which has no HNS.", capital(p.NodeOS))
+	}
+	inUse := func(e Endpoint) bool { return e.Verdict == string(verdict.InUse) }
+	switch {
+	case len(e.Endpoints) == 0:
+		return where + " Here HNS has no endpoint with its address; it needs one only if a Service leads to the pod."
+	case !slices.ContainsFunc(e.Endpoints, func(e Endpoint) bool { return !inUse(e) }):
+		return where + " Here its remote endpoint is in use and right."
+	default:
+		return e.andAddress(where, r)
+	}
+}
+
+// andAddress adds what is to be said of the endpoints with the pod's address, which may be another pod's by now.
+func (e Explanation) andAddress(ofPod string, r scan.Report) string {
+	if s := e.ofEndpoints(r); len(e.Endpoints) > 0 && s != nothingWrong {
+		return ofPod + " Of its address here: " + s
+	}
+	return ofPod
+}
+
+func starting(p scan.Pod) string {
+	phase := "is " + p.Phase
+	if !p.Created.IsZero() && p.Phase == "Pending" {
+		phase += " since " + p.Created.Format(time.DateTime+"Z")
+	}
+	const look = " If that does not change, look at the log of the CNI on its node, and at "
+	switch {
+	case len(p.Addresses) == 0:
+		return "The pod " + phase + " and has no address yet." + look + describePod(p) + "."
+	case p.Phase == "Running":
+		return "The pod has started only just now, and HNS had no endpoint of it yet. Ask again in half a minute."
+	default:
+		return "The pod " + phase + " and has no endpoint yet." + look + describePod(p) + "."
+	}
+}
+
+func describePod(p scan.Pod) string {
+	namespace, name, _ := strings.Cut(p.Name, "/")
+	return fmt.Sprintf("'kubectl -n %s describe pod %s'", namespace, name)
+}
+
+// ofEndpoints says what their verdicts come to, the worst first.
+func (e Explanation) ofEndpoints(r scan.Report) string {
+	for _, s := range summaries() {
+		applies := func(e Endpoint) bool {
+			return slices.Contains(s.kinds, verdict.Kind(e.Verdict)) &&
+				(len(s.reasons) == 0 || slices.Contains(s.reasons, verdict.Reason(e.Reason)))
+		}
+		i := slices.IndexFunc(e.Endpoints, applies)
+		if i < 0 {
+			continue
+		}
+		if setting := r.Observes(verdict.Kind(e.Endpoints[i].Verdict)); setting != "" && s.observed != "" {
+			return s.text + fmt.Sprintf(s.observed, setting)
+		}
+		return s.text + s.enforced
+	}
+	return nothingWrong
+}
+
+// summary is what it comes to if an endpoint has one of the verdicts, and one of the reasons if there are any.
+type summary struct {
+	kinds   []verdict.Kind
+	reasons []verdict.Reason
+	text    string
+	// enforced follows the text, or observed with the setting because of which nothing is removed.
+	enforced, observed string
+}
+
+func summaries() []summary {
+	const stale = "A stale remote endpoint is in the way of a pod of this node. "
+	return []summary{
+		{
+			kinds: []verdict.Kind{verdict.Conflict, verdict.EarlyConflict}, text: stale,
+			enforced: "hnsguard removes it, see below.",
+			observed: "hnsguard would remove it; it only observes (%s).",
+		},
+		{
+			kinds: []verdict.Kind{verdict.Held}, text: stale,
+			enforced: "hnsguard holds it for now, since kube-proxy would delete the pod's own endpoint otherwise.",
+			observed: "hnsguard would hold it for now, since kube-proxy would delete the pod's own endpoint otherwise, and " +
+				"remove it later; it only observes (%s).",
+		},
+		{
+			kinds: []verdict.Kind{verdict.Contested}, reasons: []verdict.Reason{verdict.ReasonNoLocalEndpoint},
+			text: "A pod of this node has the address, but no attached local endpoint: it has no network, or is only starting.",
+		},
+		{
+			kinds: []verdict.Kind{verdict.Contested},
+			text:  "Whose the address is cannot be told now. Nothing is removed.",
+		},
+		{
+			kinds: []verdict.Kind{verdict.LeakedLocal},
+			text:  "A local endpoint was left behind on this node. The remote one is right, and stays.",
+		},
+		{
+			kinds: []verdict.Kind{verdict.Local}, reasons: []verdict.Reason{verdict.ReasonLocalLeaked},
+			text: "A local endpoint was left behind on this node, and another node uses its address: this node cannot reach " +
+				"that pod.",
+		},
+		{kinds: []verdict.Kind{scan.KindUnknown}, text: "Something that the verdict needs is not known."},
+		{
+			kinds: []verdict.Kind{verdict.Local}, reasons: []verdict.Reason{verdict.ReasonLocalUnclaimed},
+			text: "A local endpoint has the address, and no pod of this node does: it was left behind, or its pod is only " +
+				"starting.",
+		},
+		{kinds: []verdict.Kind{verdict.Orphan, verdict.OrphanPending}, text: "Nobody uses the address any more."},
+	}
+}
+
+// podsOf returns the pods that the explanation is about: the one that is asked about, or those without network that
+// have an address of the target.
+func (e Explanation) podsOf(t Target, r scan.Report) []scan.Pod {
+	if t.Pod.Name != "" {
+		return slices.DeleteFunc(slices.Clone(r.Pods), func(p scan.Pod) bool { return p.Name != t.Pod.String() })
+	}
+	asked := func(addr netip.Addr) bool {
+		return addr == t.Address || slices.ContainsFunc(e.Endpoints, func(e Endpoint) bool {
+			return slices.Contains(e.Addresses, addr)
+		})
+	}
+	return slices.DeleteFunc(slices.Clone(r.PodsWithoutNetwork), func(p scan.Pod) bool {
+		return !slices.ContainsFunc(p.Addresses, asked)
+	})
+}

@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package fleet_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	. "github.com/onsi/gomega"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+
+	"github.com/hnsguard/hnsguard/internal/fleet"
+)
+
+// status is what the agent of a node answers, with changes that are given as old and new text in turn.
+func status(node string, changes ...string) string {
+	return strings.NewReplacer(changes...).Replace(`{"apiVersion": "hnsguard.io/v1alpha1", "kind": "NodeStatus",
+		"time": "2026-03-01T03:00:02Z", "node": "` + node + `", "agent": {"version": "v1.2.3"}, "state": "guarding",
+		"mode": "enforce", "kubeProxy": {"version": "v1.37.2", "known": true, "faults": []},
+		"pass": {"ended": "2026-03-01T03:00:00Z"}, "counts": {"conflict": 1, "orphan": 2, "held": 4, "in_use": 8}}`)
+}
+
+// Invariants 1 and 3.
+func TestRowOf(t *testing.T) {
+	const pass = `"pass": {"ended": "2026-03-01T03:00:00Z"}, `
+	full := fleet.Row{
+		Node: "win-1", Version: "v1.2.3", Mode: "enforce", State: "guarding", KubeProxy: "v1.37.2", KubeProxyFaults: []string{},
+		Endpoints: new(15), Stale: new(3), Held: new(4), PassAge: new(2.0),
+	}
+	for name, tc := range map[string]struct {
+		status string
+		change func(*fleet.Row)
+	}{
+		"all is well": {status("win-1"), func(*fleet.Row) {}},
+		"the version of kube-proxy is unknown": {
+			status("win-1", `"known": true, "faults": []`, `"known": false, "faults": ["duplicates"]`),
+			func(r *fleet.Row) { r.KubeProxy, r.KubeProxyFaults = "", []string{"duplicates"} },
+		},
+		"no pass yet": {status("win-1", pass, "", "guarding", "starting"), func(r *fleet.Row) {
+			r.Endpoints, r.Stale, r.Held, r.PassAge = nil, nil, nil, nil
+			r.State, r.Problem = "starting", "has not completed a pass yet"
+		}},
+		"idle": {status("win-1", pass, "", "guarding", `idle", "message": "no pod network`), func(r *fleet.Row) {
+			r.Endpoints, r.Stale, r.Held, r.PassAge = nil, nil, nil, nil
+			r.State, r.Message = "idle", "no pod network"
+		}},
+		"it cannot observe its node": {
+			status("win-1", "guarding", `unknown", "message": "HNS is not available`),
+			func(r *fleet.Row) {
+				r.State, r.Message = "unknown", "HNS is not available"
+				r.Problem = "cannot observe the node: HNS is not available"
+			},
+		},
+		"its passes have stopped": {status("win-1", "03:00:02", "03:10:00"), func(r *fleet.Row) {
+			r.PassAge, r.Problem = new(600.0), "the last pass ended 10m0s ago"
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			want := full
+			tc.change(&want)
+			NewWithT(t).Expect(fleet.RowOf("win-1", []byte(tc.status))).To(Equal(want))
+		})
+	}
+	for text, complaint := range map[string]string{
+		"hello":                              "reading the agent's status: invalid character",
+		"":                                   "unexpected end of JSON",
+		status("win-2"):                      `the agent answers for node "win-2", not for "win-1"`,
+		status("win-1", "NodeStatus", "Pod"): `found "hnsguard.io/v1alpha1" "Pod"`,
+		status("win-1", "v1alpha1", "v9"):    `found "hnsguard.io/v9" "NodeStatus"`,
+	} {
+		_, err := fleet.RowOf("win-1", []byte(text))
+		NewWithT(t).Expect(err).To(MatchError(ContainSubstring(complaint)), text)
+	}
+}
+
+// agents answer, by the name of their pod.
+type agents map[string]string
+
+func (a agents) Exec(ctx context.Context, pod client.ObjectKey, container string, command []string) ([]byte, error) {
+	answer, has := a[pod.Name]
+	switch {
+	case answer == "hang":
+		<-ctx.Done()
+		return nil, ctx.Err()
+	case !has:
+		return nil, errors.New("unable to upgrade\nconnection")
+	case answer == "command":
+		return nil, fmt.Errorf("%s: %q", container, command)
+	default:
+		return []byte(answer), nil
+	}
+}
+
+func agent(node, name string, changes ...func(*corev1.Pod)) *corev1.Pod {
+	p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{
+		Namespace: "hnsguard-system", Name: name, Labels: map[string]string{"app": "hnsguard"},
+		CreationTimestamp: metav1.NewTime(time.Date(2026, 3, 1, 0, 0, len(name), 0, time.UTC)),
+	}}
+	p.Spec.NodeName, p.Status.Phase = node, corev1.PodRunning
+	p.Spec.Containers = []corev1.Container{{Name: "hnsguard", Args: []string{"run"}}}
+	for _, change := range changes {
+		change(p)
+	}
+	return p
+}
+
+func windows(name string) *corev1.Node {
+	return &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{corev1.LabelOSStable: "windows"}}}
+}
+
+func ask(t *testing.T, exec fleet.Executor, list func(client.ObjectList) error, objects ...client.Object) (fleet.Report, error) {
+	t.Helper()
+	api := fake.NewClientBuilder().WithObjects(objects...).WithInterceptorFuncs(interceptor.Funcs{
+		List: func(ctx context.Context, c client.WithWatch, into client.ObjectList, opts ...client.ListOption) error {
+			if err := list(into); err != nil {
+				return err
+			}
+			return c.List(ctx, into, opts...)
+		},
+	}).Build()
+	return fleet.Ask(t.Context(), fleet.Options{
+		API: api, Exec: exec, Namespace: "hnsguard-system", Selector: labels.SelectorFromSet(labels.Set{"app": "hnsguard"}),
+		Parallel: 2, Timeout: 200 * time.Millisecond,
+	})
+}
+
+func listed(client.ObjectList) error { return nil }
+
+// Invariant 1.
+func TestEveryNodeIsARow(t *testing.T) {
+	g := NewWithT(t)
+	waiting := func(p *corev1.Pod) {
+		p.Status.Phase = corev1.PodPending
+		p.Status.ContainerStatuses = []corev1.ContainerStatus{{
+			State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "ImagePullBackOff"}},
+		}}
+	}
+	report, err := ask(t, agents{
+		"well": status("win-1"), "slow": "hang", "liar": status("win-1"), "longer-running": status("win-7"), "odd": "command",
+	}, listed,
+		windows("win-1"), windows("win-0"), &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "lin-1"}},
+		agent("win-1", "well"), agent("win-2", "mute"), agent("win-3", "slow"), agent("win-4", "pending", waiting),
+		agent("win-5", "liar"), agent("win-6", "failed", func(p *corev1.Pod) { p.Status.Phase = corev1.PodFailed }),
+		agent("win-7", "old"), agent("win-7", "longer-running"), agent("win-7", "much-newer-but-pending", waiting),
+		agent("win-8", "odd", func(p *corev1.Pod) {
+			p.Spec.Containers = []corev1.Container{{Name: "sidecar"}, {Name: "main", Args: []string{"run"}, Command: []string{`c:\h.exe`}}}
+		}),
+		agent("", "unscheduled"),
+		agent("win-9", "another", func(p *corev1.Pod) { p.Labels = nil }),
+	)
+	g.Expect(err).NotTo(HaveOccurred())
+	problems := map[string]string{}
+	for _, row := range report.Nodes {
+		problems[row.Node] = row.Problem
+	}
+	g.Expect(problems).To(Equal(map[string]string{
+		"win-0": "no agent runs on it",
+		"win-1": "",
+		"win-2": "does not answer: unable to upgrade connection",
+		"win-3": "does not answer: no answer within 200ms",
+		"win-4": "its agent does not run: the pod is Pending (ImagePullBackOff)",
+		"win-5": `does not answer: the agent answers for node "win-1", not for "win-5"`,
+		"win-6": "its agent does not run: the pod is Failed",
+		"win-7": "",
+		"win-8": `does not answer: main: ["c:\\h.exe" "status" "--local" "--output=json"]`,
+	}))
+	g.Expect(report.Problems).To(Equal(7))
+	g.Expect(report.Nodes[2].Endpoints).To(BeNil(), "unknown is not zero")
+	g.Expect(report.Nodes[7].Pod).To(Equal("hnsguard-system/longer-running"))
+}
+
+func TestWhatCannotBeListed(t *testing.T) {
+	g := NewWithT(t)
+	refuse := func(err error) func(client.ObjectList) error {
+		return func(into client.ObjectList) error {
+			if _, is := into.(*corev1.NodeList); is {
+				return err
+			}
+			return nil
+		}
+	}
+	forbidden := apierrors.NewForbidden(schema.GroupResource{Resource: "nodes"}, "", errors.New("no role"))
+	report, err := ask(t, agents{"well": status("win-1")}, refuse(forbidden), windows("win-0"), agent("win-1", "well"))
+	g.Expect(err).NotTo(HaveOccurred())
+	g.Expect(report.Nodes).To(HaveLen(1))
+	g.Expect(report.Notes).To(ConsistOf(ContainSubstring("you may not list nodes")))
+
+	_, err = ask(t, agents{}, refuse(errors.New("no route to host")))
+	g.Expect(err).To(MatchError("listing the Windows nodes: no route to host"))
+	_, err = ask(t, agents{}, func(client.ObjectList) error { return errors.New("no route to host") })
+	g.Expect(err).To(MatchError("listing the agents' pods: no route to host"))
+}
+
+func TestPrint(t *testing.T) {
+	g := NewWithT(t)
+	row, err := fleet.RowOf("win-1", []byte(status("win-1")))
+	g.Expect(err).NotTo(HaveOccurred())
+	report := fleet.Report{
+		Nodes: []fleet.Row{row, {Node: "win-2", Problem: "no agent runs on it"}}, Notes: []string{"something"},
+	}
+	var out strings.Builder
+	g.Expect(report.Print(&out)).To(Succeed())
+	g.Expect(out.String()).To(Equal(`NODE   AGENT   MODE     STATE     KUBE-PROXY  ENDPOINTS  STALE  HELD  LAST PASS  PROBLEM
+win-1  v1.2.3  enforce  guarding  v1.37.2     15         3      4     2s ago     -
+win-2  -       -        -         -           -          -      -     -          no agent runs on it
+Note: something.
+`))
+	out.Reset()
+	g.Expect(fleet.Report{}.Print(&out)).To(Succeed())
+	g.Expect(out.String()).To(Equal("There is no Windows node, and no agent.\n"))
+}

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package fleet_test
+
+import (
+	"encoding/json"
+	"testing"
+	"time"
+
+	. "github.com/onsi/gomega"
+	testingclock "k8s.io/utils/clock/testing"
+
+	"github.com/hnsguard/hnsguard/internal/action"
+	"github.com/hnsguard/hnsguard/internal/config"
+	"github.com/hnsguard/hnsguard/internal/fleet"
+	"github.com/hnsguard/hnsguard/internal/history"
+	"github.com/hnsguard/hnsguard/internal/hns"
+	"github.com/hnsguard/hnsguard/internal/kubeproxy"
+	"github.com/hnsguard/hnsguard/internal/nodestatus"
+	"github.com/hnsguard/hnsguard/internal/verdict"
+	"github.com/hnsguard/hnsguard/internal/version"
+)
+
+// What an agent of this version serves is what a row is made of.
+func TestARowOfWhatAnAgentServes(t *testing.T) {
+	g := NewWithT(t)
+	clk := testingclock.NewFakeClock(time.Date(2026, 3, 1, 3, 0, 0, 0, time.UTC))
+	board := nodestatus.NewBoard(nodestatus.Options{
+		Node: "win-1", Config: config.Default(), Clock: clk, History: history.NewRing(history.Options{Clock: clk}),
+		KubeProxy: func() kubeproxy.Profile { return kubeproxy.ProfileOf("v1.32.3") },
+		HNS:       func() nodestatus.HNS { return nodestatus.HNS{} },
+	})
+	row := func() fleet.Row {
+		t.Helper()
+		served, err := json.Marshal(board.Document())
+		g.Expect(err).NotTo(HaveOccurred())
+		r, err := fleet.RowOf("win-1", served)
+		g.Expect(err).NotTo(HaveOccurred())
+		return r
+	}
+	g.Expect(row()).To(And(HaveField("State", string(nodestatus.Starting)), HaveField("PassAge", BeNil())))
+
+	board.Complete(action.Pass{Verdicts: []verdict.Verdict{
+		{Endpoint: hns.Endpoint{ID: "a"}, Kind: verdict.Held, Reason: verdict.ReasonStaleRecord},
+		{Endpoint: hns.Endpoint{ID: "b"}, Kind: verdict.Local, Reason: verdict.ReasonLocalPod},
+	}}, clk.Now())
+	clk.Step(3 * time.Second)
+	g.Expect(row()).To(And(
+		HaveField("Version", version.Get().Version), HaveField("Mode", string(config.Default().Mode)),
+		HaveField("State", string(nodestatus.Guarding)), HaveField("KubeProxy", "v1.32.3"),
+		HaveField("KubeProxyFaults", ContainElement("stale-record")), HaveField("Endpoints", HaveValue(Equal(2))),
+		HaveField("Held", HaveValue(Equal(1))), HaveField("PassAge", HaveValue(BeEquivalentTo(3)))))
+}

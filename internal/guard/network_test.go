@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package guard_test
+
+import (
+	"testing"
+	"time"
+
+	. "github.com/onsi/gomega"
+
+	"github.com/hnsguard/hnsguard/internal/hns"
+	"github.com/hnsguard/hnsguard/internal/hns/simulated"
+	"github.com/hnsguard/hnsguard/test/nodetest"
+)
+
+// The networks of package simulated are found, and the conflict on them is removed.
+func TestAConflictIsRemovedOnTheNodesOfTheClouds(t *testing.T) {
+	for _, layout := range simulated.Layouts() {
+		t.Run(layout.Name, func(t *testing.T) {
+			g := NewWithT(t)
+			n := newNodeWith(t, nodetest.Options{Layout: layout})
+			_, local := n.Conflict("web", ip)
+			n.passes(10 * time.Second)
+			g.Expect(n.There()).To(ConsistOf(local))
+			g.Expect(n.Removals("conflict", "removed")).To(BeEquivalentTo(1))
+		})
+	}
+}
+
+// A fresh node has what its scripts have made, and no network for pods. It stays so for ever where kube-proxy does not
+// run. That is no fault: the agent is ready, and nobody is alerted.
+func TestANodeWithoutPodNetworkIsReadyAndIdle(t *testing.T) {
+	g := NewWithT(t)
+	n := newNodeWith(t, nodetest.Options{Layout: simulated.AKS()})
+	g.Expect(n.HNS.DeleteNetwork(n.Network.ID)).To(Succeed())
+	n.HNS.CreateNetwork("antrea-hnsnetwork", hns.NetworkTransparent)
+	n.passes(time.Hour)
+	g.Expect(n.guard.Ready(nil)).To(Succeed())
+	g.Expect(n.guard.Live(nil)).To(Succeed())
+	g.Expect(n.Series("hnsguard_passes_total{result=idle}")).To(BeEquivalentTo(time.Hour / (5 * time.Second)))
+	g.Expect(n.Series("hnsguard_passes_total{result=complete}")).To(BeZero())
+	g.Expect(n.Series("hnsguard_last_pass_timestamp_seconds")).
+		To(BeEquivalentTo(n.Clock.Now().Add(-5*time.Second).Unix()), "or HNSGuardPassTooOld fires")
+
+	n.Network = n.HNS.Build(simulated.Layout{Pods: simulated.AKS().Pods}) // with the first pod
+	_, local := n.Conflict("web", ip)
+	n.passes(15 * time.Second)
+	g.Expect(n.There()).To(ConsistOf(local))
+	g.Expect(n.guard.Ready(nil)).To(Succeed())
+}
+
+// With the network its endpoints are gone, and what was stale among them is not stale any more.
+func TestANetworkThatGoesTakesItsVerdictsAlong(t *testing.T) {
+	g := NewWithT(t)
+	n := newNodeWith(t, nodetest.Options{KubeProxy: "v1.32.3"})
+	n.Conflict("web", ip)
+	n.Slice("cart", "lin-1", ip)
+	n.passes(15 * time.Second)
+	g.Expect(n.Series("hnsguard_endpoints{verdict=held}")).To(BeEquivalentTo(1))
+	g.Expect(n.Series("hnsguard_stale_endpoint_age_seconds{verdict=held}")).To(BeNumerically(">", 0))
+
+	g.Expect(n.HNS.DeleteNetwork(n.Network.ID)).To(Succeed())
+	n.passes(15 * time.Second)
+	g.Expect(n.guard.Ready(nil)).To(Succeed())
+	g.Expect(n.Series("hnsguard_endpoints{verdict=held}")).To(BeZero())
+	g.Expect(n.Series("hnsguard_stale_endpoint_age_seconds{verdict=held}")).To(BeZero())
+}

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package hns_test
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	. "github.com/onsi/gomega"
+	"github.com/prometheus/client_golang/prometheus"
+	testingclock "k8s.io/utils/clock/testing"
+
+	"github.com/hnsguard/hnsguard/internal/hns"
+	"github.com/hnsguard/hnsguard/internal/hns/simulated"
+)
+
+func TestHealth(t *testing.T) {
+	g := NewWithT(t)
+	begin := time.Date(2026, 3, 1, 3, 0, 0, 0, time.UTC)
+	clk := testingclock.NewFakeClock(begin)
+	service := simulated.New(simulated.Options{})
+	metrics := hns.NewMetrics(prometheus.NewPedanticRegistry())
+	client := hns.WithMetrics(service, metrics, clk)
+	list := func() { _, _ = client.ListEndpointIDs(t.Context()) }
+	networks := func() { _, _ = client.Networks(t.Context()) }
+	g.Expect(metrics.Health()).To(Equal(hns.Health{Failing: []hns.Failure{}}))
+
+	list()
+	g.Expect(metrics.Health()).To(Equal(hns.Health{Answered: begin, Failing: []hns.Failure{}}))
+
+	service.Fail(hns.OpListEndpointIDs, fmt.Errorf("listing: %w", hns.ErrTimeout))
+	clk.Step(time.Second)
+	list()
+	clk.Step(time.Second)
+	list()
+	networks() // another operation that works does not end the row
+	failure := hns.Failure{
+		Operation: hns.OpListEndpointIDs, Class: hns.ClassTimeout, Message: "listing: HNS call timed out",
+		Since: begin.Add(time.Second), Last: begin.Add(2 * time.Second), Count: 2,
+	}
+	g.Expect(metrics.Health()).To(Equal(hns.Health{
+		Answered: begin.Add(2 * time.Second), Failing: []hns.Failure{failure}, LastFailure: &failure,
+	}))
+
+	service.Heal()
+	list()
+	g.Expect(metrics.Health().Failing).To(BeEmpty())
+	g.Expect(metrics.Health().LastFailure).To(HaveValue(Equal(failure)), "it is remembered")
+
+	_, err := client.Endpoint(t.Context(), "none")
+	g.Expect(err).To(MatchError(hns.ErrNotFound))
+	g.Expect(metrics.Health().Failing).To(BeEmpty(), "that it does not exist is an answer")
+
+	service.Fail(hns.OpNetworks, errors.New(strings.Repeat("ä", 1000)))
+	networks()
+	message := metrics.Health().LastFailure.Message
+	g.Expect(message).To(And(HaveSuffix("ä…"), WithTransform(func(s string) int { return len(s) }, BeNumerically("<", 600))))
+}

@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package nodestatus
+
+import (
+	"encoding/json"
+	"fmt"
+	"hash/fnv"
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"k8s.io/utils/clock"
+
+	"github.com/hnsguard/hnsguard/internal/action"
+	"github.com/hnsguard/hnsguard/internal/config"
+	"github.com/hnsguard/hnsguard/internal/explain"
+	"github.com/hnsguard/hnsguard/internal/history"
+	"github.com/hnsguard/hnsguard/internal/hns"
+	"github.com/hnsguard/hnsguard/internal/kubeproxy"
+	"github.com/hnsguard/hnsguard/internal/scan"
+	"github.com/hnsguard/hnsguard/internal/verdict"
+	"github.com/hnsguard/hnsguard/internal/version"
+)
+
+// History is what was decided and done lately.
+type History interface {
+	Entries() []history.Entry
+	// Added returns how many times something was added.
+	Added() uint64
+}
+
+// Options configure a board. All are required.
+type Options struct {
+	// Node is the name of the node.
+	Node string
+	// Config is the configuration in effect.
+	Config config.Config
+	// KubeProxy returns what is known of the node's kube-proxy now.
+	KubeProxy func() kubeproxy.Profile
+	// HNS returns how HNS has answered lately.
+	HNS func() HNS
+	// History is what was decided and done.
+	History History
+	// Clock is the source of time.
+	Clock clock.PassiveClock
+}
+
+// Board shows the last pass. It has one writer, the guard, and any number of readers.
+type Board struct {
+	opts    Options
+	started time.Time
+	current atomic.Pointer[snapshot]
+}
+
+// snapshot is how the last pass ended. It does not change.
+type snapshot struct {
+	state State
+	since time.Time
+	err   error
+	pass  *pass
+	// replaced is closed when there is a newer one.
+	replaced chan struct{}
+}
+
+// pass is what the document needs of a complete pass. It does not change.
+type pass struct {
+	Pass
+	found *findings
+}
+
+// findings are the verdicts of a pass, and of those after it that have found the same. They do not change.
+type findings struct {
+	verdicts   []verdict.Verdict
+	staleSince map[hns.EndpointID]time.Time
+	// rows and sum are made for the first reader.
+	rows func() []Endpoint
+	sum  func() uint64
+}
+
+// newFindings keeps the verdicts of a pass, whose memory the next pass uses again.
+func newFindings(p action.Pass) *findings {
+	f := &findings{verdicts: slices.Clone(p.Verdicts), staleSince: p.StaleSince}
+	f.rows = sync.OnceValue(f.makeRows)
+	f.sum = sync.OnceValue(func() uint64 { return sumOf(f.rows()) })
+	return f
+}
+
+// same reports whether a pass has found the same: then it leaves no copy.
+func (f *findings) same(p action.Pass) bool {
+	return slices.EqualFunc(f.verdicts, p.Verdicts, verdict.Verdict.Equal) && maps.Equal(f.staleSince, p.StaleSince)
+}
+
+// NewBoard returns the board of an agent that is starting.
+func NewBoard(o Options) *Board {
+	b := &Board{opts: o, started: o.Clock.Now().UTC()}
+	b.current.Store(&snapshot{state: Starting, since: b.started, replaced: make(chan struct{})})
+	return b
+}
+
+// Complete shows a complete pass, after its actions.
+func (b *Board) Complete(p action.Pass, began time.Time) {
+	now, snap := b.opts.Clock.Now(), p.Evidence.Snapshot
+	shown := &pass{
+		Pass: Pass{
+			Ended: now.UTC(), DurationSeconds: now.Sub(began).Seconds(), Waiting: p.Waiting,
+			Network: Network{
+				ID: snap.Network.ID, Name: snap.Network.Name, Type: snap.Network.Type, Subnets: snap.Network.Subnets,
+			},
+		},
+	}
+	if snap.LoadBalancersKnown {
+		shown.LoadBalancers = new(len(snap.LoadBalancers))
+	}
+	if before := b.current.Load().pass; before != nil && before.found.same(p) {
+		shown.found = before.found
+	} else {
+		shown.found = newFindings(p)
+	}
+	b.show(Guarding, nil, shown)
+}
+
+// Idle shows that there is nothing to guard, and why.
+func (b *Board) Idle(why error) { b.show(Idle, why, nil) }
+
+// Unknown shows that the node could not be observed. What the last complete pass has found stays (invariant 3).
+func (b *Board) Unknown(err error) { b.show(Unknown, err, b.current.Load().pass) }
+
+func (b *Board) show(state State, err error, p *pass) {
+	before := b.current.Load()
+	next := &snapshot{state: state, since: before.since, err: err, pass: p, replaced: make(chan struct{})}
+	if before.state != state {
+		next.since = b.opts.Clock.Now().UTC()
+	}
+	b.current.Store(next)
+	close(before.replaced)
+}
+
+// Replaced returns a channel that is closed after the next pass.
+func (b *Board) Replaced() <-chan struct{} { return b.current.Load().replaced }
+
+// Document returns what is known now.
+func (b *Board) Document() Document { return b.documentOf(b.current.Load()) }
+
+func (b *Board) documentOf(s *snapshot) Document {
+	d := b.headOf(s)
+	d.Counts, d.Endpoints, d.Answers = map[verdict.Kind]int{}, []Endpoint{}, map[string]explain.Answer{}
+	if s.pass != nil {
+		d.Endpoints = s.pass.found.rows()
+	}
+	for _, e := range d.Endpoints {
+		d.Counts[verdict.Kind(e.Verdict)]++
+		if _, has := d.Answers[AnswerKey(e)]; has {
+			continue
+		}
+		if answer, known := explain.AnswerFor(verdict.Kind(e.Verdict), verdict.Reason(e.Reason)); known {
+			d.Answers[AnswerKey(e)] = answer
+		}
+	}
+	d.History = b.opts.History.Entries()
+	return d
+}
+
+// headOf is the part of a document that does not grow.
+func (b *Board) headOf(s *snapshot) Document {
+	profile := b.opts.KubeProxy()
+	d := Document{
+		APIVersion: APIVersion, Kind: Kind, Time: b.opts.Clock.Now().UTC(), Node: b.opts.Node, Agent: version.Get(),
+		Started: b.started, State: s.state, Since: s.since, Mode: b.opts.Config.Mode, Config: b.opts.Config,
+		KubeProxy: KubeProxy{Version: profile.Version, Known: profile.Known, Faults: profile.Faults()},
+		HNS:       b.opts.HNS(),
+	}
+	if s.err != nil {
+		d.Message = s.err.Error()
+	}
+	if s.state == Unknown {
+		d.Class = hns.ClassOf(s.err)
+	}
+	if s.pass != nil {
+		d.Pass = new(s.pass.Pass)
+	}
+	return d
+}
+
+// Beat is what a reader is told after a pass, so that it asks for the document only if there is something new in it.
+type Beat struct {
+	// Time is when the beat was made, and PassEnded when the last complete pass ended.
+	Time      time.Time `json:"time"`
+	PassEnded time.Time `json:"passEnded,omitzero"`
+	State     State     `json:"state"`
+	// Revision is another one if the document has changed in more than these times.
+	Revision string `json:"revision"`
+}
+
+// Beat returns the beat of the last pass.
+func (b *Board) Beat() Beat {
+	s := b.current.Load()
+	head := b.headOf(s)
+	beat := Beat{Time: head.Time, State: head.State}
+	head.Time, head.HNS.Answered = time.Time{}, time.Time{}
+	var rows uint64
+	if s.pass != nil {
+		beat.PassEnded, rows = s.pass.Ended, s.pass.found.sum()
+		head.Pass.Ended, head.Pass.DurationSeconds = time.Time{}, 0
+	}
+	beat.Revision = fmt.Sprintf("%x-%x-%x", sumOf(head), rows, b.opts.History.Added())
+	return beat
+}
+
+// sumOf returns a number that differs if the JSON form does.
+func sumOf(v any) uint64 {
+	sum := fnv.New64a()
+	if err := json.NewEncoder(sum).Encode(v); err != nil {
+		panic(err) // all of the types here can be encoded
+	}
+	return sum.Sum64()
+}
+
+// makeRows makes the rows of the endpoints, those that need attention first.
+func (f *findings) makeRows() []Endpoint {
+	rows := make([]Endpoint, 0, len(f.verdicts))
+	for _, v := range f.verdicts {
+		rows = append(rows, Endpoint{
+			Row: scan.RowOf(v), Network: v.Endpoint.Network, Attached: v.Endpoint.Attached(),
+			StaleSince: f.staleSince[v.Endpoint.ID].UTC(), Due: v.Due.UTC(),
+		})
+	}
+	slices.SortFunc(rows, func(a, b Endpoint) int { return a.Compare(b.Row) })
+	return rows
+}

@@ -1,0 +1,285 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package nodestatus_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/netip"
+	"testing"
+	"time"
+
+	. "github.com/onsi/gomega"
+	"k8s.io/apimachinery/pkg/types"
+	testingclock "k8s.io/utils/clock/testing"
+
+	"github.com/hnsguard/hnsguard/internal/action"
+	"github.com/hnsguard/hnsguard/internal/cluster"
+	"github.com/hnsguard/hnsguard/internal/config"
+	"github.com/hnsguard/hnsguard/internal/history"
+	"github.com/hnsguard/hnsguard/internal/hns"
+	"github.com/hnsguard/hnsguard/internal/inventory"
+	"github.com/hnsguard/hnsguard/internal/kubeproxy"
+	"github.com/hnsguard/hnsguard/internal/nodestatus"
+	"github.com/hnsguard/hnsguard/internal/verdict"
+)
+
+func start() time.Time { return time.Date(2026, 3, 1, 3, 0, 0, 0, time.UTC) }
+
+type node struct {
+	*nodestatus.Board
+	clock   *testingclock.FakeClock
+	history *history.Ring
+	profile kubeproxy.Profile
+	hns     nodestatus.HNS
+}
+
+func newNode() *node {
+	clk := testingclock.NewFakeClock(start())
+	n := &node{clock: clk, history: history.NewRing(history.Options{Clock: clk}), profile: kubeproxy.ProfileOf("v1.32.3")}
+	n.Board = nodestatus.NewBoard(nodestatus.Options{
+		Node: "win-1", Config: config.Default(), History: n.history, Clock: clk,
+		KubeProxy: func() kubeproxy.Profile { return n.profile },
+		HNS:       func() nodestatus.HNS { return n.hns },
+	})
+	return n
+}
+
+func conflict() verdict.Verdict {
+	return verdict.Verdict{
+		Endpoint: hns.Endpoint{
+			ID: "id-1", Network: "net-1", Addresses: []netip.Addr{netip.MustParseAddr("10.240.0.11")}, Flags: hns.FlagRemote,
+			MAC: kubeproxy.RemoteMAC(netip.MustParseAddr("10.240.0.11")),
+		},
+		Kind: verdict.Conflict, Reason: verdict.ReasonLivePod, Locals: []hns.EndpointID{"id-2"},
+		Pods: []cluster.PodID{{NamespacedName: types.NamespacedName{Namespace: "shop", Name: "cart-0"}, UID: "u"}},
+	}
+}
+
+func local() verdict.Verdict {
+	return verdict.Verdict{
+		Endpoint: hns.Endpoint{
+			ID: "id-2", Network: "net-1", Name: "cart", Addresses: []netip.Addr{netip.MustParseAddr("10.240.0.11")},
+			Namespace: "ns",
+		},
+		Kind: verdict.Local, Reason: verdict.ReasonLocalPod,
+	}
+}
+
+func passOf(verdicts ...verdict.Verdict) action.Pass {
+	return action.Pass{
+		Evidence: verdict.Evidence{Snapshot: inventory.Snapshot{
+			Network: hns.Network{
+				ID: "net-1", Name: "azure", Type: hns.NetworkL2Bridge, Subnets: []netip.Prefix{netip.MustParsePrefix("10.240.0.0/16")},
+			},
+			LoadBalancers: make([]hns.LoadBalancer, 3), LoadBalancersKnown: true,
+		}},
+		Verdicts: verdicts, StaleSince: map[hns.EndpointID]time.Time{"id-1": start().Add(-time.Minute)}, Waiting: true,
+	}
+}
+
+func TestTheJSONForm(t *testing.T) {
+	g := NewWithT(t)
+	n := newNode()
+	n.clock.Step(time.Second)
+	n.Complete(passOf(local(), conflict()), start().Add(750*time.Millisecond))
+	n.history.Add(history.Of(history.Decision, "", conflict()))
+	n.hns = nodestatus.HNS{Health: hns.Health{Answered: start(), Failing: []hns.Failure{{
+		Operation: hns.OpLoadBalancers, Class: hns.ClassTimeout, Message: "slow", Since: start(), Last: start(), Count: 2,
+	}}}, HungCalls: 1}
+	text, err := json.Marshal(n.Document())
+	g.Expect(err).NotTo(HaveOccurred())
+
+	var d nodestatus.Document
+	g.Expect(json.Unmarshal(text, &d)).To(Succeed())
+	again, err := json.Marshal(d)
+	g.Expect(err).NotTo(HaveOccurred())
+	g.Expect(again).To(MatchJSON(text), "it can be read back")
+
+	var fields map[string]any
+	g.Expect(json.Unmarshal(text, &fields)).To(Succeed())
+	g.Expect(fields).To(HaveKey("agent"))
+	g.Expect(fields["config"]).To(HaveKeyWithValue("kind", "Configuration"))
+	g.Expect(fields["answers"]).To(HaveKeyWithValue("conflict/live-pod-with-local-endpoint",
+		HaveKeyWithValue("because", ContainSubstring("A pod of this node lives with this address"))))
+	for _, elsewhere := range []string{"agent", "config", "answers"} {
+		delete(fields, elsewhere)
+	}
+	rest, err := json.Marshal(fields)
+	g.Expect(err).NotTo(HaveOccurred())
+	g.Expect(rest).To(MatchJSON(`{
+  "apiVersion": "hnsguard.io/v1alpha1", "kind": "NodeStatus", "time": "2026-03-01T03:00:01Z", "node": "win-1",
+  "started": "2026-03-01T03:00:00Z", "state": "guarding", "since": "2026-03-01T03:00:01Z", "mode": "enforce",
+  "kubeProxy": {"version": "v1.32.3", "known": true, "faults": ["stale-record", "batch-leak", "duplicates"]},
+  "hns": {
+    "answered": "2026-03-01T03:00:00Z", "hungCalls": 1,
+    "failing": [{
+      "operation": "list_load_balancers", "class": "timeout", "message": "slow", "since": "2026-03-01T03:00:00Z",
+      "last": "2026-03-01T03:00:00Z", "count": 2
+    }]
+  },
+  "pass": {
+    "ended": "2026-03-01T03:00:01Z", "durationSeconds": 0.25, "waiting": true, "loadBalancers": 3,
+    "network": {"id": "net-1", "name": "azure", "type": "L2Bridge", "subnets": ["10.240.0.0/16"]}
+  },
+  "counts": {"conflict": 1, "local": 1},
+  "endpoints": [
+    {"id": "id-1", "addresses": ["10.240.0.11"], "kind": "remote", "owner": "kube-proxy", "verdict": "conflict",
+     "reason": "live-pod-with-local-endpoint", "pods": ["shop/cart-0"], "localEndpoints": ["id-2"], "network": "net-1",
+     "staleSince": "2026-03-01T02:59:00Z"},
+    {"id": "id-2", "addresses": ["10.240.0.11"], "kind": "local", "owner": "cart", "verdict": "local",
+     "reason": "local-pod", "network": "net-1", "attached": true}
+  ],
+  "history": [{
+    "first": "2026-03-01T03:00:01Z", "last": "2026-03-01T03:00:01Z", "count": 1, "act": "decision", "endpoint": "id-1",
+    "address": "10.240.0.11", "pods": ["shop/cart-0"], "verdict": "conflict", "reason": "live-pod-with-local-endpoint"
+  }]
+}`))
+}
+
+func TestBeforeTheFirstPassNothingIsMissing(t *testing.T) {
+	g := NewWithT(t)
+	text, err := json.Marshal(newNode().Document())
+	g.Expect(err).NotTo(HaveOccurred())
+	g.Expect(string(text)).To(And(ContainSubstring(`"state":"starting"`), ContainSubstring(`"endpoints":[]`),
+		ContainSubstring(`"history":[]`), ContainSubstring(`"counts":{}`), ContainSubstring(`"answers":{}`)))
+	g.Expect(string(text)).NotTo(ContainSubstring(`"pass":`))
+}
+
+// A reader that knows the revision need not ask again.
+func TestTheRevisionChangesWithTheDocument(t *testing.T) {
+	n := newNode()
+	last := n.Beat()
+	step := func(name string, changes bool, change func()) {
+		t.Helper()
+		n.clock.Step(time.Second)
+		change()
+		beat := n.Beat()
+		if changed := beat.Revision != last.Revision; changed != changes {
+			t.Errorf("%s: the revision changes: %t", name, changed)
+		}
+		last = beat
+	}
+	step("nothing", false, func() {})
+	step("a pass", true, func() { n.Complete(passOf(local()), n.clock.Now()) })
+	step("the same again", false, func() { n.Complete(passOf(local()), start()) })
+	if !last.PassEnded.Equal(n.clock.Now()) || last.State != nodestatus.Guarding {
+		t.Errorf("the beat is %+v", last)
+	}
+	step("another endpoint", true, func() { n.Complete(passOf(local(), conflict()), n.clock.Now()) })
+	step("an entry", true, func() { n.history.Add(history.Entry{Act: history.Flush}) })
+	step("the same entry", true, func() { n.history.Add(history.Entry{Act: history.Flush}) })
+	step("kube-proxy", true, func() { n.profile = kubeproxy.ProfileOf("v1.37.2") })
+	step("HNS answers", false, func() { n.hns.Answered = n.clock.Now() })
+	step("HNS hangs", true, func() { n.hns.HungCalls = 1 })
+	step("unknown", true, func() { n.Unknown(errors.New("no")) })
+	step("still unknown", false, func() { n.Unknown(errors.New("no")) })
+	step("for another reason", true, func() { n.Unknown(errors.New("hangs")) })
+	step("idle", true, func() { n.Idle(errors.New("no network")) })
+}
+
+// Invariant 1: run with the race detector.
+func TestReadersSeeWholePasses(t *testing.T) {
+	n := newNode()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for i := range 300 {
+			if i%2 == 0 {
+				n.Complete(passOf(local()), start())
+			} else {
+				n.Complete(passOf(conflict(), local()), start())
+			}
+			n.history.Add(history.Entry{Act: history.Flush})
+		}
+	}()
+	for {
+		select {
+		case <-done:
+			return
+		default:
+		}
+		d := n.Document()
+		if total := d.Counts[verdict.Local] + d.Counts[verdict.Conflict]; total != len(d.Endpoints) {
+			t.Fatalf("%d endpoints, and %d are counted", len(d.Endpoints), total)
+		}
+		n.Beat()
+	}
+}
+
+func many(count int) action.Pass {
+	verdicts := make([]verdict.Verdict, count)
+	for i := range verdicts {
+		verdicts[i] = conflict()
+		verdicts[i].Endpoint.ID = hns.EndpointID(fmt.Sprintf("00000000-0000-0000-0000-%012d", i))
+		verdicts[i].Endpoint.Addresses = []netip.Addr{netip.AddrFrom4([4]byte{10, 240, byte(i >> 8), byte(i)})}
+	}
+	return passOf(verdicts...)
+}
+
+// Invariant 2.
+func TestShowingAPassCostsTheSameForAnyNumberOfEndpoints(t *testing.T) {
+	n := newNode()
+	few, lots := many(1), many(5000)
+	small := testing.AllocsPerRun(100, func() { n.Complete(few, start()) })
+	large := testing.AllocsPerRun(100, func() { n.Complete(lots, start()) })
+	if large != small {
+		t.Errorf("showing 5000 endpoints makes %.0f allocations, and one makes %.0f", large, small)
+	}
+}
+
+func BenchmarkComplete(b *testing.B) {
+	n, pass := newNode(), many(5000)
+	b.ReportAllocs()
+	for b.Loop() {
+		n.Complete(pass, start())
+	}
+}
+
+func BenchmarkDocument(b *testing.B) {
+	n, pass := newNode(), many(5000)
+	b.ReportAllocs()
+	for b.Loop() {
+		n.Complete(pass, start())
+		if _, err := json.Marshal(n.Document()); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkBeat(b *testing.B) {
+	n, pass := newNode(), many(5000)
+	b.ReportAllocs()
+	for b.Loop() {
+		n.Complete(pass, start())
+		n.Beat()
+	}
+}
+
+// Invariant 1: the guard uses the memory of its verdicts again.
+func TestWhatIsShownOutlivesTheMemoryOfThePass(t *testing.T) {
+	g := NewWithT(t)
+	n := newNode()
+	p := passOf(conflict(), local())
+	n.Complete(p, start())
+	p.Verdicts[0], p.Verdicts[1] = verdict.Verdict{}, verdict.Verdict{}
+	g.Expect(n.Document().Endpoints).To(HaveExactElements(HaveField("ID", conflict().Endpoint.ID), HaveField("ID", local().Endpoint.ID)))
+	n.Complete(p, start())
+	g.Expect(n.Document().Endpoints).To(HaveEach(HaveField("ID", hns.EndpointID(""))), "the pass that found something else")
+}
+
+// Invariant 2.
+func TestToShowTheSameAgainCopiesNothing(t *testing.T) {
+	g := NewWithT(t)
+	n := newNode()
+	var verdicts []verdict.Verdict
+	for range 1000 {
+		verdicts = append(verdicts, local())
+	}
+	p := passOf(verdicts...)
+	n.Complete(p, start())
+	before := n.Document().Endpoints
+	g.Expect(testing.AllocsPerRun(10, func() { n.Complete(p, start()) })).To(BeNumerically("<", 20))
+	g.Expect(&n.Document().Endpoints[0]).To(BeIdenticalTo(&before[0]))
+}

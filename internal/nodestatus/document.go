@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package nodestatus
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/hnsguard/hnsguard/internal/config"
+	"github.com/hnsguard/hnsguard/internal/explain"
+	"github.com/hnsguard/hnsguard/internal/history"
+	"github.com/hnsguard/hnsguard/internal/hns"
+	"github.com/hnsguard/hnsguard/internal/scan"
+	"github.com/hnsguard/hnsguard/internal/verdict"
+	"github.com/hnsguard/hnsguard/internal/version"
+)
+
+// APIVersion and Kind identify a document.
+const (
+	APIVersion = config.APIVersion
+	Kind       = "NodeStatus"
+)
+
+// State is the closed set of what an agent can say of its node.
+type State string
+
+// The states.
+const (
+	// Starting: there was no pass yet.
+	Starting State = "starting"
+	// Guarding: the last pass was complete.
+	Guarding State = "guarding"
+	// Idle: there is no pod network, and so nothing to guard.
+	Idle State = "idle"
+	// Unknown: the node cannot be observed, and nothing is touched.
+	Unknown State = "unknown"
+)
+
+// Document is all that the agent knows of its node. Its JSON form is for scripts: fields may be added, but do not
+// change.
+type Document struct {
+	APIVersion string `json:"apiVersion"`
+	Kind       string `json:"kind"`
+	// Time is when the document was made, on the clock of the node.
+	Time  time.Time    `json:"time"`
+	Node  string       `json:"node"`
+	Agent version.Info `json:"agent"`
+	// Started is when the agent started.
+	Started time.Time `json:"started"`
+
+	State State `json:"state"`
+	// Since is when the state began.
+	Since time.Time `json:"since"`
+	// Message says why the node is idle or unknown, and Class is the class of that error if it is HNS's.
+	Message string         `json:"message,omitempty"`
+	Class   hns.ErrorClass `json:"class,omitempty"`
+	// Mode is the upper limit of what the agent may do; the modes of the classes are in Config.
+	Mode config.Mode `json:"mode"`
+
+	KubeProxy KubeProxy `json:"kubeProxy"`
+	HNS       HNS       `json:"hns"`
+	// Pass is the last complete pass; it is missing if there was none.
+	Pass *Pass `json:"pass,omitempty"`
+	// Counts are the endpoints of that pass by verdict.
+	Counts map[verdict.Kind]int `json:"counts"`
+	// Endpoints are those of that pass, the ones that need attention first.
+	Endpoints []Endpoint `json:"endpoints"`
+	// Answers explain the verdicts of the endpoints, by "verdict/reason".
+	Answers map[string]explain.Answer `json:"answers"`
+	// History is what was decided and done lately, the last first.
+	History []history.Entry `json:"history"`
+	// Config is the configuration in effect.
+	Config config.Config `json:"config"`
+}
+
+// KubeProxy is what is known of the node's kube-proxy.
+type KubeProxy struct {
+	Version string `json:"version"`
+	// Known is false if the version is unknown. The faults are then those that any version has.
+	Known  bool     `json:"known"`
+	Faults []string `json:"faults"`
+}
+
+// HNS is how HNS has answered lately.
+type HNS struct {
+	hns.Health
+	// HungCalls is how many calls were abandoned and have not returned.
+	HungCalls int `json:"hungCalls"`
+}
+
+// Pass is a complete look at the node.
+type Pass struct {
+	Ended           time.Time `json:"ended"`
+	DurationSeconds float64   `json:"durationSeconds"`
+	Network         Network   `json:"network"`
+	// Waiting is set while a pod of the node has been waiting for its address for a short time.
+	Waiting bool `json:"waiting"`
+	// LoadBalancers is how many there were when they were last read; it is missing if that is not known.
+	LoadBalancers *int `json:"loadBalancers,omitempty"`
+}
+
+// Network is the pod network.
+type Network struct {
+	ID      hns.NetworkID   `json:"id"`
+	Name    string          `json:"name"`
+	Type    hns.NetworkType `json:"type"`
+	Subnets []netip.Prefix  `json:"subnets,omitempty"`
+}
+
+// Endpoint is one endpoint with its verdict: the row of a scan, and what only the agent knows.
+type Endpoint struct {
+	scan.Row
+	Network hns.NetworkID `json:"network"`
+	// Attached is set if a container uses the endpoint.
+	Attached bool `json:"attached,omitempty"`
+	// StaleSince is when it was first found to be stale.
+	StaleSince time.Time `json:"staleSince,omitzero"`
+	// Due is when an orphan's grace period ends.
+	Due time.Time `json:"due,omitzero"`
+}
+
+// AnswerKey is the key of an endpoint's answer in [Document.Answers].
+func AnswerKey(e Endpoint) string { return e.Verdict + "/" + e.Reason }
+
+// HistoryOf returns the history of a document in its JSON form. The document may be that of an agent of another
+// version.
+func HistoryOf(document []byte) ([]history.Entry, error) {
+	var d struct {
+		Kind    string          `json:"kind"`
+		History []history.Entry `json:"history"`
+	}
+	if err := json.Unmarshal(document, &d); err != nil {
+		return nil, fmt.Errorf("reading the agent's status: %w", err)
+	}
+	if d.Kind != Kind {
+		return nil, fmt.Errorf("reading the agent's status: want kind %q, found %.100q", Kind, d.Kind)
+	}
+	return d.History, nil
+}

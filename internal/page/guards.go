@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package page
+
+import (
+	"net"
+	"net/http"
+	"strings"
+)
+
+// policy is the content security policy (invariant 3).
+const policy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; " +
+	"frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+
+// withHeaders sets the headers that every response has, refusals too.
+func withHeaders(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Content-Security-Policy", policy)
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Referrer-Policy", "no-referrer")
+		h.Set("Cross-Origin-Opener-Policy", "same-origin")
+		h.Set("Cross-Origin-Resource-Policy", "same-origin")
+		h.Set("Cache-Control", "no-store")
+		next.ServeHTTP(w, r)
+	})
+}
+
+// onlySameSite refuses what the script of another site requests, which could use up the streams. A link to the page may
+// come from anywhere.
+func onlySameSite(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.Header.Get("Sec-Fetch-Site") {
+		case "cross-site", "same-site":
+			if r.Header.Get("Sec-Fetch-Mode") != "navigate" {
+				http.Error(w, "requests of other sites are not answered", http.StatusForbidden)
+				return
+			}
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// onlyLoopback refuses requests for another host. A website can give its own name the address 127.0.0.1, and the
+// browser then takes the page for one of that site.
+func onlyLoopback(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !isLoopbackHost(hostOf(r.Host)) {
+			http.Error(w, "this page answers to localhost, 127.0.0.1 and [::1] only", http.StatusForbidden)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// below puts a prefix before the path of each request.
+func below(prefix string, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r = r.Clone(r.Context())
+		r.URL.Path, r.URL.RawPath = prefix+r.URL.Path, ""
+		next.ServeHTTP(w, r)
+	})
+}
+
+// hostOf returns the host of a Host header, without its port and the brackets of an IPv6 address.
+func hostOf(header string) string {
+	if host, _, err := net.SplitHostPort(header); err == nil {
+		return host
+	}
+	return strings.TrimSuffix(strings.TrimPrefix(header, "["), "]")
+}

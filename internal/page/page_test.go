@@ -1,0 +1,451 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package page_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-logr/logr"
+	. "github.com/onsi/gomega"
+	"k8s.io/utils/clock"
+
+	"github.com/hnsguard/hnsguard/internal/action"
+	"github.com/hnsguard/hnsguard/internal/config"
+	"github.com/hnsguard/hnsguard/internal/history"
+	"github.com/hnsguard/hnsguard/internal/kubeproxy"
+	"github.com/hnsguard/hnsguard/internal/nodestatus"
+	"github.com/hnsguard/hnsguard/internal/page"
+	"github.com/hnsguard/hnsguard/internal/serving"
+)
+
+func newBoard() *nodestatus.Board {
+	return nodestatus.NewBoard(nodestatus.Options{
+		Node: "win-1", Config: config.Default(), Clock: clock.RealClock{},
+		History:   history.NewRing(history.Options{Clock: clock.RealClock{}}),
+		KubeProxy: func() kubeproxy.Profile { return kubeproxy.ProfileOf("v1.37.2") },
+		HNS:       func() nodestatus.HNS { return nodestatus.HNS{} },
+	})
+}
+
+func options(change ...func(*page.Options)) page.Options {
+	o := page.Options{
+		Address: "127.0.0.1:0", Board: newBoard(), Logger: logr.Discard(), Clock: clock.RealClock{},
+		Flags: map[string]string{"mode": "observe", "config": "/etc/hnsguard/hnsguard.yaml"},
+	}
+	for _, c := range change {
+		c(&o)
+	}
+	return o
+}
+
+func newServer(t *testing.T, change ...func(*page.Options)) *page.Server {
+	t.Helper()
+	s, err := page.New(options(change...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// get asks for a path of the page, on loopback unless the request is changed.
+func get(t *testing.T, s http.Handler, method, path string, change ...func(*http.Request)) *httptest.ResponseRecorder {
+	t.Helper()
+	r := httptest.NewRequestWithContext(t.Context(), method, path, nil)
+	r.Host = "127.0.0.1:9473"
+	for _, c := range change {
+		c(r)
+	}
+	w := httptest.NewRecorder()
+	s.ServeHTTP(w, r)
+	return w
+}
+
+func host(name string) func(*http.Request) { return func(r *http.Request) { r.Host = name } }
+
+func header(name, value string) func(*http.Request) {
+	return func(r *http.Request) { r.Header.Set(name, value) }
+}
+
+// paths are all that is served, but for the stream.
+var paths = map[string]string{
+	"/": "text/html; charset=utf-8", "/page.css": "text/css; charset=utf-8", "/page.js": "text/javascript; charset=utf-8",
+	"/icon.svg": "image/svg+xml", "/api/v1/status": "application/json", "/statusz": "text/plain; charset=utf-8",
+	"/flagz": "text/plain; charset=utf-8",
+}
+
+// Invariant 3.
+func TestEveryResponseHasTheSecurityHeaders(t *testing.T) {
+	s := newServer(t)
+	check := func(name string, r *httptest.ResponseRecorder) {
+		t.Helper()
+		g := NewWithT(t)
+		g.Expect(r.Header().Get("Content-Security-Policy")).To(Equal("default-src 'none'; script-src 'self'; style-src 'self'; "+
+			"connect-src 'self'; img-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"), name)
+		g.Expect(r.Header().Get("X-Content-Type-Options")).To(Equal("nosniff"), name)
+		g.Expect(r.Header().Get("Referrer-Policy")).To(Equal("no-referrer"), name)
+		g.Expect(r.Header().Get("Cross-Origin-Resource-Policy")).To(Equal("same-origin"), name)
+		g.Expect(r.Header().Get("Cache-Control")).To(Equal("no-store"), name)
+		g.Expect(r.Header()).NotTo(HaveKey("Access-Control-Allow-Origin"), name)
+	}
+	for path, kind := range paths {
+		r := get(t, s, http.MethodGet, path)
+		if r.Code != http.StatusOK || r.Header().Get("Content-Type") != kind {
+			t.Errorf("%s: %d, %q", path, r.Code, r.Header().Get("Content-Type"))
+		}
+		check(path, r)
+	}
+	check("not found", get(t, s, http.MethodGet, "/nothing"))
+	check("refused", get(t, s, http.MethodGet, "/", host("example.com")))
+	check("another method", get(t, s, http.MethodPost, "/"))
+}
+
+// Invariant 1.
+func TestRequestsOnlyRead(t *testing.T) {
+	s := newServer(t)
+	for path := range paths {
+		for _, method := range []string{http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions} {
+			r := get(t, s, method, path)
+			if r.Code != http.StatusMethodNotAllowed || r.Header().Get("Allow") != "GET, HEAD" {
+				t.Errorf("%s %s: %d, allowed is %q", method, path, r.Code, r.Header().Get("Allow"))
+			}
+		}
+		r := get(t, s, http.MethodHead, path)
+		if r.Code != http.StatusOK {
+			t.Errorf("HEAD %s: %d", path, r.Code)
+		}
+	}
+}
+
+// Invariant 2: a name that a website has given the address 127.0.0.1 is not answered.
+func TestOnlyRequestsForLoopbackAreAnswered(t *testing.T) {
+	s := newServer(t)
+	for name, status := range map[string]int{
+		"localhost": 200, "LocalHost:9473": 200, "127.0.0.1": 200, "127.0.0.1:9473": 200, "[::1]": 200, "[::1]:1": 200,
+		"127.8.9.10:9473": 200, "[::ffff:127.0.0.1]:9473": 200,
+		"": 403, "example.com": 403, "localhost.example.com:9473": 403, "127.0.0.1.nip.io": 403, "10.0.0.4:9473": 403,
+		"[fe80::1]:9473": 403, "0.0.0.0:9473": 403, "[::]": 403, "win-1:9473": 403, "localhost:9473:1": 403, "2130706433": 403,
+	} {
+		for path := range paths {
+			r := get(t, s, http.MethodGet, path, host(name))
+			if r.Code != status {
+				t.Errorf("host %q, %s: %d instead of %d", name, path, r.Code, status)
+			}
+		}
+	}
+}
+
+// Invariant 2.
+func TestScriptsOfOtherSitesAreNotAnswered(t *testing.T) {
+	s := newServer(t)
+	for _, tc := range []struct {
+		site, mode string
+		status     int
+	}{
+		{"", "", 200},
+		{"none", "navigate", 200},
+		{"same-origin", "cors", 200},
+		{"cross-site", "navigate", 200},
+		{"cross-site", "cors", 403},
+		{"cross-site", "no-cors", 403},
+		{"same-site", "cors", 403},
+		{"cross-site", "", 403},
+	} {
+		r := get(t, s, http.MethodGet, "/api/v1/status", header("Sec-Fetch-Site", tc.site), header("Sec-Fetch-Mode", tc.mode))
+		if r.Code != tc.status {
+			t.Errorf("%+v: %d", tc, r.Code)
+		}
+	}
+}
+
+// Invariant 2.
+func TestElsewhereThanOnLoopbackThePageHasToBeSecure(t *testing.T) {
+	certificate, err := serving.InMemory("win-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	refuse := func(http.Handler) (http.Handler, error) {
+		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnauthorized) }), nil
+	}
+	for _, address := range []string{"0.0.0.0:9473", ":9473", "[::]:9473", "10.0.0.4:9473", "win-1:9473", "9473", ""} {
+		at := func(o *page.Options) { o.Address = address }
+		for name, change := range map[string]func(*page.Options){
+			"nothing": func(*page.Options) {}, "TLS only": func(o *page.Options) { o.TLS = certificate.TLSConfig() },
+			"a filter only": func(o *page.Options) { o.Protect = refuse },
+		} {
+			if _, err := page.New(options(at, change)); err == nil {
+				t.Errorf("%q with %s is accepted", address, name)
+			}
+		}
+		s := newServer(t, at, func(o *page.Options) { o.TLS, o.Protect = certificate.TLSConfig(), refuse })
+		for path := range paths {
+			r := get(t, s, http.MethodGet, path, host("localhost"))
+			if r.Code != http.StatusUnauthorized {
+				t.Errorf("%s on %q is served without authorization: %d", path, address, r.Code)
+			}
+		}
+	}
+	var asked []string
+	allow := func(next http.Handler) (http.Handler, error) {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			asked = append(asked, r.URL.Path)
+			next.ServeHTTP(w, r)
+		}), nil
+	}
+	s := newServer(t, func(o *page.Options) { o.Address, o.TLS, o.Protect = ":9473", certificate.TLSConfig(), allow })
+	for path := range paths {
+		if r := get(t, s, http.MethodGet, path, host("win-1")); r.Code != http.StatusOK {
+			t.Errorf("%s: %d", path, r.Code)
+		}
+	}
+	NewWithT(t).Expect(asked).To(And(HaveLen(len(paths)), HaveEach(HavePrefix("/hnsguard/"))),
+		"every authenticated user may get /api/*")
+	for _, address := range []string{"127.0.0.1:9473", "[::1]:9473", "localhost:9473"} {
+		if _, err := page.New(options(func(o *page.Options) { o.Address = address })); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestTheStatusIsTheDocument(t *testing.T) {
+	g := NewWithT(t)
+	var d nodestatus.Document
+	g.Expect(json.Unmarshal(get(t, newServer(t), http.MethodGet, "/api/v1/status").Body.Bytes(), &d)).To(Succeed())
+	g.Expect(d.Kind).To(Equal("NodeStatus"))
+	g.Expect(d.Node).To(Equal("win-1"))
+	g.Expect(d.State).To(Equal(nodestatus.Starting))
+}
+
+func TestStatuszAndFlagz(t *testing.T) {
+	g := NewWithT(t)
+	s := newServer(t)
+	g.Expect(get(t, s, http.MethodGet, "/statusz").Body.String()).To(MatchRegexp(`(?s)^\nhnsguard statusz\nWarning: .*` +
+		`Started: .*\nUp: 0 hr 00 min 00 sec\nGo version: go1.*\nBinary version: .*\nPaths: / .*/flagz`))
+	g.Expect(get(t, s, http.MethodGet, "/flagz").Body.String()).To(MatchRegexp(`(?s)^\nhnsguard flagz\nWarning: .*\n\n` +
+		`config=/etc/hnsguard/hnsguard.yaml\nmode=observe\n$`))
+}
+
+// serve runs the server on a free port and returns its URL. It ends with the test, or before.
+func serve(t *testing.T, s func(address string) *page.Server) (url string, end func()) {
+	t.Helper()
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := free.Addr().String()
+	free.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		s(address).Run(ctx)
+	}()
+	end = func() {
+		cancel()
+		select {
+		case <-ended:
+		case <-time.After(5 * time.Second):
+			t.Error("the server does not end")
+		}
+	}
+	t.Cleanup(end)
+	NewWithT(t).Eventually(func() error {
+		c, err := new(net.Dialer).DialContext(t.Context(), "tcp", address)
+		if err == nil {
+			c.Close()
+		}
+		return err
+	}, 5*time.Second, 10*time.Millisecond).Should(Succeed())
+	return "http://" + address, end
+}
+
+// stream is an open stream of events.
+type stream struct {
+	t        *testing.T
+	response *http.Response
+	lines    *bufio.Scanner
+}
+
+func openStream(t *testing.T, url string) stream {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url+"/api/v1/events", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { response.Body.Close() })
+	return stream{t, response, bufio.NewScanner(response.Body)}
+}
+
+// next returns the next beat. The last value is false at the end of the stream.
+func (s stream) next() (nodestatus.Beat, bool) {
+	s.t.Helper()
+	for s.lines.Scan() {
+		if data, is := strings.CutPrefix(s.lines.Text(), "data: "); is {
+			var beat nodestatus.Beat
+			if err := json.Unmarshal([]byte(data), &beat); err != nil {
+				s.t.Fatal(err)
+			}
+			return beat, true
+		}
+	}
+	return nodestatus.Beat{}, false
+}
+
+func TestAPassIsToldOfAtOnce(t *testing.T) {
+	g := NewWithT(t)
+	board := newBoard()
+	url, end := serve(t, func(address string) *page.Server {
+		return newServer(t, func(o *page.Options) {
+			o.Address, o.Board, o.Interval, o.Heartbeat = address, board, 10*time.Millisecond, time.Hour
+		})
+	})
+	s := openStream(t, url)
+	g.Expect(s.response.Header.Get("Content-Type")).To(Equal("text/event-stream"))
+	g.Expect(s.response.Header.Get("Content-Security-Policy")).NotTo(BeEmpty())
+	first, ok := s.next()
+	g.Expect(ok).To(BeTrue())
+	g.Expect(first.State).To(Equal(nodestatus.Starting))
+	board.Complete(action.Pass{}, time.Now())
+	second, ok := s.next()
+	g.Expect(ok).To(BeTrue())
+	g.Expect(second.State).To(Equal(nodestatus.Guarding))
+	g.Expect(second.Revision).NotTo(Equal(first.Revision))
+
+	begun := time.Now()
+	end()
+	_, ok = s.next()
+	g.Expect(ok).To(BeFalse(), "the stream ends with the server")
+	g.Expect(time.Since(begun)).To(BeNumerically("<", time.Second))
+}
+
+func TestWithoutPassesAStreamHasAHeartbeat(t *testing.T) {
+	url, _ := serve(t, func(address string) *page.Server {
+		return newServer(t, func(o *page.Options) {
+			o.Address, o.Interval, o.Heartbeat = address, time.Millisecond, 20*time.Millisecond
+		})
+	})
+	s := openStream(t, url)
+	for range 3 {
+		if _, ok := s.next(); !ok {
+			t.Fatal("the stream ends")
+		}
+	}
+}
+
+// The deadlines of the server are for requests that end.
+func TestAStreamOutlivesTheDeadlines(t *testing.T) {
+	t.Parallel()
+	url, _ := serve(t, func(address string) *page.Server {
+		return newServer(t, func(o *page.Options) { o.Address, o.Heartbeat = address, 500*time.Millisecond })
+	})
+	s := openStream(t, url)
+	for begun := time.Now(); time.Since(begun) < page.ReadTimeout+2*time.Second; {
+		if _, ok := s.next(); !ok {
+			t.Fatalf("the stream ended after %s", time.Since(begun))
+		}
+	}
+}
+
+// Many passes do not make many events.
+func TestEventsHaveADistance(t *testing.T) {
+	board := newBoard()
+	url, _ := serve(t, func(address string) *page.Server {
+		return newServer(t, func(o *page.Options) { o.Address, o.Board, o.Interval = address, board, 300*time.Millisecond })
+	})
+	s := openStream(t, url)
+	s.next()
+	stop := make(chan struct{})
+	defer close(stop)
+	go func() {
+		for {
+			select {
+			case <-stop:
+				return
+			case <-time.After(time.Millisecond):
+				board.Complete(action.Pass{}, time.Now())
+			}
+		}
+	}()
+	begun := time.Now()
+	s.next()
+	s.next()
+	if took := time.Since(begun); took < 500*time.Millisecond {
+		t.Errorf("two events came within %s", took)
+	}
+}
+
+// Invariant 4.
+func TestStreamsAreBounded(t *testing.T) {
+	g := NewWithT(t)
+	url, _ := serve(t, func(address string) *page.Server {
+		return newServer(t, func(o *page.Options) { o.Address = address })
+	})
+	streams := make([]stream, page.MaxStreams)
+	for i := range streams {
+		streams[i] = openStream(t, url)
+		g.Expect(streams[i].response.StatusCode).To(Equal(http.StatusOK))
+	}
+	refused := openStream(t, url)
+	g.Expect(refused.response.StatusCode).To(Equal(http.StatusServiceUnavailable))
+	g.Expect(refused.response.Header.Get("Retry-After")).To(Equal("10"))
+	status, err := http.Get(url + "/api/v1/status")
+	g.Expect(err).NotTo(HaveOccurred())
+	g.Expect(status.StatusCode).To(Equal(http.StatusOK), "the page itself is served")
+	status.Body.Close()
+
+	streams[0].response.Body.Close()
+	g.Eventually(func() int { return openStream(t, url).response.StatusCode }, 5*time.Second, 50*time.Millisecond).
+		Should(Equal(http.StatusOK), "one has gone")
+}
+
+func TestAHeadOfTheStreamEnds(t *testing.T) {
+	r := get(t, newServer(t), http.MethodHead, "/api/v1/events")
+	if r.Code != http.StatusOK || r.Header().Get("Content-Type") != "text/event-stream" {
+		t.Errorf("%d, %q", r.Code, r.Header().Get("Content-Type"))
+	}
+}
+
+// Invariant 5: the agent before this one may still be stopping.
+func TestAnAddressInUseIsTriedAgain(t *testing.T) {
+	g := NewWithT(t)
+	other, err := net.Listen("tcp", "127.0.0.1:0")
+	g.Expect(err).NotTo(HaveOccurred())
+	soon := impatient{clock.RealClock{}, make(chan time.Duration, 100)}
+	s := newServer(t, func(o *page.Options) { o.Address, o.Clock = other.Addr().String(), soon })
+	go s.Run(t.Context())
+	g.Eventually(soon.waits, 5*time.Second).Should(Receive(Equal(30 * time.Second)))
+	other.Close()
+	g.Eventually(func() (int, error) {
+		r, err := http.Get("http://" + other.Addr().String() + "/statusz")
+		if err != nil {
+			return 0, err
+		}
+		defer r.Body.Close()
+		return r.StatusCode, nil
+	}, 5*time.Second, 20*time.Millisecond).Should(Equal(http.StatusOK))
+}
+
+// impatient is a clock on which waiting takes no time.
+type impatient struct {
+	clock.Clock
+	waits chan time.Duration
+}
+
+func (c impatient) After(d time.Duration) <-chan time.Time {
+	select {
+	case c.waits <- d:
+	default:
+	}
+	return c.Clock.After(10 * time.Millisecond)
+}

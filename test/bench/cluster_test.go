@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build !windows
+
+package bench_test
+
+import (
+	"fmt"
+	"net/netip"
+	"runtime"
+	"strconv"
+	"sync"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	toolscache "k8s.io/client-go/tools/cache"
+
+	"github.com/hnsguard/hnsguard/internal/cluster"
+	"github.com/hnsguard/hnsguard/internal/slicewatch"
+	"github.com/hnsguard/hnsguard/test/nodetest"
+)
+
+// The cluster of most benchmarks: a million addresses, on 10,000 nodes, in slices of the usual size.
+const (
+	perSlice  = 100
+	addresses = 1_000_000
+	nodes     = 10_000
+)
+
+// address returns the n-th address of the cluster.
+func address(n int) netip.Addr {
+	return netip.AddrFrom4([4]byte{10, byte(n >> 16), byte(n >> 8), byte(n)})
+}
+
+// slice returns an EndpointSlice as the endpointslice controller writes it, and as a client gets it: decoded from
+// protobuf, with memory of its own for each string. Each version of it lists its last address differently.
+func slice(tb testing.TB, number, size, version int) *discoveryv1.EndpointSlice {
+	tb.Helper()
+	service := fmt.Sprintf("service-%d", number/10)
+	s := &discoveryv1.EndpointSlice{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: fmt.Sprintf("namespace-%d", number/100), Name: fmt.Sprintf("%s-%05d", service, number),
+			GenerateName: service + "-", UID: types.UID(fmt.Sprintf("00000000-0000-4000-8000-%012d", number)),
+			ResourceVersion: strconv.Itoa(1_000_000 + version), Generation: int64(version),
+			Labels: map[string]string{
+				discoveryv1.LabelServiceName: service, discoveryv1.LabelManagedBy: "endpointslice-controller.k8s.io",
+				"app.kubernetes.io/name": service, "app.kubernetes.io/part-of": "shop",
+			},
+			Annotations:     map[string]string{"endpoints.kubernetes.io/last-change-trigger-time": "2026-03-01T03:00:00Z"},
+			OwnerReferences: []metav1.OwnerReference{{APIVersion: "v1", Kind: "Service", Name: service, Controller: new(true)}},
+			ManagedFields:   []metav1.ManagedFieldsEntry{{Manager: "kube-controller-manager", FieldsV1: fields()}},
+		},
+		AddressType: discoveryv1.AddressTypeIPv4,
+		Ports:       []discoveryv1.EndpointPort{{Name: new("http"), Port: new(int32(8080)), Protocol: new(corev1.ProtocolTCP)}},
+	}
+	for at := range size {
+		n := number*size + at
+		last := at == size-1
+		s.Endpoints = append(s.Endpoints, discoveryv1.Endpoint{
+			Addresses: []string{address(n).String()},
+			Conditions: discoveryv1.EndpointConditions{
+				Ready: new(!last || version%2 == 0), Serving: new(!last || version%2 == 0), Terminating: new(false),
+			},
+			NodeName: new(fmt.Sprintf("aks-linux-%05d-vmss", n%nodes)), Zone: new("westeurope-1"),
+			TargetRef: &corev1.ObjectReference{
+				Kind: "Pod", Namespace: s.Namespace, Name: fmt.Sprintf("%s-7d4b9c-%05d", service, at),
+				UID: types.UID(fmt.Sprintf("11111111-0000-4000-8000-%012d", n)),
+			},
+		})
+	}
+	wire, err := s.Marshal()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	decoded := &discoveryv1.EndpointSlice{}
+	if err := decoded.Unmarshal(wire); err != nil {
+		tb.Fatal(err)
+	}
+	return decoded
+}
+
+// fields are the managed fields of a slice, as far as their size matters.
+func fields() *metav1.FieldsV1 {
+	return metav1.NewFieldsV1(`{"f:addressType":{},"f:endpoints":{},"f:metadata":{"f:annotations":{".":{},` +
+		`"f:endpoints.kubernetes.io/last-change-trigger-time":{}},"f:generateName":{},"f:labels":{".":{},` +
+		`"f:endpointslice.kubernetes.io/managed-by":{},"f:kubernetes.io/service-name":{}},"f:ownerReferences":{}},"f:ports":{}}`)
+}
+
+// filled is an index of all addresses, with the watch that fills it. It is made once.
+var filled = sync.OnceValues(func() (*cluster.Index, *slicewatch.Watch) {
+	tb := &testing.B{}
+	index := cluster.NewIndex(nodetest.Name)
+	watch := slicewatch.New(slicewatch.Options{Index: index})
+	for n := range addresses / perSlice {
+		if err := watch.Update(slice(tb, n, perSlice, 0)); err != nil {
+			panic(err)
+		}
+	}
+	return index, watch
+})
+
+func must(tb testing.TB, err error) {
+	tb.Helper()
+	if err != nil {
+		tb.Fatal(err)
+	}
+}
+
+// heap returns how many bytes are in use once all garbage is gone.
+func heap() float64 {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return float64(m.HeapAlloc)
+}
+
+// store keeps EndpointSlices.
+type store interface{ Add(obj any) error }
+
+// BenchmarkMemory compares what the index of a million addresses keeps with what the cache of an informer keeps, which
+// is what controller-runtime and client-go have by default. The latter has no index by address yet.
+func BenchmarkMemory(b *testing.B) {
+	for _, keeper := range []struct {
+		name string
+		make func() store
+	}{
+		{"hnsguard", func() store {
+			return slicewatch.New(slicewatch.Options{Index: cluster.NewIndex(nodetest.Name)})
+		}},
+		{"informer", func() store {
+			return toolscache.NewIndexer(toolscache.MetaNamespaceKeyFunc, toolscache.Indexers{
+				toolscache.NamespaceIndex: toolscache.MetaNamespaceIndexFunc,
+			})
+		}},
+	} {
+		b.Run("keeper="+keeper.name, func(b *testing.B) {
+			for b.Loop() {
+				before := heap()
+				kept := keeper.make()
+				for n := range addresses / perSlice {
+					must(b, kept.Add(slice(b, n, perSlice, 0)))
+				}
+				b.ReportMetric((heap()-before)/addresses, "heap-B/address")
+				runtime.KeepAlive(kept)
+			}
+			b.ReportMetric(0, "ns/op")
+		})
+	}
+}
+
+// BenchmarkIngest measures how fast slices become addresses in the index. Decoding them from protobuf is measured apart.
+func BenchmarkIngest(b *testing.B) {
+	const batch = 100
+	clock := start(b)
+	for b.Loop() {
+		watch := slicewatch.New(slicewatch.Options{Index: cluster.NewIndex(nodetest.Name)})
+		for first := 0; first < addresses/perSlice; first += batch {
+			clock.pause()
+			var decoded []*discoveryv1.EndpointSlice
+			for n := range batch {
+				decoded = append(decoded, slice(b, first+n, perSlice, 0))
+			}
+			clock.resume()
+			for _, s := range decoded {
+				must(b, watch.Add(s))
+			}
+		}
+	}
+	b.ReportMetric(float64(b.N)*addresses/clock.stop().Seconds(), "addresses/cpu-s")
+}
+
+// BenchmarkUpdate measures the change of one endpoint of a slice, by the size of the slice, among a million addresses.
+func BenchmarkUpdate(b *testing.B) {
+	for _, size := range []int{10, 100, 1000} {
+		b.Run(fmt.Sprintf("size=%d", size), func(b *testing.B) {
+			_, watch := filled()
+			version := 0
+			number := addresses/size + 1 // beside those that are there
+			must(b, watch.Update(slice(b, number, size, version)))
+			clock := start(b)
+			for b.Loop() {
+				clock.pause()
+				version++
+				s := slice(b, number, size, version)
+				clock.resume()
+				must(b, watch.Update(s))
+			}
+			clock.report()
+			must(b, watch.Delete(slice(b, number, size, version)))
+		})
+	}
+}
+
+// endpoints is how many HNS endpoints a node has in most benchmarks.
+const endpoints = 5000
+
+// looked returns the addresses of a node's endpoints, spread over the whole cluster: the last ones of some slices.
+func looked() []netip.Addr {
+	const apart = addresses / endpoints
+	var all []netip.Addr
+	for n := range endpoints {
+		all = append(all, address(n*apart+apart-1))
+	}
+	return all
+}
+
+// BenchmarkView measures the view that a pass takes of the addresses of its node, where nothing has changed since the
+// last one, and where a slice of one of them has.
+func BenchmarkView(b *testing.B) {
+	for _, changed := range []bool{false, true} {
+		b.Run(fmt.Sprintf("endpoints=%d/changed=%t", endpoints, changed), func(b *testing.B) {
+			index, watch := filled()
+			these, version := looked(), 0
+			index.View(these)
+			b.ReportAllocs()
+			clock := start(b)
+			for b.Loop() {
+				if changed {
+					clock.pause()
+					version++
+					must(b, watch.Update(slice(b, 1, perSlice, version)))
+					clock.resume()
+				}
+				index.View(these)
+			}
+			clock.report()
+		})
+	}
+}

@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# Runs the benchmarks of the checkout in the current folder, COUNT times, in a few minutes each time.
+set -euo pipefail
+
+program=$(mktemp)
+trap 'rm -f "$program"' EXIT
+go test -c -o "$program" ./test/bench
+cd test/bench
+echo "go: $(go env GOVERSION)"
+echo "revision: ${REVISION:-$(git describe --always --dirty)}"
+echo "when: $(date -u +%Y-%m-%d)"
+for _ in $(seq "${COUNT:-1}"); do
+	# The first ones take seconds each, and play a million addresses or ten minutes.
+	"$program" -test.run '^$' -test.bench 'Memory|Ingest|Calls|Quiet|Long' -test.benchtime 1x
+	"$program" -test.run '^$' -test.bench 'Update|View|Decide|Deadline' -test.benchtime 100x
+	"$program" -test.run '^$' -test.bench 'Reaction' -test.benchtime 100x
+done

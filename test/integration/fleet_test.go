@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build !windows
+
+package integration_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	remotecommandserver "k8s.io/cri-streaming/pkg/streaming/remotecommand"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/hnsguard/hnsguard/internal/fleet"
+)
+
+// kubelet serves exec as kubelets do. What is run are not processes but what answers.
+type kubelet struct {
+	answer func(node string, out, complaints io.Writer) error
+	// commands are those that were run.
+	commands chan []string
+	// running counts commands that run now, and most is the most there ever were.
+	running, most atomic.Int64
+}
+
+// ServeHTTP serves /exec/NAMESPACE/POD/CONTAINER, which is where the API server connects to.
+func (k *kubelet) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	parts := strings.Split(strings.Trim(r.URL.Path, "/"), "/")
+	if len(parts) != 4 || parts[0] != "exec" {
+		http.NotFound(w, r)
+		return
+	}
+	options, err := remotecommandserver.NewOptions(r)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	remotecommandserver.ServeExec(w, r, k, parts[2], "", parts[3], r.URL.Query()["command"], options, time.Minute,
+		time.Minute, remotecommandserver.SupportedStreamingProtocols)
+}
+
+// ExecInContainer implements [remotecommandserver.Executor].
+func (k *kubelet) ExecInContainer(_ context.Context, pod, _, container string, command []string, _ io.Reader,
+	out, complaints io.WriteCloser, _ bool, _ <-chan remotecommandserver.TerminalSize, _ time.Duration,
+) error {
+	now := k.running.Add(1)
+	defer k.running.Add(-1)
+	for most := k.most.Load(); now > most && !k.most.CompareAndSwap(most, now); most = k.most.Load() {
+	}
+	k.commands <- append([]string{container}, command...)
+	return k.answer(strings.TrimPrefix(pod, "hnsguard-"), out, complaints)
+}
+
+// serveOn makes the kubelet that of a node.
+func (k *kubelet) serveOn(ctx context.Context, cp *controlPlane, node string) {
+	GinkgoHelper()
+	s := httptest.NewTLSServer(k)
+	DeferCleanup(s.Close)
+	host, port, err := net.SplitHostPort(s.Listener.Addr().String())
+	Expect(err).NotTo(HaveOccurred())
+	number, err := strconv.ParseInt(port, 10, 32)
+	Expect(err).NotTo(HaveOccurred())
+	object := &corev1.Node{}
+	Expect(cp.client.Get(ctx, client.ObjectKey{Name: node}, object)).To(Succeed())
+	object.Labels = map[string]string{corev1.LabelOSStable: "windows"}
+	Expect(cp.client.Update(ctx, object)).To(Succeed())
+	object.Status.Addresses = []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: host}}
+	object.Status.DaemonEndpoints.KubeletEndpoint.Port = int32(number)
+	Expect(cp.client.Status().Update(ctx, object)).To(Succeed())
+}
+
+// runs makes the agent's pod on a node run.
+func (i installed) runs(ctx context.Context, node string) {
+	GinkgoHelper()
+	pod := &corev1.Pod{}
+	Expect(i.cp.client.Get(ctx, client.ObjectKey{Namespace: i.namespace, Name: "hnsguard-" + node}, pod)).To(Succeed())
+	pod.Status.Phase = corev1.PodRunning
+	Expect(i.cp.client.Status().Update(ctx, pod)).To(Succeed())
+}
+
+// statusOf is what an agent prints.
+func statusOf(node string) string {
+	text, err := json.Marshal(map[string]any{
+		"apiVersion": "hnsguard.io/v1alpha1", "kind": "NodeStatus", "node": node, "mode": "enforce", "state": "guarding",
+		"agent": map[string]any{"version": "v1.2.3"}, "time": "2026-03-01T03:00:02Z",
+		"kubeProxy": map[string]any{"version": "v1.34.0", "known": true, "faults": []string{"batch-leak"}},
+		"pass":      map[string]any{"ended": "2026-03-01T03:00:00Z"}, "counts": map[string]int{"conflict": 1, "held": 2, "in_use": 4},
+		// More than one frame, as of a node with thousands of endpoints.
+		"endpoints": strings.Repeat("x", 300<<10),
+	})
+	Expect(err).NotTo(HaveOccurred())
+	return string(text)
+}
+
+var _ = Describe("The status over all nodes", func() {
+	It("is asked through the API server, and has a row for nodes that do not answer too", func(ctx SpecContext) {
+		it := install(ctx, shared)
+		n := corners.Add(1)
+		name := func(what string) string { return fmt.Sprintf("win-%d-%s", n, what) }
+		well, broken, slow, pending, bare := name("well"), name("broken"), name("slow"), name("pending"), name("bare")
+		hang := make(chan struct{})
+		k := &kubelet{commands: make(chan []string, 100), answer: func(node string, out, complaints io.Writer) error {
+			switch node {
+			case broken:
+				_, _ = io.WriteString(complaints, "hnsguard: asking the agent on this node: connection refused\n")
+				return fmt.Errorf("exit status 1")
+			case slow:
+				<-hang
+			}
+			_, err := io.WriteString(out, statusOf(node))
+			return err
+		}}
+		for _, node := range []string{well, broken, slow, pending} {
+			it.agentOn(ctx, node)
+			k.serveOn(ctx, shared, node)
+			if node != pending {
+				it.runs(ctx, node)
+			}
+		}
+		Expect(shared.client.Create(ctx, &corev1.Node{ObjectMeta: metav1.ObjectMeta{
+			Name: bare, Labels: map[string]string{corev1.LabelOSStable: "windows"},
+		}})).To(Succeed())
+		DeferCleanup(func() { close(hang) })
+
+		executor, err := fleet.NewExecutor(shared.config)
+		Expect(err).NotTo(HaveOccurred())
+		selector := labels.SelectorFromSet(labels.Set{"app.kubernetes.io/name": "hnsguard"})
+		options := fleet.Options{
+			API: shared.client, Exec: executor, Namespace: it.namespace, Selector: selector, Parallel: 2, Timeout: 5 * time.Second,
+		}
+		report, err := fleet.Ask(ctx, options)
+		Expect(err).NotTo(HaveOccurred())
+		rows := map[string]fleet.Row{}
+		for _, row := range report.Nodes {
+			rows[row.Node] = row
+		}
+		agent := it.namespace + "/hnsguard-"
+		Expect(rows[well]).To(Equal(fleet.Row{
+			Node: well, Pod: agent + well, Version: "v1.2.3", Mode: "enforce", State: "guarding", KubeProxy: "v1.34.0",
+			KubeProxyFaults: []string{"batch-leak"}, Endpoints: new(7), Stale: new(1), Held: new(2), PassAge: new(2.0),
+		}))
+		Expect(rows[broken].Problem).To(ContainSubstring("does not answer: hnsguard: asking the agent on this node: connection refused"))
+		Expect(rows[slow].Problem).To(Equal("does not answer: no answer within 5s"))
+		Expect(rows[pending].Problem).To(Equal("its agent does not run: the pod is Pending"))
+		Expect(rows[bare]).To(Equal(fleet.Row{Node: bare, Problem: "no agent runs on it"}))
+		Expect(report.Problems).To(BeNumerically(">=", 4))
+		Expect(k.most.Load()).To(BeNumerically("<=", 2))
+		Expect(<-k.commands).To(Equal([]string{
+			"hnsguard", `%CONTAINER_SANDBOX_MOUNT_POINT%\hnsguard.exe`, "status", "--local", "--output=json",
+		}))
+
+		By("asking as somebody who may not")
+		account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: it.namespace, Name: "person"}}
+		Expect(shared.client.Create(ctx, account)).To(Succeed())
+		config := shared.as(ctx, account, nil)
+		_, err = fleet.Ask(ctx, fleet.Options{
+			API: clientOf(config), Exec: executor, Namespace: it.namespace, Selector: selector, Parallel: 2, Timeout: time.Second,
+		})
+		Expect(err).To(MatchError(ContainSubstring("listing the agents' pods: ")))
+		role := &rbacv1.Role{
+			ObjectMeta: metav1.ObjectMeta{Namespace: it.namespace, Name: "person"},
+			Rules:      []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: []string{"list"}}},
+		}
+		binding := &rbacv1.RoleBinding{
+			ObjectMeta: role.ObjectMeta, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: role.Name},
+			Subjects: []rbacv1.Subject{{Kind: "ServiceAccount", Namespace: it.namespace, Name: account.Name}},
+		}
+		Expect(shared.client.Create(ctx, role)).To(Succeed())
+		Expect(shared.client.Create(ctx, binding)).To(Succeed())
+		options.API = clientOf(config)
+		options.Exec, err = fleet.NewExecutor(config)
+		Expect(err).NotTo(HaveOccurred())
+		ask := func(g Gomega) fleet.Report {
+			report, err := fleet.Ask(ctx, options)
+			g.Expect(err).NotTo(HaveOccurred())
+			return report
+		}
+		Eventually(func(g Gomega) {
+			report := ask(g)
+			g.Expect(report.Notes).To(ConsistOf(ContainSubstring("you may not list nodes")))
+			g.Expect(report.Nodes).To(HaveLen(4), "those that have an agent")
+			g.Expect(report.Nodes).To(ContainElement(And(HaveField("Node", well), HaveField("Problem", ContainSubstring("forbidden")))))
+		}).Should(Succeed())
+
+		role.Rules = append(role.Rules, rbacv1.PolicyRule{
+			APIGroups: []string{""}, Resources: []string{"pods/exec"}, Verbs: []string{"create", "get"},
+		})
+		Expect(shared.client.Update(ctx, role)).To(Succeed())
+		Eventually(func(g Gomega) {
+			g.Expect(ask(g).Nodes).To(ContainElement(And(HaveField("Node", well), HaveField("Version", "v1.2.3"))))
+		}).Should(Succeed(), "with what the help says is needed")
+	})
+})

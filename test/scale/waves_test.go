@@ -1,0 +1,393 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build !windows
+
+package scale_test
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"os/exec"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/go-logr/logr"
+	. "github.com/onsi/gomega"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	apiruntime "k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/klog/v2"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
+	logf "sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/hnsguard/hnsguard/internal/agent"
+	"github.com/hnsguard/hnsguard/internal/config"
+	"github.com/hnsguard/hnsguard/internal/hns"
+	"github.com/hnsguard/hnsguard/internal/hns/simulated"
+	"github.com/hnsguard/hnsguard/internal/kubeproxy/detect"
+	"github.com/hnsguard/hnsguard/test/bigcluster"
+)
+
+const (
+	// fleet is how many nodes the cluster is taken to have, and measured how many clients of each kind are measured.
+	fleet, measured = 5000, 4
+	// down is for how long the API server is down, and calm for how long nothing but changes of slices happens.
+	down, calm = 20 * time.Second, 30 * time.Second
+)
+
+// request is one that a client has made.
+type request struct {
+	path          string
+	watch, failed bool
+	at            time.Time
+}
+
+// member is one client of the API server. What it asks for and what it receives is counted.
+type member struct {
+	wire
+	mu       sync.Mutex
+	requests []request
+	api      *rest.Config
+}
+
+func newMember(api *rest.Config) *member {
+	m := &member{}
+	m.api = m.client(api)
+	m.api.Wrap(func(next http.RoundTripper) http.RoundTripper {
+		return roundTripper(func(r *http.Request) (*http.Response, error) {
+			resp, err := next.RoundTrip(r)
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			m.requests = append(m.requests, request{
+				path: r.URL.Path, watch: strings.Contains(r.URL.RawQuery, "watch=true"),
+				failed: err != nil || resp.StatusCode >= http.StatusBadRequest, at: time.Now(),
+			})
+			return resp, err
+		})
+	})
+	return m
+}
+
+// watching is how many paths a member has begun to watch since.
+func (m *member) watching(since time.Time) int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	paths := map[string]bool{}
+	for _, r := range m.requests {
+		if r.watch && !r.failed && r.at.After(since) {
+			paths[r.path] = true
+		}
+	}
+	return len(paths)
+}
+
+// tally is what clients have done, as a mean of one of them.
+type tally struct{ requests, failed, watches, received float64 }
+
+func tallyOf(members []*member) (mean tally) {
+	for _, m := range members {
+		m.mu.Lock()
+		for _, r := range m.requests {
+			switch {
+			case r.failed:
+				mean.failed++
+			case r.watch:
+				mean.watches++
+				mean.requests++
+			default:
+				mean.requests++
+			}
+		}
+		m.mu.Unlock()
+		mean.received += float64(m.received.Load())
+	}
+	n := float64(len(members))
+	return tally{mean.requests / n, mean.failed / n, mean.watches / n, mean.received / n}
+}
+
+func (t tally) since(before tally) tally {
+	return tally{
+		t.requests - before.requests, t.failed - before.failed, t.watches - before.watches, t.received - before.received,
+	}
+}
+
+// kind is a kind of client, of which every node has one.
+type kind struct {
+	name    string
+	members []*member
+	// watches is how many watches one of them keeps.
+	watches float64
+	before  tally
+}
+
+// TestWaves measures what a few agents ask of a real API server when they start, while slices change, and when the API
+// server comes back: beside the informers of kube-proxy. What a whole cluster does is simulated from it.
+func TestWaves(t *testing.T) {
+	if os.Getenv("HNSGUARD_SCALE") == "" {
+		t.Skip("it takes minutes; run make test-scale")
+	}
+	logf.SetLogger(logr.Discard())
+	klog.SetLogger(logr.Discard())
+	g := NewWithT(t)
+	env := &envtest.Environment{ControlPlaneStartTimeout: 3 * time.Minute}
+	env.ControlPlane.GetAPIServer().CertDir = t.TempDir() // it outlives a restart
+	writer, api := startCluster(t, env)
+	for n := range bigcluster.Slices {
+		if n%10 == 0 {
+			_, err := writer.CoreV1().Services(namespace).Create(t.Context(), service(n/10), metav1.CreateOptions{})
+			g.Expect(err).NotTo(HaveOccurred())
+		}
+	}
+	guards := &kind{name: "hnsguard"}
+	proxies := &kind{name: "kube-proxy"}
+	for n := range measured {
+		name := fmt.Sprintf("win-%d", n)
+		_, err := writer.CoreV1().Nodes().Create(t.Context(), &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{})
+		g.Expect(err).NotTo(HaveOccurred())
+		guards.members = append(guards.members, guardOf(t, api, name))
+		proxies.members = append(proxies.members, proxyOf(t, api, name))
+	}
+	kinds := []*kind{guards, proxies}
+	settle(t, kinds, time.Time{})
+	for _, k := range kinds {
+		k.before = tallyOf(k.members)
+		k.watches = k.before.watches
+		k.report("start", k.before)
+	}
+	changes := change(t, writer)
+	for _, k := range kinds {
+		k.steady(changes)
+	}
+	restart(t, env, kinds)
+}
+
+// startCluster starts an API server, and writes the slices.
+func startCluster(t *testing.T, env *envtest.Environment) (*kubernetes.Clientset, *rest.Config) {
+	t.Helper()
+	g := NewWithT(t)
+	api, err := env.Start()
+	g.Expect(err).NotTo(HaveOccurred())
+	t.Cleanup(func() {
+		if err := env.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	fast := rest.CopyConfig(api)
+	fast.QPS, fast.ContentType = -1, apiruntime.ContentTypeProtobuf
+	writer, err := kubernetes.NewForConfig(fast)
+	g.Expect(err).NotTo(HaveOccurred())
+	started := time.Now()
+	inParallel(bigcluster.Slices, func(n int) error {
+		_, err := writer.DiscoveryV1().EndpointSlices(namespace).Create(t.Context(), bigcluster.Slice(namespace, n, 0), metav1.CreateOptions{})
+		return err
+	}, func(err error) { t.Fatal(err) })
+	t.Logf("wrote %d slices in %s", bigcluster.Slices, time.Since(started).Round(time.Second))
+	return writer, api
+}
+
+func service(number int) *corev1.Service {
+	return &corev1.Service{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: fmt.Sprintf("service-%d", number)},
+		Spec:       corev1.ServiceSpec{Ports: []corev1.ServicePort{{Name: "http", Port: 80}}},
+	}
+}
+
+// guardOf starts the whole agent of a node with one endpoint.
+func guardOf(t *testing.T, api *rest.Config, name string) *member {
+	t.Helper()
+	g := NewWithT(t)
+	m := newMember(api)
+	service := simulated.New(simulated.Options{})
+	n := &node{t: t, service: service, network: service.CreateNetwork("azure", hns.NetworkL2Bridge).ID}
+	n.remote(bigcluster.Address(1))
+	options := agent.Options{
+		Node: name, Namespace: namespace, Config: config.Default(), HNS: service,
+		KubeProxy: detect.Options{Version: "v1.37.2"}, MetricsAddress: "0", ProbeAddress: "0",
+		Logger: logr.Discard(), Clock: clock.RealClock{},
+	}
+	deps, err := agent.FromCluster(m.api, options)
+	g.Expect(err).NotTo(HaveOccurred())
+	n.agent, err = agent.New(options, deps)
+	g.Expect(err).NotTo(HaveOccurred())
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- n.agent.Start(ctx) }()
+	t.Cleanup(func() {
+		stop()
+		g.Expect(<-ended).To(Succeed())
+	})
+	g.Eventually(n.inUse, time.Minute, 10*time.Millisecond).Should(BeEquivalentTo(1))
+	return m
+}
+
+// proxyOf starts the informers of kube-proxy 1.37, as its server does: of Services, of EndpointSlices, and of the node.
+func proxyOf(t *testing.T, api *rest.Config, name string) *member {
+	t.Helper()
+	g := NewWithT(t)
+	m := newMember(api)
+	m.api.ContentType, m.api.AcceptContentTypes = apiruntime.ContentTypeProtobuf, apiruntime.ContentTypeProtobuf
+	client, err := kubernetes.NewForConfig(m.api)
+	g.Expect(err).NotTo(HaveOccurred())
+	only := func(tweak func(*metav1.ListOptions)) informers.SharedInformerFactory {
+		return informers.NewSharedInformerFactoryWithOptions(client, 0, informers.WithTweakListOptions(tweak))
+	}
+	const unlabelled = "!service.kubernetes.io/headless,!service.kubernetes.io/service-proxy-name"
+	services := only(func(o *metav1.ListOptions) {
+		o.LabelSelector = "!service.kubernetes.io/service-proxy-name"
+		o.FieldSelector = fields.OneTermNotEqualSelector("spec.clusterIP", corev1.ClusterIPNone).String()
+	})
+	services.Core().V1().Services().Informer()
+	endpointSlices := only(func(o *metav1.ListOptions) { o.LabelSelector = unlabelled })
+	endpointSlices.Discovery().V1().EndpointSlices().Informer()
+	nodes := only(func(o *metav1.ListOptions) { o.FieldSelector = "metadata.name=" + name })
+	nodes.Core().V1().Nodes().Informer()
+	ctx, stop := context.WithCancel(context.Background())
+	for _, f := range []informers.SharedInformerFactory{services, endpointSlices, nodes} {
+		f.StartWithContext(ctx)
+		f.WaitForCacheSync(ctx.Done())
+		t.Cleanup(f.Shutdown)
+	}
+	t.Cleanup(stop)
+	return m
+}
+
+// settle waits until every client watches again what it did, since some time, and has asked for nothing for a while.
+func settle(t *testing.T, kinds []*kind, since time.Time) {
+	t.Helper()
+	before := make([]tally, len(kinds))
+	quiet := 0
+	NewWithT(t).Eventually(func() int {
+		quiet++
+		for at, k := range kinds {
+			now := tallyOf(k.members)
+			now.received = 0 // bookmarks come all the time
+			if now != before[at] || slices.ContainsFunc(k.members, func(m *member) bool {
+				return m.watching(since) < int(k.watches)
+			}) {
+				quiet = 0
+			}
+			before[at] = now
+		}
+		return quiet
+	}, 3*time.Minute, time.Second).Should(BeNumerically(">=", 5))
+}
+
+// change changes a slice every second for some time, and returns how many it has changed.
+func change(t *testing.T, writer *kubernetes.Clientset) (changes int) {
+	t.Helper()
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for begun := time.Now(); time.Since(begun) < calm; changes++ {
+		<-tick.C
+		_, err := writer.DiscoveryV1().EndpointSlices(namespace).Update(t.Context(), bigcluster.Slice(namespace, changes, 1), metav1.UpdateOptions{})
+		NewWithT(t).Expect(err).NotTo(HaveOccurred())
+	}
+	return changes
+}
+
+// restart lets the API server be down for some time, and measures what its clients do until all is as it was.
+func restart(t *testing.T, env *envtest.Environment, kinds []*kind) {
+	t.Helper()
+	g := NewWithT(t)
+	for _, k := range kinds {
+		k.before = tallyOf(k.members)
+	}
+	server := env.ControlPlane.GetAPIServer()
+	stopped := time.Now()
+	crash(t)
+	time.Sleep(down)
+	g.Expect(server.Start()).To(Succeed())
+	back := time.Since(stopped)
+	settle(t, kinds, stopped)
+	for _, k := range kinds {
+		now := tallyOf(k.members).since(k.before)
+		k.report("restart", now)
+		perSecond, refused := returning(back, k.watches, now.requests)
+		report(fmt.Sprintf("waves/wave=restart/client=%s/clients=%d", k.name, fleet),
+			most(perSecond, 1), "most-requests/s", most(perSecond, 60), "most-requests/min",
+			refused/fleet, "simulated-refused/client", back.Seconds(), "down-s")
+	}
+}
+
+// crash ends the API server without a warning. Asked to stop it would wait for its clients first.
+func crash(t *testing.T) {
+	t.Helper()
+	g := NewWithT(t)
+	found, err := exec.CommandContext(t.Context(), "pgrep", "--parent", strconv.Itoa(os.Getpid()), "kube-apiserver").Output()
+	g.Expect(err).NotTo(HaveOccurred(), "the API server is not running")
+	server, err := strconv.Atoi(strings.TrimSpace(string(found)))
+	g.Expect(err).NotTo(HaveOccurred())
+	g.Expect(syscall.Kill(server, syscall.SIGKILL)).To(Succeed())
+}
+
+func (k *kind) report(wave string, t tally) {
+	report(fmt.Sprintf("waves/wave=%s/client=%s", wave, k.name), t.requests, "requests/client", t.failed, "refused/client",
+		t.received, "wire-B/client", k.watches, "watches/client", float64(len(k.members)), "clients")
+}
+
+// steady reports what a client does while slices change, and how often all renew their watches, which each of them does
+// at a random time of its own. Renewals are simulated: they come once in minutes.
+func (k *kind) steady(changes int) {
+	now := tallyOf(k.members).since(k.before)
+	var renewals []float64
+	for range int(fleet * k.watches) {
+		for at := rand.Float64() * 600; at < 3600; at += 300 + 300*rand.Float64() {
+			renewals = append(renewals, at)
+		}
+	}
+	perSecond := histogram(renewals, 1)
+	report(fmt.Sprintf("waves/wave=steady/client=%s/clients=%d", k.name, fleet),
+		float64(len(renewals))/60+now.requests/calm.Minutes()*fleet, "requests/min",
+		most(perSecond, 1), "most-requests/s", now.received/float64(changes), "wire-B/change",
+		now.requests, "requests/client")
+}
+
+// returning simulates when all clients of a kind come back to an API server that was down: each watch on its own, as
+// client-go's reflectors wait between two attempts. Each brings the requests that were measured of a real client.
+func returning(down time.Duration, watches, requests float64) (perSecond []float64, refused float64) {
+	var times []float64
+	for range int(fleet * watches) {
+		backoff := wait.Backoff{Duration: 800 * time.Millisecond, Cap: 30 * time.Second, Steps: 38, Factor: 2, Jitter: 1}
+		at := time.Duration(0)
+		for ; at < down; at += backoff.Step() {
+			refused++
+		}
+		times = append(times, (at - down).Seconds())
+	}
+	return histogram(times, requests/watches), refused
+}
+
+// histogram counts what happens in each second, so many times each.
+func histogram(times []float64, weight float64) []float64 {
+	perSecond := make([]float64, int(slices.Max(times))+1)
+	for _, at := range times {
+		perSecond[int(at)] += weight
+	}
+	return perSecond
+}
+
+// most is the largest sum of so many values in a row.
+func most(perSecond []float64, seconds int) (most float64) {
+	for from := range perSecond {
+		sum := 0.0
+		for _, n := range perSecond[from:min(from+seconds, len(perSecond))] {
+			sum += n
+		}
+		most = max(most, sum)
+	}
+	return most
+}

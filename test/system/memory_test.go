@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build !windows
+
+package system_test
+
+import (
+	"fmt"
+	"os"
+	"sync"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/hnsguard/hnsguard/test/bigcluster"
+)
+
+// The cluster in which memory is measured. A Service has ten slices. Not all Services exist: for the addresses of those
+// that do not, kube-proxy makes no endpoints, but keeps their slices.
+const (
+	memoryServices  = 5
+	memoryEndpoints = memoryServices * bigcluster.PerService * bigcluster.PerSlice
+)
+
+// TestMemory measures what memory hnsguard.exe and kube-proxy.exe need beside each other: on one node with thousands of
+// endpoints, at one API server with 100,000 slice addresses, for as long as $HNSGUARD_MEMORY says. It prints the
+// results in the format of Go's benchmarks.
+func TestMemory(t *testing.T) {
+	lasts, err := time.ParseDuration(os.Getenv("HNSGUARD_MEMORY"))
+	if err != nil {
+		t.Skip("$HNSGUARD_MEMORY does not say for how long; run: make test-memory")
+	}
+	exe := findPrograms(t)
+	t.Cleanup(func() { expectNobodyLeft(t) })
+	var version string
+	for version = range exe.proxies {
+	}
+	api := <-startAPIServers(t, 1).free // it is not given back, and so need not be swept
+	s := newWindowsNode(t, api, exe, version, true, nodeOptions{period: 30 * time.Second})
+	s.fill()
+	s.startBoth()
+	const patience = 10 * time.Minute // HNS is asked through Wine
+	eventually(s.ctx, t, patience, "kube-proxy has made its endpoints", func() bool {
+		return len(s.service.State().Endpoints) >= memoryEndpoints
+	})
+	eventually(s.ctx, t, patience, "hnsguard knows that they are in use", func() bool {
+		return s.labelled(s.guardMetrics, "hnsguard_endpoints", "in_use") == memoryEndpoints
+	})
+	programs := []struct{ name, port string }{{"hnsguard", s.guardMetrics}, {"kube-proxy", s.metricsPort}}
+	most := map[string]float64{}
+	for begun := time.Now(); time.Since(begun) < lasts; time.Sleep(time.Second) {
+		for _, p := range programs {
+			most[p.name] = max(most[p.name], s.gauge(p.port, "process_resident_memory_bytes"))
+		}
+	}
+	for _, p := range programs {
+		if most[p.name] == 0 {
+			t.Errorf("%s does not say how much memory it needs", p.name)
+		}
+		fmt.Printf("BenchmarkResident/program=%s 1\t%.6g resident-B\t%.6g most-B\t%.6g heap-B\n", p.name,
+			s.gauge(p.port, "process_resident_memory_bytes"), most[p.name], s.gauge(p.port, "go_memstats_heap_inuse_bytes"))
+	}
+}
+
+// fill writes the Services and the slices.
+func (s *windowsNode) fill() {
+	s.t.Helper()
+	for n := range memoryServices {
+		must(s.t, s.api.client.Create(s.ctx, &corev1.Service{
+			ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: bigcluster.Service(n * bigcluster.PerService)},
+			Spec:       corev1.ServiceSpec{Ports: []corev1.ServicePort{{Name: "http", Port: 80, Protocol: corev1.ProtocolTCP}}},
+		}))
+	}
+	numbers, failed := make(chan int), make(chan error, bigcluster.Slices)
+	var writers sync.WaitGroup
+	for range 8 {
+		writers.Go(func() {
+			for n := range numbers {
+				failed <- s.api.client.Create(s.ctx, bigcluster.Slice(namespace, n, 0))
+			}
+		})
+	}
+	for n := range bigcluster.Slices {
+		numbers <- n
+	}
+	close(numbers)
+	writers.Wait()
+	close(failed)
+	for err := range failed {
+		must(s.t, client.IgnoreAlreadyExists(err))
+	}
+}
+
+// gauge reads a metric of a program that has no labels.
+func (s *windowsNode) gauge(port, name string) float64 { return s.labelled(port, name, "") }
+
+// labelled reads the metric of a program that has the value of a label, or 0 if it is not there.
+func (s *windowsNode) labelled(port, name, value string) float64 {
+	s.t.Helper()
+	families, err := readMetrics(s.ctx, "http://127.0.0.1:"+port+"/metrics")
+	must(s.t, err)
+	for _, m := range families[name].GetMetric() {
+		if value == "" || m.GetLabel()[0].GetValue() == value {
+			return m.GetGauge().GetValue()
+		}
+	}
+	return 0
+}
