@@ -28,10 +28,12 @@ KREW_VERSION := v0.4.3
 KREW := $(HNSGUARD_CACHE)/tools/krew-$(KREW_VERSION)/krew
 # The folder that contains prometheus and promtool.
 PROMETHEUS ?= $(HNSGUARD_CACHE)/tools/prometheus-debian
+CHROMIUM ?= /usr/bin/chromium
 # The tests find the tools through these.
 export HNSGUARD_HELM := $(HELM)
 export HNSGUARD_KUSTOMIZE := $(KUSTOMIZE)
 export HNSGUARD_PROMETHEUS = $(PROMETHEUS)
+export HNSGUARD_CHROMIUM = $(CHROMIUM)
 
 IMAGE ?= ghcr.io/hnsguard/hnsguard
 TAGS ?= $(VERSION)
@@ -41,20 +43,27 @@ PRODUCT := ./cmd/... ./internal/...
 
 .PHONY: help
 help: ## Show this help
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^##@ / {printf "\n%s\n", substr($$0, 5)} \
+		/^[a-z-]+:.*## / {printf "  %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 ##@ Run
 
 .PHONY: demo
 demo: ## Play an incident against hnsguard; needs no cluster and no Windows (the first build takes minutes)
-	@echo "Building hnsguard. The first time Go downloads and compiles its dependencies, which takes several minutes." >&2
+	@echo "Building hnsguard." >&2
 	@packages=$$(go list -deps ./cmd/hnsguard | wc -l); \
 	$(BUILD) -v -o $(BIN)/ ./cmd/hnsguard 2>&1 | awk -v packages="$$packages" $(SHOW_PROGRESS) >&2
 	@$(BIN)/hnsguard demo $(DEMO)
 
-# Counts the packages that "go build -v" names, and passes on everything else, such as errors.
+# Counts the packages that "go build -v" names, and passes on everything else, such as errors. Those that Go has in its
+# cache are not named, so that there are fewer than packages.
 define SHOW_PROGRESS
-'/^[[:alnum:]._\/-]+$$/ { n++; if (n % 50 == 0) { print "  compiled " n " of " packages " packages"; fflush() } next } { print }'
+'/^[[:alnum:].@_\/-]+$$/ { \
+	n++; \
+	if (n == 50) print "The first time, and after an update, Go compiles the dependencies, which takes several minutes."; \
+	if (n % 50 == 0) { print "  compiled " n " of at most " packages " packages"; fflush() } \
+	next \
+} { print; fflush() } END { if (n >= 50) print "  compiled " n " packages; the others were compiled before" }'
 endef
 
 ##@ Build
@@ -98,7 +107,7 @@ test: test-unit test-model test-docs test-chart test-integration ## Run unit, mo
 
 .PHONY: test-unit
 test-unit: ## Run the unit tests, with the race detector and in random order
-	go test -race -shuffle=on $(PRODUCT)
+	go test -race -shuffle=on $(PRODUCT) ./test/distributions
 
 .PHONY: test-docs
 test-docs: ## Check the links of the documentation, and the names that it uses
@@ -117,6 +126,14 @@ test-integration: $(HELM) ## Run the whole agent against a real API server (buil
 test-monitoring: $(HELM) $(PROMETHEUS)/prometheus ## Scrape the agent with a real Prometheus; test the alerts and dashboards
 	assets=$$(test/controlplane/assets.sh); \
 	KUBEBUILDER_ASSETS=$$assets go test -count=1 -timeout 5m ./test/monitoring
+
+.PHONY: test-page
+test-page: ## Use the node page in a real Chromium, with the keyboard, in light and dark
+	go test -count=1 -timeout 10m ./test/page
+
+.PHONY: screenshots
+screenshots: ## Write the pictures of the node page in docs/images
+	HNSGUARD_SCREENSHOTS=$(CURDIR)/docs/images go test -count=1 ./test/page -run TestScreenshots
 
 .PHONY: test-dist
 test-dist: $(KREW) ## Build the archives of this system and of Windows, and install the kubectl plugin from them with krew
@@ -166,17 +183,45 @@ SOAK ?= 30m
 soak: build-windows ## Let incidents happen for half an hour, and expect hnsguard.exe to need no more at the end
 	HNSGUARD_SOAK=$(SOAK) test/system/run.sh $(BIN)/hnsguard.exe v1.37.2 -run TestSoak -v
 
+MEMORY ?= 2m
+.PHONY: test-memory
+test-memory: build-windows ## Measure the memory of hnsguard.exe beside that of kube-proxy.exe, at 100,000 slice addresses; writes docs/performance.md
+	HNSGUARD_MEMORY=$(MEMORY) test/system/run.sh $(BIN)/hnsguard.exe v1.37.2 -run 'TestMemory$$' -v \
+		> test/bench/results/memory.partial || { cat test/bench/results/memory.partial; exit 1; }
+	grep '^BenchmarkResident' test/bench/results/memory.partial > test/bench/results/memory.txt
+	rm test/bench/results/memory.partial
+	$(MAKE) --no-print-directory generate-performance
+
 FUZZTIME ?= 1m
 .PHONY: fuzz
 fuzz: ## Fuzz the decoders of the configuration and of recorded files for a minute each, or for FUZZTIME
 	go test -run '^$$' -fuzz FuzzDecode -fuzztime $(FUZZTIME) -fuzzminimizetime 2s ./internal/config
 	go test -run '^$$' -fuzz FuzzRead -fuzztime $(FUZZTIME) -fuzzminimizetime 2s ./internal/hnsdump
 	go test -run '^$$' -fuzz FuzzRead -fuzztime $(FUZZTIME) -fuzzminimizetime 2s ./internal/clusterdump
+	go test -run '^$$' -fuzz FuzzRead -fuzztime $(FUZZTIME) -fuzzminimizetime 2s ./internal/bundle
 	go test -run '^$$' -fuzz FuzzDecode -fuzztime $(FUZZTIME) -fuzzminimizetime 2s ./internal/textencoding
 
 .PHONY: bench
-bench: ## Run the benchmarks
-	go test -run '^$$' -bench . -benchmem $(PRODUCT)
+bench: ## Measure what the agent costs at scale, in a few minutes, and write docs/performance.md
+	test/bench/run.sh > test/bench/results/bench.partial
+	mv test/bench/results/bench.partial test/bench/results/bench.txt
+	$(MAKE) --no-print-directory generate-performance
+
+.PHONY: test-scale
+test-scale: ## Attach the agent to a real API server with 100,000 endpoints; writes docs/performance.md
+	assets=$$(test/controlplane/assets.sh); \
+	HNSGUARD_SCALE=1 KUBEBUILDER_ASSETS=$$assets go test -count=1 -timeout 15m -run 'TestScale|TestWaves' -v ./test/scale \
+		> test/bench/results/scale.partial || { cat test/bench/results/scale.partial; exit 1; }
+	grep '^Benchmark' test/bench/results/scale.partial > test/bench/results/scale.txt
+	rm test/bench/results/scale.partial
+	$(MAKE) --no-print-directory generate-performance
+
+BASE ?= main
+COUNT ?= 3
+BENCHSTAT_VERSION := v0.0.0-20260908200009-22c9c6c9d4da
+.PHONY: bench-compare
+bench-compare: ## Measure this checkout and the revision BASE, COUNT times each, and compare them with benchstat
+	test/bench/compare.sh $(BASE) $(COUNT) golang.org/x/perf/cmd/benchstat@$(BENCHSTAT_VERSION)
 
 ##@ Check
 
@@ -195,7 +240,7 @@ vulnerabilities: ## Look for known vulnerabilities in the code that the Windows 
 	GOOS=windows go run golang.org/x/vuln/cmd/govulncheck@$(GOVULNCHECK_VERSION) $(PRODUCT)
 
 .PHONY: generate
-generate: generate-metrics generate-results generate-reliability $(HELM) $(HELM_DOCS) ## Write all generated files: kustomize base, chart values, metrics, results
+generate: generate-metrics generate-results generate-reliability generate-performance $(HELM) $(HELM_DOCS) ## Write all generated files: kustomize base, chart values, metrics, results
 	go run ./test/chart/generate .
 	$(HELM_DOCS) --chart-search-root charts --sort-values-order file --log-level warning
 
@@ -203,11 +248,16 @@ generate: generate-metrics generate-results generate-reliability $(HELM) $(HELM_
 verify: verify-generated ## Fail if a generated file or a go.mod is out of date
 	go mod tidy -diff
 	cd test/controlplane && go mod tidy -diff
+	cd test/bench/report && go mod tidy -diff
 	go mod verify
 
 .PHONY: generate-metrics
 generate-metrics: ## Write docs/metrics.md from the metrics that an agent serves
 	go test ./internal/agent -run TestTheReferenceOfTheMetricsIsUpToDate -count=1 -update
+
+.PHONY: generate-performance
+generate-performance: ## Write docs/performance.md and its plots from test/bench/results
+	cd test/bench/report && go run . ../results ../../../docs
 
 .PHONY: generate-results
 generate-results: ## Write docs/kube-proxy-matrix.md and the README's table from test/system/results/results.json
@@ -256,6 +306,11 @@ $(PROMETHEUS)/prometheus:
 wine-packages: ## Install what the tests under Wine need, on Debian and as root
 	command -v /usr/lib/wine/wine64 >/dev/null && command -v x86_64-w64-mingw32-gcc >/dev/null || \
 	{ apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends wine64 gcc-mingw-w64-x86-64; }
+
+.PHONY: chromium-package
+chromium-package: ## Install the browser that test-page uses, on Debian and as root
+	command -v $(CHROMIUM) >/dev/null || \
+	{ apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium; }
 
 .PHONY: clean
 clean: ## Remove the build output from the checkout
