@@ -29,6 +29,8 @@ KREW := $(HNSGUARD_CACHE)/tools/krew-$(KREW_VERSION)/krew
 # The folder that contains prometheus and promtool.
 PROMETHEUS ?= $(HNSGUARD_CACHE)/tools/prometheus-debian
 CHROMIUM ?= /usr/bin/chromium
+# A test that waits for what takes no time fails late rather than on a busy machine.
+export GOMEGA_DEFAULT_EVENTUALLY_TIMEOUT := 30s
 # The tests find the tools through these.
 export HNSGUARD_HELM := $(HELM)
 export HNSGUARD_KUSTOMIZE := $(KUSTOMIZE)

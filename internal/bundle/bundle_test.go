@@ -246,8 +246,8 @@ func TestWhatCannotBeRecordedIsListed(t *testing.T) {
 		"HNS hangs": {
 			func(o *bundle.Options, h *simulated.HNS) {
 				h.Hang(hns.OpListEndpointIDs)
-				o.Node.Timeout = 500 * time.Millisecond
-			}, all, "did not finish within 500ms", "hns/endpoints.json was not",
+				o.Node.Timeout = time.Second
+			}, all, "did not finish within 1s", "hns/endpoints.json was not",
 		},
 		"load balancers cannot be read": {
 			func(_ *bundle.Options, h *simulated.HNS) { h.Fail(hns.OpLoadBalancers, errors.New("0x803b0099")) },

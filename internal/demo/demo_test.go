@@ -141,7 +141,7 @@ func TestMetricsAreServedMeanwhile(t *testing.T) {
 			return 0, err
 		}
 		return response.StatusCode, response.Body.Close()
-	}, 10*time.Second).Should(Equal(http.StatusOK))
+	}, 30*time.Second).Should(Equal(http.StatusOK))
 	g.Eventually(ended, 30*time.Second).Should(Receive(BeNil()))
 }
 
@@ -165,7 +165,7 @@ func TestThePageStaysIfItIsToldTo(t *testing.T) {
 	g.Expect(status.History).To(ContainElement(And(HaveField("Act", history.Removal), HaveField("Result", "removed"))))
 	g.Expect(status.History).To(ContainElement(HaveField("Act", history.Reuse)))
 	stop()
-	g.Eventually(ended, 10*time.Second).Should(Receive(BeNil()))
+	g.Eventually(ended, 30*time.Second).Should(Receive(BeNil()))
 }
 
 func TestItCanBeInterruptedBeforeTheAgentHasStarted(t *testing.T) {
@@ -184,10 +184,10 @@ func TestItCanBeInterruptedAtTheEnd(t *testing.T) {
 	o.Speed = 1000 // the actors are ready long before the grace period is over
 	ended := make(chan error, 1)
 	go func() { ended <- demo.Play(ctx, o) }()
-	g.Eventually(out.String, 10*time.Second).Should(ContainSubstring("its address is free"))
+	g.Eventually(out.String, 30*time.Second).Should(ContainSubstring("its address is free"))
 	time.AfterFunc(500*time.Millisecond, stop)
 	var err error
-	g.Eventually(ended, 10*time.Second).Should(Receive(&err))
+	g.Eventually(ended, 30*time.Second).Should(Receive(&err))
 	g.Expect(err).To(MatchError(context.Canceled))
 	g.Expect(err).NotTo(MatchError(demo.ErrGuardFailed))
 	g.Expect(out.String()).NotTo(ContainSubstring("What HNS holds at the end"))

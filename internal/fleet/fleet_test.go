@@ -131,7 +131,7 @@ func ask(t *testing.T, exec fleet.Executor, list func(client.ObjectList) error, 
 	}).Build()
 	return fleet.Ask(t.Context(), fleet.Options{
 		API: api, Exec: exec, Namespace: "hnsguard-system", Selector: labels.SelectorFromSet(labels.Set{"app": "hnsguard"}),
-		Parallel: 2, Timeout: 200 * time.Millisecond,
+		Parallel: 2, Timeout: time.Second,
 	})
 }
 
@@ -168,7 +168,7 @@ func TestEveryNodeIsARow(t *testing.T) {
 		"win-0": "no agent runs on it",
 		"win-1": "",
 		"win-2": "does not answer: unable to upgrade connection",
-		"win-3": "does not answer: no answer within 200ms",
+		"win-3": "does not answer: no answer within 1s",
 		"win-4": "its agent does not run: the pod is Pending (ImagePullBackOff)",
 		"win-5": `does not answer: the agent answers for node "win-1", not for "win-5"`,
 		"win-6": "its agent does not run: the pod is Failed",

@@ -232,6 +232,9 @@ func TestStatuszAndFlagz(t *testing.T) {
 		`config=/etc/hnsguard/hnsguard.yaml\nmode=observe\n$`))
 }
 
+// patience is how long a test waits for what takes no time on an idle machine.
+const patience = 30 * time.Second
+
 // serve runs the server on a free port and returns its URL. It ends with the test, or before.
 func serve(t *testing.T, s func(address string) *page.Server) (url string, end func()) {
 	t.Helper()
@@ -251,7 +254,7 @@ func serve(t *testing.T, s func(address string) *page.Server) (url string, end f
 		cancel()
 		select {
 		case <-ended:
-		case <-time.After(5 * time.Second):
+		case <-time.After(patience):
 			t.Error("the server does not end")
 		}
 	}
@@ -262,7 +265,7 @@ func serve(t *testing.T, s func(address string) *page.Server) (url string, end f
 			c.Close()
 		}
 		return err
-	}, 5*time.Second, 10*time.Millisecond).Should(Succeed())
+	}, patience, 10*time.Millisecond).Should(Succeed())
 	return "http://" + address, end
 }
 
@@ -405,7 +408,7 @@ func TestStreamsAreBounded(t *testing.T) {
 	status.Body.Close()
 
 	streams[0].response.Body.Close()
-	g.Eventually(func() int { return openStream(t, url).response.StatusCode }, 5*time.Second, 50*time.Millisecond).
+	g.Eventually(func() int { return openStream(t, url).response.StatusCode }, patience, 50*time.Millisecond).
 		Should(Equal(http.StatusOK), "one has gone")
 }
 
@@ -424,7 +427,7 @@ func TestAnAddressInUseIsTriedAgain(t *testing.T) {
 	soon := impatient{clock.RealClock{}, make(chan time.Duration, 100)}
 	s := newServer(t, func(o *page.Options) { o.Address, o.Clock = other.Addr().String(), soon })
 	go s.Run(t.Context())
-	g.Eventually(soon.waits, 5*time.Second).Should(Receive(Equal(30 * time.Second)))
+	g.Eventually(soon.waits, patience).Should(Receive(Equal(30 * time.Second)))
 	other.Close()
 	g.Eventually(func() (int, error) {
 		r, err := http.Get("http://" + other.Addr().String() + "/statusz")
@@ -433,7 +436,7 @@ func TestAnAddressInUseIsTriedAgain(t *testing.T) {
 		}
 		defer r.Body.Close()
 		return r.StatusCode, nil
-	}, 5*time.Second, 20*time.Millisecond).Should(Equal(http.StatusOK))
+	}, patience, 20*time.Millisecond).Should(Equal(http.StatusOK))
 }
 
 // impatient is a clock on which waiting takes no time.

@@ -147,7 +147,7 @@ func TestTheSourceOfAController(t *testing.T) {
 	g.Expect(source.Start(ctx, queue)).To(Succeed())
 	g.Expect(source.WaitForSync(ctx)).To(Succeed())
 	g.Expect(index.View(nil).Slices).To(Equal(1))
-	g.Eventually(queue.Len, 5*time.Second, time.Millisecond).Should(Equal(1))
+	g.Eventually(queue.Len, 20*time.Second, time.Millisecond).Should(Equal(1))
 	request, _ := queue.Get()
 	queue.Done(request)
 	g.Expect(request).To(Equal("pass"))
@@ -156,7 +156,7 @@ func TestTheSourceOfAController(t *testing.T) {
 	g.Eventually(func() (int, error) {
 		changes++
 		return queue.Len(), api.Create(ctx, slice(fmt.Sprintf("web-%d", changes), ""))
-	}, 5*time.Second, 10*time.Millisecond).Should(Equal(1))
+	}, 20*time.Second, 10*time.Millisecond).Should(Equal(1))
 }
 
 // A second kube-proxy's endpoints look like the first one's.

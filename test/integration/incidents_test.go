@@ -92,16 +92,16 @@ var _ = Describe("The guard", func() {
 
 		local := n.local(addrs[500])
 		n.pod(ctx, "web", addrs[500])
-		Eventually(n.there, "2s").Should(And(HaveLen(1000), ContainElement(local)))
+		Eventually(n.there).Should(And(HaveLen(1000), ContainElement(local)))
 
-		n.config.Orphan.MaxPerPass = 250 // the default
 		n.drop(ctx, s)
 		Eventually(n.verdicts("orphan")).Should(BeEquivalentTo(999))
 		Eventually(func() float64 {
 			return n.metric(`hnsguard_removals_skipped_total{brake="cap",verdict="orphan"}`)
 		}).Should(BeNumerically(">=", 974))
-		Eventually(func() int { return len(n.there()) }).Should(Equal(975), "one step, on a list of all slices")
-		Consistently(func() int { return len(n.there()) }).Should(Equal(975), "and the next not before the next list")
+		left := func() int { return len(n.there()) }
+		Eventually(left).Should(BeNumerically("<", 1000), "a step, on a list of all slices")
+		Consistently(left).Should(BeNumerically(">=", 975), "which may end early, and the next not before the next list")
 	})
 
 	It("handles both families of a dual-stack pod", func(ctx SpecContext) {

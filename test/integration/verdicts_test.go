@@ -45,7 +45,7 @@ var _ = Describe("The verdict on a remote endpoint", func() {
 			Eventually(n.verdicts("in_use")).Should(BeEquivalentTo(1))
 			local := n.local(n.addr(1))
 			n.pod(ctx, "web", n.addr(1))
-			Eventually(n.there, "2s").Should(ConsistOf(local))
+			Eventually(n.there).Should(ConsistOf(local))
 		})
 
 		It("early conflict: a pod waits for the address that was just attached", func(ctx SpecContext) {
@@ -55,7 +55,7 @@ var _ = Describe("The verdict on a remote endpoint", func() {
 			n.pod(ctx, "web")
 			Eventually(func() float64 { return n.passes() }).Should(BeNumerically(">", 2))
 			local := n.local(n.addr(1))
-			Eventually(n.there, "1s").Should(ConsistOf(local), "before the pod reports its address")
+			Eventually(n.there).Should(ConsistOf(local), "before the pod reports its address")
 			Eventually(func() float64 { return n.removals("conflict_early", "removed") }).Should(BeEquivalentTo(1))
 		})
 
