@@ -185,12 +185,12 @@ SOAK ?= 30m
 soak: build-windows ## Let incidents happen for half an hour, and expect hnsguard.exe to need no more at the end
 	HNSGUARD_SOAK=$(SOAK) test/system/run.sh $(BIN)/hnsguard.exe v1.37.2 -run TestSoak -v
 
-MEMORY ?= 2m
+MEMORY ?= 5m
 .PHONY: test-memory
 test-memory: build-windows ## Measure the memory of hnsguard.exe beside that of kube-proxy.exe, at 100,000 slice addresses; writes docs/performance.md
 	HNSGUARD_MEMORY=$(MEMORY) test/system/run.sh $(BIN)/hnsguard.exe v1.37.2 -run 'TestMemory$$' -v \
 		> test/bench/results/memory.partial || { cat test/bench/results/memory.partial; exit 1; }
-	grep '^BenchmarkResident' test/bench/results/memory.partial > test/bench/results/memory.txt
+	{ test/bench/about.sh; grep '^BenchmarkResident' test/bench/results/memory.partial; } > test/bench/results/memory.txt
 	rm test/bench/results/memory.partial
 	$(MAKE) --no-print-directory generate-performance
 
@@ -209,12 +209,18 @@ bench: ## Measure what the agent costs at scale, in a few minutes, and write doc
 	mv test/bench/results/bench.partial test/bench/results/bench.txt
 	$(MAKE) --no-print-directory generate-performance
 
+.PHONY: bench-before
+bench-before: ## Measure the agent as it was before the work on speed, on this machine too, and write docs/performance.md
+	test/bench/before.sh > test/bench/results/before.partial
+	mv test/bench/results/before.partial test/bench/results/before.txt
+	$(MAKE) --no-print-directory generate-performance
+
 .PHONY: test-scale
 test-scale: ## Attach the agent to a real API server with 100,000 endpoints; writes docs/performance.md
 	assets=$$(test/controlplane/assets.sh); \
 	HNSGUARD_SCALE=1 KUBEBUILDER_ASSETS=$$assets go test -count=1 -timeout 15m -run 'TestScale|TestWaves' -v ./test/scale \
 		> test/bench/results/scale.partial || { cat test/bench/results/scale.partial; exit 1; }
-	grep '^Benchmark' test/bench/results/scale.partial > test/bench/results/scale.txt
+	{ test/bench/about.sh; grep '^Benchmark' test/bench/results/scale.partial; } > test/bench/results/scale.txt
 	rm test/bench/results/scale.partial
 	$(MAKE) --no-print-directory generate-performance
 

@@ -4,13 +4,12 @@
 # Runs the benchmarks of the checkout in the current folder, COUNT times, in a few minutes each time.
 set -euo pipefail
 
+about=$(realpath "$(dirname "${BASH_SOURCE[0]}")/about.sh")
 program=$(mktemp)
 trap 'rm -f "$program"' EXIT
 go test -c -o "$program" ./test/bench
 cd test/bench
-echo "go: $(go env GOVERSION)"
-echo "revision: ${REVISION:-$(git describe --always --dirty)}"
-echo "when: $(date -u +%Y-%m-%d)"
+"$about"
 for _ in $(seq "${COUNT:-1}"); do
 	# The first ones take seconds each, and play a million addresses or ten minutes.
 	"$program" -test.run '^$' -test.bench 'Memory|Ingest|Calls|Quiet|Long' -test.benchtime 1x

@@ -28,7 +28,7 @@ func (r results) page() ([]byte, error) {
 		"mib":    func(v float64) string { return show(v/(1<<20)) + " MiB" },
 		"waves":  waves,
 		"wave":   r.wave,
-		"about":  func(key string) string { return r.about[key] },
+		"runs":   r.runs,
 		"show":   show,
 		"factor": func(a, b float64) string { return show(a/b) + "×" },
 		"times":  func(a, b float64) float64 { return a * b },
@@ -49,6 +49,32 @@ func (r results) page() ([]byte, error) {
 
 // row is a row of a table: what it is about, and the name of its benchmark or unit.
 type row struct{ What, Name string }
+
+// run is where a set of values is from.
+type run struct {
+	What, Command               string
+	Revision, System, Processor string
+	Date                        string
+}
+
+// runs are those of the sets that there are.
+func (r results) runs() []run {
+	var all []run
+	for _, known := range []struct{ set, what, command string }{
+		{"", "the parts of the agent", "make bench"},
+		{"before", "*before*", "make bench-before"},
+		{"scale", "the agent at a real API server", "make test-scale"},
+		{"memory", "hnsguard.exe beside kube-proxy.exe", "make test-memory"},
+	} {
+		if about, measured := r.about[known.set]; measured {
+			all = append(all, run{
+				What: known.what, Command: known.command, Revision: about["revision"], Date: about["when"],
+				Processor: about["cpu"], System: about["go"] + ", " + about["goos"] + "/" + about["goarch"],
+			})
+		}
+	}
+	return all
+}
 
 // ages are the spans of an agent's life in which calls to HNS are counted.
 func ages() []row {

@@ -14,8 +14,8 @@ import (
 // results has the values of all benchmarks, by set, name and unit.
 type results struct {
 	values map[key][]float64
-	// about is what the files say of themselves, such as the processor.
-	about map[string]string
+	// about is what the file of each set says of itself, such as the processor.
+	about map[string]map[string]string
 }
 
 type key struct{ set, name, unit string }
@@ -29,6 +29,7 @@ func (r results) read(set, path string) error {
 		return err
 	}
 	defer file.Close()
+	r.about[set] = map[string]string{}
 	reader := benchfmt.NewReader(file, path)
 	for reader.Scan() {
 		result, is := reader.Result().(*benchfmt.Result)
@@ -41,7 +42,7 @@ func (r results) read(set, path string) error {
 			r.values[k] = append(r.values[k], v.Value)
 		}
 		for _, c := range result.Config {
-			r.about[set+c.Key] = strings.TrimSpace(string(c.Value))
+			r.about[set][c.Key] = strings.TrimSpace(string(c.Value))
 		}
 	}
 	return reader.Err()

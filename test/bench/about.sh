@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# Says what is measured, where and when, for the head of a file of results.
+set -euo pipefail
+
+echo "go: $(go env GOVERSION)"
+echo "goos: $(go env GOOS)"
+echo "goarch: $(go env GOARCH)"
+echo "cpu: $(sed -n 's/^model name[[:space:]]*: //p' /proc/cpuinfo | head -1)"
+echo "revision: ${REVISION:-$(git describe --always --dirty)}"
+echo "when: $(date -u +%Y-%m-%d)"
