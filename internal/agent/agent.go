@@ -185,6 +185,10 @@ func (a *Agent) makePage(o Options) error {
 	}
 	options := page.Options{
 		Address: o.PageAddress, Board: a.board, Flags: o.Flags, Logger: o.Logger.WithName("page"), Clock: o.Clock,
+		Metrics: a.registry,
+	}
+	if a.serves {
+		options.Metrics = crmetrics.Registry // which has the agent's while it runs
 	}
 	if !page.IsLoopback(o.PageAddress) && o.MetricsTLS != nil && a.deps.Protect != nil {
 		options.TLS = o.MetricsTLS.TLSConfig()
@@ -208,19 +212,18 @@ func (a *Agent) addProbes(checks map[string]func(*http.Request) error) error {
 // Start runs the agent until the context ends, or returns an error if the agent has the wrong identity. The manager
 // serves the agent's metrics with its own. Several agents can run in one process if they serve no metrics.
 func (a *Agent) Start(ctx context.Context) error {
+	if a.serves {
+		if err := crmetrics.Registry.Register(a.registry); err != nil {
+			return fmt.Errorf("registering metrics: %w", err)
+		}
+		defer crmetrics.Registry.Unregister(a.registry)
+	}
 	defer a.servePage(ctx)()
 	if a.deps.Identity != nil {
 		if err := a.deps.Identity.Check(logf.IntoContext(ctx, a.deps.Manager.GetLogger())); err != nil {
 			return err
 		}
 	}
-	if !a.serves {
-		return a.deps.Manager.Start(ctx)
-	}
-	if err := crmetrics.Registry.Register(a.registry); err != nil {
-		return fmt.Errorf("registering metrics: %w", err)
-	}
-	defer crmetrics.Registry.Unregister(a.registry)
 	return a.deps.Manager.Start(ctx)
 }
 

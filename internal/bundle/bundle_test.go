@@ -34,6 +34,7 @@ import (
 	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/internal/hns/simulated"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy"
+	"github.com/hnsguard/hnsguard/internal/page"
 	"github.com/hnsguard/hnsguard/internal/scan"
 )
 
@@ -113,7 +114,7 @@ func node(t *testing.T) (bundle.Options, *simulated.HNS) {
 			},
 			Timeout: 20 * time.Second, Clock: clock.RealClock{},
 		},
-		Reader: cluster(), PageURL: serve(t, "{}"), MetricsURL: serve(t, "hnsguard_up 1\n"),
+		Reader: cluster(), PageURL: serveAgent(t),
 	}, service
 }
 
@@ -123,6 +124,18 @@ func unreachable() *rest.Config { return &rest.Config{Host: "http://127.0.0.1:1"
 func serve(t *testing.T, body string) string {
 	t.Helper()
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, body) }))
+	t.Cleanup(s.Close)
+	return s.URL
+}
+
+// serveAgent serves what an agent does, on one address.
+func serveAgent(t *testing.T) string {
+	t.Helper()
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.WriteString(w, map[string]string{
+			page.StatusPath: "{}", page.StatuszPath: "statusz\n", page.MetricsPath: "hnsguard_up 1\n",
+		}[r.URL.Path])
+	}))
 	t.Cleanup(s.Close)
 	return s.URL
 }
@@ -266,16 +279,12 @@ func TestWhatCannotBeRecordedIsListed(t *testing.T) {
 			"unknown field", "",
 		},
 		"the agent does not run": {
-			func(o *bundle.Options, _ *simulated.HNS) {
-				o.PageURL, o.MetricsURL = "http://127.0.0.1:1", "http://127.0.0.1:1/metrics"
-			},
+			func(o *bundle.Options, _ *simulated.HNS) { o.PageURL = "http://127.0.0.1:1" },
 			[]string{"agent/status.json", "agent/statusz.txt", "agent/metrics.txt"},
 			"asking the agent at ", "",
 		},
 		"the agent serves nothing": {
-			func(o *bundle.Options, _ *simulated.HNS) {
-				o.PageURL, o.MetricsErr = "", errors.New("the agent serves no page")
-			},
+			func(o *bundle.Options, _ *simulated.HNS) { o.PageURL = "" },
 			[]string{"agent/status.json", "agent/statusz.txt", "agent/metrics.txt"},
 			"the agent serves no page", "",
 		},

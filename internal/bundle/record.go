@@ -34,9 +34,6 @@ type Options struct {
 	Reader client.Reader
 	// PageURL is where the agent serves its page, without a path. Without it the page is not recorded.
 	PageURL string
-	// MetricsURL is where the agent serves its metrics to everybody. If it does not, MetricsErr says why.
-	MetricsURL string
-	MetricsErr error
 	// Progress is told what is recorded next.
 	// Default: nobody is.
 	Progress func(about string)
@@ -204,6 +201,7 @@ func (r *recorder) agent(ctx context.Context) {
 	for _, served := range []struct{ name, about, path string }{
 		{fileStatus, "the agent's own view of the node", page.StatusPath},
 		{fileStatusz, "the agent's status page", page.StatuszPath},
+		{fileMetrics, "the agent's metrics", page.MetricsPath},
 	} {
 		r.archive.add(ctx, served.name, served.about, func(ctx context.Context) ([]byte, error) {
 			if r.PageURL == "" {
@@ -212,12 +210,6 @@ func (r *recorder) agent(ctx context.Context) {
 			return ask(ctx, r.PageURL+served.path)
 		})
 	}
-	r.archive.add(ctx, fileMetrics, "the agent's metrics", func(ctx context.Context) ([]byte, error) {
-		if r.MetricsErr != nil {
-			return nil, r.MetricsErr
-		}
-		return ask(ctx, r.MetricsURL)
-	})
 }
 
 // ask reads what the agent serves.

@@ -97,7 +97,6 @@ func runBundle(ctx context.Context, p Process, o bundleOptions) error {
 	if o.page != nowhere {
 		options.PageURL = "http://" + reachable(o.page)
 	}
-	options.MetricsURL, options.MetricsErr = o.metricsURL()
 	if terminal.Is(p.Err) {
 		options.Progress = func(about string) { _, _ = fmt.Fprintf(p.Err, "Recording %s...\n", about) }
 	}
@@ -138,19 +137,6 @@ func readerOf(config *rest.Config) (client.Reader, error) {
 		return nil, fmt.Errorf("reaching the API server: %w", err)
 	}
 	return reader, nil
-}
-
-// metricsURL is where this process can read the agent's metrics.
-func (o *bundleOptions) metricsURL() (string, error) {
-	switch {
-	case o.serve.metrics == nowhere:
-		return "", errors.New("the agent serves no metrics")
-	case o.serve.secure:
-		return "", errors.New("the agent serves its metrics to those only whom the API server lets read them; " +
-			"take them from your monitoring")
-	default:
-		return "http://" + reachable(o.serve.metrics) + "/metrics", nil
-	}
 }
 
 // reachable is the address at which this node reaches what listens on an address.

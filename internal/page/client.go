@@ -13,7 +13,7 @@ import (
 // maxAnswer is how much is read of an answer, in bytes. The status of a node with 20,000 endpoints is far smaller.
 const maxAnswer = 64 << 20
 
-// Get reads what an agent serves at the URL, its page or its metrics, without credentials. It returns an error if the
+// Get reads what an agent serves at the URL, without credentials. It returns an error if the
 // answer is not 200 or is larger than 64 MiB.
 func Get(ctx context.Context, url string) ([]byte, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/net/netutil"
 	"k8s.io/utils/clock"
 
@@ -49,6 +50,10 @@ type Options struct {
 	Address string
 	// Board is what is shown. Required.
 	Board Board
+	// Metrics are the agent's, served beside the page for whoever may see it: a bundle records them also where a scraper
+	// needs a token.
+	// Default: none.
+	Metrics prometheus.Gatherer
 	// Flags are the flags of the process and their values, for /flagz.
 	// Default: none.
 	Flags map[string]string
@@ -81,6 +86,9 @@ func New(o Options) (*Server, error) {
 	}
 	if o.Heartbeat == 0 {
 		o.Heartbeat = 15 * time.Second
+	}
+	if o.Metrics == nil {
+		o.Metrics = prometheus.Gatherers{}
 	}
 	s := &Server{
 		opts: o, started: o.Clock.Now(),

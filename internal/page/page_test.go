@@ -15,6 +15,7 @@ import (
 
 	"github.com/go-logr/logr"
 	. "github.com/onsi/gomega"
+	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/utils/clock"
 
 	"github.com/hnsguard/hnsguard/internal/action"
@@ -78,7 +79,7 @@ func header(name, value string) func(*http.Request) {
 var paths = map[string]string{
 	"/": "text/html; charset=utf-8", "/page.css": "text/css; charset=utf-8", "/page.js": "text/javascript; charset=utf-8",
 	"/icon.svg": "image/svg+xml", "/api/v1/status": "application/json", "/statusz": "text/plain; charset=utf-8",
-	"/flagz": "text/plain; charset=utf-8",
+	"/flagz": "text/plain; charset=utf-8", "/metrics": "text/plain; version=0.0.4; charset=utf-8; escaping=underscores",
 }
 
 // Invariant 3.
@@ -221,6 +222,15 @@ func TestTheStatusIsTheDocument(t *testing.T) {
 	g.Expect(d.Kind).To(Equal("NodeStatus"))
 	g.Expect(d.Node).To(Equal("win-1"))
 	g.Expect(d.State).To(Equal(nodestatus.Starting))
+}
+
+func TestMetrics(t *testing.T) {
+	registry := prometheus.NewRegistry()
+	up := prometheus.NewGauge(prometheus.GaugeOpts{Name: "hnsguard_up"})
+	registry.MustRegister(up)
+	up.Set(1)
+	r := get(t, newServer(t, func(o *page.Options) { o.Metrics = registry }), http.MethodGet, "/metrics")
+	NewWithT(t).Expect(r.Body.String()).To(HaveSuffix("hnsguard_up 1\n"))
 }
 
 func TestStatuszAndFlagz(t *testing.T) {

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
 	"github.com/hnsguard/hnsguard/internal/version"
 )
 
@@ -23,6 +25,7 @@ const (
 	EventsPath  = "/api/v1/events"
 	StatuszPath = "/statusz"
 	FlagzPath   = "/flagz"
+	MetricsPath = "/metrics"
 )
 
 //go:embed assets
@@ -34,6 +37,9 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("GET "+EventsPath, s.events)
 	mux.HandleFunc("GET "+StatuszPath, s.statusz)
 	mux.HandleFunc("GET "+FlagzPath, s.flagz)
+	mux.Handle("GET "+MetricsPath, promhttp.HandlerFor(s.opts.Metrics, promhttp.HandlerOpts{
+		ErrorHandling: promhttp.ContinueOnError, MaxRequestsInFlight: maxDocuments,
+	}))
 	files, err := fs.Sub(assets, "assets")
 	if err != nil {
 		panic(err) // the folder is part of the program
@@ -76,7 +82,7 @@ func (s *Server) statusz(w http.ResponseWriter, _ *http.Request) {
 	notStable(w, "statusz")
 	_, _ = fmt.Fprintf(w, "Started: %s\nUp: %d hr %02d min %02d sec\nGo version: %s\nBinary version: %s\n\nPaths: %s\n",
 		s.started.UTC().Format(time.UnixDate), int(up.Hours()), int(up.Minutes())%60, int(up.Seconds())%60,
-		build.GoVersion, build.Version, strings.Join([]string{"/", EventsPath, StatusPath, FlagzPath, StatuszPath}, " "))
+		build.GoVersion, build.Version, strings.Join([]string{"/", EventsPath, StatusPath, FlagzPath, MetricsPath, StatuszPath}, " "))
 }
 
 // flagz serves the flags, in the same form too.

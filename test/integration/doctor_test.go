@@ -7,7 +7,6 @@ package integration_test
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -74,7 +73,6 @@ var _ = Describe("The doctor", func() {
 		recorded := &bytes.Buffer{}
 		manifest, err := bundle.Record(ctx, recorded, bundle.Options{
 			Node: o, Reader: clientOf(o.API), PageURL: "http://127.0.0.1:1",
-			MetricsErr: errors.New("none"),
 		})
 		Expect(err).NotTo(HaveOccurred())
 		Expect(manifest.Failed()).To(ConsistOf(HaveField("Name", "agent/status.json"), HaveField("Name", "agent/statusz.txt"),

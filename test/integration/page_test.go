@@ -44,6 +44,9 @@ var _ = Describe("the node page", func() {
 			g.Expect(d.Endpoints).To(ConsistOf(HaveField("Verdict", "local")))
 			g.Expect(d.HNS.Failing).To(BeEmpty())
 		}).Should(Succeed())
+		code, metrics := fetch("http://"+n.page+page.MetricsPath, "")
+		Expect(code).To(Equal(http.StatusOK))
+		Expect(metrics).To(ContainSubstring(`hnsguard_removals_total{result="removed",verdict="conflict"} 1`))
 	})
 
 	It("is for those who may read it, where others can connect", func(ctx SpecContext) {
@@ -71,6 +74,8 @@ var _ = Describe("the node page", func() {
 		Expect(status("/", "")()).To(Equal(http.StatusUnauthorized))
 		Expect(status(page.StatusPath, stranger)()).To(Equal(http.StatusForbidden))
 		Expect(status(page.FlagzPath, stranger)()).To(Equal(http.StatusForbidden))
+		Expect(status(page.MetricsPath, "")()).To(Equal(http.StatusUnauthorized))
+		Expect(status(page.MetricsPath, stranger)()).To(Equal(http.StatusForbidden))
 		Expect(status(page.FlagzPath, reader)()).To(Equal(http.StatusOK))
 		Expect(status("/", reader)()).To(Equal(http.StatusOK))
 		Expect(status("/nothing", reader)()).To(Equal(http.StatusNotFound))
