@@ -110,6 +110,10 @@ func (r *Remover) releasedOrphans(ctx context.Context, pass action.Pass, orphans
 			"orphans", len(orphans))
 	}
 	r.keep(BrakeStale, without(step, proven)...)
+	if !r.due(pass) { // the watch was late: a change has come with the proof
+		r.keepMany(BrakePace, len(proven))
+		return nil
+	}
 	r.begin()
 	return proven
 }

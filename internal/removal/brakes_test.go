@@ -363,6 +363,24 @@ func TestAStepIsShort(t *testing.T) {
 	g.Expect(n.There()).To(HaveLen(2))
 }
 
+// kube-proxy has seen the change, and the agent's watch was late.
+func TestAChangeThatComesWithTheProofPutsOffTheStep(t *testing.T) {
+	g := NewWithT(t)
+	n := newNode(t)
+	n.orphans(2)
+	n.fresh.before = func() {
+		n.Wait(time.Millisecond)
+		n.Slice("cart", "lin-1", "10.240.2.1")
+		n.fresh.before = nil
+	}
+	n.pass()
+	g.Expect(n.There()).To(HaveLen(2))
+	g.Expect(n.Skipped("orphan", "pace")).To(BeEquivalentTo(2))
+	n.Wait(10 * time.Second)
+	n.pass()
+	g.Expect(n.There()).To(BeEmpty())
+}
+
 // kube-proxy begins a sync.
 func TestAStepEndsWhenASliceChanges(t *testing.T) {
 	g := NewWithT(t)

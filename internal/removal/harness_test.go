@@ -38,6 +38,8 @@ type freshness struct {
 	listed    sets.Set[netip.Addr]
 	listFresh bool
 	listErr   error
+	// before runs before an answer; nil is nothing.
+	before func()
 	// since are the moments for which a proof was requested, and lists how often all slices were.
 	since []time.Time
 	lists int
@@ -45,6 +47,9 @@ type freshness struct {
 
 func (f *freshness) Current(_ context.Context, since time.Time) (bool, error) {
 	f.since = append(f.since, since)
+	if f.before != nil {
+		f.before()
+	}
 	return f.current, f.currentErr
 }
 
