@@ -80,7 +80,7 @@ func run(ctx context.Context, p Process, o runOptions, flags map[string]string) 
 			"use 'hnsguard scan --hns-dump' to judge a recorded node, or 'hnsguard demo' to see hnsguard at work", err)
 	}
 	setGlobal(log)
-	limitMemory(o.memory, p.Env)
+	saveMemory(o.memory, p.Env)
 	o.announce(log, p, namespace, policy, api)
 	options := agent.Options{
 		Node: o.node.name, Namespace: namespace, Config: policy, HNS: service,
@@ -108,13 +108,15 @@ func valuesOf(flags *pflag.FlagSet) map[string]string {
 	return values
 }
 
-// limitMemory makes the garbage collector keep the process below the limit of its container. What the runtime does not
-// count, such as the program itself and what HNS's libraries allocate, needs room beside it.
-func limitMemory(container int64, env func(string) (string, bool)) {
-	if _, set := env("GOMEMLIMIT"); set || container <= 0 {
-		return
+// saveMemory makes the garbage collector keep the process small, and below the limit of its container. What the runtime
+// does not count, such as the program itself and what HNS's libraries allocate, needs room beside it.
+func saveMemory(container int64, env func(string) (string, bool)) {
+	if _, set := env("GOGC"); !set {
+		debug.SetGCPercent(agent.GCPercent)
 	}
-	debug.SetMemoryLimit(container / 10 * 9)
+	if _, set := env("GOMEMLIMIT"); !set && container > 0 {
+		debug.SetMemoryLimit(container / 10 * 9)
+	}
 }
 
 func guardNode(ctx context.Context, api *rest.Config, o agent.Options) error {

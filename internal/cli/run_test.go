@@ -9,12 +9,16 @@ import (
 
 	. "github.com/onsi/gomega"
 
+	"github.com/hnsguard/hnsguard/internal/agent"
 	"github.com/hnsguard/hnsguard/internal/cli"
 )
 
 func TestTheMemoryLimitLeavesRoom(t *testing.T) {
-	before := debug.SetMemoryLimit(-1)
-	t.Cleanup(func() { debug.SetMemoryLimit(before) })
+	before, percent := debug.SetMemoryLimit(-1), debug.SetGCPercent(100)
+	t.Cleanup(func() {
+		debug.SetMemoryLimit(before)
+		debug.SetGCPercent(percent)
+	})
 	const container = 256 << 20
 	for name, tc := range map[string]struct {
 		container int64
@@ -28,9 +32,21 @@ func TestTheMemoryLimitLeavesRoom(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			debug.SetMemoryLimit(before)
-			cli.LimitMemory(tc.container, func(name string) (string, bool) { return "1GiB", name == tc.env })
+			cli.SaveMemory(tc.container, func(name string) (string, bool) { return "1GiB", name == tc.env })
 			NewWithT(t).Expect(debug.SetMemoryLimit(-1)).To(Equal(tc.want))
 		})
+	}
+}
+
+func TestGarbageIsCollectedOften(t *testing.T) {
+	before := debug.SetGCPercent(100)
+	t.Cleanup(func() { debug.SetGCPercent(before) })
+	for env, want := range map[string]int{"": agent.GCPercent, "GOGC": 100} {
+		debug.SetGCPercent(100)
+		cli.SaveMemory(0, func(name string) (string, bool) { return "100", name == env })
+		if got := debug.SetGCPercent(100); got != want {
+			t.Errorf("with $%s: %d, want %d", env, got, want)
+		}
 	}
 }
 
