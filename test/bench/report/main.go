@@ -5,9 +5,7 @@
 package main
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 )
@@ -28,14 +26,12 @@ func fail(err error) {
 
 func write(from, to string) error {
 	r := results{values: map[key][]float64{}, about: map[string]map[string]string{}}
-	for set, file := range map[string]string{"": "bench.txt", "before": "before.txt", "scale": "scale.txt"} {
+	for set, file := range map[string]string{
+		"": "bench.txt", "before": "before.txt", "scale": "scale.txt", "memory": "memory.txt",
+	} {
 		if err := r.read(set, filepath.Join(from, file)); err != nil {
 			return err
 		}
-	}
-	// To measure memory takes Wine and a built kube-proxy.exe. The page says where it is missing.
-	if err := r.read("memory", filepath.Join(from, "memory.txt")); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
 	}
 	page, err := r.page()
 	if err != nil {

@@ -24,7 +24,6 @@ func (r results) page() ([]byte, error) {
 		"before": func(name, unit string) (float64, error) { return r.value("before", name, unit) },
 		"scale":  func(name, unit string) (float64, error) { return r.value("scale", name, unit) },
 		"memory": func(name, unit string) (float64, error) { return r.value("memory", name, unit) },
-		"has":    func(set, name, unit string) bool { return len(r.values[key{set, name, unit}]) > 0 },
 		"mib":    func(v float64) string { return show(v/(1<<20)) + " MiB" },
 		"waves":  waves,
 		"wave":   r.wave,
@@ -32,6 +31,7 @@ func (r results) page() ([]byte, error) {
 		"show":   show,
 		"factor": func(a, b float64) string { return show(a/b) + "×" },
 		"times":  func(a, b float64) float64 { return a * b },
+		"divide": func(a, b float64) float64 { return a / b },
 		"add":    func(a, b float64) float64 { return a + b },
 		"list":   func(all ...string) []string { return all },
 		"rows":   clients,
@@ -57,7 +57,6 @@ type run struct {
 	Date                        string
 }
 
-// runs are those of the sets that there are.
 func (r results) runs() []run {
 	var all []run
 	for _, known := range []struct{ set, what, command string }{
@@ -66,12 +65,11 @@ func (r results) runs() []run {
 		{"scale", "the agent at a real API server", "make test-scale"},
 		{"memory", "hnsguard.exe beside kube-proxy.exe", "make test-memory"},
 	} {
-		if about, measured := r.about[known.set]; measured {
-			all = append(all, run{
-				What: known.what, Command: known.command, Revision: about["revision"], Date: about["when"],
-				Processor: about["cpu"], System: about["go"] + ", " + about["goos"] + "/" + about["goarch"],
-			})
-		}
+		about := r.about[known.set]
+		all = append(all, run{
+			What: known.what, Command: known.command, Revision: about["revision"], Date: about["when"],
+			Processor: about["cpu"], System: about["go"] + ", " + about["goos"] + "/" + about["goarch"],
+		})
 	}
 	return all
 }
