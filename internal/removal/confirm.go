@@ -99,12 +99,11 @@ func (c Confirmer) rejudge(
 		return verdict.Verdict{}, err
 	}
 	evidence.Cluster = evidence.Cluster.WithPods(pods)
-	verdicts := verdict.Decide(evidence)
-	at := slices.IndexFunc(verdicts, func(again verdict.Verdict) bool { return again.Endpoint.ID == v.Endpoint.ID })
-	if at < 0 {
+	again, there := verdict.About(evidence, v.Endpoint.ID)
+	if !there {
 		return verdict.Verdict{}, fmt.Errorf("%w: it is not in the evidence any more", errRefused)
 	}
-	return verdicts[at], c.noPodElsewhere(ctx, verdicts[at])
+	return again, c.noPodElsewhere(ctx, again)
 }
 
 // rereadLocals returns the endpoints of the snapshot, those that share an address with the one in question as they

@@ -50,6 +50,31 @@ type Evidence struct {
 // Decide gives every endpoint of the snapshot its verdict, in the snapshot's order.
 func Decide(e Evidence) []Verdict { return new(Decider).Decide(e) }
 
+// About gives one endpoint of the snapshot the verdict that [Decide] gives it. It returns false if there is no endpoint
+// with the ID.
+func About(e Evidence, id hns.EndpointID) (Verdict, bool) {
+	at := slices.IndexFunc(e.Snapshot.Endpoints, func(ep inventory.Endpoint) bool { return ep.ID == id })
+	if at < 0 {
+		return Verdict{}, false
+	}
+	var d Decider
+	d.prepare(e)
+	var v Verdict
+	d.judge(&v, at, referrers(e.Snapshot.LoadBalancers, id))
+	return v, true
+}
+
+// referrers returns which load balancers refer to an endpoint.
+func referrers(balancers []hns.LoadBalancer, id hns.EndpointID) []hns.LoadBalancerID {
+	var all []hns.LoadBalancerID
+	for i := range balancers {
+		if slices.Contains(balancers[i].Endpoints, id) {
+			all = append(all, balancers[i].ID)
+		}
+	}
+	return all
+}
+
 // Decider decides again and again in the same memory: of a node on which nothing changes, a decision leaves no garbage.
 // It knows what has not changed by its place in memory, since snapshots do not change. The zero value is ready. It is
 // for one caller at a time.
@@ -64,17 +89,27 @@ type Decider struct {
 
 // Decide is [Decide]. What it returned before is overwritten, but not what the verdicts refer to.
 func (d *Decider) Decide(e Evidence) []Verdict {
-	d.Evidence = e
-	d.findLocals()
-	d.arrivals = d.findArrivals()
+	d.prepare(e)
 	d.findReferrers()
 	d.verdicts = slices.Grow(d.verdicts[:0], len(e.Snapshot.Endpoints))[:len(e.Snapshot.Endpoints)]
 	for i := range e.Snapshot.Endpoints {
-		ep := &e.Snapshot.Endpoints[i]
-		d.verdicts[i] = Verdict{Endpoint: ep.Endpoint, LoadBalancers: d.referrers[ep.ID]}
-		d.about(&d.verdicts[i], ep)
+		d.judge(&d.verdicts[i], i, d.referrers[e.Snapshot.Endpoints[i].ID])
 	}
 	return d.verdicts
+}
+
+// prepare puts the evidence in order.
+func (d *Decider) prepare(e Evidence) {
+	d.Evidence = e
+	d.findLocals()
+	d.arrivals = d.findArrivals()
+}
+
+// judge makes the verdict of an endpoint of the snapshot.
+func (d *Decider) judge(v *Verdict, at int, referrers []hns.LoadBalancerID) {
+	ep := &d.Snapshot.Endpoints[at]
+	*v = Verdict{Endpoint: ep.Endpoint, LoadBalancers: referrers}
+	d.about(v, ep)
 }
 
 // findLocals finds the local endpoints of the pod network by address.

@@ -343,7 +343,19 @@ func TestDecide(t *testing.T) {
 			for _, v := range verdicts[1:] {
 				g.Expect(v.Kind.Removes()).To(BeFalse(), "a local endpoint stays")
 			}
+			for _, v := range verdicts {
+				about, there := verdict.About(w.evidence(), v.Endpoint.ID)
+				g.Expect(there).To(BeTrue())
+				g.Expect(about).To(Equal(v), "an endpoint alone is judged in the same way")
+			}
 		})
+	}
+}
+
+func TestAboutAnEndpointThatIsNotThere(t *testing.T) {
+	w := conflicting()
+	if v, there := verdict.About(w.evidence(), "another"); there {
+		t.Errorf("it has the verdict %v", v)
 	}
 }
 
