@@ -79,10 +79,11 @@ func notStable(w http.ResponseWriter, name string) {
 // statusz serves what Kubernetes components show at this path, in the same form.
 func (s *Server) statusz(w http.ResponseWriter, _ *http.Request) {
 	build, up := version.Get(), s.opts.Clock.Since(s.started)
+	paths := []string{"/", EventsPath, StatusPath, FlagzPath, MetricsPath, StatuszPath}
 	notStable(w, "statusz")
 	_, _ = fmt.Fprintf(w, "Started: %s\nUp: %d hr %02d min %02d sec\nGo version: %s\nBinary version: %s\n\nPaths: %s\n",
 		s.started.UTC().Format(time.UnixDate), int(up.Hours()), int(up.Minutes())%60, int(up.Seconds())%60,
-		build.GoVersion, build.Version, strings.Join([]string{"/", EventsPath, StatusPath, FlagzPath, MetricsPath, StatuszPath}, " "))
+		build.GoVersion, build.Version, strings.Join(paths, " "))
 }
 
 // flagz serves the flags, in the same form too.
