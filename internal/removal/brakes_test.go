@@ -288,6 +288,7 @@ func TestAStepBeginsWhileKubeProxyRests(t *testing.T) {
 	n.pass()
 	g.Expect(n.There()).To(HaveLen(1))
 	g.Expect(n.Skipped("orphan", "pace")).To(BeEquivalentTo(2))
+	g.Expect(n.fresh.since).To(BeEmpty(), "the API server is not asked in vain")
 	n.Wait(1)
 	n.pass()
 	g.Expect(n.There()).To(BeEmpty())
