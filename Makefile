@@ -18,14 +18,12 @@ comma := ,
 GOLANGCI_LINT_VERSION := v2.15.0
 GOLANGCI_LINT := $(HNSGUARD_CACHE)/tools/golangci-lint-$(GOLANGCI_LINT_VERSION)/golangci-lint
 GOVULNCHECK_VERSION := v1.9.0
-HELM_VERSION := v4.3.1
-HELM := $(HNSGUARD_CACHE)/tools/helm-$(HELM_VERSION)/helm
-HELM_DOCS_VERSION := v1.14.2
-HELM_DOCS := $(HNSGUARD_CACHE)/tools/helm-docs-$(HELM_DOCS_VERSION)/helm-docs
-KUSTOMIZE_VERSION := v5.8.2
-KUSTOMIZE := $(HNSGUARD_CACHE)/tools/kustomize-$(KUSTOMIZE_VERSION)/kustomize
-KREW_VERSION := v0.4.3
-KREW := $(HNSGUARD_CACHE)/tools/krew-$(KREW_VERSION)/krew
+# The tools of test/tools, in a folder of their versions.
+TOOLS := $(HNSGUARD_CACHE)/tools/$(shell cat test/tools/go.mod test/tools/go.sum | sha256sum | cut -c1-12)
+HELM := $(TOOLS)/helm
+HELM_DOCS := $(TOOLS)/helm-docs
+KUSTOMIZE := $(TOOLS)/kustomize
+KREW := $(TOOLS)/krew
 # The folder that contains prometheus and promtool.
 PROMETHEUS ?= $(HNSGUARD_CACHE)/tools/prometheus-debian
 CHROMIUM ?= /usr/bin/chromium
@@ -109,7 +107,7 @@ test: test-unit test-model test-docs test-chart test-integration ## Run unit, mo
 
 .PHONY: test-unit
 test-unit: ## Run the unit tests, with the race detector and in random order
-	go test -race -shuffle=on $(PRODUCT) ./test/distributions
+	CGO_ENABLED=1 go test -race -shuffle=on $(PRODUCT) ./test/distributions
 
 .PHONY: test-docs
 test-docs: ## Check the links of the documentation, and the names that it uses
@@ -122,7 +120,7 @@ test-chart: $(HELM) $(KUSTOMIZE) ## Lint and render the chart; compare it with t
 .PHONY: test-integration
 test-integration: $(HELM) ## Run the whole agent against a real API server (built once, about 5 minutes)
 	assets=$$(test/controlplane/assets.sh); \
-	KUBEBUILDER_ASSETS=$$assets go test -race -count=1 -timeout 15m ./test/integration -ginkgo.randomize-all -ginkgo.no-color
+	CGO_ENABLED=1 KUBEBUILDER_ASSETS=$$assets go test -race -count=1 -timeout 15m ./test/integration -ginkgo.randomize-all -ginkgo.no-color
 
 .PHONY: test-monitoring
 test-monitoring: $(HELM) $(PROMETHEUS)/prometheus ## Scrape the agent with a real Prometheus; test the alerts and dashboards
@@ -257,6 +255,7 @@ verify: verify-generated ## Fail if a generated file or a go.mod is out of date
 	go mod tidy -diff
 	cd test/controlplane && go mod tidy -diff
 	cd test/bench/report && go mod tidy -diff
+	cd test/tools && go mod tidy -diff
 	go mod verify
 
 .PHONY: generate-metrics
@@ -286,21 +285,12 @@ verify-generated:
 $(GOLANGCI_LINT):
 	GOBIN=$(@D) go install -trimpath github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT_VERSION)
 
-$(HELM):
-	GOBIN=$(@D) go install -trimpath helm.sh/helm/v4/cmd/helm@$(HELM_VERSION)
+$(HELM) $(HELM_DOCS) $(KUSTOMIZE) $(KREW) &:
+	cd test/tools && CGO_ENABLED=0 GOBIN=$(TOOLS) go install -trimpath tool
 
 .PHONY: print-helm
 print-helm: $(HELM)
 	@echo $(HELM)
-
-$(KREW):
-	GOBIN=$(@D) go install -trimpath sigs.k8s.io/krew/cmd/krew@$(KREW_VERSION)
-
-$(HELM_DOCS):
-	GOBIN=$(@D) go install -trimpath github.com/norwoodj/helm-docs/cmd/helm-docs@$(HELM_DOCS_VERSION)
-
-$(KUSTOMIZE):
-	GOBIN=$(@D) go install -trimpath sigs.k8s.io/kustomize/kustomize/v5@$(KUSTOMIZE_VERSION)
 
 # Unpacked, not installed: nothing to uninstall, and no service is started.
 $(PROMETHEUS)/prometheus:
