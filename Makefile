@@ -151,6 +151,10 @@ test-windows: build-windows ## Run the unit tests as Windows programs, under Win
 KUBE_PROXY ?= v1.32.3 v1.34.0 v1.37.2
 KUBE_PROXY_ALL := v1.31.0 v1.32.3 v1.32.13 v1.33.0 v1.33.13 v1.34.0 v1.36.3 v1.37.2
 
+.PHONY: kube-proxies
+kube-proxies: ## Build each kube-proxy.exe of the system test, once
+	for version in $(KUBE_PROXY); do test/system/kubeproxy/build.sh $$version; done
+
 .PHONY: system-test
 system-test: build-windows $(HELM) ## Play the incidents with real kube-proxy.exe under Wine (builds each version once, in 2 minutes)
 	test/system/run.sh $(BIN)/hnsguard.exe "$(KUBE_PROXY)"
@@ -232,10 +236,9 @@ bench-compare: ## Measure this checkout and the revision BASE, COUNT times each,
 ##@ Check
 
 .PHONY: lint
-lint: $(GOLANGCI_LINT) ## Run the linters, for this system and for Windows
+lint: $(GOLANGCI_LINT) ## Run the linters, which include go vet, for this system and for Windows
 	$(GOLANGCI_LINT) run ./...
 	GOOS=windows $(GOLANGCI_LINT) run $(PRODUCT)
-	GOOS=windows go vet $(PRODUCT)
 
 .PHONY: format
 format: $(GOLANGCI_LINT) ## Format the code

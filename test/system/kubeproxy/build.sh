@@ -20,13 +20,16 @@ v1.*.*) ;;
 esac
 cache=${HNSGUARD_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/hnsguard}
 built=$cache/kube-proxy/$version/kube-proxy.exe
+mkdir -p "$cache/kube-proxy"
+# Another run may be building it.
+exec 9>"$cache/kube-proxy/$version.lock"
+flock 9
 if [ -x "$built" ]; then
 	echo "$built"
 	exit
 fi
 
 echo "kube-proxy: building $version, once, in about two minutes" >&2
-mkdir -p "$cache/kube-proxy"
 partial=$(mktemp -d "$cache/kube-proxy/partial.XXXXXX")
 trap 'rm -rf "$partial"' EXIT
 cd "$partial"
