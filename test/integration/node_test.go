@@ -258,7 +258,7 @@ func (n *node) drop(ctx context.Context, s *discoveryv1.EndpointSlice) {
 	Expect(n.cp.client.Update(ctx, s)).To(Succeed())
 }
 
-// events lists the reasons of the Events about an object.
+// events lists the reasons of hnsguard's Events about an object. The API server has its own about Services.
 func (n *node) events(ctx context.Context, namespace, name string) func() ([]string, error) {
 	return func() ([]string, error) {
 		var list eventsv1.EventList
@@ -267,7 +267,7 @@ func (n *node) events(ctx context.Context, namespace, name string) func() ([]str
 		}
 		reasons := []string{}
 		for _, e := range list.Items {
-			if e.Regarding.Name == name {
+			if e.Regarding.Name == name && e.ReportingController == agent.Name {
 				reasons = append(reasons, e.Reason)
 			}
 		}
