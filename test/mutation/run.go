@@ -163,7 +163,8 @@ func (p *Package) test(ctx context.Context, number int, seen string) (out []byte
 	//nolint:gosec // Build made it
 	cmd := exec.CommandContext(ctx, p.binary, "-test.short", "-test.failfast", "-test.timeout", limit.String())
 	cmd.Dir = p.dir
-	cmd.Env = append(os.Environ(), envMutant+"="+strconv.Itoa(number), envSeen+"="+seen)
+	// A short run is over before it needs its garbage collected.
+	cmd.Env = append(os.Environ(), "GOGC=400", envMutant+"="+strconv.Itoa(number), envSeen+"="+seen)
 	out, err = cmd.CombinedOutput()
 	var failed *exec.ExitError
 	if errors.As(err, &failed) {

@@ -4,13 +4,17 @@ package nodetest
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strconv"
 	"sync"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/managedfields"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
@@ -42,7 +46,12 @@ type Request struct {
 
 func newAPI() *API {
 	a := &API{slices: map[string]*discoveryv1.EndpointSlice{}, revision: 100}
+	// With all types of Kubernetes, which are the default, to make the server takes longer than most tests.
+	scheme := runtime.NewScheme()
+	utilruntime.Must(errors.Join(corev1.AddToScheme(scheme), discoveryv1.AddToScheme(scheme)))
 	server := fake.NewClientBuilder().
+		WithScheme(scheme).
+		WithTypeConverters(managedfields.NewDeducedTypeConverter()).
 		WithIndex(&corev1.Pod{}, "spec.nodeName", podIndex(func(p *corev1.Pod) string { return p.Spec.NodeName })).
 		WithIndex(&corev1.Pod{}, "status.podIP", podIndex(func(p *corev1.Pod) string { return p.Status.PodIP })).
 		Build()
