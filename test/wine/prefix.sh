@@ -16,11 +16,16 @@ if [ ! -e "$prefix/ready" ]; then
 			exit 1
 		}
 	done
-	echo "wine: creating the prefix" >&2
 	mkdir -p "$cache/wine"
+	# go test starts several programs at once.
+	exec 9>"$prefix.lock"
+	flock 9
+fi
+if [ ! -e "$prefix/ready" ]; then
+	echo "wine: creating the prefix" >&2
 	partial=$(mktemp -d "$cache/wine/partial.XXXXXX")
 	trap 'rm -rf "$partial"' EXIT
-	WINEPREFIX=$partial WINEDEBUG=-all DISPLAY='' /usr/lib/wine/wine64 wineboot --init >/dev/null 2>&1
+	WINEPREFIX=$partial WINEDEBUG=-all DISPLAY='' /usr/lib/wine/wine64 wineboot --init >/dev/null 2>&1 9>&-
 	WINEPREFIX=$partial /usr/lib/wine/wineserver64 --wait
 	x86_64-w64-mingw32-gcc -Wall -Werror -O2 -shared -o "$partial/drive_c/windows/system32/bcryptprimitives.dll" \
 		"$here/bcryptprimitives.c" -ladvapi32
