@@ -46,7 +46,7 @@ type apiServers struct {
 
 var quiet sync.Once
 
-// startAPIServers starts n API servers.
+// startAPIServers starts n API servers, one after the other. The first one is there when it returns.
 func startAPIServers(t *testing.T, n int) *apiServers {
 	t.Helper()
 	if os.Getenv("KUBEBUILDER_ASSETS") == "" {
@@ -57,27 +57,48 @@ func startAPIServers(t *testing.T, n int) *apiServers {
 		klog.SetLogger(logr.Discard())
 	})
 	all := &apiServers{free: make(chan *apiServer, n)}
-	for range n {
-		all.free <- startAPIServer(t)
-	}
+	all.free <- startAPIServer(t)
+	var others sync.WaitGroup
+	t.Cleanup(others.Wait)
+	others.Go(func() {
+		for range n - 1 {
+			l, err := newAPIServer(t)
+			if err != nil {
+				t.Errorf("starting an API server: %v", err)
+				return
+			}
+			all.free <- l
+		}
+	})
 	return all
 }
 
 func startAPIServer(t *testing.T) *apiServer {
 	t.Helper()
+	l, err := newAPIServer(t)
+	must(t, err)
+	return l
+}
+
+// newAPIServer starts an API server, which stops with the test.
+func newAPIServer(t *testing.T) (*apiServer, error) {
+	t.Helper()
 	env := &envtest.Environment{}
 	env.ControlPlane.GetAPIServer().Configure().Set("service-cluster-ip-range", "10.0.0.0/16,fd00:10::/112")
 	config, err := env.Start()
-	must(t, err)
+	if err != nil {
+		return nil, err
+	}
 	t.Cleanup(func() { must(t, env.Stop()) })
 	// The test is the whole cluster, and in a hurry.
 	config.QPS, config.Burst = 1000, 1000
 	c, err := client.New(config, client.Options{})
-	must(t, err)
+	if err != nil {
+		return nil, err
+	}
 	l := &apiServer{config: config, client: c, dir: t.TempDir()}
 	l.kubeconfig = filepath.Join(l.dir, "kubeconfig")
-	must(t, clientcmd.WriteToFile(kubeconfigOf(config), l.kubeconfig))
-	return l
+	return l, clientcmd.WriteToFile(kubeconfigOf(config), l.kubeconfig)
 }
 
 func kubeconfigOf(config *rest.Config) clientcmdapi.Config {

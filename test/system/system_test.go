@@ -35,7 +35,7 @@ type result struct {
 func TestScenarios(t *testing.T) {
 	exe := findPrograms(t)
 	t.Cleanup(func() { expectNobodyLeft(t) })
-	all := startAPIServers(t, number(t, "HNSGUARD_API_SERVERS", 10))
+	all := startAPIServers(t, number(t, "HNSGUARD_API_SERVERS", 16))
 	var mu sync.Mutex
 	var measured []result
 	t.Run("group", func(t *testing.T) { // all have to be done before the results are kept

@@ -16,51 +16,69 @@
 /* What a call answers with when the server is not there, which is what HNS answers with when it is not running. */
 #define HNS_NOT_RUNNING ((HRESULT)0x800706ba)
 
-static int send_all(SOCKET s, const char *data, uint32_t size)
+/* What is sent: four bytes for the length of the rest, and the rest. */
+struct message {
+	char *data;
+	uint32_t size;
+};
+
+static int append(struct message *m, const void *data, uint32_t size)
 {
-	while (size > 0) {
-		int n = send(s, data, (int)size, 0);
-		if (n <= 0)
-			return 0;
-		data += n;
-		size -= (uint32_t)n;
-	}
+	char *grown = realloc(m->data, (size_t)m->size + size);
+
+	if (grown == NULL)
+		return 0;
+	memcpy(grown + m->size, data, size);
+	m->data = grown;
+	m->size += size;
 	return 1;
 }
 
-static int receive_all(SOCKET s, char *data, uint32_t size)
-{
-	while (size > 0) {
-		int n = recv(s, data, (int)size, 0);
-		if (n <= 0)
-			return 0;
-		data += n;
-		size -= (uint32_t)n;
-	}
-	return 1;
-}
-
-static int send_text(SOCKET s, const char *text)
+static int append_text(struct message *m, const char *text)
 {
 	uint32_t size = (uint32_t)strlen(text);
-	return send_all(s, (const char *)&size, sizeof(size)) && send_all(s, text, size);
+	return append(m, &size, sizeof(size)) && append(m, text, size);
 }
 
-/* Receives a string; the caller frees it. */
-static char *receive_text(SOCKET s)
+static int send_message(SOCKET s, struct message *m)
 {
-	uint32_t size;
-	char *text;
+	uint32_t rest = m->size - sizeof(rest), sent = 0;
 
-	if (!receive_all(s, (char *)&size, sizeof(size)))
-		return NULL;
-	text = malloc((size_t)size + 1);
-	if (text == NULL || !receive_all(s, text, size)) {
-		free(text);
-		return NULL;
+	memcpy(m->data, &rest, sizeof(rest));
+	while (sent < m->size) {
+		int n = send(s, m->data + sent, (int)(m->size - sent), 0);
+		if (n <= 0)
+			return 0;
+		sent += (uint32_t)n;
 	}
-	text[size] = 0;
-	return text;
+	return 1;
+}
+
+/* Receives a message, mostly with one call, into memory that the caller frees. */
+static int receive_message(SOCKET s, struct message *m)
+{
+	uint32_t rest, got = 0, wanted = sizeof(rest), space = 16 << 10;
+
+	m->data = malloc(space);
+	while (m->data != NULL && got < wanted) {
+		int n = recv(s, m->data + got, (int)(space - got), 0);
+		if (n <= 0)
+			return 0;
+		got += (uint32_t)n;
+		if (wanted > sizeof(rest) || got < sizeof(rest))
+			continue;
+		memcpy(&rest, m->data, sizeof(rest));
+		wanted += rest;
+		if (wanted > space) {
+			char *grown = realloc(m->data, wanted);
+			if (grown == NULL)
+				return 0;
+			m->data = grown;
+			space = wanted;
+		}
+	}
+	m->size = got;
+	return m->data != NULL;
 }
 
 static char *to_utf8(PCWSTR wide)
@@ -77,18 +95,26 @@ static char *to_utf8(PCWSTR wide)
 	return text;
 }
 
-/* Copies a string into memory that the caller of the API frees with CoTaskMemFree; the empty string is no string. */
-static PWSTR to_wide(const char *text)
+/* Takes the string at an offset, and moves the offset behind it. The caller of the API frees it with CoTaskMemFree; the
+ * empty string is no string. */
+static PWSTR take_text(const struct message *m, uint32_t *at)
 {
-	int size;
+	uint32_t size;
+	const char *text;
+	int length;
 	PWSTR wide;
 
-	if (text[0] == 0)
+	memcpy(&size, m->data + *at, sizeof(size));
+	text = m->data + *at + sizeof(size);
+	*at += sizeof(size) + size;
+	if (size == 0)
 		return NULL;
-	size = MultiByteToWideChar(CP_UTF8, 0, text, -1, NULL, 0);
-	wide = CoTaskMemAlloc((size_t)size * sizeof(WCHAR));
-	if (wide != NULL)
-		MultiByteToWideChar(CP_UTF8, 0, text, -1, wide, size);
+	length = MultiByteToWideChar(CP_UTF8, 0, text, (int)size, NULL, 0);
+	wide = CoTaskMemAlloc(((size_t)length + 1) * sizeof(WCHAR));
+	if (wide != NULL) {
+		MultiByteToWideChar(CP_UTF8, 0, text, (int)size, wide, length);
+		wide[length] = 0;
+	}
 	return wide;
 }
 
@@ -114,15 +140,37 @@ static SOCKET dial(void)
 	return s;
 }
 
-static int request(SOCKET s, const char *operation, const char *kind, const char *guid, const char *argument)
+/* Connections that no call uses now. To connect costs many times as much as a call. */
+static PVOID volatile idle[16];
+
+static SOCKET take_connection(void)
+{
+	for (size_t i = 0; i < sizeof(idle) / sizeof(idle[0]); i++) {
+		PVOID s = InterlockedExchangePointer(&idle[i], NULL);
+		if (s != NULL)
+			return (SOCKET)s;
+	}
+	return dial();
+}
+
+static void give_back(SOCKET s)
+{
+	for (size_t i = 0; i < sizeof(idle) / sizeof(idle[0]); i++)
+		if (InterlockedCompareExchangePointer(&idle[i], (PVOID)s, NULL) == NULL)
+			return;
+	closesocket(s);
+}
+
+static int compose(struct message *m, const char *operation, const char *kind, const char *guid, const char *argument)
 {
 	char path[MAX_PATH] = "";
 	const char *name;
+	uint32_t length = 0;
 
 	GetModuleFileNameA(NULL, path, sizeof(path) - 1);
 	name = strrchr(path, '\\');
-	return send_text(s, name != NULL ? name + 1 : path) && send_text(s, operation) && send_text(s, kind) &&
-	       send_text(s, guid) && send_text(s, argument);
+	return append(m, &length, sizeof(length)) && append_text(m, name != NULL ? name + 1 : path) &&
+	       append_text(m, operation) && append_text(m, kind) && append_text(m, guid) && append_text(m, argument);
 }
 
 /* Makes a call. Result and record, where they are wanted, are left empty or filled with strings of the API. */
@@ -130,32 +178,40 @@ static HRESULT call(const char *operation, const char *kind, const char *guid, P
 {
 	HRESULT hr = HNS_NOT_RUNNING;
 	int32_t code;
-	char *text = to_utf8(argument), *answer = NULL, *complaint = NULL;
-	SOCKET s = dial();
+	uint32_t at = sizeof(uint32_t) + sizeof(code);
+	struct message request = {0}, response = {0};
+	PWSTR answer, complaint;
+	char *text = to_utf8(argument);
+	SOCKET s = take_connection();
 
 	if (result != NULL)
 		*result = NULL;
 	if (record != NULL)
 		*record = NULL;
-	if (s == INVALID_SOCKET || text == NULL || !request(s, operation, kind, guid, text))
+	if (s == INVALID_SOCKET)
 		goto done;
-	if (!receive_all(s, (char *)&code, sizeof(code)))
+	if (text == NULL || !compose(&request, operation, kind, guid, text) || !send_message(s, &request) ||
+	    !receive_message(s, &response)) {
+		closesocket(s);
 		goto done;
-	answer = receive_text(s);
-	complaint = receive_text(s);
-	if (answer == NULL || complaint == NULL)
-		goto done;
+	}
+	give_back(s);
+	memcpy(&code, response.data + sizeof(uint32_t), sizeof(code));
 	hr = (HRESULT)code;
+	answer = take_text(&response, &at);
+	complaint = take_text(&response, &at);
 	if (result != NULL)
-		*result = to_wide(answer);
+		*result = answer;
+	else
+		CoTaskMemFree(answer);
 	if (record != NULL)
-		*record = to_wide(complaint);
+		*record = complaint;
+	else
+		CoTaskMemFree(complaint);
 done:
 	free(text);
-	free(answer);
-	free(complaint);
-	if (s != INVALID_SOCKET)
-		closesocket(s);
+	free(request.data);
+	free(response.data);
 	return hr;
 }
 

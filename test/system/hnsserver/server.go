@@ -3,6 +3,7 @@
 package hnsserver
 
 import (
+	"bufio"
 	"context"
 	"encoding/binary"
 	"encoding/json"
@@ -14,6 +15,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"k8s.io/apimachinery/pkg/util/sets"
 
 	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/internal/hns/simulated"
@@ -86,6 +89,9 @@ type Server struct {
 	// documents are what callers have set, by the object's ID.
 	documents map[string]json.RawMessage
 	journal   []Entry
+	// connections are those that are open. None opens once the server has ended.
+	connections sets.Set[net.Conn]
+	ended       bool
 }
 
 // Start serves the service on a free port of the loopback, as HNS of a version does.
@@ -94,7 +100,10 @@ func Start(ctx context.Context, service *simulated.HNS, version Version) (*Serve
 	if err != nil {
 		return nil, fmt.Errorf("listening for HNS calls: %w", err)
 	}
-	s := &Server{service: service, version: version, listener: listener, documents: map[string]json.RawMessage{}}
+	s := &Server{
+		service: service, version: version, listener: listener,
+		documents: map[string]json.RawMessage{}, connections: sets.New[net.Conn](),
+	}
 	s.done.Go(s.serve)
 	return s, nil
 }
@@ -108,6 +117,12 @@ func (s *Server) Port() string {
 // Close ends the server, and with it HNS for all that use it.
 func (s *Server) Close() error {
 	err := s.listener.Close()
+	s.mu.Lock()
+	s.ended = true
+	for conn := range s.connections {
+		_ = conn.Close() // its calls have no answer any more
+	}
+	s.mu.Unlock()
 	s.done.Wait()
 	return err
 }
@@ -125,11 +140,35 @@ func (s *Server) serve() {
 		if err != nil {
 			return
 		}
+		if !s.opened(conn) {
+			_ = conn.Close() // the server is at its end
+			return
+		}
 		s.done.Go(func() {
-			defer conn.Close() //nolint:errcheck // the caller has its answer
-			_ = s.answer(conn) // a caller that went away does not matter
+			defer s.closed(conn)
+			in := bufio.NewReader(conn)
+			for s.answer(in, conn) == nil { // a caller that went away does not matter
+			}
 		})
 	}
+}
+
+// opened notes a connection, which Close closes. It reports whether the server still serves.
+func (s *Server) opened(conn net.Conn) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended {
+		return false
+	}
+	s.connections.Insert(conn)
+	return true
+}
+
+func (s *Server) closed(conn net.Conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.connections.Delete(conn)
+	_ = conn.Close() // the caller has its answers
 }
 
 // request is one call.
@@ -137,11 +176,15 @@ type request struct {
 	caller, operation, kind, guid, argument string
 }
 
-func (s *Server) answer(conn io.ReadWriter) error {
+// answer serves one call of a connection.
+func (s *Server) answer(in io.Reader, out io.Writer) error {
+	message, err := readMessage(in)
+	if err != nil {
+		return err
+	}
 	var r request
 	for _, field := range []*string{&r.caller, &r.operation, &r.kind, &r.guid, &r.argument} {
-		var err error
-		if *field, err = readText(conn); err != nil {
+		if *field, message, err = takeText(message); err != nil {
 			return err
 		}
 	}
@@ -153,13 +196,11 @@ func (s *Server) answer(conn io.ReadWriter) error {
 		code, record = failure(err)
 	}
 	s.after(r, entry, result, code)
-	if err := binary.Write(conn, binary.LittleEndian, code); err != nil {
-		return err
-	}
-	if err := writeText(conn, result); err != nil {
-		return err
-	}
-	return writeText(conn, record)
+	response := binary.LittleEndian.AppendUint32(make([]byte, 4, 12+len(result)+len(record)), code)
+	response = appendText(appendText(response, result), record)
+	binary.LittleEndian.PutUint32(response, uint32(len(response)-4)) //nolint:gosec // far below 4 GiB
+	_, err = out.Write(response)
+	return err
 }
 
 // before notes what a delete is about to take away.
@@ -217,26 +258,36 @@ func failure(err error) (code uint32, record string) {
 	return code, string(text)
 }
 
-// maxText is far more than any caller sends.
-const maxText = 16 << 20
+// maxMessage is far more than any caller sends.
+const maxMessage = 16 << 20
 
-func readText(r io.Reader) (string, error) {
-	var size uint32
-	if err := binary.Read(r, binary.LittleEndian, &size); err != nil {
-		return "", err
+func readMessage(r io.Reader) ([]byte, error) {
+	var size [4]byte
+	if _, err := io.ReadFull(r, size[:]); err != nil {
+		return nil, err
 	}
-	if size > maxText {
-		return "", fmt.Errorf("a string of %d bytes", size)
+	n := binary.LittleEndian.Uint32(size[:])
+	if n > maxMessage {
+		return nil, fmt.Errorf("a message of %d bytes", n)
 	}
-	text := make([]byte, size)
-	_, err := io.ReadFull(r, text)
-	return string(text), err
+	message := make([]byte, n)
+	_, err := io.ReadFull(r, message)
+	return message, err
 }
 
-func writeText(w io.Writer, text string) error {
-	if err := binary.Write(w, binary.LittleEndian, uint32(len(text))); err != nil {
-		return err
+// takeText returns the string at the beginning of a message, and what comes after it.
+func takeText(message []byte) (text string, rest []byte, err error) {
+	if len(message) < 4 {
+		return "", nil, io.ErrUnexpectedEOF
 	}
-	_, err := io.WriteString(w, text)
-	return err
+	n := binary.LittleEndian.Uint32(message)
+	if message = message[4:]; uint64(n) > uint64(len(message)) {
+		return "", nil, io.ErrUnexpectedEOF
+	}
+	return string(message[:n]), message[n:], nil
+}
+
+func appendText(message []byte, text string) []byte {
+	message = binary.LittleEndian.AppendUint32(message, uint32(len(text))) //nolint:gosec // far below 4 GiB
+	return append(message, text...)
 }
