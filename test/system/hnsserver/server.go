@@ -198,7 +198,7 @@ func (s *Server) answer(in io.Reader, out io.Writer) error {
 	s.after(r, entry, result, code)
 	response := binary.LittleEndian.AppendUint32(make([]byte, 4, 12+len(result)+len(record)), code)
 	response = appendText(appendText(response, result), record)
-	binary.LittleEndian.PutUint32(response, uint32(len(response)-4)) //nolint:gosec // far below 4 GiB
+	binary.LittleEndian.PutUint32(response, uint32(len(response)-4))
 	_, err = out.Write(response)
 	return err
 }
@@ -288,6 +288,6 @@ func takeText(message []byte) (text string, rest []byte, err error) {
 }
 
 func appendText(message []byte, text string) []byte {
-	message = binary.LittleEndian.AppendUint32(message, uint32(len(text))) //nolint:gosec // far below 4 GiB
+	message = binary.LittleEndian.AppendUint32(message, uint32(len(text)))
 	return append(message, text...)
 }
