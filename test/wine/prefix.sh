@@ -9,6 +9,10 @@ cache=${HNSGUARD_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/hnsguard}
 # The name depends on all inputs: a change creates a new prefix.
 prefix=$cache/wine/$(cat "$here/bcryptprimitives.c" "${BASH_SOURCE[0]}" | sha256sum | cut -c1-12)
 
+mkdir -p "$cache/wine"
+# go test starts several programs at once.
+exec 9>"$prefix.lock"
+flock 9
 if [ ! -e "$prefix/ready" ]; then
 	for tool in /usr/lib/wine/wine64 x86_64-w64-mingw32-gcc; do
 		command -v "$tool" >/dev/null || {
@@ -16,12 +20,6 @@ if [ ! -e "$prefix/ready" ]; then
 			exit 1
 		}
 	done
-	mkdir -p "$cache/wine"
-	# go test starts several programs at once.
-	exec 9>"$prefix.lock"
-	flock 9
-fi
-if [ ! -e "$prefix/ready" ]; then
 	echo "wine: creating the prefix" >&2
 	partial=$(mktemp -d "$cache/wine/partial.XXXXXX")
 	trap 'rm -rf "$partial"' EXIT

@@ -95,27 +95,25 @@ static char *to_utf8(PCWSTR wide)
 	return text;
 }
 
-/* Takes the string at an offset, and moves the offset behind it. The caller of the API frees it with CoTaskMemFree; the
- * empty string is no string. */
-static PWSTR take_text(const struct message *m, uint32_t *at)
+/* Moves the offset behind the string at it, which it copies if text is wanted. The caller of the API frees the copy with
+ * CoTaskMemFree; the empty string is no string. */
+static void take_text(const struct message *m, uint32_t *at, PWSTR *text)
 {
 	uint32_t size;
-	const char *text;
+	const char *utf8;
 	int length;
-	PWSTR wide;
 
 	memcpy(&size, m->data + *at, sizeof(size));
-	text = m->data + *at + sizeof(size);
+	utf8 = m->data + *at + sizeof(size);
 	*at += sizeof(size) + size;
-	if (size == 0)
-		return NULL;
-	length = MultiByteToWideChar(CP_UTF8, 0, text, (int)size, NULL, 0);
-	wide = CoTaskMemAlloc(((size_t)length + 1) * sizeof(WCHAR));
-	if (wide != NULL) {
-		MultiByteToWideChar(CP_UTF8, 0, text, (int)size, wide, length);
-		wide[length] = 0;
+	if (text == NULL || size == 0)
+		return;
+	length = MultiByteToWideChar(CP_UTF8, 0, utf8, (int)size, NULL, 0);
+	*text = CoTaskMemAlloc(((size_t)length + 1) * sizeof(WCHAR));
+	if (*text != NULL) {
+		MultiByteToWideChar(CP_UTF8, 0, utf8, (int)size, *text, length);
+		(*text)[length] = 0;
 	}
-	return wide;
 }
 
 static SOCKET dial(void)
@@ -141,11 +139,12 @@ static SOCKET dial(void)
 }
 
 /* Connections that no call uses now. To connect costs many times as much as a call. */
-static PVOID volatile idle[16];
+enum { MAX_IDLE = 16 };
+static PVOID volatile idle[MAX_IDLE];
 
 static SOCKET take_connection(void)
 {
-	for (size_t i = 0; i < sizeof(idle) / sizeof(idle[0]); i++) {
+	for (int i = 0; i < MAX_IDLE; i++) {
 		PVOID s = InterlockedExchangePointer(&idle[i], NULL);
 		if (s != NULL)
 			return (SOCKET)s;
@@ -155,7 +154,7 @@ static SOCKET take_connection(void)
 
 static void give_back(SOCKET s)
 {
-	for (size_t i = 0; i < sizeof(idle) / sizeof(idle[0]); i++)
+	for (int i = 0; i < MAX_IDLE; i++)
 		if (InterlockedCompareExchangePointer(&idle[i], (PVOID)s, NULL) == NULL)
 			return;
 	closesocket(s);
@@ -180,7 +179,6 @@ static HRESULT call(const char *operation, const char *kind, const char *guid, P
 	int32_t code;
 	uint32_t at = sizeof(uint32_t) + sizeof(code);
 	struct message request = {0}, response = {0};
-	PWSTR answer, complaint;
 	char *text = to_utf8(argument);
 	SOCKET s = take_connection();
 
@@ -198,16 +196,8 @@ static HRESULT call(const char *operation, const char *kind, const char *guid, P
 	give_back(s);
 	memcpy(&code, response.data + sizeof(uint32_t), sizeof(code));
 	hr = (HRESULT)code;
-	answer = take_text(&response, &at);
-	complaint = take_text(&response, &at);
-	if (result != NULL)
-		*result = answer;
-	else
-		CoTaskMemFree(answer);
-	if (record != NULL)
-		*record = complaint;
-	else
-		CoTaskMemFree(complaint);
+	take_text(&response, &at, result);
+	take_text(&response, &at, record);
 done:
 	free(text);
 	free(request.data);

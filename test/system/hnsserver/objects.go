@@ -21,8 +21,7 @@ var (
 )
 
 // handle serves one call.
-func (s *Server) handle(r request) (string, error) {
-	ctx := context.Background()
+func (s *Server) handle(ctx context.Context, r request) (string, error) {
 	if strings.HasPrefix(r.kind, "/") {
 		return s.v1(ctx, r)
 	}

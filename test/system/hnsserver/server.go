@@ -16,8 +16,6 @@ import (
 	"sync"
 	"time"
 
-	"k8s.io/apimachinery/pkg/util/sets"
-
 	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/internal/hns/simulated"
 )
@@ -83,15 +81,13 @@ type Server struct {
 	service  *simulated.HNS
 	version  Version
 	listener net.Listener
+	hangUp   context.CancelFunc // ends calls and connections
 	done     sync.WaitGroup
 
 	mu sync.Mutex
 	// documents are what callers have set, by the object's ID.
 	documents map[string]json.RawMessage
 	journal   []Entry
-	// connections are those that are open. None opens once the server has ended.
-	connections sets.Set[net.Conn]
-	ended       bool
 }
 
 // Start serves the service on a free port of the loopback, as HNS of a version does.
@@ -100,11 +96,9 @@ func Start(ctx context.Context, service *simulated.HNS, version Version) (*Serve
 	if err != nil {
 		return nil, fmt.Errorf("listening for HNS calls: %w", err)
 	}
-	s := &Server{
-		service: service, version: version, listener: listener,
-		documents: map[string]json.RawMessage{}, connections: sets.New[net.Conn](),
-	}
-	s.done.Go(s.serve)
+	s := &Server{service: service, version: version, listener: listener, documents: map[string]json.RawMessage{}}
+	ctx, s.hangUp = context.WithCancel(context.WithoutCancel(ctx))
+	s.done.Go(func() { s.serve(ctx) })
 	return s, nil
 }
 
@@ -117,12 +111,7 @@ func (s *Server) Port() string {
 // Close ends the server, and with it HNS for all that use it.
 func (s *Server) Close() error {
 	err := s.listener.Close()
-	s.mu.Lock()
-	s.ended = true
-	for conn := range s.connections {
-		_ = conn.Close() // its calls have no answer any more
-	}
-	s.mu.Unlock()
+	s.hangUp()
 	s.done.Wait()
 	return err
 }
@@ -134,41 +123,21 @@ func (s *Server) Journal() []Entry {
 	return slices.Clone(s.journal)
 }
 
-func (s *Server) serve() {
+// serve serves connections, until the context ends, and with it the calls and their connections.
+func (s *Server) serve(ctx context.Context) {
 	for {
 		conn, err := s.listener.Accept()
 		if err != nil {
 			return
 		}
-		if !s.opened(conn) {
-			_ = conn.Close() // the server is at its end
-			return
-		}
+		context.AfterFunc(ctx, func() { _ = conn.Close() })
 		s.done.Go(func() {
-			defer s.closed(conn)
+			defer conn.Close() //nolint:errcheck // the caller has its answers
 			in := bufio.NewReader(conn)
-			for s.answer(in, conn) == nil { // a caller that went away does not matter
+			for s.answer(ctx, in, conn) == nil { // a caller that went away does not matter
 			}
 		})
 	}
-}
-
-// opened notes a connection, which Close closes. It reports whether the server still serves.
-func (s *Server) opened(conn net.Conn) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.ended {
-		return false
-	}
-	s.connections.Insert(conn)
-	return true
-}
-
-func (s *Server) closed(conn net.Conn) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.connections.Delete(conn)
-	_ = conn.Close() // the caller has its answers
 }
 
 // request is one call.
@@ -177,7 +146,7 @@ type request struct {
 }
 
 // answer serves one call of a connection.
-func (s *Server) answer(in io.Reader, out io.Writer) error {
+func (s *Server) answer(ctx context.Context, in io.Reader, out io.Writer) error {
 	message, err := readMessage(in)
 	if err != nil {
 		return err
@@ -190,7 +159,7 @@ func (s *Server) answer(in io.Reader, out io.Writer) error {
 	}
 	r.kind = strings.ToLower(r.kind)
 	entry := s.before(r)
-	result, err := s.handle(r)
+	result, err := s.handle(ctx, r)
 	code, record := uint32(0), ""
 	if err != nil {
 		code, record = failure(err)
