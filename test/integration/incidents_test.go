@@ -13,6 +13,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/hashicorp/consul/sdk/freeport"
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
@@ -291,11 +292,8 @@ func get(url string) func() (string, error) {
 	}
 }
 
-// freeAddress finds a port that nobody uses at the moment.
+// freeAddress is this spec's alone: the system gives its port to no connection either.
 func freeAddress() string {
 	GinkgoHelper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	Expect(err).NotTo(HaveOccurred())
-	defer listener.Close()
-	return listener.Addr().String()
+	return fmt.Sprintf("127.0.0.1:%d", freeport.GetOne(GinkgoT()))
 }

@@ -6,13 +6,14 @@ package monitoring_test
 
 import (
 	"context"
-	"net"
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"testing"
 	"time"
 
+	"github.com/hashicorp/consul/sdk/freeport"
 	. "github.com/onsi/gomega"
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -277,12 +278,8 @@ func otherAuthority(t *testing.T) string {
 	return authority
 }
 
+// freeAddress is this test's alone: the system gives its port to no connection either.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	return listener.Addr().String()
+	return fmt.Sprintf("127.0.0.1:%d", freeport.GetOne(t))
 }

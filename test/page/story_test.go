@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	"github.com/hashicorp/consul/sdk/freeport"
 	"k8s.io/utils/clock"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
@@ -82,12 +83,7 @@ func (n *node) pass() {
 func (n *node) serve() {
 	n.t.Helper()
 	if n.address == "" {
-		free, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			n.t.Fatal(err)
-		}
-		n.address = free.Addr().String()
-		free.Close()
+		n.address = fmt.Sprintf("127.0.0.1:%d", freeport.GetOne(n.t))
 	}
 	server, err := page.New(page.Options{
 		Address: n.address, Board: n.board, Logger: logr.Discard(), Clock: clock.RealClock{},

@@ -84,7 +84,9 @@ func startAPIServer(t *testing.T) *apiServer {
 func newAPIServer(t *testing.T) (*apiServer, error) {
 	t.Helper()
 	env := &envtest.Environment{}
-	env.ControlPlane.GetAPIServer().Configure().Set("service-cluster-ip-range", "10.0.0.0/16,fd00:10::/112")
+	api := env.ControlPlane.GetAPIServer()
+	api.SecureServing.Address, api.SecureServing.Port = "127.0.0.1", freePort(t)
+	api.Configure().Set("service-cluster-ip-range", "10.0.0.0/16,fd00:10::/112")
 	config, err := env.Start()
 	if err != nil {
 		return nil, err

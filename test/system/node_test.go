@@ -13,10 +13,12 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/hashicorp/consul/sdk/freeport"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	eventsv1 "k8s.io/api/events/v1"
@@ -154,14 +156,10 @@ func syncPeriod(t *testing.T) time.Duration {
 	return period
 }
 
+// freePort is this test's alone: the system gives it to no connection either, however long a program takes to listen on it.
 func freePort(t *testing.T) string {
 	t.Helper()
-	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	must(t, err)
-	_, port, err := net.SplitHostPort(listener.Addr().String())
-	must(t, err)
-	must(t, listener.Close())
-	return port
+	return strconv.Itoa(freeport.GetOne(t))
 }
 
 func (s *windowsNode) env() []string { return []string{"HNS_SERVER_PORT=" + s.server.Port()} }
