@@ -153,14 +153,16 @@ func (a *Agent) addGuard(o Options, detector *detect.Detector) error {
 	collector := p.collector(detector, tracker, balancers)
 	remover, shielder := p.removal(collector, freshness, balancers)
 	watch.Observe(flusher, tracker, meter, remover)
+	evictor := p.evictor()
 	a.board = nodestatus.NewBoard(nodestatus.Options{
-		Node: o.Node, Config: o.Config, KubeProxy: detector.Profile, History: p.history, Clock: o.Clock,
-		HNS: func() nodestatus.HNS { return nodestatus.HNS{Health: measured.Health(), HungCalls: deadline.Hung()} },
+		Node: o.Node, Config: o.Config, KubeProxy: detector.Profile, History: p.history, Victims: evictor.Victims,
+		Clock: o.Clock,
+		HNS:   func() nodestatus.HNS { return nodestatus.HNS{Health: measured.Health(), HungCalls: deadline.Hung()} },
 	})
 	g := guard.New(guard.Options{
 		Config: o.Config, Collector: collector, Index: p.index, Slices: watch,
 		Actions: []action.Action{
-			remover, shielder, flusher, tracker, balancers, p.reprogrammer(balancers, detector, deadline), p.evictor(),
+			remover, shielder, flusher, tracker, balancers, p.reprogrammer(balancers, detector, deadline), evictor,
 			meter,
 		},
 		Hung: deadline.Saturated, Events: p.Events, History: p.history, Status: a.board,

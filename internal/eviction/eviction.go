@@ -67,6 +67,7 @@ type Options struct {
 type Evictor struct {
 	opts     Options
 	suspects map[types.UID]*suspect
+	victims  []Victim
 	// ran is when the last pass was, evicted when the last eviction was tried.
 	ran, evicted time.Time
 	// backoff is by controller: where a replacement loses its endpoint too, eviction does not help.
@@ -74,6 +75,13 @@ type Evictor struct {
 }
 
 var _ action.Action = (*Evictor)(nil)
+
+// Victim is a running pod that has lost its endpoint.
+type Victim struct {
+	Pod cluster.Pod
+	// Since is when the pod was first found without one.
+	Since time.Time
+}
 
 // suspect is a pod that was without endpoint in the last pass.
 type suspect struct {
@@ -101,30 +109,33 @@ func New(o Options) *Evictor {
 // Run implements [action.Action]: it finds victims, reports them and, if configured, evicts them.
 func (r *Evictor) Run(ctx context.Context, pass action.Pass) time.Duration {
 	without, all := withoutEndpoint(pass.Evidence.Snapshot, pass.Evidence.Cluster)
-	victims := r.confirmed(without)
-	r.opts.Metrics.victims.Set(float64(len(victims)))
-	for _, pod := range victims {
-		if s := r.suspects[pod.UID]; !s.reported {
+	r.victims = r.confirmed(without)
+	r.opts.Metrics.victims.Set(float64(len(r.victims)))
+	for _, v := range r.victims {
+		if s := r.suspects[v.Pod.UID]; !s.reported {
 			s.reported = true
-			r.report(ctx, pod)
+			r.report(ctx, v.Pod)
 		}
 	}
 	if !r.opts.Enforce {
 		return 0
 	}
-	log := logf.FromContext(ctx).WithValues("victims", len(victims))
+	log := logf.FromContext(ctx).WithValues("victims", len(r.victims))
 	switch {
-	case len(victims) == 0:
-	case len(victims) == all && all > 1:
+	case len(r.victims) == 0:
+	case len(r.victims) == all && all > 1:
 		log.Info("Evicting no pods: every pod of the node seems to have lost its network")
 	case slices.ContainsFunc(pass.Evidence.Snapshot.Endpoints, mayBeAnyPods):
 		log.Info("Evicting no pods: the addresses of an HNS endpoint are unknown")
 	default:
-		r.evictOne(ctx, victims)
+		r.evictOne(ctx)
 	}
 	r.backoff.GC()
 	return 0
 }
+
+// Victims returns those of the last pass, in the order of their names.
+func (r *Evictor) Victims() []Victim { return r.victims }
 
 // mayBeAnyPods reports whether the endpoint may have any address, for all that is known.
 func mayBeAnyPods(e inventory.Endpoint) bool {
@@ -154,7 +165,7 @@ func withoutEndpoint(snapshot inventory.Snapshot, view cluster.View) (without []
 
 // confirmed returns those that have been without endpoint for long enough (invariant 1). Time in which the node was not
 // observed does not count.
-func (r *Evictor) confirmed(without []cluster.Pod) []cluster.Pod {
+func (r *Evictor) confirmed(without []cluster.Pod) []Victim {
 	now := r.opts.Clock.Now()
 	blind := now.Sub(r.ran) > r.opts.MaxGap
 	r.ran = now
@@ -169,9 +180,13 @@ func (r *Evictor) confirmed(without []cluster.Pod) []cluster.Pod {
 		}
 	}
 	r.suspects = suspects
-	return slices.DeleteFunc(slices.Clone(without), func(p cluster.Pod) bool {
-		return now.Sub(suspects[p.UID].since) < r.opts.After
-	})
+	var victims []Victim
+	for _, pod := range without {
+		if since := suspects[pod.UID].since; now.Sub(since) >= r.opts.After {
+			victims = append(victims, Victim{pod, since})
+		}
+	}
+	return victims
 }
 
 func (r *Evictor) report(ctx context.Context, pod cluster.Pod) {
@@ -201,12 +216,13 @@ func replaceable(pod cluster.Pod) bool {
 // evictOne evicts the first victim that a controller would replace, if the last eviction is long enough ago. One that
 // a disruption budget protects gets its turn again later. A failure that is not about the pod ends the attempt: each
 // of the others could take as long to fail, and the pass waits.
-func (r *Evictor) evictOne(ctx context.Context, victims []cluster.Pod) {
+func (r *Evictor) evictOne(ctx context.Context) {
 	now := r.opts.Clock.Now()
 	if now.Sub(r.evicted) < r.opts.Interval {
 		return
 	}
-	for _, pod := range victims {
+	for _, v := range r.victims {
+		pod := v.Pod
 		owner := string(pod.Controller.UID)
 		if !replaceable(pod) || r.backoff.IsInBackOffSinceUpdate(owner, now) {
 			continue

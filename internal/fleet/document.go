@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/hnsguard/hnsguard/internal/config"
@@ -36,6 +37,9 @@ type document struct {
 	Pass *struct {
 		Ended time.Time `json:"ended"`
 	} `json:"pass"`
+	Victims []struct {
+		Pod string `json:"pod"`
+	} `json:"victims"`
 	Counts map[verdict.Kind]int `json:"counts"`
 }
 
@@ -75,7 +79,10 @@ func RowOf(node string, status []byte) (Row, error) {
 		row.count(d.Counts)
 		row.PassAge = new(d.Time.Sub(d.Pass.Ended).Seconds())
 	}
-	row.Problem = d.problem()
+	for _, v := range d.Victims {
+		row.Victims = append(row.Victims, v.Pod)
+	}
+	row.Problem = cmp.Or(d.problem(), withoutNetwork(row.Victims))
 	return row, nil
 }
 
@@ -93,7 +100,22 @@ func (r *Row) count(verdicts map[verdict.Kind]int) {
 	}
 }
 
-// problem says what a person should look at, or returns an empty string.
+// withoutNetwork names some of the pods that have lost their endpoint. It returns an empty string for none.
+func withoutNetwork(pods []string) string {
+	const named = 3
+	switch n := len(pods); {
+	case n == 0:
+		return ""
+	case n == 1:
+		return "a pod has no network: " + pods[0]
+	case n > named:
+		return fmt.Sprintf("%d pods have no network: %s, and %d more", n, strings.Join(pods[:named], ", "), n-named)
+	default:
+		return fmt.Sprintf("%d pods have no network: %s", n, strings.Join(pods, ", "))
+	}
+}
+
+// problem says why the agent may not do its work, or returns an empty string.
 func (d document) problem() string {
 	switch {
 	case d.State == stateUnknown:

@@ -35,6 +35,8 @@ type Row struct {
 	Endpoints *int `json:"endpoints,omitempty"`
 	Stale     *int `json:"stale,omitempty"`
 	Held      *int `json:"held,omitempty"`
+	// Victims are the pods, as namespace/name, that had lost their endpoint in that pass, and with it their network.
+	Victims []string `json:"podsWithoutNetwork,omitempty"`
 	// PassAge is how long ago that pass ended, in seconds on the clock of the node.
 	PassAge *float64 `json:"lastPassAgeSeconds,omitempty"`
 	// Problem is why the node does not answer, or what a person should look at.

@@ -62,6 +62,30 @@ func TestRowOf(t *testing.T) {
 				r.Problem = "cannot observe the node: HNS is not available"
 			},
 		},
+		"a pod has no network": {
+			status("win-1", `"counts"`, `"victims": [{"pod": "shop/a", "address": "10.0.0.1"}], "counts"`),
+			func(r *fleet.Row) { r.Victims, r.Problem = []string{"shop/a"}, "a pod has no network: shop/a" },
+		},
+		"several have none": {
+			status("win-1", `"counts"`, `"victims": [{"pod": "shop/a"}, {"pod": "shop/b"}], "counts"`),
+			func(r *fleet.Row) {
+				r.Victims, r.Problem = []string{"shop/a", "shop/b"}, "2 pods have no network: shop/a, shop/b"
+			},
+		},
+		"many have none": {
+			status("win-1", `"counts"`, `"victims": [{"pod": "a/a"}, {"pod": "a/b"}, {"pod": "a/c"}, {"pod": "a/d"}], "counts"`),
+			func(r *fleet.Row) {
+				r.Victims = []string{"a/a", "a/b", "a/c", "a/d"}
+				r.Problem = "4 pods have no network: a/a, a/b, a/c, and 1 more"
+			},
+		},
+		"a pod had no network when the node was last observed": {
+			status("win-1", "guarding", `unknown", "message": "HNS is not available`, `"counts"`, `"victims": [{"pod": "shop/a"}], "counts"`),
+			func(r *fleet.Row) {
+				r.State, r.Message, r.Victims = "unknown", "HNS is not available", []string{"shop/a"}
+				r.Problem = "cannot observe the node: HNS is not available"
+			},
+		},
 		"its passes have stopped": {status("win-1", "03:00:02", "03:10:00"), func(r *fleet.Row) {
 			r.PassAge, r.Problem = new(600.0), "the last pass ended 10m0s ago"
 		}},

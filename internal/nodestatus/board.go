@@ -16,6 +16,7 @@ import (
 
 	"github.com/hnsguard/hnsguard/internal/action"
 	"github.com/hnsguard/hnsguard/internal/config"
+	"github.com/hnsguard/hnsguard/internal/eviction"
 	"github.com/hnsguard/hnsguard/internal/explain"
 	"github.com/hnsguard/hnsguard/internal/history"
 	"github.com/hnsguard/hnsguard/internal/hns"
@@ -32,7 +33,7 @@ type History interface {
 	Added() uint64
 }
 
-// Options configure a board. All are required.
+// Options configure a board. All but Victims are required.
 type Options struct {
 	// Node is the name of the node.
 	Node string
@@ -44,6 +45,9 @@ type Options struct {
 	HNS func() HNS
 	// History is what was decided and done.
 	History History
+	// Victims returns the pods that have lost their endpoint. The writer calls it, after each complete pass.
+	// Default: there are none.
+	Victims func() []eviction.Victim
 	// Clock is the source of time.
 	Clock clock.PassiveClock
 }
@@ -68,7 +72,8 @@ type snapshot struct {
 // pass is what the document needs of a complete pass. It does not change.
 type pass struct {
 	Pass
-	found *findings
+	victims []Victim
+	found   *findings
 }
 
 // findings are the verdicts of a pass, and of those after it that have found the same. They do not change.
@@ -95,6 +100,9 @@ func (f *findings) same(p action.Pass) bool {
 
 // NewBoard returns the board of an agent that is starting.
 func NewBoard(o Options) *Board {
+	if o.Victims == nil {
+		o.Victims = func() []eviction.Victim { return nil }
+	}
 	b := &Board{opts: o, started: o.Clock.Now().UTC()}
 	b.current.Store(&snapshot{state: Starting, since: b.started, replaced: make(chan struct{})})
 	return b
@@ -110,6 +118,9 @@ func (b *Board) Complete(p action.Pass, began time.Time) {
 				ID: snap.Network.ID, Name: snap.Network.Name, Type: snap.Network.Type, Subnets: snap.Network.Subnets,
 			},
 		},
+	}
+	for _, v := range b.opts.Victims() {
+		shown.victims = append(shown.victims, Victim{v.Pod.Key.String(), v.Pod.Addresses[0], v.Since.UTC()})
 	}
 	if snap.LoadBalancersKnown {
 		shown.LoadBalancers = new(len(snap.LoadBalancers))
@@ -179,7 +190,7 @@ func (b *Board) headOf(s *snapshot) Document {
 		d.Class = hns.ClassOf(s.err)
 	}
 	if s.pass != nil {
-		d.Pass = new(s.pass.Pass)
+		d.Pass, d.Victims = new(s.pass.Pass), s.pass.victims
 	}
 	return d
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/hnsguard/hnsguard/internal/action"
 	"github.com/hnsguard/hnsguard/internal/cluster"
 	"github.com/hnsguard/hnsguard/internal/config"
+	"github.com/hnsguard/hnsguard/internal/eviction"
 	"github.com/hnsguard/hnsguard/internal/history"
 	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/internal/inventory"
@@ -33,6 +34,7 @@ type node struct {
 	history *history.Ring
 	profile kubeproxy.Profile
 	hns     nodestatus.HNS
+	victims []eviction.Victim
 }
 
 func newNode() *node {
@@ -42,6 +44,7 @@ func newNode() *node {
 		Node: "win-1", Config: config.Default(), History: n.history, Clock: clk,
 		KubeProxy: func() kubeproxy.Profile { return n.profile },
 		HNS:       func() nodestatus.HNS { return n.hns },
+		Victims:   func() []eviction.Victim { return n.victims },
 	})
 	return n
 }
@@ -79,10 +82,20 @@ func passOf(verdicts ...verdict.Verdict) action.Pass {
 	}
 }
 
+func victims() []eviction.Victim {
+	return []eviction.Victim{{
+		Pod: cluster.Pod{
+			Key: types.NamespacedName{Namespace: "shop", Name: "web-0"}, Addresses: []netip.Addr{netip.MustParseAddr("10.240.0.12")},
+		},
+		Since: start(),
+	}}
+}
+
 func TestTheJSONForm(t *testing.T) {
 	g := NewWithT(t)
 	n := newNode()
 	n.clock.Step(time.Second)
+	n.victims = victims()
 	n.Complete(passOf(local(), conflict()), start().Add(750*time.Millisecond))
 	n.history.Add(history.Of(history.Decision, "", conflict()))
 	n.hns = nodestatus.HNS{Health: hns.Health{Answered: start(), Failing: []hns.Failure{{
@@ -123,6 +136,7 @@ func TestTheJSONForm(t *testing.T) {
     "ended": "2026-03-01T03:00:01Z", "durationSeconds": 0.25, "waiting": true, "loadBalancers": 3,
     "network": {"id": "net-1", "name": "azure", "type": "L2Bridge", "subnets": ["10.240.0.0/16"]}
   },
+  "victims": [{"pod": "shop/web-0", "address": "10.240.0.12", "since": "2026-03-01T03:00:00Z"}],
   "counts": {"conflict": 1, "local": 1},
   "endpoints": [
     {"id": "id-1", "addresses": ["10.240.0.11"], "kind": "remote", "owner": "kube-proxy", "verdict": "conflict",
@@ -168,12 +182,19 @@ func TestTheRevisionChangesWithTheDocument(t *testing.T) {
 		t.Errorf("the beat is %+v", last)
 	}
 	step("another endpoint", true, func() { n.Complete(passOf(local(), conflict()), n.clock.Now()) })
+	step("a pod without network", true, func() {
+		n.victims = victims()
+		n.Complete(passOf(local(), conflict()), n.clock.Now())
+	})
 	step("an entry", true, func() { n.history.Add(history.Entry{Act: history.Flush}) })
 	step("the same entry", true, func() { n.history.Add(history.Entry{Act: history.Flush}) })
 	step("kube-proxy", true, func() { n.profile = kubeproxy.ProfileOf("v1.37.2") })
 	step("HNS answers", false, func() { n.hns.Answered = n.clock.Now() })
 	step("HNS hangs", true, func() { n.hns.HungCalls = 1 })
 	step("unknown", true, func() { n.Unknown(errors.New("no")) })
+	if len(n.Document().Victims) != 1 {
+		t.Error("the victims of the last complete pass are gone")
+	}
 	step("still unknown", false, func() { n.Unknown(errors.New("no")) })
 	step("for another reason", true, func() { n.Unknown(errors.New("hangs")) })
 	step("idle", true, func() { n.Idle(errors.New("no network")) })

@@ -63,6 +63,8 @@ type Document struct {
 	HNS       HNS       `json:"hns"`
 	// Pass is the last complete pass; it is missing if there was none.
 	Pass *Pass `json:"pass,omitempty"`
+	// Victims are the running pods that had lost their endpoint in that pass, and with it their network.
+	Victims []Victim `json:"victims,omitempty"`
 	// Counts are the endpoints of that pass by verdict.
 	Counts map[verdict.Kind]int `json:"counts"`
 	// Endpoints are those of that pass, the ones that need attention first.
@@ -107,6 +109,15 @@ type Network struct {
 	Name    string          `json:"name"`
 	Type    hns.NetworkType `json:"type"`
 	Subnets []netip.Prefix  `json:"subnets,omitempty"`
+}
+
+// Victim is a running pod that no local endpoint has an address of.
+type Victim struct {
+	// Pod is its namespace/name.
+	Pod     string     `json:"pod"`
+	Address netip.Addr `json:"address"`
+	// Since is when the agent first found it so.
+	Since time.Time `json:"since"`
 }
 
 // Endpoint is one endpoint with its verdict: the row of a scan, and what only the agent knows.

@@ -176,6 +176,7 @@ var _ = Describe("The guard", func() {
 		n.evictsVictims()
 		n.local(n.addr(2))
 		n.pod(ctx, "fine", n.addr(2))
+		bare := n.pod(ctx, "bare", n.addr(3))
 		victim := n.podWith(ctx, "victim", func(p *corev1.Pod) {
 			p.OwnerReferences = []metav1.OwnerReference{{
 				APIVersion: "apps/v1", Kind: "ReplicaSet", Name: "rs", UID: "rs-uid", Controller: new(true),
@@ -188,6 +189,9 @@ var _ = Describe("The guard", func() {
 			g.Expect(n.cp.client.Get(ctx, keyOf(victim), &pod)).To(Succeed())
 			g.Expect(pod.DeletionTimestamp).NotTo(BeNil())
 		}).Should(Succeed())
+		Eventually(n.victims).Should(ConsistOf(keyOf(bare).String()), "which no controller would replace")
+		Expect(n.cp.client.Get(ctx, keyOf(bare), bare)).To(Succeed())
+		Expect(bare.DeletionTimestamp).To(BeNil())
 	})
 
 	It("serves metrics and probes", func() {

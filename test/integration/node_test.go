@@ -91,6 +91,14 @@ func (n *node) evictsVictims() {
 	n.config.Eviction.After.Duration, n.config.Eviction.Interval.Duration = time.Second, time.Second
 }
 
+// victims are the pods without network that the agent's status names.
+func (n *node) victims() (names []string) {
+	for _, v := range n.running.Status().Victims {
+		names = append(names, v.Pod)
+	}
+	return names
+}
+
 // start starts the agent and waits until it looks at the node. It is stopped at the end of the spec, if not before.
 func (n *node) start() {
 	GinkgoHelper()

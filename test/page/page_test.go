@@ -176,6 +176,37 @@ func TestWhatHappensIsShownAtOnce(t *testing.T) {
 	g.Expect(b.complained()).To(BeEmpty())
 }
 
+func TestPodsWithoutNetworkComeFirst(t *testing.T) {
+	g := NewWithT(t)
+	n := newNode(t)
+	n.Pod("web-0", "10.240.0.15")
+	n.pass()
+	n.serve()
+	b := open(t, n.url())
+	b.await(`document.getElementById("connection").innerText.startsWith("Live")`)
+	const section = `document.querySelector("main > section:not([hidden])").innerText`
+	g.Expect(eval[string](b, section)).NotTo(ContainSubstring("Pods without network"), "it may only be slow")
+
+	n.Wait(n.Config.Eviction.After.Duration)
+	n.pass()
+	b.await(`!document.getElementById("victims").hidden`)
+	g.Expect(eval[string](b, section)).To(And(HavePrefix("Pods without network"),
+		ContainSubstring("default/web-0 · 10.240.0.15 · since "), ContainSubstring("record a bundle, and delete them")))
+	for _, dark := range []bool{false, true} {
+		b.dark(dark)
+		g.Expect(eval[[]string](b, unreadable)).To(BeEmpty())
+	}
+	b.tabTo(`e.closest("#victims") && e.innerText === "default/web-0"`)
+	b.press(kb.Enter)
+	b.await(`document.getElementById("search").value === "default/web-0"`)
+
+	n.Local("10.240.0.15")
+	n.Wait(5e9)
+	n.pass()
+	b.await(`document.getElementById("victims").hidden`)
+	g.Expect(b.complained()).To(BeEmpty())
+}
+
 func TestThePageSaysWhenItIsDisconnected(t *testing.T) {
 	g := NewWithT(t)
 	n, b := shown(t)

@@ -19,6 +19,7 @@ import (
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/hnsguard/hnsguard/internal/action"
+	"github.com/hnsguard/hnsguard/internal/eviction"
 	"github.com/hnsguard/hnsguard/internal/guard"
 	"github.com/hnsguard/hnsguard/internal/history"
 	"github.com/hnsguard/hnsguard/internal/hns"
@@ -38,6 +39,8 @@ type node struct {
 	board   *nodestatus.Board
 	// asked is HNS with the measurements that the page shows.
 	asked hns.Client
+	// evictor only reports, as it does by default.
+	evictor *eviction.Evictor
 
 	address string
 	stop    context.CancelFunc
@@ -51,8 +54,12 @@ func newNode(t *testing.T) *node {
 	measured := hns.NewMetrics(n.Registry)
 	service := hns.WithMetrics(n.Service, measured, n.Clock)
 	n.asked = service
+	n.evictor = eviction.New(eviction.Options{
+		After: n.Config.Eviction.After.Duration, MaxGap: time.Hour, Interval: n.Config.Eviction.Interval.Duration,
+		Events: n.Events, History: n.history, Metrics: eviction.NewMetrics(n.Registry), Clock: n.Clock,
+	})
 	n.board = nodestatus.NewBoard(nodestatus.Options{
-		Node: nodetest.Name, Config: n.Config, History: n.history, Clock: n.Clock,
+		Node: nodetest.Name, Config: n.Config, History: n.history, Victims: n.evictor.Victims, Clock: n.Clock,
 		KubeProxy: func() kubeproxy.Profile { return kubeproxy.ProfileOf(n.KubeProxy) },
 		HNS:       func() nodestatus.HNS { return nodestatus.HNS{Health: measured.Health()} },
 	})
@@ -63,7 +70,7 @@ func newNode(t *testing.T) *node {
 	})
 	n.guard = guard.New(guard.Options{
 		Config: n.Config, Collector: n.Collector, Index: n.Index, Slices: n.Watch,
-		Actions: []action.Action{remover, n.Balancers}, Events: n.Events, History: n.history, Status: n.board,
+		Actions: []action.Action{remover, n.Balancers, n.evictor}, Events: n.Events, History: n.history, Status: n.board,
 		Metrics: guard.NewMetrics(n.Registry), Clock: n.Clock,
 	})
 	return n

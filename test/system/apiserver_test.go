@@ -85,7 +85,7 @@ func newAPIServer(t *testing.T) (*apiServer, error) {
 	t.Helper()
 	env := &envtest.Environment{}
 	api := env.ControlPlane.GetAPIServer()
-	api.SecureServing.Address, api.SecureServing.Port = "127.0.0.1", freePort(t)
+	api.Address, api.Port = "127.0.0.1", freePort(t)
 	api.Configure().Set("service-cluster-ip-range", "10.0.0.0/16,fd00:10::/112")
 	config, err := env.Start()
 	if err != nil {

@@ -113,6 +113,19 @@ function showOverview(s) {
   find("config").textContent = JSON.stringify(s.config, null, 2);
 }
 
+// Pods without network.
+
+function showVictims(s) {
+  const victims = s.victims ?? [];
+  find("victims").hidden = victims.length === 0;
+  const observing = s.mode !== "enforce" ? "mode" : s.config.eviction.mode !== "enforce" ? "eviction.mode" : "";
+  find("victims-next").textContent = observing
+    ? `The agent does not evict them (${observing} is observe): record a bundle, and delete them, so that their controllers make new ones.`
+    : "The agent evicts those that a controller replaces, one at a time, as far as disruption budgets allow.";
+  replaceRows(find("victim-list"), victims.map((v) => [v.pod,
+    make("li", {}, only(v.pod), " · ", only(v.address), " · since ", moment(v.since))]));
+}
+
 // Endpoints.
 
 const columns = {
@@ -333,6 +346,7 @@ function showHistory(s) {
 function show() {
   if (!view.status) return;
   showOverview(view.status);
+  showVictims(view.status);
   showVerdicts(view.status);
   showEndpoints(view.status);
   showHistory(view.status);
