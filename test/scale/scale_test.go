@@ -49,13 +49,6 @@ const (
 	namespace = metav1.NamespaceDefault
 )
 
-// The changes of slices.
-const (
-	rate   = 1000
-	lasts  = time.Minute
-	sample = 15 * time.Second
-)
-
 // wire counts the bytes that a client receives, as they are sent and as they are to be decoded.
 type wire struct{ received, decoded atomic.Int64 }
 
@@ -143,6 +136,7 @@ func TestScale(t *testing.T) {
 	}
 	n := startAgent(t, api)
 	n.churn(writer)
+	n.replay(writer)
 }
 
 // inParallel does something so many times, by several writers.
@@ -214,6 +208,7 @@ type node struct {
 	agent   *agent.Agent
 	service *simulated.HNS
 	network hns.NetworkID
+	stream  *stream
 	before  float64
 }
 
@@ -221,7 +216,7 @@ type node struct {
 func startAgent(t *testing.T, api *rest.Config) *node {
 	t.Helper()
 	g := NewWithT(t)
-	n := &node{t: t, service: simulated.New(simulated.Options{})}
+	n := &node{t: t, service: simulated.New(simulated.Options{}), stream: &stream{}}
 	n.network = n.service.CreateNetwork("azure", hns.NetworkL2Bridge).ID
 	for at := range endpoints {
 		n.remote(bigcluster.Address(at * (bigcluster.Addresses / endpoints)))
@@ -234,7 +229,7 @@ func startAgent(t *testing.T, api *rest.Config) *node {
 	}
 	n.before = heap()
 	started := time.Now()
-	deps, err := agent.FromCluster(w.client(api), options)
+	deps, err := agent.FromCluster(n.stream.client(w.client(api)), options)
 	g.Expect(err).NotTo(HaveOccurred())
 	n.agent, err = agent.New(options, deps)
 	g.Expect(err).NotTo(HaveOccurred())
@@ -277,58 +272,4 @@ func (n *node) inUse() float64 {
 		}
 	}
 	return -1
-}
-
-// churn changes slices all the time, as often as it should or as the API server can, and then asks how long the agent
-// takes to see one more change.
-func (n *node) churn(writer *kubernetes.Clientset) {
-	n.t.Helper()
-	g := NewWithT(n.t)
-	api := writer.DiscoveryV1().EndpointSlices(namespace)
-	tick := time.NewTicker(time.Second / rate)
-	defer tick.Stop()
-	begun := time.Now()
-	updates := atomic.Int64{}
-	ended := make(chan struct{})
-	var all sync.WaitGroup
-	for range writers {
-		all.Go(func() {
-			for {
-				select {
-				case <-ended:
-					return
-				case <-tick.C:
-				}
-				at := int(updates.Add(1))
-				// Without a version the last writer wins.
-				if _, err := api.Update(n.t.Context(), bigcluster.Slice(namespace, at%bigcluster.Slices, at/bigcluster.Slices+1), metav1.UpdateOptions{}); err != nil {
-					n.t.Error(err)
-					return
-				}
-			}
-		})
-	}
-	for sampled := sample; sampled <= lasts; sampled += sample {
-		time.Sleep(time.Until(begun.Add(sampled)))
-		report(fmt.Sprintf("churn/seconds=%d", int(sampled.Seconds())),
-			(heap()-n.before)/bigcluster.Addresses, "heap-B/address")
-	}
-	close(ended)
-	all.Wait()
-	took := time.Since(begun)
-
-	fresh := bigcluster.Address(bigcluster.Addresses)
-	n.remote(fresh)
-	_, err := api.Create(n.t.Context(), &discoveryv1.EndpointSlice{
-		ObjectMeta: metav1.ObjectMeta{
-			Namespace: namespace, Name: "last", Labels: map[string]string{discoveryv1.LabelServiceName: "last"},
-		},
-		AddressType: discoveryv1.AddressTypeIPv4,
-		Endpoints:   []discoveryv1.Endpoint{{Addresses: []string{fresh.String()}, NodeName: new("aks-linux-00001-vmss")}},
-	}, metav1.CreateOptions{})
-	g.Expect(err).NotTo(HaveOccurred())
-	wrote := time.Now()
-	g.Eventually(n.inUse, time.Minute, time.Millisecond).Should(BeEquivalentTo(endpoints + 1))
-	report("churn/end", float64(updates.Load())/took.Seconds(), "updates/s", time.Since(wrote).Seconds(), "behind-s",
-		(heap()-n.before)/bigcluster.Addresses, "heap-B/address")
 }

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build !windows
+
+package scale_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+
+	discoveryv1 "k8s.io/api/discovery/v1"
+	apiruntime "k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/serializer/streaming"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	restwatch "k8s.io/client-go/rest/watch"
+)
+
+// stream is what the API server sends of a client's watch of EndpointSlices, to which events can be added: the server
+// cannot change slices as fast as an agent has to be able to follow.
+type stream struct {
+	mu  sync.Mutex
+	out *io.PipeWriter // to the client; nil before there is a watch
+}
+
+// client returns the configuration of a client whose watch is this stream.
+func (s *stream) client(from *rest.Config) *rest.Config {
+	c := rest.CopyConfig(from)
+	c.Wrap(func(next http.RoundTripper) http.RoundTripper {
+		return roundTripper(func(r *http.Request) (*http.Response, error) {
+			resp, err := next.RoundTrip(r)
+			if err == nil && resp.StatusCode == http.StatusOK && r.URL.Query().Has("watch") &&
+				strings.HasSuffix(r.URL.Path, "/endpointslices") {
+				resp.Body = s.through(resp.Body)
+			}
+			return resp, err
+		})
+	})
+	return c
+}
+
+// through passes on what the server sends, one frame at a time.
+func (s *stream) through(from io.ReadCloser) io.ReadCloser {
+	in, out := io.Pipe()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.out = out
+	go func() {
+		for {
+			frame, err := nextFrame(from)
+			if err == nil {
+				err = s.send(out, frame)
+			}
+			if err != nil {
+				out.CloseWithError(err)
+				return
+			}
+		}
+	}()
+	return passedOn{in, from}
+}
+
+// passedOn closes both ends.
+type passedOn struct {
+	*io.PipeReader
+	from io.Closer
+}
+
+func (p passedOn) Close() error { return errors.Join(p.PipeReader.Close(), p.from.Close()) }
+
+// add adds the change of a slice. It waits until the client has read it.
+func (s *stream) add(slice *discoveryv1.EndpointSlice) error {
+	frame, err := encoded(slice)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	out := s.out
+	s.mu.Unlock()
+	return s.send(out, frame)
+}
+
+// send writes whole frames, of the server and of those that are added.
+func (s *stream) send(out *io.PipeWriter, frame []byte) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, err := out.Write(frame)
+	return err
+}
+
+// nextFrame reads one frame with its length, which a protobuf stream begins each with.
+func nextFrame(from io.Reader) ([]byte, error) {
+	var length [4]byte
+	if _, err := io.ReadFull(from, length[:]); err != nil {
+		return nil, err
+	}
+	frame := make([]byte, len(length)+int(binary.BigEndian.Uint32(length[:])))
+	copy(frame, length[:])
+	_, err := io.ReadFull(from, frame[len(length):])
+	return frame, err
+}
+
+// encoded is the frame of a changed slice, as the API server makes it.
+func encoded(slice *discoveryv1.EndpointSlice) ([]byte, error) {
+	info, known := apiruntime.SerializerInfoForMediaType(scheme.Codecs.SupportedMediaTypes(), apiruntime.ContentTypeProtobuf)
+	if !known {
+		return nil, fmt.Errorf("encoding a slice: client-go knows no %s", apiruntime.ContentTypeProtobuf)
+	}
+	var frame bytes.Buffer
+	encoder := restwatch.NewEncoder(
+		streaming.NewEncoder(info.StreamSerializer.NewFrameWriter(&frame), info.StreamSerializer.Serializer),
+		scheme.Codecs.EncoderForVersion(info.Serializer, discoveryv1.SchemeGroupVersion))
+	err := encoder.Encode(&watch.Event{Type: watch.Modified, Object: slice})
+	return frame.Bytes(), err
+}
