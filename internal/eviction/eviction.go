@@ -170,22 +170,20 @@ func (r *Evictor) confirmed(without []cluster.Pod) []Victim {
 	blind := now.Sub(r.ran) > r.opts.MaxGap
 	r.ran = now
 	suspects := make(map[types.UID]*suspect, len(without))
+	var victims []Victim
 	for _, pod := range without {
-		suspects[pod.UID] = &suspect{since: now}
-		if before, known := r.suspects[pod.UID]; known {
-			suspects[pod.UID] = before
-			if blind {
-				before.since = now
-			}
+		s, known := r.suspects[pod.UID]
+		if !known {
+			s = &suspect{since: now}
+		} else if blind {
+			s.since = now
+		}
+		suspects[pod.UID] = s
+		if now.Sub(s.since) >= r.opts.After {
+			victims = append(victims, Victim{pod, s.since})
 		}
 	}
 	r.suspects = suspects
-	var victims []Victim
-	for _, pod := range without {
-		if since := suspects[pod.UID].since; now.Sub(since) >= r.opts.After {
-			victims = append(victims, Victim{pod, since})
-		}
-	}
 	return victims
 }
 

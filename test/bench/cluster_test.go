@@ -20,6 +20,7 @@ import (
 
 	"github.com/hnsguard/hnsguard/internal/cluster"
 	"github.com/hnsguard/hnsguard/internal/slicewatch"
+	"github.com/hnsguard/hnsguard/test/bench/usage"
 	"github.com/hnsguard/hnsguard/test/nodetest"
 )
 
@@ -109,15 +110,6 @@ func must(tb testing.TB, err error) {
 	}
 }
 
-// heap returns how many bytes are in use once all garbage is gone.
-func heap() float64 {
-	runtime.GC()
-	runtime.GC()
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return float64(m.HeapAlloc)
-}
-
 // store keeps EndpointSlices.
 type store interface{ Add(obj any) error }
 
@@ -139,12 +131,12 @@ func BenchmarkMemory(b *testing.B) {
 	} {
 		b.Run("keeper="+keeper.name, func(b *testing.B) {
 			for b.Loop() {
-				before := heap()
+				before := usage.Heap()
 				kept := keeper.make()
 				for n := range addresses / perSlice {
 					must(b, kept.Add(slice(b, n, perSlice, 0)))
 				}
-				b.ReportMetric((heap()-before)/addresses, "heap-B/address")
+				b.ReportMetric((usage.Heap()-before)/addresses, "heap-B/address")
 				runtime.KeepAlive(kept)
 			}
 			b.ReportMetric(0, "ns/op")

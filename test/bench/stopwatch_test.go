@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/hnsguard/hnsguard/test/bench/usage"
 )
 
 // stopwatch measures the time that a benchmark keeps a processor busy, its garbage collection included. On a machine
@@ -20,32 +20,24 @@ type stopwatch struct {
 
 func start(b *testing.B) *stopwatch {
 	b.Helper()
-	return &stopwatch{b: b, begun: busy(b)}
-}
-
-// busy is how long the process has kept processors busy.
-func busy(tb testing.TB) time.Duration {
-	tb.Helper()
-	var t unix.Timespec
-	must(tb, unix.ClockGettime(unix.CLOCK_PROCESS_CPUTIME_ID, &t))
-	return time.Duration(t.Nano())
+	return &stopwatch{b: b, begun: usage.Processor(b)}
 }
 
 // pause stops both clocks, while the benchmark prepares something.
 func (s *stopwatch) pause() {
-	s.used += busy(s.b) - s.begun
+	s.used += usage.Processor(s.b) - s.begun
 	s.b.StopTimer()
 }
 
 func (s *stopwatch) resume() {
 	s.b.StartTimer()
-	s.begun = busy(s.b)
+	s.begun = usage.Processor(s.b)
 }
 
 // stop returns the time since the start, without pauses.
 func (s *stopwatch) stop() time.Duration {
-	s.used += busy(s.b) - s.begun
-	s.begun = busy(s.b)
+	s.used += usage.Processor(s.b) - s.begun
+	s.begun = usage.Processor(s.b)
 	return s.used
 }
 

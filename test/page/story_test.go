@@ -39,8 +39,6 @@ type node struct {
 	board   *nodestatus.Board
 	// asked is HNS with the measurements that the page shows.
 	asked hns.Client
-	// evictor only reports, as it does by default.
-	evictor *eviction.Evictor
 
 	address string
 	stop    context.CancelFunc
@@ -54,12 +52,13 @@ func newNode(t *testing.T) *node {
 	measured := hns.NewMetrics(n.Registry)
 	service := hns.WithMetrics(n.Service, measured, n.Clock)
 	n.asked = service
-	n.evictor = eviction.New(eviction.Options{
+	// As by default, it only reports.
+	evictor := eviction.New(eviction.Options{
 		After: n.Config.Eviction.After.Duration, MaxGap: time.Hour, Interval: n.Config.Eviction.Interval.Duration,
 		Events: n.Events, History: n.history, Metrics: eviction.NewMetrics(n.Registry), Clock: n.Clock,
 	})
 	n.board = nodestatus.NewBoard(nodestatus.Options{
-		Node: nodetest.Name, Config: n.Config, History: n.history, Victims: n.evictor.Victims, Clock: n.Clock,
+		Node: nodetest.Name, Config: n.Config, History: n.history, Victims: evictor.Victims, Clock: n.Clock,
 		KubeProxy: func() kubeproxy.Profile { return kubeproxy.ProfileOf(n.KubeProxy) },
 		HNS:       func() nodestatus.HNS { return nodestatus.HNS{Health: measured.Health()} },
 	})
@@ -70,7 +69,7 @@ func newNode(t *testing.T) *node {
 	})
 	n.guard = guard.New(guard.Options{
 		Config: n.Config, Collector: n.Collector, Index: n.Index, Slices: n.Watch,
-		Actions: []action.Action{remover, n.Balancers, n.evictor}, Events: n.Events, History: n.history, Status: n.board,
+		Actions: []action.Action{remover, n.Balancers, evictor}, Events: n.Events, History: n.history, Status: n.board,
 		Metrics: guard.NewMetrics(n.Registry), Clock: n.Clock,
 	})
 	return n
@@ -202,7 +201,7 @@ func (n *node) reuse(pod, addr string, after time.Duration) {
 	}.Took(after))
 }
 
-// flush and victim add the entries of actions that are not here either.
+// flush and victim add entries that come from an action that is not here, and from one that only reports here.
 func (n *node) flush(family string) {
 	n.history.Add(history.Entry{Act: history.Flush, Result: "written", Subject: family})
 }

@@ -8,15 +8,14 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
-	"testing"
 	"time"
 
 	. "github.com/onsi/gomega"
-	"golang.org/x/sys/unix"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
+	"github.com/hnsguard/hnsguard/test/bench/usage"
 	"github.com/hnsguard/hnsguard/test/bigcluster"
 )
 
@@ -26,16 +25,6 @@ const (
 	lasts  = time.Minute
 	sample = 15 * time.Second
 )
-
-// busy is how long the process has kept processors busy.
-func busy(t *testing.T) time.Duration {
-	t.Helper()
-	var used unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_PROCESS_CPUTIME_ID, &used); err != nil {
-		t.Fatal(err)
-	}
-	return time.Duration(used.Nano())
-}
 
 // changed is the slice after so many changes of slices, which go round.
 func changed(changes int) *discoveryv1.EndpointSlice {
@@ -93,21 +82,21 @@ func (n *node) replay(writer *kubernetes.Clientset) {
 		return s
 	}
 	const tried = 5000
-	used := busy(n.t)
+	used := usage.Processor(n.t)
 	for changes := range tried {
 		_, err := encoded(modified(changes))
 		g.Expect(err).NotTo(HaveOccurred())
 	}
-	making := (busy(n.t) - used).Seconds() / tried * rate * 100
+	making := (usage.Processor(n.t) - used).Seconds() / tried * rate * 100
 
 	begun, made := time.Now(), 0
 	for sampled := sample; sampled <= lasts; sampled += sample {
-		used, since := busy(n.t), time.Now()
+		used, since := usage.Processor(n.t), time.Now()
 		for ; time.Since(begun) < sampled; made++ {
 			time.Sleep(time.Until(begun.Add(time.Duration(made) * time.Second / rate)))
 			g.Expect(n.stream.add(modified(made))).To(Succeed())
 		}
-		spent := (busy(n.t) - used).Seconds() / time.Since(since).Seconds() * 100
+		spent := (usage.Processor(n.t) - used).Seconds() / time.Since(since).Seconds() * 100
 		report(fmt.Sprintf("replay/seconds=%d", int(sampled.Seconds())), append(n.heap(), spent, "%core")...)
 	}
 	took := time.Since(begun)
@@ -118,7 +107,7 @@ func (n *node) replay(writer *kubernetes.Clientset) {
 
 // heap is the heap of the agent and all that it has, to be reported.
 func (n *node) heap() []any {
-	return []any{(heap() - n.before) / bigcluster.Addresses, "heap-B/address"}
+	return []any{(usage.Heap() - n.before) / bigcluster.Addresses, "heap-B/address"}
 }
 
 // catchUp returns how long the agent takes to act on a new slice. The number is that of the slice.

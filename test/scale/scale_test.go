@@ -39,6 +39,7 @@ import (
 	"github.com/hnsguard/hnsguard/internal/hns/simulated"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy/detect"
+	"github.com/hnsguard/hnsguard/test/bench/usage"
 	"github.com/hnsguard/hnsguard/test/bigcluster"
 )
 
@@ -96,15 +97,6 @@ func (w *wire) client(from *rest.Config) *rest.Config {
 		return countedConn{conn, w}, err
 	}
 	return c
-}
-
-// heap returns how many bytes are in use once all garbage is gone.
-func heap() float64 {
-	runtime.GC()
-	runtime.GC()
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return float64(m.HeapAlloc)
 }
 
 // report prints a line like those of Go's benchmarks.
@@ -176,7 +168,7 @@ func informerOf(t *testing.T, api *rest.Config, name, contentType string, noWatc
 	conf.ContentType, conf.AcceptContentTypes = contentType, contentType
 	client, err := kubernetes.NewForConfig(conf)
 	g.Expect(err).NotTo(HaveOccurred())
-	before, started := heap(), time.Now()
+	before, started := usage.Heap(), time.Now()
 	all := client.DiscoveryV1().EndpointSlices(metav1.NamespaceAll)
 	lw := toolscache.ToListWatcherWithWatchListSemantics(&toolscache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (apiruntime.Object, error) {
@@ -196,7 +188,7 @@ func informerOf(t *testing.T, api *rest.Config, name, contentType string, noWatc
 	took := time.Since(started)
 	report(name, float64(w.received.Load())/bigcluster.Addresses, "wire-B/address",
 		float64(w.decoded.Load())/bigcluster.Addresses, "decoded-B/address",
-		(heap()-before)/bigcluster.Addresses, "heap-B/address", took.Seconds(), "sync-s")
+		(usage.Heap()-before)/bigcluster.Addresses, "heap-B/address", took.Seconds(), "sync-s")
 	runtime.KeepAlive(informer)
 	stop()
 	running.Wait()
@@ -227,7 +219,7 @@ func startAgent(t *testing.T, api *rest.Config) *node {
 		KubeProxy: detect.Options{Version: "v1.37.2"}, MetricsAddress: "0", ProbeAddress: "0",
 		Logger: logr.Discard(), Clock: clock.RealClock{},
 	}
-	n.before = heap()
+	n.before = usage.Heap()
 	started := time.Now()
 	deps, err := agent.FromCluster(n.stream.client(w.client(api)), options)
 	g.Expect(err).NotTo(HaveOccurred())
@@ -244,7 +236,7 @@ func startAgent(t *testing.T, api *rest.Config) *node {
 	took := time.Since(started)
 	report("way=hnsguard", float64(w.received.Load())/bigcluster.Addresses, "wire-B/address",
 		float64(w.decoded.Load())/bigcluster.Addresses, "decoded-B/address",
-		(heap()-n.before)/bigcluster.Addresses, "heap-B/address", took.Seconds(), "sync-s")
+		(usage.Heap()-n.before)/bigcluster.Addresses, "heap-B/address", took.Seconds(), "sync-s")
 	return n
 }
 

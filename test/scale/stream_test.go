@@ -12,7 +12,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
-	"sync"
+	"sync/atomic"
 
 	discoveryv1 "k8s.io/api/discovery/v1"
 	apiruntime "k8s.io/apimachinery/pkg/runtime"
@@ -26,8 +26,8 @@ import (
 // stream is what the API server sends of a client's watch of EndpointSlices, to which events can be added: the server
 // cannot change slices as fast as an agent has to be able to follow.
 type stream struct {
-	mu  sync.Mutex
-	out *io.PipeWriter // to the client; nil before there is a watch
+	// out is to the client, nil before there is a watch. It writes one frame after the other, whoever writes.
+	out atomic.Pointer[io.PipeWriter]
 }
 
 // client returns the configuration of a client whose watch is this stream.
@@ -49,14 +49,12 @@ func (s *stream) client(from *rest.Config) *rest.Config {
 // through passes on what the server sends, one frame at a time.
 func (s *stream) through(from io.ReadCloser) io.ReadCloser {
 	in, out := io.Pipe()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.out = out
+	s.out.Store(out)
 	go func() {
 		for {
 			frame, err := nextFrame(from)
 			if err == nil {
-				err = s.send(out, frame)
+				_, err = out.Write(frame)
 			}
 			if err != nil {
 				out.CloseWithError(err)
@@ -81,17 +79,7 @@ func (s *stream) add(slice *discoveryv1.EndpointSlice) error {
 	if err != nil {
 		return err
 	}
-	s.mu.Lock()
-	out := s.out
-	s.mu.Unlock()
-	return s.send(out, frame)
-}
-
-// send writes whole frames, of the server and of those that are added.
-func (s *stream) send(out *io.PipeWriter, frame []byte) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	_, err := out.Write(frame)
+	_, err = s.out.Load().Write(frame)
 	return err
 }
 
