@@ -30,9 +30,8 @@ import (
 	"github.com/hnsguard/hnsguard/internal/loadbalancer"
 	"github.com/hnsguard/hnsguard/internal/metrics"
 	"github.com/hnsguard/hnsguard/internal/nodestatus"
-	"github.com/hnsguard/hnsguard/internal/page"
 	"github.com/hnsguard/hnsguard/internal/reuse"
-	"github.com/hnsguard/hnsguard/internal/serving"
+	"github.com/hnsguard/hnsguard/internal/server"
 	"github.com/hnsguard/hnsguard/internal/version"
 )
 
@@ -60,7 +59,7 @@ type Options struct {
 	// MetricsTLS is the certificate to serve metrics with. With it, only clients that the API server authorizes can read
 	// them.
 	// Default: plain HTTP, for every client that can connect.
-	MetricsTLS *serving.Certificate
+	MetricsTLS *server.Certificate
 	// ProbeAddress is where to serve probes. Required; "0" serves none.
 	ProbeAddress string
 	// PageAddress is where to serve the node page. Elsewhere than on loopback it needs MetricsTLS.
@@ -83,7 +82,7 @@ type Agent struct {
 	deps     Dependencies
 	registry *prometheus.Registry
 	board    *nodestatus.Board
-	page     *page.Server
+	page     *server.Server
 	serves   bool
 }
 
@@ -189,19 +188,19 @@ func (a *Agent) makePage(o Options) error {
 	if o.PageAddress == "" || o.PageAddress == "0" {
 		return nil
 	}
-	options := page.Options{
+	options := server.Options{
 		Address: o.PageAddress, Board: a.board, Flags: o.Flags, Logger: o.Logger.WithName("page"), Clock: o.Clock,
 		Metrics: a.registry,
 	}
 	if a.serves {
 		options.Metrics = crmetrics.Registry // which has the agent's while it runs
 	}
-	if !page.IsLoopback(o.PageAddress) && o.MetricsTLS != nil && a.deps.Protect != nil {
+	if !server.IsLoopback(o.PageAddress) && o.MetricsTLS != nil && a.deps.Protect != nil {
 		options.TLS = o.MetricsTLS.TLSConfig()
 		options.Protect = func(next http.Handler) (http.Handler, error) { return a.deps.Protect(options.Logger, next) }
 	}
-	server, err := page.New(options)
-	a.page = server
+	served, err := server.New(options)
+	a.page = served
 	return err
 }
 

@@ -27,7 +27,7 @@ import (
 	"github.com/hnsguard/hnsguard/internal/hns/simulated"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy/detect"
 	"github.com/hnsguard/hnsguard/internal/nodestatus"
-	"github.com/hnsguard/hnsguard/internal/serving"
+	"github.com/hnsguard/hnsguard/internal/server"
 )
 
 var update = flag.Bool("update", false, "write docs/metrics.md anew")
@@ -73,14 +73,14 @@ func tryAgent(t *testing.T, change func(*agent.Options, *agent.Dependencies)) (*
 
 // Whoever can connect to a page that is not on loopback has to be authorized.
 func TestThePageIsOnLoopbackOrProtected(t *testing.T) {
-	certificate, err := serving.InMemory("win-1")
+	certificate, err := server.InMemory("win-1")
 	if err != nil {
 		t.Fatal(err)
 	}
 	filter := func(_ logr.Logger, next http.Handler) (http.Handler, error) { return next, nil }
 	for _, tc := range []struct {
 		address string
-		tls     *serving.Certificate
+		tls     *server.Certificate
 		filter  metricsserver.Filter
 		works   bool
 	}{

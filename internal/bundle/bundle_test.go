@@ -34,8 +34,8 @@ import (
 	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/internal/hns/simulated"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy"
-	"github.com/hnsguard/hnsguard/internal/page"
 	"github.com/hnsguard/hnsguard/internal/scan"
+	"github.com/hnsguard/hnsguard/internal/server"
 )
 
 // secret is nowhere in a bundle.
@@ -133,7 +133,7 @@ func serveAgent(t *testing.T) string {
 	t.Helper()
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.WriteString(w, map[string]string{
-			page.StatusPath: "{}", page.StatuszPath: "statusz\n", page.MetricsPath: "hnsguard_up 1\n",
+			server.StatusPath: "{}", server.StatuszPath: "statusz\n", server.MetricsPath: "hnsguard_up 1\n",
 		}[r.URL.Path])
 	}))
 	t.Cleanup(s.Close)

@@ -21,8 +21,8 @@ import (
 	"github.com/hnsguard/hnsguard/internal/hnsdump"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy/detect"
-	"github.com/hnsguard/hnsguard/internal/page"
 	"github.com/hnsguard/hnsguard/internal/scan"
+	"github.com/hnsguard/hnsguard/internal/server"
 	"github.com/hnsguard/hnsguard/internal/version"
 )
 
@@ -199,9 +199,9 @@ func (r *recorder) doctor(ctx context.Context) {
 // agent records what the agent serves. It may not run, or be of a version that serves less.
 func (r *recorder) agent(ctx context.Context) {
 	for _, served := range []struct{ name, about, path string }{
-		{fileStatus, "the agent's own view of the node", page.StatusPath},
-		{fileStatusz, "the agent's status page", page.StatuszPath},
-		{fileMetrics, "the agent's metrics", page.MetricsPath},
+		{fileStatus, "the agent's own view of the node", server.StatusPath},
+		{fileStatusz, "the agent's status page", server.StatuszPath},
+		{fileMetrics, "the agent's metrics", server.MetricsPath},
 	} {
 		r.archive.add(ctx, served.name, served.about, func(ctx context.Context) ([]byte, error) {
 			if r.PageURL == "" {
@@ -214,7 +214,7 @@ func (r *recorder) agent(ctx context.Context) {
 
 // ask reads what the agent serves.
 func ask(ctx context.Context, url string) ([]byte, error) {
-	data, err := page.Get(ctx, url)
+	data, err := server.Get(ctx, url)
 	if err != nil {
 		return nil, fmt.Errorf("asking the agent at %s: %w", url, err)
 	}

@@ -7,7 +7,7 @@ import (
 	"errors"
 	"time"
 
-	"github.com/hnsguard/hnsguard/internal/page"
+	"github.com/hnsguard/hnsguard/internal/server"
 )
 
 // askAgent returns the status document of the agent on this node, which serves it at the given address.
@@ -17,5 +17,5 @@ func askAgent(ctx context.Context, address string, timeout time.Duration) ([]byt
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	return page.Get(ctx, "http://"+reachable(address)+page.StatusPath)
+	return server.Get(ctx, "http://"+reachable(address)+server.StatusPath)
 }

@@ -18,7 +18,7 @@ import (
 	"github.com/hnsguard/hnsguard/internal/agent"
 	"github.com/hnsguard/hnsguard/internal/bundle"
 	"github.com/hnsguard/hnsguard/internal/dumpfile"
-	"github.com/hnsguard/hnsguard/internal/page"
+	"github.com/hnsguard/hnsguard/internal/server"
 	"github.com/hnsguard/hnsguard/internal/terminal"
 )
 
@@ -70,7 +70,7 @@ func newBundle(p Process) *cobra.Command {
 }
 
 func addPage(cmd *cobra.Command, address *string) {
-	cmd.Flags().StringVar(address, "page-bind-address", page.Address, `where the agent serves its page; "0" for nowhere`)
+	cmd.Flags().StringVar(address, "page-bind-address", server.PageAddress, `where the agent serves its page; "0" for nowhere`)
 	completeNothing(cmd, "page-bind-address")
 }
 

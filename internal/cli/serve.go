@@ -12,8 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/hnsguard/hnsguard/internal/page"
-	"github.com/hnsguard/hnsguard/internal/serving"
+	"github.com/hnsguard/hnsguard/internal/server"
 )
 
 // serveOptions are the flags of what is served.
@@ -30,7 +29,7 @@ func (o *serveOptions) addTo(cmd *cobra.Command) {
 		"folder with tls.crt and tls.key, which may change; without it, a self-signed certificate")
 	completeFolders(cmd, "metrics-cert-dir")
 	flags.StringVar(&o.probes, "health-probe-bind-address", "127.0.0.1:10353", `where to serve probes; "0" serves none`)
-	flags.StringVar(&o.page, "page-bind-address", page.Address,
+	flags.StringVar(&o.page, "page-bind-address", server.PageAddress,
 		`where to serve the node page; "0" serves none, and elsewhere than on loopback it needs --metrics-secure`)
 	completeNothing(cmd, "health-probe-bind-address", "page-bind-address")
 }
@@ -46,34 +45,34 @@ func (o *serveOptions) addMetricsTo(cmd *cobra.Command) {
 
 // certificate checks all of the options and returns the certificate to serve metrics with, and a page that others than
 // the node's own processes can connect to, or nil for plain HTTP.
-func (o *serveOptions) certificate(node string, env func(string) (string, bool)) (*serving.Certificate, error) {
+func (o *serveOptions) certificate(node string, env func(string) (string, bool)) (*server.Certificate, error) {
 	errs := []error{
 		checkAddress("--metrics-bind-address", o.metrics), checkAddress("--health-probe-bind-address", o.probes),
 		o.checkPage(),
 	}
-	var certificate *serving.Certificate
+	var certificate *server.Certificate
 	var err error
 	switch {
 	case !o.secure && o.certDir != "":
 		err = usageError{errors.New("--metrics-cert-dir needs --metrics-secure: plain HTTP uses no certificate")}
 	case o.secure && o.certDir != "":
-		if certificate, err = serving.FromFolder(folder(mounted(o.certDir, env))); err != nil {
+		if certificate, err = server.FromFolder(folder(mounted(o.certDir, env))); err != nil {
 			err = fmt.Errorf("--metrics-cert-dir: %w", err)
 		}
 	case o.secure && (o.metrics != nowhere || o.pageIsPublic()):
-		certificate, err = serving.InMemory(node)
+		certificate, err = server.InMemory(node)
 	}
 	return certificate, errors.Join(append(errs, err)...)
 }
 
-func (o *serveOptions) pageIsPublic() bool { return o.page != nowhere && !page.IsLoopback(o.page) }
+func (o *serveOptions) pageIsPublic() bool { return o.page != nowhere && !server.IsLoopback(o.page) }
 
 func (o *serveOptions) checkPage() error {
 	if err := checkAddress("--page-bind-address", o.page); err != nil || o.secure || !o.pageIsPublic() {
 		return err
 	}
 	return usageError{fmt.Errorf("--page-bind-address %q: needs --metrics-secure, since others than the node's own "+
-		"processes can connect to it; or use an address such as %s", o.page, page.Address)}
+		"processes can connect to it; or use an address such as %s", o.page, server.PageAddress)}
 }
 
 // folder returns the first of several folders that exists, or the last one.

@@ -30,7 +30,7 @@ import (
 	"github.com/hnsguard/hnsguard/internal/hns/simulated"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy/detect"
-	"github.com/hnsguard/hnsguard/internal/serving"
+	"github.com/hnsguard/hnsguard/internal/server"
 )
 
 // grace is the orphans' grace period in the specs, and poll the slow interval.
@@ -53,7 +53,7 @@ type node struct {
 	metrics   string
 	probes    string
 	page      string
-	tls       *serving.Certificate
+	tls       *server.Certificate
 
 	// api is how the agent reaches the API server, and agentNamespace where it runs, if not as an administrator and beside
 	// the pods.

@@ -21,8 +21,7 @@ import (
 
 	"github.com/hnsguard/hnsguard/internal/hns/simulated"
 	"github.com/hnsguard/hnsguard/internal/nodestatus"
-	"github.com/hnsguard/hnsguard/internal/page"
-	"github.com/hnsguard/hnsguard/internal/serving"
+	"github.com/hnsguard/hnsguard/internal/server"
 )
 
 var _ = Describe("the node page", func() {
@@ -34,7 +33,7 @@ var _ = Describe("the node page", func() {
 		n.local(n.addr(1))
 		n.start()
 		Eventually(func(g Gomega) {
-			code, body := fetch("http://"+n.page+page.StatusPath, "")
+			code, body := fetch("http://"+n.page+server.StatusPath, "")
 			g.Expect(code).To(Equal(http.StatusOK))
 			var d nodestatus.Document
 			g.Expect(json.Unmarshal([]byte(body), &d)).To(Succeed())
@@ -44,7 +43,7 @@ var _ = Describe("the node page", func() {
 			g.Expect(d.Endpoints).To(ConsistOf(HaveField("Verdict", "local")))
 			g.Expect(d.HNS.Failing).To(BeEmpty())
 		}).Should(Succeed())
-		code, metrics := fetch("http://"+n.page+page.MetricsPath, "")
+		code, metrics := fetch("http://"+n.page+server.MetricsPath, "")
 		Expect(code).To(Equal(http.StatusOK))
 		Expect(metrics).To(ContainSubstring(`hnsguard_removals_total{result="removed",verdict="conflict"} 1`))
 	})
@@ -55,7 +54,7 @@ var _ = Describe("the node page", func() {
 		n.api, n.agentNamespace = i.agentOn(ctx, n.name), i.namespace
 		_, port, _ := strings.Cut(freeAddress(), ":")
 		n.page = "0.0.0.0:" + port
-		certificate, err := serving.InMemory(n.name)
+		certificate, err := server.InMemory(n.name)
 		Expect(err).NotTo(HaveOccurred())
 		n.tls = certificate
 		n.start()
@@ -69,17 +68,17 @@ var _ = Describe("the node page", func() {
 				return code
 			}
 		}
-		Eventually(status(page.StatusPath, reader)).Should(Equal(http.StatusOK))
-		Expect(status(page.StatusPath, "")()).To(Equal(http.StatusUnauthorized))
+		Eventually(status(server.StatusPath, reader)).Should(Equal(http.StatusOK))
+		Expect(status(server.StatusPath, "")()).To(Equal(http.StatusUnauthorized))
 		Expect(status("/", "")()).To(Equal(http.StatusUnauthorized))
-		Expect(status(page.StatusPath, stranger)()).To(Equal(http.StatusForbidden))
-		Expect(status(page.FlagzPath, stranger)()).To(Equal(http.StatusForbidden))
-		Expect(status(page.MetricsPath, "")()).To(Equal(http.StatusUnauthorized))
-		Expect(status(page.MetricsPath, stranger)()).To(Equal(http.StatusForbidden))
-		Expect(status(page.FlagzPath, reader)()).To(Equal(http.StatusOK))
+		Expect(status(server.StatusPath, stranger)()).To(Equal(http.StatusForbidden))
+		Expect(status(server.FlagzPath, stranger)()).To(Equal(http.StatusForbidden))
+		Expect(status(server.MetricsPath, "")()).To(Equal(http.StatusUnauthorized))
+		Expect(status(server.MetricsPath, stranger)()).To(Equal(http.StatusForbidden))
+		Expect(status(server.FlagzPath, reader)()).To(Equal(http.StatusOK))
 		Expect(status("/", reader)()).To(Equal(http.StatusOK))
 		Expect(status("/nothing", reader)()).To(Equal(http.StatusNotFound))
-		_, body := fetch(url+page.StatusPath, reader)
+		_, body := fetch(url+server.StatusPath, reader)
 		Expect(body).To(ContainSubstring(`"node":"` + n.name + `"`))
 	})
 })

@@ -33,7 +33,7 @@ import (
 	"github.com/hnsguard/hnsguard/internal/hns/simulated"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy/detect"
-	"github.com/hnsguard/hnsguard/internal/serving"
+	"github.com/hnsguard/hnsguard/internal/server"
 	"github.com/hnsguard/hnsguard/test/chart"
 )
 
@@ -162,7 +162,7 @@ func (c *cluster) startAgent(t *testing.T) (address, authority string) {
 	slice := c.slice(t, reused, used)
 
 	folder, authority := certificate(t)
-	served, err := serving.FromFolder(folder)
+	served, err := server.FromFolder(folder)
 	g.Expect(err).NotTo(HaveOccurred())
 	address = freeAddress(t)
 	policy := config.Default()

@@ -23,7 +23,7 @@ import (
 	. "github.com/onsi/gomega"
 
 	"github.com/hnsguard/hnsguard/internal/hns"
-	served "github.com/hnsguard/hnsguard/internal/page"
+	"github.com/hnsguard/hnsguard/internal/server"
 )
 
 const rows = `document.querySelectorAll("#rows > tr:not(.detail)")`
@@ -226,7 +226,7 @@ func TestThePageIsRefreshedWhereNoStreamIsLeft(t *testing.T) {
 	n := newNode(t)
 	n.tell()
 	n.serve()
-	for range served.MaxStreams {
+	for range server.MaxStreams {
 		response, err := http.Get(n.url() + "api/v1/events")
 		g.Expect(err).NotTo(HaveOccurred())
 		defer response.Body.Close()

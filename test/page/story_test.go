@@ -25,8 +25,8 @@ import (
 	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy"
 	"github.com/hnsguard/hnsguard/internal/nodestatus"
-	"github.com/hnsguard/hnsguard/internal/page"
 	"github.com/hnsguard/hnsguard/internal/removal"
+	"github.com/hnsguard/hnsguard/internal/server"
 	"github.com/hnsguard/hnsguard/test/nodetest"
 )
 
@@ -91,7 +91,7 @@ func (n *node) serve() {
 	if n.address == "" {
 		n.address = fmt.Sprintf("127.0.0.1:%d", freeport.GetOne(n.t))
 	}
-	server, err := page.New(page.Options{
+	served, err := server.New(server.Options{
 		Address: n.address, Board: n.board, Logger: logr.Discard(), Clock: clock.RealClock{},
 		Interval: 50 * time.Millisecond, Flags: map[string]string{"mode": "enforce"},
 	})
@@ -102,7 +102,7 @@ func (n *node) serve() {
 	n.stop, n.stopped = cancel, make(chan struct{})
 	go func() {
 		defer close(n.stopped)
-		server.Run(ctx)
+		served.Run(ctx)
 	}()
 	n.t.Cleanup(n.silence)
 	for range 500 {

@@ -23,7 +23,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/hnsguard/hnsguard/internal/page"
+	"github.com/hnsguard/hnsguard/internal/server"
 )
 
 // sample is what hnsguard.exe uses at one moment.
@@ -145,7 +145,7 @@ func openFiles(t *testing.T, program string) (n float64) {
 }
 
 func readMetrics(ctx context.Context, url string) (map[string]*dto.MetricFamily, error) {
-	data, err := page.Get(ctx, url)
+	data, err := server.Get(ctx, url)
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package page_test
+package server_test
 
 import (
 	"bufio"
@@ -23,8 +23,7 @@ import (
 	"github.com/hnsguard/hnsguard/internal/history"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy"
 	"github.com/hnsguard/hnsguard/internal/nodestatus"
-	"github.com/hnsguard/hnsguard/internal/page"
-	"github.com/hnsguard/hnsguard/internal/serving"
+	"github.com/hnsguard/hnsguard/internal/server"
 )
 
 func newBoard() *nodestatus.Board {
@@ -36,8 +35,8 @@ func newBoard() *nodestatus.Board {
 	})
 }
 
-func options(change ...func(*page.Options)) page.Options {
-	o := page.Options{
+func options(change ...func(*server.Options)) server.Options {
+	o := server.Options{
 		Address: "127.0.0.1:0", Board: newBoard(), Logger: logr.Discard(), Clock: clock.RealClock{},
 		Flags: map[string]string{"mode": "observe", "config": "/etc/hnsguard/hnsguard.yaml"},
 	}
@@ -47,9 +46,9 @@ func options(change ...func(*page.Options)) page.Options {
 	return o
 }
 
-func newServer(t *testing.T, change ...func(*page.Options)) *page.Server {
+func newServer(t *testing.T, change ...func(*server.Options)) *server.Server {
 	t.Helper()
-	s, err := page.New(options(change...))
+	s, err := server.New(options(change...))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,7 +81,7 @@ var paths = map[string]string{
 	"/flagz": "text/plain; charset=utf-8", "/metrics": "text/plain; version=0.0.4; charset=utf-8; escaping=underscores",
 }
 
-// Invariant 3.
+// Invariant 9.
 func TestEveryResponseHasTheSecurityHeaders(t *testing.T) {
 	s := newServer(t)
 	check := func(name string, r *httptest.ResponseRecorder) {
@@ -108,7 +107,7 @@ func TestEveryResponseHasTheSecurityHeaders(t *testing.T) {
 	check("another method", get(t, s, http.MethodPost, "/"))
 }
 
-// Invariant 1.
+// Invariant 7.
 func TestRequestsOnlyRead(t *testing.T) {
 	s := newServer(t)
 	for path := range paths {
@@ -125,7 +124,7 @@ func TestRequestsOnlyRead(t *testing.T) {
 	}
 }
 
-// Invariant 2: a name that a website has given the address 127.0.0.1 is not answered.
+// Invariant 8: a name that a website has given the address 127.0.0.1 is not answered.
 func TestOnlyRequestsForLoopbackAreAnswered(t *testing.T) {
 	s := newServer(t)
 	for name, status := range map[string]int{
@@ -143,7 +142,7 @@ func TestOnlyRequestsForLoopbackAreAnswered(t *testing.T) {
 	}
 }
 
-// Invariant 2.
+// Invariant 8.
 func TestScriptsOfOtherSitesAreNotAnswered(t *testing.T) {
 	s := newServer(t)
 	for _, tc := range []struct {
@@ -166,9 +165,9 @@ func TestScriptsOfOtherSitesAreNotAnswered(t *testing.T) {
 	}
 }
 
-// Invariant 2.
+// Invariant 8.
 func TestElsewhereThanOnLoopbackThePageHasToBeSecure(t *testing.T) {
-	certificate, err := serving.InMemory("win-1")
+	certificate, err := server.InMemory("win-1")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -176,16 +175,16 @@ func TestElsewhereThanOnLoopbackThePageHasToBeSecure(t *testing.T) {
 		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnauthorized) }), nil
 	}
 	for _, address := range []string{"0.0.0.0:9473", ":9473", "[::]:9473", "10.0.0.4:9473", "win-1:9473", "9473", ""} {
-		at := func(o *page.Options) { o.Address = address }
-		for name, change := range map[string]func(*page.Options){
-			"nothing": func(*page.Options) {}, "TLS only": func(o *page.Options) { o.TLS = certificate.TLSConfig() },
-			"a filter only": func(o *page.Options) { o.Protect = refuse },
+		at := func(o *server.Options) { o.Address = address }
+		for name, change := range map[string]func(*server.Options){
+			"nothing": func(*server.Options) {}, "TLS only": func(o *server.Options) { o.TLS = certificate.TLSConfig() },
+			"a filter only": func(o *server.Options) { o.Protect = refuse },
 		} {
-			if _, err := page.New(options(at, change)); err == nil {
+			if _, err := server.New(options(at, change)); err == nil {
 				t.Errorf("%q with %s is accepted", address, name)
 			}
 		}
-		s := newServer(t, at, func(o *page.Options) { o.TLS, o.Protect = certificate.TLSConfig(), refuse })
+		s := newServer(t, at, func(o *server.Options) { o.TLS, o.Protect = certificate.TLSConfig(), refuse })
 		for path := range paths {
 			r := get(t, s, http.MethodGet, path, host("localhost"))
 			if r.Code != http.StatusUnauthorized {
@@ -200,7 +199,7 @@ func TestElsewhereThanOnLoopbackThePageHasToBeSecure(t *testing.T) {
 			next.ServeHTTP(w, r)
 		}), nil
 	}
-	s := newServer(t, func(o *page.Options) { o.Address, o.TLS, o.Protect = ":9473", certificate.TLSConfig(), allow })
+	s := newServer(t, func(o *server.Options) { o.Address, o.TLS, o.Protect = ":9473", certificate.TLSConfig(), allow })
 	for path := range paths {
 		if r := get(t, s, http.MethodGet, path, host("win-1")); r.Code != http.StatusOK {
 			t.Errorf("%s: %d", path, r.Code)
@@ -209,7 +208,7 @@ func TestElsewhereThanOnLoopbackThePageHasToBeSecure(t *testing.T) {
 	NewWithT(t).Expect(asked).To(And(HaveLen(len(paths)), HaveEach(HavePrefix("/hnsguard/"))),
 		"every authenticated user may get /api/*")
 	for _, address := range []string{"127.0.0.1:9473", "[::1]:9473", "localhost:9473"} {
-		if _, err := page.New(options(func(o *page.Options) { o.Address = address })); err != nil {
+		if _, err := server.New(options(func(o *server.Options) { o.Address = address })); err != nil {
 			t.Error(err)
 		}
 	}
@@ -229,7 +228,7 @@ func TestMetrics(t *testing.T) {
 	up := prometheus.NewGauge(prometheus.GaugeOpts{Name: "hnsguard_up"})
 	registry.MustRegister(up)
 	up.Set(1)
-	r := get(t, newServer(t, func(o *page.Options) { o.Metrics = registry }), http.MethodGet, "/metrics")
+	r := get(t, newServer(t, func(o *server.Options) { o.Metrics = registry }), http.MethodGet, "/metrics")
 	NewWithT(t).Expect(r.Body.String()).To(HaveSuffix("hnsguard_up 1\n"))
 }
 
@@ -246,7 +245,7 @@ func TestStatuszAndFlagz(t *testing.T) {
 const patience = 30 * time.Second
 
 // serve runs the server on a free port and returns its URL. It ends with the test, or before.
-func serve(t *testing.T, s func(address string) *page.Server) (url string, end func()) {
+func serve(t *testing.T, s func(address string) *server.Server) (url string, end func()) {
 	t.Helper()
 	free, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -318,8 +317,8 @@ func (s stream) next() (nodestatus.Beat, bool) {
 func TestAPassIsToldOfAtOnce(t *testing.T) {
 	g := NewWithT(t)
 	board := newBoard()
-	url, end := serve(t, func(address string) *page.Server {
-		return newServer(t, func(o *page.Options) {
+	url, end := serve(t, func(address string) *server.Server {
+		return newServer(t, func(o *server.Options) {
 			o.Address, o.Board, o.Interval, o.Heartbeat = address, board, 10*time.Millisecond, time.Hour
 		})
 	})
@@ -343,8 +342,8 @@ func TestAPassIsToldOfAtOnce(t *testing.T) {
 }
 
 func TestWithoutPassesAStreamHasAHeartbeat(t *testing.T) {
-	url, _ := serve(t, func(address string) *page.Server {
-		return newServer(t, func(o *page.Options) {
+	url, _ := serve(t, func(address string) *server.Server {
+		return newServer(t, func(o *server.Options) {
 			o.Address, o.Interval, o.Heartbeat = address, time.Millisecond, 20*time.Millisecond
 		})
 	})
@@ -359,11 +358,11 @@ func TestWithoutPassesAStreamHasAHeartbeat(t *testing.T) {
 // The deadlines of the server are for requests that end.
 func TestAStreamOutlivesTheDeadlines(t *testing.T) {
 	t.Parallel()
-	url, _ := serve(t, func(address string) *page.Server {
-		return newServer(t, func(o *page.Options) { o.Address, o.Heartbeat = address, 500*time.Millisecond })
+	url, _ := serve(t, func(address string) *server.Server {
+		return newServer(t, func(o *server.Options) { o.Address, o.Heartbeat = address, 500*time.Millisecond })
 	})
 	s := openStream(t, url)
-	for begun := time.Now(); time.Since(begun) < page.ReadTimeout+2*time.Second; {
+	for begun := time.Now(); time.Since(begun) < server.ReadTimeout+2*time.Second; {
 		if _, ok := s.next(); !ok {
 			t.Fatalf("the stream ended after %s", time.Since(begun))
 		}
@@ -373,8 +372,8 @@ func TestAStreamOutlivesTheDeadlines(t *testing.T) {
 // Many passes do not make many events.
 func TestEventsHaveADistance(t *testing.T) {
 	board := newBoard()
-	url, _ := serve(t, func(address string) *page.Server {
-		return newServer(t, func(o *page.Options) { o.Address, o.Board, o.Interval = address, board, 300*time.Millisecond })
+	url, _ := serve(t, func(address string) *server.Server {
+		return newServer(t, func(o *server.Options) { o.Address, o.Board, o.Interval = address, board, 300*time.Millisecond })
 	})
 	s := openStream(t, url)
 	s.next()
@@ -398,13 +397,13 @@ func TestEventsHaveADistance(t *testing.T) {
 	}
 }
 
-// Invariant 4.
+// Invariant 10.
 func TestStreamsAreBounded(t *testing.T) {
 	g := NewWithT(t)
-	url, _ := serve(t, func(address string) *page.Server {
-		return newServer(t, func(o *page.Options) { o.Address = address })
+	url, _ := serve(t, func(address string) *server.Server {
+		return newServer(t, func(o *server.Options) { o.Address = address })
 	})
-	streams := make([]stream, page.MaxStreams)
+	streams := make([]stream, server.MaxStreams)
 	for i := range streams {
 		streams[i] = openStream(t, url)
 		g.Expect(streams[i].response.StatusCode).To(Equal(http.StatusOK))
@@ -429,13 +428,13 @@ func TestAHeadOfTheStreamEnds(t *testing.T) {
 	}
 }
 
-// Invariant 5: the agent before this one may still be stopping.
+// Invariant 11: the agent before this one may still be stopping.
 func TestAnAddressInUseIsTriedAgain(t *testing.T) {
 	g := NewWithT(t)
 	other, err := net.Listen("tcp", "127.0.0.1:0")
 	g.Expect(err).NotTo(HaveOccurred())
 	soon := impatient{clock.RealClock{}, make(chan time.Duration, 100)}
-	s := newServer(t, func(o *page.Options) { o.Address, o.Clock = other.Addr().String(), soon })
+	s := newServer(t, func(o *server.Options) { o.Address, o.Clock = other.Addr().String(), soon })
 	go s.Run(t.Context())
 	g.Eventually(soon.waits, patience).Should(Receive(Equal(30 * time.Second)))
 	other.Close()

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package serving_test
+package server_test
 
 import (
 	"bytes"
@@ -19,7 +19,7 @@ import (
 	authenticationv1 "k8s.io/api/authentication/v1"
 	authorizationv1 "k8s.io/api/authorization/v1"
 
-	"github.com/hnsguard/hnsguard/internal/serving"
+	"github.com/hnsguard/hnsguard/internal/server"
 )
 
 // Invariants 3 and 5: one answer for each kind of client, which says why and gives nothing away.
@@ -118,11 +118,11 @@ func TestAnswersAreReusedForTheirTime(t *testing.T) {
 	for range 20 {
 		expect("prometheus-token", http.StatusOK, 1, 1)
 	}
-	m.pass(serving.IdentityTTL - time.Second)
+	m.pass(server.IdentityTTL - time.Second)
 	expect("prometheus-token", http.StatusOK, 1, 1)
 	m.pass(2 * time.Second)
 	expect("prometheus-token", http.StatusOK, 2, 1)
-	m.pass(serving.AllowTTL)
+	m.pass(server.AllowTTL)
 	expect("prometheus-token", http.StatusOK, 3, 2)
 
 	expect("made-up", http.StatusUnauthorized, 4, 2)
@@ -131,7 +131,7 @@ func TestAnswersAreReusedForTheirTime(t *testing.T) {
 		expect("made-up", http.StatusUnauthorized, 5, 3)
 		expect("stranger-token", http.StatusForbidden, 5, 3)
 	}
-	m.pass(serving.RefuseTTL + time.Second)
+	m.pass(server.RefuseTTL + time.Second)
 	a.change(func(a *api) { a.may["stranger"] = true })
 	expect("stranger-token", http.StatusOK, 5, 4)
 	expect("made-up", http.StatusUnauthorized, 6, 4)
@@ -145,7 +145,7 @@ func TestWhatWasTakenAway(t *testing.T) {
 		m := guard(t, a, time.Minute)
 		g.Expect(m.status(with("prometheus-token"))).To(Equal(http.StatusOK))
 		a.change(func(a *api) { delete(a.users, "prometheus-token") })
-		m.pass(serving.IdentityTTL)
+		m.pass(server.IdentityTTL)
 		g.Expect(m.status(with("prometheus-token"))).To(Equal(http.StatusUnauthorized))
 	})
 	t.Run("the right", func(t *testing.T) {
@@ -154,7 +154,7 @@ func TestWhatWasTakenAway(t *testing.T) {
 		m := guard(t, a, time.Minute)
 		g.Expect(m.status(with("prometheus-token"))).To(Equal(http.StatusOK))
 		a.change(func(a *api) { clear(a.may) })
-		m.pass(serving.AllowTTL + time.Second)
+		m.pass(server.AllowTTL + time.Second)
 		g.Expect(m.status(with("prometheus-token"))).To(Equal(http.StatusForbidden))
 	})
 	t.Run("a group", func(t *testing.T) { // another identity is another question
@@ -168,7 +168,7 @@ func TestWhatWasTakenAway(t *testing.T) {
 			user.Groups = nil
 			a.users["prometheus-token"] = user
 		})
-		m.pass(serving.IdentityTTL)
+		m.pass(server.IdentityTTL)
 		g.Expect(m.status(with("prometheus-token"))).To(Equal(http.StatusForbidden))
 	})
 }
@@ -190,7 +190,7 @@ func TestTheAPIServerIsAway(t *testing.T) {
 			a.change(away)
 			g.Expect(m.status(with("prometheus-token"))).To(Equal(http.StatusOK), "what was answered holds for its time")
 
-			m.pass(serving.AllowTTL + time.Second)
+			m.pass(server.AllowTTL + time.Second)
 			for range 2 {
 				w := m.answer(with("prometheus-token"))
 				g.Expect(w.Code).To(Equal(http.StatusServiceUnavailable))
@@ -298,8 +298,8 @@ func TestAFloodFromManyHosts(t *testing.T) {
 		after, _ := a.reviews()
 		return after - before
 	}
-	g.Expect(flood(60)).To(BeNumerically("<=", 60*serving.UnknownRate+serving.UnknownBurst))
-	g.Expect(flood(int(serving.IdentityTTL.Seconds()))).To(BeNumerically("<=", serving.IdentityTTL.Seconds()*serving.UnknownRate+1))
+	g.Expect(flood(60)).To(BeNumerically("<=", 60*server.UnknownRate+server.UnknownBurst))
+	g.Expect(flood(int(server.IdentityTTL.Seconds()))).To(BeNumerically("<=", server.IdentityTTL.Seconds()*server.UnknownRate+1))
 	g.Expect(m.status(with("prometheus-token"))).To(Equal(http.StatusOK), "a token that was accepted is renewed all the same")
 }
 
@@ -330,12 +330,12 @@ func TestAFloodWhileTheAPIServerHangs(t *testing.T) {
 		})
 	}
 	inFlight := func() int { a.mu.Lock(); defer a.mu.Unlock(); return a.inFlight }
-	g.Eventually(inFlight).Should(Equal(serving.UnknownConcurrency))
-	g.Consistently(inFlight, 100*time.Millisecond).Should(Equal(serving.UnknownConcurrency))
+	g.Eventually(inFlight).Should(Equal(server.UnknownConcurrency))
+	g.Consistently(inFlight, 100*time.Millisecond).Should(Equal(server.UnknownConcurrency))
 	g.Expect(m.status(with("prometheus-token"))).To(Equal(http.StatusOK))
 	close(hold)
 	clients.Wait()
-	g.Expect(a.most).To(Equal(serving.UnknownConcurrency))
+	g.Expect(a.most).To(Equal(server.UnknownConcurrency))
 }
 
 // A flood of rejected tokens does not push out what is known about accepted ones.
@@ -352,7 +352,7 @@ func TestAFloodDoesNotEvictKnownTokens(t *testing.T) {
 		}
 	}
 	rejected, _ := a.reviews()
-	g.Expect(rejected - before).To(BeNumerically("<=", serving.UnknownBurst+1))
+	g.Expect(rejected - before).To(BeNumerically("<=", server.UnknownBurst+1))
 	g.Expect(m.status(with("prometheus-token"))).To(Equal(http.StatusOK))
 	after, _ := a.reviews()
 	g.Expect(after).To(Equal(rejected), "no review was needed")
@@ -362,7 +362,7 @@ func TestAFloodDoesNotEvictKnownTokens(t *testing.T) {
 func TestWhatIsServedWithOneCertificateHasOneFilter(t *testing.T) {
 	g := NewWithT(t)
 	a := startAPI(t)
-	certificate, err := serving.InMemory("win-1")
+	certificate, err := server.InMemory("win-1")
 	g.Expect(err).NotTo(HaveOccurred())
 	guard := func() guarded {
 		filter, err := certificate.Filter(a.config(), a.Client())
@@ -386,7 +386,7 @@ func TestTheLog(t *testing.T) {
 	a := startAPI(t)
 	var log bytes.Buffer
 	logger := funcr.New(func(_, args string) { fmt.Fprintln(&log, args) }, funcr.Options{Verbosity: 1})
-	filter, err := serving.FilterProvider(a.config(), a.Client())
+	filter, err := server.FilterProvider(a.config(), a.Client())
 	g.Expect(err).NotTo(HaveOccurred())
 	handler, err := filter(logger, metricsHandler)
 	g.Expect(err).NotTo(HaveOccurred())

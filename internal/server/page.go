@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package page
+package server
 
 import (
 	"context"
@@ -21,10 +21,10 @@ import (
 	"github.com/hnsguard/hnsguard/internal/nodestatus"
 )
 
-// Address is where the page is served unless something else is configured.
-const Address = "127.0.0.1:9473"
+// PageAddress is where the page is served unless something else is configured.
+const PageAddress = "127.0.0.1:9473"
 
-// The bounds of what is served at a time, and of how long a request may take to arrive (invariant 4).
+// The bounds of what is served at a time, and of how long a request may take to arrive (invariant 10).
 const (
 	MaxConnections = 64
 	MaxStreams     = 8
@@ -46,7 +46,7 @@ type Board interface {
 
 // Options configure a server.
 type Options struct {
-	// Address is where to listen, such as [Address]. Required.
+	// Address is where to listen, such as [PageAddress]. Required.
 	Address string
 	// Board is what is shown. Required.
 	Board Board
@@ -79,7 +79,7 @@ type Server struct {
 	documents chan struct{}
 }
 
-// New makes a server, or returns an error if the address may not be used (invariant 2).
+// New makes a server, or returns an error if the address may not be used (invariant 8).
 func New(o Options) (*Server, error) {
 	if o.Interval == 0 {
 		o.Interval = time.Second
@@ -106,7 +106,7 @@ func New(o Options) (*Server, error) {
 		handler = onlyLoopback(handler)
 	default:
 		return nil, fmt.Errorf("the node page on %s: only a loopback address such as %s can be served without TLS and "+
-			"authorization", o.Address, Address)
+			"authorization", o.Address, PageAddress)
 	}
 	s.handler = withHeaders(onlySameSite(handler))
 	return s, nil
@@ -133,7 +133,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.S
 // retry is how soon to listen again if the address is in use. The agent before this one may be stopping.
 const retry = 30 * time.Second
 
-// Run serves until the context ends, and tries again if that fails (invariant 5).
+// Run serves until the context ends, and tries again if that fails (invariant 11).
 func (s *Server) Run(ctx context.Context) {
 	for {
 		err := s.serve(ctx)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package serving_test
+package server_test
 
 import (
 	"context"
@@ -19,7 +19,7 @@ import (
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
-	"github.com/hnsguard/hnsguard/internal/serving"
+	"github.com/hnsguard/hnsguard/internal/server"
 	"github.com/hnsguard/hnsguard/test/tempdir"
 )
 
@@ -43,7 +43,7 @@ func renew(t *testing.T, folder, host string) {
 }
 
 // connect completes a handshake with a server that shows the certificate.
-func connect(t *testing.T, c *serving.Certificate, client *tls.Config) (tls.ConnectionState, error) {
+func connect(t *testing.T, c *server.Certificate, client *tls.Config) (tls.ConnectionState, error) {
 	t.Helper()
 	var options metricsserver.Options
 	c.Secure(&options)
@@ -62,7 +62,7 @@ func connect(t *testing.T, c *serving.Certificate, client *tls.Config) (tls.Conn
 	return conn.ConnectionState(), err
 }
 
-func host(t *testing.T, c *serving.Certificate) string {
+func shownName(t *testing.T, c *server.Certificate) string {
 	t.Helper()
 	state, err := connect(t, c, &tls.Config{InsecureSkipVerify: true})
 	if err != nil {
@@ -76,9 +76,9 @@ func TestAFolder(t *testing.T) {
 	g := NewWithT(t)
 	folder := tempdir.New(t)
 	renew(t, folder, "first")
-	c, err := serving.FromFolder(folder)
+	c, err := server.FromFolder(folder)
 	g.Expect(err).NotTo(HaveOccurred())
-	g.Expect(host(t, c)).To(Equal("first"))
+	g.Expect(shownName(t, c)).To(Equal("first"))
 
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
@@ -90,9 +90,9 @@ func TestAFolder(t *testing.T) {
 		}
 	})
 	renew(t, folder, "second")
-	g.Eventually(func() string { return host(t, c) }, 20*time.Second).Should(Equal("second"))
+	g.Eventually(func() string { return shownName(t, c) }, 20*time.Second).Should(Equal("second"))
 	g.Expect(os.WriteFile(filepath.Join(folder, "tls.key"), []byte("broken"), 0o600)).To(Succeed())
-	g.Consistently(func() string { return host(t, c) }, time.Second).Should(Equal("second"))
+	g.Consistently(func() string { return shownName(t, c) }, time.Second).Should(Equal("second"))
 }
 
 func TestAFolderThatWillNotDo(t *testing.T) {
@@ -113,7 +113,7 @@ func TestAFolderThatWillNotDo(t *testing.T) {
 			g := NewWithT(t)
 			folder := tempdir.New(t)
 			g.Expect(tc.change(folder)).To(Succeed())
-			_, err := serving.FromFolder(folder)
+			_, err := server.FromFolder(folder)
 			g.Expect(err).To(MatchError(And(ContainSubstring("reading the serving certificate"),
 				ContainSubstring(tc.want), ContainSubstring(folder))))
 		})
@@ -136,7 +136,7 @@ func otherKey(t *testing.T) func(string) error {
 // Invariant 1.
 func TestInMemory(t *testing.T) {
 	g := NewWithT(t)
-	c, err := serving.InMemory("win-1")
+	c, err := server.InMemory("win-1")
 	g.Expect(err).NotTo(HaveOccurred())
 	state, err := connect(t, c, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2", "http/1.1"}})
 	g.Expect(err).NotTo(HaveOccurred())
@@ -158,7 +158,7 @@ func TestNoOtherFolderIsLookedInto(t *testing.T) {
 	planted := filepath.Join(os.TempDir(), "k8s-metrics-server", "serving-certs")
 	g.Expect(os.MkdirAll(planted, 0o700)).To(Succeed())
 	renew(t, planted, "planted")
-	c, err := serving.InMemory("win-1")
+	c, err := server.InMemory("win-1")
 	g.Expect(err).NotTo(HaveOccurred())
 
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")

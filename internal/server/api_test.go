@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package serving_test
+package server_test
 
 import (
 	"encoding/json"
@@ -19,7 +19,7 @@ import (
 	"k8s.io/client-go/rest"
 	clocktesting "k8s.io/utils/clock/testing"
 
-	"github.com/hnsguard/hnsguard/internal/serving"
+	"github.com/hnsguard/hnsguard/internal/server"
 )
 
 // The paths of the two reviews.
@@ -170,7 +170,7 @@ type guarded struct {
 	clock *clocktesting.FakePassiveClock
 }
 
-// guard puts the filter in front of a handler that answers "metrics", with clients as [serving.FilterProvider] makes
+// guard puts the filter in front of a handler that answers "metrics", with clients as [server.FilterProvider] makes
 // them.
 func guard(t *testing.T, a *api, timeout time.Duration) guarded {
 	t.Helper()
@@ -185,7 +185,7 @@ func guard(t *testing.T, a *api, timeout time.Duration) guarded {
 		t.Fatal(err)
 	}
 	c := clocktesting.NewFakePassiveClock(time.Unix(1_700_000_000, 0))
-	filter := serving.NewFilter(serving.FilterOptions{
+	filter := server.NewFilter(server.FilterOptions{
 		Tokens: tokens.TokenReviews(), Access: access.SubjectAccessReviews(), Clock: c, Timeout: timeout,
 	})
 	handler, err := filter(logr.Discard(), metricsHandler)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package page
+package server
 
 import (
 	"net"
@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// policy is the content security policy (invariant 3).
+// policy is the content security policy (invariant 9).
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; " +
 	"frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 
