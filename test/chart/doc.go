@@ -9,4 +9,5 @@
 //  3. A value that is wrong is refused before anything is installed, by a message that names it.
 //  4. The kustomize base is the chart's defaults.
 //  5. An image is built as the Makefile builds.
+//  6. Commands that run on a node for the firewall rule have words that cmd.exe takes as they are, and cannot fail.
 package chart

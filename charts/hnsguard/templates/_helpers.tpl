@@ -96,6 +96,24 @@ that nothing has to be found by the host's PATH. */}}
 %CONTAINER_SANDBOX_MOUNT_POINT%\hnsguard.exe
 {{- end }}
 
+{{/* A command that runs netsh with each of the given lines of arguments and succeeds whatever netsh says: metrics are not
+worth a node without its guard. The runtime quotes the last word, and /s makes cmd.exe take just these quotes off; so the
+lines must have none, and nothing that cmd.exe takes for its own. The schema sees to that. */}}
+{{- define "hnsguard.netsh" -}}
+{{- $lines := list -}}
+{{- range . }}{{ $lines = append $lines (printf `C:\Windows\System32\netsh.exe advfirewall firewall %s` .) }}{{ end -}}
+{{- list `C:\Windows\System32\cmd.exe` "/d" "/s" "/c" (append $lines "exit /b 0" | join " & ") | toRawJson -}}
+{{- end }}
+
+{{/* What netsh deletes and adds the rule with that lets scrapers connect. It deletes all rules with the name, and takes
+"all" for all rules that exist: the schema has every name begin with hnsguard. */}}
+{{- define "hnsguard.deleteRule" -}}
+delete rule name={{ .Values.firewall.ruleName }}
+{{- end }}
+{{- define "hnsguard.addRule" -}}
+add rule name={{ .Values.firewall.ruleName }} dir=in action=allow enable=yes profile=any protocol=TCP localport={{ .Values.metrics.port }} remoteip={{ join "," .Values.firewall.remoteAddresses }}
+{{- end }}
+
 {{/* The configuration file. */}}
 {{- define "hnsguard.config" -}}
 apiVersion: hnsguard.io/v1alpha1
@@ -139,7 +157,7 @@ kind: Configuration
 /etc/hnsguard-metrics-cert
 {{- end }}
 
-{{/* What every container of the release has in common; the command follows. */}}
+{{/* What the containers that run hnsguard have in common; the arguments follow. */}}
 {{- define "hnsguard.container" -}}
 image: {{ include "hnsguard.image" . }}
 imagePullPolicy: {{ .Values.image.pullPolicy }}
