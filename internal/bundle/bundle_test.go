@@ -30,7 +30,6 @@ import (
 	"github.com/hnsguard/hnsguard/internal/config"
 	"github.com/hnsguard/hnsguard/internal/doctor"
 	"github.com/hnsguard/hnsguard/internal/dumpfile"
-	"github.com/hnsguard/hnsguard/internal/firewall"
 	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/internal/hns/simulated"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy"
@@ -107,11 +106,7 @@ func node(t *testing.T) (bundle.Options, *simulated.HNS) {
 	policy.Orphan.MaxPerPass = 17
 	return bundle.Options{
 		Node: doctor.Options{
-			Node: "win-1", Config: policy, HNS: service, MetricsURL: proxy, MetricsAddress: "0",
-			API: unreachable(),
-			Netsh: func(context.Context, ...string) (string, int, error) {
-				return "", 0, firewall.ErrUnsupported
-			},
+			Node: "win-1", Config: policy, HNS: service, MetricsURL: proxy, API: unreachable(),
 			Timeout: 20 * time.Second, Clock: clock.RealClock{},
 		},
 		Reader: cluster(), PageURL: serveAgent(t),

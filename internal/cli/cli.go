@@ -13,7 +13,6 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/hnsguard/hnsguard/internal/firewall"
 	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/internal/hns/hcnclient"
 )
@@ -41,16 +40,10 @@ type Process struct {
 	// HNS opens the Host Networking Service of this machine.
 	// Default: [hcnclient.New].
 	HNS func() (hns.Client, error)
-	// Netsh runs netsh.
-	// Default: [firewall.System].
-	Netsh firewall.Netsh
 }
 
 // Run runs the command that the arguments name and returns its exit status.
 func Run(ctx context.Context, args []string, p Process) int {
-	if p.Netsh == nil {
-		p.Netsh = firewall.System
-	}
 	if p.HNS == nil {
 		p.HNS = hcnclient.New
 	}
@@ -89,7 +82,7 @@ func newRoot(p Process) *cobra.Command {
 		cmd.Long += "\n\n" + variablesHelp
 	}
 	root.AddCommand(judging...)
-	root.AddCommand(newRun(p), newFirewall(p), newDemo(p), newVersion(p))
+	root.AddCommand(newRun(p), newDemo(p), newVersion(p))
 	return root
 }
 

@@ -52,7 +52,7 @@ current-context: c
 `
 
 func TestUsage(t *testing.T) {
-	for name, args := range map[string][]string{"nothing": nil, "help": {"--help"}, "firewall": {"firewall"}} {
+	for name, args := range map[string][]string{"nothing": nil, "help": {"--help"}} {
 		t.Run(name, func(t *testing.T) {
 			g := NewWithT(t)
 			got := invoke(t, nil, args...)
@@ -71,18 +71,15 @@ func TestAWrongCommandLineNamesItsHelp(t *testing.T) {
 	}{
 		"unknown command":      {[]string{"bogus"}, `unknown command "bogus"`, "hnsguard"},
 		"misspelled command":   {[]string{"rum"}, "unknown command \"rum\" for \"hnsguard\"\n  Did you mean this?\n  \trun", "hnsguard"},
-		"unknown subcommand":   {[]string{"firewall", "bogus"}, `unknown command "bogus"`, "hnsguard firewall"},
 		"argument":             {[]string{"run", "bogus"}, `"bogus": hnsguard run takes no arguments`, "hnsguard run"},
 		"unknown flag":         {[]string{"run", "--bogus"}, "unknown flag: --bogus", "hnsguard run"},
 		"flag without a value": {[]string{"run", "--mode"}, "flag needs an argument: --mode", "hnsguard run"},
-		"no number": {
-			[]string{"firewall", "ensure", "--port", "x"}, `invalid argument "x" for "--port"`, "hnsguard firewall ensure",
-		},
-		"output":   {[]string{"version", "-o", "xml"}, `--output "xml": must be json or yaml`, "hnsguard version"},
-		"scenario": {[]string{"demo", "--scenario", "x"}, `--scenario "x": must be all, incident`, "hnsguard demo"},
-		"speed":    {[]string{"demo", "--speed", "0"}, "--speed 0: must be greater than zero", "hnsguard demo"},
-		"no node":  {[]string{"run"}, "--node-name or $NODE_NAME is required", "hnsguard run"},
-		"mode":     {[]string{"run", "--mode", "dry-run"}, `--mode "dry-run": must be enforce or observe`, "hnsguard run"},
+		"no number":            {[]string{"status", "--parallel", "x"}, `invalid argument "x" for "--parallel"`, "hnsguard status"},
+		"output":               {[]string{"version", "-o", "xml"}, `--output "xml": must be json or yaml`, "hnsguard version"},
+		"scenario":             {[]string{"demo", "--scenario", "x"}, `--scenario "x": must be all, incident`, "hnsguard demo"},
+		"speed":                {[]string{"demo", "--speed", "0"}, "--speed 0: must be greater than zero", "hnsguard demo"},
+		"no node":              {[]string{"run"}, "--node-name or $NODE_NAME is required", "hnsguard run"},
+		"mode":                 {[]string{"run", "--mode", "dry-run"}, `--mode "dry-run": must be enforce or observe`, "hnsguard run"},
 		"kube-proxy's version": {
 			[]string{"run", "--kube-proxy-version", "banana"},
 			`--kube-proxy-version "banana": must be a version such as "v1.32.3" or "v1.31.7-eks-abcdef"`, "hnsguard run",

@@ -36,20 +36,18 @@ func TestCompletion(t *testing.T) {
 		values    []string
 		directive string
 	}{
-		"run --mode":                       {[]string{"enforce", "observe"}, noFile},
-		"run --log-level":                  {[]string{"error", "info", "debug", "trace"}, noFile},
-		"run --log-format":                 {[]string{"json", "text"}, noFile},
-		"run --config":                     {[]string{"yaml", "yml", "json"}, byExtension},
-		"run --kubeconfig":                 {nil, anyFile},
-		"run --metrics-cert-dir":           {nil, folders},
-		"run --node-name":                  {nil, noFile},
-		"scan --output":                    {[]string{"json", "yaml"}, noFile},
-		"scan --hns-dump":                  {nil, anyFile},
-		"version --output":                 {[]string{"json", "yaml"}, noFile},
-		"demo --scenario":                  {[]string{"all", "incident", "stale-record", "held", "orphan", "leaked-local"}, noFile},
-		"demo --node":                      {[]string{"aks", "eks"}, noFile},
-		"firewall ensure --remote-address": {[]string{"localsubnet", "any"}, noFile},
-		"firewall":                         {[]string{"ensure", "remove"}, noFile},
+		"run --mode":             {[]string{"enforce", "observe"}, noFile},
+		"run --log-level":        {[]string{"error", "info", "debug", "trace"}, noFile},
+		"run --log-format":       {[]string{"json", "text"}, noFile},
+		"run --config":           {[]string{"yaml", "yml", "json"}, byExtension},
+		"run --kubeconfig":       {nil, anyFile},
+		"run --metrics-cert-dir": {nil, folders},
+		"run --node-name":        {nil, noFile},
+		"scan --output":          {[]string{"json", "yaml"}, noFile},
+		"scan --hns-dump":        {nil, anyFile},
+		"version --output":       {[]string{"json", "yaml"}, noFile},
+		"demo --scenario":        {[]string{"all", "incident", "stale-record", "held", "orphan", "leaked-local"}, noFile},
+		"demo --node":            {[]string{"aks", "eks"}, noFile},
 	} {
 		t.Run(command, func(t *testing.T) {
 			g := NewWithT(t)

@@ -12,7 +12,6 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/hnsguard/hnsguard/internal/doctor"
-	"github.com/hnsguard/hnsguard/internal/firewall"
 	"github.com/hnsguard/hnsguard/internal/terminal"
 )
 
@@ -24,21 +23,20 @@ type doctorOptions struct {
 
 // examineOptions are the flags that say which agent is examined, and how long a check may take.
 type examineOptions struct {
-	node         nodeOptions
-	namespace    string
-	serve        serveOptions
-	firewallRule string
-	timeout      time.Duration
+	node      nodeOptions
+	namespace string
+	// metricsSecure says that the agent authorizes who reads its metrics, for which it needs rights.
+	metricsSecure bool
+	timeout       time.Duration
 }
 
 func (o *examineOptions) addTo(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	o.node.addTo(cmd)
 	addNamespace(cmd, &o.namespace)
-	o.serve.addMetricsTo(cmd)
-	flags.StringVar(&o.firewallRule, "firewall-rule", firewall.DefaultName, "name of the firewall rule for the metrics")
+	addMetricsSecure(cmd, &o.metricsSecure)
 	flags.DurationVar(&o.timeout, "timeout", 30*time.Second, "how long one check may take")
-	completeNothing(cmd, "firewall-rule", "timeout")
+	completeNothing(cmd, "timeout")
 }
 
 func (o *examineOptions) validate() error {
@@ -46,15 +44,12 @@ func (o *examineOptions) validate() error {
 	if o.timeout <= 0 {
 		errs = append(errs, usageError{fmt.Errorf("--timeout %s: must be greater than zero", o.timeout)})
 	}
-	if err := firewall.CheckName(o.firewallRule); err != nil {
-		errs = append(errs, usageError{fmt.Errorf("--firewall-rule: %w", err)})
-	}
-	return errors.Join(append(errs, checkAddress("--metrics-bind-address", o.serve.metrics))...)
+	return errors.Join(errs...)
 }
 
 const doctorHelp = `Check that this node can be guarded: that HNS answers and the pod network is found, which kube-proxy
 the node runs and which faults its version has, that the API server can be reached and grants every right that the agent
-needs, the clock, the agent's identity, and the firewall rule for the metrics. Nothing is changed.
+needs. Nothing is changed.
 
 Run it in the agent's pod, whose environment has the agent's settings.
 
@@ -115,8 +110,8 @@ func (o *examineOptions) options(p Process) (doctor.Options, error) {
 	options := doctor.Options{
 		Node: o.node.name, Namespace: o.namespace, Config: policy, ConfigFile: o.node.configFile, ConfigErr: errPolicy,
 		KubeProxyVersion: o.node.kubeProxyVersion, MetricsURL: o.node.kubeProxyMetricsURL,
-		MetricsAddress: o.serve.metrics, MetricsSecure: o.serve.secure,
-		FirewallRule: o.firewallRule, Netsh: p.Netsh, Timeout: o.timeout, Clock: clock.RealClock{},
+		MetricsSecure: o.metricsSecure,
+		Timeout:       o.timeout, Clock: clock.RealClock{},
 	}
 	if options.Namespace == "" {
 		options.Namespace = podNamespace(p.Env)

@@ -47,8 +47,7 @@ func TestDoctorReportsWhatFails(t *testing.T) {
 	g.Expect(got.out).To(MatchRegexp(`(?m)^pass  pod network    "azure"`))
 	g.Expect(got.out).To(MatchRegexp(`(?m)^warn  kube-proxy     its version is unknown`))
 	g.Expect(got.out).To(MatchRegexp(`(?m)^fail  API server     reaching the API server at http://127.0.0.1:1: `))
-	g.Expect(got.out).To(MatchRegexp(`(?m)^skip  firewall       the agent serves no metrics`))
-	g.Expect(got.out).To(HaveSuffix("This node cannot be guarded as it is: 2 checks failed, 1 warning, 5 skipped.\n"))
+	g.Expect(got.out).To(HaveSuffix("This node cannot be guarded as it is: 2 checks failed, 1 warning, 1 skipped.\n"))
 	g.Expect(got.out).NotTo(ContainSubstring("\x1b"), "no colours without a terminal")
 
 	got = onNode(t, service, env, "doctor", "-o", "json")
@@ -60,17 +59,17 @@ func TestDoctorReportsWhatFails(t *testing.T) {
 	}
 	g.Expect(json.Unmarshal([]byte(got.out), &report)).To(Succeed())
 	g.Expect(report.Failed).To(Equal(2), "this is not a pod")
-	g.Expect(report.Checks).To(HaveLen(10))
+	g.Expect(report.Checks).To(HaveLen(6))
 }
 
 func TestDoctorRefusesAWrongCommandLine(t *testing.T) {
 	g := NewWithT(t)
-	got := invoke(t, nil, "doctor", "--timeout", "0s", "--firewall-rule", "all", "--metrics-bind-address", "x", "-o", "xml",
+	got := invoke(t, nil, "doctor", "--timeout", "0s", "-o", "xml",
 		"--mode", "loud")
 	g.Expect(got.code).To(Equal(cli.ExitUsage))
 	for _, fault := range []string{
-		"--node-name or $NODE_NAME is required", "--timeout 0s: must be greater than zero", `--firewall-rule: rule name "all"`,
-		`--metrics-bind-address "x"`, `--output "xml"`, `--mode "loud"`, "See 'hnsguard doctor --help'.",
+		"--node-name or $NODE_NAME is required", "--timeout 0s: must be greater than zero",
+		`--output "xml"`, `--mode "loud"`, "See 'hnsguard doctor --help'.",
 	} {
 		g.Expect(got.err).To(ContainSubstring(fault))
 	}

@@ -23,24 +23,21 @@ type serveOptions struct {
 }
 
 func (o *serveOptions) addTo(cmd *cobra.Command) {
-	o.addMetricsTo(cmd)
 	flags := cmd.Flags()
+	flags.StringVar(&o.metrics, "metrics-bind-address", "127.0.0.1:10352", `where to serve metrics; "0" serves none`)
+	addMetricsSecure(cmd, &o.secure)
 	flags.StringVar(&o.certDir, "metrics-cert-dir", "",
 		"folder with tls.crt and tls.key, which may change; without it, a self-signed certificate")
 	completeFolders(cmd, "metrics-cert-dir")
 	flags.StringVar(&o.probes, "health-probe-bind-address", "127.0.0.1:10353", `where to serve probes; "0" serves none`)
 	flags.StringVar(&o.page, "page-bind-address", server.PageAddress,
 		`where to serve the node page; "0" serves none, and elsewhere than on loopback it needs --metrics-secure`)
-	completeNothing(cmd, "health-probe-bind-address", "page-bind-address")
+	completeNothing(cmd, "metrics-bind-address", "health-probe-bind-address", "page-bind-address")
 }
 
-// addMetricsTo adds the flags that say where metrics are served, and to whom.
-func (o *serveOptions) addMetricsTo(cmd *cobra.Command) {
-	flags := cmd.Flags()
-	flags.StringVar(&o.metrics, "metrics-bind-address", "127.0.0.1:10352", `where to serve metrics; "0" serves none`)
-	flags.BoolVar(&o.secure, "metrics-secure", false,
+func addMetricsSecure(cmd *cobra.Command, secure *bool) {
+	cmd.Flags().BoolVar(secure, "metrics-secure", false,
 		"serve metrics over HTTPS, and only to clients that the API server authorizes to get /metrics")
-	completeNothing(cmd, "metrics-bind-address")
 }
 
 // certificate checks all of the options and returns the certificate to serve metrics with, and a page that others than

@@ -121,7 +121,7 @@ func TestTheOthersUseTheSameKubeconfig(t *testing.T) {
 	for _, args := range [][]string{
 		{"scan", "--node-name", "win-1", "--hns-dump", hnsData + "derived-v2-duplicate.json"},
 		{"explain", "10.0.0.1", "--node-name", "win-1", "--hns-dump", hnsData + "derived-v2-duplicate.json"},
-		{"doctor", "--node-name", "win-1", "--metrics-bind-address", "0", "--kube-proxy-version", "v1.37.2"},
+		{"doctor", "--node-name", "win-1", "--kube-proxy-version", "v1.37.2"},
 	} {
 		for _, env := range []map[string]string{{"KUBECONFIG": kc}, {"HOME": home}, {"USERPROFILE": home}} {
 			got := invoke(t, env, args...)

@@ -12,7 +12,6 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/hnsguard/hnsguard/internal/config"
-	"github.com/hnsguard/hnsguard/internal/firewall"
 	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/internal/version"
 )
@@ -69,12 +68,8 @@ type Options struct {
 	APIErr error
 	// KubeProxyVersion is the version that is configured, and MetricsURL where kube-proxy serves its metrics.
 	KubeProxyVersion, MetricsURL string
-	// MetricsAddress is where the agent serves its metrics, and MetricsSecure whether it authorizes who reads them.
-	MetricsAddress string
-	MetricsSecure  bool
-	// FirewallRule is the name of the rule that lets scrapers connect.
-	FirewallRule string
-	Netsh        firewall.Netsh
+	// MetricsSecure says that the agent authorizes who reads its metrics.
+	MetricsSecure bool
 	// Timeout is how long a check may take. Required.
 	Timeout time.Duration
 	Clock   clock.Clock
@@ -115,11 +110,7 @@ const (
 	CheckNetwork       = "pod network"
 	CheckKubeProxy     = "kube-proxy"
 	CheckAPI           = "API server"
-	CheckClock         = "clock"
-	CheckIdentity      = "identity"
-	CheckNode          = "node"
 	CheckPermissions   = "permissions"
-	CheckFirewall      = "firewall"
 )
 
 // checks lists all checks, in the order of the report. A check comes after the one that it needs.
@@ -130,11 +121,7 @@ func (o Options) checks() []check {
 		{CheckNetwork, CheckHNS, o.network},
 		{CheckKubeProxy, "", o.kubeProxy},
 		{CheckAPI, "", o.apiServer},
-		{CheckClock, CheckAPI, o.clock},
-		{CheckIdentity, CheckAPI, o.identity},
-		{CheckNode, CheckAPI, o.node},
 		{CheckPermissions, CheckAPI, o.permissions},
-		{CheckFirewall, "", o.firewall},
 	}
 }
 
@@ -187,7 +174,7 @@ func runAll(ctx context.Context, checks []check, timeout time.Duration) []Result
 	return results
 }
 
-// within runs a check, and gives it up when its time is over: calls to HNS and to the firewall can hang for ever.
+// within runs a check, and gives it up when its time is over: calls to HNS can hang.
 func (c check) within(ctx context.Context, timeout time.Duration) finding {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()

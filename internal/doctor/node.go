@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/url"
 	"strings"
 
@@ -19,7 +18,6 @@ import (
 
 	"github.com/hnsguard/hnsguard/internal/config"
 	"github.com/hnsguard/hnsguard/internal/docs"
-	"github.com/hnsguard/hnsguard/internal/firewall"
 	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/internal/inventory"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy"
@@ -175,30 +173,4 @@ func describe(p kubeproxy.Profile) string {
 		faults = "with " + strings.Join(all, ", ")
 	}
 	return p.Version + " " + faults
-}
-
-func (o Options) firewall(ctx context.Context) finding {
-	host, port, err := net.SplitHostPort(o.MetricsAddress)
-	ip := net.ParseIP(host)
-	switch {
-	case err != nil:
-		return skip("the agent serves no metrics")
-	case host == "localhost", ip != nil && ip.IsLoopback():
-		return skip("metrics are served on %s, for this node only", o.MetricsAddress)
-	}
-	rule, found, err := firewall.New(o.Netsh).Show(ctx, o.FirewallRule)
-	switch {
-	case errors.Is(err, firewall.ErrUnsupported):
-		return skip("%v", err)
-	case err != nil:
-		return warn("Run this as an administrator of the node.", "%v", err)
-	case !found:
-		return warn("If scrapers cannot connect to port "+port+", set firewall.enabled of the chart, or allow the port by a "+
-			"rule of your own.", "there is no rule %q", o.FirewallRule)
-	case !strings.Contains(rule, port):
-		return warn("Run: hnsguard firewall ensure --port "+port+" --remote-address RANGE",
-			"the rule %q does not name port %s", o.FirewallRule, port)
-	default:
-		return pass("the rule %q names port %s", o.FirewallRule, port)
-	}
 }
