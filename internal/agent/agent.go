@@ -176,8 +176,8 @@ func (a *Agent) addGuard(o Options, detector *detect.Detector) error {
 // decorate adds the deadline to the service, and returns the metrics to put around it: they count abandoned calls too.
 func (a *Agent) decorate(o Options) (*hns.Deadline, *hns.Metrics) {
 	deadline := hns.WithDeadline(o.HNS, hns.DeadlineOptions{
-		Call: o.Config.HNS.CallTimeout.Duration, List: o.Config.HNS.ListTimeout.Duration,
-		MaxHung: o.Config.HNS.MaxHungCalls, Clock: o.Clock,
+		Call: o.Config.HNS.CallTimeout.Duration, List: config.ListTimeout,
+		MaxHung: config.MaxHungCalls, Clock: o.Clock,
 	})
 	hns.RegisterHung(a.registry, deadline)
 	return deadline, hns.NewMetrics(a.registry)

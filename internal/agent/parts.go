@@ -11,6 +11,7 @@ import (
 
 	"github.com/hnsguard/hnsguard/internal/clearance"
 	"github.com/hnsguard/hnsguard/internal/cluster"
+	"github.com/hnsguard/hnsguard/internal/config"
 	"github.com/hnsguard/hnsguard/internal/eviction"
 	"github.com/hnsguard/hnsguard/internal/evidence"
 	"github.com/hnsguard/hnsguard/internal/flush"
@@ -49,7 +50,7 @@ const maxGapInPolls = 4
 func (p *parts) collector(d *detect.Detector, record *clearance.Tracker, lbs *loadbalancer.Reader) *evidence.Collector {
 	return evidence.NewCollector(evidence.Options{
 		Inventory: inventory.New(p.service, inventory.Options{
-			Network: p.Config.Network, RereadEvery: p.Config.HNS.RereadInterval.Duration,
+			Network: p.Config.Network, RereadEvery: config.RereadInterval,
 			NetworksEvery: p.Config.Poll.SlowInterval.Duration,
 			MaxGap:        maxGapInPolls * p.Config.Poll.SlowInterval.Duration, Clock: p.Clock,
 		}),
@@ -61,7 +62,7 @@ func (p *parts) collector(d *detect.Detector, record *clearance.Tracker, lbs *lo
 			Exclusions: p.Config.ExcludedPrefixes(), OrphanGrace: p.Config.Orphan.GracePeriod.Duration,
 			OrphanGraceUrgent: p.Config.Orphan.GracePeriodWhileWaiting.Duration,
 		},
-		FreshlyWaiting: p.Config.Poll.FastDuration.Duration,
+		FreshlyWaiting: config.FastDuration,
 		Clock:          p.Clock,
 	})
 }
@@ -84,7 +85,7 @@ func (p *parts) removal(
 	e *evidence.Collector, freshness Freshness, lbs *loadbalancer.Reader,
 ) (*removal.Remover, *removal.Shielder) {
 	confirmer := removal.Confirmer{Node: p.Node, HNS: p.service, Evidence: e, Pods: p.Reader}
-	limiter := removal.NewLimiter(p.Config.Removals)
+	limiter := removal.NewLimiter(p.Config)
 	return removal.New(removal.Options{
 			Node: p.Node, Config: p.Config, Confirmer: confirmer, HNS: p.service, Limiter: limiter, Freshness: freshness,
 			LoadBalancers: lbs, Events: p.Events, History: p.history, Metrics: removal.NewMetrics(p.registry),
@@ -120,7 +121,7 @@ func (p *parts) reprogrammer(
 func (p *parts) evictor() *eviction.Evictor {
 	return eviction.New(eviction.Options{
 		Enforce: p.Config.Enforces(p.Config.Eviction.Mode),
-		After:   p.Config.Eviction.After.Duration, Interval: p.Config.Eviction.Interval.Duration,
+		After:   p.Config.Eviction.After.Duration, Interval: p.Config.Pace.EvictionInterval,
 		MaxGap: maxGapInPolls * p.Config.Poll.SlowInterval.Duration,
 		Client: p.client, Events: p.Events, History: p.history, Metrics: eviction.NewMetrics(p.registry), Clock: p.Clock,
 	})

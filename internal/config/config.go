@@ -2,11 +2,7 @@
 
 package config
 
-import (
-	"time"
-
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-)
+import "time"
 
 // APIVersion and Kind identify a configuration file.
 const (
@@ -39,7 +35,7 @@ type Config struct {
 	Network string `json:"network"`
 	// Exclusions are address ranges in which no endpoint is ever removed.
 	// Default: none.
-	Exclusions []Prefix `json:"exclusions"`
+	Exclusions []string `json:"exclusions"`
 
 	Conflict  Conflict  `json:"conflict"`
 	Orphan    Orphan    `json:"orphan"`
@@ -50,9 +46,12 @@ type Config struct {
 	Removals  Removals  `json:"removals"`
 	Poll      Poll      `json:"poll"`
 	HNS       HNS       `json:"hns"`
+
+	// Pace is not in the file.
+	Pace Pace `json:"-"`
 }
 
-// Conflict is the policy for remote endpoints whose address belongs to a pod of this node.
+// Conflict is the policy for remote endpoints whose address belongs to a pod on this node.
 type Conflict struct {
 	// Mode is the mode of this class.
 	// Default: enforce.
@@ -60,7 +59,7 @@ type Conflict struct {
 	// HoldTimeout applies to versions of kube-proxy with the stale-record fault. It is how long a conflict stays held
 	// after the last EndpointSlice dropped the address, if nothing proves that kube-proxy has processed the drop.
 	// From 30s to 1h. Default: 5m.
-	HoldTimeout metav1.Duration `json:"holdTimeout"`
+	HoldTimeout Duration `json:"holdTimeout"`
 }
 
 // Orphan is the policy for remote endpoints that nothing uses.
@@ -70,25 +69,16 @@ type Orphan struct {
 	Mode Mode `json:"mode"`
 	// GracePeriod is how long an address must have been unused before its endpoint is removed.
 	// From 10s to 24h. Default: 5m.
-	GracePeriod metav1.Duration `json:"gracePeriod"`
-	// GracePeriodWhileWaiting replaces GracePeriod while a pod of the node waits for its address: an HNS that refuses
+	GracePeriod Duration `json:"gracePeriod"`
+	// GracePeriodWhileWaiting replaces GracePeriod while a pod on the node waits for its address: an HNS that refuses
 	// duplicates cannot give it the address of an orphan.
 	// From 1s to GracePeriod. Default: 5s.
-	GracePeriodWhileWaiting metav1.Duration `json:"gracePeriodWhileWaiting"`
+	GracePeriodWhileWaiting Duration `json:"gracePeriodWhileWaiting"`
 	// MaxPerPass is how many orphans may be due in one pass. If there are more, hnsguard is more likely to see too little
 	// of the cluster than to have found that many orphans: it reports them, and verifies each step by a fresh list from
 	// the API server.
 	// From 1 to 100000. Default: 250.
 	MaxPerPass int `json:"maxPerPass"`
-	// MaxPerStep is how many orphans are removed in one step.
-	// From 1 to 1000. Default: 25.
-	MaxPerStep int `json:"maxPerStep"`
-	// StepInterval is how long hnsguard waits between two steps, and up to half as long again. kube-proxy gives up a sync
-	// when an endpoint vanishes while it lists them, so it needs time in which none does. A step also waits until no
-	// EndpointSlice has changed for a third of the interval, but no longer than two intervals. While a pod of the node
-	// waits for its address, it does not, and the interval is GracePeriodWhileWaiting if that is shorter.
-	// From 1s to 1h. Default: 30s.
-	StepInterval metav1.Duration `json:"stepInterval"`
 }
 
 // Flush is the policy for kube-proxy's record of terminated addresses, on versions with the stale-record fault.
@@ -122,10 +112,7 @@ type Eviction struct {
 	Mode Mode `json:"mode"`
 	// After is how long a running pod must have been without an endpoint.
 	// From 10s to 1h. Default: 30s.
-	After metav1.Duration `json:"after"`
-	// Interval is the shortest time between two evictions on one node.
-	// From 1s to 24h. Default: 1m.
-	Interval metav1.Duration `json:"interval"`
+	After Duration `json:"after"`
 }
 
 // Removals limits the rate of removals of all classes together. An endpoint that a shield replaces is one of them.
@@ -133,39 +120,23 @@ type Removals struct {
 	// PerSecond is the rate.
 	// From 0.01 to 1000. Default: 10.
 	PerSecond float64 `json:"perSecond"`
-	// Burst is how many removals may follow each other without a delay.
-	// From 1 to 10000. Default: 50.
-	Burst int `json:"burst"`
 }
 
 // Poll sets how often HNS is read. HNS has no notification for remote endpoints.
 type Poll struct {
-	// FastInterval is the interval while a pod of this node waits for its address.
+	// FastInterval is the interval while a pod on this node waits for its address.
 	// From 50ms to 1m, and at most SlowInterval. Default: 250ms.
-	FastInterval metav1.Duration `json:"fastInterval"`
-	// FastDuration is how long one pod can keep the interval fast. A pod that waits longer waits for something else.
-	// From 1s to 24h. Default: 5m.
-	FastDuration metav1.Duration `json:"fastDuration"`
+	FastInterval Duration `json:"fastInterval"`
 	// SlowInterval is the interval otherwise.
 	// From 1s to 5m. Default: 5s.
-	SlowInterval metav1.Duration `json:"slowInterval"`
+	SlowInterval Duration `json:"slowInterval"`
 }
 
 // HNS limits calls to the Host Networking Service.
 type HNS struct {
 	// CallTimeout limits a call about one object.
 	// From 1s to 10m. Default: 10s.
-	CallTimeout metav1.Duration `json:"callTimeout"`
-	// ListTimeout limits a call that reads many objects.
-	// From 1s to 1h. Default: 1m.
-	ListTimeout metav1.Duration `json:"listTimeout"`
-	// MaxHungCalls is how many calls may hang at one time. No further call is made until one of them returns.
-	// From 1 to 100. Default: 8.
-	MaxHungCalls int `json:"maxHungCalls"`
-	// RereadInterval is how old what is known of an endpoint may get before the endpoint is read again. A remote endpoint
-	// whose address is simply in use is left alone for up to a week, unless it is new.
-	// From 30s to 24h. Default: 5m.
-	RereadInterval metav1.Duration `json:"rereadInterval"`
+	CallTimeout Duration `json:"callTimeout"`
 }
 
 // Default returns the configuration of an empty file.
@@ -174,36 +145,29 @@ func Default() Config {
 		APIVersion: APIVersion,
 		Kind:       Kind,
 		Mode:       Enforce,
-		Exclusions: []Prefix{},
+		Exclusions: []string{},
 		Conflict:   Conflict{Mode: Enforce, HoldTimeout: duration(5 * time.Minute)},
 		Orphan: Orphan{
 			Mode:                    Enforce,
 			GracePeriod:             duration(5 * time.Minute),
 			GracePeriodWhileWaiting: duration(5 * time.Second),
 			MaxPerPass:              250,
-			MaxPerStep:              25,
-			StepInterval:            duration(30 * time.Second),
 		},
 		Flush:     Flush{Mode: Enforce},
 		Shield:    Shield{Mode: Observe},
 		Reprogram: Reprogram{Mode: Observe},
-		Eviction:  Eviction{Mode: Observe, After: duration(30 * time.Second), Interval: duration(time.Minute)},
-		Removals:  Removals{PerSecond: 10, Burst: 50},
+		Eviction:  Eviction{Mode: Observe, After: duration(30 * time.Second)},
+		Removals:  Removals{PerSecond: 10},
 		Poll: Poll{
 			FastInterval: duration(250 * time.Millisecond),
-			FastDuration: duration(5 * time.Minute),
 			SlowInterval: duration(5 * time.Second),
 		},
-		HNS: HNS{
-			CallTimeout:    duration(10 * time.Second),
-			ListTimeout:    duration(time.Minute),
-			MaxHungCalls:   8,
-			RereadInterval: duration(5 * time.Minute),
-		},
+		HNS:  HNS{CallTimeout: duration(10 * time.Second)},
+		Pace: DefaultPace(),
 	}
 }
 
-func duration(d time.Duration) metav1.Duration { return metav1.Duration{Duration: d} }
+func duration(d time.Duration) Duration { return Duration{Duration: d} }
 
 // Enforces reports whether a class with the given mode may act.
 func (c Config) Enforces(class Mode) bool { return c.Mode == Enforce && class == Enforce }

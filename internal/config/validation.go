@@ -3,9 +3,7 @@
 package config
 
 import (
-	"cmp"
 	"fmt"
-	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -17,9 +15,8 @@ func (c Config) Validate() field.ErrorList {
 	errs = append(errs, c.validateType()...)
 	errs = append(errs, c.validateModes()...)
 	errs = append(errs, c.validateExclusions()...)
-	errs = append(errs, validateRanges(c.durations(), durationValue)...)
-	errs = append(errs, validateRanges(c.counts(), plain[int])...)
-	errs = append(errs, validateRanges(c.rates(), plain[float64])...)
+	errs = append(errs, c.validateDurations()...)
+	errs = append(errs, c.validateNumbers()...)
 	return append(errs, c.validateRelations()...)
 }
 
@@ -61,88 +58,75 @@ func ParseMode(s string) (Mode, error) {
 
 func (c Config) validateExclusions() field.ErrorList {
 	var errs field.ErrorList
-	for i, p := range c.Exclusions {
-		if !p.IsValid() {
-			errs = append(errs, field.Required(field.NewPath("exclusions").Index(i), ""))
+	for i, text := range c.Exclusions {
+		if _, err := parsePrefix(text); err != nil {
+			errs = append(errs, field.Invalid(field.NewPath("exclusions").Index(i), text, err.Error()))
 		}
 	}
 	return errs
 }
 
-// limits are the least and the greatest value of a field.
-type limits[T cmp.Ordered] struct {
+// durationRange is a field with the least and the greatest value that it may have.
+type durationRange struct {
 	path        string
-	value       T
-	least, most T
+	value       Duration
+	least, most time.Duration
 }
 
-func (c Config) durations() []limits[time.Duration] {
-	return []limits[time.Duration]{
-		{"conflict.holdTimeout", c.Conflict.HoldTimeout.Duration, 30 * time.Second, time.Hour},
-		{"orphan.gracePeriod", c.Orphan.GracePeriod.Duration, 10 * time.Second, 24 * time.Hour},
-		{"orphan.gracePeriodWhileWaiting", c.Orphan.GracePeriodWhileWaiting.Duration, time.Second, 24 * time.Hour},
-		{"orphan.stepInterval", c.Orphan.StepInterval.Duration, time.Second, time.Hour},
-		{"eviction.after", c.Eviction.After.Duration, 10 * time.Second, time.Hour},
-		{"eviction.interval", c.Eviction.Interval.Duration, time.Second, 24 * time.Hour},
-		{"poll.fastInterval", c.Poll.FastInterval.Duration, 50 * time.Millisecond, time.Minute},
-		{"poll.fastDuration", c.Poll.FastDuration.Duration, time.Second, 24 * time.Hour},
-		{"poll.slowInterval", c.Poll.SlowInterval.Duration, time.Second, 5 * time.Minute},
-		{"hns.callTimeout", c.HNS.CallTimeout.Duration, time.Second, 10 * time.Minute},
-		{"hns.listTimeout", c.HNS.ListTimeout.Duration, time.Second, time.Hour},
-		{"hns.rereadInterval", c.HNS.RereadInterval.Duration, 30 * time.Second, 24 * time.Hour},
+func (c Config) durations() []durationRange {
+	return []durationRange{
+		{"conflict.holdTimeout", c.Conflict.HoldTimeout, 30 * time.Second, time.Hour},
+		{"orphan.gracePeriod", c.Orphan.GracePeriod, 10 * time.Second, 24 * time.Hour},
+		{"orphan.gracePeriodWhileWaiting", c.Orphan.GracePeriodWhileWaiting, time.Second, 24 * time.Hour},
+		{"eviction.after", c.Eviction.After, 10 * time.Second, time.Hour},
+		{"poll.fastInterval", c.Poll.FastInterval, 50 * time.Millisecond, time.Minute},
+		{"poll.slowInterval", c.Poll.SlowInterval, time.Second, 5 * time.Minute},
+		{"hns.callTimeout", c.HNS.CallTimeout, time.Second, 10 * time.Minute},
 	}
 }
 
-func (c Config) counts() []limits[int] {
-	return []limits[int]{
-		{"orphan.maxPerPass", c.Orphan.MaxPerPass, 1, 100_000},
-		{"orphan.maxPerStep", c.Orphan.MaxPerStep, 1, 1000},
-		{"removals.burst", c.Removals.Burst, 1, 10_000},
-		{"hns.maxHungCalls", c.HNS.MaxHungCalls, 1, 100},
-	}
-}
-
-func (c Config) rates() []limits[float64] {
-	return []limits[float64]{
-		{"removals.perSecond", c.Removals.PerSecond, 0.01, 1000},
-	}
-}
-
-func validateRanges[T cmp.Ordered](ranges []limits[T], show func(T) any) field.ErrorList {
+func (c Config) validateDurations() field.ErrorList {
 	var errs field.ErrorList
-	for _, r := range ranges {
-		if r.value < r.least || r.value > r.most {
-			errs = append(errs, field.Invalid(field.NewPath(r.path), show(r.value),
-				fmt.Sprintf("must be between %v and %v", show(r.least), show(r.most))))
+	for _, r := range c.durations() {
+		least, most := duration(r.least), duration(r.most)
+		switch {
+		case r.value.invalid != "":
+			errs = append(errs, field.Invalid(field.NewPath(r.path), r.value.invalid,
+				fmt.Sprintf(`must be a duration such as "%s", between %s and %s`, duration(max(r.least, time.Second)), least, most)))
+		case r.value.Duration < r.least || r.value.Duration > r.most:
+			errs = append(errs, outOfRange(r.path, r.value.String(), least, most))
 		}
 	}
 	return errs
 }
 
-func plain[T any](v T) any { return v }
+func (c Config) validateNumbers() field.ErrorList {
+	const mostOrphans, leastRate, mostRate = 100_000, 0.01, 1000
+	var errs field.ErrorList
+	if n := c.Orphan.MaxPerPass; n < 1 || n > mostOrphans {
+		errs = append(errs, outOfRange("orphan.maxPerPass", n, 1, mostOrphans))
+	}
+	if rate := c.Removals.PerSecond; rate < leastRate || rate > mostRate {
+		errs = append(errs, outOfRange("removals.perSecond", rate, leastRate, mostRate))
+	}
+	return errs
+}
 
-// durationValue spells a duration as people write it: 5m, not 5m0s.
-func durationValue(d time.Duration) any {
-	s := d.String()
-	if strings.HasSuffix(s, "m0s") {
-		s = strings.TrimSuffix(s, "0s")
-	}
-	if strings.HasSuffix(s, "h0m") {
-		s = strings.TrimSuffix(s, "0m")
-	}
-	return s
+func outOfRange(path string, value, least, most any) *field.Error {
+	return field.Invalid(field.NewPath(path), value, fmt.Sprintf("must be between %v and %v", least, most))
 }
 
 // validateRelations compares fields with each other.
 func (c Config) validateRelations() field.ErrorList {
-	var errs field.ErrorList
-	if waiting, grace := c.Orphan.GracePeriodWhileWaiting.Duration, c.Orphan.GracePeriod.Duration; waiting > grace {
-		errs = append(errs, field.Invalid(field.NewPath("orphan.gracePeriodWhileWaiting"), durationValue(waiting),
-			fmt.Sprintf("must not be longer than orphan.gracePeriod, which is %v", durationValue(grace))))
+	return append(
+		notLonger("orphan.gracePeriodWhileWaiting", c.Orphan.GracePeriodWhileWaiting, "orphan.gracePeriod", c.Orphan.GracePeriod),
+		notLonger("poll.fastInterval", c.Poll.FastInterval, "poll.slowInterval", c.Poll.SlowInterval)...)
+}
+
+func notLonger(path string, value Duration, otherPath string, other Duration) field.ErrorList {
+	if value.Duration <= other.Duration || other.invalid != "" {
+		return nil
 	}
-	if fast, slow := c.Poll.FastInterval.Duration, c.Poll.SlowInterval.Duration; fast > slow {
-		errs = append(errs, field.Invalid(field.NewPath("poll.fastInterval"), durationValue(fast),
-			fmt.Sprintf("must not be longer than poll.slowInterval, which is %v", durationValue(slow))))
-	}
-	return errs
+	return field.ErrorList{field.Invalid(field.NewPath(path), value.String(),
+		fmt.Sprintf("must not be longer than %s, which is %s", otherPath, other))}
 }

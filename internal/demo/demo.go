@@ -161,7 +161,7 @@ const pollSlow = time.Second
 func (o Options) newAgent(sc scenario, s *stage) (*agent.Agent, error) {
 	policy := config.Default()
 	policy.Orphan.GracePeriod.Duration = grace
-	policy.Orphan.StepInterval.Duration = 3 * pollSlow
+	policy.Pace.StepInterval = 3 * pollSlow
 	policy.Poll.SlowInterval.Duration = pollSlow
 	policy.Conflict.HoldTimeout.Duration = grace / 3
 	if o.Observe {

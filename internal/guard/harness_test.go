@@ -81,7 +81,7 @@ func (n *node) boot(base *nodetest.Node) []action.SliceObserver {
 		KubeProxy: func() kubeproxy.Profile { return kubeproxy.ProfileOf(n.KubeProxy) },
 		HNS:       func() nodestatus.HNS { return nodestatus.HNS{} },
 	})
-	limiter := removal.NewLimiter(n.Config.Removals)
+	limiter := removal.NewLimiter(n.Config)
 	remover := removal.New(removal.Options{
 		Node: nodetest.Name, Config: n.Config, Confirmer: n.Confirmer(), HNS: n.Service, Limiter: limiter,
 		Freshness: n.Freshness, LoadBalancers: n.Balancers, Events: n.Events, History: n.history,

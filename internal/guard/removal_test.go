@@ -239,7 +239,7 @@ func matchPresence(id hns.EndpointID, present bool) OmegaMatcher {
 // Before, none of them was removed. A batch leak of kube-proxy's makes hundreds.
 func TestTooManyOrphansGoInProvenSteps(t *testing.T) {
 	g := NewWithT(t)
-	n := newNode(t, func(c *config.Config) { c.Orphan.MaxPerPass, c.Orphan.MaxPerStep = 6, 2 })
+	n := newNode(t, func(c *config.Config) { c.Orphan.MaxPerPass, c.Pace.OrphansPerStep = 6, 2 })
 	for i := range 7 {
 		n.Remote(fmt.Sprintf("10.240.1.%d", i+1))
 	}
@@ -263,7 +263,7 @@ func TestTooManyOrphansGoInProvenSteps(t *testing.T) {
 
 func TestRemovalsAreLimitedInRate(t *testing.T) {
 	g := NewWithT(t)
-	n := newNode(t, func(c *config.Config) { c.Removals = config.Removals{PerSecond: 1, Burst: 3} })
+	n := newNode(t, func(c *config.Config) { c.Removals.PerSecond, c.Pace.Burst = 1, 3 })
 	for i := range 5 {
 		n.Conflict(fmt.Sprintf("web-%d", i), fmt.Sprintf("10.240.0.%d", i+1))
 	}

@@ -88,7 +88,7 @@ const maxProofAge = 2 * time.Minute
 // may be wrong with the view of the cluster: they are removed in small steps, each on a list of all EndpointSlices
 // from the API server.
 func (r *Remover) releasedOrphans(ctx context.Context, pass action.Pass, orphans []verdict.Verdict) []verdict.Verdict {
-	limits := r.opts.Config.Orphan
+	limits := r.opts.Config
 	if len(orphans) == 0 {
 		r.dueSince = time.Time{}
 		return nil
@@ -97,11 +97,11 @@ func (r *Remover) releasedOrphans(ctx context.Context, pass action.Pass, orphans
 		r.keepMany(BrakePace, len(orphans))
 		return nil
 	}
-	capped := len(orphans) > limits.MaxPerPass
+	capped := len(orphans) > limits.Orphan.MaxPerPass
 	if capped {
 		r.recordCap(ctx, len(orphans))
 	}
-	size := min(len(orphans), limits.MaxPerStep)
+	size := min(len(orphans), limits.Pace.OrphansPerStep)
 	step := r.inTurn(orphans, pass.Evidence.Now)[:size]
 	r.keepMany(BrakeCap, len(orphans)-size)
 	proven, err := r.proven(ctx, pass, step, capped)

@@ -42,8 +42,8 @@ func TestEachBrakeAlone(t *testing.T) {
 		"conflicts are observed":   {aConflict, func(c *config.Config) { c.Conflict.Mode = config.Observe }, nil, removal.BrakeMode},
 		"early ones too":           {anEarlyConflict, func(c *config.Config) { c.Conflict.Mode = config.Observe }, nil, removal.BrakeMode},
 		"orphans are observed":     {anOrphan, func(c *config.Config) { c.Orphan.Mode = config.Observe }, nil, removal.BrakeMode},
-		"no removal is left":       {aConflict, func(c *config.Config) { c.Removals.Burst = 0 }, nil, removal.BrakeRate},
-		"an orphan waits for it":   {anOrphan, func(c *config.Config) { c.Removals.Burst = 0 }, nil, removal.BrakeRate},
+		"no removal is left":       {aConflict, func(c *config.Config) { c.Pace.Burst = 0 }, nil, removal.BrakeRate},
+		"an orphan waits for it":   {anOrphan, func(c *config.Config) { c.Pace.Burst = 0 }, nil, removal.BrakeRate},
 		"early, watch not current": {anEarlyConflict, nil, notCurrent, removal.BrakeStale},
 		"held, watch not current":  {wasHeld, nil, notCurrent, removal.BrakeStale},
 		"early, watch unknown": {anEarlyConflict, nil, func(f *freshness) {
@@ -72,7 +72,7 @@ func TestEachBrakeAlone(t *testing.T) {
 		"too many orphans, the list has the address": {anOrphan, func(c *config.Config) { c.Orphan.MaxPerPass = 0 }, func(f *freshness) {
 			f.listed, f.listFresh = listed(ip), true
 		}, removal.BrakeStale},
-		"orphans wait for the next step": {anOrphan, func(c *config.Config) { c.Orphan.MaxPerStep = 0 }, nil, removal.BrakeCap},
+		"orphans wait for the next step": {anOrphan, func(c *config.Config) { c.Pace.OrphansPerStep = 0 }, nil, removal.BrakeCap},
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := NewWithT(t)
@@ -230,17 +230,17 @@ func (n *node) orphans(count int) {
 
 func TestOrphansGoInSteps(t *testing.T) {
 	g := NewWithT(t)
-	n := newNode(t, func(c *config.Config) { c.Orphan.MaxPerPass, c.Orphan.MaxPerStep = 5, 2 })
+	n := newNode(t, func(c *config.Config) { c.Orphan.MaxPerPass, c.Pace.OrphansPerStep = 5, 2 })
 	n.orphans(5)
 	g.Expect(n.pass()).To(Equal(250*time.Millisecond), "the next step comes soon")
 	g.Expect(n.There()).To(HaveLen(3))
 	g.Expect(n.Skipped("orphan", "cap")).To(BeEquivalentTo(3))
 	g.Expect(n.fresh.lists).To(BeZero(), "five are not too many")
 	g.Expect(n.Happened()).To(BeEmpty())
-	n.Wait(2 * n.Config.Orphan.StepInterval.Duration)
+	n.Wait(2 * n.Config.Pace.StepInterval)
 	n.pass()
 	g.Expect(n.There()).To(HaveLen(1))
-	n.Wait(2 * n.Config.Orphan.StepInterval.Duration)
+	n.Wait(2 * n.Config.Pace.StepInterval)
 	n.pass()
 	g.Expect(n.There()).To(BeEmpty())
 }
@@ -248,7 +248,7 @@ func TestOrphansGoInSteps(t *testing.T) {
 // Invariant 6.
 func TestKubeProxyHasTimeBetweenTwoSteps(t *testing.T) {
 	g := NewWithT(t)
-	n := newNode(t, func(c *config.Config) { c.Orphan.MaxPerStep = 2 })
+	n := newNode(t, func(c *config.Config) { c.Pace.OrphansPerStep = 2 })
 	var steps []time.Duration
 	n.orphans(40)
 	begun, left := n.Clock.Now(), len(n.There())
@@ -273,7 +273,7 @@ func TestKubeProxyHasTimeBetweenTwoSteps(t *testing.T) {
 // dueOrphan is a node with an orphan that only the pace may keep.
 func dueOrphan(t *testing.T) *node {
 	t.Helper()
-	n := newNode(t, func(c *config.Config) { c.Orphan.MaxPerStep = 1 })
+	n := newNode(t, func(c *config.Config) { c.Pace.OrphansPerStep = 1 })
 	n.orphans(1)
 	return n
 }
@@ -416,7 +416,7 @@ func TestWhereSlicesChangeAllTheTimeAChangeDoesNotEndAStep(t *testing.T) {
 
 func TestAConflictDoesNotWaitForTheNextStep(t *testing.T) {
 	g := NewWithT(t)
-	n := newNode(t, func(c *config.Config) { c.Orphan.MaxPerStep = 2 })
+	n := newNode(t, func(c *config.Config) { c.Pace.OrphansPerStep = 2 })
 	n.orphans(4)
 	n.pass()
 	_, local := n.Conflict("web", "10.240.0.12")
@@ -438,7 +438,7 @@ func TestWhereNothingWaitsNothingIsRecorded(t *testing.T) {
 // A step that deletes nothing disturbs nobody.
 func TestARefusedStepIsNoStep(t *testing.T) {
 	g := NewWithT(t)
-	n := newNode(t, func(c *config.Config) { c.Orphan.MaxPerStep = 2 })
+	n := newNode(t, func(c *config.Config) { c.Pace.OrphansPerStep = 2 })
 	n.orphans(4)
 	n.OnServer(nodetest.NewPod("cart-1", "lin-1", "10.240.1.1"))
 	n.OnServer(nodetest.NewPod("cart-2", "lin-1", "10.240.1.2"))
@@ -451,7 +451,7 @@ func TestARefusedStepIsNoStep(t *testing.T) {
 // While a pod waits, an orphan may be in its way.
 func TestStepsComeSoonerWhileAPodWaits(t *testing.T) {
 	g := NewWithT(t)
-	n := newNode(t, func(c *config.Config) { c.Orphan.MaxPerStep = 2 })
+	n := newNode(t, func(c *config.Config) { c.Pace.OrphansPerStep = 2 })
 	n.Pod("web", "")
 	for i := range 4 {
 		n.Remote(fmt.Sprintf("10.240.1.%d", i+1))
@@ -468,7 +468,7 @@ func TestStepsComeSoonerWhileAPodWaits(t *testing.T) {
 
 func TestTooManyOrphansNeedAListForEachStep(t *testing.T) {
 	g := NewWithT(t)
-	n := newNode(t, func(c *config.Config) { c.Orphan.MaxPerPass, c.Orphan.MaxPerStep = 5, 2 })
+	n := newNode(t, func(c *config.Config) { c.Orphan.MaxPerPass, c.Pace.OrphansPerStep = 5, 2 })
 	n.orphans(6)
 	n.fresh.listed, n.fresh.listFresh = listed("10.240.1.1"), true
 	n.pass()
@@ -493,13 +493,13 @@ func TestAStepIsMadeOfWhatCanBeRemoved(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := NewWithT(t)
-			n := newNode(t, func(c *config.Config) { c.Orphan.MaxPerStep = 2 })
+			n := newNode(t, func(c *config.Config) { c.Pace.OrphansPerStep = 2 })
 			n.orphans(6)
 			keep(n)
 			for range 3 {
 				n.pass()
 				n.pass()
-				n.Wait(2 * n.Config.Orphan.StepInterval.Duration)
+				n.Wait(2 * n.Config.Pace.StepInterval)
 			}
 			g.Expect(n.There()).To(HaveLen(2))
 			counted := 0
@@ -515,7 +515,7 @@ func TestAStepIsMadeOfWhatCanBeRemoved(t *testing.T) {
 
 func TestConflictsGoFirst(t *testing.T) {
 	g := NewWithT(t)
-	n := newNode(t, func(c *config.Config) { c.Removals = config.Removals{PerSecond: 0.001, Burst: 1} })
+	n := newNode(t, func(c *config.Config) { c.Removals.PerSecond, c.Pace.Burst = 0.001, 1 })
 	remote := orphan(n)
 	n.Conflict("web", "10.240.0.12")
 	n.pass()

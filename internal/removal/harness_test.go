@@ -76,7 +76,7 @@ func (n *node) boot(h removal.History) {
 	random := rand.New(rand.NewPCG(1, 2))
 	n.remover = removal.New(removal.Options{
 		Node: nodetest.Name, Config: n.Config, Confirmer: n.Confirmer(), HNS: n.Service,
-		Limiter: removal.NewLimiter(n.Config.Removals), Freshness: n.fresh,
+		Limiter: removal.NewLimiter(n.Config), Freshness: n.fresh,
 		LoadBalancers: n.Balancers, Events: n.Events, History: h, Metrics: removal.NewMetrics(n.Registry),
 		Clock: n.Clock, Random: random.Float64,
 	})

@@ -61,7 +61,7 @@ func (r *Remover) over() bool {
 // resting reports whether kube-proxy is likely to be at rest.
 func (r *Remover) resting(now time.Time) bool { return now.Sub(r.changed()) >= r.interval()/restPart }
 
-func (r *Remover) interval() time.Duration { return r.opts.Config.Orphan.StepInterval.Duration }
+func (r *Remover) interval() time.Duration { return r.opts.Config.Pace.StepInterval }
 
 // changed returns when an EndpointSlice was last seen to change.
 func (r *Remover) changed() time.Time { return time.Unix(0, r.lastChange.Load()) }

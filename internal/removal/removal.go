@@ -119,8 +119,8 @@ const (
 )
 
 // NewLimiter returns the limit of all deletions of stale endpoints on a node: those of the remover and of the shielder.
-func NewLimiter(r config.Removals) *rate.Limiter {
-	return rate.NewLimiter(rate.Limit(r.PerSecond), r.Burst)
+func NewLimiter(c config.Config) *rate.Limiter {
+	return rate.NewLimiter(rate.Limit(c.Removals.PerSecond), c.Pace.Burst)
 }
 
 // New returns a remover.

@@ -38,7 +38,7 @@ func held(t *testing.T, o nodetest.Options, changes ...func(*removal.ShieldOptio
 	n := &heldNode{Node: nodetest.New(t, o), t: t}
 	n.history = history.NewRing(history.Options{Clock: n.Clock})
 	options := removal.ShieldOptions{
-		Enforce: true, Confirmer: n.Confirmer(), HNS: n.Service, Limiter: removal.NewLimiter(n.Config.Removals),
+		Enforce: true, Confirmer: n.Confirmer(), HNS: n.Service, Limiter: removal.NewLimiter(n.Config),
 		History: n.history, Registerer: n.Registry, Clock: n.Clock,
 	}
 	for _, change := range changes {

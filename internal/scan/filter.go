@@ -7,13 +7,13 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/hnsguard/hnsguard/internal/cluster"
 	"github.com/hnsguard/hnsguard/internal/clusterdump"
-	"github.com/hnsguard/hnsguard/internal/suggest"
 	"github.com/hnsguard/hnsguard/internal/verdict"
 )
 
@@ -39,13 +39,15 @@ func (f Filter) validate(dump clusterdump.Dump) error {
 	return errors.Join(errs...)
 }
 
-// nearPods suggests recorded Pods in the place of one that there is not.
-func nearPods(dump clusterdump.Dump, name types.NamespacedName) string {
-	var names []string
+// nearPods suggests a recorded Pod whose name begins with that of the missing one: a Deployment's name is often given for
+// its Pod's.
+func nearPods(dump clusterdump.Dump, missing types.NamespacedName) string {
 	for _, p := range dump.Pods {
-		names = append(names, p.Namespace+"/"+p.Name)
+		if p.Namespace == missing.Namespace && strings.HasPrefix(p.Name, missing.Name) {
+			return fmt.Sprintf("; did you mean %s/%s?", p.Namespace, p.Name)
+		}
 	}
-	return suggest.Near(name.String(), names)
+	return ""
 }
 
 // apply returns the rows that the filter selects, and notes on what it selects nothing by. The pods are those that it

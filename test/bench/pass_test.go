@@ -302,7 +302,7 @@ func (n *reacting) boot(base *nodetest.Node) []action.SliceObserver {
 	meter := reuse.NewMeter(nodetest.Name, n.Index, history.None{}, reuse.NewMetrics(n.Registry), n.Clock)
 	remover := removal.New(removal.Options{
 		Node: nodetest.Name, Config: n.Config, Confirmer: n.Confirmer(), HNS: deleter{n.Service, n.gone},
-		Limiter: removal.NewLimiter(n.Config.Removals), Freshness: n.Freshness, LoadBalancers: n.Balancers,
+		Limiter: removal.NewLimiter(n.Config), Freshness: n.Freshness, LoadBalancers: n.Balancers,
 		Events: n.Events, Metrics: removal.NewMetrics(n.Registry), Clock: n.Clock, Random: rand.Float64,
 	})
 	n.guard = guard.New(guard.Options{

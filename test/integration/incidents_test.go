@@ -63,7 +63,7 @@ var _ = Describe("The guard", func() {
 
 	It("survives a restart in the middle of its work", func(ctx SpecContext) {
 		const pods = 40
-		n.config.Removals = config.Removals{PerSecond: 20, Burst: 1}
+		n.config.Removals.PerSecond, n.config.Pace.Burst = 20, 1
 		for i := range byte(pods) {
 			n.remote(n.addr(i + 1))
 			n.local(n.addr(i + 1))

@@ -80,7 +80,7 @@ func newNode(ctx context.Context, cp *controlPlane, opts simulated.Options) *nod
 	n.api, n.agentNamespace = cp.config, n.namespace
 	n.network = n.service.CreateNetwork("azure", hns.NetworkL2Bridge)
 	n.config.Orphan.GracePeriod.Duration = grace
-	n.config.Orphan.StepInterval.Duration = time.Second // other nodes' slices change all the time
+	n.config.Pace.StepInterval = time.Second // other nodes' slices change all the time
 	n.config.Poll.SlowInterval.Duration = poll
 	return n
 }
@@ -88,7 +88,7 @@ func newNode(ctx context.Context, cp *controlPlane, opts simulated.Options) *nod
 // evictsVictims lets the agent evict pods that have been without an endpoint for a second.
 func (n *node) evictsVictims() {
 	n.config.Eviction.Mode = config.Enforce
-	n.config.Eviction.After.Duration, n.config.Eviction.Interval.Duration = time.Second, time.Second
+	n.config.Eviction.After.Duration, n.config.Pace.EvictionInterval = time.Second, time.Second
 }
 
 // victims are the pods without network that the agent's status names.

@@ -14,7 +14,6 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/hnsguard/hnsguard/internal/config"
 	"github.com/hnsguard/hnsguard/internal/guard"
 	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/internal/hns/simulated"
@@ -145,7 +144,7 @@ var _ = Describe("The verdict on a remote endpoint", func() {
 		})
 
 		It("protected: its range is excluded", func(ctx SpecContext) {
-			n.config.Exclusions = []config.Prefix{{Prefix: netip.PrefixFrom(n.addr(1), 32)}}
+			n.config.Exclusions = []string{n.addr(1).String()}
 			remote, local := n.remote(n.addr(1)), n.local(n.addr(1))
 			n.pod(ctx, "web", n.addr(1))
 			n.start()

@@ -55,7 +55,7 @@ func policy(s Setup) config.Config {
 	c := config.Default()
 	c.Orphan.GracePeriod.Duration = s.OrphanGrace
 	if s.Tight {
-		c.Orphan.MaxPerPass, c.Orphan.MaxPerStep, c.Removals = 1, 1, config.Removals{PerSecond: 0.1, Burst: 1}
+		c.Orphan.MaxPerPass, c.Pace.OrphansPerStep, c.Removals.PerSecond, c.Pace.Burst = 1, 1, 0.1, 1
 	}
 	if s.Observe {
 		c.Mode = config.Observe
@@ -82,7 +82,7 @@ func assemble(ctx context.Context, a *Agent) (*product, error) {
 	api := apiClient{agent: a, scheme: scheme}
 	p := &product{registry: prometheus.NewRegistry(), index: cluster.NewIndex(a.node.Name)}
 	deadline := hns.WithDeadline(hnsClient{a}, hns.DeadlineOptions{
-		Call: c.HNS.CallTimeout.Duration, List: c.HNS.ListTimeout.Duration, MaxHung: c.HNS.MaxHungCalls, Clock: w.clock,
+		Call: c.HNS.CallTimeout.Duration, List: config.ListTimeout, MaxHung: config.MaxHungCalls, Clock: w.clock,
 	})
 	service := hns.WithMetrics(deadline, hns.NewMetrics(p.registry), w.clock)
 	detector := detect.New(detect.Options{
@@ -116,17 +116,17 @@ func (p *product) build(
 	p.balancers = loadbalancer.New(loadbalancer.Options{HNS: service, Registerer: p.registry, Clock: w.clock})
 	collector := evidence.NewCollector(evidence.Options{
 		Inventory: inventory.New(service, inventory.Options{
-			Network: c.Network, RereadEvery: c.HNS.RereadInterval.Duration, NetworksEvery: c.Poll.SlowInterval.Duration,
+			Network: c.Network, RereadEvery: config.RereadInterval, NetworksEvery: c.Poll.SlowInterval.Duration,
 			MaxGap: maxGapInPolls * c.Poll.SlowInterval.Duration, Clock: w.clock,
 		}),
 		Index: p.index, KubeProxy: detector.Profile, Record: tracker, LoadBalancers: p.balancers,
 		Policy: verdict.Policy{
 			Exclusions: c.ExcludedPrefixes(), OrphanGrace: c.Orphan.GracePeriod.Duration, OrphanGraceUrgent: c.Orphan.GracePeriodWhileWaiting.Duration,
 		},
-		FreshlyWaiting: c.Poll.FastDuration.Duration, Clock: w.clock,
+		FreshlyWaiting: config.FastDuration, Clock: w.clock,
 	})
 	confirmer := removal.Confirmer{Node: a.node.Name, HNS: service, Evidence: collector, Pods: api}
-	limiter := removal.NewLimiter(c.Removals)
+	limiter := removal.NewLimiter(c)
 	remover := removal.New(removal.Options{
 		Node: a.node.Name, Config: c, Confirmer: confirmer, HNS: service, Limiter: limiter, Freshness: freshness,
 		LoadBalancers: p.balancers, Events: a, Metrics: removal.NewMetrics(p.registry), Clock: w.clock, Random: a.random,
@@ -148,7 +148,7 @@ func (p *product) build(
 				InPlace: func(context.Context) bool { return false },
 			}),
 			eviction.New(eviction.Options{
-				Enforce: c.Enforces(c.Eviction.Mode), After: c.Eviction.After.Duration, Interval: c.Eviction.Interval.Duration,
+				Enforce: c.Enforces(c.Eviction.Mode), After: c.Eviction.After.Duration, Interval: c.Pace.EvictionInterval,
 				MaxGap: maxGapInPolls * c.Poll.SlowInterval.Duration, Client: api, Events: a, Metrics: eviction.NewMetrics(p.registry),
 				Clock: w.clock,
 			}),

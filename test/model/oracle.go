@@ -59,9 +59,9 @@ type account struct {
 	// blind is set when HNS could not be listed in this pass.
 	blind bool
 	// tokens and filled are a limiter like the program's.
-	limit  config.Removals
-	tokens float64
-	filled time.Time
+	perSecond, burst float64
+	tokens           float64
+	filled           time.Time
 	// issued and done are deletes of endpoints: called for, and reported as done. Of those that the agent made itself,
 	// it counts the stale ones only: issued has all of them, and done none.
 	issued, done int
@@ -73,9 +73,9 @@ type account struct {
 	logs, events map[string]int
 }
 
-func newAccount(limit config.Removals, now time.Time) *account {
+func newAccount(c config.Config, now time.Time) *account {
 	return &account{
-		began: now, limit: limit, tokens: float64(limit.Burst), filled: now,
+		began: now, perSecond: c.Removals.PerSecond, burst: float64(c.Pace.Burst), tokens: float64(c.Pace.Burst), filled: now,
 		made: map[hns.EndpointID]bool{}, deleted: map[netip.Addr]bool{},
 		logs: map[string]int{}, events: map[string]int{},
 	}
@@ -95,12 +95,12 @@ func (a *account) called(op hns.Operation, err error) {
 
 // take takes a token of the limiter and reports whether there was one.
 func (a *account) take(now time.Time) bool {
-	a.tokens = min(float64(a.limit.Burst), a.tokens+now.Sub(a.filled).Seconds()*a.limit.PerSecond)
+	a.tokens = min(a.burst, a.tokens+now.Sub(a.filled).Seconds()*a.perSecond)
 	a.filled = now
 	a.tokens--
 	// The program takes its token when it has looked at HNS, which is some time before it deletes.
 	const early = 2 * time.Second
-	return a.tokens >= -early.Seconds()*a.limit.PerSecond
+	return a.tokens >= -early.Seconds()*a.perSecond
 }
 
 func (a *account) noteLog(msg string) {

@@ -64,7 +64,7 @@ func (a *Agent) start() {
 	ctx, cancel := context.WithCancel(logf.IntoContext(context.Background(), logr.New(logSink{agent: a})))
 	a.cancel, a.dead, a.due, a.running = cancel, false, nil, false
 	a.life++
-	a.account = newAccount(policy(w.Setup).Removals, w.Now())
+	a.account = newAccount(policy(w.Setup), w.Now())
 	product, err := assemble(ctx, a)
 	if err != nil {
 		w.violated(InvariantModel, "putting agent %s together: %v", a.Name, err)

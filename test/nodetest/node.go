@@ -126,8 +126,8 @@ func (n *Node) Restart() {
 	n.Service, n.Deadline = n.HNS, nil
 	if n.opts.Deadlines {
 		n.Deadline = hns.WithDeadline(n.HNS, hns.DeadlineOptions{
-			Call: n.Config.HNS.CallTimeout.Duration, List: n.Config.HNS.ListTimeout.Duration,
-			MaxHung: n.Config.HNS.MaxHungCalls, Clock: n.Clock,
+			Call: n.Config.HNS.CallTimeout.Duration, List: config.ListTimeout,
+			MaxHung: config.MaxHungCalls, Clock: n.Clock,
 		})
 		n.Service = n.Deadline
 	}
@@ -147,7 +147,7 @@ func (n *Node) Restart() {
 func (n *Node) collector() *evidence.Collector {
 	return evidence.NewCollector(evidence.Options{
 		Inventory: inventory.New(n.Service, inventory.Options{
-			Network: n.Config.Network, RereadEvery: n.Config.HNS.RereadInterval.Duration,
+			Network: n.Config.Network, RereadEvery: config.RereadInterval,
 			NetworksEvery: n.Config.Poll.SlowInterval.Duration, MaxGap: 4 * n.Config.Poll.SlowInterval.Duration,
 			Clock: n.Clock,
 		}),
@@ -159,7 +159,7 @@ func (n *Node) collector() *evidence.Collector {
 			Exclusions: n.Config.ExcludedPrefixes(), OrphanGrace: n.Config.Orphan.GracePeriod.Duration,
 			OrphanGraceUrgent: n.Config.Orphan.GracePeriodWhileWaiting.Duration,
 		},
-		FreshlyWaiting: n.Config.Poll.FastDuration.Duration,
+		FreshlyWaiting: config.FastDuration,
 		Clock:          n.Clock,
 	})
 }

@@ -54,7 +54,7 @@ func newNode(t *testing.T) *node {
 	n.asked = service
 	// As by default, it only reports.
 	evictor := eviction.New(eviction.Options{
-		After: n.Config.Eviction.After.Duration, MaxGap: time.Hour, Interval: n.Config.Eviction.Interval.Duration,
+		After: n.Config.Eviction.After.Duration, MaxGap: time.Hour, Interval: n.Config.Pace.EvictionInterval,
 		Events: n.Events, History: n.history, Metrics: eviction.NewMetrics(n.Registry), Clock: n.Clock,
 	})
 	n.board = nodestatus.NewBoard(nodestatus.Options{
@@ -64,7 +64,7 @@ func newNode(t *testing.T) *node {
 	})
 	remover := removal.New(removal.Options{
 		Node: nodetest.Name, Config: n.Config, Confirmer: n.Confirmer(), HNS: service,
-		Limiter: removal.NewLimiter(n.Config.Removals), Freshness: n.Freshness, LoadBalancers: n.Balancers, Events: n.Events,
+		Limiter: removal.NewLimiter(n.Config), Freshness: n.Freshness, LoadBalancers: n.Balancers, Events: n.Events,
 		History: n.history, Metrics: removal.NewMetrics(n.Registry), Clock: n.Clock, Random: rand.Float64,
 	})
 	n.guard = guard.New(guard.Options{

@@ -58,15 +58,10 @@ first, all at once. The ranges are those of the agent; a test compares them. */}
   (list "conflict" "holdTimeout" "30s" "1h")
   (list "orphan" "gracePeriod" "10s" "24h")
   (list "orphan" "gracePeriodWhileWaiting" "1s" "24h")
-  (list "orphan" "stepInterval" "1s" "1h")
   (list "eviction" "after" "10s" "1h")
-  (list "eviction" "interval" "1s" "24h")
   (list "poll" "fastInterval" "50ms" "1m")
-  (list "poll" "fastDuration" "1s" "24h")
   (list "poll" "slowInterval" "1s" "5m")
   (list "hns" "callTimeout" "1s" "10m")
-  (list "hns" "listTimeout" "1s" "1h")
-  (list "hns" "rereadInterval" "30s" "24h")
 -}}
 {{- $value := dig (index . 0) (index . 1) "" $config -}}
 {{- $least := index . 2 -}}
