@@ -6,11 +6,11 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"sync"
 	"time"
 
 	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	policyv1 "k8s.io/api/policy/v1"
@@ -65,8 +65,6 @@ type Options struct {
 	// PageAddress is where to serve the node page. Elsewhere than on loopback it needs MetricsTLS.
 	// Default: it is not served, as with "0".
 	PageAddress string
-	// Flags are the flags of the process and their values, for the page /flagz.
-	Flags map[string]string
 	// Logger is the log. Required.
 	Logger logr.Logger
 	// Clock is the clock. Required.
@@ -82,8 +80,8 @@ type Agent struct {
 	deps     Dependencies
 	registry *prometheus.Registry
 	board    *nodestatus.Board
-	page     *server.Server
-	serves   bool
+	// metrics and page are the servers, nil if there is none.
+	metrics, page *server.Server
 }
 
 // Scheme returns a scheme with the types that the agent reads and writes, and no others.
@@ -101,7 +99,7 @@ func Scheme() (*runtime.Scheme, error) {
 
 // New makes an agent.
 func New(o Options, deps Dependencies) (*Agent, error) {
-	a := &Agent{deps: deps, registry: prometheus.NewRegistry(), serves: o.MetricsAddress != "0"}
+	a := &Agent{deps: deps, registry: prometheus.NewRegistry()}
 	metrics.RegisterBuildInfo(a.registry, version.Get())
 	o.Config.Register(a.registry)
 
@@ -113,8 +111,8 @@ func New(o Options, deps Dependencies) (*Agent, error) {
 	if err := a.addGuard(o, detector); err != nil {
 		return nil, fmt.Errorf("adding the guard: %w", err)
 	}
-	if err := a.makePage(o); err != nil {
-		return nil, fmt.Errorf("making the node page: %w", err)
+	if err := a.makeServers(o); err != nil {
+		return nil, err
 	}
 	if o.MetricsTLS != nil {
 		if err := a.deps.Manager.Add(o.MetricsTLS); err != nil {
@@ -183,24 +181,29 @@ func (a *Agent) decorate(o Options) (*hns.Deadline, *hns.Metrics) {
 	return deadline, hns.NewMetrics(a.registry)
 }
 
-// makePage makes the node page. On loopback it needs no certificate, also where the metrics have one.
-func (a *Agent) makePage(o Options) error {
+// makeServers makes the servers of the metrics and the node page. On loopback the page needs no certificate, also where
+// the metrics have one.
+func (a *Agent) makeServers(o Options) (err error) {
+	open := server.Options{Logger: o.Logger.WithName("server"), Clock: o.Clock}
+	secured := open
+	secured.Certificate, secured.Filter = o.MetricsTLS, a.deps.Filter
+	var metrics prometheus.Gatherer = a.registry
+	if o.MetricsAddress != "0" {
+		metrics = crmetrics.Registry // which has the agent's while it runs
+		secured.Address = o.MetricsAddress
+		if a.metrics, err = server.NewMetrics(secured, metrics); err != nil {
+			return err
+		}
+	}
 	if o.PageAddress == "" || o.PageAddress == "0" {
 		return nil
 	}
-	options := server.Options{
-		Address: o.PageAddress, Board: a.board, Flags: o.Flags, Logger: o.Logger.WithName("page"), Clock: o.Clock,
-		Metrics: a.registry,
+	options := secured
+	if server.IsLoopback(o.PageAddress) {
+		options = open
 	}
-	if a.serves {
-		options.Metrics = crmetrics.Registry // which has the agent's while it runs
-	}
-	if !server.IsLoopback(o.PageAddress) && o.MetricsTLS != nil && a.deps.Protect != nil {
-		options.TLS = o.MetricsTLS.TLSConfig()
-		options.Protect = func(next http.Handler) (http.Handler, error) { return a.deps.Protect(options.Logger, next) }
-	}
-	served, err := server.New(options)
-	a.page = served
+	options.Address = o.PageAddress
+	a.page, err = server.NewPage(options, server.PageOptions{Board: a.board, Metrics: metrics})
 	return err
 }
 
@@ -214,16 +217,32 @@ func (a *Agent) addProbes(checks map[string]func(*http.Request) error) error {
 	return nil
 }
 
-// Start runs the agent until the context ends, or returns an error if the agent has the wrong identity. The manager
-// serves the agent's metrics with its own. Several agents can run in one process if they serve no metrics.
+// Start runs the agent until the context ends, or returns an error if the agent has the wrong identity or cannot serve
+// its metrics. Several agents can run in one process if they serve no metrics.
 func (a *Agent) Start(ctx context.Context) error {
-	if a.serves {
+	// The servers do not wait for the caches of the manager: while the API server is down, the page has to say so.
+	group, ctx := errgroup.WithContext(ctx)
+	ctx, end := context.WithCancel(ctx)
+	defer end()
+	if a.metrics != nil {
 		if err := crmetrics.Registry.Register(a.registry); err != nil {
 			return fmt.Errorf("registering metrics: %w", err)
 		}
 		defer crmetrics.Registry.Unregister(a.registry)
+		group.Go(func() error { return a.metrics.Start(ctx) })
 	}
-	defer a.servePage(ctx)()
+	if a.page != nil {
+		group.Go(func() error { a.page.Run(ctx); return nil })
+	}
+	group.Go(func() error {
+		defer end()
+		return a.guard(ctx)
+	})
+	return group.Wait()
+}
+
+// guard runs the manager.
+func (a *Agent) guard(ctx context.Context) error {
 	if a.deps.Identity != nil {
 		if err := a.deps.Identity.Check(logf.IntoContext(ctx, a.deps.Manager.GetLogger())); err != nil {
 			return err
@@ -234,21 +253,6 @@ func (a *Agent) Start(ctx context.Context) error {
 
 // Status returns what the agent knows of its node.
 func (a *Agent) Status() nodestatus.Document { return a.board.Document() }
-
-// servePage serves the node page beside the manager, which waits for its caches first: while the API server is down,
-// the page has to say so. It returns what ends it.
-func (a *Agent) servePage(ctx context.Context) (end func()) {
-	if a.page == nil {
-		return func() {}
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	var served sync.WaitGroup
-	served.Go(func() { a.page.Run(ctx) })
-	return func() {
-		cancel()
-		served.Wait()
-	}
-}
 
 // Metrics returns the metrics of the agent, without those of controller-runtime and Go.
 func (a *Agent) Metrics() prometheus.Gatherer { return a.registry }

@@ -20,7 +20,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
-	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/hnsguard/hnsguard/internal/agent"
 	"github.com/hnsguard/hnsguard/internal/config"
@@ -77,11 +76,11 @@ func TestThePageIsOnLoopbackOrProtected(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	filter := func(_ logr.Logger, next http.Handler) (http.Handler, error) { return next, nil }
+	filter := new(server.Filter)
 	for _, tc := range []struct {
 		address string
 		tls     *server.Certificate
-		filter  metricsserver.Filter
+		filter  *server.Filter
 		works   bool
 	}{
 		{address: "", works: true},
@@ -94,7 +93,7 @@ func TestThePageIsOnLoopbackOrProtected(t *testing.T) {
 		{address: "10.0.0.4:9473", filter: filter},
 	} {
 		_, err := tryAgent(t, func(o *agent.Options, d *agent.Dependencies) {
-			o.PageAddress, o.MetricsTLS, d.Protect = tc.address, tc.tls, tc.filter
+			o.PageAddress, o.MetricsTLS, d.Filter = tc.address, tc.tls, tc.filter
 		})
 		if (err == nil) != tc.works {
 			t.Errorf("%q, TLS %t, filter %t: %v", tc.address, tc.tls != nil, tc.filter != nil, err)

@@ -19,6 +19,7 @@ import (
 
 	"github.com/hnsguard/hnsguard/internal/guard"
 	"github.com/hnsguard/hnsguard/internal/identity"
+	"github.com/hnsguard/hnsguard/internal/server"
 )
 
 // Dependencies connect an agent to its API server. [FromCluster] makes those of a real one. The demo and unit tests
@@ -38,8 +39,8 @@ type Dependencies struct {
 	// Freshness proves how current the watch of EndpointSlices is.
 	// Default: a comparison of the watch with Reader.
 	Freshness Freshness
-	// Protect authorizes the clients of the node page where it is not on loopback. Required there.
-	Protect metricsserver.Filter
+	// Filter authorizes the clients of what is served with a certificate. Required there.
+	Filter *server.Filter
 	// Identity checks that the API server knows the agent as itself.
 	// Default: no check.
 	Identity *identity.Checker
@@ -70,7 +71,7 @@ func FromManager(api *rest.Config, o Options, mgr manager.Manager) (Dependencies
 	if err != nil {
 		return Dependencies{}, fmt.Errorf("building the client that watches EndpointSlices: %w", err)
 	}
-	protect, err := filterOf(o, api, mgr.GetHTTPClient())
+	filter, err := filterOf(o, api, mgr.GetHTTPClient())
 	if err != nil {
 		return Dependencies{}, err
 	}
@@ -79,17 +80,17 @@ func FromManager(api *rest.Config, o Options, mgr manager.Manager) (Dependencies
 		Reader:   mgr.GetAPIReader(),
 		Watcher:  watcher,
 		Events:   mgr.GetEventRecorder(Name),
-		Protect:  protect,
+		Filter:   filter,
 		Identity: identity.New(authentication.SelfSubjectReviews(), o.Node, identity.Every),
 	}, nil
 }
 
 // filterOf returns the filter of what is served with the certificate, or nil if there is none.
-func filterOf(o Options, api *rest.Config, httpClient *http.Client) (metricsserver.Filter, error) {
+func filterOf(o Options, api *rest.Config, httpClient *http.Client) (*server.Filter, error) {
 	if o.MetricsTLS == nil {
 		return nil, nil //nolint:nilnil // there is nothing to protect
 	}
-	return o.MetricsTLS.Filter(api, httpClient)
+	return server.NewFilter(api, httpClient, server.FilterOptions{Logger: o.Logger.WithName("server"), Clock: o.Clock})
 }
 
 // ManagerOptions returns the options of the manager that runs an agent.
@@ -98,16 +99,12 @@ func ManagerOptions(o Options) (manager.Options, error) {
 	if err != nil {
 		return manager.Options{}, err
 	}
-	served := metricsserver.Options{BindAddress: o.MetricsAddress}
-	if o.MetricsTLS != nil {
-		o.MetricsTLS.Secure(&served)
-	}
 	return manager.Options{
 		Scheme:                  scheme,
 		MapperProvider:          func(*rest.Config, *http.Client) (meta.RESTMapper, error) { return resources(), nil },
 		Logger:                  o.Logger,
 		Cache:                   guard.CacheOptions(o.Node),
-		Metrics:                 served,
+		Metrics:                 metricsserver.Options{BindAddress: "0"}, // the agent serves them
 		HealthProbeBindAddress:  o.ProbeAddress,
 		GracefulShutdownTimeout: new(ShutdownTimeout),
 		// The names of controllers must be unique in a process, but the demo runs several agents one after the other.

@@ -128,7 +128,7 @@ func serveAgent(t *testing.T) string {
 	t.Helper()
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.WriteString(w, map[string]string{
-			server.StatusPath: "{}", server.StatuszPath: "statusz\n", server.MetricsPath: "hnsguard_up 1\n",
+			server.StatusPath: "{}", server.MetricsPath: "hnsguard_up 1\n",
 		}[r.URL.Path])
 	}))
 	t.Cleanup(s.Close)
@@ -275,12 +275,12 @@ func TestWhatCannotBeRecordedIsListed(t *testing.T) {
 		},
 		"the agent does not run": {
 			func(o *bundle.Options, _ *simulated.HNS) { o.PageURL = "http://127.0.0.1:1" },
-			[]string{"agent/status.json", "agent/statusz.txt", "agent/metrics.txt"},
+			[]string{"agent/status.json", "agent/metrics.txt"},
 			"asking the agent at ", "",
 		},
 		"the agent serves nothing": {
 			func(o *bundle.Options, _ *simulated.HNS) { o.PageURL = "" },
-			[]string{"agent/status.json", "agent/statusz.txt", "agent/metrics.txt"},
+			[]string{"agent/status.json", "agent/metrics.txt"},
 			"the agent serves no page", "",
 		},
 	} {

@@ -90,6 +90,5 @@ const (
 	fileScan      = "scan.json"
 	fileDoctor    = "doctor.json"
 	fileStatus    = "agent/status.json"
-	fileStatusz   = "agent/statusz.txt"
 	fileMetrics   = "agent/metrics.txt"
 )

@@ -200,7 +200,6 @@ func (r *recorder) doctor(ctx context.Context) {
 func (r *recorder) agent(ctx context.Context) {
 	for _, served := range []struct{ name, about, path string }{
 		{fileStatus, "the agent's own view of the node", server.StatusPath},
-		{fileStatusz, "the agent's status page", server.StatuszPath},
 		{fileMetrics, "the agent's metrics", server.MetricsPath},
 	} {
 		r.archive.add(ctx, served.name, served.about, func(ctx context.Context) ([]byte, error) {

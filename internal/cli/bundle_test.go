@@ -89,7 +89,7 @@ func TestABundleIsReadElsewhere(t *testing.T) {
 	g.Expect(recorded.code).To(Equal(cli.ExitOK), recorded.err)
 	g.Expect(recorded.out).To(Equal("Recorded node win-1 in " + file + ".\n"))
 	g.Expect(recorded.err).To(ContainSubstring("Not recorded: agent/status.json (asking the agent at "))
-	g.Expect(recorded.err).To(HaveSuffix("\n3 of 13 parts are missing.\n"))
+	g.Expect(recorded.err).To(HaveSuffix("\n2 of 12 parts are missing.\n"))
 	g.Expect(recorded.err).NotTo(ContainSubstring("Recording"), "there is no terminal")
 
 	live := onNode(t, service, settings, "scan", "--kubeconfig", kc)
@@ -156,7 +156,7 @@ func TestABundleWithoutACluster(t *testing.T) {
 	g.Expect(recorded.err).To(HaveSuffix(" parts are missing; without cluster/pods.json, cluster/endpointslices.json the node " +
 		"cannot be judged.\n"))
 	for line := range strings.Lines(recorded.err) {
-		g.Expect(line).To(Or(HavePrefix("Not recorded: "), MatchRegexp(`^\d+ of 13 parts`)), "a part has a line")
+		g.Expect(line).To(Or(HavePrefix("Not recorded: "), MatchRegexp(`^\d+ of 12 parts`)), "a part has a line")
 	}
 	got := invoke(t, nil, "scan", "--bundle", file)
 	g.Expect(got.code).To(Equal(cli.ExitCannotJudge))

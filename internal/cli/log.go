@@ -29,11 +29,14 @@ func (o *logOptions) addTo(cmd *cobra.Command, level, format string) {
 	completeValues(cmd, "log-format", "json", "text")
 }
 
+// levelDebug is logr's V(1).
+const levelDebug slog.Level = -1
+
 // logger makes the log. The levels below info are those of logr: debug shows every decision, trace the work of the
 // Kubernetes client.
 func (o *logOptions) logger(w io.Writer) (logr.Logger, error) {
 	levels := map[string]slog.Level{
-		"error": slog.LevelError, "info": slog.LevelInfo, "debug": -1, "trace": -6,
+		"error": slog.LevelError, "info": slog.LevelInfo, "debug": levelDebug, "trace": -6,
 	}
 	var errs []error
 	level, ok := levels[o.level]
@@ -65,7 +68,7 @@ func nameLevel(_ []string, a slog.Attr) slog.Attr {
 	switch {
 	case level >= slog.LevelInfo:
 		return slog.String(a.Key, strings.ToLower(level.String()))
-	case level >= -1:
+	case level >= levelDebug:
 		return slog.String(a.Key, "debug")
 	default:
 		return slog.String(a.Key, "trace")
@@ -73,9 +76,10 @@ func nameLevel(_ []string, a slog.Attr) slog.Attr {
 }
 
 // setGlobal makes log the log of controller-runtime, client-go and the standard library too, which only have a global
-// one. The HTTP server of the standard library logs clients that do not trust the certificate of the metrics.
+// one. What the standard library logs is for debugging: any client can make an HTTP server log lines without limit.
 func setGlobal(log logr.Logger) {
 	logf.SetLogger(log)
 	klog.SetLogger(log)
+	slog.SetLogLoggerLevel(levelDebug)
 	slog.SetDefault(slog.New(logr.ToSlogHandler(log)))
 }

@@ -12,7 +12,6 @@ import (
 
 	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/clock"
 
@@ -43,7 +42,7 @@ func newRun(p Process) *cobra.Command {
 			if err := fromEnv(cmd.Flags(), p.Env, nodeVariables()); err != nil {
 				return err
 			}
-			return run(cmd.Context(), p, o, valuesOf(cmd.Flags()))
+			return run(cmd.Context(), p, o)
 		},
 	}
 	o.node.addTo(cmd)
@@ -64,7 +63,7 @@ func addNamespace(cmd *cobra.Command, namespace *string) {
 	completeNothing(cmd, "namespace")
 }
 
-func run(ctx context.Context, p Process, o runOptions, flags map[string]string) error {
+func run(ctx context.Context, p Process, o runOptions) error {
 	log, errLog := o.log.logger(p.Err)
 	policy, errPolicy := o.node.policy(p.Env)
 	api, errAPI := apiConfig(o.node.kubeconfig, p.Env)
@@ -88,24 +87,13 @@ func run(ctx context.Context, p Process, o runOptions, flags map[string]string) 
 			Version: o.node.kubeProxyVersion, URL: o.node.kubeProxyMetricsURL, Every: detect.Every,
 		},
 		MetricsAddress: o.serve.metrics, MetricsTLS: certificate, ProbeAddress: o.serve.probes,
-		PageAddress: o.serve.page, Flags: flags, Logger: log, Clock: clock.RealClock{},
+		PageAddress: o.serve.page, Logger: log, Clock: clock.RealClock{},
 	}
 	if err := guardNode(ctx, api, options); err != nil {
 		return fmt.Errorf("running: %w", explainListening(err))
 	}
 	log.Info("Stopped")
 	return nil
-}
-
-// valuesOf returns the flags and their values, for /flagz. None of them is a secret.
-func valuesOf(flags *pflag.FlagSet) map[string]string {
-	values := map[string]string{}
-	flags.VisitAll(func(f *pflag.Flag) {
-		if f.Name != "help" {
-			values[f.Name] = f.Value.String()
-		}
-	})
-	return values
 }
 
 // saveMemory makes the garbage collector keep the process small, and below the limit of its container. What the runtime

@@ -7,15 +7,13 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/go-logr/logr"
 	authenticationv1 "k8s.io/api/authentication/v1"
 	authorizationv1 "k8s.io/api/authorization/v1"
-	authenticationclient "k8s.io/client-go/kubernetes/typed/authentication/v1"
-	authorizationclient "k8s.io/client-go/kubernetes/typed/authorization/v1"
 	"k8s.io/client-go/rest"
 	clocktesting "k8s.io/utils/clock/testing"
 
@@ -36,8 +34,9 @@ type api struct {
 	// users are the owners of valid tokens, and complaints what is said about invalid ones.
 	users      map[string]authenticationv1.UserInfo
 	complaints map[string]string
-	// may are the names of users who may get /metrics.
-	may map[string]bool
+	// may are the names of users who may get the paths.
+	may   map[string]bool
+	paths []string
 	// broken are the paths that fail, with this status.
 	broken map[string]int
 	// hold keeps reviews waiting until it is closed.
@@ -61,6 +60,7 @@ func startAPI(t *testing.T) *api {
 			"stranger-token": {Username: "stranger", Groups: []string{"system:authenticated"}},
 		},
 		complaints: map[string]string{"expired-token": "[invalid bearer token, service account token has expired]"},
+		paths:      []string{"/metrics"},
 		may:        map[string]bool{"system:serviceaccount:monitoring:prometheus": true},
 		broken:     map[string]int{},
 		created:    map[string]int{},
@@ -138,7 +138,7 @@ func (a *api) reviewAccess(w http.ResponseWriter, body []byte) {
 	defer a.mu.Unlock()
 	a.last = review.Spec
 	attributes := review.Spec.NonResourceAttributes
-	review.Status.Allowed = attributes.Verb == "get" && attributes.Path == "/metrics" && a.may[review.Spec.User]
+	review.Status.Allowed = attributes.Verb == "get" && slices.Contains(a.paths, attributes.Path) && a.may[review.Spec.User]
 	if !review.Status.Allowed {
 		review.Status.Reason = "no ClusterRole grants it"
 	}
@@ -150,11 +150,6 @@ func (a *api) change(do func(*api)) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	do(a)
-}
-
-// config reaches the API server in JSON: without it, the clients speak protobuf.
-func (a *api) config() *rest.Config {
-	return &rest.Config{Host: a.URL, ContentConfig: rest.ContentConfig{ContentType: "application/json"}}
 }
 
 // reviews are how many reviews of tokens and of access were asked for.
@@ -170,29 +165,22 @@ type guarded struct {
 	clock *clocktesting.FakePassiveClock
 }
 
-// guard puts the filter in front of a handler that answers "metrics", with clients as [server.FilterProvider] makes
-// them.
+// guard puts the filter in front of a handler that answers "metrics".
 func guard(t *testing.T, a *api, timeout time.Duration) guarded {
 	t.Helper()
-	config := a.config()
-	config.QPS = -1
-	tokens, err := authenticationclient.NewForConfig(config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	access, err := authorizationclient.NewForConfig(config)
-	if err != nil {
-		t.Fatal(err)
-	}
 	c := clocktesting.NewFakePassiveClock(time.Unix(1_700_000_000, 0))
-	filter := server.NewFilter(server.FilterOptions{
-		Tokens: tokens.TokenReviews(), Access: access.SubjectAccessReviews(), Clock: c, Timeout: timeout,
-	})
-	handler, err := filter(logr.Discard(), metricsHandler)
+	return guarded{a.filter(t, server.FilterOptions{Clock: c, Timeout: timeout}).Protect("/metrics", metricsHandler), c}
+}
+
+// filter returns a filter that reviews with the API server.
+func (a *api) filter(t *testing.T, o server.FilterOptions) *server.Filter {
+	t.Helper()
+	config := &rest.Config{Host: a.URL, ContentConfig: rest.ContentConfig{ContentType: "application/json"}} // not protobuf
+	filter, err := server.NewFilter(config, a.Client(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return guarded{handler, c}
+	return filter
 }
 
 var metricsHandler = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("metrics")) })

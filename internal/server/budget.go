@@ -12,29 +12,27 @@ import (
 	"k8s.io/utils/clock"
 )
 
-// The bounds on reviews for tokens that have not been accepted before. A scraper needs one such review when its token
-// is rotated, which is once an hour or less often, so that these bounds are far above honest use.
+// The bounds on reviews of unknown tokens. A scraper needs one such review when its token is rotated, which is once an
+// hour or less often, so that these bounds are far above honest use.
 const (
-	// UnknownRate is how many such reviews are made per second, for all clients together.
+	// UnknownRate is how many such reviews start per second, for all clients together.
 	UnknownRate = 1
-	// UnknownBurst is how many may be made at once after a quiet time.
+	// UnknownBurst is how many may start at once after a quiet time.
 	UnknownBurst = 10
-	// UnknownConcurrency is how many may be in flight.
-	UnknownConcurrency = 4
 
-	// sourceRate and sourceBurst are the same per source address: one host cannot use up what is there for all.
+	// sourceRate and sourceBurst are the same per source address: one host cannot use up the budget of the others.
 	sourceRate  = 0.2
 	sourceBurst = 5
-	// maxSources bounds the memory that is spent on addresses; the least recently seen is forgotten.
+	// maxSources bounds the memory for addresses. The budget forgets the least recently seen.
 	maxSources = 1024
 	// sourceTTL is when an idle source has its whole burst again, and need not be remembered.
 	sourceTTL = time.Minute
 )
 
-// source is where a request comes from. In IPv6 it is the /64, because a host can use any address in it.
+// source is where a client connects from. In IPv6 it is the /64, because a host can use any address in it.
 type source = netip.Prefix
 
-// sourceOf reads the address of a client. What is no address (a test's pipe) is one source for all.
+// sourceOf reads the address of a client. All clients without an address (a test's pipe) are one source.
 func sourceOf(remoteAddr string) source {
 	client, err := netip.ParseAddrPort(remoteAddr)
 	if err != nil {
@@ -47,42 +45,25 @@ func sourceOf(remoteAddr string) source {
 	return netip.PrefixFrom(addr, bits).Masked()
 }
 
-// budget bounds the reviews for unknown tokens.
+// budget bounds the reviews of unknown tokens.
 type budget struct {
 	clock clock.PassiveClock
-	total *rate.Limiter
-	slots chan struct{}
 
 	mu      sync.Mutex // for get-or-create
-	sources *cache.LRUExpireCache
+	total   *rate.Limiter
+	sources *cache.LRUExpireCache // source: *rate.Limiter
 }
 
 func newBudget(c clock.PassiveClock) *budget {
 	return &budget{
 		clock:   c,
 		total:   rate.NewLimiter(UnknownRate, UnknownBurst),
-		slots:   make(chan struct{}, UnknownConcurrency),
 		sources: cache.NewLRUExpireCacheWithClock(maxSources, c),
 	}
 }
 
-// take claims one review for a source. If there is none to be had, it reports false and claims nothing.
-func (b *budget) take(from source) (release func(), ok bool) {
-	select {
-	case b.slots <- struct{}{}:
-	default:
-		return nil, false
-	}
-	// The source first: what one source is refused must not be taken from the others.
-	now := b.clock.Now()
-	if !b.limiter(from).AllowN(now, 1) || !b.total.AllowN(now, 1) {
-		<-b.slots
-		return nil, false
-	}
-	return func() { <-b.slots }, true
-}
-
-func (b *budget) limiter(from source) *rate.Limiter {
+// take claims one review for a source, and reports whether there was one.
+func (b *budget) take(from source) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	limiter, known := b.sources.Get(from)
@@ -90,5 +71,7 @@ func (b *budget) limiter(from source) *rate.Limiter {
 		limiter = rate.NewLimiter(sourceRate, sourceBurst)
 	}
 	b.sources.Add(from, limiter, sourceTTL)
-	return limiter.(*rate.Limiter) //nolint:forcetypeassert // nothing else is added
+	// The source first: what one source is refused must not be taken from the others.
+	now := b.clock.Now()
+	return limiter.(*rate.Limiter).AllowN(now, 1) && b.total.AllowN(now, 1) //nolint:forcetypeassert // nothing else is added
 }

@@ -6,15 +6,11 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
-	"net/http"
 	"path/filepath"
-	"sync"
 	"time"
 
-	"k8s.io/client-go/rest"
 	certutil "k8s.io/client-go/util/cert"
 	"sigs.k8s.io/controller-runtime/pkg/certwatcher"
-	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 )
 
 // The files that a folder must contain. They are the keys of a Secret of type kubernetes.io/tls.
@@ -28,9 +24,6 @@ type Certificate struct {
 	get func(*tls.ClientHelloInfo) (*tls.Certificate, error)
 	// watcher reloads the files when they change. It is nil if there are none.
 	watcher *certwatcher.CertWatcher
-
-	mu     sync.Mutex
-	filter metricsserver.Filter
 }
 
 // FromFolder reads the certificate and key in a folder, and reloads them when they change.
@@ -74,44 +67,12 @@ func (c *Certificate) Start(ctx context.Context) error {
 	return nil
 }
 
-// nowhere is a path that cannot exist. The server gets its certificate from us and reads no folder. Should that ever
-// change, it must fail instead of using what it finds in the host's temp folder.
-const nowhere = "\x00"
-
-// Secure makes a metrics server present the certificate, and authenticate and authorize every client.
-func (c *Certificate) Secure(o *metricsserver.Options) {
-	o.SecureServing = true
-	o.CertDir = nowhere
-	o.FilterProvider = c.Filter
-	o.TLSOpts = append(o.TLSOpts, c.configure)
-}
-
-// Filter returns the filter for all that is served with the certificate. It is one, so that the bounds on reviews hold
-// for all of that together.
-func (c *Certificate) Filter(config *rest.Config, httpClient *http.Client) (metricsserver.Filter, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.filter != nil {
-		return c.filter, nil
-	}
-	filter, err := FilterProvider(config, httpClient)
-	if err != nil {
-		return nil, err
-	}
-	c.filter = filter
-	return filter, nil
-}
-
-// TLSConfig returns the configuration of another server that presents the certificate.
+// TLSConfig returns the configuration of a server that presents the certificate.
 func (c *Certificate) TLSConfig() *tls.Config {
-	config := &tls.Config{MinVersion: tls.VersionTLS12}
-	c.configure(config)
-	return config
-}
-
-func (c *Certificate) configure(config *tls.Config) {
-	config.MinVersion = tls.VersionTLS12
-	// A scraper sends one request at a time. HTTP/2 has no use here, and it has been a way to exhaust servers.
-	config.NextProtos = []string{"http/1.1"}
-	config.GetCertificate = c.get
+	return &tls.Config{
+		MinVersion:     tls.VersionTLS12,
+		GetCertificate: c.get,
+		// A scraper sends one request at a time. HTTP/2 has no use here, and has been a way to exhaust servers.
+		NextProtos: []string{"http/1.1"},
+	}
 }

@@ -13,14 +13,18 @@ import (
 // maxAnswer is how much is read of an answer, in bytes. The status of a node with 20,000 endpoints is far smaller.
 const maxAnswer = 64 << 20
 
-// Get reads what an agent serves at the URL, without credentials. It returns an error if the
-// answer is not 200 or is larger than 64 MiB.
+// Get reads what an agent serves at the URL, without credentials. It follows no redirect and uses no proxy: another
+// process may listen at the address. It returns an error if the answer is not 200 or is larger than 64 MiB.
 func Get(ctx context.Context, url string) ([]byte, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return nil, err
 	}
-	response, err := http.DefaultClient.Do(request)
+	client := http.Client{
+		Transport:     &http.Transport{DisableKeepAlives: true},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	response, err := client.Do(request)
 	if err != nil {
 		return nil, err
 	}

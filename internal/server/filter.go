@@ -3,6 +3,10 @@
 package server
 
 import (
+	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net/http"
@@ -10,33 +14,83 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	"golang.org/x/sync/singleflight"
 	"golang.org/x/time/rate"
+	authenticationv1 "k8s.io/api/authentication/v1"
+	authorizationv1 "k8s.io/api/authorization/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/cache"
 	authenticationclient "k8s.io/client-go/kubernetes/typed/authentication/v1"
 	authorizationclient "k8s.io/client-go/kubernetes/typed/authorization/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/clock"
-	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 )
 
-// maxTokenLength is far above that of any token in use: a ServiceAccount's has about 1 KB, and one with hundreds of
-// groups below 10. Longer ones are rejected without a review.
-const maxTokenLength = 16 << 10
+// How long an answer of the API server is used again.
+const (
+	// AllowTTL is for users who may get the path. It is the kubelet's default for tokens: a revoked token, or a right
+	// that was taken away, is served for so long at most.
+	AllowTTL = 2 * time.Minute
+	// RefuseTTL is for rejected tokens, and for users who may not get the path. It is short because a TokenReview does
+	// not tell a bad token from a failure to check it, and because operators wait for a new binding to take effect.
+	RefuseTTL = 10 * time.Second
+)
 
-// FilterOptions configure the filter.
+const (
+	// knownTTL is how long a token counts as known after its user was allowed to get a path. Its reviews take nothing
+	// from the budget.
+	knownTTL = time.Hour
+	// The sizes of the caches. Only users who may get a path can fill the first (invariant 9).
+	maxAllowed, maxRefused = 256, 1024
+	// defaultTimeout is below Prometheus' default scrape timeout of 10 s, so that a scrape fails with the reason.
+	defaultTimeout = 5 * time.Second
+	// complainInterval is how often the log says that the API server cannot be reached: any client can cause it.
+	complainInterval = 30 * time.Second
+)
+
+// What a check can end in besides success. The texts are shown to clients.
+var (
+	errNoToken      = errors.New("a bearer token is required")
+	errInvalidToken = errors.New("the API server does not accept the token")
+	errForbidden    = errors.New("forbidden")
+	errThrottled    = errors.New("too many requests with unknown tokens")
+	errUnavailable  = errors.New("the API server cannot be reached to check the token")
+)
+
+// FilterOptions configure a filter.
 type FilterOptions struct {
-	// Tokens reviews tokens. It is required.
-	Tokens TokenReviews
-	// Access reviews what a user may do. It is required.
-	Access AccessReviews
-	// Clock measures the lifetimes of answers. The default is the system's.
+	// Logger is the log. Required.
+	Logger logr.Logger
+	// Clock measures the lifetimes of answers. Required.
 	Clock clock.PassiveClock
-	// Timeout bounds the reviews for one request. The default is 5 s.
+	// Timeout bounds the reviews for one request.
+	// Default: 5 s.
 	Timeout time.Duration
 }
 
-// FilterProvider makes the filter that reviews with the API server of the configuration. It is for
-// [metricsserver.Options].
-func FilterProvider(config *rest.Config, httpClient *http.Client) (metricsserver.Filter, error) {
+// Filter admits only clients that the API server authenticates and authorizes. Servers with one filter have one budget.
+type Filter struct {
+	tokens  authenticationclient.TokenReviewInterface
+	access  authorizationclient.SubjectAccessReviewInterface
+	timeout time.Duration
+	budget  *budget
+	flights singleflight.Group
+	// secret makes the keys of tokens worthless to a reader of a memory dump who has a list of tokens.
+	secret [sha256.Size]byte
+
+	known   *cache.LRUExpireCache // tokenKey: nothing, of users who were allowed to get a path
+	allowed *cache.LRUExpireCache // question: nothing
+	refused *cache.LRUExpireCache // question: error
+
+	log      clientLog
+	complain rate.Sometimes
+}
+
+// NewFilter returns a filter that reviews with the API server of the configuration.
+func NewFilter(config *rest.Config, httpClient *http.Client, o FilterOptions) (*Filter, error) {
+	if o.Timeout == 0 {
+		o.Timeout = defaultTimeout
+	}
 	config = rest.CopyConfig(config)
 	// The filter has bounds of its own. Metrics must not wait in one queue with what the guard writes.
 	config.RateLimiter, config.QPS = nil, -1
@@ -48,87 +102,143 @@ func FilterProvider(config *rest.Config, httpClient *http.Client) (metricsserver
 	if err != nil {
 		return nil, fmt.Errorf("building a client for SubjectAccessReviews: %w", err)
 	}
-	return NewFilter(FilterOptions{Tokens: tokens.TokenReviews(), Access: access.SubjectAccessReviews()}), nil
+	f := &Filter{
+		tokens:   tokens.TokenReviews(),
+		access:   access.SubjectAccessReviews(),
+		timeout:  o.Timeout,
+		budget:   newBudget(o.Clock),
+		known:    cache.NewLRUExpireCacheWithClock(maxAllowed, o.Clock),
+		allowed:  cache.NewLRUExpireCacheWithClock(maxAllowed, o.Clock),
+		refused:  cache.NewLRUExpireCacheWithClock(maxRefused, o.Clock),
+		log:      newClientLog(o.Logger),
+		complain: rate.Sometimes{Interval: complainInterval},
+	}
+	_, _ = rand.Read(f.secret[:]) // it never fails
+	return f, nil
 }
 
-// NewFilter makes a filter that lets through only requests of clients who may get the path.
-func NewFilter(o FilterOptions) metricsserver.Filter {
-	if o.Clock == nil {
-		o.Clock = clock.RealClock{}
-	}
-	if o.Timeout == 0 {
-		o.Timeout = defaultTimeout
-	}
-	access := newAccess(o)
-	return func(log logr.Logger, handler http.Handler) (http.Handler, error) {
-		return &filter{access: access, next: handler, log: log, complain: rate.Sometimes{Interval: logInterval}}, nil
-	}
-}
-
-// logInterval is how often failures to reach the API server are logged at most: anyone can cause them.
-const logInterval = 30 * time.Second
-
-// filter is a handler in front of another.
-type filter struct {
-	access   *access
-	next     http.Handler
-	log      logr.Logger
-	complain rate.Sometimes
-}
-
-// ServeHTTP serves a request, or refuses it.
-func (f *filter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	// Reading is all there is. One verb for the review, whatever a client makes up.
-	if r.Method != http.MethodGet && r.Method != http.MethodHead {
-		w.Header().Set("Allow", "GET, HEAD")
-		http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
-		return
-	}
-	token, ok := bearerToken(r)
-	switch {
-	case !ok:
-		unauthorized(w, "Bearer", "a bearer token is required")
-	case len(token) > maxTokenLength:
-		unauthorized(w, `Bearer error="invalid_token"`, "the token is too long")
-	default:
-		err := f.access.check(r.Context(), token, r.URL.Path, sourceOf(r.RemoteAddr))
-		if err == nil {
-			f.next.ServeHTTP(w, r)
+// Protect returns a handler that serves only clients that may get the path. It is a constant, not what a client sends.
+func (f *Filter) Protect(path string, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		err := f.check(r, path)
+		mark(r, func(c *connection) { c.trusted = err == nil })
+		if err != nil {
+			f.refuse(w, r, err)
 			return
 		}
-		f.refuse(w, r, err)
-	}
+		next.ServeHTTP(w, r)
+	})
 }
 
-// refuse answers a request whose check did not succeed.
-func (f *filter) refuse(w http.ResponseWriter, r *http.Request, err error) {
-	switch {
-	case errors.Is(err, errUnavailable):
-		if r.Context().Err() == nil { // the client has not gone away
-			f.complain.Do(func() { f.log.Error(err, "Cannot check who reads; refusing the request") })
-		}
-		w.Header().Set("Retry-After", "10")
-		http.Error(w, errUnavailable.Error(), http.StatusServiceUnavailable)
-		return
-	case errors.Is(err, errInvalidToken):
-		unauthorized(w, `Bearer error="invalid_token"`, errInvalidToken.Error())
-	case errors.Is(err, errThrottled):
-		w.Header().Set("Retry-After", "10")
-		http.Error(w, errThrottled.Error(), http.StatusTooManyRequests)
-	default:
-		http.Error(w, err.Error(), http.StatusForbidden)
-	}
-	f.log.V(1).Info("Refused a request", "remoteAddress", r.RemoteAddr, "reason", err.Error())
+// tokenKey is what a token is remembered by.
+type tokenKey [sha256.Size]byte
+
+// question is whether the owner of a token may get a path.
+type question struct {
+	token tokenKey
+	path  string
 }
 
-func unauthorized(w http.ResponseWriter, challenge, why string) {
-	w.Header().Set("WWW-Authenticate", challenge)
-	http.Error(w, why, http.StatusUnauthorized)
-}
-
-// bearerToken returns the token of a request.
-func bearerToken(r *http.Request) (string, bool) {
+// check returns nil if the client may get the path, or one of the errors above, wrapped. Requests with the same token
+// for the same path that arrive meanwhile share the answer.
+func (f *Filter) check(r *http.Request, path string) error {
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	token = strings.TrimSpace(token)
-	return token, strings.EqualFold(scheme, "Bearer") && token != ""
+	if !strings.EqualFold(scheme, "Bearer") || token == "" {
+		return errNoToken
+	}
+	mac := hmac.New(sha256.New, f.secret[:])
+	mac.Write([]byte(token))
+	asked := question{tokenKey(mac.Sum(nil)), path}
+	if _, is := f.allowed.Get(asked); is {
+		return nil
+	}
+	if refused, is := f.refused.Get(asked); is {
+		return refused.(error) //nolint:forcetypeassert // nothing else is added
+	}
+	answer := f.flights.DoChan(string(asked.token[:])+path, func() (any, error) {
+		// The first client may leave while others wait for the answer.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), f.timeout)
+		defer cancel()
+		return nil, f.answer(ctx, token, asked, sourceOf(r.RemoteAddr))
+	})
+	select {
+	case result := <-answer:
+		return result.Err
+	case <-r.Context().Done():
+		return fmt.Errorf("%w: %w", errUnavailable, context.Cause(r.Context()))
+	}
+}
+
+// answer answers a question with reviews, and remembers the answer.
+func (f *Filter) answer(ctx context.Context, token string, asked question, from source) error {
+	if _, known := f.known.Get(asked.token); !known && !f.budget.take(from) {
+		return errThrottled
+	}
+	err := f.review(ctx, token, asked.path)
+	switch {
+	case err == nil:
+		f.known.Add(asked.token, nil, knownTTL)
+		f.allowed.Add(asked, nil, AllowTTL)
+	case errors.Is(err, errInvalidToken):
+		f.known.Remove(asked.token)
+		f.refused.Add(asked, err, RefuseTTL)
+	case errors.Is(err, errForbidden):
+		f.refused.Add(asked, err, RefuseTTL)
+	}
+	return err
+}
+
+// review queries the API server for the owner of the token, and whether that user may get the path.
+func (f *Filter) review(ctx context.Context, token, path string) error {
+	who, err := f.tokens.Create(ctx,
+		&authenticationv1.TokenReview{Spec: authenticationv1.TokenReviewSpec{Token: token}}, metav1.CreateOptions{})
+	switch {
+	case err != nil:
+		return fmt.Errorf("%w: creating a TokenReview: %w", errUnavailable, err)
+	case !who.Status.Authenticated || who.Status.User.Username == "":
+		return fmt.Errorf("%w: %s", errInvalidToken, who.Status.Error)
+	}
+	user := who.Status.User
+	extra := make(map[string]authorizationv1.ExtraValue, len(user.Extra))
+	for name, values := range user.Extra {
+		extra[name] = authorizationv1.ExtraValue(values)
+	}
+	may, err := f.access.Create(ctx, &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{
+		User: user.Username, UID: user.UID, Groups: user.Groups, Extra: extra,
+		NonResourceAttributes: &authorizationv1.NonResourceAttributes{Path: path, Verb: "get"},
+	}}, metav1.CreateOptions{})
+	switch {
+	case err != nil:
+		return fmt.Errorf("%w: creating a SubjectAccessReview: %w", errUnavailable, err)
+	case !may.Status.Allowed:
+		return fmt.Errorf("%w: user %q cannot get path %q: %s", errForbidden, user.Username, path, may.Status.Reason)
+	}
+	return nil
+}
+
+// refuse answers a request that may not be served. The client sees neither why the API server cannot be reached, nor why
+// it rejects the token (invariant 8).
+func (f *Filter) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	header := w.Header()
+	switch {
+	case errors.Is(err, errUnavailable):
+		if r.Context().Err() == nil { // the client still waits
+			f.complain.Do(func() { f.log.Error(err, "Cannot review the token of a client; refusing the request") })
+		}
+		header.Set("Retry-After", "10")
+		http.Error(w, errUnavailable.Error(), http.StatusServiceUnavailable)
+	case errors.Is(err, errThrottled):
+		header.Set("Retry-After", "10")
+		http.Error(w, errThrottled.Error(), http.StatusTooManyRequests)
+	case errors.Is(err, errForbidden):
+		http.Error(w, err.Error(), http.StatusForbidden)
+	case errors.Is(err, errNoToken):
+		header.Set("WWW-Authenticate", "Bearer")
+		http.Error(w, errNoToken.Error(), http.StatusUnauthorized)
+	default:
+		header.Set("WWW-Authenticate", `Bearer error="invalid_token"`)
+		http.Error(w, errInvalidToken.Error(), http.StatusUnauthorized)
+	}
+	f.log.debug("Refused a request", "remoteAddress", r.RemoteAddr, "reason", err.Error())
 }

@@ -5,10 +5,11 @@ package server
 import (
 	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 )
 
-// policy is the content security policy (invariant 9).
+// policy is the content security policy (invariant 11).
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; " +
 	"frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 
@@ -53,13 +54,19 @@ func onlyLoopback(next http.Handler) http.Handler {
 	})
 }
 
-// below puts a prefix before the path of each request.
-func below(prefix string, next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		r = r.Clone(r.Context())
-		r.URL.Path, r.URL.RawPath = prefix+r.URL.Path, ""
-		next.ServeHTTP(w, r)
-	})
+// IsLoopback reports whether only processes of the node can connect to an address with a port.
+func IsLoopback(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	return err == nil && isLoopbackHost(host)
+}
+
+// isLoopbackHost reports whether a host, without a port, is this machine whatever a name server says.
+func isLoopbackHost(host string) bool {
+	if strings.EqualFold(host, "localhost") {
+		return true
+	}
+	addr, err := netip.ParseAddr(host)
+	return err == nil && addr.Unmap().IsLoopback()
 }
 
 // hostOf returns the host of a Host header, without its port and the brackets of an IPv6 address.

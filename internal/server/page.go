@@ -4,18 +4,13 @@ package server
 
 import (
 	"context"
-	"crypto/tls"
+	"embed"
+	"encoding/json"
 	"fmt"
-	"log/slog"
-	"net"
 	"net/http"
-	"net/netip"
-	"strings"
 	"time"
 
-	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
-	"golang.org/x/net/netutil"
 	"k8s.io/utils/clock"
 
 	"github.com/hnsguard/hnsguard/internal/nodestatus"
@@ -24,17 +19,23 @@ import (
 // PageAddress is where the page is served unless something else is configured.
 const PageAddress = "127.0.0.1:9473"
 
-// The bounds of what is served at a time, and of how long a request may take to arrive (invariant 10).
+// The paths for programs.
 const (
-	MaxConnections = 64
-	MaxStreams     = 8
-	maxDocuments   = 2
-	ReadTimeout    = 5 * time.Second
+	StatusPath = "/api/v1/status"
+	EventsPath = "/api/v1/events"
 )
 
-// Authorized is what comes before a path when the API server is asked whether a client may get it. Everybody whom a
-// cluster knows may get /api/* (the role system:discovery), and /flagz is a page of the API server too.
+// Authorized is what comes before a path of the page in the roles of the cluster. Every authenticated user may get
+// /api/* (the role system:discovery).
 const Authorized = "/hnsguard"
+
+// MaxStreams is how many streams are open at a time, and maxDocuments how many documents are encoded (invariant 2).
+const (
+	MaxStreams   = 8
+	maxDocuments = 2
+	// eventTimeout is how long a client may take to receive an event.
+	eventTimeout = 10 * time.Second
+)
 
 // Board is what the page shows.
 type Board interface {
@@ -44,142 +45,156 @@ type Board interface {
 	Replaced() <-chan struct{}
 }
 
-// Options configure a server.
-type Options struct {
-	// Address is where to listen, such as [PageAddress]. Required.
-	Address string
+// PageOptions configure a node page.
+type PageOptions struct {
 	// Board is what is shown. Required.
 	Board Board
-	// Metrics are the agent's, served beside the page for whoever may see it: a bundle records them also where a scraper
-	// needs a token.
-	// Default: none.
+	// Metrics are served on the page too: a bundle records them also where a scraper needs a token. Required.
 	Metrics prometheus.Gatherer
-	// Flags are the flags of the process and their values, for /flagz.
-	// Default: none.
-	Flags map[string]string
-	// TLS and Protect secure an address that is not loopback: the certificate, and the filter that authorizes clients.
-	// Default: plain HTTP, which only loopback may have.
-	TLS     *tls.Config
-	Protect func(http.Handler) (http.Handler, error)
-	// Logger is the log. Required.
-	Logger logr.Logger
-	// Clock is the source of time. Required.
-	Clock clock.Clock
 	// Interval is the shortest time between two events of a stream, and Heartbeat the longest.
 	// Default: one second, and 15.
 	Interval, Heartbeat time.Duration
 }
 
-// Server serves the page.
-type Server struct {
-	opts      Options
-	handler   http.Handler
-	started   time.Time
+// page handles the requests for the node page.
+type page struct {
+	PageOptions
+	clock     clock.Clock
 	streams   chan struct{}
 	documents chan struct{}
 }
 
-// New makes a server, or returns an error if the address may not be used (invariant 8).
-func New(o Options) (*Server, error) {
-	if o.Interval == 0 {
-		o.Interval = time.Second
-	}
-	if o.Heartbeat == 0 {
-		o.Heartbeat = 15 * time.Second
-	}
-	if o.Metrics == nil {
-		o.Metrics = prometheus.Gatherers{}
-	}
-	s := &Server{
-		opts: o, started: o.Clock.Now(),
-		streams: make(chan struct{}, MaxStreams), documents: make(chan struct{}, maxDocuments),
-	}
-	handler := s.routes()
-	switch {
-	case o.TLS != nil && o.Protect != nil:
-		protected, err := o.Protect(http.StripPrefix(Authorized, handler))
-		if err != nil {
-			return nil, fmt.Errorf("securing the node page: %w", err)
-		}
-		handler = below(Authorized, protected)
-	case IsLoopback(o.Address):
-		handler = onlyLoopback(handler)
-	default:
+//go:embed assets
+var assets embed.FS
+
+// NewPage returns a server of the node page, or an error if the address may not be used (invariant 10).
+func NewPage(o Options, p PageOptions) (*Server, error) {
+	if o.Filter == nil && !IsLoopback(o.Address) {
 		return nil, fmt.Errorf("the node page on %s: only a loopback address such as %s can be served without TLS and "+
 			"authorization", o.Address, PageAddress)
 	}
-	s.handler = withHeaders(onlySameSite(handler))
+	s, err := newServer("node page", o)
+	if err != nil {
+		return nil, err
+	}
+	if o.Filter == nil {
+		s.handler = withHeaders(onlyLoopback(onlySameSite(s.mux)))
+	}
+	shown := newPage(p, o.Clock)
+	for path, handler := range map[string]http.Handler{
+		"/": asset("page.html"), "/page.css": asset("page.css"), "/page.js": asset("page.js"), "/icon.svg": asset("icon.svg"),
+		StatusPath: http.HandlerFunc(shown.status), EventsPath: http.HandlerFunc(shown.events),
+		MetricsPath: metricsHandler(p.Metrics),
+	} {
+		s.handle(path, Authorized+path, handler)
+	}
 	return s, nil
 }
 
-// IsLoopback reports whether only processes of the node can connect to an address with a port.
-func IsLoopback(address string) bool {
-	host, _, err := net.SplitHostPort(address)
-	return err == nil && isLoopbackHost(host)
-}
-
-// isLoopbackHost reports whether a host, without a port, is this machine whatever a name server says.
-func isLoopbackHost(host string) bool {
-	if strings.EqualFold(host, "localhost") {
-		return true
+func newPage(p PageOptions, c clock.Clock) *page {
+	if p.Interval == 0 {
+		p.Interval = time.Second
 	}
-	addr, err := netip.ParseAddr(host)
-	return err == nil && addr.Unmap().IsLoopback()
-}
-
-// ServeHTTP serves one request.
-func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
-
-// retry is how soon to listen again if the address is in use. The agent before this one may be stopping.
-const retry = 30 * time.Second
-
-// Run serves until the context ends, and tries again if that fails (invariant 11).
-func (s *Server) Run(ctx context.Context) {
-	for {
-		err := s.serve(ctx)
-		if ctx.Err() != nil {
-			return
-		}
-		s.opts.Logger.Error(err, "Cannot serve the node page; will retry", "address", s.opts.Address, "retryIn", retry)
-		select {
-		case <-ctx.Done():
-			return
-		case <-s.opts.Clock.After(retry):
-		}
+	if p.Heartbeat == 0 {
+		p.Heartbeat = 15 * time.Second
+	}
+	return &page{
+		PageOptions: p, clock: c, streams: make(chan struct{}, MaxStreams), documents: make(chan struct{}, maxDocuments),
 	}
 }
 
-// shutdown is how long requests may take to end when the server ends. Streams end at once.
-const shutdown = time.Second
+func asset(name string) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		http.ServeFileFS(w, r, assets, "assets/"+name)
+	})
+}
 
-func (s *Server) serve(ctx context.Context) error {
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", s.opts.Address)
+// status serves the whole document. A client that is slow to receive it does not delay other clients.
+func (p *page) status(w http.ResponseWriter, r *http.Request) {
+	select {
+	case p.documents <- struct{}{}:
+	case <-r.Context().Done():
+		return
+	}
+	text, err := json.Marshal(p.Board.Document())
+	<-p.documents
+	if err != nil {
+		http.Error(w, "encoding the status: "+err.Error(), http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = w.Write(append(text, '\n')) // the client may have left
+}
+
+// events serves a stream of server-sent events: a beat after each pass, but not more often than Interval and not more
+// rarely than Heartbeat. The client reads the document if the revision of the beat is new to it.
+func (p *page) events(w http.ResponseWriter, r *http.Request) {
+	select {
+	case p.streams <- struct{}{}:
+		defer func() { <-p.streams }()
+	default:
+		w.Header().Set("Retry-After", "10")
+		http.Error(w, "too many event streams are open", http.StatusServiceUnavailable)
+		return
+	}
+	w.Header().Set("Content-Type", "text/event-stream")
+	if r.Method == http.MethodHead {
+		return
+	}
+	for open := true; open; {
+		replaced := p.Board.Replaced()
+		open = send(w, p.Board.Beat()) == nil && p.await(r.Context(), replaced)
+	}
+}
+
+// await waits until the next beat is due. It returns false if the client has left, or the server ends.
+func (p *page) await(ctx context.Context, replaced <-chan struct{}) bool {
+	heartbeat := p.clock.After(p.Heartbeat)
+	select {
+	case <-ctx.Done():
+		return false
+	case <-p.clock.After(p.Interval):
+	}
+	select {
+	case <-ctx.Done():
+		return false
+	case <-replaced:
+	case <-heartbeat:
+	}
+	return true
+}
+
+// send sends an event. The deadline of the server is for responses that end.
+func send(w http.ResponseWriter, beat nodestatus.Beat) error {
+	data, err := json.Marshal(beat)
 	if err != nil {
 		return err
 	}
-	listener = netutil.LimitListener(listener, MaxConnections)
-	if s.opts.TLS != nil {
-		listener = tls.NewListener(listener, s.opts.TLS)
+	control := http.NewResponseController(w)
+	if err := control.SetWriteDeadline(time.Now().Add(eventTimeout)); err != nil { //nolint:forbidigo // of the connection
+		return err
 	}
-	server := &http.Server{
-		Handler: s, BaseContext: func(net.Listener) context.Context { return ctx },
-		ReadTimeout: ReadTimeout, WriteTimeout: 30 * time.Second,
-		IdleTimeout: time.Minute, MaxHeaderBytes: 32 << 10,
-		ErrorLog: slog.NewLogLogger(logr.ToSlogHandler(s.opts.Logger.V(1)), slog.LevelInfo),
+	if _, err := fmt.Fprintf(w, "event: beat\ndata: %s\n\n", data); err != nil {
+		return err
 	}
-	ended := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() {
-		defer close(ended)
-		ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdown)
-		defer cancel()
-		if server.Shutdown(ending) != nil {
-			_ = server.Close() // there is nothing left to do about it
+	return control.Flush()
+}
+
+// retryInterval is how soon to listen again if the address is in use. The agent before this one may still be stopping.
+const retryInterval = 30 * time.Second
+
+// Run serves until the context ends, and tries again if that fails (invariant 12).
+func (s *Server) Run(ctx context.Context) {
+	for {
+		err := s.Start(ctx)
+		if ctx.Err() != nil {
+			return
 		}
-	})
-	s.opts.Logger.Info("Serving the node page", "address", listener.Addr().String())
-	err = server.Serve(listener)
-	if !stop() {
-		<-ended // it is shutting down
+		s.opts.Logger.Error(err, "Cannot serve the node page; will retry", "address", s.opts.Address, "retryIn", retryInterval)
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.opts.Clock.After(retryInterval):
+		}
 	}
-	return err
 }

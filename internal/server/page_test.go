@@ -35,20 +35,26 @@ func newBoard() *nodestatus.Board {
 	})
 }
 
-func options(change ...func(*server.Options)) server.Options {
-	o := server.Options{
-		Address: "127.0.0.1:0", Board: newBoard(), Logger: logr.Discard(), Clock: clock.RealClock{},
-		Flags: map[string]string{"mode": "observe", "config": "/etc/hnsguard/hnsguard.yaml"},
+// settings are the options of a page.
+type settings struct {
+	server.Options
+	server.PageOptions
+}
+
+func tryPage(change ...func(*settings)) (*server.Server, error) {
+	o := settings{
+		server.Options{Address: "127.0.0.1:0", Logger: logr.Discard(), Clock: clock.RealClock{}},
+		server.PageOptions{Board: newBoard(), Metrics: prometheus.Gatherers{}},
 	}
 	for _, c := range change {
 		c(&o)
 	}
-	return o
+	return server.NewPage(o.Options, o.PageOptions)
 }
 
-func newServer(t *testing.T, change ...func(*server.Options)) *server.Server {
+func newServer(t *testing.T, change ...func(*settings)) *server.Server {
 	t.Helper()
-	s, err := server.New(options(change...))
+	s, err := tryPage(change...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,11 +83,11 @@ func header(name, value string) func(*http.Request) {
 // paths are all that is served, but for the stream.
 var paths = map[string]string{
 	"/": "text/html; charset=utf-8", "/page.css": "text/css; charset=utf-8", "/page.js": "text/javascript; charset=utf-8",
-	"/icon.svg": "image/svg+xml", "/api/v1/status": "application/json", "/statusz": "text/plain; charset=utf-8",
-	"/flagz": "text/plain; charset=utf-8", "/metrics": "text/plain; version=0.0.4; charset=utf-8; escaping=underscores",
+	"/icon.svg": "image/svg+xml", "/api/v1/status": "application/json",
+	"/metrics": "text/plain; version=0.0.4; charset=utf-8; escaping=underscores",
 }
 
-// Invariant 9.
+// Invariant 11.
 func TestEveryResponseHasTheSecurityHeaders(t *testing.T) {
 	s := newServer(t)
 	check := func(name string, r *httptest.ResponseRecorder) {
@@ -107,7 +113,7 @@ func TestEveryResponseHasTheSecurityHeaders(t *testing.T) {
 	check("another method", get(t, s, http.MethodPost, "/"))
 }
 
-// Invariant 7.
+// Invariant 1.
 func TestRequestsOnlyRead(t *testing.T) {
 	s := newServer(t)
 	for path := range paths {
@@ -124,7 +130,7 @@ func TestRequestsOnlyRead(t *testing.T) {
 	}
 }
 
-// Invariant 8: a name that a website has given the address 127.0.0.1 is not answered.
+// Invariant 10: a name that a website has given the address 127.0.0.1 is not answered.
 func TestOnlyRequestsForLoopbackAreAnswered(t *testing.T) {
 	s := newServer(t)
 	for name, status := range map[string]int{
@@ -142,7 +148,7 @@ func TestOnlyRequestsForLoopbackAreAnswered(t *testing.T) {
 	}
 }
 
-// Invariant 8.
+// Invariant 10.
 func TestScriptsOfOtherSitesAreNotAnswered(t *testing.T) {
 	s := newServer(t)
 	for _, tc := range []struct {
@@ -165,26 +171,26 @@ func TestScriptsOfOtherSitesAreNotAnswered(t *testing.T) {
 	}
 }
 
-// Invariant 8.
+// Invariant 10.
 func TestElsewhereThanOnLoopbackThePageHasToBeSecure(t *testing.T) {
 	certificate, err := server.InMemory("win-1")
 	if err != nil {
 		t.Fatal(err)
 	}
-	refuse := func(http.Handler) (http.Handler, error) {
-		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnauthorized) }), nil
-	}
+	a := startAPI(t)
+	filter := a.filter(t, server.FilterOptions{Clock: clock.RealClock{}})
+	secure := func(o *settings) { o.Certificate, o.Filter = certificate, filter }
 	for _, address := range []string{"0.0.0.0:9473", ":9473", "[::]:9473", "10.0.0.4:9473", "win-1:9473", "9473", ""} {
-		at := func(o *server.Options) { o.Address = address }
-		for name, change := range map[string]func(*server.Options){
-			"nothing": func(*server.Options) {}, "TLS only": func(o *server.Options) { o.TLS = certificate.TLSConfig() },
-			"a filter only": func(o *server.Options) { o.Protect = refuse },
+		at := func(o *settings) { o.Address = address }
+		for name, change := range map[string]func(*settings){
+			"nothing": func(*settings) {}, "TLS only": func(o *settings) { o.Certificate = certificate },
+			"a filter only": func(o *settings) { o.Filter = filter },
 		} {
-			if _, err := server.New(options(at, change)); err == nil {
+			if _, err := tryPage(at, change); err == nil {
 				t.Errorf("%q with %s is accepted", address, name)
 			}
 		}
-		s := newServer(t, at, func(o *server.Options) { o.TLS, o.Protect = certificate.TLSConfig(), refuse })
+		s := newServer(t, at, secure)
 		for path := range paths {
 			r := get(t, s, http.MethodGet, path, host("localhost"))
 			if r.Code != http.StatusUnauthorized {
@@ -192,23 +198,16 @@ func TestElsewhereThanOnLoopbackThePageHasToBeSecure(t *testing.T) {
 			}
 		}
 	}
-	var asked []string
-	allow := func(next http.Handler) (http.Handler, error) {
-		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			asked = append(asked, r.URL.Path)
-			next.ServeHTTP(w, r)
-		}), nil
-	}
-	s := newServer(t, func(o *server.Options) { o.Address, o.TLS, o.Protect = ":9473", certificate.TLSConfig(), allow })
+	s := newServer(t, secure)
 	for path := range paths {
-		if r := get(t, s, http.MethodGet, path, host("win-1")); r.Code != http.StatusOK {
+		a.change(func(a *api) { a.paths = append(a.paths, "/hnsguard"+path) })
+		r := get(t, s, http.MethodGet, path, host("win-1"), header("Authorization", "Bearer prometheus-token"))
+		if r.Code != http.StatusOK {
 			t.Errorf("%s: %d", path, r.Code)
 		}
 	}
-	NewWithT(t).Expect(asked).To(And(HaveLen(len(paths)), HaveEach(HavePrefix("/hnsguard/"))),
-		"every authenticated user may get /api/*")
 	for _, address := range []string{"127.0.0.1:9473", "[::1]:9473", "localhost:9473"} {
-		if _, err := server.New(options(func(o *server.Options) { o.Address = address })); err != nil {
+		if _, err := tryPage(func(o *settings) { o.Address = address }); err != nil {
 			t.Error(err)
 		}
 	}
@@ -228,17 +227,8 @@ func TestMetrics(t *testing.T) {
 	up := prometheus.NewGauge(prometheus.GaugeOpts{Name: "hnsguard_up"})
 	registry.MustRegister(up)
 	up.Set(1)
-	r := get(t, newServer(t, func(o *server.Options) { o.Metrics = registry }), http.MethodGet, "/metrics")
+	r := get(t, newServer(t, func(o *settings) { o.Metrics = registry }), http.MethodGet, "/metrics")
 	NewWithT(t).Expect(r.Body.String()).To(HaveSuffix("hnsguard_up 1\n"))
-}
-
-func TestStatuszAndFlagz(t *testing.T) {
-	g := NewWithT(t)
-	s := newServer(t)
-	g.Expect(get(t, s, http.MethodGet, "/statusz").Body.String()).To(MatchRegexp(`(?s)^\nhnsguard statusz\nWarning: .*` +
-		`Started: .*\nUp: 0 hr 00 min 00 sec\nGo version: go1.*\nBinary version: .*\nPaths: / .*/flagz`))
-	g.Expect(get(t, s, http.MethodGet, "/flagz").Body.String()).To(MatchRegexp(`(?s)^\nhnsguard flagz\nWarning: .*\n\n` +
-		`config=/etc/hnsguard/hnsguard.yaml\nmode=observe\n$`))
 }
 
 // patience is how long a test waits for what takes no time on an idle machine.
@@ -247,17 +237,28 @@ const patience = 30 * time.Second
 // serve runs the server on a free port and returns its URL. It ends with the test, or before.
 func serve(t *testing.T, s func(address string) *server.Server) (url string, end func()) {
 	t.Helper()
+	address := freeAddress(t)
+	return "http://" + address, run(t, address, s(address).Run)
+}
+
+func freeAddress(t *testing.T) string {
+	t.Helper()
 	free, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	address := free.Addr().String()
-	free.Close()
+	defer free.Close()
+	return free.Addr().String()
+}
+
+// run runs a server until the test ends, or before.
+func run(t *testing.T, address string, serve func(context.Context)) (end func()) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		s(address).Run(ctx)
+		serve(ctx)
 	}()
 	end = func() {
 		cancel()
@@ -275,7 +276,7 @@ func serve(t *testing.T, s func(address string) *server.Server) (url string, end
 		}
 		return err
 	}, patience, 10*time.Millisecond).Should(Succeed())
-	return "http://" + address, end
+	return end
 }
 
 // stream is an open stream of events.
@@ -318,7 +319,7 @@ func TestAPassIsToldOfAtOnce(t *testing.T) {
 	g := NewWithT(t)
 	board := newBoard()
 	url, end := serve(t, func(address string) *server.Server {
-		return newServer(t, func(o *server.Options) {
+		return newServer(t, func(o *settings) {
 			o.Address, o.Board, o.Interval, o.Heartbeat = address, board, 10*time.Millisecond, time.Hour
 		})
 	})
@@ -343,7 +344,7 @@ func TestAPassIsToldOfAtOnce(t *testing.T) {
 
 func TestWithoutPassesAStreamHasAHeartbeat(t *testing.T) {
 	url, _ := serve(t, func(address string) *server.Server {
-		return newServer(t, func(o *server.Options) {
+		return newServer(t, func(o *settings) {
 			o.Address, o.Interval, o.Heartbeat = address, time.Millisecond, 20*time.Millisecond
 		})
 	})
@@ -359,7 +360,7 @@ func TestWithoutPassesAStreamHasAHeartbeat(t *testing.T) {
 func TestAStreamOutlivesTheDeadlines(t *testing.T) {
 	t.Parallel()
 	url, _ := serve(t, func(address string) *server.Server {
-		return newServer(t, func(o *server.Options) { o.Address, o.Heartbeat = address, 500*time.Millisecond })
+		return newServer(t, func(o *settings) { o.Address, o.Heartbeat = address, 500*time.Millisecond })
 	})
 	s := openStream(t, url)
 	for begun := time.Now(); time.Since(begun) < server.ReadTimeout+2*time.Second; {
@@ -373,7 +374,7 @@ func TestAStreamOutlivesTheDeadlines(t *testing.T) {
 func TestEventsHaveADistance(t *testing.T) {
 	board := newBoard()
 	url, _ := serve(t, func(address string) *server.Server {
-		return newServer(t, func(o *server.Options) { o.Address, o.Board, o.Interval = address, board, 300*time.Millisecond })
+		return newServer(t, func(o *settings) { o.Address, o.Board, o.Interval = address, board, 300*time.Millisecond })
 	})
 	s := openStream(t, url)
 	s.next()
@@ -397,11 +398,11 @@ func TestEventsHaveADistance(t *testing.T) {
 	}
 }
 
-// Invariant 10.
+// Invariant 2.
 func TestStreamsAreBounded(t *testing.T) {
 	g := NewWithT(t)
 	url, _ := serve(t, func(address string) *server.Server {
-		return newServer(t, func(o *server.Options) { o.Address = address })
+		return newServer(t, func(o *settings) { o.Address = address })
 	})
 	streams := make([]stream, server.MaxStreams)
 	for i := range streams {
@@ -428,18 +429,18 @@ func TestAHeadOfTheStreamEnds(t *testing.T) {
 	}
 }
 
-// Invariant 11: the agent before this one may still be stopping.
+// Invariant 12: the agent before this one may still be stopping.
 func TestAnAddressInUseIsTriedAgain(t *testing.T) {
 	g := NewWithT(t)
 	other, err := net.Listen("tcp", "127.0.0.1:0")
 	g.Expect(err).NotTo(HaveOccurred())
 	soon := impatient{clock.RealClock{}, make(chan time.Duration, 100)}
-	s := newServer(t, func(o *server.Options) { o.Address, o.Clock = other.Addr().String(), soon })
+	s := newServer(t, func(o *settings) { o.Address, o.Clock = other.Addr().String(), soon })
 	go s.Run(t.Context())
 	g.Eventually(soon.waits, patience).Should(Receive(Equal(30 * time.Second)))
 	other.Close()
 	g.Eventually(func() (int, error) {
-		r, err := http.Get("http://" + other.Addr().String() + "/statusz")
+		r, err := http.Get("http://" + other.Addr().String() + "/api/v1/status")
 		if err != nil {
 			return 0, err
 		}

@@ -73,7 +73,7 @@ var _ = Describe("The doctor", func() {
 			Node: o, Reader: clientOf(o.API), PageURL: "http://127.0.0.1:1",
 		})
 		Expect(err).NotTo(HaveOccurred())
-		Expect(manifest.Failed()).To(ConsistOf(HaveField("Name", "agent/status.json"), HaveField("Name", "agent/statusz.txt"),
+		Expect(manifest.Failed()).To(ConsistOf(HaveField("Name", "agent/status.json"),
 			HaveField("Name", "agent/metrics.txt")), "there is no agent")
 		read, err := bundle.Read("recorded", recorded.Bytes())
 		Expect(err).NotTo(HaveOccurred())

@@ -91,10 +91,9 @@ func (n *node) serve() {
 	if n.address == "" {
 		n.address = fmt.Sprintf("127.0.0.1:%d", freeport.GetOne(n.t))
 	}
-	served, err := server.New(server.Options{
-		Address: n.address, Board: n.board, Logger: logr.Discard(), Clock: clock.RealClock{},
-		Interval: 50 * time.Millisecond, Flags: map[string]string{"mode": "enforce"},
-	})
+	served, err := server.NewPage(
+		server.Options{Address: n.address, Logger: logr.Discard(), Clock: clock.RealClock{}},
+		server.PageOptions{Board: n.board, Metrics: n.Registry, Interval: 50 * time.Millisecond})
 	if err != nil {
 		n.t.Fatal(err)
 	}
