@@ -76,6 +76,11 @@ build: ## Build for this system into bin/
 build-windows: ## Build the Windows program into bin/
 	GOOS=windows GOARCH=amd64 $(BUILD) -o $(BIN)/hnsguard.exe ./cmd/hnsguard
 
+.PHONY: notices
+notices: ## Write the licences of everything that is linked into the Windows program into bin/
+	mkdir -p $(BIN)
+	go run ./test/dist/notices windows/amd64 ./cmd/hnsguard > $(BIN)/THIRD-PARTY-NOTICES.txt
+
 .PHONY: image
 image: ## Build the image, on Linux with docker buildx: into bin/image.tar, or to its registry with PUSH=1
 	docker buildx build --file Dockerfile.windows --platform windows/amd64 \

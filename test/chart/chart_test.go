@@ -627,7 +627,8 @@ func TestTheImageIsBuiltByMake(t *testing.T) {
 	file, err := os.ReadFile(checkout + "/Dockerfile.windows")
 	g.Expect(err).NotTo(HaveOccurred())
 	dockerfile := string(file)
-	g.Expect(dockerfile).To(ContainSubstring(`RUN make build-windows VERSION="${VERSION:?}" COMMIT="${COMMIT:?}"`))
+	g.Expect(dockerfile).To(ContainSubstring(`RUN make build-windows notices VERSION="${VERSION:?}" COMMIT="${COMMIT:?}"`))
+	g.Expect(dockerfile).To(ContainSubstring(`COPY --from=build /src/LICENSE /src/bin/THIRD-PARTY-NOTICES.txt /`))
 	g.Expect(dockerfile).To(ContainSubstring(`COPY --from=build /src/bin/hnsguard.exe /hnsguard.exe`))
 
 	dryRun := exec.CommandContext(t.Context(), "make", "--no-print-directory", "-n", "-C", checkout,
@@ -650,4 +651,27 @@ func TestTheImageIsBuiltByMake(t *testing.T) {
 			g.Expect(dockerfile).To(ContainSubstring("ARG GO=golang:" + version))
 		}
 	}
+}
+
+// A tag of an action can be moved by others, and the release workflow signs as hnsguard. What is signed is complete.
+func TestTheWorkflowsArePinned(t *testing.T) {
+	g := NewWithT(t)
+	files, err := filepath.Glob(checkout + "/.github/workflows/*.yaml")
+	g.Expect(err).NotTo(HaveOccurred())
+	actions := 0
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		g.Expect(err).NotTo(HaveOccurred())
+		for _, line := range strings.Split(string(text), "\n") {
+			if strings.Contains(line, "uses:") {
+				actions++
+				g.Expect(line).To(MatchRegexp(`uses: [a-z/-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$`), file)
+			}
+		}
+		if filepath.Base(file) == "release.yaml" {
+			g.Expect(string(text)).To(MatchRegexp(`(?s)make dist .*output-file: bin/dist/hnsguard.spdx.json.*` +
+				`sha256sum -- \*.tgz \*.spdx.json >>SHA256SUMS.*sign-blob .* SHA256SUMS\n.*gh release create`))
+		}
+	}
+	g.Expect(actions).To(BeNumerically(">=", 10))
 }

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Builds what a release consists of besides image and chart: an archive for each platform, their checksums, and the
-# manifest of the kubectl plugin. The same source gives the same archives.
+# Builds what a release consists of besides image and chart: an archive for each platform, with the licences of all that
+# is in the program, their checksums, and the manifest of the kubectl plugin. The same source gives the same archives.
 #
 # usage: build.sh FOLDER VERSION PLATFORM...   with a build command in BUILD
 set -euo pipefail
@@ -22,9 +22,10 @@ for platform in "$@"; do
 	trap 'rm -rf "$content"' EXIT
 	GOOS=$os GOARCH=$arch bash -c "$BUILD -o '$content/$program' ./cmd/hnsguard"
 	cp LICENSE README.md "$content"
+	go run ./test/dist/notices "$platform" ./cmd/hnsguard >"$content/THIRD-PARTY-NOTICES.txt"
 	archive=$folder/hnsguard_${os}_$arch.tar.gz
 	tar --create --directory "$content" --sort=name --mtime="$date" --owner=0 --group=0 --numeric-owner \
-		--mode=u=rwX,go=rX -- "$program" LICENSE README.md | gzip --no-name --best >"$archive"
+		--mode=u=rwX,go=rX -- "$program" LICENSE README.md THIRD-PARTY-NOTICES.txt | gzip --no-name --best >"$archive"
 	rm -rf "$content"
 	sum=$(sha256sum "$archive")
 	cat >>"$folder/hnsguard.yaml" <<-END

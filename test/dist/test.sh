@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Installs the kubectl plugin from a release's archive with the real krew, which verifies the checksum, and runs it.
+# Checks that each archive of a release names every module that its program says it is linked from, with a licence.
+# Installs the kubectl plugin from an archive with the real krew, which verifies the checksum, and runs it.
 #
 # usage: test.sh FOLDER VERSION KREW
 set -euo pipefail
@@ -12,6 +13,20 @@ fail() { echo "test/dist: $*" >&2; exit 1; }
 
 temp=$(mktemp -d)
 trap 'rm -rf "$temp"' EXIT
+
+for archive in "$folder"/*.tar.gz; do
+	rm -rf "$temp/content"
+	mkdir "$temp/content"
+	tar --extract --gzip --file "$archive" --directory "$temp/content"
+	[[ -s $temp/content/LICENSE ]] || fail "$archive does not contain hnsguard's licence"
+	modules=$(go version -m "$temp"/content/hnsguard* | awk '$1 == "dep" { print $2, $3 }')
+	(($(wc -l <<<"$modules") > 20)) || fail "the program in $archive does not say what it is made of: $modules"
+	while read -r module; do
+		grep -q "^$module: .*\(LICENSE\|COPYING\)" "$temp/content/THIRD-PARTY-NOTICES.txt" ||
+			fail "$archive has no licence of $module, which is linked into the program"
+	done <<<"$modules"
+done
+
 export KREW_ROOT=$temp/right
 PATH=$KREW_ROOT/bin:$PATH
 platform=$(go env GOOS)_$(go env GOARCH)
