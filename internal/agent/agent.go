@@ -29,7 +29,7 @@ import (
 	"github.com/hnsguard/hnsguard/internal/kubeproxy/detect"
 	"github.com/hnsguard/hnsguard/internal/loadbalancer"
 	"github.com/hnsguard/hnsguard/internal/metrics"
-	"github.com/hnsguard/hnsguard/internal/nodestatus"
+	"github.com/hnsguard/hnsguard/internal/report"
 	"github.com/hnsguard/hnsguard/internal/reuse"
 	"github.com/hnsguard/hnsguard/internal/server"
 	"github.com/hnsguard/hnsguard/internal/version"
@@ -79,7 +79,7 @@ const GCPercent = 50
 type Agent struct {
 	deps     Dependencies
 	registry *prometheus.Registry
-	board    *nodestatus.Board
+	board    *report.Board
 	// metrics and page are the servers, nil if there is none.
 	metrics, page *server.Server
 }
@@ -151,10 +151,10 @@ func (a *Agent) addGuard(o Options, detector *detect.Detector) error {
 	remover, shielder := p.removal(collector, freshness, balancers)
 	watch.Observe(flusher, tracker, meter, remover)
 	evictor := p.evictor()
-	a.board = nodestatus.NewBoard(nodestatus.Options{
+	a.board = report.NewBoard(report.BoardOptions{
 		Node: o.Node, Config: o.Config, KubeProxy: detector.Profile, History: p.history, Victims: evictor.Victims,
 		Clock: o.Clock,
-		HNS:   func() nodestatus.HNS { return nodestatus.HNS{Health: measured.Health(), HungCalls: deadline.Hung()} },
+		HNS:   func() report.HNS { return report.HNS{Health: measured.Health(), HungCalls: deadline.Hung()} },
 	})
 	g := guard.New(guard.Options{
 		Config: o.Config, Collector: collector, Index: p.index, Slices: watch,
@@ -252,7 +252,7 @@ func (a *Agent) guard(ctx context.Context) error {
 }
 
 // Status returns what the agent knows of its node.
-func (a *Agent) Status() nodestatus.Document { return a.board.Document() }
+func (a *Agent) Status() report.NodeStatus { return a.board.Document() }
 
 // Metrics returns the metrics of the agent, without those of controller-runtime and Go.
 func (a *Agent) Metrics() prometheus.Gatherer { return a.registry }

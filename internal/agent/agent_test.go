@@ -25,7 +25,7 @@ import (
 	"github.com/hnsguard/hnsguard/internal/config"
 	"github.com/hnsguard/hnsguard/internal/hns/simulated"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy/detect"
-	"github.com/hnsguard/hnsguard/internal/nodestatus"
+	"github.com/hnsguard/hnsguard/internal/report"
 	"github.com/hnsguard/hnsguard/internal/server"
 )
 
@@ -104,7 +104,7 @@ func TestThePageIsOnLoopbackOrProtected(t *testing.T) {
 func TestAnAgentBeginsWithoutKnowingItsNode(t *testing.T) {
 	g := NewWithT(t)
 	status := newAgent(t).Status()
-	g.Expect(status.State).To(Equal(nodestatus.Starting))
+	g.Expect(status.State).To(Equal(report.StateStarting))
 	g.Expect(status.KubeProxy.Version).To(Equal("v1.37.2"))
 	g.Expect(status.Config).To(Equal(config.Default()))
 }

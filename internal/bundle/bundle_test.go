@@ -33,7 +33,7 @@ import (
 	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/internal/hns/simulated"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy"
-	"github.com/hnsguard/hnsguard/internal/scan"
+	"github.com/hnsguard/hnsguard/internal/report"
 	"github.com/hnsguard/hnsguard/internal/server"
 )
 
@@ -167,16 +167,16 @@ func unpack(t *testing.T, data []byte) map[string]string {
 	return files
 }
 
-func judge(t *testing.T, b bundle.Bundle) scan.Report {
+func judge(t *testing.T, b bundle.Bundle) report.Report {
 	t.Helper()
-	report, err := scan.Judge(scan.Input{
+	found, err := report.Judge(report.Input{
 		Node: b.Manifest.Node, Config: b.Config, KubeProxy: kubeproxy.ProfileOf(b.Manifest.KubeProxyVersion),
 		HNS: b.HNS, Cluster: b.Cluster, Now: b.Manifest.Recorded,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return report
+	return found
 }
 
 // Invariant 3.
@@ -193,7 +193,7 @@ func TestABundleGivesTheVerdictsOfItsNode(t *testing.T) {
 	g.Expect(b.Manifest.KubeProxyVersion).To(Equal("v1.34.0"))
 
 	files := unpack(t, data)
-	var live scan.Report
+	var live report.Report
 	g.Expect(json.Unmarshal([]byte(files["scan.json"]), &live)).To(Succeed())
 	elsewhere := judge(t, b)
 	g.Expect(elsewhere).To(Equal(live))

@@ -17,7 +17,7 @@ import (
 	"github.com/hnsguard/hnsguard/internal/dumpfile"
 	"github.com/hnsguard/hnsguard/internal/history"
 	"github.com/hnsguard/hnsguard/internal/hnsdump"
-	"github.com/hnsguard/hnsguard/internal/nodestatus"
+	"github.com/hnsguard/hnsguard/internal/report"
 )
 
 // Bundle is what a bundle says of its node.
@@ -157,7 +157,7 @@ func (u *unpacker) history(m Manifest) ([]history.Entry, error) {
 	if !has {
 		return nil, fmt.Errorf("%s was not recorded: %s", fileStatus, m.reason(fileStatus))
 	}
-	entries, err := nodestatus.HistoryOf(data)
+	entries, err := report.HistoryOf(data)
 	if err != nil {
 		return nil, fmt.Errorf("reading %s: %w", fileStatus, err)
 	}

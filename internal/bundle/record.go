@@ -21,7 +21,7 @@ import (
 	"github.com/hnsguard/hnsguard/internal/hnsdump"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy/detect"
-	"github.com/hnsguard/hnsguard/internal/scan"
+	"github.com/hnsguard/hnsguard/internal/report"
 	"github.com/hnsguard/hnsguard/internal/server"
 	"github.com/hnsguard/hnsguard/internal/version"
 )
@@ -92,7 +92,7 @@ func (r *recorder) hns(ctx context.Context) {
 		if r.Node.HNSErr != nil {
 			return recorded{}, r.Node.HNSErr
 		}
-		dump, err := scan.RecordHNS(ctx, r.Node.HNS)
+		dump, err := report.RecordHNS(ctx, r.Node.HNS)
 		return recorded{dump, err}, nil
 	})
 	r.dump, r.dumpErr = got.dump, errors.Join(err, got.err)
@@ -119,7 +119,7 @@ func (r *recorder) cluster(ctx context.Context) {
 		if r.Node.APIErr != nil {
 			return clusterdump.Dump{}, r.Node.APIErr
 		}
-		return scan.ReadCluster(ctx, r.Reader, r.Node.Node, nil)
+		return report.ReadCluster(ctx, r.Reader, r.Node.Node, nil)
 	})
 	r.list(filePods, "pods of the node, without environment, volumes, annotations and labels", &corev1.PodList{
 		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "PodList"}, Items: each(r.state.Pods, trimPod),
@@ -173,26 +173,26 @@ func (r *recorder) verdicts(context.Context) ([]byte, error) {
 	if err := r.stateErr; err != nil || !r.dump.EndpointsRecorded {
 		return nil, errors.Join(r.dumpErr, err)
 	}
-	report, err := scan.Judge(scan.Input{
+	found, err := report.Judge(report.Input{
 		Node: r.Node.Node, Config: r.Node.Config, KubeProxy: r.proxyKind, HNS: r.dump, Cluster: r.state,
 		Now: r.archive.manifest.Recorded,
 	})
 	if err != nil {
 		return nil, err
 	}
-	return indented(report)
+	return indented(found)
 }
 
 // doctor records the checks. Each has a timeout of its own.
 func (r *recorder) doctor(ctx context.Context) {
 	const about = "checks of the node"
 	r.Progress(about)
-	report, err := doctor.Run(ctx, r.Node)
+	found, err := doctor.Run(ctx, r.Node)
 	if err != nil {
 		r.archive.put(fileDoctor, about, nil, err)
 		return
 	}
-	data, err := indented(report)
+	data, err := indented(found)
 	r.archive.put(fileDoctor, about, data, err)
 }
 

@@ -50,7 +50,7 @@ func Run(ctx context.Context, args []string, p Process) int {
 	root := newRoot(p) //nolint:contextcheck // cobra passes it to the commands
 	root.SetArgs(args)
 	cmd, err := root.ExecuteContextC(ctx)
-	return report(p.Err, cmd, err)
+	return statusOf(p.Err, cmd, err)
 }
 
 // displayName is what the program is called in its usage: as a plugin of kubectl it is a subcommand.
@@ -120,8 +120,8 @@ type undecidedError struct{ error }
 
 func (e undecidedError) Unwrap() error { return e.error }
 
-// report prints what is wrong and returns the exit status of a command.
-func report(w io.Writer, cmd *cobra.Command, err error) int {
+// statusOf prints what is wrong and returns the exit status of a command.
+func statusOf(w io.Writer, cmd *cobra.Command, err error) int {
 	switch {
 	case err == nil:
 		return ExitOK

@@ -11,9 +11,7 @@ import (
 	"github.com/spf13/cobra"
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/hnsguard/hnsguard/internal/explain"
-	"github.com/hnsguard/hnsguard/internal/nodestatus"
-	"github.com/hnsguard/hnsguard/internal/scan"
+	"github.com/hnsguard/hnsguard/internal/report"
 )
 
 // explainOptions are the flags of explain.
@@ -66,16 +64,16 @@ func newExplain(p Process) *cobra.Command {
 }
 
 func runExplain(ctx context.Context, p Process, o explainOptions, text string) error {
-	target, err := explain.Parse(text)
+	target, err := report.ParseTarget(text)
 	err = errors.Join(err, o.validate(), validateOutput(o.output), checkAddress("--page-bind-address", o.page))
 	if err != nil {
 		return usageError{err}
 	}
-	var filter scan.Filter
+	var filter report.Filter
 	if target.Pod != (types.NamespacedName{}) {
 		filter.Pods = []types.NamespacedName{target.Pod}
 	}
-	report, done, err := o.judge(ctx, p, filter, "explaining "+text)
+	found, done, err := o.judge(ctx, p, filter, "explaining "+text)
 	if err != nil {
 		return err
 	}
@@ -83,15 +81,15 @@ func runExplain(ctx context.Context, p Process, o explainOptions, text string) e
 		done = o.remembered(ctx)
 	}
 	if done.err != nil {
-		report.Notes = append(report.Notes, "what the agent has done is not known: "+done.err.Error())
+		found.Notes = append(found.Notes, "what the agent has done is not known: "+done.err.Error())
 	}
-	e := explain.Explain(target, report, done.entries)
+	e := report.Explain(target, found, done.entries)
 	if o.output == "" {
 		err = e.Print(p.Out)
 	} else {
 		err = printAs(p, o.output, e)
 	}
-	unknown := func(e explain.Endpoint) bool { return e.Verdict == string(scan.KindUnknown) }
+	unknown := func(e report.Explained) bool { return e.Verdict == string(report.KindUnknown) }
 	if err == nil && slices.ContainsFunc(e.Endpoints, unknown) {
 		return errUndecided
 	}
@@ -110,6 +108,6 @@ func (o explainOptions) remembered(ctx context.Context) past {
 	if err != nil {
 		return past{err: err}
 	}
-	entries, err := nodestatus.HistoryOf(status)
+	entries, err := report.HistoryOf(status)
 	return past{entries, err}
 }

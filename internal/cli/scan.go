@@ -23,7 +23,7 @@ import (
 	"github.com/hnsguard/hnsguard/internal/hnsdump"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy/detect"
-	"github.com/hnsguard/hnsguard/internal/scan"
+	"github.com/hnsguard/hnsguard/internal/report"
 	"github.com/hnsguard/hnsguard/internal/verdict"
 )
 
@@ -117,7 +117,7 @@ func newScan(p Process) *cobra.Command {
 // verdictNames are the values of --verdict.
 func verdictNames() []string {
 	var names []string
-	for _, kind := range scan.Verdicts() {
+	for _, kind := range report.Verdicts() {
 		names = append(names, string(kind))
 	}
 	return names
@@ -128,23 +128,23 @@ func runScan(ctx context.Context, p Process, o scanOptions) error {
 	if err != nil {
 		return usageError{err}
 	}
-	report, _, err := o.judge(ctx, p, filter, "scanning endpoints")
+	found, _, err := o.judge(ctx, p, filter, "scanning endpoints")
 	if err != nil {
 		return err
 	}
 	if o.output == "" {
-		err = report.Print(p.Out)
+		err = found.Print(p.Out)
 	} else {
-		err = printAs(p, o.output, report)
+		err = printAs(p, o.output, found)
 	}
 	switch {
 	case err != nil:
 		return err
-	case report.Removable > 0:
+	case found.Removable > 0:
 		return errFound
-	case report.Undecided > 0:
+	case found.Undecided > 0:
 		return errUndecided
-	case report.Attention.Needed():
+	case found.Attention.Needed():
 		return errAttention
 	default:
 		return nil
@@ -159,58 +159,58 @@ type past struct {
 
 // judge reads the input and judges the node. It returns what the agent had done too, as far as the input has it. Errors
 // say what it was doing.
-func (o inputOptions) judge(ctx context.Context, p Process, filter scan.Filter, doing string) (
-	scan.Report, past, error,
+func (o inputOptions) judge(ctx context.Context, p Process, filter report.Filter, doing string) (
+	report.Report, past, error,
 ) {
 	if o.bundle != "" {
 		return o.judgeBundle(p, filter, doing)
 	}
 	policy, errPolicy := o.node.policy(p.Env)
-	in := scan.Input{Node: o.node.name, Config: policy, Filter: filter, Now: time.Now()}
+	in := report.Input{Node: o.node.name, Config: policy, Filter: filter, Now: time.Now()}
 	var errHNS, errCluster error
 	in.HNS, errHNS = o.hns(ctx, p, policy.Network)
 	in.Cluster, errCluster = o.cluster(ctx, p, filter)
 	if err := joinScan(errPolicy, errHNS, errCluster); err != nil {
-		return scan.Report{}, past{}, err
+		return report.Report{}, past{}, err
 	}
 	in.KubeProxy = o.kubeProxy(ctx, in.Cluster.Pods)
-	report, err := judged(in, doing)
-	return report, past{}, err
+	found, err := judged(in, doing)
+	return found, past{}, err
 }
 
-func judged(in scan.Input, doing string) (scan.Report, error) {
-	report, err := scan.Judge(in)
+func judged(in report.Input, doing string) (report.Report, error) {
+	found, err := report.Judge(in)
 	if err != nil {
-		return scan.Report{}, joinScan(fmt.Errorf("%s on node %s: %w", doing, in.Node, err))
+		return report.Report{}, joinScan(fmt.Errorf("%s on node %s: %w", doing, in.Node, err))
 	}
-	return report, nil
+	return found, nil
 }
 
 // judgeBundle judges a recorded node. What the flags say wins over what the bundle says.
-func (o inputOptions) judgeBundle(p Process, filter scan.Filter, doing string) (scan.Report, past, error) {
+func (o inputOptions) judgeBundle(p Process, filter report.Filter, doing string) (report.Report, past, error) {
 	b, err := readDump(p, o.bundle, bundle.Read)
 	if err != nil {
-		return scan.Report{}, past{}, err
+		return report.Report{}, past{}, err
 	}
 	if err := b.Missing(); err != nil {
-		return scan.Report{}, past{}, undecidedError{fmt.Errorf("%w node %s: %w", scan.ErrCannotJudge, b.Manifest.Node, err)}
+		return report.Report{}, past{}, undecidedError{fmt.Errorf("%w node %s: %w", report.ErrCannotJudge, b.Manifest.Node, err)}
 	}
 	policy, err := o.node.policyOver(b.Config, p.Env)
 	if err != nil {
-		return scan.Report{}, past{}, err
+		return report.Report{}, past{}, err
 	}
-	report, err := judged(scan.Input{
+	found, err := judged(report.Input{
 		Node: cmp.Or(o.node.name, b.Manifest.Node), Config: policy, Filter: filter, Now: b.Manifest.Recorded,
 		KubeProxy: kubeproxy.ProfileOf(cmp.Or(o.node.kubeProxyVersion, b.Manifest.KubeProxyVersion)),
 		HNS:       b.HNS, Cluster: b.Cluster,
 	}, doing)
-	return report, past{b.History, b.HistoryErr}, err
+	return found, past{b.History, b.HistoryErr}, err
 }
 
 // joinScan joins errors. They are one of too little evidence only if nothing else went wrong.
 func joinScan(errs ...error) error {
 	err := errors.Join(errs...)
-	usage := func(e error) bool { return e != nil && !errors.Is(e, scan.ErrCannotJudge) }
+	usage := func(e error) bool { return e != nil && !errors.Is(e, report.ErrCannotJudge) }
 	if err == nil || slices.ContainsFunc(errs, usage) {
 		return err
 	}
@@ -241,8 +241,8 @@ func validateOutput(format string) error {
 }
 
 // validate parses the flags and reports all that is wrong with them.
-func (o scanOptions) validate() (scan.Filter, error) {
-	var f scan.Filter
+func (o scanOptions) validate() (report.Filter, error) {
+	var f report.Filter
 	errs := []error{o.inputOptions.validate(), validateOutput(o.output)}
 	for _, text := range o.ips {
 		addr, err := hns.ParseAddr(text)
@@ -276,17 +276,17 @@ func (o inputOptions) hns(ctx context.Context, p Process, network string) (hnsdu
 	if err != nil {
 		return hnsdump.Dump{}, fmt.Errorf("%w\nTo scan a recorded node, pass --hns-dump", err)
 	}
-	return scan.ReadHNS(ctx, service, network)
+	return report.ReadHNS(ctx, service, network)
 }
 
 // cluster reads the dumps, or else the API server.
-func (o inputOptions) cluster(ctx context.Context, p Process, filter scan.Filter) (clusterdump.Dump, error) {
+func (o inputOptions) cluster(ctx context.Context, p Process, filter report.Filter) (clusterdump.Dump, error) {
 	if len(o.clusterDumps) > 0 {
 		return readDumps(p, o.clusterDumps, clusterdump.Read, clusterdump.Merge)
 	}
 	config, err := personConfig(o.node.kubeconfig, "", p.Env)
 	if err != nil && o.node.kubeconfig == "" {
-		err = fmt.Errorf("%w endpoints without the Pods and EndpointSlices of the cluster: %w", scan.ErrCannotJudge, err)
+		err = fmt.Errorf("%w endpoints without the Pods and EndpointSlices of the cluster: %w", report.ErrCannotJudge, err)
 	}
 	if err != nil {
 		return clusterdump.Dump{}, fmt.Errorf("%w\nTo scan with a recorded cluster, pass --cluster-dump", err)
@@ -295,7 +295,7 @@ func (o inputOptions) cluster(ctx context.Context, p Process, filter scan.Filter
 	if err != nil {
 		return clusterdump.Dump{}, err
 	}
-	return scan.ReadCluster(ctx, api, o.node.name, filter.Pods)
+	return report.ReadCluster(ctx, api, o.node.name, filter.Pods)
 }
 
 // kubeProxy finds the version of the node's kube-proxy: its metrics show it on this machine, its pod on any. An unknown

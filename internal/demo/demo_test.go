@@ -16,7 +16,7 @@ import (
 
 	"github.com/hnsguard/hnsguard/internal/demo"
 	"github.com/hnsguard/hnsguard/internal/history"
-	"github.com/hnsguard/hnsguard/internal/nodestatus"
+	"github.com/hnsguard/hnsguard/internal/report"
 )
 
 func options(scenario string, out *buffer) demo.Options {
@@ -159,9 +159,9 @@ func TestThePageStaysIfItIsToldTo(t *testing.T) {
 	response, err := http.Get(url + "api/v1/status")
 	g.Expect(err).NotTo(HaveOccurred())
 	defer response.Body.Close()
-	var status nodestatus.Document
+	var status report.NodeStatus
 	g.Expect(json.NewDecoder(response.Body).Decode(&status)).To(Succeed())
-	g.Expect(status.State).To(Equal(nodestatus.Guarding))
+	g.Expect(status.State).To(Equal(report.StateGuarding))
 	g.Expect(status.History).To(ContainElement(And(HaveField("Act", history.Removal), HaveField("Result", "removed"))))
 	g.Expect(status.History).To(ContainElement(HaveField("Act", history.Reuse)))
 	stop()

@@ -16,7 +16,7 @@ import (
 	"github.com/hnsguard/hnsguard/internal/history"
 	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy"
-	"github.com/hnsguard/hnsguard/internal/nodestatus"
+	"github.com/hnsguard/hnsguard/internal/report"
 	"github.com/hnsguard/hnsguard/internal/verdict"
 	"github.com/hnsguard/hnsguard/internal/version"
 )
@@ -25,10 +25,10 @@ import (
 func TestARowOfWhatAnAgentServes(t *testing.T) {
 	g := NewWithT(t)
 	clk := testingclock.NewFakeClock(time.Date(2026, 3, 1, 3, 0, 0, 0, time.UTC))
-	board := nodestatus.NewBoard(nodestatus.Options{
+	board := report.NewBoard(report.BoardOptions{
 		Node: "win-1", Config: config.Default(), Clock: clk, History: history.NewRing(history.Options{Clock: clk}),
 		KubeProxy: func() kubeproxy.Profile { return kubeproxy.ProfileOf("v1.32.3") },
-		HNS:       func() nodestatus.HNS { return nodestatus.HNS{} },
+		HNS:       func() report.HNS { return report.HNS{} },
 	})
 	row := func() fleet.Row {
 		t.Helper()
@@ -38,7 +38,7 @@ func TestARowOfWhatAnAgentServes(t *testing.T) {
 		g.Expect(err).NotTo(HaveOccurred())
 		return r
 	}
-	g.Expect(row()).To(And(HaveField("State", string(nodestatus.Starting)), HaveField("PassAge", BeNil())))
+	g.Expect(row()).To(And(HaveField("State", string(report.StateStarting)), HaveField("PassAge", BeNil())))
 
 	board.Complete(action.Pass{Verdicts: []verdict.Verdict{
 		{Endpoint: hns.Endpoint{ID: "a"}, Kind: verdict.Held, Reason: verdict.ReasonStaleRecord},
@@ -47,7 +47,7 @@ func TestARowOfWhatAnAgentServes(t *testing.T) {
 	clk.Step(3 * time.Second)
 	g.Expect(row()).To(And(
 		HaveField("Version", version.Get().Version), HaveField("Mode", string(config.Default().Mode)),
-		HaveField("State", string(nodestatus.Guarding)), HaveField("KubeProxy", "v1.32.3"),
+		HaveField("State", string(report.StateGuarding)), HaveField("KubeProxy", "v1.32.3"),
 		HaveField("KubeProxyFaults", ContainElement("stale-record")), HaveField("Endpoints", HaveValue(Equal(2))),
 		HaveField("Held", HaveValue(Equal(1))), HaveField("PassAge", HaveValue(BeEquivalentTo(3)))))
 }

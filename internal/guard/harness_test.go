@@ -19,8 +19,8 @@ import (
 	"github.com/hnsguard/hnsguard/internal/history"
 	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy"
-	"github.com/hnsguard/hnsguard/internal/nodestatus"
 	"github.com/hnsguard/hnsguard/internal/removal"
+	"github.com/hnsguard/hnsguard/internal/report"
 	"github.com/hnsguard/hnsguard/test/nodetest"
 )
 
@@ -34,7 +34,7 @@ type node struct {
 	guard   *guard.Guard
 	tracker *clearance.Tracker
 	history *history.Ring
-	board   *nodestatus.Board
+	board   *report.Board
 
 	// syncs is what the metrics of kube-proxy show. By default they count a sync every 15 seconds, which is what a
 	// dual-stack node without changes counts.
@@ -76,10 +76,10 @@ func (n *node) boot(base *nodetest.Node) []action.SliceObserver {
 	})
 	n.Record = n.tracker
 	n.history = history.NewRing(history.Options{Clock: n.Clock})
-	n.board = nodestatus.NewBoard(nodestatus.Options{
+	n.board = report.NewBoard(report.BoardOptions{
 		Node: nodetest.Name, Config: n.Config, History: n.history, Clock: n.Clock,
 		KubeProxy: func() kubeproxy.Profile { return kubeproxy.ProfileOf(n.KubeProxy) },
-		HNS:       func() nodestatus.HNS { return nodestatus.HNS{} },
+		HNS:       func() report.HNS { return report.HNS{} },
 	})
 	limiter := removal.NewLimiter(n.Config)
 	remover := removal.New(removal.Options{

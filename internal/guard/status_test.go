@@ -10,7 +10,7 @@ import (
 
 	"github.com/hnsguard/hnsguard/internal/config"
 	"github.com/hnsguard/hnsguard/internal/hns"
-	"github.com/hnsguard/hnsguard/internal/nodestatus"
+	"github.com/hnsguard/hnsguard/internal/report"
 	"github.com/hnsguard/hnsguard/internal/verdict"
 	"github.com/hnsguard/hnsguard/test/nodetest"
 )
@@ -20,7 +20,7 @@ func TestEveryPassIsShown(t *testing.T) {
 	n := newNodeWith(t, nodetest.Options{
 		KubeProxy: "v1.32.3", Config: []func(*config.Config){func(c *config.Config) { c.Mode = config.Observe }},
 	})
-	g.Expect(n.board.Document().State).To(Equal(nodestatus.Starting))
+	g.Expect(n.board.Document().State).To(Equal(report.StateStarting))
 
 	remote, local := n.Conflict("web", ip)
 	n.Slice("svc", "lin-1", ip)
@@ -28,7 +28,7 @@ func TestEveryPassIsShown(t *testing.T) {
 	n.pass()
 	g.Expect(replaced).To(BeClosed())
 	d := n.board.Document()
-	g.Expect(d.State).To(Equal(nodestatus.Guarding))
+	g.Expect(d.State).To(Equal(report.StateGuarding))
 	g.Expect(d.Pass.Network.Name).To(Equal("azure"))
 	g.Expect(d.Endpoints).To(HaveExactElements(
 		And(HaveField("ID", remote), HaveField("Verdict", "held"), HaveField("StaleSince", nodetest.Start()),
@@ -43,7 +43,7 @@ func TestEveryPassIsShown(t *testing.T) {
 	n.Wait(5 * time.Second)
 	n.pass()
 	d = n.board.Document()
-	g.Expect(d.State).To(Equal(nodestatus.Unknown))
+	g.Expect(d.State).To(Equal(report.StateUnknown))
 	g.Expect(d.Since).To(Equal(nodetest.Start().Add(5*time.Second)), "of two failed passes the first")
 	g.Expect(d.Class).To(Equal(hns.ClassUnavailable))
 	g.Expect(d.Message).To(ContainSubstring("HNS is not available"))
@@ -56,7 +56,7 @@ func TestANodeWithoutPodNetworkIsShownAsIdle(t *testing.T) {
 	n := newNodeWith(t, nodetest.Options{Network: hns.NetworkNAT})
 	n.pass()
 	d := n.board.Document()
-	g.Expect(d.State).To(Equal(nodestatus.Idle))
+	g.Expect(d.State).To(Equal(report.StateIdle))
 	g.Expect(d.Message).To(ContainSubstring("no pod network"))
 	g.Expect(d.Class).To(BeEmpty())
 	g.Expect(d.Pass).To(BeNil())

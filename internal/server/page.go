@@ -13,7 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/utils/clock"
 
-	"github.com/hnsguard/hnsguard/internal/nodestatus"
+	"github.com/hnsguard/hnsguard/internal/report"
 )
 
 // PageAddress is where the page is served unless something else is configured.
@@ -39,8 +39,8 @@ const (
 
 // Board is what the page shows.
 type Board interface {
-	Document() nodestatus.Document
-	Beat() nodestatus.Beat
+	Document() report.NodeStatus
+	Beat() report.Beat
 	// Replaced returns a channel that is closed when there is something new.
 	Replaced() <-chan struct{}
 }
@@ -165,7 +165,7 @@ func (p *page) await(ctx context.Context, replaced <-chan struct{}) bool {
 }
 
 // send sends an event. The deadline of the server is for responses that end.
-func send(w http.ResponseWriter, beat nodestatus.Beat) error {
+func send(w http.ResponseWriter, beat report.Beat) error {
 	data, err := json.Marshal(beat)
 	if err != nil {
 		return err

@@ -22,16 +22,16 @@ import (
 	"github.com/hnsguard/hnsguard/internal/config"
 	"github.com/hnsguard/hnsguard/internal/history"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy"
-	"github.com/hnsguard/hnsguard/internal/nodestatus"
+	"github.com/hnsguard/hnsguard/internal/report"
 	"github.com/hnsguard/hnsguard/internal/server"
 )
 
-func newBoard() *nodestatus.Board {
-	return nodestatus.NewBoard(nodestatus.Options{
+func newBoard() *report.Board {
+	return report.NewBoard(report.BoardOptions{
 		Node: "win-1", Config: config.Default(), Clock: clock.RealClock{},
 		History:   history.NewRing(history.Options{Clock: clock.RealClock{}}),
 		KubeProxy: func() kubeproxy.Profile { return kubeproxy.ProfileOf("v1.37.2") },
-		HNS:       func() nodestatus.HNS { return nodestatus.HNS{} },
+		HNS:       func() report.HNS { return report.HNS{} },
 	})
 }
 
@@ -215,11 +215,11 @@ func TestElsewhereThanOnLoopbackThePageHasToBeSecure(t *testing.T) {
 
 func TestTheStatusIsTheDocument(t *testing.T) {
 	g := NewWithT(t)
-	var d nodestatus.Document
+	var d report.NodeStatus
 	g.Expect(json.Unmarshal(get(t, newServer(t), http.MethodGet, "/api/v1/status").Body.Bytes(), &d)).To(Succeed())
 	g.Expect(d.Kind).To(Equal("NodeStatus"))
 	g.Expect(d.Node).To(Equal("win-1"))
-	g.Expect(d.State).To(Equal(nodestatus.Starting))
+	g.Expect(d.State).To(Equal(report.StateStarting))
 }
 
 func TestMetrics(t *testing.T) {
@@ -301,18 +301,18 @@ func openStream(t *testing.T, url string) stream {
 }
 
 // next returns the next beat. The last value is false at the end of the stream.
-func (s stream) next() (nodestatus.Beat, bool) {
+func (s stream) next() (report.Beat, bool) {
 	s.t.Helper()
 	for s.lines.Scan() {
 		if data, is := strings.CutPrefix(s.lines.Text(), "data: "); is {
-			var beat nodestatus.Beat
+			var beat report.Beat
 			if err := json.Unmarshal([]byte(data), &beat); err != nil {
 				s.t.Fatal(err)
 			}
 			return beat, true
 		}
 	}
-	return nodestatus.Beat{}, false
+	return report.Beat{}, false
 }
 
 func TestAPassIsToldOfAtOnce(t *testing.T) {
@@ -328,11 +328,11 @@ func TestAPassIsToldOfAtOnce(t *testing.T) {
 	g.Expect(s.response.Header.Get("Content-Security-Policy")).NotTo(BeEmpty())
 	first, ok := s.next()
 	g.Expect(ok).To(BeTrue())
-	g.Expect(first.State).To(Equal(nodestatus.Starting))
+	g.Expect(first.State).To(Equal(report.StateStarting))
 	board.Complete(action.Pass{}, time.Now())
 	second, ok := s.next()
 	g.Expect(ok).To(BeTrue())
-	g.Expect(second.State).To(Equal(nodestatus.Guarding))
+	g.Expect(second.State).To(Equal(report.StateGuarding))
 	g.Expect(second.Revision).NotTo(Equal(first.Revision))
 
 	begun := time.Now()

@@ -14,7 +14,7 @@ import (
 	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/internal/inventory"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy"
-	"github.com/hnsguard/hnsguard/internal/scan"
+	"github.com/hnsguard/hnsguard/internal/report"
 	"github.com/hnsguard/hnsguard/internal/verdict"
 )
 
@@ -93,23 +93,23 @@ func TestVerdicts(t *testing.T) {
 	for _, n := range nodes() {
 		t.Run(n.file, func(t *testing.T) {
 			g := NewWithT(t)
-			in := scan.Input{
+			in := report.Input{
 				Node: windowsNode, Config: config.Default(), KubeProxy: kubeproxy.ProfileOf("v1.34.0"), HNS: n.dump(t),
 				Cluster: n.cluster(), Now: time.Date(2026, 3, 1, 3, 0, 0, 0, time.UTC),
 			}
-			report, err := scan.Judge(in)
+			found, err := report.Judge(in)
 			if n.rests() {
 				g.Expect(err).To(MatchError(inventory.ErrNoPodNetwork))
 				return
 			}
 			g.Expect(err).NotTo(HaveOccurred())
 			got := map[string]string{}
-			for _, row := range report.Endpoints {
+			for _, row := range found.Endpoints {
 				got[row.Addresses[0].String()+" "+row.Kind] = row.Verdict + ": " + row.Reason
 			}
 			g.Expect(got).To(Equal(n.verdicts()))
-			g.Expect(report.Network).To(Equal(n.network))
-			g.Expect(report.Removable).To(Equal(len(n.web)+len(n.orphan)), "the duplicates and the orphans, and nothing else")
+			g.Expect(found.Network).To(Equal(n.network))
+			g.Expect(found.Removable).To(Equal(len(n.web)+len(n.orphan)), "the duplicates and the orphans, and nothing else")
 			for endpoint, said := range got {
 				removable := verdict.Kind(strings.Split(said, ":")[0]).Removes()
 				_, spared := n.more[endpoint]

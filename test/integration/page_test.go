@@ -20,7 +20,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/hnsguard/hnsguard/internal/hns/simulated"
-	"github.com/hnsguard/hnsguard/internal/nodestatus"
+	"github.com/hnsguard/hnsguard/internal/report"
 	"github.com/hnsguard/hnsguard/internal/server"
 )
 
@@ -35,10 +35,10 @@ var _ = Describe("the node page", func() {
 		Eventually(func(g Gomega) {
 			code, body := fetch("http://"+n.page+server.StatusPath, "")
 			g.Expect(code).To(Equal(http.StatusOK))
-			var d nodestatus.Document
+			var d report.NodeStatus
 			g.Expect(json.Unmarshal([]byte(body), &d)).To(Succeed())
 			g.Expect(d.Node).To(Equal(n.name))
-			g.Expect(d.State).To(Equal(nodestatus.Guarding))
+			g.Expect(d.State).To(Equal(report.StateGuarding))
 			g.Expect(d.History).To(ContainElement(And(HaveField("Result", "removed"), HaveField("Address", n.addr(1)))))
 			g.Expect(d.Endpoints).To(ConsistOf(HaveField("Verdict", "local")))
 			g.Expect(d.HNS.Failing).To(BeEmpty())

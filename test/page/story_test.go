@@ -24,8 +24,8 @@ import (
 	"github.com/hnsguard/hnsguard/internal/history"
 	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy"
-	"github.com/hnsguard/hnsguard/internal/nodestatus"
 	"github.com/hnsguard/hnsguard/internal/removal"
+	"github.com/hnsguard/hnsguard/internal/report"
 	"github.com/hnsguard/hnsguard/internal/server"
 	"github.com/hnsguard/hnsguard/test/nodetest"
 )
@@ -36,7 +36,7 @@ type node struct {
 	t       *testing.T
 	guard   *guard.Guard
 	history *history.Ring
-	board   *nodestatus.Board
+	board   *report.Board
 	// asked is HNS with the measurements that the page shows.
 	asked hns.Client
 
@@ -57,10 +57,10 @@ func newNode(t *testing.T) *node {
 		After: n.Config.Eviction.After.Duration, MaxGap: time.Hour, Interval: n.Config.Pace.EvictionInterval,
 		Events: n.Events, History: n.history, Metrics: eviction.NewMetrics(n.Registry), Clock: n.Clock,
 	})
-	n.board = nodestatus.NewBoard(nodestatus.Options{
+	n.board = report.NewBoard(report.BoardOptions{
 		Node: nodetest.Name, Config: n.Config, History: n.history, Victims: evictor.Victims, Clock: n.Clock,
 		KubeProxy: func() kubeproxy.Profile { return kubeproxy.ProfileOf(n.KubeProxy) },
-		HNS:       func() nodestatus.HNS { return nodestatus.HNS{Health: measured.Health()} },
+		HNS:       func() report.HNS { return report.HNS{Health: measured.Health()} },
 	})
 	remover := removal.New(removal.Options{
 		Node: nodetest.Name, Config: n.Config, Confirmer: n.Confirmer(), HNS: service,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package nodestatus
+package report
 
 import (
 	"encoding/json"
@@ -17,11 +17,9 @@ import (
 	"github.com/hnsguard/hnsguard/internal/action"
 	"github.com/hnsguard/hnsguard/internal/config"
 	"github.com/hnsguard/hnsguard/internal/eviction"
-	"github.com/hnsguard/hnsguard/internal/explain"
 	"github.com/hnsguard/hnsguard/internal/history"
 	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy"
-	"github.com/hnsguard/hnsguard/internal/scan"
 	"github.com/hnsguard/hnsguard/internal/verdict"
 	"github.com/hnsguard/hnsguard/internal/version"
 )
@@ -33,8 +31,8 @@ type History interface {
 	Added() uint64
 }
 
-// Options configure a board. All but Victims are required.
-type Options struct {
+// BoardOptions configure a board. All but Victims are required.
+type BoardOptions struct {
 	// Node is the name of the node.
 	Node string
 	// Config is the configuration in effect.
@@ -54,7 +52,7 @@ type Options struct {
 
 // Board shows the last pass. It has one writer, the guard, and any number of readers.
 type Board struct {
-	opts    Options
+	opts    BoardOptions
 	started time.Time
 	current atomic.Pointer[snapshot]
 }
@@ -81,7 +79,7 @@ type findings struct {
 	verdicts   []verdict.Verdict
 	staleSince map[hns.EndpointID]time.Time
 	// rows and sum are made for the first reader.
-	rows func() []Endpoint
+	rows func() []NodeEndpoint
 	sum  func() uint64
 }
 
@@ -99,12 +97,12 @@ func (f *findings) same(p action.Pass) bool {
 }
 
 // NewBoard returns the board of an agent that is starting.
-func NewBoard(o Options) *Board {
+func NewBoard(o BoardOptions) *Board {
 	if o.Victims == nil {
 		o.Victims = func() []eviction.Victim { return nil }
 	}
 	b := &Board{opts: o, started: o.Clock.Now().UTC()}
-	b.current.Store(&snapshot{state: Starting, since: b.started, replaced: make(chan struct{})})
+	b.current.Store(&snapshot{state: StateStarting, since: b.started, replaced: make(chan struct{})})
 	return b
 }
 
@@ -130,14 +128,14 @@ func (b *Board) Complete(p action.Pass, began time.Time) {
 	} else {
 		shown.found = newFindings(p)
 	}
-	b.show(Guarding, nil, shown)
+	b.show(StateGuarding, nil, shown)
 }
 
 // Idle shows that there is nothing to guard, and why.
-func (b *Board) Idle(why error) { b.show(Idle, why, nil) }
+func (b *Board) Idle(why error) { b.show(StateIdle, why, nil) }
 
-// Unknown shows that the node could not be observed. What the last complete pass has found stays (invariant 3).
-func (b *Board) Unknown(err error) { b.show(Unknown, err, b.current.Load().pass) }
+// Unknown shows that the node could not be observed. What the last complete pass has found stays (invariant 12).
+func (b *Board) Unknown(err error) { b.show(StateUnknown, err, b.current.Load().pass) }
 
 func (b *Board) show(state State, err error, p *pass) {
 	before := b.current.Load()
@@ -153,11 +151,11 @@ func (b *Board) show(state State, err error, p *pass) {
 func (b *Board) Replaced() <-chan struct{} { return b.current.Load().replaced }
 
 // Document returns what is known now.
-func (b *Board) Document() Document { return b.documentOf(b.current.Load()) }
+func (b *Board) Document() NodeStatus { return b.documentOf(b.current.Load()) }
 
-func (b *Board) documentOf(s *snapshot) Document {
+func (b *Board) documentOf(s *snapshot) NodeStatus {
 	d := b.headOf(s)
-	d.Counts, d.Endpoints, d.Answers = map[verdict.Kind]int{}, []Endpoint{}, map[string]explain.Answer{}
+	d.Counts, d.Endpoints, d.Answers = map[verdict.Kind]int{}, []NodeEndpoint{}, map[string]Answer{}
 	if s.pass != nil {
 		d.Endpoints = s.pass.found.rows()
 	}
@@ -166,7 +164,7 @@ func (b *Board) documentOf(s *snapshot) Document {
 		if _, has := d.Answers[AnswerKey(e)]; has {
 			continue
 		}
-		if answer, known := explain.AnswerFor(verdict.Kind(e.Verdict), verdict.Reason(e.Reason)); known {
+		if answer, known := AnswerFor(verdict.Kind(e.Verdict), verdict.Reason(e.Reason)); known {
 			d.Answers[AnswerKey(e)] = answer
 		}
 	}
@@ -175,9 +173,9 @@ func (b *Board) documentOf(s *snapshot) Document {
 }
 
 // headOf is the part of a document that does not grow.
-func (b *Board) headOf(s *snapshot) Document {
+func (b *Board) headOf(s *snapshot) NodeStatus {
 	profile := b.opts.KubeProxy()
-	d := Document{
+	d := NodeStatus{
 		APIVersion: APIVersion, Kind: Kind, Time: b.opts.Clock.Now().UTC(), Node: b.opts.Node, Agent: version.Get(),
 		Started: b.started, State: s.state, Since: s.since, Mode: b.opts.Config.Mode, Config: b.opts.Config,
 		KubeProxy: KubeProxy{Version: profile.Version, Known: profile.Known, Faults: profile.Faults()},
@@ -186,7 +184,7 @@ func (b *Board) headOf(s *snapshot) Document {
 	if s.err != nil {
 		d.Message = s.err.Error()
 	}
-	if s.state == Unknown {
+	if s.state == StateUnknown {
 		d.Class = hns.ClassOf(s.err)
 	}
 	if s.pass != nil {
@@ -230,14 +228,14 @@ func sumOf(v any) uint64 {
 }
 
 // makeRows makes the rows of the endpoints, those that need attention first.
-func (f *findings) makeRows() []Endpoint {
-	rows := make([]Endpoint, 0, len(f.verdicts))
+func (f *findings) makeRows() []NodeEndpoint {
+	rows := make([]NodeEndpoint, 0, len(f.verdicts))
 	for _, v := range f.verdicts {
-		rows = append(rows, Endpoint{
-			Row: scan.RowOf(v), Network: v.Endpoint.Network, Attached: v.Endpoint.Attached(),
+		rows = append(rows, NodeEndpoint{
+			Row: RowOf(v), Network: v.Endpoint.Network, Attached: v.Endpoint.Attached(),
 			StaleSince: f.staleSince[v.Endpoint.ID].UTC(), Due: v.Due.UTC(),
 		})
 	}
-	slices.SortFunc(rows, func(a, b Endpoint) int { return a.Compare(b.Row) })
+	slices.SortFunc(rows, func(a, b NodeEndpoint) int { return a.Compare(b.Row) })
 	return rows
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package explain
+package report
 
 import (
 	"fmt"
@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/hnsguard/hnsguard/internal/scan"
 	"github.com/hnsguard/hnsguard/internal/verdict"
 )
 
@@ -17,7 +16,7 @@ import (
 const nothingWrong = "Nothing is wrong with the endpoints of this address."
 
 // summarize says the whole in a sentence or two. What a pod lacks comes first.
-func (e Explanation) summarize(t Target, r scan.Report) string {
+func (e Explanation) summarize(t Target, r Report) string {
 	if t.Pod.Name != "" && len(e.Pods) > 0 {
 		return e.ofPod(e.Pods[0], r)
 	}
@@ -34,23 +33,23 @@ func (e Explanation) summarize(t Target, r scan.Report) string {
 const replaceIt = "Delete it: its replacement gets one."
 
 // ofPod looks at what explains a missing endpoint first: a pod that needs none here must not be deleted for it.
-func (e Explanation) ofPod(p scan.Pod, r scan.Report) string {
+func (e Explanation) ofPod(p Pod, r Report) string {
 	switch p.State {
-	case scan.PodAttached:
+	case PodAttached:
 		return e.ofEndpoints(r)
-	case scan.PodWithoutNetwork:
+	case PodWithoutNetwork:
 		return "The pod runs on this node and has no local endpoint, and so no network. " + replaceIt
-	case scan.PodHostNetwork:
+	case PodHostNetwork:
 		return "The pod uses the node's own network and has no HNS endpoint; nothing is wrong."
-	case scan.PodElsewhere:
+	case PodElsewhere:
 		return e.elsewhere(p, r)
-	case scan.PodUnscheduled:
+	case PodUnscheduled:
 		return "The pod is not scheduled to a node yet: " + describePod(p) + " says why."
-	case scan.PodUnknown:
+	case PodUnknown:
 		return "Whether the pod has a network is not known: the record of an endpoint that may be its own is incomplete."
-	case scan.PodEnded:
+	case PodEnded:
 		return e.andAddress(fmt.Sprintf("The pod has ended (%s) and needs no endpoint any more.", p.Phase), r)
-	case scan.PodDeleting:
+	case PodDeleting:
 		return e.andAddress("The pod is being deleted, and its local endpoint has gone already.", r)
 	default:
 		return e.andAddress(starting(p), r)
@@ -58,7 +57,7 @@ func (e Explanation) ofPod(p scan.Pod, r scan.Report) string {
 }
 
 // elsewhere is about a pod of another node, whose endpoint here is a remote one.
-func (e Explanation) elsewhere(p scan.Pod, r scan.Report) string {
+func (e Explanation) elsewhere(p Pod, r Report) string {
 	where := fmt.Sprintf("The pod runs on node %s, not on %s", p.Node, e.Node)
 	switch p.NodeOS {
 	case "windows":
@@ -68,11 +67,11 @@ func (e Explanation) elsewhere(p scan.Pod, r scan.Report) string {
 	default:
 		where += fmt.Sprintf(". That is a %s node, which has no HNS.", capital(p.NodeOS))
 	}
-	inUse := func(e Endpoint) bool { return e.Verdict == string(verdict.InUse) }
+	inUse := func(e Explained) bool { return e.Verdict == string(verdict.InUse) }
 	switch {
 	case len(e.Endpoints) == 0:
 		return where + " Here HNS has no endpoint with its address; it needs one only if a Service leads to the pod."
-	case !slices.ContainsFunc(e.Endpoints, func(e Endpoint) bool { return !inUse(e) }):
+	case !slices.ContainsFunc(e.Endpoints, func(e Explained) bool { return !inUse(e) }):
 		return where + " Here its remote endpoint is in use and right."
 	default:
 		return e.andAddress(where, r)
@@ -80,14 +79,14 @@ func (e Explanation) elsewhere(p scan.Pod, r scan.Report) string {
 }
 
 // andAddress adds what is to be said of the endpoints with the pod's address, which may be another pod's by now.
-func (e Explanation) andAddress(ofPod string, r scan.Report) string {
+func (e Explanation) andAddress(ofPod string, r Report) string {
 	if s := e.ofEndpoints(r); len(e.Endpoints) > 0 && s != nothingWrong {
 		return ofPod + " Of its address here: " + s
 	}
 	return ofPod
 }
 
-func starting(p scan.Pod) string {
+func starting(p Pod) string {
 	phase := "is " + p.Phase
 	if !p.Created.IsZero() && p.Phase == "Pending" {
 		phase += " since " + p.Created.Format(time.DateTime+"Z")
@@ -103,15 +102,15 @@ func starting(p scan.Pod) string {
 	}
 }
 
-func describePod(p scan.Pod) string {
+func describePod(p Pod) string {
 	namespace, name, _ := strings.Cut(p.Name, "/")
 	return fmt.Sprintf("'kubectl -n %s describe pod %s'", namespace, name)
 }
 
 // ofEndpoints says what their verdicts come to, the worst first.
-func (e Explanation) ofEndpoints(r scan.Report) string {
+func (e Explanation) ofEndpoints(r Report) string {
 	for _, s := range summaries() {
-		applies := func(e Endpoint) bool {
+		applies := func(e Explained) bool {
 			return slices.Contains(s.kinds, verdict.Kind(e.Verdict)) &&
 				(len(s.reasons) == 0 || slices.Contains(s.reasons, verdict.Reason(e.Reason)))
 		}
@@ -167,7 +166,7 @@ func summaries() []summary {
 			text: "A local endpoint was left behind on this node, and another node uses its address: this node cannot reach " +
 				"that pod.",
 		},
-		{kinds: []verdict.Kind{scan.KindUnknown}, text: "Something that the verdict needs is not known."},
+		{kinds: []verdict.Kind{KindUnknown}, text: "Something that the verdict needs is not known."},
 		{
 			kinds: []verdict.Kind{verdict.Local}, reasons: []verdict.Reason{verdict.ReasonLocalUnclaimed},
 			text: "A local endpoint has the address, and no pod of this node does: it was left behind, or its pod is only " +
@@ -179,16 +178,16 @@ func summaries() []summary {
 
 // podsOf returns the pods that the explanation is about: the one that is asked about, or those without network that
 // have an address of the target.
-func (e Explanation) podsOf(t Target, r scan.Report) []scan.Pod {
+func (e Explanation) podsOf(t Target, r Report) []Pod {
 	if t.Pod.Name != "" {
-		return slices.DeleteFunc(slices.Clone(r.Pods), func(p scan.Pod) bool { return p.Name != t.Pod.String() })
+		return slices.DeleteFunc(slices.Clone(r.Pods), func(p Pod) bool { return p.Name != t.Pod.String() })
 	}
 	asked := func(addr netip.Addr) bool {
-		return addr == t.Address || slices.ContainsFunc(e.Endpoints, func(e Endpoint) bool {
+		return addr == t.Address || slices.ContainsFunc(e.Endpoints, func(e Explained) bool {
 			return slices.Contains(e.Addresses, addr)
 		})
 	}
-	return slices.DeleteFunc(slices.Clone(r.PodsWithoutNetwork), func(p scan.Pod) bool {
+	return slices.DeleteFunc(slices.Clone(r.PodsWithoutNetwork), func(p Pod) bool {
 		return !slices.ContainsFunc(p.Addresses, asked)
 	})
 }

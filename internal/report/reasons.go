@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package explain
+package report
 
 import (
 	"github.com/hnsguard/hnsguard/internal/docs"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package explain_test
+package report_test
 
 import (
 	"net/netip"
@@ -12,9 +12,8 @@ import (
 	. "github.com/onsi/gomega"
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/hnsguard/hnsguard/internal/explain"
 	"github.com/hnsguard/hnsguard/internal/hns"
-	"github.com/hnsguard/hnsguard/internal/scan"
+	"github.com/hnsguard/hnsguard/internal/report"
 	"github.com/hnsguard/hnsguard/internal/verdict"
 )
 
@@ -28,24 +27,24 @@ var (
 	web = types.NamespacedName{Namespace: "shop", Name: "web"}
 )
 
-func row(id hns.EndpointID, kind string, v verdict.Kind, reason verdict.Reason) scan.Row {
-	return scan.Row{
+func row(id hns.EndpointID, kind string, v verdict.Kind, reason verdict.Reason) report.Row {
+	return report.Row{
 		ID: id, Addresses: []netip.Addr{ip}, Kind: kind, Owner: "kube-proxy", Verdict: string(v), Reason: string(reason),
 		Pods: []string{"shop/web"},
 	}
 }
 
-func report(rows ...scan.Row) scan.Report {
-	return scan.Report{Node: "win-1", KubeProxy: "v1.37.2", KubeProxyKnown: true, Mode: "enforce", Endpoints: rows}
+func reportOf(rows ...report.Row) report.Report {
+	return report.Report{Node: "win-1", KubeProxy: "v1.37.2", KubeProxyKnown: true, Mode: "enforce", Endpoints: rows}
 }
 
-func conflict() scan.Report {
-	return report(
+func conflictReport() report.Report {
+	return reportOf(
 		row(remoteID, "remote", verdict.Conflict, verdict.ReasonLivePod), row(localID, "local", verdict.Local, verdict.ReasonLocalPod),
 	)
 }
 
-// Invariant 2.
+// Invariant 7.
 func TestEveryReasonIsExplained(t *testing.T) {
 	source, err := os.ReadFile("../verdict/verdict.go")
 	g := NewWithT(t)
@@ -54,7 +53,7 @@ func TestEveryReasonIsExplained(t *testing.T) {
 	g.Expect(len(reasons)).To(BeNumerically(">", 20))
 	said := map[string]string{}
 	for _, r := range reasons {
-		e := explain.Explain(explain.Target{Address: ip}, report(row(remoteID, "remote", verdict.InUse, verdict.Reason(r[1]))), nil)
+		e := report.Explain(report.Target{Address: ip}, reportOf(row(remoteID, "remote", verdict.InUse, verdict.Reason(r[1]))), nil)
 		g.Expect(e.Endpoints).To(HaveLen(1))
 		g.Expect(e.Endpoints[0].Because).NotTo(ContainSubstring("cannot be judged"), "%s", r[1])
 		g.Expect(e.Endpoints[0].Next).NotTo(BeEmpty(), "%s", r[1])
@@ -65,13 +64,13 @@ func TestEveryReasonIsExplained(t *testing.T) {
 
 func TestATarget(t *testing.T) {
 	for text, tc := range map[string]struct {
-		target explain.Target
+		target report.Target
 		err    string
 	}{
-		"10.240.0.11":                          {target: explain.Target{Address: ip}},
-		"fd00::11":                             {target: explain.Target{Address: netip.MustParseAddr("fd00::11")}},
-		"shop/web":                             {target: explain.Target{Pod: web}},
-		"2462B2D1-C402-4024-9C86-5A6903AF7759": {target: explain.Target{ID: remoteID}},
+		"10.240.0.11":                          {target: report.Target{Address: ip}},
+		"fd00::11":                             {target: report.Target{Address: netip.MustParseAddr("fd00::11")}},
+		"shop/web":                             {target: report.Target{Pod: web}},
+		"2462B2D1-C402-4024-9C86-5A6903AF7759": {target: report.Target{ID: remoteID}},
 		"shop/":                                {err: "NAMESPACE/NAME"},
 		"a/b/c":                                {err: "NAMESPACE/NAME"},
 		"web":                                  {err: "must be an IP address, the ID of an endpoint, or a pod"},
@@ -80,7 +79,7 @@ func TestATarget(t *testing.T) {
 	} {
 		t.Run(text, func(t *testing.T) {
 			g := NewWithT(t)
-			target, err := explain.Parse(text)
+			target, err := report.ParseTarget(text)
 			if tc.err != "" {
 				g.Expect(err).To(MatchError(ContainSubstring(tc.err)))
 				return
@@ -93,23 +92,23 @@ func TestATarget(t *testing.T) {
 
 // Endpoints that share the address belong to the explanation, and others do not.
 func TestWhichEndpointsAreExplained(t *testing.T) {
-	r := conflict()
+	r := conflictReport()
 	other := row("other", "remote", verdict.InUse, verdict.ReasonListed)
 	other.Addresses = []netip.Addr{netip.MustParseAddr("10.240.0.12")}
 	r.Endpoints = append(r.Endpoints, other)
 	for name, tc := range map[string]struct {
-		target explain.Target
+		target report.Target
 		ids    []hns.EndpointID
 	}{
-		"of an address":        {explain.Target{Address: ip}, []hns.EndpointID{remoteID, localID}},
-		"of an endpoint":       {explain.Target{ID: localID}, []hns.EndpointID{remoteID, localID}},
-		"of an unknown one":    {explain.Target{ID: "gone"}, nil},
-		"of another address":   {explain.Target{Address: netip.MustParseAddr("10.240.0.13")}, nil},
-		"of the other address": {explain.Target{Address: other.Addresses[0]}, []hns.EndpointID{"other"}},
+		"of an address":        {report.Target{Address: ip}, []hns.EndpointID{remoteID, localID}},
+		"of an endpoint":       {report.Target{ID: localID}, []hns.EndpointID{remoteID, localID}},
+		"of an unknown one":    {report.Target{ID: "gone"}, nil},
+		"of another address":   {report.Target{Address: netip.MustParseAddr("10.240.0.13")}, nil},
+		"of the other address": {report.Target{Address: other.Addresses[0]}, []hns.EndpointID{"other"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var ids []hns.EndpointID
-			for _, e := range explain.Explain(tc.target, r, nil).Endpoints {
+			for _, e := range report.Explain(tc.target, r, nil).Endpoints {
 				ids = append(ids, e.ID)
 			}
 			NewWithT(t).Expect(ids).To(Equal(tc.ids))
@@ -119,27 +118,29 @@ func TestWhichEndpointsAreExplained(t *testing.T) {
 
 func TestTheSummary(t *testing.T) {
 	local := row(localID, "local", verdict.Local, verdict.ReasonLocalPod)
-	remote := func(kind verdict.Kind, reason verdict.Reason) scan.Row { return row(remoteID, "remote", kind, reason) }
+	remote := func(kind verdict.Kind, reason verdict.Reason) report.Row {
+		return row(remoteID, "remote", kind, reason)
+	}
 	for name, tc := range map[string]struct {
-		target explain.Target
-		rows   []scan.Row
+		target report.Target
+		rows   []report.Row
 		want   string
 	}{
-		"a claim without local endpoint": {explain.Target{Address: ip}, []scan.Row{remote(verdict.Contested, verdict.ReasonNoLocalEndpoint)}, "it has no network, or is only starting"},
-		"an address that is not there":   {explain.Target{Address: ip}, nil, "HNS of this node has no such endpoint"},
-		"a conflict":                     {explain.Target{Pod: web}, conflict().Endpoints, "hnsguard removes it"},
-		"a held one":                     {explain.Target{Pod: web}, []scan.Row{remote(verdict.Held, verdict.ReasonStaleRecord), local}, "holds it for now"},
-		"a leaked local one":             {explain.Target{Address: ip}, []scan.Row{remote(verdict.LeakedLocal, verdict.ReasonListedReady)}, "The remote one is right"},
-		"an orphan":                      {explain.Target{Address: ip}, []scan.Row{remote(verdict.Orphan, verdict.ReasonUnclaimed)}, "Nobody uses the address"},
-		"a contested one":                {explain.Target{Address: ip}, []scan.Row{remote(verdict.Contested, verdict.ReasonPodDeleting)}, "cannot be told now"},
-		"a local one without pod":        {explain.Target{Address: ip}, []scan.Row{row(localID, "local", verdict.Local, verdict.ReasonLocalUnclaimed)}, "no pod of this node does"},
-		"a leaked one alone":             {explain.Target{Address: ip}, []scan.Row{row(localID, "local", verdict.Local, verdict.ReasonLocalLeaked)}, "cannot reach that pod"},
-		"one that cannot be judged":      {explain.Target{Address: ip}, []scan.Row{remote(scan.KindUnknown, "not recorded: Flags")}, "is not known"},
-		"a pod with which all is well":   {explain.Target{Pod: web}, []scan.Row{local}, "Nothing is wrong"},
-		"a remote endpoint that is used": {explain.Target{Address: ip}, []scan.Row{remote(verdict.InUse, verdict.ReasonListedReady)}, "Nothing is wrong"},
+		"a claim without local endpoint": {report.Target{Address: ip}, []report.Row{remote(verdict.Contested, verdict.ReasonNoLocalEndpoint)}, "it has no network, or is only starting"},
+		"an address that is not there":   {report.Target{Address: ip}, nil, "HNS of this node has no such endpoint"},
+		"a conflict":                     {report.Target{Pod: web}, conflictReport().Endpoints, "hnsguard removes it"},
+		"a held one":                     {report.Target{Pod: web}, []report.Row{remote(verdict.Held, verdict.ReasonStaleRecord), local}, "holds it for now"},
+		"a leaked local one":             {report.Target{Address: ip}, []report.Row{remote(verdict.LeakedLocal, verdict.ReasonListedReady)}, "The remote one is right"},
+		"an orphan":                      {report.Target{Address: ip}, []report.Row{remote(verdict.Orphan, verdict.ReasonUnclaimed)}, "Nobody uses the address"},
+		"a contested one":                {report.Target{Address: ip}, []report.Row{remote(verdict.Contested, verdict.ReasonPodDeleting)}, "cannot be told now"},
+		"a local one without pod":        {report.Target{Address: ip}, []report.Row{row(localID, "local", verdict.Local, verdict.ReasonLocalUnclaimed)}, "no pod of this node does"},
+		"a leaked one alone":             {report.Target{Address: ip}, []report.Row{row(localID, "local", verdict.Local, verdict.ReasonLocalLeaked)}, "cannot reach that pod"},
+		"one that cannot be judged":      {report.Target{Address: ip}, []report.Row{remote(report.KindUnknown, "not recorded: Flags")}, "is not known"},
+		"a pod with which all is well":   {report.Target{Pod: web}, []report.Row{local}, "Nothing is wrong"},
+		"a remote endpoint that is used": {report.Target{Address: ip}, []report.Row{remote(verdict.InUse, verdict.ReasonListedReady)}, "Nothing is wrong"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			NewWithT(t).Expect(explain.Explain(tc.target, report(tc.rows...), nil).Summary).To(ContainSubstring(tc.want))
+			NewWithT(t).Expect(report.Explain(tc.target, reportOf(tc.rows...), nil).Summary).To(ContainSubstring(tc.want))
 		})
 	}
 }
@@ -147,21 +148,21 @@ func TestTheSummary(t *testing.T) {
 // A scan cannot see what kube-proxy remembers; whoever deletes by hand harms the pod.
 func TestAKubeProxyWithTheStaleRecordIsWaitedFor(t *testing.T) {
 	g := NewWithT(t)
-	r := conflict()
-	g.Expect(explain.Explain(explain.Target{Address: ip}, r, nil).Endpoints[0].Next).To(ContainSubstring("within seconds"))
+	r := conflictReport()
+	g.Expect(report.Explain(report.Target{Address: ip}, r, nil).Endpoints[0].Next).To(ContainSubstring("within seconds"))
 	r.KubeProxyFaults = []string{"stale-record"}
-	e := explain.Explain(explain.Target{Address: ip}, r, nil)
+	e := report.Explain(report.Target{Address: ip}, r, nil)
 	g.Expect(e.Endpoints[0].Next).To(ContainSubstring("7 to 12 minutes"))
 	g.Expect(e.Endpoints[1].Next).To(ContainSubstring("never removed"), "the pod's own")
 }
 
 func TestTheText(t *testing.T) {
 	g := NewWithT(t)
-	r := conflict()
+	r := conflictReport()
 	r.Endpoints[0].Slices, r.Endpoints[0].Locals = []string{"shop/web-x (win-1)"}, []hns.EndpointID{localID}
 	r.Notes = []string{"load balancers were not recorded"}
 	var out strings.Builder
-	g.Expect(explain.Explain(explain.Target{Pod: web}, r, nil).Print(&out)).To(Succeed())
+	g.Expect(report.Explain(report.Target{Pod: web}, r, nil).Print(&out)).To(Succeed())
 	g.Expect(out.String()).To(HavePrefix(
 		"Pod shop/web, seen from node win-1\nkube-proxy v1.37.2 without known faults, mode: enforce\n\nA stale remote"))
 	g.Expect(out.String()).To(ContainSubstring("\nRemote endpoint " + string(remoteID) + "\n  addresses       10.240.0.11\n"))

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package nodestatus_test
+package report_test
 
 import (
 	"encoding/json"
@@ -22,28 +22,28 @@ import (
 	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/internal/inventory"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy"
-	"github.com/hnsguard/hnsguard/internal/nodestatus"
+	"github.com/hnsguard/hnsguard/internal/report"
 	"github.com/hnsguard/hnsguard/internal/verdict"
 )
 
 func start() time.Time { return time.Date(2026, 3, 1, 3, 0, 0, 0, time.UTC) }
 
 type node struct {
-	*nodestatus.Board
+	*report.Board
 	clock   *testingclock.FakeClock
 	history *history.Ring
 	profile kubeproxy.Profile
-	hns     nodestatus.HNS
+	hns     report.HNS
 	victims []eviction.Victim
 }
 
 func newNode() *node {
 	clk := testingclock.NewFakeClock(start())
 	n := &node{clock: clk, history: history.NewRing(history.Options{Clock: clk}), profile: kubeproxy.ProfileOf("v1.32.3")}
-	n.Board = nodestatus.NewBoard(nodestatus.Options{
+	n.Board = report.NewBoard(report.BoardOptions{
 		Node: "win-1", Config: config.Default(), History: n.history, Clock: clk,
 		KubeProxy: func() kubeproxy.Profile { return n.profile },
-		HNS:       func() nodestatus.HNS { return n.hns },
+		HNS:       func() report.HNS { return n.hns },
 		Victims:   func() []eviction.Victim { return n.victims },
 	})
 	return n
@@ -98,13 +98,13 @@ func TestTheJSONForm(t *testing.T) {
 	n.victims = victims()
 	n.Complete(passOf(local(), conflict()), start().Add(750*time.Millisecond))
 	n.history.Add(history.Of(history.Decision, "", conflict()))
-	n.hns = nodestatus.HNS{Health: hns.Health{Answered: start(), Failing: []hns.Failure{{
+	n.hns = report.HNS{Health: hns.Health{Answered: start(), Failing: []hns.Failure{{
 		Operation: hns.OpLoadBalancers, Class: hns.ClassTimeout, Message: "slow", Since: start(), Last: start(), Count: 2,
 	}}}, HungCalls: 1}
 	text, err := json.Marshal(n.Document())
 	g.Expect(err).NotTo(HaveOccurred())
 
-	var d nodestatus.Document
+	var d report.NodeStatus
 	g.Expect(json.Unmarshal(text, &d)).To(Succeed())
 	again, err := json.Marshal(d)
 	g.Expect(err).NotTo(HaveOccurred())
@@ -178,7 +178,7 @@ func TestTheRevisionChangesWithTheDocument(t *testing.T) {
 	step("nothing", false, func() {})
 	step("a pass", true, func() { n.Complete(passOf(local()), n.clock.Now()) })
 	step("the same again", false, func() { n.Complete(passOf(local()), start()) })
-	if !last.PassEnded.Equal(n.clock.Now()) || last.State != nodestatus.Guarding {
+	if !last.PassEnded.Equal(n.clock.Now()) || last.State != report.StateGuarding {
 		t.Errorf("the beat is %+v", last)
 	}
 	step("another endpoint", true, func() { n.Complete(passOf(local(), conflict()), n.clock.Now()) })
@@ -200,7 +200,7 @@ func TestTheRevisionChangesWithTheDocument(t *testing.T) {
 	step("idle", true, func() { n.Idle(errors.New("no network")) })
 }
 
-// Invariant 1: run with the race detector.
+// Invariant 10: run with the race detector.
 func TestReadersSeeWholePasses(t *testing.T) {
 	n := newNode()
 	done := make(chan struct{})
@@ -239,7 +239,7 @@ func many(count int) action.Pass {
 	return passOf(verdicts...)
 }
 
-// Invariant 2.
+// Invariant 11.
 func TestShowingAPassCostsTheSameForAnyNumberOfEndpoints(t *testing.T) {
 	n := newNode()
 	few, lots := many(1), many(5000)
@@ -278,7 +278,7 @@ func BenchmarkBeat(b *testing.B) {
 	}
 }
 
-// Invariant 1: the guard uses the memory of its verdicts again.
+// Invariant 10: the guard uses the memory of its verdicts again.
 func TestWhatIsShownOutlivesTheMemoryOfThePass(t *testing.T) {
 	g := NewWithT(t)
 	n := newNode()
@@ -290,7 +290,7 @@ func TestWhatIsShownOutlivesTheMemoryOfThePass(t *testing.T) {
 	g.Expect(n.Document().Endpoints).To(HaveEach(HaveField("ID", hns.EndpointID(""))), "the pass that found something else")
 }
 
-// Invariant 2.
+// Invariant 11.
 func TestToShowTheSameAgainCopiesNothing(t *testing.T) {
 	g := NewWithT(t)
 	n := newNode()

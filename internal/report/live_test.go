@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package scan_test
+package report_test
 
 import (
 	"context"
@@ -22,7 +22,7 @@ import (
 	"github.com/hnsguard/hnsguard/internal/clusterdump"
 	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/internal/hns/simulated"
-	"github.com/hnsguard/hnsguard/internal/scan"
+	"github.com/hnsguard/hnsguard/internal/report"
 )
 
 func pod(name, node string) *corev1.Pod {
@@ -65,7 +65,7 @@ func names(dump clusterdump.Dump) []string {
 
 func TestReadCluster(t *testing.T) {
 	g := NewWithT(t)
-	dump, err := scan.ReadCluster(t.Context(), api(nil), "win-1", nil)
+	dump, err := report.ReadCluster(t.Context(), api(nil), "win-1", nil)
 	g.Expect(err).NotTo(HaveOccurred())
 	g.Expect(names(dump)).To(Equal([]string{"cart"}), "the Pods of the node")
 	g.Expect(dump.Slices).To(HaveLen(1))
@@ -75,7 +75,7 @@ func TestReadCluster(t *testing.T) {
 
 	web := types.NamespacedName{Namespace: "shop", Name: "web"}
 	cart := types.NamespacedName{Namespace: "shop", Name: "cart"}
-	dump, err = scan.ReadCluster(t.Context(), api(nil), "win-1", []types.NamespacedName{web, cart})
+	dump, err = report.ReadCluster(t.Context(), api(nil), "win-1", []types.NamespacedName{web, cart})
 	g.Expect(err).NotTo(HaveOccurred())
 	g.Expect(names(dump)).To(Equal([]string{"cart", "web"}), "and the Pods that a filter names")
 }
@@ -83,7 +83,7 @@ func TestReadCluster(t *testing.T) {
 func TestReadClusterReportsWhatItCannotRead(t *testing.T) {
 	g := NewWithT(t)
 	gone := types.NamespacedName{Namespace: "shop", Name: "gone"}
-	_, err := scan.ReadCluster(t.Context(), api(nil), "win-9", []types.NamespacedName{gone})
+	_, err := report.ReadCluster(t.Context(), api(nil), "win-9", []types.NamespacedName{gone})
 	g.Expect(err).To(MatchError(And(
 		ContainSubstring(`reading Node win-9: nodes "win-9" not found`),
 		ContainSubstring(`reading Pod shop/gone: pods "gone" not found`),
@@ -97,10 +97,10 @@ func TestReadClusterReportsWhatItCannotRead(t *testing.T) {
 			return nil
 		})
 	}
-	_, err = scan.ReadCluster(t.Context(), refuse(errors.New("no route to host")), "win-1", nil)
+	_, err = report.ReadCluster(t.Context(), refuse(errors.New("no route to host")), "win-1", nil)
 	g.Expect(err).To(MatchError("reading Node win-1: no route to host"))
 	forbidden := apierrors.NewForbidden(schema.GroupResource{Resource: "nodes"}, "win-1", errors.New("no role"))
-	dump, err := scan.ReadCluster(t.Context(), refuse(forbidden), "win-1", nil)
+	dump, err := report.ReadCluster(t.Context(), refuse(forbidden), "win-1", nil)
 	g.Expect(err).NotTo(HaveOccurred(), "the node can be judged without it")
 	g.Expect(dump.NodesRecorded).To(BeFalse())
 }
@@ -108,15 +108,15 @@ func TestReadClusterReportsWhatItCannotRead(t *testing.T) {
 func TestReadHNS(t *testing.T) {
 	g := NewWithT(t)
 	service := simulated.New(simulated.Options{})
-	_, err := scan.ReadHNS(t.Context(), service, "")
-	g.Expect(err).To(MatchError(scan.ErrCannotJudge), "there is no pod network")
+	_, err := report.ReadHNS(t.Context(), service, "")
+	g.Expect(err).To(MatchError(report.ErrCannotJudge), "there is no pod network")
 
 	network := service.CreateNetwork("azure", hns.NetworkL2Bridge)
 	made, err := service.CreateEndpoint(simulated.EndpointSpec{
 		Network: network.ID, Flags: hns.FlagRemote, Addresses: []netip.Addr{netip.MustParseAddr("10.240.0.11")},
 	})
 	g.Expect(err).NotTo(HaveOccurred())
-	dump, err := scan.ReadHNS(t.Context(), service, "")
+	dump, err := report.ReadHNS(t.Context(), service, "")
 	g.Expect(err).NotTo(HaveOccurred())
 	g.Expect(dump.EndpointsRecorded && dump.LoadBalancersRecorded).To(BeTrue())
 	g.Expect(dump.Endpoints).To(HaveLen(1))
@@ -124,7 +124,7 @@ func TestReadHNS(t *testing.T) {
 	g.Expect(dump.Incomplete).To(BeEmpty())
 
 	service.SetDown(true)
-	_, err = scan.ReadHNS(t.Context(), service, "")
+	_, err = report.ReadHNS(t.Context(), service, "")
 	g.Expect(err).To(MatchError(hns.ErrUnavailable))
-	g.Expect(errors.Is(err, scan.ErrCannotJudge)).To(BeFalse())
+	g.Expect(errors.Is(err, report.ErrCannotJudge)).To(BeFalse())
 }

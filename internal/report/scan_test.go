@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package scan_test
+package report_test
 
 import (
 	"encoding/json"
@@ -23,13 +23,13 @@ import (
 	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/internal/hnsdump"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy"
-	"github.com/hnsguard/hnsguard/internal/scan"
+	"github.com/hnsguard/hnsguard/internal/report"
 	"github.com/hnsguard/hnsguard/internal/verdict"
 )
 
-func input(t *testing.T, node, cluster string, hns ...string) scan.Input {
+func input(t *testing.T, node, cluster string, hns ...string) report.Input {
 	t.Helper()
-	in := scan.Input{
+	in := report.Input{
 		Node: node, Config: config.Default(), KubeProxy: kubeproxy.ProfileOf("v1.34.0"),
 		Now: time.Date(2026, 3, 1, 3, 0, 0, 0, time.UTC),
 	}
@@ -61,7 +61,7 @@ func file(t *testing.T, dir, name string) []byte {
 }
 
 // verdicts are what a report says, by the first address and the kind of the endpoint.
-func verdicts(r scan.Report) map[string]string {
+func verdicts(r report.Report) map[string]string {
 	found := map[string]string{}
 	for _, row := range r.Endpoints {
 		addr := "-"
@@ -120,27 +120,27 @@ func TestRecordedDumps(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			g := NewWithT(t)
 			in := input(t, tc.node, tc.cluster, tc.hns...)
-			report := judge(t, in)
-			g.Expect(report.Endpoints).To(HaveLen(len(in.HNS.Endpoints)), "every endpoint is reported")
-			g.Expect(report.Removable).To(Equal(tc.removable))
-			g.Expect(report.Undecided).To(BeZero())
-			g.Expect(verdicts(report)).To(Equal(tc.want))
+			found := judge(t, in)
+			g.Expect(found.Endpoints).To(HaveLen(len(in.HNS.Endpoints)), "every endpoint is reported")
+			g.Expect(found.Removable).To(Equal(tc.removable))
+			g.Expect(found.Undecided).To(BeZero())
+			g.Expect(verdicts(found)).To(Equal(tc.want))
 		})
 	}
 }
 
-func judge(t *testing.T, in scan.Input) scan.Report {
+func judge(t *testing.T, in report.Input) report.Report {
 	t.Helper()
-	report, err := scan.Judge(in)
+	found, err := report.Judge(in)
 	NewWithT(t).Expect(err).NotTo(HaveOccurred())
-	return report
+	return found
 }
 
 // Invariant 2: an incomplete record is unknown, and so is a remote endpoint whose address it may have.
 func TestIncompleteRecords(t *testing.T) {
 	const remote, other, local, leaked = "2462b2d1-c402-4024-9c86-5a6903af7759", "806b31aa-1c20-494b-9c18-170e59276b55",
 		"0f1e2d3c-4b5a-4697-8887-969504132231", "3b5d7f91-a2c4-4e6f-8091-b2d4f6081a3c"
-	duplicate := func(t *testing.T) scan.Input {
+	duplicate := func(t *testing.T) report.Input {
 		t.Helper()
 		return input(t, "akswin000001", "derived-v2-duplicate.json", "derived-v2-duplicate.json")
 	}
@@ -148,48 +148,48 @@ func TestIncompleteRecords(t *testing.T) {
 		g := NewWithT(t)
 		in := duplicate(t)
 		in.HNS.Incomplete = map[hns.EndpointID]string{local: "local or remote"}
-		report := judge(t, in)
-		g.Expect(verdicts(report)).To(And(
+		found := judge(t, in)
+		g.Expect(verdicts(found)).To(And(
 			HaveKeyWithValue("10.240.0.11 unknown", "unknown: not recorded: local or remote"),
 			HaveKeyWithValue("10.240.0.11 remote", "unknown: endpoint "+local+" may have the address"),
 			HaveKeyWithValue("10.240.0.10 remote", "in_use: listed-ready-elsewhere"),
 		))
-		g.Expect(report.Removable).To(BeZero())
-		g.Expect(report.Undecided).To(Equal(2))
-		g.Expect(report.Notes).To(ContainElement(HavePrefix("the records of 1 endpoints are incomplete")))
+		g.Expect(found.Removable).To(BeZero())
+		g.Expect(found.Undecided).To(Equal(2))
+		g.Expect(found.Notes).To(ContainElement(HavePrefix("the records of 1 endpoints are incomplete")))
 	})
 	t.Run("one of unknown address", func(t *testing.T) {
 		g := NewWithT(t)
 		in := duplicate(t)
 		in.HNS.Incomplete = map[hns.EndpointID]string{leaked: "local or remote"}
 		in.HNS.Endpoints[3].Addresses = nil
-		report := judge(t, in)
-		g.Expect(verdicts(report)).To(And(
+		found := judge(t, in)
+		g.Expect(verdicts(found)).To(And(
 			HaveKeyWithValue("10.240.0.11 remote", "unknown: endpoint "+leaked+" may have the address"),
 			HaveKeyWithValue("10.240.0.10 remote", "unknown: endpoint "+leaked+" may have the address"),
 			HaveKeyWithValue("10.240.0.11 local", "local: local-pod"),
 		))
-		g.Expect(report.Undecided).To(Equal(3))
+		g.Expect(found.Undecided).To(Equal(3))
 	})
 	t.Run("a remote endpoint", func(t *testing.T) {
 		g := NewWithT(t)
 		in := duplicate(t)
 		in.HNS.Incomplete = map[hns.EndpointID]string{remote: "MAC address"}
-		report := judge(t, in)
-		g.Expect(verdicts(report)).To(And(
+		found := judge(t, in)
+		g.Expect(verdicts(found)).To(And(
 			HaveKeyWithValue("10.240.0.11 remote", "unknown: not recorded: MAC address"),
 			HaveKeyWithValue("10.240.0.11 local", "local: local-pod"),
 		))
-		g.Expect(report.Undecided).To(Equal(1))
+		g.Expect(found.Undecided).To(Equal(1))
 	})
 	t.Run("all", func(t *testing.T) {
 		g := NewWithT(t)
 		in := duplicate(t)
 		in.HNS.Networks = nil
 		in.HNS.Incomplete = map[hns.EndpointID]string{remote: "network", other: "network", local: "network", leaked: "network"}
-		report := judge(t, in)
-		g.Expect(report.Endpoints).To(HaveLen(4))
-		g.Expect(report.Undecided).To(Equal(4))
+		found := judge(t, in)
+		g.Expect(found.Endpoints).To(HaveLen(4))
+		g.Expect(found.Undecided).To(Equal(4))
 	})
 }
 
@@ -210,18 +210,18 @@ func TestVerdictsThatDependOnAnUnknownVersion(t *testing.T) {
 		"":        "unknown: held or conflict, by the version of kube-proxy",
 	} {
 		in.KubeProxy = kubeproxy.ProfileOf(version)
-		report := judge(t, in)
-		g.Expect(verdicts(report)).To(And(
+		found := judge(t, in)
+		g.Expect(verdicts(found)).To(And(
 			HaveKeyWithValue("10.240.0.11 remote", want), HaveKeyWithValue("10.240.0.10 remote", "in_use: listed-ready-elsewhere"),
 		))
 		undecided := map[string]int{"": 1}
-		g.Expect(report.Undecided).To(Equal(undecided[version]))
+		g.Expect(found.Undecided).To(Equal(undecided[version]))
 		hint := ContainElement("the version of kube-proxy is unknown; pass --kube-proxy-version (the kubelet is v1.32.3; " +
 			"its kube-proxy often has the same version, but verify it)")
 		if version != "" {
 			hint = Not(hint)
 		}
-		g.Expect(report.Notes).To(hint, "the Node is a hint, and never the version")
+		g.Expect(found.Notes).To(hint, "the Node is a hint, and never the version")
 	}
 	in.KubeProxy = kubeproxy.ProfileOf("")
 	in.Cluster.Nodes[1].KubeProxyVersion = "" // as from 1.33 on
@@ -234,95 +234,95 @@ func TestOrphansNeedLoadBalancersButNoTime(t *testing.T) {
 	g := NewWithT(t)
 	in := input(t, "akswin000000", "aks-1367.json", "aks-1367-l2bridge-remotes.json")
 	in.Cluster.Pods = nil // the pod with 10.240.0.10 has gone
-	report := judge(t, in)
-	g.Expect(verdicts(report)).To(HaveKeyWithValue("10.240.0.10 remote", "orphan_pending: load-balancers-unknown"))
-	g.Expect(report.Notes).To(ContainElement(ContainSubstring("load balancers were not recorded")))
-	g.Expect(report.Undecided).To(Equal(1), "it may be an orphan")
+	found := judge(t, in)
+	g.Expect(verdicts(found)).To(HaveKeyWithValue("10.240.0.10 remote", "orphan_pending: load-balancers-unknown"))
+	g.Expect(found.Notes).To(ContainElement(ContainSubstring("load balancers were not recorded")))
+	g.Expect(found.Undecided).To(Equal(1), "it may be an orphan")
 
 	in.HNS.LoadBalancersRecorded = true
-	report = judge(t, in)
-	g.Expect(verdicts(report)).To(HaveKeyWithValue("10.240.0.10 remote", "orphan: unclaimed"))
-	g.Expect(report.Notes).To(ContainElement(ContainSubstring("unused for 5m0s, which a single scan cannot see")))
-	g.Expect(report.Endpoints[0].Verdict).To(Equal("orphan"), "what would be removed comes first")
-	g.Expect(report.Undecided).To(BeZero())
+	found = judge(t, in)
+	g.Expect(verdicts(found)).To(HaveKeyWithValue("10.240.0.10 remote", "orphan: unclaimed"))
+	g.Expect(found.Notes).To(ContainElement(ContainSubstring("unused for 5m0s, which a single scan cannot see")))
+	g.Expect(found.Endpoints[0].Verdict).To(Equal("orphan"), "what would be removed comes first")
+	g.Expect(found.Undecided).To(BeZero())
 
 	in.KubeProxy = kubeproxy.ProfileOf("v1.32.3")
-	report = judge(t, in)
-	g.Expect(verdicts(report)).To(HaveKeyWithValue("10.240.0.10 remote", "orphan: unclaimed"))
-	g.Expect(report.Notes).To(ContainElement(HavePrefix("do not delete these endpoints by hand")))
+	found = judge(t, in)
+	g.Expect(verdicts(found)).To(HaveKeyWithValue("10.240.0.10 remote", "orphan: unclaimed"))
+	g.Expect(found.Notes).To(ContainElement(HavePrefix("do not delete these endpoints by hand")))
 	in.KubeProxy = kubeproxy.ProfileOf("")
 	g.Expect(judge(t, in).Notes).To(ContainElement(HavePrefix("do not delete these endpoints by hand")))
 
 	in.Cluster.Slices = nil
-	report = judge(t, in)
-	g.Expect(verdicts(report)).To(HaveKeyWithValue("10.240.0.10 remote", "orphan_pending: no-slices-known"))
-	g.Expect(report.Notes).To(ContainElement(ContainSubstring("the cluster dump has no EndpointSlice")))
-	g.Expect(report.Undecided).To(Equal(2))
+	found = judge(t, in)
+	g.Expect(verdicts(found)).To(HaveKeyWithValue("10.240.0.10 remote", "orphan_pending: no-slices-known"))
+	g.Expect(found.Notes).To(ContainElement(ContainSubstring("the cluster dump has no EndpointSlice")))
+	g.Expect(found.Undecided).To(Equal(2))
 
 	in = input(t, "akswin000000", "aks-1367.json", "aks-1367-l2bridge-remotes.json")
 	in.Cluster.Pods, in.HNS.LoadBalancersRecorded = nil, true
 	in.HNS.Networks[0].Type, in.Cluster.ServicesRecorded = hns.NetworkOverlay, false
-	report = judge(t, in)
-	g.Expect(verdicts(report)).To(HaveKeyWithValue("10.240.0.10 remote", "orphan_pending: services-unknown"))
-	g.Expect(report.Notes).To(ContainElement(HavePrefix("Services were not recorded")))
-	g.Expect(report.Undecided).To(Equal(1))
+	found = judge(t, in)
+	g.Expect(verdicts(found)).To(HaveKeyWithValue("10.240.0.10 remote", "orphan_pending: services-unknown"))
+	g.Expect(found.Notes).To(ContainElement(HavePrefix("Services were not recorded")))
+	g.Expect(found.Undecided).To(Equal(1))
 }
 
 func TestInputThatLeavesOutTooMuch(t *testing.T) {
 	for name, tc := range map[string]struct {
-		change    func(*scan.Input)
+		change    func(*report.Input)
 		complaint string
 		undecided bool
 	}{
 		"no endpoints": {
-			func(in *scan.Input) { in.HNS.EndpointsRecorded = false },
+			func(in *report.Input) { in.HNS.EndpointsRecorded = false },
 			"cannot judge: the HNS dump has no endpoints; record them with Get-HnsEndpoint", true,
 		},
 		"no pods": {
-			func(in *scan.Input) { in.Cluster.PodsRecorded, in.Cluster.Pods = false, nil },
+			func(in *report.Input) { in.Cluster.PodsRecorded, in.Cluster.Pods = false, nil },
 			"cannot judge: the cluster dump has no Pods or no EndpointSlices", true,
 		},
 		"no slices": {
-			func(in *scan.Input) { in.Cluster.SlicesRecorded = false },
+			func(in *report.Input) { in.Cluster.SlicesRecorded = false },
 			"no Pods or no EndpointSlices; record them with kubectl get nodes,pods,endpointslices,services", true,
 		},
-		"no network": {func(in *scan.Input) { in.HNS.Networks = nil }, "cannot judge: no pod network", true},
+		"no network": {func(in *report.Input) { in.HNS.Networks = nil }, "cannot judge: no pod network", true},
 		"networks that were not recorded": {
-			func(in *scan.Input) { in.HNS.Networks = nil }, "\nRecord the networks too, and pass them as another dump: Get-HnsNetwork", true,
+			func(in *report.Input) { in.HNS.Networks = nil }, "\nRecord the networks too, and pass them as another dump: Get-HnsNetwork", true,
 		},
 		"other network": {
-			func(in *scan.Input) { in.Config.Network = "cbr0" }, `no network is called "cbr0"; HNS has "azure"`, true,
+			func(in *report.Input) { in.Config.Network = "cbr0" }, `no network is called "cbr0"; HNS has "azure"`, true,
 		},
 		// Invariant 5.
 		"a Linux node": {
-			func(in *scan.Input) { in.Node = "aks-nodepool1-000000" },
+			func(in *report.Input) { in.Node = "aks-nodepool1-000000" },
 			`node "aks-nodepool1-000000" runs linux, and only Windows nodes have HNS; the recorded Windows nodes are akswin000000`,
 			false,
 		},
 		"another node": {
-			func(in *scan.Input) { in.Node = "win-9" },
+			func(in *report.Input) { in.Node = "win-9" },
 			`there is no Node "win-9"; the recorded Windows nodes are akswin000000`, false,
 		},
 		"another node, and no Nodes": {
-			func(in *scan.Input) { in.Node, in.Cluster.Nodes, in.Cluster.NodesRecorded = "win-9", nil, false },
+			func(in *report.Input) { in.Node, in.Cluster.Nodes, in.Cluster.NodesRecorded = "win-9", nil, false },
 			`there is no Pod on node "win-9"; there are Pods on aks-nodepool1-000000, akswin000000`, false,
 		},
 		"a Linux node by a Pod's selector": {
-			func(in *scan.Input) {
+			func(in *report.Input) {
 				in.Node, in.Cluster.Nodes, in.Cluster.NodesRecorded = "aks-nodepool1-000000", nil, false
 				in.Cluster.Pods[0].Spec.NodeSelector = map[string]string{corev1.LabelOSStable: "linux"}
 			},
 			`node "aks-nodepool1-000000" runs linux, and only Windows nodes have HNS`, false,
 		},
 		"a Linux node by a Pod's OS": {
-			func(in *scan.Input) {
+			func(in *report.Input) {
 				in.Node, in.Cluster.Nodes, in.Cluster.NodesRecorded = "aks-nodepool1-000000", nil, false
 				in.Cluster.Pods[0].Spec.OS = &corev1.PodOS{Name: corev1.Linux}
 			},
 			`runs linux`, false,
 		},
 		"a Pod that was not recorded": {
-			func(in *scan.Input) { in.Filter.Pods = []types.NamespacedName{{Namespace: "default", Name: "gone"}} },
+			func(in *report.Input) { in.Filter.Pods = []types.NamespacedName{{Namespace: "default", Name: "gone"}} },
 			"there is no Pod default/gone in the cluster dump", false,
 		},
 	} {
@@ -330,9 +330,9 @@ func TestInputThatLeavesOutTooMuch(t *testing.T) {
 			g := NewWithT(t)
 			in := input(t, "akswin000000", "aks-1367.json", "aks-1367-l2bridge-remotes.json")
 			tc.change(&in)
-			_, err := scan.Judge(in)
+			_, err := report.Judge(in)
 			g.Expect(err).To(MatchError(ContainSubstring(tc.complaint)))
-			g.Expect(errors.Is(err, scan.ErrCannotJudge)).To(Equal(tc.undecided))
+			g.Expect(errors.Is(err, report.ErrCannotJudge)).To(Equal(tc.undecided))
 		})
 	}
 }
@@ -343,9 +343,9 @@ func TestAnUnverifiedNode(t *testing.T) {
 	in := input(t, "akswin000000", "aks-1367.json", "aks-1367-l2bridge-remotes.json")
 	g.Expect(judge(t, in).Notes).NotTo(ContainElement(ContainSubstring("is a Windows node")))
 	in.Cluster.Nodes, in.Cluster.NodesRecorded = nil, false
-	report := judge(t, in)
-	g.Expect(report.Endpoints).To(HaveLen(2))
-	g.Expect(report.Notes).To(ContainElement(HavePrefix("nothing in the cluster dump shows that akswin000000 is a Windows node")))
+	found := judge(t, in)
+	g.Expect(found.Endpoints).To(HaveLen(2))
+	g.Expect(found.Notes).To(ContainElement(HavePrefix("nothing in the cluster dump shows that akswin000000 is a Windows node")))
 
 	in.Cluster.Pods[1].Spec.NodeSelector = map[string]string{corev1.LabelOSStable: "windows"}
 	g.Expect(judge(t, in).Notes).NotTo(ContainElement(ContainSubstring("is a Windows node")))
@@ -358,45 +358,45 @@ func TestFilter(t *testing.T) {
 	dns := types.NamespacedName{Namespace: "kube-system", Name: "coredns-6f7d9c5b8-2xk9p"}
 	waiting := types.NamespacedName{Namespace: "default", Name: "batch-27h5x"}
 	for name, tc := range map[string]struct {
-		filter    scan.Filter
+		filter    report.Filter
 		want      []string
 		removable int
 		note      string
 	}{
 		"an address": {
-			scan.Filter{Addresses: []netip.Addr{netip.MustParseAddr("10.240.0.11")}},
+			report.Filter{Addresses: []netip.Addr{netip.MustParseAddr("10.240.0.11")}},
 			[]string{"10.240.0.11 remote", "10.240.0.11 local"},
 			1, "",
 		},
 		"two addresses": {
-			scan.Filter{Addresses: []netip.Addr{netip.MustParseAddr("10.240.0.10"), netip.MustParseAddr("10.240.0.27")}},
+			report.Filter{Addresses: []netip.Addr{netip.MustParseAddr("10.240.0.10"), netip.MustParseAddr("10.240.0.27")}},
 			[]string{"10.240.0.10 remote", "10.240.0.27 local"},
 			0, "",
 		},
 		"an address that HNS does not have": {
-			scan.Filter{Addresses: []netip.Addr{netip.MustParseAddr("10.9.9.9")}},
+			report.Filter{Addresses: []netip.Addr{netip.MustParseAddr("10.9.9.9")}},
 			nil, 0, "HNS has no endpoint with the address 10.9.9.9",
 		},
 		"a Pod of the node": {
-			scan.Filter{Pods: []types.NamespacedName{web}}, []string{"10.240.0.11 remote", "10.240.0.11 local"}, 1, "",
+			report.Filter{Pods: []types.NamespacedName{web}}, []string{"10.240.0.11 remote", "10.240.0.11 local"}, 1, "",
 		},
-		"a Pod of another node": {scan.Filter{Pods: []types.NamespacedName{dns}}, []string{"10.240.0.10 remote"}, 0, ""},
+		"a Pod of another node": {report.Filter{Pods: []types.NamespacedName{dns}}, []string{"10.240.0.10 remote"}, 0, ""},
 		"a Pod without an address": {
-			scan.Filter{Pods: []types.NamespacedName{waiting}}, nil, 0, "Pod default/batch-27h5x has no address yet",
+			report.Filter{Pods: []types.NamespacedName{waiting}}, nil, 0, "Pod default/batch-27h5x has no address yet",
 		},
 		"a verdict": {
-			scan.Filter{Verdicts: []verdict.Kind{verdict.Local, verdict.InUse}},
+			report.Filter{Verdicts: []verdict.Kind{verdict.Local, verdict.InUse}},
 			[]string{"10.240.0.10 remote", "10.240.0.11 local", "10.240.0.27 local"},
 			0, "",
 		},
-		"a verdict that no endpoint has": {scan.Filter{Verdicts: []verdict.Kind{verdict.Held}}, nil, 0, ""},
+		"a verdict that no endpoint has": {report.Filter{Verdicts: []verdict.Kind{verdict.Held}}, nil, 0, ""},
 		"a Pod and a verdict": {
-			scan.Filter{Pods: []types.NamespacedName{web}, Verdicts: []verdict.Kind{verdict.Conflict}},
+			report.Filter{Pods: []types.NamespacedName{web}, Verdicts: []verdict.Kind{verdict.Conflict}},
 			[]string{"10.240.0.11 remote"},
 			1, "",
 		},
 		"a Pod and an address of another": {
-			scan.Filter{Pods: []types.NamespacedName{web}, Addresses: []netip.Addr{netip.MustParseAddr("10.240.0.10")}},
+			report.Filter{Pods: []types.NamespacedName{web}, Addresses: []netip.Addr{netip.MustParseAddr("10.240.0.10")}},
 			nil, 0, "",
 		},
 	} {
@@ -404,19 +404,19 @@ func TestFilter(t *testing.T) {
 			g := NewWithT(t)
 			in := input(t, "akswin000001", "derived-v2-duplicate.json", "derived-v2-duplicate.json")
 			in.Filter = tc.filter
-			report := judge(t, in)
-			g.Expect(slices.Collect(maps.Keys(verdicts(report)))).To(ConsistOf(tc.want))
-			g.Expect(report.Removable).To(Equal(tc.removable))
-			g.Expect(report.Omitted).To(Equal(4 - len(tc.want)))
+			found := judge(t, in)
+			g.Expect(slices.Collect(maps.Keys(verdicts(found)))).To(ConsistOf(tc.want))
+			g.Expect(found.Removable).To(Equal(tc.removable))
+			g.Expect(found.Omitted).To(Equal(4 - len(tc.want)))
 			if tc.note != "" {
-				g.Expect(report.Notes).To(ContainElement(tc.note))
+				g.Expect(found.Notes).To(ContainElement(tc.note))
 			}
 			var out strings.Builder
-			g.Expect(report.Print(&out)).To(Succeed())
+			g.Expect(found.Print(&out)).To(Succeed())
 			if len(tc.want) == 0 {
 				g.Expect(out.String()).To(ContainSubstring("\nNone of the 4 endpoints matches the filter.\n"))
 			} else {
-				g.Expect(out.String()).To(ContainSubstring("; %d do not match the filter.\n", report.Omitted))
+				g.Expect(out.String()).To(ContainSubstring("; %d do not match the filter.\n", found.Omitted))
 			}
 		})
 	}
@@ -431,9 +431,9 @@ func TestFilter(t *testing.T) {
 
 func TestPrint(t *testing.T) {
 	g := NewWithT(t)
-	report := judge(t, input(t, "akswin000001", "derived-v2-duplicate.json", "derived-v2-duplicate.json"))
+	found := judge(t, input(t, "akswin000001", "derived-v2-duplicate.json", "derived-v2-duplicate.json"))
 	var out strings.Builder
-	g.Expect(report.Print(&out)).To(Succeed())
+	g.Expect(found.Print(&out)).To(Succeed())
 	lines := strings.Split(out.String(), "\n")
 	g.Expect(lines[0]).To(HaveSuffix("kube-proxy v1.34.0 with batch-leak, duplicates"))
 	g.Expect(lines[1]).To(Equal("Mode: enforce"))
@@ -441,24 +441,24 @@ func TestPrint(t *testing.T) {
 	g.Expect(lines[4]).To(MatchRegexp(`^[0-9a-f-]{36}  10\.240\.0\.11  remote  kube-proxy .*  conflict +live-pod-with-local-endpoint +\S+/\S+$`))
 	g.Expect(out.String()).To(HaveSuffix("\n1 of 4 endpoints would be removed.\n"))
 
-	data, err := json.Marshal(report)
+	data, err := json.Marshal(found)
 	g.Expect(err).NotTo(HaveOccurred())
-	var again scan.Report
+	var again report.Report
 	g.Expect(json.Unmarshal(data, &again)).To(Succeed())
-	g.Expect(again).To(Equal(report), "the JSON form loses nothing")
+	g.Expect(again).To(Equal(found), "the JSON form loses nothing")
 }
 
 func TestPrintOfOtherReports(t *testing.T) {
-	for want, report := range map[string]scan.Report{
+	for want, found := range map[string]report.Report{
 		"Node w, pod network -, kube-proxy of unknown version\nMode: observe\n\nHNS has no endpoints.\n": {Node: "w", Mode: "observe"},
 		"kube-proxy v1.37.2 without known faults\n":                                                      {KubeProxy: "v1.37.2", KubeProxyKnown: true},
 		"\n0 of 1 endpoints would be removed; 1 cannot be judged.\nNote: a.\nNote: b.\n": {
-			Undecided: 1, Endpoints: []scan.Row{{Verdict: "unknown"}}, Notes: []string{"a", "b"},
+			Undecided: 1, Endpoints: []report.Row{{Verdict: "unknown"}}, Notes: []string{"a", "b"},
 		},
 	} {
 		var out strings.Builder
 		g := NewWithT(t)
-		g.Expect(report.Print(&out)).To(Succeed())
+		g.Expect(found.Print(&out)).To(Succeed())
 		g.Expect(out.String()).To(ContainSubstring(want))
 	}
 }

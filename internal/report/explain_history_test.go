@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package explain_test
+package report_test
 
 import (
 	"net/netip"
@@ -10,8 +10,8 @@ import (
 
 	. "github.com/onsi/gomega"
 
-	"github.com/hnsguard/hnsguard/internal/explain"
 	"github.com/hnsguard/hnsguard/internal/history"
+	"github.com/hnsguard/hnsguard/internal/report"
 	"github.com/hnsguard/hnsguard/internal/verdict"
 )
 
@@ -25,20 +25,20 @@ func TestThePastOfATarget(t *testing.T) {
 		{Act: history.Pass, Result: history.Unknown},
 	}
 	for name, tc := range map[string]struct {
-		target explain.Target
+		target report.Target
 		want   []history.Act
 	}{
-		"an address, and its endpoints":     {explain.Target{Address: ip}, []history.Act{history.Removal, history.Shield}},
-		"a pod, and its address":            {explain.Target{Pod: web}, []history.Act{history.Removal, history.Victim, history.Shield}},
-		"an endpoint, and its address":      {explain.Target{ID: localID}, []history.Act{history.Removal, history.Shield}},
-		"an endpoint that is gone":          {explain.Target{ID: "OTHER"}, []history.Act{history.Removal}},
-		"an address without any endpoint":   {explain.Target{Address: other}, []history.Act{history.Victim, history.Removal}},
-		"an address that never was":         {explain.Target{Address: netip.MustParseAddr("10.240.0.13")}, nil},
-		"what is about nothing is not told": {explain.Target{ID: "none"}, nil},
+		"an address, and its endpoints":     {report.Target{Address: ip}, []history.Act{history.Removal, history.Shield}},
+		"a pod, and its address":            {report.Target{Pod: web}, []history.Act{history.Removal, history.Victim, history.Shield}},
+		"an endpoint, and its address":      {report.Target{ID: localID}, []history.Act{history.Removal, history.Shield}},
+		"an endpoint that is gone":          {report.Target{ID: "OTHER"}, []history.Act{history.Removal}},
+		"an address without any endpoint":   {report.Target{Address: other}, []history.Act{history.Victim, history.Removal}},
+		"an address that never was":         {report.Target{Address: netip.MustParseAddr("10.240.0.13")}, nil},
+		"what is about nothing is not told": {report.Target{ID: "none"}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var got []history.Act
-			for _, e := range explain.Explain(tc.target, conflict(), past).History {
+			for _, e := range report.Explain(tc.target, conflictReport(), past).History {
 				got = append(got, e.Act)
 			}
 			NewWithT(t).Expect(got).To(Equal(tc.want))
@@ -50,7 +50,7 @@ func TestThePastAsText(t *testing.T) {
 	g := NewWithT(t)
 	at := time.Date(2026, 11, 20, 3, 0, 0, 0, time.UTC)
 	var out strings.Builder
-	g.Expect(explain.Explain(explain.Target{Address: ip}, conflict(), []history.Entry{
+	g.Expect(report.Explain(report.Target{Address: ip}, conflictReport(), []history.Entry{
 		{
 			First: at, Last: at, Count: 1, Act: history.Removal, Result: "failed", Address: ip, Endpoint: remoteID,
 			Verdict: verdict.Conflict, Reason: verdict.ReasonLivePod, Pods: []string{"shop/web"}, AfterSeconds: 1.5,

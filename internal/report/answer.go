@@ -1,18 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package explain
+package report
 
 import (
 	"fmt"
 	"slices"
 	"strings"
 
-	"github.com/hnsguard/hnsguard/internal/scan"
 	"github.com/hnsguard/hnsguard/internal/verdict"
 )
 
 // answerTo returns what the verdict on an endpoint means on this node, in this mode.
-func answerTo(row scan.Row, r scan.Report) Answer {
+func answerTo(row Row, r Report) Answer {
 	kind, reason := verdict.Kind(row.Verdict), verdict.Reason(row.Reason)
 	answer, known := AnswerFor(kind, reason)
 	if !known {
@@ -35,13 +34,13 @@ func answerTo(row scan.Row, r scan.Report) Answer {
 }
 
 // askForTheBrake names the command that shows why an endpoint is not removed: brakes are in the agent's memory.
-func askForTheBrake(row scan.Row) string {
+func askForTheBrake(row Row) string {
 	return fmt.Sprintf("If it stays, ask the agent in its pod on this node which brake keeps it: "+
 		"kubectl -n hnsguard-system exec POD -- hnsguard.exe explain %s", about(row))
 }
 
 // about is the target that an endpoint is explained by.
-func about(row scan.Row) string {
+func about(row Row) string {
 	if len(row.Addresses) > 0 {
 		return row.Addresses[0].String()
 	}
@@ -49,10 +48,10 @@ func about(row scan.Row) string {
 }
 
 // findOutWhyListed names the EndpointSlices because of which an endpoint is held.
-func findOutWhyListed(row scan.Row, node string) string {
+func findOutWhyListed(row Row, node string) string {
 	var places []string
 	for _, listed := range row.Slices {
-		slice, where := scan.PlaceOf(listed)
+		slice, where := PlaceOf(listed)
 		switch where {
 		case node:
 		case "":

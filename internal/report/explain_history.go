@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package explain
+package report
 
 import (
 	"fmt"
@@ -21,7 +21,7 @@ func (e Explanation) concerning(t Target, past []history.Entry) []history.Entry 
 		about := entry.Address.IsValid() && entry.Address == t.Address ||
 			t.ID != "" && strings.EqualFold(string(entry.Endpoint), string(t.ID)) ||
 			t.Pod.Name != "" && slices.Contains(entry.Pods, t.Pod.String()) ||
-			slices.ContainsFunc(e.Endpoints, func(e Endpoint) bool {
+			slices.ContainsFunc(e.Endpoints, func(e Explained) bool {
 				return e.ID == entry.Endpoint && e.ID != "" || slices.Contains(e.Addresses, entry.Address)
 			})
 		if about {

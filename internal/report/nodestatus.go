@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package nodestatus
+package report
 
 import (
 	"encoding/json"
@@ -9,10 +9,8 @@ import (
 	"time"
 
 	"github.com/hnsguard/hnsguard/internal/config"
-	"github.com/hnsguard/hnsguard/internal/explain"
 	"github.com/hnsguard/hnsguard/internal/history"
 	"github.com/hnsguard/hnsguard/internal/hns"
-	"github.com/hnsguard/hnsguard/internal/scan"
 	"github.com/hnsguard/hnsguard/internal/verdict"
 	"github.com/hnsguard/hnsguard/internal/version"
 )
@@ -28,19 +26,19 @@ type State string
 
 // The states.
 const (
-	// Starting: there was no pass yet.
-	Starting State = "starting"
-	// Guarding: the last pass was complete.
-	Guarding State = "guarding"
-	// Idle: there is no pod network, and so nothing to guard.
-	Idle State = "idle"
-	// Unknown: the node cannot be observed, and nothing is touched.
-	Unknown State = "unknown"
+	// StateStarting: there was no pass yet.
+	StateStarting State = "starting"
+	// StateGuarding: the last pass was complete.
+	StateGuarding State = "guarding"
+	// StateIdle: there is no pod network, and so nothing to guard.
+	StateIdle State = "idle"
+	// StateUnknown: the node cannot be observed, and nothing is touched.
+	StateUnknown State = "unknown"
 )
 
-// Document is all that the agent knows of its node. Its JSON form is for scripts: fields may be added, but do not
+// NodeStatus is all that the agent knows of its node. Its JSON form is for scripts: fields may be added, but do not
 // change.
-type Document struct {
+type NodeStatus struct {
 	APIVersion string `json:"apiVersion"`
 	Kind       string `json:"kind"`
 	// Time is when the document was made, on the clock of the node.
@@ -68,9 +66,9 @@ type Document struct {
 	// Counts are the endpoints of that pass by verdict.
 	Counts map[verdict.Kind]int `json:"counts"`
 	// Endpoints are those of that pass, the ones that need attention first.
-	Endpoints []Endpoint `json:"endpoints"`
+	Endpoints []NodeEndpoint `json:"endpoints"`
 	// Answers explain the verdicts of the endpoints, by "verdict/reason".
-	Answers map[string]explain.Answer `json:"answers"`
+	Answers map[string]Answer `json:"answers"`
 	// History is what was decided and done lately, the last first.
 	History []history.Entry `json:"history"`
 	// Config is the configuration in effect.
@@ -120,9 +118,9 @@ type Victim struct {
 	Since time.Time `json:"since"`
 }
 
-// Endpoint is one endpoint with its verdict: the row of a scan, and what only the agent knows.
-type Endpoint struct {
-	scan.Row
+// NodeEndpoint is one endpoint with its verdict: the row of a scan, and what only the agent knows.
+type NodeEndpoint struct {
+	Row
 	Network hns.NetworkID `json:"network"`
 	// Attached is set if a container uses the endpoint.
 	Attached bool `json:"attached,omitempty"`
@@ -132,8 +130,8 @@ type Endpoint struct {
 	Due time.Time `json:"due,omitzero"`
 }
 
-// AnswerKey is the key of an endpoint's answer in [Document.Answers].
-func AnswerKey(e Endpoint) string { return e.Verdict + "/" + e.Reason }
+// AnswerKey is the key of an endpoint's answer in [NodeStatus.Answers].
+func AnswerKey(e NodeEndpoint) string { return e.Verdict + "/" + e.Reason }
 
 // HistoryOf returns the history of a document in its JSON form. The document may be that of an agent of another
 // version.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package explain
+package report
 
 import (
 	"fmt"
@@ -13,7 +13,6 @@ import (
 
 	"github.com/hnsguard/hnsguard/internal/history"
 	"github.com/hnsguard/hnsguard/internal/hns"
-	"github.com/hnsguard/hnsguard/internal/scan"
 	"github.com/hnsguard/hnsguard/internal/terminal"
 )
 
@@ -31,16 +30,16 @@ type Explanation struct {
 	Mode  string            `json:"mode"`
 	Modes map[string]string `json:"modes"`
 	// Pods are the pod that was asked about, or the pods without network that have an address of the target.
-	Pods      []scan.Pod `json:"pods,omitempty"`
-	Endpoints []Endpoint `json:"endpoints"`
+	Pods      []Pod       `json:"pods,omitempty"`
+	Endpoints []Explained `json:"endpoints"`
 	// History is what the agent has decided and done about the target lately, the last first.
 	History []history.Entry `json:"history,omitempty"`
 	Notes   []string        `json:"notes,omitempty"`
 }
 
-// Endpoint is one endpoint with its answer.
-type Endpoint struct {
-	scan.Row
+// Explained is one endpoint with its answer.
+type Explained struct {
+	Row
 	Answer
 }
 
@@ -51,8 +50,8 @@ type Target struct {
 	Pod     types.NamespacedName
 }
 
-// Parse reads a target as it is given on a command line.
-func Parse(text string) (Target, error) {
+// ParseTarget reads a target as it is given on a command line.
+func ParseTarget(text string) (Target, error) {
 	if addr, err := hns.ParseAddr(text); err == nil {
 		return Target{Address: addr}, nil
 	}
@@ -81,35 +80,35 @@ func (t Target) String() string {
 }
 
 // selects reports whether a row is about the target. Endpoints that share an address with it belong together.
-func (t Target) selects(r scan.Row, all []scan.Row) bool {
+func (t Target) selects(r Row, all []Row) bool {
 	switch {
 	case t.Address.IsValid():
 		return slices.Contains(r.Addresses, t.Address)
 	case t.Pod.Name != "":
 		return true // the scan has selected them
 	default:
-		return slices.ContainsFunc(all, func(o scan.Row) bool {
+		return slices.ContainsFunc(all, func(o Row) bool {
 			return strings.EqualFold(string(o.ID), string(t.ID)) && (o.ID == r.ID || share(o, r))
 		})
 	}
 }
 
-func share(a, b scan.Row) bool {
+func share(a, b Row) bool {
 	return slices.ContainsFunc(a.Addresses, func(addr netip.Addr) bool { return slices.Contains(b.Addresses, addr) })
 }
 
 // Explain explains what a report says of the target. Of what the agent has done in the past, it tells what concerns the
 // target.
-func Explain(t Target, report scan.Report, past []history.Entry) Explanation {
+func Explain(t Target, report Report, past []history.Entry) Explanation {
 	e := Explanation{
-		Target: t.String(), Node: report.Node, KubeProxy: report.DescribeKubeProxy(), Endpoints: []Endpoint{},
+		Target: t.String(), Node: report.Node, KubeProxy: report.DescribeKubeProxy(), Endpoints: []Explained{},
 		Notes: report.Notes, Mode: report.Mode, Modes: report.Modes,
 	}
 	for _, row := range report.Endpoints {
 		if !t.selects(row, report.Endpoints) {
 			continue
 		}
-		e.Endpoints = append(e.Endpoints, Endpoint{row, answerTo(row, report)})
+		e.Endpoints = append(e.Endpoints, Explained{row, answerTo(row, report)})
 	}
 	e.Pods = e.podsOf(t, report)
 	e.Summary = e.summarize(t, report)
@@ -139,7 +138,7 @@ func (e Explanation) Print(w io.Writer) error {
 	return err
 }
 
-func printPod(out io.Writer, p scan.Pod) {
+func printPod(out io.Writer, p Pod) {
 	node := p.Node
 	if p.NodeOS != "" {
 		node += " (" + p.NodeOS + ")"
@@ -158,7 +157,7 @@ func line(out io.Writer, name, value string) {
 	}
 }
 
-func (e Endpoint) print(out io.Writer) {
+func (e Explained) print(out io.Writer) {
 	line := func(name, value string) { line(out, name, value) }
 	_, _ = fmt.Fprintf(out, "\n%s endpoint %s\n", capital(e.Kind), e.ID)
 	line("addresses", joined(e.Addresses))
@@ -180,5 +179,3 @@ func joined[T any](values []T) string {
 	}
 	return strings.Join(texts, ", ")
 }
-
-func capital(s string) string { return strings.ToUpper(s[:1]) + s[1:] }

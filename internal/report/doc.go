@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package report says what is right and what is wrong on a node: one verdict per endpoint, the pods without network, what
+// each verdict means, and what to do.
+//
+// A [Report] is a single judgement of a live or a recorded node (Judge). An [Explanation] selects what a report and the
+// history have about one address, endpoint or pod. A [Board] holds the last pass of the agent, from which it builds the
+// [NodeStatus] for the node page, the bundle and the status of all nodes.
+//
+// Invariants of a report:
+//
+//  1. The verdicts are those of the guard: the same function on the same kind of evidence.
+//  2. What was not recorded is not guessed. An endpoint is reported as unknown if its own record is incomplete, if the
+//     record of an endpoint that may have the same address is, or if the verdict depends on the unknown version of
+//     kube-proxy. Without endpoints, Pods or EndpointSlices there is no report ([ErrCannotJudge]).
+//  3. Evidence that takes time to gather is taken as gathered: every unclaimed endpoint is judged as if the grace
+//     period were over, and every address as if kube-proxy had forgotten it. The report says so.
+//  4. A pod is reported to be without network by the rule of package eviction, and only if it should have an endpoint
+//     here: it runs, on this node, in a network of its own.
+//  5. Only a Windows node is judged. A Linux node has no HNS, and a verdict on its name would be about another node.
+//
+// Invariants of an explanation:
+//
+//  6. It decides nothing: verdicts and reasons are those of the report.
+//  7. Every reason that a verdict can have is explained.
+//  8. A pod without an endpoint is explained too, which is the most frequent question. The advice to delete a pod is
+//     never given for a pod that needs no endpoint on this node.
+//  9. Statements about removals hold in the mode of the node: what only observes never removes.
+//
+// Invariants of the board:
+//
+//  10. What is shown of a pass is immutable: a reader never sees half of one pass and half of the next, whose verdicts
+//     share memory.
+//  11. Showing a pass makes no call, and allocates nothing that grows with the endpoints if the pass found what the
+//     pass before had found. What the document needs beyond that is built for readers, once for each finding.
+//  12. Unknown is not shown as absent: while the node cannot be observed, the endpoints of the last complete pass stay,
+//     with their time and with the error.
+//  13. The document has no secrets: no tokens, no environment, nothing of pods but their names and addresses.
+package report
