@@ -14,4 +14,6 @@
 //  1. A resource version is reported only after the index has everything up to it.
 //  2. A proof says for which moment it holds. It proves nothing about later ones.
 //  3. Every request has a deadline, and requests are limited in rate.
+//  4. A server whose version is lower than the watch's was restored from a backup: what the index has is of another
+//     history. Nothing is proved until the reflector has listed all slices again.
 package slicewatch

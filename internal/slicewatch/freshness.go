@@ -39,19 +39,22 @@ type FreshnessOptions struct {
 // Freshness proves how current the view of EndpointSlices is. It is for one caller at a time.
 type Freshness struct {
 	opts FreshnessOptions
-	// asked is the version that the server had at askedAt and that the watch has not reached; empty if none.
+	// asked is the version that the server had at askedAt, or a later one, and that the watch has not reached; empty if
+	// none. askedAt is the time before the request: the answer may have taken long.
 	asked   string
 	askedAt time.Time
-	// proven is the latest moment for which the index is known to have everything.
-	proven time.Time
-	// questions limits how often the server is asked for its version.
-	questions *rate.Limiter
+	// proven is the latest moment for which the index is known to have everything, and provenVersion the server's version
+	// at that moment.
+	proven        time.Time
+	provenVersion string
+	// requests limits how often the server's version is requested.
+	requests *rate.Limiter
 	// nextList is the earliest time of the next list.
 	nextList time.Time
 }
 
-// How often the API server may be asked for its version, and for all slices. Pods often get their addresses a moment
-// after each other: each needs a question of its own, and the second should not wait because of the first.
+// How often the API server's version may be requested, and all slices may be read. Pods often get their addresses a
+// moment after each other: each needs a request of its own, and the second should not wait because of the first.
 const (
 	askEvery  = time.Second
 	askBurst  = 4
@@ -66,11 +69,11 @@ const (
 
 // NewFreshness returns a freshness that has proved nothing yet.
 func NewFreshness(o FreshnessOptions) *Freshness {
-	return &Freshness{opts: o, questions: rate.NewLimiter(rate.Every(askEvery), askBurst)}
+	return &Freshness{opts: o, requests: rate.NewLimiter(rate.Every(askEvery), askBurst)}
 }
 
-// Current reports whether the index has everything that the API server held at the given moment. If not, it asks the
-// server for its version, and a later call may succeed. An error means that this cannot be found out now.
+// Current reports whether the index has everything that the API server held at the given moment. If not, it requests the
+// server's version, and a later call may succeed. An error means that this cannot be found out now.
 func (f *Freshness) Current(ctx context.Context, since time.Time) (bool, error) {
 	if err := f.settle(); err != nil {
 		return false, err
@@ -79,34 +82,52 @@ func (f *Freshness) Current(ctx context.Context, since time.Time) (bool, error) 
 		return true, nil
 	}
 	now := f.opts.Clock.Now()
-	if f.asked != "" && !f.askedAt.Before(since) || !f.questions.AllowN(now, 1) {
+	if f.asked != "" && !f.askedAt.Before(since) || !f.requests.AllowN(now, 1) {
 		return false, nil
 	}
+	reached := f.opts.Watch.Version()
 	version, err := f.Version(ctx)
 	if err != nil {
 		return false, err
 	}
 	f.asked, f.askedAt = version, now
+	if restored, err := precedes(version, reached); err == nil && restored { // invariant 4
+		f.asked = ""
+		return false, fmt.Errorf("the API server is at resource version %s, and the watch of EndpointSlices at %s: "+
+			"the server's storage was restored; nothing is proved until the watch has listed all slices again", version, reached)
+	}
 	if err := f.settle(); err != nil {
 		return false, err
 	}
 	return !since.After(f.proven) && !f.proven.IsZero(), nil
 }
 
-// settle checks whether the watch has reached the version that was asked for last.
+// ProvenVersion returns the resource version up to which the index was last known to have everything; empty before.
+func (f *Freshness) ProvenVersion() string { return f.provenVersion }
+
+// settle checks whether the watch has reached the version that was requested last.
 func (f *Freshness) settle() error {
 	version := f.opts.Watch.Version()
 	if f.asked == "" || version == "" {
 		return nil
 	}
-	order, err := resourceversion.CompareResourceVersion(version, f.asked)
+	behind, err := precedes(version, f.asked)
+	if err == nil && !behind {
+		f.proven, f.provenVersion, f.asked = f.askedAt, f.asked, ""
+	}
+	return err
+}
+
+// precedes reports whether a resource version is older than another; none does before the first list.
+func precedes(version, other string) (bool, error) {
+	if other == "" {
+		return false, nil
+	}
+	order, err := resourceversion.CompareResourceVersion(version, other)
 	if err != nil {
-		return fmt.Errorf("comparing resource versions: %w", err)
+		return false, fmt.Errorf("comparing resource versions: %w", err)
 	}
-	if order >= 0 {
-		f.asked, f.proven = "", f.askedAt
-	}
-	return nil
+	return order < 0, nil
 }
 
 // Version returns the API server's present resource version of EndpointSlices.

@@ -25,6 +25,8 @@ type server struct {
 	client.Reader
 	version, watch string
 	err            error
+	// answers runs while a request is answered, if it is set.
+	answers func()
 	// pages are what a list of all slices returns, one after the other; failAt fails the list of that page.
 	pages  [][]string
 	failAt int
@@ -40,6 +42,9 @@ func (s *server) List(ctx context.Context, list client.ObjectList, opts ...clien
 	s.deadlines = append(s.deadlines, time.Until(deadline).Round(time.Second))
 	var o client.ListOptions
 	o.ApplyOptions(opts)
+	if s.answers != nil {
+		s.answers()
+	}
 	slices := list.(*discoveryv1.EndpointSliceList)
 	slices.ResourceVersion = s.version
 	if o.Limit == 1 {
@@ -113,7 +118,7 @@ func TestAWatchThatIsCurrentIsProvedAtOnce(t *testing.T) {
 	for name, watch := range map[string]string{"at the version": "100", "beyond it": "1000"} {
 		t.Run(name, func(t *testing.T) {
 			p := newProver(t)
-			p.watch = watch
+			p.answers = func() { p.watch = watch }
 			NewWithT(t).Expect(p.current(p.now())).To(BeTrue())
 		})
 	}
@@ -132,6 +137,57 @@ func TestAProofHoldsForNoLaterMoment(t *testing.T) {
 	g.Expect(p.current(early)).To(BeTrue(), "what was proved before stays proved")
 	p.watch = "500"
 	g.Expect(p.current(late)).To(BeTrue())
+}
+
+// Invariant 2. The server may have answered at the beginning of the time that a request takes.
+func TestAProofHoldsForTheTimeBeforeTheRequest(t *testing.T) {
+	g := NewWithT(t)
+	p := newProver(t)
+	p.answers = func() { p.wait(3 * time.Second) }
+	before := p.now()
+	g.Expect(p.current(before)).To(BeTrue())
+	g.Expect(p.current(before.Add(time.Millisecond))).To(BeTrue(), "another request proves it")
+	g.Expect(p.requests).To(Equal(2))
+}
+
+// Invariant 4.
+func TestARestoredServerProvesNothingUntilTheWatchHasListedAgain(t *testing.T) {
+	g := NewWithT(t)
+	p := newProver(t)
+	p.version, p.watch = "500", "100000"
+	for range 3 {
+		is, err := p.Current(t.Context(), p.now())
+		g.Expect(is).To(BeFalse())
+		g.Expect(err).To(MatchError(ContainSubstring("restored")))
+		p.wait(time.Second)
+	}
+	p.watch = "510"
+	g.Expect(func() error { _, err := p.Current(t.Context(), p.now()); return err }()).To(HaveOccurred(), "the server is at 500 yet")
+	p.wait(time.Second)
+	p.version = "520"
+	g.Expect(p.current(p.now())).To(BeFalse(), "the watch is at 510")
+	p.watch = "520"
+	g.Expect(p.current(p.now().Add(-time.Millisecond))).To(BeTrue())
+}
+
+// The watch goes on while the server answers.
+func TestAWatchThatOvertakesTheAnswerIsNoRollback(t *testing.T) {
+	p := newProver(t)
+	p.version = "105"
+	p.answers = func() { p.watch = "110" }
+	NewWithT(t).Expect(p.current(p.now())).To(BeTrue())
+}
+
+func TestTheVersionThatWasProved(t *testing.T) {
+	g := NewWithT(t)
+	p := newProver(t)
+	g.Expect(p.ProvenVersion()).To(BeEmpty())
+	p.version = "105"
+	p.current(p.now())
+	g.Expect(p.ProvenVersion()).To(BeEmpty(), "the watch has not reached it")
+	p.watch = "107"
+	g.Expect(p.current(p.now())).To(BeTrue())
+	g.Expect(p.ProvenVersion()).To(Equal("105"))
 }
 
 // A question that was asked before the moment does not prove it, even if its answer comes later.
