@@ -148,6 +148,9 @@ func (a *api) Current(context.Context, time.Time) (bool, error) { return true, n
 // newer.
 func (a *api) Version(context.Context) (string, error) { return "1", nil }
 
+// ProvenVersion implements [agent.Freshness].
+func (a *api) ProvenVersion() string { return "" }
+
 // Listed implements [agent.Freshness].
 func (a *api) Listed(ctx context.Context) (sets.Set[netip.Addr], bool, error) {
 	var list discoveryv1.EndpointSliceList

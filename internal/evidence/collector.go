@@ -4,6 +4,7 @@ package evidence
 
 import (
 	"context"
+	"maps"
 	"net/netip"
 	"time"
 
@@ -65,6 +66,9 @@ type Collector struct {
 	unclaimed map[hns.EndpointID]time.Time
 	// waiting is since when a pod has been seen to wait for its address.
 	waiting map[types.UID]time.Time
+	// elsewhere are the pods on other nodes that may use an address, as they were last looked up. It is replaced, not
+	// changed: evidence has it.
+	elsewhere map[netip.Addr][]cluster.Pod
 }
 
 // NewCollector returns a collector that remembers nothing yet.
@@ -99,6 +103,7 @@ func (c *Collector) With(snapshot inventory.Snapshot) verdict.Evidence {
 		Forgotten:      c.opts.Record.Forgotten(),
 		UnclaimedSince: c.unclaimed,
 		WaitingSince:   c.waiting,
+		Elsewhere:      c.elsewhere,
 		Urgent:         c.waitsBetween(now, stuckAfter, c.opts.FreshlyWaiting),
 		Now:            now,
 	}
@@ -107,9 +112,12 @@ func (c *Collector) With(snapshot inventory.Snapshot) verdict.Evidence {
 // Remember records which endpoints are unclaimed, for the next decision, and attends to those that may be acted upon.
 func (c *Collector) Remember(verdicts []verdict.Verdict) {
 	now, unclaimed := c.opts.Clock.Now(), map[hns.EndpointID]time.Time{}
-	attended := sets.Set[hns.EndpointID]{}
+	attended, elsewhere := sets.Set[hns.EndpointID]{}, map[netip.Addr][]cluster.Pod{}
 	for i := range verdicts {
 		v := &verdicts[i]
+		if len(v.Elsewhere) > 0 {
+			elsewhere[v.Address()] = c.elsewhere[v.Address()]
+		}
 		if !v.Kind.Settled() {
 			attended.Insert(v.Endpoint.ID)
 		}
@@ -121,8 +129,19 @@ func (c *Collector) Remember(verdicts []verdict.Verdict) {
 			unclaimed[v.Endpoint.ID] = since
 		}
 	}
-	c.unclaimed = unclaimed
+	c.unclaimed, c.elsewhere = unclaimed, elsewhere
 	c.opts.Inventory.Attend(attended)
+}
+
+// RememberElsewhere replaces what is known of the pods on other nodes that may use these addresses. There are none if an
+// entry is empty. What is remembered is kept as long as an endpoint has the address.
+func (c *Collector) RememberElsewhere(pods map[netip.Addr][]cluster.Pod) {
+	elsewhere := maps.Clone(c.elsewhere)
+	if elsewhere == nil {
+		elsewhere = map[netip.Addr][]cluster.Pod{}
+	}
+	maps.Copy(elsewhere, pods)
+	c.elsewhere = elsewhere
 }
 
 // FreshlyWaiting reports whether a pod of the node has been waiting for its address for a short time.

@@ -94,8 +94,6 @@ type Guard struct {
 	health   *health
 	// overlay is closed when the pod network turns out to be an overlay, for which Services have to be known.
 	overlay *signal
-	// decider's memory is that of the pass that is under way.
-	decider verdict.Decider
 }
 
 var _ reconcile.TypedReconciler[Request] = (*Guard)(nil)
@@ -183,7 +181,7 @@ func (g *Guard) observe(ctx context.Context) (action.Pass, error) {
 	if evidence.Snapshot.Network.Type == hns.NetworkOverlay {
 		g.overlay.set()
 	}
-	verdicts := g.decider.Decide(evidence)
+	verdicts := verdict.Decide(evidence)
 	g.opts.Collector.Remember(verdicts)
 	return action.Pass{
 		Evidence: evidence, Verdicts: verdicts, StaleSince: g.recorder.verdicts(ctx, evidence, verdicts),

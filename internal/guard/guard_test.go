@@ -160,7 +160,7 @@ func TestARestartIsNeverBolder(t *testing.T) {
 	n.Restart()
 	n.passes(4 * time.Minute)
 	g.Expect(n.There()).To(HaveLen(1), "the grace period begins anew")
-	n.passes(70 * time.Second)
+	n.passes(75 * time.Second)
 	g.Expect(n.There()).To(BeEmpty())
 }
 

@@ -85,7 +85,7 @@ func (n *node) boot(base *nodetest.Node) []action.SliceObserver {
 	remover := removal.New(removal.Options{
 		Node: nodetest.Name, Config: n.Config, Confirmer: n.Confirmer(), HNS: n.Service, Limiter: limiter,
 		Freshness: n.Freshness, LoadBalancers: n.Balancers, Events: n.Events, History: n.history,
-		Metrics: removal.NewMetrics(n.Registry), Clock: n.Clock, Random: func() float64 { return 0.5 },
+		Metrics: removal.NewMetrics(n.Registry), Clock: n.Clock, Random: func() float64 { return 0 },
 	})
 	shielder := removal.NewShielder(removal.ShieldOptions{
 		Enforce: n.Config.Enforces(n.Config.Shield.Mode), Confirmer: n.Confirmer(), HNS: n.Service, Limiter: limiter,

@@ -25,6 +25,8 @@ const (
 	EventFound = "StaleEndpointFound"
 	// EventHeld on a pod: it cannot be removed yet without the pod losing its own endpoint to kube-proxy.
 	EventHeld = "StaleEndpointHeld"
+	// EventContested on a pod: a pod on another node has its address, too.
+	EventContested = "AddressClaimedTwice"
 	// EventLeaked on the node: a local endpoint was left behind, and another node has its address.
 	EventLeaked = "LeakedLocalEndpoint"
 	// EventDuplicate on the node: several local endpoints have the same address.
@@ -139,6 +141,12 @@ func (r *recorder) change(ctx context.Context, v verdict.Verdict) {
 			"The stale remote endpoint %s has this pod's address %s. It is held until kube-proxy is known to have forgotten "+
 				"the address, because the kube-proxy of this node may delete the pod's own endpoint otherwise",
 			v.Endpoint.ID, v.Address())
+	case v.Kind == verdict.Contested && len(v.Elsewhere) > 0:
+		log.Info("Keeping a remote endpoint: a pod on this node and one on another node have its address")
+		r.eventOnPods(v, corev1.EventTypeWarning, EventContested,
+			"Pod %s on node %s has this pod's address %s, too. The remote endpoint %s is kept, because one of the two pods has "+
+				"lost the address, and which one is unknown",
+			v.Elsewhere[0].Pod, v.Elsewhere[0].Node, v.Address(), v.Endpoint.ID)
 	case v.Kind.Removes() && !r.config.Enforces(removal.ModeOf(r.config, v.Kind)):
 		log.Info("Observing: this remote endpoint would be removed")
 		r.eventOnPods(v, corev1.EventTypeNormal, EventFound,

@@ -89,6 +89,20 @@ func (r *Reader) Last() ([]hns.LoadBalancer, time.Time, bool) {
 	return r.last, r.begun, r.known
 }
 
+// ReadSince reports whether the reading that [Reader.Last] returns began at a moment or later. If not, it requests another
+// one.
+func (r *Reader) ReadSince(moment time.Time) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.known && !r.begun.Before(moment) {
+		return true
+	}
+	if !r.opts.Clock.Now().Before(r.next) {
+		r.request()
+	}
+	return false
+}
+
 // Dangling returns the load balancers that dangle (invariant 2).
 func (r *Reader) Dangling() []hns.LoadBalancer {
 	r.mu.Lock()
@@ -101,11 +115,15 @@ func (r *Reader) Run(_ context.Context, pass action.Pass) time.Duration {
 	if wait := r.wait(pass); wait > 0 {
 		return wait
 	}
+	r.request()
+	return 0
+}
+
+func (r *Reader) request() {
 	select {
 	case r.requests <- struct{}{}:
 	default: // one is pending
 	}
-	return 0
 }
 
 // wait returns how long the next reading can wait.

@@ -3,11 +3,12 @@
 package removal
 
 import (
-	"context"
-	"slices"
+	"maps"
 	"time"
 
-	logf "sigs.k8s.io/controller-runtime/pkg/log"
+	"k8s.io/apimachinery/pkg/util/sets"
+	"k8s.io/client-go/util/flowcontrol"
+	"k8s.io/utils/clock"
 
 	"github.com/hnsguard/hnsguard/internal/action"
 	"github.com/hnsguard/hnsguard/internal/config"
@@ -29,12 +30,16 @@ const (
 	BrakeHung Brake = "hung"
 	// BrakeStale: the view of EndpointSlices is not known to be current.
 	BrakeStale Brake = "stale_watch"
+	// BrakeLoadBalancers: the load balancers have not been read since the step of orphans became due.
+	BrakeLoadBalancers Brake = "load_balancers"
 	// BrakeFailure: an earlier delete of the same pass failed.
 	BrakeFailure Brake = "failure"
 )
 
 func brakes() []Brake {
-	return []Brake{BrakeMode, BrakeCap, BrakeRate, BrakePace, BrakeBackoff, BrakeHung, BrakeStale, BrakeFailure}
+	return []Brake{
+		BrakeMode, BrakeCap, BrakeRate, BrakePace, BrakeBackoff, BrakeHung, BrakeStale, BrakeLoadBalancers, BrakeFailure,
+	}
 }
 
 // enforced returns the verdicts that may be acted on, by class.
@@ -61,18 +66,25 @@ func ModeOf(c config.Config, kind verdict.Kind) config.Mode {
 	return c.Conflict.Mode
 }
 
-// throttled applies the brakes that hold for one endpoint.
-func (r *Remover) throttled(v verdict.Verdict, now time.Time) (Brake, bool) {
-	switch {
-	case v.Kind == verdict.Orphan && r.over():
-		return BrakePace, true
-	case r.hung.left(string(v.Endpoint.ID), now) > 0:
-		return BrakeHung, true
-	case r.backoff.left(v.Address().String(), now) > 0:
-		return BrakeBackoff, true
-	default:
-		return BrakeRate, !r.opts.Limiter.AllowN(now, 1)
+// released returns the verdicts that no brake for one endpoint keeps. An address is tried once in a pass.
+func (r *Remover) released(verdicts []verdict.Verdict, now time.Time) []verdict.Verdict {
+	var released []verdict.Verdict
+	tried := sets.New[string]()
+	for _, v := range verdicts {
+		address := v.Address().String()
+		switch {
+		case r.hung.left(string(v.Endpoint.ID), now) > 0:
+			r.keep(BrakeHung, v)
+		case r.backoff.left(address, now) > 0 || tried.Has(address):
+			r.keep(BrakeBackoff, v)
+		case !r.opts.Limiter.AllowN(now, 1):
+			r.keep(BrakeRate, v)
+		default:
+			tried.Insert(address)
+			released = append(released, v)
+		}
 	}
+	return released
 }
 
 // left returns for how long earlier attempts keep an endpoint from being tried again; zero or less if they do not.
@@ -80,124 +92,38 @@ func (r *Remover) left(v verdict.Verdict, now time.Time) time.Duration {
 	return max(r.hung.left(string(v.Endpoint.ID), now), r.backoff.left(v.Address().String(), now))
 }
 
-// maxProofAge is how old a proof may be that the view of EndpointSlices is current. The server's bookmarks, which
-// complete a proof where nothing happens, come about once a minute.
-const maxProofAge = 2 * time.Minute
-
-// releasedOrphans applies the brakes that hold for all orphans of a pass. If there are more than the cap, something
-// may be wrong with the view of the cluster: they are removed in small steps, each on a list of all EndpointSlices
-// from the API server.
-func (r *Remover) releasedOrphans(ctx context.Context, pass action.Pass, orphans []verdict.Verdict) []verdict.Verdict {
-	limits := r.opts.Config
-	if len(orphans) == 0 {
-		r.dueSince = time.Time{}
-		return nil
-	}
-	if !r.due(pass) {
-		r.keepMany(BrakePace, len(orphans))
-		return nil
-	}
-	capped := len(orphans) > limits.Orphan.MaxPerPass
-	if capped {
-		r.recordCap(ctx, len(orphans))
-	}
-	size := min(len(orphans), limits.Pace.OrphansPerStep)
-	step := r.inTurn(orphans, pass.Evidence.Now)[:size]
-	r.keepMany(BrakeCap, len(orphans)-size)
-	proven, err := r.proven(ctx, pass, step, capped)
-	if err != nil {
-		logf.FromContext(ctx).Error(err, "Cannot verify that the EndpointSlice watch is current; deferring orphan removal",
-			"orphans", len(orphans))
-	}
-	r.keep(BrakeStale, without(step, proven)...)
-	if !r.due(pass) { // the watch was late: a change has come with the proof
-		r.keepMany(BrakePace, len(proven))
-		return nil
-	}
-	r.begin()
-	return proven
+// pauses are exponential backoffs that know when they end. They are for one caller at a time.
+type pauses struct {
+	clock   clock.Clock
+	backoff *flowcontrol.Backoff
+	ends    map[string]time.Time
 }
 
-// proven returns the orphans whose absence from EndpointSlices is proved (invariant 2).
-func (r *Remover) proven(ctx context.Context, pass action.Pass, orphans []verdict.Verdict, mustList bool,
-) ([]verdict.Verdict, error) {
-	var proven, rest []verdict.Verdict
-	for _, v := range orphans {
-		current, err := r.current(ctx, pass, v)
-		switch {
-		case err != nil:
-			return nil, err
-		case current && !mustList && !v.Address().Is6():
-			proven = append(proven, v)
-		default:
-			rest = append(rest, v)
-		}
-	}
-	if len(rest) == 0 || !mustList && !pass.Evidence.Urgent && !slices.ContainsFunc(rest, isIPv6) {
-		return proven, nil
-	}
-	listed, err := r.notListed(ctx, rest)
-	return append(proven, listed...), err
+func newPauses(first, most time.Duration, clk clock.Clock) *pauses {
+	// "Fake" is the one that takes a clock.
+	return &pauses{clock: clk, backoff: flowcontrol.NewFakeBackOff(first, most, clk), ends: map[string]time.Time{}}
 }
 
-// A pod's second address, in practice its IPv6 one, cannot be selected by on the API server.
-func isIPv6(v verdict.Verdict) bool { return v.Address().Is6() }
-
-// current reports whether the view of EndpointSlices is known to be as current as the verdict needs it.
-func (r *Remover) current(ctx context.Context, pass action.Pass, v verdict.Verdict) (bool, error) {
-	since := v.Since
-	if oldest := pass.Evidence.Now.Add(-maxProofAge); since.Before(oldest) {
-		since = oldest
-	}
-	return r.opts.Freshness.Current(ctx, since)
+// begin begins a pause, which is twice as long as the one before.
+func (p *pauses) begin(key string) {
+	now := p.clock.Now()
+	p.backoff.Next(key, now)
+	p.ends[key] = now.Add(p.backoff.Get(key))
 }
 
-// provenConflicts returns the conflicts that rest on a pod alone, and those for which the view of EndpointSlices is
-// known to be current. A pod may be about to lose its endpoint, so that this does not wait for the watch where a list
-// will do.
-func (r *Remover) provenConflicts(
-	ctx context.Context, pass action.Pass, conflicts []verdict.Verdict,
-) []verdict.Verdict {
-	var proven, rest []verdict.Verdict
-	for _, v := range conflicts {
-		current, err := !v.NeedsCurrentSlices, error(nil)
-		if !current {
-			current, err = r.current(ctx, pass, v)
-		}
-		if err != nil {
-			logf.FromContext(ctx).Error(err, "Cannot verify that the EndpointSlice watch is current")
-		}
-		if current {
-			proven = append(proven, v)
-		} else {
-			rest = append(rest, v)
-		}
-	}
-	if len(rest) > 0 {
-		absent, err := r.notListed(ctx, rest)
-		if err != nil {
-			logf.FromContext(ctx).Error(err, "Cannot verify that no EndpointSlice lists the address; deferring removal",
-				"endpoints", len(rest))
-		}
-		r.keep(BrakeStale, without(rest, absent)...)
-		proven = append(proven, absent...)
-	}
-	return proven
+// left returns how much of a pause is left at a moment; zero or less if there is none.
+func (p *pauses) left(key string, now time.Time) time.Duration {
+	return p.ends[key].Sub(now)
 }
 
-// without returns the verdicts whose endpoint is in none of the others.
-func without(verdicts, others []verdict.Verdict) []verdict.Verdict {
-	return slices.DeleteFunc(slices.Clone(verdicts), func(v verdict.Verdict) bool {
-		return slices.ContainsFunc(others, func(o verdict.Verdict) bool { return o.Endpoint.ID == v.Endpoint.ID })
-	})
+// latest returns how long the latest pause was; zero if that was long ago, or if there was none.
+func (p *pauses) latest(key string) time.Duration {
+	return p.backoff.Get(key)
 }
 
-// notListed returns the verdicts whose address no EndpointSlice on the API server lists; none if that cannot be read
-// now.
-func (r *Remover) notListed(ctx context.Context, verdicts []verdict.Verdict) ([]verdict.Verdict, error) {
-	listed, fresh, err := r.opts.Freshness.Listed(ctx)
-	if err != nil || !fresh {
-		return nil, err
-	}
-	return slices.DeleteFunc(slices.Clone(verdicts), func(v verdict.Verdict) bool { return listed.Has(v.Address()) }), nil
+// forget drops the pauses that have ended, and how long they were when that was long ago.
+func (p *pauses) forget() {
+	now := p.clock.Now()
+	maps.DeleteFunc(p.ends, func(_ string, ends time.Time) bool { return !ends.After(now) })
+	p.backoff.GC()
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/netip"
 	"testing"
 	"time"
@@ -174,15 +175,13 @@ func TestTheMomentOfTheProof(t *testing.T) {
 	g.Expect(n.fresh.since).To(ConsistOf(n.Clock.Now()), "the local endpoint was first seen now")
 
 	n = newNode(t)
-	orphan(n)
+	forgotten(n)
+	n.fresh.current = false
 	n.pass()
-	g.Expect(n.fresh.since).To(ConsistOf(n.Clock.Now().Add(-2 * time.Minute)))
-
-	n = newNode(t, func(c *config.Config) { c.Orphan.GracePeriod.Duration = time.Minute })
-	seen := n.Clock.Now()
-	orphan(n)
+	n.fresh.since = nil
+	n.Wait(time.Hour)
 	n.pass()
-	g.Expect(n.fresh.since).To(ConsistOf(seen))
+	g.Expect(n.fresh.since).To(ConsistOf(n.Clock.Now().Add(-2*time.Minute)), "the server's bookmarks come once a minute")
 }
 
 // An orphan may keep a waiting pod from getting its address, where HNS refuses duplicates.
@@ -228,6 +227,90 @@ func (n *node) orphans(count int) {
 	n.pass()
 }
 
+// step is the pass that requests a reading of load balancers, and the one after it.
+func (n *node) step() {
+	n.t.Helper()
+	n.pass()
+	n.pass()
+}
+
+// What is read for a step is read after it became due (invariant 2).
+func TestAStepBeginsWithAReadingOfLoadBalancersAndAProof(t *testing.T) {
+	g := NewWithT(t)
+	n := newNode(t, func(c *config.Config) { c.Pace.OrphansPerStep = 1 })
+	n.orphans(2)
+	n.pass()
+	g.Expect(n.There()).To(HaveLen(1))
+	n.fresh.since = nil
+	n.Wait(time.Hour)
+	n.HNS.ResetCalls()
+	n.pass()
+	g.Expect(n.There()).To(HaveLen(1))
+	g.Expect(n.Skipped("orphan", "load_balancers")).To(BeEquivalentTo(1))
+	g.Expect(n.fresh.since).To(BeEmpty(), "the API server comes last")
+	g.Expect(n.Calls(hns.OpLoadBalancers)).To(Equal(1))
+	n.Wait(time.Second)
+	n.fresh.current = false
+	requested := n.Clock.Now()
+	n.pass()
+	n.Wait(time.Minute)
+	n.fresh.current = true
+	n.pass()
+	g.Expect(n.fresh.since).To(Equal([]time.Time{requested, requested}), "the server's bookmarks come once a minute")
+	g.Expect(n.There()).To(BeEmpty())
+}
+
+// A proof proves nothing for a later step, and is not waited for without end.
+func TestEachStepNeedsAProofOfItsOwn(t *testing.T) {
+	g := NewWithT(t)
+	n := newNode(t, func(c *config.Config) { c.Pace.OrphansPerStep = 1 })
+	n.orphans(2)
+	first := n.Clock.Now()
+	n.pass()
+	n.Wait(34 * time.Second)
+	n.fresh.current = false
+	second := n.Clock.Now()
+	n.step()
+	n.Wait(2*time.Minute + 1)
+	third := n.Clock.Now()
+	n.pass()
+	g.Expect(n.fresh.since).To(Equal([]time.Time{first, second, third}))
+	g.Expect(n.There()).To(HaveLen(1))
+}
+
+// Every node has the orphans of a batch leak in the same second.
+func TestTheFirstStepOfAWaveComesAtARandomTime(t *testing.T) {
+	g := NewWithT(t)
+	begins := sets.New[time.Duration]()
+	for seed := range uint64(20) {
+		n := newNode(t)
+		n.random = rand.New(rand.NewPCG(seed, seed)).Float64
+		n.orphans(1)
+		due := n.Clock.Now()
+		for len(n.There()) > 0 {
+			n.pass()
+			n.Wait(time.Second)
+			g.Expect(n.Clock.Since(due)).To(BeNumerically("<=", n.Config.Orphan.GracePeriod.Duration+2*time.Second))
+		}
+		begins.Insert(n.Clock.Since(due).Truncate(time.Minute))
+	}
+	g.Expect(begins.Len()).To(BeNumerically(">=", 5), "in each minute of the grace period")
+}
+
+func TestAWaveDoesNotWaitWhileAPodWaits(t *testing.T) {
+	g := NewWithT(t)
+	n := newNode(t)
+	n.random = func() float64 { return 1 }
+	n.orphans(1)
+	n.pass()
+	n.Pod("web", "")
+	n.pass()
+	g.Expect(n.There()).To(HaveLen(1))
+	n.Wait(3 * time.Second)
+	n.step()
+	g.Expect(n.There()).To(BeEmpty())
+}
+
 func TestOrphansGoInSteps(t *testing.T) {
 	g := NewWithT(t)
 	n := newNode(t, func(c *config.Config) { c.Orphan.MaxPerPass, c.Pace.OrphansPerStep = 5, 2 })
@@ -238,10 +321,10 @@ func TestOrphansGoInSteps(t *testing.T) {
 	g.Expect(n.fresh.lists).To(BeZero(), "five are not too many")
 	g.Expect(n.Happened()).To(BeEmpty())
 	n.Wait(2 * n.Config.Pace.StepInterval)
-	n.pass()
+	n.step()
 	g.Expect(n.There()).To(HaveLen(1))
 	n.Wait(2 * n.Config.Pace.StepInterval)
-	n.pass()
+	n.step()
 	g.Expect(n.There()).To(BeEmpty())
 }
 
@@ -249,6 +332,7 @@ func TestOrphansGoInSteps(t *testing.T) {
 func TestKubeProxyHasTimeBetweenTwoSteps(t *testing.T) {
 	g := NewWithT(t)
 	n := newNode(t, func(c *config.Config) { c.Pace.OrphansPerStep = 2 })
+	n.random = varied()
 	var steps []time.Duration
 	n.orphans(40)
 	begun, left := n.Clock.Now(), len(n.There())
@@ -290,7 +374,7 @@ func TestAStepBeginsWhileKubeProxyRests(t *testing.T) {
 	g.Expect(n.Skipped("orphan", "pace")).To(BeEquivalentTo(2))
 	g.Expect(n.fresh.since).To(BeEmpty(), "the API server is not asked in vain")
 	n.Wait(1)
-	n.pass()
+	n.step()
 	g.Expect(n.There()).To(BeEmpty())
 }
 
@@ -308,11 +392,11 @@ func TestWhereSlicesChangeAllTheTimeAStepWaitsAMinute(t *testing.T) {
 	}
 	change(time.Minute)
 	g.Expect(n.There()).To(HaveLen(2))
-	n.pass()
+	n.step()
 	g.Expect(n.There()).To(HaveLen(1), "the first step")
 	change(n.Config.Orphan.GracePeriod.Duration - 5*time.Second) // it is a minute younger
 	g.Expect(n.There()).To(HaveLen(1), "the second orphan waits for a minute too")
-	change(15 * time.Second)
+	change(20 * time.Second)
 	g.Expect(n.There()).To(BeEmpty())
 }
 
@@ -332,7 +416,7 @@ func TestWhatNoOrphanWaitedForDoesNotCount(t *testing.T) {
 	n.pass()
 	g.Expect(n.There()).To(HaveLen(1))
 	n.Wait(10 * time.Second)
-	n.pass()
+	n.step()
 	g.Expect(n.There()).To(BeEmpty())
 }
 
@@ -344,7 +428,7 @@ func TestAStepDoesNotWaitWhileAPodWaits(t *testing.T) {
 	n.pass()
 	g.Expect(n.There()).To(HaveLen(1))
 	n.Wait(3 * time.Second)
-	n.pass()
+	n.step()
 	g.Expect(n.There()).To(BeEmpty())
 }
 
@@ -360,7 +444,7 @@ func TestAStepIsShort(t *testing.T) {
 	g.Expect(n.There()).To(HaveLen(8), "a fifth of the interval is over")
 	g.Expect(n.Skipped("orphan", "pace")).To(BeEquivalentTo(8))
 	n.Wait(time.Minute)
-	n.pass()
+	n.step()
 	g.Expect(n.There()).To(HaveLen(2))
 }
 
@@ -378,7 +462,7 @@ func TestAChangeThatComesWithTheProofPutsOffTheStep(t *testing.T) {
 	g.Expect(n.There()).To(HaveLen(2))
 	g.Expect(n.Skipped("orphan", "pace")).To(BeEquivalentTo(2))
 	n.Wait(10 * time.Second)
-	n.pass()
+	n.step()
 	g.Expect(n.There()).To(BeEmpty())
 }
 
@@ -410,7 +494,7 @@ func TestWhereSlicesChangeAllTheTimeAChangeDoesNotEndAStep(t *testing.T) {
 		n.Wait(time.Millisecond)
 		n.Slice("cart", "lin-1", "10.240.2.3")
 	})
-	n.pass()
+	n.step()
 	g.Expect(n.There()).To(BeEmpty())
 }
 
@@ -462,7 +546,7 @@ func TestStepsComeSoonerWhileAPodWaits(t *testing.T) {
 	}
 	g.Expect(n.There()).To(HaveLen(2))
 	n.Wait(3 * n.Config.Orphan.GracePeriodWhileWaiting.Duration / 2)
-	n.pass()
+	n.step()
 	g.Expect(n.There()).To(BeEmpty())
 }
 
@@ -716,4 +800,21 @@ func TestTheModeOfAVerdict(t *testing.T) {
 	g.Expect(removal.ModeOf(c, verdict.Orphan)).To(Equal(config.Observe))
 	g.Expect(removal.ModeOf(c, verdict.Conflict)).To(Equal(config.Enforce))
 	g.Expect(removal.ModeOf(c, verdict.EarlyConflict)).To(Equal(config.Enforce))
+}
+
+// What was read of pods must not get old while HNS is slow.
+func TestConflictsThatTakeTooLongAreLeftToTheNextPass(t *testing.T) {
+	g := NewWithT(t)
+	n := newNode(t)
+	n.Conflict("web-1", "10.240.0.1")
+	n.Conflict("web-2", "10.240.0.2")
+	n.HNS.Before(hns.OpDeleteEndpoint, func() { n.Wait(10 * time.Second) })
+	n.API.Requests = nil
+	g.Expect(n.pass()).To(Equal(250 * time.Millisecond))
+	g.Expect(n.Order("10.240.0.1") + n.Order("10.240.0.2")).To(Equal("LRL"))
+	g.Expect(n.Skipped("conflict", "pace")).To(BeEquivalentTo(1))
+	g.Expect(n.API.Requested("pods")).To(Equal(2))
+	n.pass()
+	g.Expect(n.Order("10.240.0.2")).To(Equal("L"))
+	g.Expect(n.API.Requested("pods")).To(Equal(4))
 }

@@ -8,10 +8,6 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"time"
-
-	corev1 "k8s.io/api/core/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/hnsguard/hnsguard/internal/action"
 	"github.com/hnsguard/hnsguard/internal/cluster"
@@ -43,8 +39,8 @@ type Confirmer struct {
 	HNS EndpointReader
 	// Evidence is the rest of what a verdict rests on. Required.
 	Evidence Evidence
-	// Pods reads pods from the API server, not from a cache. Required.
-	Pods client.Reader
+	// Pods reads pods from the API server. Required.
+	Pods PodReader
 }
 
 // EndpointReader reads endpoints.
@@ -52,14 +48,18 @@ type EndpointReader interface {
 	Endpoint(ctx context.Context, id hns.EndpointID) (hns.Endpoint, error)
 }
 
-// Evidence returns the evidence of a snapshot as known now.
+// Evidence is what is known apart from the snapshot.
 type Evidence interface {
+	// With returns the evidence of a snapshot as known now.
 	With(snapshot inventory.Snapshot) verdict.Evidence
+	// RememberElsewhere replaces what is known of the pods on other nodes that may use these addresses. There are none if
+	// an entry is empty.
+	RememberElsewhere(pods map[netip.Addr][]cluster.Pod)
 }
 
 // confirm judges the endpoint again, and returns nil if it still may be removed for the same cause.
-func (c Confirmer) confirm(ctx context.Context, pass action.Pass, v verdict.Verdict) error {
-	again, err := c.rejudge(ctx, pass.Evidence.Snapshot, v)
+func (c Confirmer) confirm(ctx context.Context, pass action.Pass, v verdict.Verdict, pods lookup) error {
+	again, err := c.rejudge(ctx, pass.Evidence.Snapshot, v, pods)
 	if err != nil {
 		return err
 	}
@@ -77,33 +77,33 @@ func (c Confirmer) confirm(ctx context.Context, pass action.Pass, v verdict.Verd
 // sameClass lets an early conflict be confirmed as a conflict: the pod has reported its address meanwhile.
 func sameClass(a, b verdict.Kind) bool { return (a == verdict.Orphan) == (b == verdict.Orphan) }
 
-// rejudge reads everything again that a verdict rests on, and applies the same rule (invariant 1). It fails with
-// [hns.ErrNotFound] if the endpoint has gone meanwhile.
+// rejudge reads the endpoints again, and applies the same rule to them, to the pods on the API server and to the
+// latest view of the cluster (invariant 1). It fails with [hns.ErrNotFound] if the endpoint is gone.
 func (c Confirmer) rejudge(
-	ctx context.Context, snapshot inventory.Snapshot, v verdict.Verdict,
+	ctx context.Context, snapshot inventory.Snapshot, v verdict.Verdict, pods lookup,
 ) (verdict.Verdict, error) {
 	fresh, err := c.HNS.Endpoint(ctx, v.Endpoint.ID)
 	if err != nil {
 		return verdict.Verdict{}, fmt.Errorf("reading it again: %w", err)
 	}
-	if !fresh.SameIdentity(v.Endpoint) || !fresh.Remote() {
+	if !fresh.SameIdentity(v.Endpoint) {
 		return verdict.Verdict{}, fmt.Errorf("%w: its ID now means another endpoint, %v", errRefused, fresh)
 	}
 	endpoints, err := c.rereadLocals(ctx, snapshot, v)
 	if err != nil {
 		return verdict.Verdict{}, err
 	}
-	evidence := c.Evidence.With(snapshot.WithEndpoints(endpoints))
-	pods, err := c.podsOfNode(ctx)
+	read, err := pods() // after the first endpoint
 	if err != nil {
 		return verdict.Verdict{}, err
 	}
-	evidence.Cluster = evidence.Cluster.WithPods(pods)
-	again, there := verdict.About(evidence, v.Endpoint.ID)
+	evidence := c.Evidence.With(snapshot.WithEndpoints(endpoints))
+	evidence.Cluster, evidence.Elsewhere = evidence.Cluster.WithPods(read.here), read.elsewhere
+	again, there := verdict.DecideEndpoint(evidence, v.Endpoint.ID)
 	if !there {
 		return verdict.Verdict{}, fmt.Errorf("%w: it is not in the evidence any more", errRefused)
 	}
-	return again, c.noPodElsewhere(ctx, again)
+	return again, nil
 }
 
 // rereadLocals returns the endpoints of the snapshot, those that share an address with the one in question as they
@@ -127,51 +127,4 @@ func (c Confirmer) rereadLocals(ctx context.Context, snapshot inventory.Snapshot
 		endpoints = append(endpoints, e)
 	}
 	return endpoints, nil
-}
-
-// confirmTimeout bounds a request to the API server.
-const confirmTimeout = 5 * time.Second
-
-// podsOfNode reads the pods of this node from the API server itself.
-func (c Confirmer) podsOfNode(ctx context.Context) ([]cluster.Pod, error) {
-	return c.listPods(ctx, client.MatchingFields{"spec.nodeName": c.Node})
-}
-
-// noPodElsewhere refuses if a pod of another node has the address, where no pod of this one is known to have it. One
-// that does may have got it from a pod that is still being deleted. The API server selects by a pod's first address
-// only; proven lists all EndpointSlices for IPv6.
-func (c Confirmer) noPodElsewhere(ctx context.Context, v verdict.Verdict) error {
-	if !v.Early() && !v.Unclaimed() {
-		return nil
-	}
-	addr := v.Address()
-	pods, err := c.listPods(ctx, client.MatchingFields{"status.podIP": addr.String()})
-	if err != nil {
-		return err
-	}
-	for _, p := range pods {
-		if p.Node != c.Node && holds(p, addr) {
-			return fmt.Errorf("%w: on the API server pod %s of node %s has its address", errRefused, p.Key, p.Node)
-		}
-	}
-	return nil
-}
-
-// holds reports whether the pod may use the address: one that is being deleted does until it is gone.
-func holds(p cluster.Pod, addr netip.Addr) bool {
-	return !p.HostNetwork && !p.Terminal && slices.Contains(p.Addresses, addr)
-}
-
-func (c Confirmer) listPods(ctx context.Context, fields client.MatchingFields) ([]cluster.Pod, error) {
-	ctx, cancel := context.WithTimeout(ctx, confirmTimeout)
-	defer cancel()
-	var list corev1.PodList
-	if err := c.Pods.List(ctx, &list, fields); err != nil {
-		return nil, fmt.Errorf("reading pods from the API server: %w", err)
-	}
-	pods := make([]cluster.Pod, 0, len(list.Items))
-	for i := range list.Items {
-		pods = append(pods, cluster.PodOf(&list.Items[i]))
-	}
-	return pods, nil
 }

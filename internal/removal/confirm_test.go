@@ -5,16 +5,20 @@ package removal_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"testing"
 	"time"
 
 	. "github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/hnsguard/hnsguard/internal/cluster"
+	"github.com/hnsguard/hnsguard/internal/config"
 	"github.com/hnsguard/hnsguard/internal/hns"
+	"github.com/hnsguard/hnsguard/internal/verdict"
 	"github.com/hnsguard/hnsguard/test/nodetest"
 )
 
@@ -125,6 +129,13 @@ func TestWhatAloneKeepsTheEndpoint(t *testing.T) {
 			onServer(nodetest.NewPod("web", nodetest.Name, "10.240.0.99")), "refused",
 		},
 		"the pod is another node's": {aConflict, onServer(nodetest.NewPod("web", "win-2", ip)), "refused"},
+		// kubelet keeps the address in the status of a running pod whose sandbox is gone.
+		"a pod elsewhere has it, too":                   {aConflict, elsewhere(), "refused"},
+		"a pod in the host's network elsewhere has it":  {aConflict, elsewhere(nodetest.HostNetwork), "refused"},
+		"a pod elsewhere has it, and kube-proxy forgot": {wasHeld, elsewhere(), "refused"},
+		"pods elsewhere cannot be read": {aConflict, func(n *node, _ hns.EndpointID) {
+			n.API.OnPods = failOn("status.podIP")
+		}, "unconfirmed"},
 		"the pods of the node cannot be read": {aConflict, func(n *node, _ hns.EndpointID) {
 			n.API.OnPods = failOn("spec.nodeName")
 		}, "unconfirmed"},
@@ -151,9 +162,11 @@ func TestWhatAloneKeepsTheEndpoint(t *testing.T) {
 		}, "refused"},
 
 		// What keeps an orphan.
-		"orphan: a pod of the node has it":    {anOrphan, onServer(nodetest.NewPod("web", nodetest.Name, ip)), "refused"},
-		"orphan: a pod elsewhere has it":      {anOrphan, elsewhere(), "refused"},
-		"orphan: a pod is deleted and has it": {anOrphan, elsewhere(nodetest.Deleting), "refused"},
+		"orphan: a pod of the node has it":                     {anOrphan, onServer(nodetest.NewPod("web", nodetest.Name, ip)), "refused"},
+		"orphan: a pod elsewhere has it":                       {anOrphan, elsewhere(), "refused"},
+		"orphan: a pod is deleted and has it":                  {anOrphan, elsewhere(nodetest.Deleting), "refused"},
+		"orphan: a pod in the host's network elsewhere has it": {anOrphan, elsewhere(nodetest.HostNetwork), "refused"},
+		"early: a pod in the host's network elsewhere has it":  {anEarlyConflict, elsewhere(nodetest.HostNetwork), "refused"},
 		"orphan: pods elsewhere cannot be read": {anOrphan, func(n *node, _ hns.EndpointID) {
 			n.API.OnPods = failOn("status.podIP")
 		}, "unconfirmed"},
@@ -212,7 +225,6 @@ func TestWhatDoesNotKeepTheEndpoint(t *testing.T) {
 		}},
 		"an early conflict: the pod that had the address has finished": {anEarlyConflict, elsewhere(nodetest.Succeeded)},
 		"an orphan: the pod that had the address has finished":         {anOrphan, elsewhere(nodetest.Succeeded)},
-		"an orphan: a pod in the host's network has it":                {anOrphan, elsewhere(nodetest.HostNetwork)},
 		"a forgotten conflict: the old pod terminates":                 {wasHeld, elsewhere(nodetest.Deleting)},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -227,28 +239,79 @@ func TestWhatDoesNotKeepTheEndpoint(t *testing.T) {
 	}
 }
 
-// The API server selects by what costs it least, and by nothing else.
+// lists returns the lists of pods since the last call.
+func (n *node) lists() (fields, versions []string) {
+	for _, r := range n.API.Requests {
+		raw := r.Options.AsListOptions()
+		fields = append(fields, raw.FieldSelector)
+		versions = append(versions, string(raw.ResourceVersionMatch)+raw.ResourceVersion)
+	}
+	n.API.Requests = nil
+	return fields, versions
+}
+
+// Invariant 7. One address is selected by, and what a proof allows is read from the API server's cache.
 func TestPodsAreReadByNodeAndByAddress(t *testing.T) {
 	for name, tc := range map[string]struct {
-		from situation
-		want []string
+		from    situation
+		version string
 	}{
-		"a conflict": {aConflict, []string{"spec.nodeName=win-1"}},
-		"an orphan":  {anOrphan, []string{"spec.nodeName=win-1", "status.podIP=" + ip}},
+		"a conflict": {aConflict, ""}, "an early one": {anEarlyConflict, ""}, "an orphan": {anOrphan, "NotOlderThan1234"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := NewWithT(t)
 			n := newNode(t)
+			n.fresh.proven = "1234"
 			tc.from.setUp(n)
-			n.API.Requests = nil
+			n.lists()
 			n.pass()
-			var fields []string
-			for _, r := range n.API.Requests {
-				fields = append(fields, r.Options.FieldSelector.String())
-			}
-			g.Expect(fields).To(Equal(tc.want))
+			fields, versions := n.lists()
+			g.Expect(fields).To(Equal([]string{"spec.nodeName=win-1", "status.podIP=" + ip}))
+			g.Expect(versions).To(HaveEach(tc.version))
 		})
 	}
+}
+
+// Invariant 7.
+func TestAStepListsPodsTwiceWhateverItsSize(t *testing.T) {
+	for name, count := range map[string]int{"orphans": 25, "conflicts": 0} {
+		t.Run(name, func(t *testing.T) {
+			g := NewWithT(t)
+			n := newNode(t, func(c *config.Config) { c.Pace.Burst = 100 })
+			n.orphans(count)
+			if count == 0 {
+				for i := range 25 {
+					n.Conflict(fmt.Sprintf("web-%d", i), fmt.Sprintf("10.240.1.%d", i+1))
+				}
+			}
+			n.OnServer(nodetest.NewPod("cart", "lin-1", "10.240.1.7"))
+			n.lists()
+			n.pass()
+			fields, _ := n.lists()
+			g.Expect(fields).To(Equal([]string{"spec.nodeName=win-1", ""}))
+			g.Expect(n.HNS.State().Endpoints).To(HaveLen(1+25-count), "but for that of another node's pod")
+			g.Expect(n.fresh.lists).To(BeZero())
+		})
+	}
+}
+
+// Before Kubernetes 1.31 the API server's cache cannot know that it is as new as that.
+func TestWhereTheCacheIsNotNewEnoughPodsAreReadFromStorage(t *testing.T) {
+	g := NewWithT(t)
+	n := newNode(t)
+	n.fresh.proven = "1234"
+	remote := orphan(n)
+	n.API.OnPods = func(ctx context.Context, o client.ListOptions) error {
+		deadline, _ := ctx.Deadline()
+		if o.Raw.ResourceVersion == "" {
+			g.Expect(time.Until(deadline)).To(BeNumerically(">", 4*time.Second))
+			return nil
+		}
+		g.Expect(time.Until(deadline)).To(BeNumerically("<=", 2*time.Second))
+		return context.DeadlineExceeded
+	}
+	n.pass()
+	g.Expect(n.There()).NotTo(ContainElement(remote))
 }
 
 // HNS is slow: only what may have changed the verdict is read again.
@@ -303,20 +366,87 @@ func TestAConflictThatTurnsIntoAnEarlyOneIsRefused(t *testing.T) {
 	g.Expect(n.Removals("conflict", "refused")).To(BeEquivalentTo(1))
 }
 
-// A second IPv4 or IPv6 address of a pod cannot be selected by.
-func TestOrphansOfIPv6NeedAList(t *testing.T) {
+// The API server does not select by a pod's second address. But no slice lists it, and that was proved.
+func TestOrphansOfIPv6NeedNoList(t *testing.T) {
 	g := NewWithT(t)
-	const v6 = "fd00::a:b"
 	n := newNode(t)
-	n.Remote(v6)
+	n.Remote("fd00::a:b")
 	n.pass()
-	n.Wait(5 * time.Minute)
+	n.Wait(n.Config.Orphan.GracePeriod.Duration)
 	n.pass()
-	n.pass()
-	g.Expect(n.There()).To(HaveLen(1))
-	g.Expect(n.fresh.lists).To(Equal(1))
-	g.Expect(n.Skipped("orphan", "stale_watch")).To(BeEquivalentTo(1))
-	n.fresh.listFresh = true
 	n.pass()
 	g.Expect(n.There()).To(BeEmpty())
+	g.Expect(n.fresh.lists).To(BeZero())
+	g.Expect(n.fresh.since).To(ConsistOf(n.Clock.Now()))
+}
+
+// Two live claims: which of them is void cannot be known here. What people see says so, as long as it is so.
+func TestTwoLiveClaimsAreContestedUntilOneEnds(t *testing.T) {
+	for name, tc := range map[string]struct {
+		from situation
+		kind verdict.Kind
+	}{
+		"a conflict": {aConflict, verdict.Contested}, "an early conflict": {anEarlyConflict, verdict.Contested},
+		"a conflict that was held": {wasHeld, verdict.Contested}, "an orphan": {anOrphan, verdict.InUse},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := NewWithT(t)
+			n := newNode(t)
+			remote := tc.from.setUp(n)
+			n.OnServer(nodetest.NewPod("cart", "lin-1", ip))
+			n.pass()
+			for range 100 {
+				n.Wait(10 * time.Second)
+				v := n.verdictOn(remote)
+				g.Expect([]any{v.Kind, v.Reason}).To(Equal([]any{tc.kind, verdict.ReasonPodElsewhere}))
+				g.Expect(v.Elsewhere).To(ConsistOf(verdict.Claimant{Pod: types.NamespacedName{Namespace: "default", Name: "cart"}, Node: "lin-1"}))
+				n.pass()
+			}
+			g.Expect(n.Removals(tc.from.kind, "refused")).To(BeEquivalentTo(1), "it is not tried again and again")
+			g.Expect(n.API.Requested("pods")).To(BeNumerically("<", 60), "neither is the API server")
+
+			n.API.OnPods = func(context.Context, client.ListOptions) error { return errConnection }
+			n.Wait(time.Hour)
+			n.pass()
+			g.Expect(n.verdictOn(remote).Kind).To(Equal(tc.kind), "what cannot be read is as it was")
+			n.API.OnPods = nil
+			n.GoneFromServer("cart")
+			n.Wait(time.Hour)
+			for range 3 {
+				n.pass()
+				n.Wait(n.Config.Orphan.GracePeriod.Duration)
+			}
+			n.step()
+			g.Expect(n.There()).NotTo(ContainElement(remote))
+		})
+	}
+}
+
+// A pod suffers from a contested endpoint that is a conflict after all.
+func TestContestedClaimsAreLookedUpEachMinute(t *testing.T) {
+	g := NewWithT(t)
+	n := newNode(t)
+	remote := conflict(n)
+	n.OnServer(nodetest.NewPod("cart", "lin-1", ip))
+	for range 100 {
+		n.pass()
+		n.Wait(10 * time.Second)
+	}
+	n.GoneFromServer("cart")
+	for range 7 {
+		n.pass()
+		n.Wait(10 * time.Second)
+	}
+	g.Expect(n.There()).NotTo(ContainElement(remote))
+}
+
+func (n *node) verdictOn(id hns.EndpointID) verdict.Verdict {
+	n.t.Helper()
+	for _, v := range n.Observe().Verdicts {
+		if v.Endpoint.ID == id {
+			return v
+		}
+	}
+	n.t.Fatalf("there is no endpoint %s", id)
+	return verdict.Verdict{}
 }

@@ -28,6 +28,8 @@ type node struct {
 	remover *removal.Remover
 	fresh   *freshness
 	history *history.Ring
+	// random is the remover's chance: by default no jitter.
+	random func() float64
 }
 
 // freshness is what the remover is told about the view of EndpointSlices.
@@ -43,6 +45,8 @@ type freshness struct {
 	// since are the moments for which a proof was requested, and lists how often all slices were.
 	since []time.Time
 	lists int
+	// proven is the resource version of a proof.
+	proven string
 }
 
 func (f *freshness) Current(_ context.Context, since time.Time) (bool, error) {
@@ -52,6 +56,8 @@ func (f *freshness) Current(_ context.Context, since time.Time) (bool, error) {
 	}
 	return f.current, f.currentErr
 }
+
+func (f *freshness) ProvenVersion() string { return f.proven }
 
 func (f *freshness) Listed(context.Context) (sets.Set[netip.Addr], bool, error) {
 	f.lists++
@@ -69,16 +75,21 @@ func newNode(t *testing.T, changes ...func(*config.Config)) *node {
 // bare is a node without a remover.
 func bare(t *testing.T, changes ...func(*config.Config)) *node {
 	t.Helper()
-	return &node{Node: nodetest.New(t, nodetest.Options{Config: changes}), t: t, fresh: &freshness{current: true}}
+	return &node{
+		Node: nodetest.New(t, nodetest.Options{Config: changes}), t: t, fresh: &freshness{current: true},
+		random: func() float64 { return 0 },
+	}
 }
 
+// varied is a seeded chance.
+func varied() func() float64 { return rand.New(rand.NewPCG(1, 2)).Float64 }
+
 func (n *node) boot(h removal.History) {
-	random := rand.New(rand.NewPCG(1, 2))
 	n.remover = removal.New(removal.Options{
 		Node: nodetest.Name, Config: n.Config, Confirmer: n.Confirmer(), HNS: n.Service,
 		Limiter: removal.NewLimiter(n.Config), Freshness: n.fresh,
 		LoadBalancers: n.Balancers, Events: n.Events, History: h, Metrics: removal.NewMetrics(n.Registry),
-		Clock: n.Clock, Random: random.Float64,
+		Clock: n.Clock, Random: func() float64 { return n.random() },
 	})
 	n.Watch.Observe(n.remover)
 }

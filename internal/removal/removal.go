@@ -6,13 +6,14 @@ import (
 	"context"
 	"errors"
 	"net/netip"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"golang.org/x/time/rate"
 	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
+	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/hnsguard/hnsguard/internal/action"
 	"github.com/hnsguard/hnsguard/internal/config"
@@ -28,9 +29,11 @@ type Deleter interface {
 
 // Freshness proves how current the view of EndpointSlices is.
 type Freshness interface {
-	// Current reports whether the view has everything that the API server held at that moment. An error means that this
+	// Current reports whether the view has everything that the API server held at a moment. An error means that this
 	// cannot be found out.
 	Current(ctx context.Context, since time.Time) (bool, error)
+	// ProvenVersion returns the resource version for which that was last found to be so.
+	ProvenVersion() string
 	// Listed returns all addresses that EndpointSlices list on the API server. The last value is false if they were read
 	// so short a time ago that they may not be read again.
 	Listed(ctx context.Context) (sets.Set[netip.Addr], bool, error)
@@ -39,6 +42,8 @@ type Freshness interface {
 // LoadBalancers are the load balancers as they were last read.
 type LoadBalancers interface {
 	Last() ([]hns.LoadBalancer, time.Time, bool)
+	// ReadSince reports whether that reading began at a moment or later. If not, it requests another one.
+	ReadSince(moment time.Time) bool
 }
 
 // History keeps what happened for people to look up.
@@ -69,7 +74,7 @@ type Options struct {
 	Metrics *Metrics
 	// Clock is the source of time. Required.
 	Clock clock.Clock
-	// Random returns a number from 0 to 1, for the pauses between steps. Required.
+	// Random returns a number from 0 to 1, for the times of steps. Required.
 	Random func() float64
 }
 
@@ -83,14 +88,10 @@ type Remover struct {
 	hung *pauses
 	// deleted are the endpoints whose absence the next pass has to verify, with the result if they are gone.
 	deleted map[hns.EndpointID]attempt
-	// nextStep is when orphans may be removed again.
-	nextStep time.Time
-	// dueSince is since when the next step has been waiting for kube-proxy to rest; zero if it does not wait yet.
-	dueSince time.Time
-	// step is the present step of orphans, or the last one.
-	step step
-	// lastChange is when an EndpointSlice was last seen to change, in nanoseconds since 1970; zero if never.
-	lastChange atomic.Int64
+	// lookups is by address of an endpoint that nothing but a pod on another node keeps.
+	lookups *pauses
+	// steps says when orphans are removed.
+	steps steps
 }
 
 var (
@@ -116,6 +117,8 @@ const (
 	backoffMost  = time.Minute
 	hungFirst    = 2 * time.Minute
 	hungMost     = time.Hour
+	lookupFirst  = 5 * time.Minute
+	lookupMost   = time.Hour
 )
 
 // NewLimiter returns the limit of all deletions of stale endpoints on a node: those of the remover and of the shielder.
@@ -132,6 +135,7 @@ func New(o Options) *Remover {
 		opts:    o,
 		backoff: newPauses(backoffFirst, backoffMost, o.Clock),
 		hung:    newPauses(hungFirst, hungMost, o.Clock),
+		lookups: newPauses(lookupFirst, lookupMost, o.Clock),
 		deleted: map[hns.EndpointID]attempt{},
 	}
 }
@@ -165,11 +169,14 @@ func results() []Result {
 func (r *Remover) Run(ctx context.Context, pass action.Pass) time.Duration {
 	r.verify(ctx, pass)
 	conflicts, orphans := r.enforced(pass)
-	if r.removeAll(ctx, pass, r.provenConflicts(ctx, pass, conflicts)) {
-		r.removeAll(ctx, pass, r.releasedOrphans(ctx, pass, orphans))
+	if r.removeAll(ctx, pass, r.proveConflicts(ctx, pass, conflicts), "") {
+		step, version := r.nextOrphans(ctx, pass, orphans)
+		r.removeAll(ctx, pass, step, version)
 	}
-	r.backoff.forget()
-	r.hung.forget()
+	r.lookUpAgain(ctx, pass)
+	for _, p := range []*pauses{r.backoff, r.hung, r.lookups} {
+		p.forget()
+	}
 	if len(r.deleted) > 0 {
 		return r.opts.Config.Poll.FastInterval.Duration // to verify what was deleted
 	}
@@ -189,15 +196,26 @@ func (r *Remover) retry(pass action.Pass, conflicts []verdict.Verdict) time.Dura
 	return next
 }
 
+// maxReadAge is how old what was read of pods may be when an endpoint is deleted.
+const maxReadAge = 10 * time.Second
+
 // removeAll tries to remove each endpoint that no brake keeps, and reports whether the pass may delete more
-// (invariant 4).
-func (r *Remover) removeAll(ctx context.Context, pass action.Pass, removable []verdict.Verdict) bool {
+// (invariant 4). Pods are read once for all, not older than the resource version.
+func (r *Remover) removeAll(
+	ctx context.Context, pass action.Pass, removable []verdict.Verdict, version string,
+) bool {
+	removable = r.released(removable, pass.Evidence.Now)
+	var read time.Time
+	pods := sync.OnceValues(func() (claims, error) {
+		read = r.opts.Clock.Now()
+		return r.opts.Confirmer.readClaims(ctx, version, removable)
+	})
 	for at, v := range removable {
-		if brake, throttled := r.throttled(v, pass.Evidence.Now); throttled {
-			r.keep(brake, v)
+		if !read.IsZero() && r.opts.Clock.Since(read) >= maxReadAge || v.Kind == verdict.Orphan && r.over() {
+			r.keep(BrakePace, v)
 			continue
 		}
-		done := r.remove(ctx, pass, v)
+		done := r.remove(ctx, pass, v, pods)
 		if done.result == Removed {
 			r.deleted[v.Endpoint.ID] = done
 		} else {
@@ -216,12 +234,12 @@ func (r *Remover) removeAll(ctx context.Context, pass action.Pass, removable []v
 func stops(r Result) bool { return r == Failed || r == Unknown || r == Unconfirmed }
 
 // remove deletes one endpoint, if it still should be. [Removed] means that HNS said so.
-func (r *Remover) remove(ctx context.Context, pass action.Pass, v verdict.Verdict) attempt {
+func (r *Remover) remove(ctx context.Context, pass action.Pass, v verdict.Verdict, pods lookup) attempt {
 	done := attempt{
 		verdict: v, before: sharers(pass.Evidence.Snapshot, v), took: r.opts.Clock.Since(pass.StaleSince[v.Endpoint.ID]),
 	}
 	r.backoff.begin(v.Address().String())
-	if err := r.opts.Confirmer.confirm(ctx, pass, v); err != nil {
+	if err := r.opts.Confirmer.confirm(ctx, pass, v, pods); err != nil {
 		done.result, done.err = resultOf(err), err
 		if errors.Is(err, hns.ErrTimeout) {
 			r.hung.begin(string(v.Endpoint.ID))
@@ -247,7 +265,30 @@ func (r *Remover) remove(ctx context.Context, pass action.Pass, v verdict.Verdic
 	return done
 }
 
-// verify finds what became of the deletes of the pass before (invariant 5). One that did nothing is decided about anew.
+// lookUpAgain looks up the pods on other nodes that keep endpoints, since these pods are not watched. Where a pod on this
+// node has the address too it may be waiting for that.
+func (r *Remover) lookUpAgain(ctx context.Context, pass action.Pass) {
+	var due []verdict.Verdict
+	for _, v := range pass.Verdicts {
+		pause := r.lookups
+		if v.Kind == verdict.Contested {
+			pause = r.backoff
+		}
+		if key := v.Address().String(); v.Reason == verdict.ReasonPodElsewhere && pause.left(key, pass.Evidence.Now) <= 0 {
+			pause.begin(key)
+			due = append(due, v)
+		}
+	}
+	if len(due) == 0 {
+		return
+	}
+	if _, err := r.opts.Confirmer.readClaims(ctx, "", due); err != nil {
+		logf.FromContext(ctx).Error(err, "Cannot look up the pods on other nodes that use addresses of remote endpoints; "+
+			"keeping the endpoints", "endpoints", len(due))
+	}
+}
+
+// verify finds what became of the deletes of the pass before (invariant 5). One that did nothing is decided again.
 func (r *Remover) verify(ctx context.Context, pass action.Pass) {
 	if len(r.deleted) == 0 {
 		return

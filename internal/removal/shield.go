@@ -162,7 +162,9 @@ func shielded(snapshot inventory.Snapshot, v verdict.Verdict) bool {
 
 // shield makes a remote endpoint that is enumerated after the pod's own.
 func (s *Shielder) shield(ctx context.Context, snapshot inventory.Snapshot, v verdict.Verdict) (ShieldResult, error) {
-	again, err := s.opts.Confirmer.rejudge(ctx, snapshot, v)
+	again, err := s.opts.Confirmer.rejudge(ctx, snapshot, v, func() (claims, error) {
+		return s.opts.Confirmer.readClaims(ctx, "", []verdict.Verdict{v})
+	})
 	if err != nil {
 		return ShieldFailed, err
 	}

@@ -60,6 +60,14 @@ func answers() map[verdict.Reason]Answer { //nolint:funlen // a table
 			"If the pod stays without an endpoint, hnsguard reports NetworkEndpointLost on it, and evicts it where " +
 				"mode and eviction.mode are enforce.", "Delete the pod; its replacement gets an endpoint.",
 		},
+		verdict.ReasonPodElsewhere: {
+			"A pod on another node has the address, too, by what the API server has. Which of the two claims is valid is not " +
+				"known: the status of a pod keeps the address of a sandbox that is gone.",
+			"hnsguard keeps the endpoint and looks the pods up again, at least each minute where a pod on this node has the " +
+				"address.",
+			"Find the pods with this address: kubectl get pods -A -o wide. If none of their nodes has lost a sandbox, the " +
+				"cluster's IPAM has given the address twice: delete one of the pods.",
+		},
 		verdict.ReasonListedReady: {
 			"An EndpointSlice lists the address as ready on another node: the endpoint is in use.", nothing, "",
 		},

@@ -33,6 +33,9 @@ type Evidence struct {
 	Cluster   cluster.View
 	KubeProxy kubeproxy.Profile
 	Policy    Policy
+	// Elsewhere are the pods on other nodes that may use an address, by what the API server was last known to have. They
+	// are not watched: an address that is missing was not looked up, or had no such pod.
+	Elsewhere map[netip.Addr][]cluster.Pod
 	// Forgotten are the addresses that this node's kube-proxy is known not to hold in its record of terminated endpoints.
 	// They matter with a profile that has [kubeproxy.Profile.StaleRecord] only.
 	Forgotten sets.Set[netip.Addr]
@@ -48,179 +51,135 @@ type Evidence struct {
 }
 
 // Decide gives every endpoint of the snapshot its verdict, in the snapshot's order.
-func Decide(e Evidence) []Verdict { return new(Decider).Decide(e) }
+func Decide(e Evidence) []Verdict {
+	d := prepare(e)
+	verdicts := make([]Verdict, 0, len(e.Snapshot.Endpoints))
+	for i := range e.Snapshot.Endpoints {
+		verdicts = append(verdicts, d.decide(&e.Snapshot.Endpoints[i]))
+	}
+	return verdicts
+}
 
-// About gives one endpoint of the snapshot the verdict that [Decide] gives it. It returns false if there is no endpoint
-// with the ID.
-func About(e Evidence, id hns.EndpointID) (Verdict, bool) {
+// DecideEndpoint gives one endpoint of the snapshot the verdict that [Decide] gives it. It returns false if there is no
+// endpoint with the ID.
+func DecideEndpoint(e Evidence, id hns.EndpointID) (Verdict, bool) {
 	at := slices.IndexFunc(e.Snapshot.Endpoints, func(ep inventory.Endpoint) bool { return ep.ID == id })
 	if at < 0 {
 		return Verdict{}, false
 	}
-	var d Decider
-	d.prepare(e)
-	var v Verdict
-	d.judge(&v, at, referrers(e.Snapshot.LoadBalancers, id))
-	return v, true
+	return prepare(e).decide(&e.Snapshot.Endpoints[at]), true
 }
 
-// referrers returns which load balancers refer to an endpoint.
-func referrers(balancers []hns.LoadBalancer, id hns.EndpointID) []hns.LoadBalancerID {
-	var all []hns.LoadBalancerID
-	for i := range balancers {
-		if slices.Contains(balancers[i].Endpoints, id) {
-			all = append(all, balancers[i].ID)
-		}
-	}
-	return all
-}
-
-// Decider decides again and again in the same memory: of a node on which nothing changes, a decision leaves no garbage.
-// It knows what has not changed by its place in memory, since snapshots do not change. The zero value is ready. It is
-// for one caller at a time.
-type Decider struct {
-	decision
-	verdicts []Verdict
-	// The endpoints, their network and the load balancers of the decision before.
-	endpoints []inventory.Endpoint
-	network   hns.NetworkID
-	balancers []hns.LoadBalancer
-}
-
-// Decide is [Decide]. What it returned before is overwritten, but not what the verdicts refer to.
-func (d *Decider) Decide(e Evidence) []Verdict {
-	d.prepare(e)
-	d.findReferrers()
-	d.verdicts = slices.Grow(d.verdicts[:0], len(e.Snapshot.Endpoints))[:len(e.Snapshot.Endpoints)]
-	for i := range e.Snapshot.Endpoints {
-		d.judge(&d.verdicts[i], i, d.referrers[e.Snapshot.Endpoints[i].ID])
-	}
-	return d.verdicts
-}
-
-// prepare puts the evidence in order.
-func (d *Decider) prepare(e Evidence) {
-	d.Evidence = e
-	d.findLocals()
-	d.arrivals = d.findArrivals()
-}
-
-// judge makes the verdict of an endpoint of the snapshot.
-func (d *Decider) judge(v *Verdict, at int, referrers []hns.LoadBalancerID) {
-	ep := &d.Snapshot.Endpoints[at]
-	*v = Verdict{Endpoint: ep.Endpoint, LoadBalancers: referrers}
-	d.about(v, ep)
-}
-
-// findLocals finds the local endpoints of the pod network by address.
-func (d *Decider) findLocals() {
-	endpoints, network := d.Snapshot.Endpoints, d.Snapshot.Network.ID
-	if network == d.network && shared(endpoints, d.endpoints) {
-		return
-	}
-	d.endpoints, d.network, d.locals = endpoints, network, map[netip.Addr][]inventory.Endpoint{}
-	for i := range endpoints {
-		ep := &endpoints[i]
-		if ep.Network != network || ep.Remote() {
-			continue
-		}
-		for _, addr := range ep.Addresses {
-			d.locals[addr] = append(d.locals[addr], *ep)
-		}
-	}
-}
-
-// findReferrers finds which load balancers refer to an endpoint.
-func (d *Decider) findReferrers() {
-	balancers := d.Snapshot.LoadBalancers
-	if shared(balancers, d.balancers) {
-		return
-	}
-	d.balancers, d.referrers = balancers, map[hns.EndpointID][]hns.LoadBalancerID{}
-	for i := range balancers {
-		for _, id := range balancers[i].Endpoints {
-			d.referrers[id] = append(d.referrers[id], balancers[i].ID)
-		}
-	}
-}
-
-// shared reports whether both are the same list in the same place.
-func shared[T any](a, b []T) bool { return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0]) }
-
-// decision is the evidence with what is looked up again and again put in order.
+// decision is the evidence with what is looked up repeatedly put in order.
 type decision struct {
 	Evidence
-	locals    map[netip.Addr][]inventory.Endpoint // of the pod network
-	arrivals  sets.Set[hns.EndpointID]            // local endpoints that can only be those of waiting pods
+	locals    map[netip.Addr][]*inventory.Endpoint // of the pod network
+	arrivals  sets.Set[hns.EndpointID]             // local endpoints that can only be those of waiting pods
 	referrers map[hns.EndpointID][]hns.LoadBalancerID
 }
 
-// about applies ownership first: only what passes all of these is judged by its address.
-func (d *decision) about(v *Verdict, ep *inventory.Endpoint) *Verdict {
+func prepare(e Evidence) *decision {
+	d := &decision{
+		Evidence: e, locals: map[netip.Addr][]*inventory.Endpoint{}, referrers: map[hns.EndpointID][]hns.LoadBalancerID{},
+	}
+	for i := range e.Snapshot.Endpoints {
+		if ep := &e.Snapshot.Endpoints[i]; d.isLocalOfPods(ep) {
+			for _, addr := range ep.Addresses {
+				d.locals[addr] = append(d.locals[addr], ep)
+			}
+		}
+	}
+	for i := range e.Snapshot.LoadBalancers {
+		lb := &e.Snapshot.LoadBalancers[i]
+		for _, id := range lb.Endpoints {
+			d.referrers[id] = append(d.referrers[id], lb.ID)
+		}
+	}
+	d.arrivals = d.findArrivals()
+	return d
+}
+
+func (d *decision) isLocalOfPods(ep *inventory.Endpoint) bool {
+	return ep.Network == d.Snapshot.Network.ID && !ep.Remote()
+}
+
+func (d *decision) decide(ep *inventory.Endpoint) Verdict {
+	v := Verdict{Endpoint: ep.Endpoint, LoadBalancers: d.referrers[ep.ID]}
+	v.Kind, v.Reason = d.judge(&v, ep)
+	return v
+}
+
+// judge applies ownership first: only what passes all of these is judged by its address.
+func (d *decision) judge(v *Verdict, ep *inventory.Endpoint) (Kind, Reason) {
 	switch {
 	case !ep.Remote():
-		return d.local(v)
+		return d.judgeLocal(v)
 	case ep.Network != d.Snapshot.Network.ID:
-		return v.is(Foreign, ReasonOtherNetwork)
+		return Foreign, ReasonOtherNetwork
 	case !kubeproxy.Owns(ep.Endpoint):
-		return v.is(Foreign, ReasonOtherMaker)
+		return Foreign, ReasonOtherMaker
 	default:
 		v.Since = ep.Seen
-		return d.owned(v)
+		return d.judgeRemote(v)
 	}
 }
 
-// local tells apart the local endpoints that a pod uses from those that were left behind. None is ever removed.
-func (d *decision) local(v *Verdict) *Verdict {
+// judgeLocal tells apart the local endpoints that a pod uses from those that were left behind. None is ever removed.
+func (d *decision) judgeLocal(v *Verdict) (Kind, Reason) {
 	if v.Endpoint.Network != d.Snapshot.Network.ID {
-		return v.is(Local, ReasonOtherNetwork)
+		return Local, ReasonOtherNetwork
 	}
 	for _, addr := range v.Endpoint.Addresses {
-		if pods := d.Cluster.PodIDsWith(addr); len(pods) > 0 {
-			v.Pods = pods
-			return v.is(Local, ReasonLocalPod)
+		if pods := d.podsUsing(addr); len(pods) > 0 {
+			v.Pods = idsOf(pods)
+			return Local, ReasonLocalPod
 		}
 	}
 	for _, addr := range v.Endpoint.Addresses {
-		if listings := d.Cluster.Listings(addr); slices.ContainsFunc(listings, d.readyElsewhere) {
+		if listings := d.Cluster.Listings(addr); slices.ContainsFunc(listings, d.isReadyElsewhere) {
 			v.Listings = listings
-			return v.is(Local, ReasonLocalLeaked)
+			return Local, ReasonLocalLeaked
 		}
 	}
-	return v.is(Local, ReasonLocalUnclaimed)
+	return Local, ReasonLocalUnclaimed
 }
 
-// owned judges an endpoint that kube-proxy made on the pod network, which is one that has a single address.
-func (d *decision) owned(v *Verdict) *Verdict {
+// judgeRemote judges an endpoint that kube-proxy made on the pod network, which is one that has a single address.
+func (d *decision) judgeRemote(v *Verdict) (Kind, Reason) {
 	addr := v.Endpoint.Addresses[0]
-	pods, locals := d.Cluster.PodsWith(addr), d.locals[addr]
-	pods = slices.DeleteFunc(slices.Clone(pods), func(p cluster.Pod) bool { return p.Terminal }) // it may be in use again
-	v.Pods, v.Listings = idsOf(pods), d.Cluster.Listings(addr)
-	for i := range locals {
-		l := &locals[i]
+	pods, locals := d.podsUsing(addr), d.locals[addr]
+	v.Pods, v.Listings, v.Elsewhere = idsOf(pods), d.Cluster.Listings(addr), claimantsOf(d.Elsewhere[addr])
+	for _, l := range locals {
 		v.Locals = append(v.Locals, l.ID)
-		v.Since = later(v.Since, l.Seen)
+		v.Since = latest(v.Since, l.Seen)
 	}
 	if reason, is := d.protected(addr, pods); is {
-		return v.is(Protected, reason)
+		return Protected, reason
 	}
 	switch {
 	case slices.ContainsFunc(pods, cluster.Pod.Live) && slices.ContainsFunc(locals, attached):
-		return d.conflict(v, Conflict, ReasonLivePod)
+		return d.judgeConflict(v)
 	case slices.ContainsFunc(pods, cluster.Pod.Live):
-		return v.is(Contested, ReasonNoLocalEndpoint)
+		return Contested, ReasonNoLocalEndpoint
 	case len(pods) > 0:
-		return v.is(Contested, ReasonPodDeleting)
-	case d.early(v.Listings, locals):
-		v.Pods, v.early, v.NeedsCurrentSlices = idsOf(d.Cluster.Waiting()), true, true
-		return d.conflict(v, EarlyConflict, ReasonNewEndpoint)
-	case len(locals) > 0 && slices.ContainsFunc(v.Listings, d.readyElsewhere):
-		return v.is(LeakedLocal, ReasonListedReady)
+		return Contested, ReasonPodDeleting
+	case d.arrived(v.Listings, locals):
+		return d.judgeEarlyConflict(v)
+	case len(locals) > 0 && slices.ContainsFunc(v.Listings, d.isReadyElsewhere):
+		return LeakedLocal, ReasonListedReady
 	case len(v.Listings) > 0:
-		return v.is(InUse, d.inUse(v.Listings))
+		return InUse, d.reasonInUse(v.Listings)
+	case len(d.Elsewhere[addr]) > 0:
+		return InUse, ReasonPodElsewhere
 	default:
-		return d.unclaimed(v)
+		return d.judgeUnclaimed(v)
 	}
+}
+
+// podsUsing returns the pods on this node that may use the address. A pod that has ended does not: its status keeps the
+// address, which another pod may have by now.
+func (d *decision) podsUsing(addr netip.Addr) []cluster.Pod {
+	return slices.DeleteFunc(slices.Clone(d.Cluster.PodsWith(addr)), func(p cluster.Pod) bool { return p.Terminal })
 }
 
 // protected says whether the address is one that no evidence of pods and slices speaks about.
@@ -237,11 +196,11 @@ func (d *decision) protected(addr netip.Addr, pods []cluster.Pod) (Reason, bool)
 	}
 }
 
-// early reports whether a local endpoint of the address can only be that of a pod that has not reported it yet.
-func (d *decision) early(listings []cluster.Listing, locals []inventory.Endpoint) bool {
+// arrived reports whether a local endpoint of the address can only be that of a pod that has not reported it yet.
+func (d *decision) arrived(listings []cluster.Listing, locals []*inventory.Endpoint) bool {
 	return d.slicesKnown() &&
-		slices.ContainsFunc(locals, func(l inventory.Endpoint) bool { return d.arrivals.Has(l.ID) }) &&
-		!slices.ContainsFunc(listings, d.claimedElsewhere)
+		slices.ContainsFunc(locals, func(l *inventory.Endpoint) bool { return d.arrivals.Has(l.ID) }) &&
+		!slices.ContainsFunc(listings, d.isClaimedElsewhere)
 }
 
 // findArrivals returns the local endpoints that can only be those of pods that wait for their address: each appeared
@@ -252,15 +211,15 @@ func (d *decision) findArrivals() sets.Set[hns.EndpointID] {
 	if len(pods) == 0 {
 		return nil
 	}
-	var endpoints []inventory.Endpoint
+	var endpoints []*inventory.Endpoint
 	for i := range d.Snapshot.Endpoints {
 		e := &d.Snapshot.Endpoints[i]
 		// One that was there at first has no such time, which is before all.
 		if d.unclaimedLocal(e) && !e.Appeared.Before(pods[0]) {
-			endpoints = append(endpoints, *e)
+			endpoints = append(endpoints, e)
 		}
 	}
-	slices.SortFunc(endpoints, func(a, b inventory.Endpoint) int { return a.Appeared.Compare(b.Appeared) })
+	slices.SortFunc(endpoints, func(a, b *inventory.Endpoint) int { return a.Appeared.Compare(b.Appeared) })
 	arrivals := sets.New[hns.EndpointID]()
 	for at, e := range endpoints {
 		if at >= len(pods) || e.Appeared.Before(pods[at]) {
@@ -283,27 +242,54 @@ func (d *decision) waitingSince() []time.Time {
 	return pods
 }
 
-// unclaimedLocal reports whether the endpoint is an attached local one of the pod network, and no pod of this node has
-// an address of it.
+// unclaimedLocal reports whether the endpoint is an attached local one of the pod network, and no pod on this node may
+// use an address of it.
 func (d *decision) unclaimedLocal(e *inventory.Endpoint) bool {
-	return e.Network == d.Snapshot.Network.ID && !e.Remote() && e.Attached() &&
-		!slices.ContainsFunc(e.Addresses, func(addr netip.Addr) bool { return len(d.Cluster.PodsWith(addr)) > 0 })
+	return d.isLocalOfPods(e) && e.Attached() &&
+		!slices.ContainsFunc(e.Addresses, func(addr netip.Addr) bool { return len(d.podsUsing(addr)) > 0 })
 }
 
-// conflict holds the removal back on a kube-proxy that would answer it by deleting the pod's own endpoint. When slices
-// drop an address, such a kube-proxy records it, and deletes whatever endpoint it finds under it at the end of a sync.
-// As long as the remote endpoint is there, that may be the remote one.
-func (d *decision) conflict(v *Verdict, kind Kind, reason Reason) *Verdict {
+// judgeConflict decides between two claims. That a slice lists the address on another node is none: slices lag. But a
+// live pod there is one, and kubelet keeps the address in the status of a running pod whose sandbox is gone, so that
+// the claim of the pod on this node may be the void one. A pod's second address, in practice its IPv6 one, cannot be
+// looked up by on the API server: there, slices are all the evidence of the other claim.
+func (d *decision) judgeConflict(v *Verdict) (Kind, Reason) {
+	switch ipv6 := v.Address().Is6(); {
+	case slices.ContainsFunc(d.Elsewhere[v.Address()], func(p cluster.Pod) bool { return !p.Deleting }):
+		return Contested, ReasonPodElsewhere
+	case ipv6 && slices.ContainsFunc(v.Listings, d.isReadyElsewhere):
+		return Contested, ReasonListedReady
+	default:
+		v.NeedsCurrentSlices = ipv6
+		return d.holdOrRemove(v, Conflict, ReasonLivePod)
+	}
+}
+
+// judgeEarlyConflict decides about an address that no pod has reported yet. A pod on another node that is being deleted
+// may use it until it is gone.
+func (d *decision) judgeEarlyConflict(v *Verdict) (Kind, Reason) {
+	v.Pods = idsOf(d.Cluster.Waiting())
+	if len(d.Elsewhere[v.Address()]) > 0 {
+		return Contested, ReasonPodElsewhere
+	}
+	v.early, v.NeedsCurrentSlices = true, true
+	return d.holdOrRemove(v, EarlyConflict, ReasonNewEndpoint)
+}
+
+// holdOrRemove holds the removal back on a kube-proxy that would answer it by deleting the pod's own endpoint. When
+// slices drop an address, such a kube-proxy records it, and deletes whatever endpoint it finds under it at the end of a
+// sync. As long as the remote endpoint is there, that may be the remote one.
+func (d *decision) holdOrRemove(v *Verdict, kind Kind, reason Reason) (Kind, Reason) {
 	switch {
 	case !d.KubeProxy.StaleRecord:
-		return v.is(kind, reason)
-	case !d.slicesKnown() || slices.ContainsFunc(v.Listings, d.elsewhere):
-		return v.is(Held, ReasonStaleRecord)
+		return kind, reason
+	case !d.slicesKnown() || slices.ContainsFunc(v.Listings, d.isElsewhere):
+		return Held, ReasonStaleRecord
 	case d.mayRemember(v.Address()):
-		return v.is(Held, ReasonMayRemember)
+		return Held, ReasonMayRemember
 	default:
 		v.NeedsCurrentSlices = true
-		return v.is(kind, reason)
+		return kind, reason
 	}
 }
 
@@ -312,19 +298,19 @@ func (d *decision) mayRemember(addr netip.Addr) bool {
 	return d.KubeProxy.StaleRecord && !d.Forgotten.Has(addr)
 }
 
-func (d *decision) inUse(listings []cluster.Listing) Reason {
+func (d *decision) reasonInUse(listings []cluster.Listing) Reason {
 	switch {
-	case slices.ContainsFunc(listings, d.readyElsewhere):
+	case slices.ContainsFunc(listings, d.isReadyElsewhere):
 		return ReasonListedReady
-	case slices.ContainsFunc(listings, d.elsewhere):
+	case slices.ContainsFunc(listings, d.isElsewhere):
 		return ReasonListed
 	default:
 		return ReasonListedHere
 	}
 }
 
-// unclaimed is the orphan rule: every line but the last is a reason to wait.
-func (d *decision) unclaimed(v *Verdict) *Verdict {
+// judgeUnclaimed is the orphan rule: every line but the last is a reason to wait.
+func (d *decision) judgeUnclaimed(v *Verdict) (Kind, Reason) {
 	since, known := d.UnclaimedSince[v.Endpoint.ID]
 	if !known {
 		since = d.Now
@@ -332,19 +318,19 @@ func (d *decision) unclaimed(v *Verdict) *Verdict {
 	v.Due, v.NeedsCurrentSlices = since.Add(d.grace()), true
 	switch {
 	case !d.slicesKnown():
-		return v.is(OrphanPending, ReasonNoSlices)
+		return OrphanPending, ReasonNoSlices
 	case d.Snapshot.Network.Type == hns.NetworkOverlay && !d.Cluster.ServicesKnown:
-		return v.is(OrphanPending, ReasonServicesUnknown)
+		return OrphanPending, ReasonServicesUnknown
 	case d.Now.Before(v.Due):
-		return v.is(OrphanPending, ReasonGracePeriod)
+		return OrphanPending, ReasonGracePeriod
 	case d.mayRemember(v.Address()):
-		return v.is(OrphanPending, ReasonMayRemember)
+		return OrphanPending, ReasonMayRemember
 	case !d.loadBalancersKnown(v):
-		return v.is(OrphanPending, ReasonLoadBalancersUnknown)
+		return OrphanPending, ReasonLoadBalancersUnknown
 	case len(v.LoadBalancers) > 0:
-		return v.is(OrphanPending, ReasonReferenced)
+		return OrphanPending, ReasonReferenced
 	default:
-		return v.is(Orphan, ReasonUnclaimed)
+		return Orphan, ReasonUnclaimed
 	}
 }
 
@@ -363,27 +349,22 @@ func (d *decision) loadBalancersKnown(v *Verdict) bool {
 	return d.Snapshot.LoadBalancersKnown && !d.Snapshot.LoadBalancersRead.Before(v.Due)
 }
 
-// elsewhere reports whether a slice has the address on another node, or nowhere in the cluster.
-func (d *decision) elsewhere(l cluster.Listing) bool { return l.Elsewhere(d.Cluster.Node) }
+// isElsewhere reports whether a slice has the address on another node, or nowhere in the cluster.
+func (d *decision) isElsewhere(l cluster.Listing) bool { return l.Elsewhere(d.Cluster.Node) }
 
-func (d *decision) readyElsewhere(l cluster.Listing) bool { return d.elsewhere(l) && l.Ready }
+func (d *decision) isReadyElsewhere(l cluster.Listing) bool { return d.isElsewhere(l) && l.Ready }
 
-// claimedElsewhere also counts an endpoint that terminates and still serves: its pod has the address.
-func (d *decision) claimedElsewhere(l cluster.Listing) bool { return d.elsewhere(l) && l.Claims() }
+// isClaimedElsewhere also counts an endpoint that terminates and still serves: its pod has the address.
+func (d *decision) isClaimedElsewhere(l cluster.Listing) bool { return d.isElsewhere(l) && l.Claims() }
 
-func later(a, b time.Time) time.Time {
+func latest(a, b time.Time) time.Time {
 	if a.Before(b) {
 		return b
 	}
 	return a
 }
 
-func attached(e inventory.Endpoint) bool { return e.Attached() }
-
-func (v *Verdict) is(kind Kind, reason Reason) *Verdict {
-	v.Kind, v.Reason = kind, reason
-	return v
-}
+func attached(e *inventory.Endpoint) bool { return e.Attached() }
 
 func idsOf(pods []cluster.Pod) []cluster.PodID {
 	ids := make([]cluster.PodID, 0, len(pods))
@@ -391,4 +372,12 @@ func idsOf(pods []cluster.Pod) []cluster.PodID {
 		ids = append(ids, p.ID())
 	}
 	return ids
+}
+
+func claimantsOf(pods []cluster.Pod) []Claimant {
+	claimants := make([]Claimant, 0, len(pods))
+	for _, p := range pods {
+		claimants = append(claimants, Claimant{Pod: p.Key, Node: p.Node})
+	}
+	return claimants
 }

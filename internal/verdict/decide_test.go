@@ -63,6 +63,8 @@ type world struct {
 	waited        map[types.UID]time.Duration
 	balancersRead time.Time
 	more          []inventory.Endpoint
+	// elsewhere are pods on other nodes with the address, on the API server.
+	elsewhere []*corev1.Pod
 }
 
 // idle is a world in which only a remote endpoint exists, and kube-proxy is a good one.
@@ -132,7 +134,7 @@ func (w world) evidence() verdict.Evidence {
 			LoadBalancersRead: w.balancersRead,
 		},
 		WaitingSince: waiting,
-		Cluster:      index.View([]netip.Addr{ip}),
+		Cluster:      index.View(append([]netip.Addr{ip}, w.remote.Addresses...)),
 		KubeProxy:    kubeproxy.ProfileOf(w.kubeProxy),
 		Policy: verdict.Policy{
 			Exclusions: w.exclusions, OrphanGrace: grace, OrphanGraceUrgent: urgentGrace,
@@ -140,6 +142,10 @@ func (w world) evidence() verdict.Evidence {
 		Urgent:         w.urgent,
 		UnclaimedSince: map[hns.EndpointID]time.Time{remoteID: now.Add(-w.unclaimedFor)},
 		Now:            now,
+		Elsewhere:      map[netip.Addr][]cluster.Pod{},
+	}
+	for _, p := range w.elsewhere {
+		e.Elsewhere[ip] = append(e.Elsewhere[ip], cluster.PodOf(p))
 	}
 	if w.forgotten {
 		e.Forgotten = sets.New(ip)
@@ -253,6 +259,14 @@ func TestDecide(t *testing.T) {
 		{"excluded", conflicting, exclude("10.240.0.0/16"), verdict.Protected, verdict.ReasonExcluded},
 		{"another exclusion does not save it", conflicting, exclude("10.241.0.0/16"), verdict.Conflict, verdict.ReasonLivePod},
 		{"a Service's address", conflicting, vip, verdict.Protected, verdict.ReasonVIP},
+		{"a pod on another node has it", conflicting, podElsewhere(), verdict.Contested, verdict.ReasonPodElsewhere},
+		{"a hostNetwork pod on another node has it", conflicting, podElsewhere(hostNetwork), verdict.Contested, verdict.ReasonPodElsewhere},
+		{"held, and a pod on another node has it", conflicting, both(proxy(staleProx), podElsewhere()), verdict.Contested, verdict.ReasonPodElsewhere},
+		{"slice lag: the pod on another node is being deleted", conflicting, both(lists("lin-1"), podElsewhere(deleting)), verdict.Conflict, verdict.ReasonLivePod},
+		{"one pod on another node is being deleted, and one is not", conflicting, both(podElsewhere(deleting), podElsewhere()), verdict.Contested, verdict.ReasonPodElsewhere},
+		{"IPv6, ready elsewhere", conflicting, ipv6("lin-1"), verdict.Contested, verdict.ReasonListedReady},
+		{"IPv6, not ready elsewhere", conflicting, ipv6("lin-1", notReady), verdict.Conflict, verdict.ReasonLivePod},
+		{"IPv6, the pod's own Service", conflicting, ipv6(node), verdict.Conflict, verdict.ReasonLivePod},
 		{"conflict: the remote is on another network", conflicting, func(w *world) { w.remote.Network = natNet }, verdict.Foreign, verdict.ReasonOtherNetwork},
 		{"conflict: not made by kube-proxy", conflicting, func(w *world) { w.remote.MAC = hns.MAC{0x0e, 0x2a} }, verdict.Foreign, verdict.ReasonOtherMaker},
 		{"conflict: not remote", conflicting, func(w *world) { w.remote.Flags = 32 }, verdict.Local, verdict.ReasonLocalPod},
@@ -276,6 +290,10 @@ func TestDecide(t *testing.T) {
 		{"early, another remote endpoint appears", early, more(func(e *inventory.Endpoint) { e.Flags = hns.FlagRemote }), verdict.EarlyConflict, verdict.ReasonNewEndpoint},
 		{"early, another endpoint appears that is attached to nothing", early, more(func(e *inventory.Endpoint) { e.Namespace = "" }), verdict.EarlyConflict, verdict.ReasonNewEndpoint},
 		{"early, two new endpoints of which a pod has one", early, both(another, func(w *world) { w.pods = append(w.pods, pod("two", withAddress("10.240.0.12"))) }), verdict.EarlyConflict, verdict.ReasonNewEndpoint},
+		{"early, a pod on another node has it", early, podElsewhere(), verdict.Contested, verdict.ReasonPodElsewhere},
+		{"early, a pod on another node is being deleted", early, podElsewhere(deleting), verdict.Contested, verdict.ReasonPodElsewhere},
+		{"early, a pod on this node had the address and has succeeded", early, earlier(succeeded), verdict.EarlyConflict, verdict.ReasonNewEndpoint},
+		{"early, a pod on this node had the address and has failed", early, earlier(failed), verdict.EarlyConflict, verdict.ReasonNewEndpoint},
 		{"early, forgotten", early, both(proxy(staleProx), forgotten), verdict.EarlyConflict, verdict.ReasonNewEndpoint},
 		{"early, kube-proxy may remember it", early, proxy(staleProx), verdict.Held, verdict.ReasonMayRemember},
 		{"early, held", early, both(proxy(staleProx), lists("lin-1", notReady, terminating)), verdict.Held, verdict.ReasonStaleRecord},
@@ -327,6 +345,10 @@ func TestDecide(t *testing.T) {
 		{"orphan, Calico's", orphaned, func(w *world) { w.remote.MAC = hns.MAC{0x00, 0x15, 0x5d} }, verdict.Foreign, verdict.ReasonOtherMaker},
 		{"orphan, no address", orphaned, func(w *world) { w.remote.Addresses = nil }, verdict.Foreign, verdict.ReasonOtherMaker},
 		{"orphan, two addresses", orphaned, func(w *world) { w.remote.Addresses = append(w.remote.Addresses, netip.IPv6Loopback()) }, verdict.Foreign, verdict.ReasonOtherMaker},
+		{"a pod on another node has the orphan's address", orphaned, podElsewhere(), verdict.InUse, verdict.ReasonPodElsewhere},
+		{"a pod on another node is being deleted", orphaned, podElsewhere(deleting), verdict.InUse, verdict.ReasonPodElsewhere},
+		{"a slice says more than a pod on another node", orphaned, both(podElsewhere(), lists("lin-1")), verdict.InUse, verdict.ReasonListedReady},
+		{"a local endpoint of a pod that has ended, in use elsewhere", orphaned, both(func(w *world) { w.remote.Flags = 0 }, withPod(succeeded), lists("lin-1")), verdict.Local, verdict.ReasonLocalLeaked},
 		{"a local endpoint nobody has", orphaned, func(w *world) { w.remote.Flags = 0 }, verdict.Local, verdict.ReasonLocalUnclaimed},
 		{"a local endpoint of another network", orphaned, func(w *world) { w.remote.Flags = 0; w.remote.Network = natNet }, verdict.Local, verdict.ReasonOtherNetwork},
 		{"a local endpoint nobody has, listed on this node", orphaned, both(func(w *world) { w.remote.Flags = 0 }, lists(node)), verdict.Local, verdict.ReasonLocalUnclaimed},
@@ -344,7 +366,7 @@ func TestDecide(t *testing.T) {
 				g.Expect(v.Kind.Removes()).To(BeFalse(), "a local endpoint stays")
 			}
 			for _, v := range verdicts {
-				about, there := verdict.About(w.evidence(), v.Endpoint.ID)
+				about, there := verdict.DecideEndpoint(w.evidence(), v.Endpoint.ID)
 				g.Expect(there).To(BeTrue())
 				g.Expect(about).To(Equal(v), "an endpoint alone is judged in the same way")
 			}
@@ -352,9 +374,9 @@ func TestDecide(t *testing.T) {
 	}
 }
 
-func TestAboutAnEndpointThatIsNotThere(t *testing.T) {
+func TestDecidingAboutAnEndpointThatIsNotThere(t *testing.T) {
 	w := conflicting()
-	if v, there := verdict.About(w.evidence(), "another"); there {
+	if v, there := verdict.DecideEndpoint(w.evidence(), "another"); there {
 		t.Errorf("it has the verdict %v", v)
 	}
 }
@@ -371,6 +393,10 @@ func TestEvidenceIsNamed(t *testing.T) {
 	g.Expect(v.LoadBalancers).To(ConsistOf(hns.LoadBalancerID("lb")))
 	g.Expect(v.Address()).To(Equal(ip))
 	g.Expect(v.Due).To(BeZero())
+
+	podElsewhere()(&w)
+	g.Expect(verdict.Decide(w.evidence())[0].Elsewhere).To(ConsistOf(
+		verdict.Claimant{Pod: types.NamespacedName{Namespace: "default", Name: "cart"}, Node: "win-2"}))
 
 	w = early()
 	g.Expect(verdict.Decide(w.evidence())[0].Pods).To(ConsistOf(HaveField("Name", "web")), "the pod that waits")
@@ -405,7 +431,7 @@ func TestWhatALogSaysOfAVerdict(t *testing.T) {
 	g.Expect(values).To(Equal(map[string]any{
 		"endpointID": remoteID, "ip": ip.String(), "verdict": verdict.Conflict, "reason": verdict.ReasonLivePod,
 		"pods": []types.NamespacedName{{Namespace: "default", Name: "web"}}, "localEndpointIDs": []hns.EndpointID{localID},
-		"listings": 0,
+		"listings": 0, "elsewhere": []verdict.Claimant{},
 	}))
 }
 
@@ -489,6 +515,28 @@ func arrivals(second, web, two time.Duration) func(*world) {
 	})
 }
 
+// podElsewhere is a pod with the address that the API server has on another node.
+func podElsewhere(changes ...func(*corev1.Pod)) func(*world) {
+	return func(w *world) { w.elsewhere = append(w.elsewhere, pod("cart", append(changes, onOtherNode)...)) }
+}
+
+// earlier adds a pod on this node that has had the address.
+func earlier(change func(*corev1.Pod)) func(*world) {
+	return func(w *world) { w.pods = append(w.pods, pod("job", change)) }
+}
+
+// ipv6 gives the endpoints and the pod an IPv6 address, which a slice lists on a node.
+func ipv6(onNode string, changes ...func(*discoveryv1.EndpointConditions)) func(*world) {
+	return func(w *world) {
+		addr := netip.MustParseAddr("fd00::11")
+		w.remote.Addresses, w.remote.MAC, w.local.Addresses = []netip.Addr{addr}, kubeproxy.RemoteMAC(addr), []netip.Addr{addr}
+		w.pods = []*corev1.Pod{pod("web", func(p *corev1.Pod) { p.Status.PodIPs = append(p.Status.PodIPs, corev1.PodIP{IP: addr.String()}) })}
+		s := slice("svc", listing(addr, onNode, changes...))
+		s.AddressType = discoveryv1.AddressTypeIPv6
+		w.slices = append(w.slices, s)
+	}
+}
+
 func withAddress(addr string) func(*corev1.Pod) {
 	return func(p *corev1.Pod) { p.Status.PodIPs = []corev1.PodIP{{IP: addr}} }
 }
@@ -544,44 +592,6 @@ func TestWhatAVerdictNeedsProved(t *testing.T) {
 			}
 		})
 	}
-}
-
-// Invariant 6: whatever was decided before, the next decision is that of a new decider.
-func TestADeciderRemembersNothing(t *testing.T) {
-	g := NewWithT(t)
-	referred := orphaned()
-	refers(&referred)
-	byAnother := orphaned()
-	byAnother.balancers = []hns.LoadBalancer{{ID: "another", Endpoints: []hns.EndpointID{remoteID}}}
-	elsewhere := conflicting()
-	elsewhere.local.Addresses = []netip.Addr{ip.Next()}
-	worlds := []world{
-		conflicting(), elsewhere, conflicting(), early(), referred, byAnother, orphaned(), {network: idle().network},
-	}
-	var decider verdict.Decider
-	for at, w := range worlds {
-		e := w.evidence()
-		g.Expect(decider.Decide(e)).To(Equal(verdict.Decide(e)), "world %d", at)
-	}
-	e := conflicting().evidence()
-	for _, network := range []hns.NetworkID{natNet, podNet, natNet} {
-		e.Snapshot.Network.ID = network
-		g.Expect(decider.Decide(e)).To(Equal(verdict.Decide(e)), "the same endpoints, if the pod network is %s", network)
-	}
-}
-
-func TestADecisionAboutWhatHasNotChangedAllocatesNothing(t *testing.T) {
-	w := orphaned()
-	lists("lin-1")(&w)
-	refers(&w)
-	w.hasLocal, w.local.Addresses = true, []netip.Addr{ip.Next()}
-	for range 1000 {
-		w.more = append(w.more, w.remote)
-	}
-	var decider verdict.Decider
-	e := w.evidence()
-	decider.Decide(e)
-	NewWithT(t).Expect(testing.AllocsPerRun(10, func() { decider.Decide(e) })).To(BeZero())
 }
 
 // What is known of an endpoint that is not settled must not get old.

@@ -3,15 +3,16 @@
 // Package verdict is the decision: it says of every HNS endpoint whether it stays or goes, and why.
 //
 // It is a pure function of a snapshot of HNS, a view of the cluster, the node's kube-proxy, the policy and a time. It
-// asks nobody, waits for nothing and writes nothing down, so that every decision can be made again from its evidence:
-// the guard does so just before each delete, and the scan command from recorded files.
+// does no I/O and remembers nothing, so that every decision can be repeated from its evidence: the guard does so just
+// before each delete, and the scan command from recorded files.
 //
 // Invariants:
 //
-//  1. A local endpoint stays, whatever else is so.
+//  1. A local endpoint stays.
 //  2. An endpoint that kube-proxy did not make, or that is not on the pod network, stays.
 //  3. What is not known is never read as absence: of two readings of the evidence, the one that keeps counts.
 //  4. Addresses are compared within the pod network only. The same address on another network is another address.
 //  5. Every endpoint gets exactly one verdict with one reason; kept ones too.
-//  6. A [Decider] remembers nothing of one decision that matters to the next: only memory is used again.
+//  6. Two live claims to an address are contested: an endpoint stays if a pod on this node and a pod on another one may
+//     both use its address. A pod's status proves no claim: it can outlive the pod's hold on the address.
 package verdict

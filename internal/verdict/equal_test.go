@@ -24,7 +24,7 @@ func TestVerdictsAreEqualWithTheSameEvidenceOnly(t *testing.T) {
 			},
 			Kind: verdict.Held, Reason: verdict.ReasonStaleRecord, Pods: []cluster.PodID{{UID: "p"}},
 			Locals: []hns.EndpointID{"l"}, Listings: []cluster.Listing{{Node: "lin-1"}}, LoadBalancers: []hns.LoadBalancerID{"b"},
-			Due: now, Since: now,
+			Elsewhere: []verdict.Claimant{{Node: "lin-1"}}, Due: now, Since: now,
 		}
 	}
 	g.Expect(made().Equal(made())).To(BeTrue())
@@ -38,6 +38,7 @@ func TestVerdictsAreEqualWithTheSameEvidenceOnly(t *testing.T) {
 		"locals":         func(v *verdict.Verdict) { v.Locals = nil },
 		"listings":       func(v *verdict.Verdict) { v.Listings[0].Ready = true },
 		"load balancers": func(v *verdict.Verdict) { v.LoadBalancers = append(v.LoadBalancers, "c") },
+		"elsewhere":      func(v *verdict.Verdict) { v.Elsewhere[0].Node = "lin-2" },
 		"endpoint":       func(v *verdict.Verdict) { v.Endpoint.ID = "f" },
 		"name":           func(v *verdict.Verdict) { v.Endpoint.Name = "other" },
 		"namespace":      func(v *verdict.Verdict) { v.Endpoint.Namespace = "" },
@@ -55,6 +56,7 @@ func TestVerdictsAreEqualWithTheSameEvidenceOnly(t *testing.T) {
 	is := func(v verdict.Verdict) bool { return v.Kind.Removes() }
 	a, b := first(verdict.Decide(late), is), first(verdict.Decide(soon), is)
 	b.Endpoint, b.Kind, b.Reason, b.Pods, b.Locals, b.Listings = a.Endpoint, a.Kind, a.Reason, a.Pods, a.Locals, a.Listings
+	b.Elsewhere = a.Elsewhere
 	b.NeedsCurrentSlices, b.Since, b.Due, b.LoadBalancers = a.NeedsCurrentSlices, a.Since, a.Due, a.LoadBalancers
 	g.Expect(b.Early()).NotTo(Equal(a.Early()))
 	g.Expect(a.Equal(b)).To(BeFalse())

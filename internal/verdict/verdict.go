@@ -24,11 +24,11 @@ const (
 	EarlyConflict Kind = "conflict_early"
 	// Held is a conflict on a node whose kube-proxy would delete the pod's endpoint if the remote one went first.
 	Held Kind = "held"
-	// Contested: the address has a claim here, but not a complete one.
+	// Contested: the address has a claim here, but not a complete one, or not the only one.
 	Contested Kind = "contested"
 	// LeakedLocal: the remote endpoint is the valid one; a local endpoint was left behind.
 	LeakedLocal Kind = "leaked_local"
-	// InUse: an EndpointSlice lists the address and nothing here claims it.
+	// InUse: an EndpointSlice lists the address, or a pod on another node has it, and nothing here claims it.
 	InUse Kind = "in_use"
 	// Protected: the address is not to be touched.
 	Protected Kind = "protected"
@@ -70,8 +70,9 @@ const (
 
 	ReasonPodDeleting     Reason = "pod-is-being-deleted"       // contested
 	ReasonNoLocalEndpoint Reason = "pod-without-local-endpoint" // contested
+	ReasonPodElsewhere    Reason = "pod-on-another-node"        // contested, in use: on the API server
 
-	ReasonListedReady Reason = "listed-ready-elsewhere" // leaked local, in use
+	ReasonListedReady Reason = "listed-ready-elsewhere" // contested, leaked local, in use
 	ReasonListed      Reason = "listed-in-a-slice"      // in use
 	ReasonListedHere  Reason = "listed-on-this-node"    // in use
 
@@ -94,6 +95,12 @@ const (
 	ReasonLocalLeaked    Reason = "local-leaked"      // local: the address is in use elsewhere
 )
 
+// Claimant is a pod on another node that may use an address.
+type Claimant struct {
+	Pod  types.NamespacedName
+	Node string
+}
+
 // Verdict is the decision about one endpoint, with its evidence.
 type Verdict struct {
 	Endpoint hns.Endpoint
@@ -105,6 +112,8 @@ type Verdict struct {
 	Locals []hns.EndpointID
 	// Listings are the places in EndpointSlices that list the address.
 	Listings []cluster.Listing
+	// Elsewhere are the pods on other nodes that may use the address, if it was looked up on the API server.
+	Elsewhere []Claimant
 	// LoadBalancers are those that refer to the endpoint, if they are known.
 	LoadBalancers []hns.LoadBalancerID
 	// Due is when an orphan's grace period ends; it is zero for other kinds.
@@ -141,7 +150,8 @@ func (v Verdict) Equal(other Verdict) bool {
 	return v.Kind == other.Kind && v.Reason == other.Reason && v.early == other.early &&
 		v.NeedsCurrentSlices == other.NeedsCurrentSlices && v.Due.Equal(other.Due) && v.Since.Equal(other.Since) &&
 		v.Endpoint.Equal(other.Endpoint) && slices.Equal(v.Pods, other.Pods) && slices.Equal(v.Locals, other.Locals) &&
-		slices.Equal(v.Listings, other.Listings) && slices.Equal(v.LoadBalancers, other.LoadBalancers)
+		slices.Equal(v.Listings, other.Listings) && slices.Equal(v.Elsewhere, other.Elsewhere) &&
+		slices.Equal(v.LoadBalancers, other.LoadBalancers)
 }
 
 // KeysAndValues are the verdict and its evidence for a structured log.
@@ -152,6 +162,6 @@ func (v Verdict) KeysAndValues() []any {
 	}
 	return []any{
 		"endpointID", v.Endpoint.ID, "ip", v.Address().String(), "verdict", v.Kind, "reason", v.Reason,
-		"pods", pods, "localEndpointIDs", v.Locals, "listings", len(v.Listings),
+		"pods", pods, "localEndpointIDs", v.Locals, "listings", len(v.Listings), "elsewhere", v.Elsewhere,
 	}
 }

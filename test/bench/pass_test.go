@@ -171,12 +171,11 @@ func BenchmarkDecide(b *testing.B) {
 	collector := collectorOf(newStill(looked()), index, testingclock.NewFakePassiveClock(nodetest.Start()))
 	e, err := collector.Collect(b.Context())
 	must(b, err)
-	var decider verdict.Decider
 	b.Run(fmt.Sprintf("part=decision/endpoints=%d", endpoints), func(b *testing.B) {
 		b.ReportAllocs()
 		clock := start(b)
 		for b.Loop() {
-			decider.Decide(e)
+			verdict.Decide(e)
 		}
 		clock.report()
 	})
@@ -186,7 +185,7 @@ func BenchmarkDecide(b *testing.B) {
 		for b.Loop() {
 			e, err := collector.Collect(b.Context())
 			must(b, err)
-			collector.Remember(decider.Decide(e))
+			collector.Remember(verdict.Decide(e))
 		}
 		clock.report()
 	})
@@ -361,11 +360,10 @@ func BenchmarkQuiet(b *testing.B) {
 		clk := testingclock.NewFakePassiveClock(nodetest.Start())
 		service := newStill(looked())
 		collector := collectorOf(service, index, clk)
-		var decider verdict.Decider
 		observe := func() {
 			e, err := collector.Collect(b.Context())
 			must(b, err)
-			collector.Remember(decider.Decide(e))
+			collector.Remember(verdict.Decide(e))
 		}
 		observe()
 		service.calls, service.reads = 0, 0

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package removal
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/util/sets"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/hnsguard/hnsguard/internal/cluster"
+	"github.com/hnsguard/hnsguard/internal/verdict"
+)
+
+// readTimeout bounds a request to the API server, and cacheTimeout one to its watch cache, which may wait for the cache to
+// be as new as it has to.
+const (
+	readTimeout  = 5 * time.Second
+	cacheTimeout = 2 * time.Second
+)
+
+// PodReader reads pods from the API server, not from a cache.
+type PodReader struct {
+	// Server lists the pods of a node or of an address. Required.
+	Server client.Reader
+	// Table lists all pods with few bytes.
+	// Default: Server lists them.
+	Table func(ctx context.Context, options metav1.ListOptions, each func(cluster.Pod)) error
+}
+
+// claims are the pods on the API server that may use the addresses of some endpoints.
+type claims struct {
+	// here are the pods on this node.
+	here []cluster.Pod
+	// elsewhere are the pods on other nodes. Every address that was looked up has an entry.
+	elsewhere map[netip.Addr][]cluster.Pod
+}
+
+// lookup returns the claims to the addresses of the endpoints of a step, which are read when they are first needed.
+type lookup func() (claims, error)
+
+// readClaims reads them with two lists, however many endpoints there are (invariant 7). What is read is not older than
+// the resource version; if that is empty, it is what the server has now.
+func (c Confirmer) readClaims(ctx context.Context, version string, verdicts []verdict.Verdict) (claims, error) {
+	read := claims{elsewhere: map[netip.Addr][]cluster.Pod{}}
+	for _, v := range verdicts {
+		read.elsewhere[v.Address()] = nil
+	}
+	err := c.Pods.list(ctx, version, fields.OneTermEqualSelector("spec.nodeName", c.Node), func(p cluster.Pod) {
+		read.here = append(read.here, p)
+	})
+	if err != nil {
+		return claims{}, err
+	}
+	err = c.Pods.listWith(ctx, version, sets.KeySet(read.elsewhere), func(p cluster.Pod) {
+		if p.Node != c.Node && !p.Terminal {
+			read.add(p)
+		}
+	})
+	if err != nil {
+		return claims{}, err
+	}
+	c.Evidence.RememberElsewhere(read.elsewhere)
+	return read, nil
+}
+
+// add adds a pod on another node to the addresses that it has.
+func (read claims) add(p cluster.Pod) {
+	for at, addr := range p.Addresses {
+		if pods, wanted := read.elsewhere[addr]; wanted && !slices.Contains(p.Addresses[:at], addr) {
+			read.elsewhere[addr] = append(pods, p)
+		}
+	}
+}
+
+// listWith lists the pods that have one of some addresses, and maybe others. The API server selects by one address only.
+func (r PodReader) listWith(
+	ctx context.Context, version string, addresses sets.Set[netip.Addr], each func(cluster.Pod),
+) error {
+	switch addr, _ := addresses.Clone().PopAny(); {
+	case addresses.Len() == 1:
+		return r.list(ctx, version, fields.OneTermEqualSelector("status.podIP", addr.String()), each)
+	case r.Table == nil:
+		return r.list(ctx, version, nil, each)
+	default:
+		return fromCache(ctx, version, func(ctx context.Context, options metav1.ListOptions) error {
+			return r.Table(ctx, options, each)
+		})
+	}
+}
+
+// list lists the pods that a selector selects; all without one.
+func (r PodReader) list(ctx context.Context, version string, selector fields.Selector, each func(cluster.Pod)) error {
+	return fromCache(ctx, version, func(ctx context.Context, options metav1.ListOptions) error {
+		var list corev1.PodList
+		if err := r.Server.List(ctx, &list, &client.ListOptions{FieldSelector: selector, Raw: &options}); err != nil {
+			return err
+		}
+		for i := range list.Items {
+			each(cluster.PodOf(&list.Items[i]))
+		}
+		return nil
+	})
+}
+
+// fromCache reads from the watch cache of the API server, if that is as new as the resource version. Before Kubernetes
+// 1.31 it waits for a change of a pod to know; if it takes too long, the server reads from its storage.
+func fromCache(
+	ctx context.Context, version string, read func(ctx context.Context, options metav1.ListOptions) error,
+) error {
+	within := func(timeout time.Duration, options metav1.ListOptions) error {
+		ctx, cancel := context.WithTimeout(ctx, timeout)
+		defer cancel()
+		return read(ctx, options)
+	}
+	if version != "" && within(cacheTimeout, metav1.ListOptions{
+		ResourceVersion: version, ResourceVersionMatch: metav1.ResourceVersionMatchNotOlderThan,
+	}) == nil {
+		return nil
+	}
+	if err := within(readTimeout, metav1.ListOptions{}); err != nil {
+		return fmt.Errorf("reading pods from the API server: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package removal
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	logf "sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/hnsguard/hnsguard/internal/action"
+	"github.com/hnsguard/hnsguard/internal/verdict"
+)
+
+// maxProofAge is how old a proof may be that the view of EndpointSlices is current. The server's bookmarks, which
+// complete a proof where nothing happens, come about once a minute.
+const maxProofAge = 2 * time.Minute
+
+// proveOrphans returns the orphans of a step whose absence from EndpointSlices is proved (invariant 2), and at which
+// resource version. An address that is no pod's may be listed at any time, so that a step needs a proof of its own: for
+// the moment when it was ready to begin.
+func (r *Remover) proveOrphans(ctx context.Context, pass action.Pass, step []verdict.Verdict, mustList bool,
+) ([]verdict.Verdict, string, error) {
+	if mustList {
+		listed, err := r.notListed(ctx, step)
+		return listed, "", err
+	}
+	s, now := &r.steps, pass.Evidence.Now
+	if s.asked.Before(now.Add(-maxProofAge)) {
+		s.asked = now
+	}
+	current, err := r.opts.Freshness.Current(ctx, s.asked)
+	switch {
+	case err != nil:
+		return nil, "", err
+	case current:
+		return step, r.opts.Freshness.ProvenVersion(), nil
+	case pass.Evidence.Urgent:
+		listed, err := r.notListed(ctx, step)
+		return listed, "", err
+	default:
+		return nil, "", nil
+	}
+}
+
+// proveConflicts returns the conflicts that rest on a pod alone, and those for which the view of EndpointSlices is
+// known to be current. A pod may be about to lose its endpoint, so that this does not wait for the watch where a list
+// will do.
+func (r *Remover) proveConflicts(
+	ctx context.Context, pass action.Pass, conflicts []verdict.Verdict,
+) []verdict.Verdict {
+	var proven, rest []verdict.Verdict
+	for _, v := range conflicts {
+		current, err := !v.NeedsCurrentSlices, error(nil)
+		if !current {
+			current, err = r.opts.Freshness.Current(ctx, latest(v.Since, pass.Evidence.Now.Add(-maxProofAge)))
+		}
+		if err != nil {
+			logf.FromContext(ctx).Error(err, "Cannot verify that the EndpointSlice watch is current")
+		}
+		if current {
+			proven = append(proven, v)
+		} else {
+			rest = append(rest, v)
+		}
+	}
+	if len(rest) == 0 {
+		return proven
+	}
+	absent, err := r.notListed(ctx, rest)
+	if err != nil {
+		logf.FromContext(ctx).Error(err, "Cannot verify that no EndpointSlice lists the address; deferring removal",
+			"endpoints", len(rest))
+	}
+	r.keep(BrakeStale, without(rest, absent)...)
+	return append(proven, absent...)
+}
+
+func latest(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return b
+	}
+	return a
+}
+
+// without returns the verdicts whose endpoint is in none of the others.
+func without(verdicts, others []verdict.Verdict) []verdict.Verdict {
+	return slices.DeleteFunc(slices.Clone(verdicts), func(v verdict.Verdict) bool {
+		return slices.ContainsFunc(others, func(o verdict.Verdict) bool { return o.Endpoint.ID == v.Endpoint.ID })
+	})
+}
+
+// notListed returns the verdicts whose address no EndpointSlice on the API server lists; none if that cannot be read
+// now.
+func (r *Remover) notListed(ctx context.Context, verdicts []verdict.Verdict) ([]verdict.Verdict, error) {
+	listed, fresh, err := r.opts.Freshness.Listed(ctx)
+	if err != nil || !fresh {
+		return nil, err
+	}
+	return slices.DeleteFunc(slices.Clone(verdicts), func(v verdict.Verdict) bool { return listed.Has(v.Address()) }), nil
+}
