@@ -23,10 +23,10 @@ import (
 
 	"github.com/hnsguard/hnsguard/internal/agent"
 	"github.com/hnsguard/hnsguard/internal/config"
-	"github.com/hnsguard/hnsguard/internal/hns/simulated"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy/detect"
 	"github.com/hnsguard/hnsguard/internal/report"
 	"github.com/hnsguard/hnsguard/internal/server"
+	"github.com/hnsguard/hnsguard/test/hnstest"
 )
 
 var update = flag.Bool("update", false, "write docs/metrics.md anew")
@@ -48,7 +48,7 @@ func tryAgent(t *testing.T, change func(*agent.Options, *agent.Dependencies)) (*
 		t.Fatal(err)
 	}
 	o := agent.Options{
-		Node: "win-1", Namespace: "hnsguard", Config: config.Default(), HNS: simulated.New(simulated.Options{}),
+		Node: "win-1", Namespace: "hnsguard", Config: config.Default(), HNS: hnstest.New(hnstest.Options{}),
 		KubeProxy:      detect.Options{Version: "v1.37.2"},
 		MetricsAddress: "0", ProbeAddress: "0", Logger: logr.Discard(), Clock: clock.RealClock{},
 	}

@@ -31,10 +31,10 @@ import (
 	"github.com/hnsguard/hnsguard/internal/doctor"
 	"github.com/hnsguard/hnsguard/internal/dumpfile"
 	"github.com/hnsguard/hnsguard/internal/hns"
-	"github.com/hnsguard/hnsguard/internal/hns/simulated"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy"
 	"github.com/hnsguard/hnsguard/internal/report"
 	"github.com/hnsguard/hnsguard/internal/server"
+	"github.com/hnsguard/hnsguard/test/hnstest"
 )
 
 // secret is nowhere in a bundle.
@@ -80,9 +80,9 @@ func cluster() client.Reader {
 }
 
 // node has three remote endpoints, one of which is stale, one in use and one an orphan, and one local endpoint.
-func node(t *testing.T) (bundle.Options, *simulated.HNS) {
+func node(t *testing.T) (bundle.Options, *hnstest.HNS) {
 	t.Helper()
-	service := simulated.New(simulated.Options{})
+	service := hnstest.New(hnstest.Options{})
 	network := service.CreateNetwork("azure", hns.NetworkL2Bridge)
 	for _, text := range []string{"10.0.0.2", "10.0.1.9", "10.0.1.10"} {
 		addr := netip.MustParseAddr(text)
@@ -92,7 +92,7 @@ func node(t *testing.T) (bundle.Options, *simulated.HNS) {
 			t.Fatal(err)
 		}
 	}
-	local, err := service.CreateEndpoint(simulated.EndpointSpec{
+	local, err := service.CreateEndpoint(hnstest.EndpointSpec{
 		Network: network.ID, Name: "cart-0", Addresses: []netip.Addr{netip.MustParseAddr("10.0.0.2")},
 	})
 	if err != nil {
@@ -216,7 +216,7 @@ func TestABundleGivesTheVerdictsOfItsNode(t *testing.T) {
 func TestABundleOfAnEmptyNode(t *testing.T) {
 	g := NewWithT(t)
 	o, _ := node(t)
-	o.Node.HNS = simulated.New(simulated.Options{})
+	o.Node.HNS = hnstest.New(hnstest.Options{})
 	data, _ := record(t, o)
 	b, err := bundle.Read("bundle.zip", data)
 	g.Expect(err).NotTo(HaveOccurred())
@@ -244,42 +244,42 @@ func TestWhatCannotBeRecordedIsListed(t *testing.T) {
 	cluster := []string{"cluster/pods.json", "cluster/endpointslices.json", "cluster/services.json", "cluster/nodes.json"}
 	all := []string{"hns/endpoints.json", "hns/loadbalancers.json", "hns/networks.json", "scan.json"}
 	for name, tc := range map[string]struct {
-		change func(*bundle.Options, *simulated.HNS)
+		change func(*bundle.Options, *hnstest.HNS)
 		failed []string
 		reason string
 		judge  string // what is missing for verdicts
 	}{
-		"HNS is down":     {func(_ *bundle.Options, h *simulated.HNS) { h.SetDown(true) }, all, "HNS is not available", "hns/endpoints.json was not"},
-		"there is no HNS": {func(o *bundle.Options, _ *simulated.HNS) { o.Node.HNS, o.Node.HNSErr = nil, hns.ErrUnsupported }, all, "this system has no HNS", "hns/endpoints.json was not"},
+		"HNS is down":     {func(_ *bundle.Options, h *hnstest.HNS) { h.SetDown(true) }, all, "HNS is not available", "hns/endpoints.json was not"},
+		"there is no HNS": {func(o *bundle.Options, _ *hnstest.HNS) { o.Node.HNS, o.Node.HNSErr = nil, hns.ErrUnsupported }, all, "this system has no HNS", "hns/endpoints.json was not"},
 		"HNS hangs": {
-			func(o *bundle.Options, h *simulated.HNS) {
+			func(o *bundle.Options, h *hnstest.HNS) {
 				h.Hang(hns.OpListEndpointIDs)
 				o.Node.Timeout = time.Second
 			}, all, "did not finish within 1s", "hns/endpoints.json was not",
 		},
 		"load balancers cannot be read": {
-			func(_ *bundle.Options, h *simulated.HNS) { h.Fail(hns.OpLoadBalancers, errors.New("0x803b0099")) },
+			func(_ *bundle.Options, h *hnstest.HNS) { h.Fail(hns.OpLoadBalancers, errors.New("0x803b0099")) },
 			[]string{"hns/loadbalancers.json"},
 			"0x803b0099", "",
 		},
 		"no API server": {
-			func(o *bundle.Options, _ *simulated.HNS) {
+			func(o *bundle.Options, _ *hnstest.HNS) {
 				o.Reader, o.Node.APIErr = nil, errors.New("this is not a pod")
 			},
 			append(cluster, "scan.json"), "this is not a pod", "cluster/pods.json was not recorded: this is not a pod",
 		},
 		"a broken configuration": {
-			func(o *bundle.Options, _ *simulated.HNS) { o.Node.ConfigErr = errors.New("unknown field") },
+			func(o *bundle.Options, _ *hnstest.HNS) { o.Node.ConfigErr = errors.New("unknown field") },
 			[]string{"config.yaml"},
 			"unknown field", "",
 		},
 		"the agent does not run": {
-			func(o *bundle.Options, _ *simulated.HNS) { o.PageURL = "http://127.0.0.1:1" },
+			func(o *bundle.Options, _ *hnstest.HNS) { o.PageURL = "http://127.0.0.1:1" },
 			[]string{"agent/status.json", "agent/metrics.txt"},
 			"asking the agent at ", "",
 		},
 		"the agent serves nothing": {
-			func(o *bundle.Options, _ *simulated.HNS) { o.PageURL = "" },
+			func(o *bundle.Options, _ *hnstest.HNS) { o.PageURL = "" },
 			[]string{"agent/status.json", "agent/metrics.txt"},
 			"the agent serves no page", "",
 		},

@@ -15,8 +15,8 @@ import (
 
 	"github.com/hnsguard/hnsguard/internal/cli"
 	"github.com/hnsguard/hnsguard/internal/hns"
-	"github.com/hnsguard/hnsguard/internal/hns/simulated"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy"
+	"github.com/hnsguard/hnsguard/test/hnstest"
 	"github.com/hnsguard/hnsguard/test/tempdir"
 )
 
@@ -56,12 +56,12 @@ func apiServer(t *testing.T) string {
 }
 
 // staleNode is a node on which the pod's address has a stale endpoint.
-func staleNode(t *testing.T) *simulated.HNS {
+func staleNode(t *testing.T) *hnstest.HNS {
 	t.Helper()
-	service := simulated.New(simulated.Options{})
+	service := hnstest.New(hnstest.Options{})
 	network := service.CreateNetwork("azure", hns.NetworkL2Bridge)
 	addr := netip.MustParseAddr("10.0.0.2")
-	for _, spec := range []simulated.EndpointSpec{
+	for _, spec := range []hnstest.EndpointSpec{
 		{Network: network.ID, Addresses: []netip.Addr{addr}, MAC: kubeproxy.RemoteMAC(addr), Flags: hns.FlagRemote},
 		{Network: network.ID, Addresses: []netip.Addr{addr}},
 	} {
@@ -190,7 +190,7 @@ func TestBundleReportsWhatIsWrong(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := NewWithT(t)
-			got := onNode(t, simulated.New(simulated.Options{}), nil, tc.args...)
+			got := onNode(t, hnstest.New(hnstest.Options{}), nil, tc.args...)
 			g.Expect(got.code).To(Equal(tc.code), got.err)
 			g.Expect(got.err).To(ContainSubstring(tc.want))
 		})

@@ -11,7 +11,7 @@ import (
 
 	"github.com/hnsguard/hnsguard/internal/cli"
 	"github.com/hnsguard/hnsguard/internal/hns"
-	"github.com/hnsguard/hnsguard/internal/hns/simulated"
+	"github.com/hnsguard/hnsguard/test/hnstest"
 )
 
 // onNode runs a command where HNS is the given one.
@@ -31,7 +31,7 @@ func onNode(t *testing.T, service hns.Client, env map[string]string, args ...str
 // A check that fails is a result. What is wrong with the agent's own settings is too.
 func TestDoctorReportsWhatFails(t *testing.T) {
 	g := NewWithT(t)
-	service := simulated.New(simulated.Options{})
+	service := hnstest.New(hnstest.Options{})
 	service.CreateNetwork("azure", hns.NetworkL2Bridge)
 	env := map[string]string{
 		"NODE_NAME": "win-1", "HNSGUARD_CONFIG": write(t, "guard.yaml", "mode: loud\nnetwerk: x\n"),

@@ -18,8 +18,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/hnsguard/hnsguard/internal/hns"
-	"github.com/hnsguard/hnsguard/internal/hns/simulated"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy"
+	"github.com/hnsguard/hnsguard/test/hnstest"
 )
 
 // The nodes of the demo's cluster.
@@ -32,7 +32,7 @@ const (
 // stage is what the actors act on: the API, the HNS of the Windows node, and the timeline.
 type stage struct {
 	api     *api
-	service *simulated.HNS
+	service *hnstest.HNS
 	network hns.Network
 	log     *narrator
 	made    map[string]hns.EndpointID // endpoints by the name that the scenario gives them
@@ -55,7 +55,7 @@ func (s *stage) linuxPodServes(ctx context.Context, endpoint, service, node stri
 	if err := s.list(ctx, service, node, addr, false); err != nil {
 		return err
 	}
-	made, err := s.service.CreateEndpoint(simulated.EndpointSpec{
+	made, err := s.service.CreateEndpoint(hnstest.EndpointSpec{
 		Network: s.network.ID, Addresses: []netip.Addr{addr}, MAC: kubeproxy.RemoteMAC(addr), Flags: hns.FlagRemote,
 	})
 	if err != nil {
@@ -220,7 +220,7 @@ func (s *stage) podReportsAddress(ctx context.Context, name string, addr netip.A
 // localEndpoint creates the local endpoint of a pod, as its CNI does. It is attached, or not if the CNI has left it
 // behind.
 func (s *stage) localEndpoint(endpoint, name string, addr netip.Addr, attach bool) error {
-	made, err := s.service.CreateEndpoint(simulated.EndpointSpec{
+	made, err := s.service.CreateEndpoint(hnstest.EndpointSpec{
 		Network: s.network.ID, Name: name + "_eth0", Addresses: []netip.Addr{addr}, MAC: hns.MAC{0, 0x15, 0x5d, 1, 2, 3},
 	})
 	if err != nil {

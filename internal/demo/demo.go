@@ -21,8 +21,8 @@ import (
 	"github.com/hnsguard/hnsguard/internal/agent"
 	"github.com/hnsguard/hnsguard/internal/config"
 	"github.com/hnsguard/hnsguard/internal/hns"
-	"github.com/hnsguard/hnsguard/internal/hns/simulated"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy/detect"
+	"github.com/hnsguard/hnsguard/test/hnstest"
 )
 
 // Options say what to play and how.
@@ -70,7 +70,7 @@ func (o Options) Validate() error {
 // Nodes lists the names of the layouts that a node can have, the default first.
 func Nodes() []string {
 	var names []string
-	for _, l := range simulated.Layouts() {
+	for _, l := range hnstest.Layouts() {
 		names = append(names, l.Name)
 	}
 	return names
@@ -115,7 +115,7 @@ func withPort(ctx context.Context, address string) (string, error) {
 // play plays one scenario with an agent of its own.
 func (o Options) play(ctx context.Context, sc scenario) error {
 	_, _ = fmt.Fprintf(o.Out, "Scenario %s: %s\n", sc.name, sc.title)
-	layout := simulated.Layouts()[slices.Index(Nodes(), o.Node)]
+	layout := hnstest.Layouts()[slices.Index(Nodes(), o.Node)]
 	_, _ = fmt.Fprintf(o.Out, "Node %s, kube-proxy %s, network %s as on %s.\n"+
 		"HNS and the API server are simulated in this process; nothing else is touched.\n",
 		windowsNode, sc.kubeProxy, layout.Pods.Name, strings.ToUpper(layout.Name))
@@ -126,7 +126,7 @@ func (o Options) play(ctx context.Context, sc scenario) error {
 	if err != nil {
 		return err
 	}
-	service := simulated.New(simulated.Options{Latency: time.Millisecond, Clock: o.Clock})
+	service := hnstest.New(hnstest.Options{Latency: time.Millisecond, Clock: o.Clock})
 	s := &stage{
 		api: server, service: service, log: &narrator{out: o.Out, clock: o.Clock}, made: map[string]hns.EndpointID{},
 		network: service.Build(layout, netip.MustParsePrefix("10.244.0.0/16")),

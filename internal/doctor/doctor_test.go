@@ -26,8 +26,8 @@ import (
 	"github.com/hnsguard/hnsguard/internal/config"
 	"github.com/hnsguard/hnsguard/internal/doctor"
 	"github.com/hnsguard/hnsguard/internal/hns"
-	"github.com/hnsguard/hnsguard/internal/hns/simulated"
 	"github.com/hnsguard/hnsguard/internal/terminal"
+	"github.com/hnsguard/hnsguard/test/hnstest"
 )
 
 // server is an API server, as far as the doctor asks it. Its fields may be changed before it is asked.
@@ -100,14 +100,14 @@ func proxy(t *testing.T, body string) string {
 }
 
 // healthy is a node on which all is well, and its API server.
-func healthy(t *testing.T) (doctor.Options, *server, *simulated.HNS) {
+func healthy(t *testing.T) (doctor.Options, *server, *hnstest.HNS) {
 	t.Helper()
 	api := newServer()
 	served := httptest.NewServer(api)
 	t.Cleanup(served.Close)
-	service := simulated.New(simulated.Options{})
+	service := hnstest.New(hnstest.Options{})
 	network := service.CreateNetwork("azure", hns.NetworkL2Bridge)
-	for _, spec := range []simulated.EndpointSpec{
+	for _, spec := range []hnstest.EndpointSpec{
 		{Network: network.ID, Addresses: []netip.Addr{netip.MustParseAddr("10.0.0.1")}},
 		{Network: network.ID, Addresses: []netip.Addr{netip.MustParseAddr("10.0.0.2")}, Flags: hns.FlagRemote},
 	} {
@@ -166,7 +166,7 @@ func TestWhatIsWrong(t *testing.T) {
 		*testing.T
 		*doctor.Options
 		api *server
-		hns *simulated.HNS
+		hns *hnstest.HNS
 	}
 	for name, tc := range map[string]struct {
 		change func(node)

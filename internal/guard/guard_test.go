@@ -12,7 +12,7 @@ import (
 
 	"github.com/hnsguard/hnsguard/internal/config"
 	"github.com/hnsguard/hnsguard/internal/hns"
-	"github.com/hnsguard/hnsguard/internal/hns/simulated"
+	"github.com/hnsguard/hnsguard/test/hnstest"
 	"github.com/hnsguard/hnsguard/test/nodetest"
 )
 
@@ -192,7 +192,7 @@ func TestMetricsAreLinted(t *testing.T) {
 func TestDuplicateAddressesAreReported(t *testing.T) {
 	g := NewWithT(t)
 	n := newNodeWith(t, nodetest.Options{Config: []func(*config.Config){func(c *config.Config) { c.Mode = config.Observe }}})
-	n.HNS.SetDuplicates(simulated.AllowLocals)
+	n.HNS.SetDuplicates(hnstest.AllowLocals)
 	count := func(kind string) float64 {
 		return n.Series("hnsguard_duplicate_addresses{kind=" + kind + "}")
 	}

@@ -9,13 +9,13 @@ import (
 	. "github.com/onsi/gomega"
 
 	"github.com/hnsguard/hnsguard/internal/hns"
-	"github.com/hnsguard/hnsguard/internal/hns/simulated"
+	"github.com/hnsguard/hnsguard/test/hnstest"
 	"github.com/hnsguard/hnsguard/test/nodetest"
 )
 
-// The networks of package simulated are found, and the conflict on them is removed.
+// The networks of package hnstest are found, and the conflict on them is removed.
 func TestAConflictIsRemovedOnTheNodesOfTheClouds(t *testing.T) {
-	for _, layout := range simulated.Layouts() {
+	for _, layout := range hnstest.Layouts() {
 		t.Run(layout.Name, func(t *testing.T) {
 			g := NewWithT(t)
 			n := newNodeWith(t, nodetest.Options{Layout: layout})
@@ -31,7 +31,7 @@ func TestAConflictIsRemovedOnTheNodesOfTheClouds(t *testing.T) {
 // run. That is no fault: the agent is ready, and nobody is alerted.
 func TestANodeWithoutPodNetworkIsReadyAndIdle(t *testing.T) {
 	g := NewWithT(t)
-	n := newNodeWith(t, nodetest.Options{Layout: simulated.AKS()})
+	n := newNodeWith(t, nodetest.Options{Layout: hnstest.AKS()})
 	g.Expect(n.HNS.DeleteNetwork(n.Network.ID)).To(Succeed())
 	n.HNS.CreateNetwork("antrea-hnsnetwork", hns.NetworkTransparent)
 	n.passes(time.Hour)
@@ -42,7 +42,7 @@ func TestANodeWithoutPodNetworkIsReadyAndIdle(t *testing.T) {
 	g.Expect(n.Series("hnsguard_last_pass_timestamp_seconds")).
 		To(BeEquivalentTo(n.Clock.Now().Add(-5*time.Second).Unix()), "or HNSGuardPassTooOld fires")
 
-	n.Network = n.HNS.Build(simulated.Layout{Pods: simulated.AKS().Pods}) // with the first pod
+	n.Network = n.HNS.Build(hnstest.Layout{Pods: hnstest.AKS().Pods}) // with the first pod
 	_, local := n.Conflict("web", ip)
 	n.passes(15 * time.Second)
 	g.Expect(n.There()).To(ConsistOf(local))

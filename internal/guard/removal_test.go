@@ -14,7 +14,7 @@ import (
 
 	"github.com/hnsguard/hnsguard/internal/config"
 	"github.com/hnsguard/hnsguard/internal/hns"
-	"github.com/hnsguard/hnsguard/internal/hns/simulated"
+	"github.com/hnsguard/hnsguard/test/hnstest"
 	"github.com/hnsguard/hnsguard/test/nodetest"
 )
 
@@ -404,7 +404,7 @@ func TestForeignAndLocalEndpointsAreNeverTouched(t *testing.T) {
 	n := newNode(t)
 	n.Local("10.240.0.7")
 	n.Endpoint("10.240.0.8", 0)
-	_, err := n.HNS.CreateEndpoint(simulated.EndpointSpec{Network: n.Network.ID, Name: "Calico_ep", Flags: hns.FlagRemote})
+	_, err := n.HNS.CreateEndpoint(hnstest.EndpointSpec{Network: n.Network.ID, Name: "Calico_ep", Flags: hns.FlagRemote})
 	g.Expect(err).NotTo(HaveOccurred())
 	n.passes(20 * time.Minute)
 	g.Expect(n.There()).To(HaveLen(3))

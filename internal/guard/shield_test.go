@@ -11,19 +11,19 @@ import (
 
 	"github.com/hnsguard/hnsguard/internal/config"
 	"github.com/hnsguard/hnsguard/internal/hns"
-	"github.com/hnsguard/hnsguard/internal/hns/simulated"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy"
+	"github.com/hnsguard/hnsguard/test/hnstest"
 	"github.com/hnsguard/hnsguard/test/nodetest"
 )
 
 func withShield(c *config.Config) { c.Shield.Mode = config.Enforce }
 
 // held is a node on which the guard has to hold a conflict, because of its kube-proxy.
-func held(t *testing.T, o simulated.Options, network hns.NetworkType, changes ...func(*config.Config)) *node {
+func held(t *testing.T, o hnstest.Options, network hns.NetworkType, changes ...func(*config.Config)) *node {
 	t.Helper()
 	n := newNodeWith(t, nodetest.Options{KubeProxy: "v1.32.3", HNS: o, Network: network, Config: changes})
-	if o.Duplicates == simulated.RefuseDuplicates {
-		n.HNS.SetDuplicates(simulated.AllowDuplicates) // it came before this HNS refused them
+	if o.Duplicates == hnstest.RefuseDuplicates {
+		n.HNS.SetDuplicates(hnstest.AllowDuplicates) // it came before this HNS refused them
 	}
 	n.Conflict("web", ip)
 	n.HNS.SetDuplicates(o.Duplicates)
@@ -40,7 +40,7 @@ func (n *node) shields(result string) float64 {
 
 func TestAHeldConflictIsShielded(t *testing.T) {
 	g := NewWithT(t)
-	n := held(t, simulated.Options{}, hns.NetworkL2Bridge, withShield)
+	n := held(t, hnstest.Options{}, hns.NetworkL2Bridge, withShield)
 	n.pass()
 	g.Expect(n.order()).To(Equal("RLR"), "the stale endpoint stays: load balancers refer to it")
 	g.Expect(n.shields("made")).To(BeEquivalentTo(1))
@@ -79,7 +79,7 @@ func TestAShieldIsLeftToTheGeneralRules(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := NewWithT(t)
-			n := held(t, simulated.Options{}, hns.NetworkL2Bridge, withShield)
+			n := held(t, hnstest.Options{}, hns.NetworkL2Bridge, withShield)
 			n.pass()
 			g.Expect(n.order()).To(Equal("RLR"))
 			tc.then(n)
@@ -93,7 +93,7 @@ func TestAShieldIsLeftToTheGeneralRules(t *testing.T) {
 // its slice lists the address as terminating.
 func TestAHeldConflictIsShieldedWhileTheOldPodTerminates(t *testing.T) {
 	g := NewWithT(t)
-	n := held(t, simulated.Options{}, hns.NetworkL2Bridge, withShield)
+	n := held(t, hnstest.Options{}, hns.NetworkL2Bridge, withShield)
 	n.OnServer(nodetest.NewPod("cart", "lin-1", ip, nodetest.Deleting))
 	n.SetSlice(nodetest.Terminating(nodetest.NewSlice("svc", "lin-1", ip), false))
 	n.pass()
@@ -102,7 +102,7 @@ func TestAHeldConflictIsShieldedWhileTheOldPodTerminates(t *testing.T) {
 
 func TestNoShieldIsMade(t *testing.T) {
 	for name, tc := range map[string]struct {
-		options simulated.Options
+		options hnstest.Options
 		network hns.NetworkType
 		change  func(*config.Config)
 		spoil   func(n *node)
@@ -113,13 +113,13 @@ func TestNoShieldIsMade(t *testing.T) {
 		"in observe mode": {
 			change: func(c *config.Config) { c.Mode, c.Shield.Mode = config.Observe, config.Enforce }, order: Equal("RL"),
 		},
-		"where a remote endpoint stands last already": {options: simulated.Options{Order: simulated.NewestFirst}, order: Equal("LR")},
+		"where a remote endpoint stands last already": {options: hnstest.Options{Order: hnstest.NewestFirst}, order: Equal("LR")},
 		"on an overlay network":                       {network: hns.NetworkOverlay, order: Equal("RL")},
 		"with a kube-proxy without the fault":         {spoil: func(n *node) { n.KubeProxy = "v1.32.5" }, order: Equal("L")},
 		// It could not be known before: this HNS lets no endpoint join another. The stale one is not made again. Without
 		// it, the pod's endpoint is the only one of its address, as it would be the one found without a shield.
 		"where HNS refuses duplicates": {
-			options: simulated.Options{Duplicates: simulated.RefuseDuplicates}, order: Equal("L"), result: "removed",
+			options: hnstest.Options{Duplicates: hnstest.RefuseDuplicates}, order: Equal("L"), result: "removed",
 		},
 		"when HNS fails": {
 			spoil: func(n *node) { n.HNS.Fail(hns.OpCreateRemoteEndpoint, hns.ErrUnavailable) }, order: Equal("RL"), result: "failed",
@@ -156,8 +156,8 @@ func TestNoShieldIsMade(t *testing.T) {
 // An HNS that lists new endpoints first is seen only with the shield in place.
 func TestAMisplacedShieldIsRemoved(t *testing.T) {
 	g := NewWithT(t)
-	n := held(t, simulated.Options{}, hns.NetworkL2Bridge, withShield)
-	n.passMoving(func() { n.HNS.SetOrder(simulated.NewestFirst) })
+	n := held(t, hnstest.Options{}, hns.NetworkL2Bridge, withShield)
+	n.passMoving(func() { n.HNS.SetOrder(hnstest.NewestFirst) })
 	g.Expect(n.order()).To(Equal("LR"))
 	g.Expect(n.shields("misplaced")).To(BeEquivalentTo(1))
 }
@@ -167,7 +167,7 @@ func TestAShieldInRandomOrder(t *testing.T) {
 	g := NewWithT(t)
 	made := 0.0
 	for range 50 {
-		n := held(t, simulated.Options{Order: simulated.ByID}, hns.NetworkL2Bridge, withShield)
+		n := held(t, hnstest.Options{Order: hnstest.ByID}, hns.NetworkL2Bridge, withShield)
 		n.pass()
 		switch {
 		case n.shields("made") == 1:
@@ -186,7 +186,7 @@ func TestAShieldInRandomOrder(t *testing.T) {
 // An HNS that lets a local endpoint join a remote one may refuse a second remote one (0x803afe2f).
 func TestWhereASecondRemoteIsRefusedTheStaleOneIsReplaced(t *testing.T) {
 	g := NewWithT(t)
-	n := held(t, simulated.Options{Duplicates: simulated.OneRemote}, hns.NetworkL2Bridge, withShield)
+	n := held(t, hnstest.Options{Duplicates: hnstest.OneRemote}, hns.NetworkL2Bridge, withShield)
 	stale := n.There()[0]
 	n.HNS.Before(hns.OpDeleteEndpoint, func() { n.Wait(20 * time.Millisecond) })
 	n.pass()

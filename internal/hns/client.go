@@ -7,8 +7,8 @@ import (
 	"net/netip"
 )
 
-// Client is the part of HNS that hnsguard uses. Implementations are package hcnclient (Windows) and package simulated;
-// package contract holds the suite that both must pass. All methods may be called at the same time.
+// Client is the part of HNS that hnsguard uses. Package hcnclient (Windows) and package hnstest implement it; both pass
+// the suite of package contract. All methods may be called at the same time.
 type Client interface {
 	// Networks lists all networks.
 	Networks(ctx context.Context) ([]Network, error)

@@ -17,18 +17,18 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/hnsguard/hnsguard/internal/hns"
-	"github.com/hnsguard/hnsguard/internal/hns/simulated"
+	"github.com/hnsguard/hnsguard/test/hnstest"
 )
 
 func deadlineOptions() hns.DeadlineOptions {
 	return hns.DeadlineOptions{Call: 10 * time.Second, List: time.Minute, MaxHung: 3, Clock: clock.RealClock{}}
 }
 
-func withRemote(t *testing.T) (*simulated.HNS, hns.EndpointID) {
+func withRemote(t *testing.T) (*hnstest.HNS, hns.EndpointID) {
 	t.Helper()
-	service := simulated.New(simulated.Options{})
+	service := hnstest.New(hnstest.Options{})
 	network := service.CreateNetwork("azure", hns.NetworkL2Bridge)
-	made, err := service.CreateEndpoint(simulated.EndpointSpec{
+	made, err := service.CreateEndpoint(hnstest.EndpointSpec{
 		Network: network.ID, Flags: hns.FlagRemote, Addresses: []netip.Addr{netip.MustParseAddr("10.240.0.11")},
 	})
 	if err != nil {
@@ -127,7 +127,7 @@ func TestDeadlineFollowsTheContext(t *testing.T) {
 func TestListsMayTakeLonger(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := NewWithT(t)
-		service := simulated.New(simulated.Options{Latency: 30 * time.Second})
+		service := hnstest.New(hnstest.Options{Latency: 30 * time.Second})
 		service.CreateNetwork("azure", hns.NetworkL2Bridge)
 		client := hns.WithDeadline(service, deadlineOptions())
 		_, err := client.LoadBalancers(t.Context())
@@ -198,7 +198,7 @@ type mute struct{ hns.Client }
 
 func TestTheVersionHasADeadline(t *testing.T) {
 	g := NewWithT(t)
-	service := simulated.New(simulated.Options{})
+	service := hnstest.New(hnstest.Options{})
 	g.Expect(hns.WithDeadline(service, deadlineOptions()).Version(t.Context())).To(Equal("0.1"))
 	_, err := hns.WithDeadline(mute{service}, deadlineOptions()).Version(t.Context())
 	g.Expect(err).To(MatchError(errors.ErrUnsupported))

@@ -14,14 +14,14 @@ import (
 	testingclock "k8s.io/utils/clock/testing"
 
 	"github.com/hnsguard/hnsguard/internal/hns"
-	"github.com/hnsguard/hnsguard/internal/hns/simulated"
+	"github.com/hnsguard/hnsguard/test/hnstest"
 )
 
 func TestHealth(t *testing.T) {
 	g := NewWithT(t)
 	begin := time.Date(2026, 3, 1, 3, 0, 0, 0, time.UTC)
 	clk := testingclock.NewFakeClock(begin)
-	service := simulated.New(simulated.Options{})
+	service := hnstest.New(hnstest.Options{})
 	metrics := hns.NewMetrics(prometheus.NewPedanticRegistry())
 	client := hns.WithMetrics(service, metrics, clk)
 	list := func() { _, _ = client.ListEndpointIDs(t.Context()) }

@@ -12,16 +12,16 @@ import (
 	testingclock "k8s.io/utils/clock/testing"
 
 	"github.com/hnsguard/hnsguard/internal/hns"
-	"github.com/hnsguard/hnsguard/internal/hns/simulated"
 	"github.com/hnsguard/hnsguard/internal/inventory"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy"
+	"github.com/hnsguard/hnsguard/test/hnstest"
 )
 
 // node is one HNS with an inventory of it and a clock that stands still until it is told otherwise.
 type node struct {
 	*inventory.Inventory
 	t       *testing.T
-	service *simulated.HNS
+	service *hnstest.HNS
 	network hns.Network
 	clock   *testingclock.FakePassiveClock
 	// last is when the last snapshot was taken.
@@ -30,7 +30,7 @@ type node struct {
 
 func newNode(t *testing.T) *node {
 	t.Helper()
-	service := simulated.New(simulated.Options{})
+	service := hnstest.New(hnstest.Options{})
 	clk := testingclock.NewFakePassiveClock(time.Date(2026, 3, 1, 3, 0, 0, 0, time.UTC))
 	return &node{
 		Inventory: inventory.New(service, inventory.Options{
@@ -45,7 +45,7 @@ func (n *node) pass(d time.Duration) { n.clock.SetTime(n.clock.Now().Add(d)) }
 func (n *node) create(last byte, flags hns.EndpointFlags) hns.EndpointID {
 	n.t.Helper()
 	addr := netip.AddrFrom4([4]byte{10, 240, 0, last})
-	made, err := n.service.CreateEndpoint(simulated.EndpointSpec{
+	made, err := n.service.CreateEndpoint(hnstest.EndpointSpec{
 		Network: n.network.ID, Addresses: []netip.Addr{addr}, MAC: kubeproxy.RemoteMAC(addr), Flags: flags,
 	})
 	if err != nil {

@@ -11,12 +11,12 @@ import (
 	. "github.com/onsi/gomega"
 
 	"github.com/hnsguard/hnsguard/internal/hns"
-	"github.com/hnsguard/hnsguard/internal/hns/simulated"
 	"github.com/hnsguard/hnsguard/internal/loadbalancer"
+	"github.com/hnsguard/hnsguard/test/hnstest"
 )
 
 // service returns what kube-proxy makes for a Service's address and port.
-func service(t *testing.T, in *simulated.HNS, vip string, port uint16) hns.LoadBalancerID {
+func service(t *testing.T, in *hnstest.HNS, vip string, port uint16) hns.LoadBalancerID {
 	t.Helper()
 	lb, err := in.CreateLoadBalancer(hns.LoadBalancer{
 		FrontendVIPs: []netip.Addr{netip.MustParseAddr(vip)},
@@ -33,7 +33,7 @@ type story struct {
 	*GomegaWithT
 	t      *testing.T
 	reader *loadbalancer.Reader
-	hns    *simulated.HNS
+	hns    *hnstest.HNS
 }
 
 func tell(t *testing.T, of func(s story)) {

@@ -15,14 +15,14 @@ import (
 
 	"github.com/hnsguard/hnsguard/internal/action"
 	"github.com/hnsguard/hnsguard/internal/hns"
-	"github.com/hnsguard/hnsguard/internal/hns/simulated"
 	"github.com/hnsguard/hnsguard/internal/loadbalancer"
 	"github.com/hnsguard/hnsguard/internal/verdict"
+	"github.com/hnsguard/hnsguard/test/hnstest"
 )
 
 // timed measures the time that reading takes.
 type timed struct {
-	*simulated.HNS
+	*hnstest.HNS
 	readings int
 	busy     time.Duration
 }
@@ -36,18 +36,18 @@ func (h *timed) LoadBalancers(ctx context.Context) ([]hns.LoadBalancer, error) {
 }
 
 // newReader returns a reader of an HNS that holds a network and nothing else.
-func newReader(t *testing.T, latency time.Duration) (*loadbalancer.Reader, *simulated.HNS, hns.NetworkID) {
+func newReader(t *testing.T, latency time.Duration) (*loadbalancer.Reader, *hnstest.HNS, hns.NetworkID) {
 	t.Helper()
-	service := simulated.New(simulated.Options{Latency: latency, Clock: clock.RealClock{}})
+	service := hnstest.New(hnstest.Options{Latency: latency, Clock: clock.RealClock{}})
 	network := service.CreateNetwork("azure", hns.NetworkL2Bridge, netip.MustParsePrefix("10.240.0.0/16"))
 	return loadbalancer.New(loadbalancer.Options{
 		HNS: service, Registerer: prometheus.NewRegistry(), Clock: clock.RealClock{},
 	}), service, network.ID
 }
 
-func endpoint(t *testing.T, service *simulated.HNS, network hns.NetworkID) hns.EndpointID {
+func endpoint(t *testing.T, service *hnstest.HNS, network hns.NetworkID) hns.EndpointID {
 	t.Helper()
-	e, err := service.CreateEndpoint(simulated.EndpointSpec{
+	e, err := service.CreateEndpoint(hnstest.EndpointSpec{
 		Network: network, Addresses: []netip.Addr{netip.MustParseAddr("10.240.0.11")}, Flags: hns.FlagRemote,
 	})
 	if err != nil {
@@ -56,7 +56,7 @@ func endpoint(t *testing.T, service *simulated.HNS, network hns.NetworkID) hns.E
 	return e.ID
 }
 
-func balancer(t *testing.T, service *simulated.HNS, of ...hns.EndpointID) hns.LoadBalancer {
+func balancer(t *testing.T, service *hnstest.HNS, of ...hns.EndpointID) hns.LoadBalancer {
 	t.Helper()
 	lb, err := service.CreateLoadBalancer(hns.LoadBalancer{Endpoints: of})
 	if err != nil {

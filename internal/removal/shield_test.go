@@ -16,10 +16,10 @@ import (
 	"github.com/hnsguard/hnsguard/internal/config"
 	"github.com/hnsguard/hnsguard/internal/history"
 	"github.com/hnsguard/hnsguard/internal/hns"
-	"github.com/hnsguard/hnsguard/internal/hns/simulated"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy"
 	"github.com/hnsguard/hnsguard/internal/removal"
 	"github.com/hnsguard/hnsguard/internal/verdict"
+	"github.com/hnsguard/hnsguard/test/hnstest"
 	"github.com/hnsguard/hnsguard/test/nodetest"
 )
 
@@ -74,7 +74,7 @@ func (n *heldNode) results() map[removal.ShieldResult]int {
 
 type results = map[removal.ShieldResult]int
 
-var oneRemote = nodetest.Options{HNS: simulated.Options{Duplicates: simulated.OneRemote}}
+var oneRemote = nodetest.Options{HNS: hnstest.Options{Duplicates: hnstest.OneRemote}}
 
 func TestASecondRemoteEndpointShieldsThePod(t *testing.T) {
 	g := NewWithT(t)
@@ -134,7 +134,7 @@ func TestNoShieldIsMade(t *testing.T) {
 	}{
 		"where it is not enforced": {change: func(o *removal.ShieldOptions) { o.Enforce = false }, order: "RL"},
 		"where a remote endpoint stands last": {
-			options: nodetest.Options{HNS: simulated.Options{Order: simulated.NewestFirst}}, order: "LR",
+			options: nodetest.Options{HNS: hnstest.Options{Order: hnstest.NewestFirst}}, order: "LR",
 		},
 		"on an overlay network": {options: nodetest.Options{Network: hns.NetworkOverlay}, order: "RL"},
 		"on a transparent network": {options: nodetest.Options{Network: hns.NetworkTransparent, Config: []func(*config.Config){
@@ -208,7 +208,7 @@ func TestARemoteEndpointOfAnotherNetworkIsNoShield(t *testing.T) {
 	g := NewWithT(t)
 	n := held(t, nodetest.Options{})
 	other := n.HNS.CreateNetwork("other", hns.NetworkL2Bridge)
-	_, err := n.HNS.CreateEndpoint(simulated.EndpointSpec{
+	_, err := n.HNS.CreateEndpoint(hnstest.EndpointSpec{
 		Network: other.ID, Addresses: []netip.Addr{netip.MustParseAddr(ip)}, Flags: hns.FlagRemote,
 	})
 	g.Expect(err).NotTo(HaveOccurred())
@@ -239,7 +239,7 @@ func TestAShieldThatCannotBeMade(t *testing.T) {
 		"HNS fails to read again":   {nodetest.Options{}, down(hns.OpEndpoint), removal.ShieldFailed, "RL"},
 		"its place cannot be found": {nodetest.Options{}, down(hns.OpListEndpointIDs), removal.ShieldFailed, "RLR"},
 		"a misplaced one cannot be deleted": {nodetest.Options{}, func(n *heldNode) {
-			n.HNS.SetOrder(simulated.NewestFirst)
+			n.HNS.SetOrder(hnstest.NewestFirst)
 			n.HNS.Fail(hns.OpDeleteEndpoint, hns.ErrUnavailable)
 		}, removal.ShieldFailed, "RLR"},
 		"the pod is gone":         {nodetest.Options{}, func(n *heldNode) { n.GoneFromServer("web") }, removal.ShieldFailed, "RL"},
@@ -261,7 +261,7 @@ func TestAShieldThatCannotBeMade(t *testing.T) {
 		}, removal.ShieldRemoved, "L"},
 		"the place of the replacement cannot be found": {oneRemote, down(hns.OpListEndpointIDs), removal.ShieldFailed, "LR"},
 		"the replacement is misplaced": {oneRemote, func(n *heldNode) {
-			n.HNS.SetOrder(simulated.NewestFirst)
+			n.HNS.SetOrder(hnstest.NewestFirst)
 		}, removal.ShieldMisplaced, "RL"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -293,7 +293,7 @@ func TestAMisplacedShieldIsDeletedAndTriedAgain(t *testing.T) {
 	g := NewWithT(t)
 	n := held(t, nodetest.Options{})
 	pass := n.Observe()
-	n.HNS.SetOrder(simulated.NewestFirst)
+	n.HNS.SetOrder(hnstest.NewestFirst)
 	n.HNS.ResetCalls()
 	n.shielder.Run(t.Context(), pass)
 	g.Expect(n.Order(ip)).To(Equal("LR"))
@@ -306,10 +306,10 @@ func TestAMisplacedShieldThatHasGoneIsTriedAgain(t *testing.T) {
 	g := NewWithT(t)
 	n := held(t, nodetest.Options{})
 	pass := n.Observe()
-	n.HNS.SetOrder(simulated.NewestFirst)
+	n.HNS.SetOrder(hnstest.NewestFirst)
 	n.HNS.Before(hns.OpDeleteEndpoint, func() {
 		n.Delete(n.There()[0])
-		n.HNS.SetOrder(simulated.OldestFirst)
+		n.HNS.SetOrder(hnstest.OldestFirst)
 	})
 	n.shielder.Run(t.Context(), pass)
 	g.Expect(n.results()).To(Equal(results{removal.ShieldMade: 1}))

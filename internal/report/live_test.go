@@ -21,8 +21,8 @@ import (
 
 	"github.com/hnsguard/hnsguard/internal/clusterdump"
 	"github.com/hnsguard/hnsguard/internal/hns"
-	"github.com/hnsguard/hnsguard/internal/hns/simulated"
 	"github.com/hnsguard/hnsguard/internal/report"
+	"github.com/hnsguard/hnsguard/test/hnstest"
 )
 
 func pod(name, node string) *corev1.Pod {
@@ -107,12 +107,12 @@ func TestReadClusterReportsWhatItCannotRead(t *testing.T) {
 
 func TestReadHNS(t *testing.T) {
 	g := NewWithT(t)
-	service := simulated.New(simulated.Options{})
+	service := hnstest.New(hnstest.Options{})
 	_, err := report.ReadHNS(t.Context(), service, "")
 	g.Expect(err).To(MatchError(report.ErrCannotJudge), "there is no pod network")
 
 	network := service.CreateNetwork("azure", hns.NetworkL2Bridge)
-	made, err := service.CreateEndpoint(simulated.EndpointSpec{
+	made, err := service.CreateEndpoint(hnstest.EndpointSpec{
 		Network: network.ID, Flags: hns.FlagRemote, Addresses: []netip.Addr{netip.MustParseAddr("10.240.0.11")},
 	})
 	g.Expect(err).NotTo(HaveOccurred())

@@ -23,21 +23,21 @@ import (
 	"github.com/hnsguard/hnsguard/internal/guard"
 	"github.com/hnsguard/hnsguard/internal/history"
 	"github.com/hnsguard/hnsguard/internal/hns"
-	"github.com/hnsguard/hnsguard/internal/hns/simulated"
 	"github.com/hnsguard/hnsguard/internal/inventory"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy"
 	"github.com/hnsguard/hnsguard/internal/removal"
 	"github.com/hnsguard/hnsguard/internal/reuse"
 	"github.com/hnsguard/hnsguard/internal/verdict"
+	"github.com/hnsguard/hnsguard/test/hnstest"
 	"github.com/hnsguard/hnsguard/test/nodetest"
 )
 
 // remotes makes remote endpoints like those of kube-proxy.
-func remotes(tb testing.TB, service *simulated.HNS, network hns.NetworkID, addrs ...netip.Addr) []hns.EndpointID {
+func remotes(tb testing.TB, service *hnstest.HNS, network hns.NetworkID, addrs ...netip.Addr) []hns.EndpointID {
 	tb.Helper()
 	var ids []hns.EndpointID
 	for _, addr := range addrs {
-		made, err := service.CreateEndpoint(simulated.EndpointSpec{
+		made, err := service.CreateEndpoint(hnstest.EndpointSpec{
 			Network: network, Addresses: []netip.Addr{addr}, MAC: kubeproxy.RemoteMAC(addr), Flags: hns.FlagRemote,
 		})
 		must(tb, err)
@@ -50,7 +50,7 @@ func remotes(tb testing.TB, service *simulated.HNS, network hns.NetworkID, addrs
 // way is to list everything, as the list of hcsshim does.
 func BenchmarkCalls(b *testing.B) {
 	for _, n := range []int{100, 1000, 5000, 20_000} {
-		service := simulated.New(simulated.Options{})
+		service := hnstest.New(hnstest.Options{})
 		network := service.CreateNetwork("azure", hns.NetworkL2Bridge).ID
 		var addrs []netip.Addr
 		for at := range n {
@@ -193,7 +193,7 @@ func BenchmarkDecide(b *testing.B) {
 
 // BenchmarkDeadline measures what a deadline adds to a call that HNS answers at once.
 func BenchmarkDeadline(b *testing.B) {
-	client := hns.WithDeadline(simulated.New(simulated.Options{}), hns.DeadlineOptions{
+	client := hns.WithDeadline(hnstest.New(hnstest.Options{}), hns.DeadlineOptions{
 		Call: time.Minute, List: time.Minute, MaxHung: 8, Clock: clock.RealClock{},
 	})
 	b.ReportAllocs()
@@ -271,7 +271,7 @@ func newReacting(b *testing.B) *reacting {
 	b.Helper()
 	n := &reacting{b: b, gone: make(chan time.Time, 10)}
 	nodetest.New(b, nodetest.Options{
-		Clock: clock.RealClock{}, Deadlines: true, HNS: simulated.Options{Latency: callTakes, Clock: exact{}}, Boot: n.boot,
+		Clock: clock.RealClock{}, Deadlines: true, HNS: hnstest.Options{Latency: callTakes, Clock: exact{}}, Boot: n.boot,
 	})
 	these := looked()
 	for at, id := range remotes(b, n.HNS, n.Network.ID, these...) {

@@ -12,7 +12,7 @@ import (
 	. "github.com/onsi/gomega"
 
 	"github.com/hnsguard/hnsguard/internal/hns"
-	"github.com/hnsguard/hnsguard/internal/hns/simulated"
+	"github.com/hnsguard/hnsguard/test/hnstest"
 )
 
 const checkout = "../.."
@@ -99,10 +99,10 @@ func TestEverySourceIsUsed(t *testing.T) {
 
 // The layouts that other tests and the demo play are those of the nodes here.
 func TestTheSimulatedLayoutsAreOfTheseNodes(t *testing.T) {
-	for _, layout := range simulated.Layouts() {
+	for _, layout := range hnstest.Layouts() {
 		t.Run(layout.Name, func(t *testing.T) {
 			var want []string
-			for _, l := range append([]simulated.LayoutNetwork{layout.Pods}, layout.Others...) {
+			for _, l := range append([]hnstest.LayoutNetwork{layout.Pods}, layout.Others...) {
 				want = append(want, l.Name+" "+string(l.Type))
 			}
 			matched := false

@@ -15,15 +15,15 @@ import (
 	"k8s.io/kubectl/pkg/describe"
 
 	"github.com/hnsguard/hnsguard/internal/hns"
-	"github.com/hnsguard/hnsguard/internal/hns/simulated"
 	"github.com/hnsguard/hnsguard/internal/removal"
 	"github.com/hnsguard/hnsguard/internal/reprogram"
+	"github.com/hnsguard/hnsguard/test/hnstest"
 )
 
 // kubectl finds Events by the UID of what they are about, and leaves out those that have none or another one.
 var _ = Describe("kubectl describe", func() {
 	It("shows the Events on the pod, the node and the Service", func(ctx SpecContext) {
-		n := newNode(ctx, shared, simulated.Options{})
+		n := newNode(ctx, shared, hnstest.Options{})
 		n.config.Orphan.MaxPerPass = 1
 		Expect(shared.client.Create(ctx, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: n.name}})).To(Succeed())
 		service := &corev1.Service{

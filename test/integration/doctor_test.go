@@ -24,7 +24,7 @@ import (
 	"github.com/hnsguard/hnsguard/internal/config"
 	"github.com/hnsguard/hnsguard/internal/doctor"
 	"github.com/hnsguard/hnsguard/internal/hns"
-	"github.com/hnsguard/hnsguard/internal/hns/simulated"
+	"github.com/hnsguard/hnsguard/test/hnstest"
 )
 
 // proxyMetrics is what the doctor reads of kube-proxy's metrics.
@@ -43,7 +43,7 @@ func (i installed) examined(ctx context.Context, node string) doctor.Options {
 	Expect(i.cp.client.Get(ctx, client.ObjectKey{Name: node}, windows)).To(Succeed())
 	windows.Status.NodeInfo.OperatingSystem, windows.Status.NodeInfo.KubeletVersion = "windows", "v1.37.2"
 	Expect(i.cp.client.Status().Update(ctx, windows)).To(Succeed())
-	service := simulated.New(simulated.Options{})
+	service := hnstest.New(hnstest.Options{})
 	service.CreateNetwork("azure", hns.NetworkL2Bridge)
 	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = w.Write([]byte(proxyMetrics))

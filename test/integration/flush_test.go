@@ -19,7 +19,7 @@ import (
 
 	"github.com/hnsguard/hnsguard/internal/config"
 	"github.com/hnsguard/hnsguard/internal/flush"
-	"github.com/hnsguard/hnsguard/internal/hns/simulated"
+	"github.com/hnsguard/hnsguard/test/hnstest"
 )
 
 func (n *node) pending() float64 { return n.metric("hnsguard_flushes_pending") }
@@ -62,7 +62,7 @@ var _ = Describe("The flush", func() {
 		cp := startControlPlane(ctx)
 		var nodes []*node
 		for range agents {
-			n := newNode(ctx, cp, simulated.Options{})
+			n := newNode(ctx, cp, hnstest.Options{})
 			n.kubeProxy = "v1.32.3"
 			if len(nodes) > 0 {
 				n.agentNamespace = nodes[0].agentNamespace
@@ -125,7 +125,7 @@ var _ = Describe("The flush", func() {
 	})
 
 	It("clears the record in time for a pod that gets the address", func(ctx SpecContext) {
-		n := newNode(ctx, shared, simulated.Options{})
+		n := newNode(ctx, shared, hnstest.Options{})
 		n.kubeProxy = "v1.32.3"
 		n.start()
 		Eventually(func() float64 { return n.flushes("written") }).Should(BeEquivalentTo(1), "what was before is not known")
@@ -139,7 +139,7 @@ var _ = Describe("The flush", func() {
 	})
 
 	It("is only reported in observe mode", func(ctx SpecContext) {
-		n := newNode(ctx, shared, simulated.Options{})
+		n := newNode(ctx, shared, hnstest.Options{})
 		n.kubeProxy, n.config.Flush.Mode = "v1.32.3", config.Observe
 		n.start()
 		Eventually(func() float64 { return n.flushes("observed") }).Should(BeEquivalentTo(1))

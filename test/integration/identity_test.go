@@ -16,16 +16,16 @@ import (
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/hnsguard/hnsguard/internal/agent"
-	"github.com/hnsguard/hnsguard/internal/hns/simulated"
 	"github.com/hnsguard/hnsguard/internal/identity"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy/detect"
+	"github.com/hnsguard/hnsguard/test/hnstest"
 )
 
 var _ = Describe("An agent that is not itself", func() {
 	var n *node
 
 	BeforeEach(func(ctx SpecContext) {
-		n = newNode(ctx, shared, simulated.Options{})
+		n = newNode(ctx, shared, hnstest.Options{})
 		n.remote(n.addr(1))
 		n.local(n.addr(1))
 		n.pod(ctx, "web", n.addr(1))

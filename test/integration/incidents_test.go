@@ -24,13 +24,13 @@ import (
 	"github.com/hnsguard/hnsguard/internal/config"
 	"github.com/hnsguard/hnsguard/internal/eviction"
 	"github.com/hnsguard/hnsguard/internal/hns"
-	"github.com/hnsguard/hnsguard/internal/hns/simulated"
+	"github.com/hnsguard/hnsguard/test/hnstest"
 )
 
 var _ = Describe("The guard", func() {
 	var n *node
 
-	BeforeEach(func(ctx SpecContext) { n = newNode(ctx, shared, simulated.Options{}) })
+	BeforeEach(func(ctx SpecContext) { n = newNode(ctx, shared, hnstest.Options{}) })
 
 	It("keeps the endpoint when the pod goes and its address moves between decision and act", func(ctx SpecContext) {
 		remote, local := n.remote(n.addr(1)), n.local(n.addr(1))
@@ -120,7 +120,7 @@ var _ = Describe("The guard", func() {
 
 	It("tells the networks apart that use the same address", func(ctx SpecContext) {
 		nat := n.service.CreateNetwork("nat", hns.NetworkNAT)
-		onNAT := n.endpoint(simulated.EndpointSpec{Network: nat.ID, Addresses: []netip.Addr{n.addr(1)}})
+		onNAT := n.endpoint(hnstest.EndpointSpec{Network: nat.ID, Addresses: []netip.Addr{n.addr(1)}})
 		Expect(n.service.Attach(onNAT, n.service.CreateNamespace())).To(Succeed())
 		remote := n.remote(n.addr(1))
 		n.slice(ctx, "svc", "lin-1", nil, n.addr(1))
@@ -161,13 +161,13 @@ var _ = Describe("The guard", func() {
 	})
 
 	It("tells a pod that refuses duplicates from one that does not wait", func(ctx SpecContext) {
-		refusing := newNode(ctx, shared, simulated.Options{Duplicates: simulated.RefuseDuplicates})
+		refusing := newNode(ctx, shared, hnstest.Options{Duplicates: hnstest.RefuseDuplicates})
 		orphan := refusing.remote(refusing.addr(1))
 		refusing.start()
-		_, err := refusing.service.CreateEndpoint(simulated.EndpointSpec{
+		_, err := refusing.service.CreateEndpoint(hnstest.EndpointSpec{
 			Network: refusing.network.ID, Addresses: []netip.Addr{refusing.addr(1)},
 		})
-		Expect(errors.Is(err, simulated.ErrDuplicateAddress)).To(BeTrue())
+		Expect(errors.Is(err, hnstest.ErrDuplicateAddress)).To(BeTrue())
 		Eventually(refusing.there).ShouldNot(ContainElement(orphan), "after the grace period")
 		refusing.local(refusing.addr(1))
 	})
@@ -211,7 +211,7 @@ var _ = Describe("The guard", func() {
 var _ = Describe("Without its API server", Serial, func() {
 	It("the guard waits, deletes nothing on what it cannot confirm, and goes on when it is back", func(ctx SpecContext) {
 		own := startControlPlane(ctx)
-		n := newNode(ctx, own, simulated.Options{})
+		n := newNode(ctx, own, hnstest.Options{})
 		s := n.slice(ctx, "svc", "lin-1", nil, n.addr(2))
 		n.pod(ctx, "web", n.addr(1))
 		inUse := n.remote(n.addr(2))
@@ -237,7 +237,7 @@ var _ = Describe("Without its API server", Serial, func() {
 
 var _ = Describe("A fresh node", func() {
 	It("waits for the API server for as long as it takes", func(ctx SpecContext) {
-		n := newNode(ctx, shared, simulated.Options{})
+		n := newNode(ctx, shared, hnstest.Options{})
 		n.probes = freeAddress()
 		address := freeAddress() // where the API server cannot be reached yet
 		n.api = rest.CopyConfig(shared.config)

@@ -30,10 +30,10 @@ import (
 	"github.com/hnsguard/hnsguard/internal/config"
 	"github.com/hnsguard/hnsguard/internal/eviction"
 	"github.com/hnsguard/hnsguard/internal/hns"
-	"github.com/hnsguard/hnsguard/internal/hns/simulated"
 	"github.com/hnsguard/hnsguard/internal/removal"
 	"github.com/hnsguard/hnsguard/internal/reprogram"
 	"github.com/hnsguard/hnsguard/test/chart"
+	"github.com/hnsguard/hnsguard/test/hnstest"
 )
 
 // apply renders the chart and applies all of it as an installation would, and takes it away when the spec ends.
@@ -340,7 +340,7 @@ var _ = Describe("The chart", func() {
 
 	It("lets the agent do all of its work", func(ctx SpecContext) {
 		it := install(ctx, shared, "--set", "config.eviction.mode=enforce,config.reprogram.mode=enforce")
-		n := newNode(ctx, shared, simulated.Options{})
+		n := newNode(ctx, shared, hnstest.Options{})
 		n.api, n.agentNamespace = it.agentOn(ctx, n.name), it.namespace
 		n.kubeProxy = "v1.31.0" // its record has to be flushed
 		n.config.Conflict.HoldTimeout.Duration = time.Second
@@ -391,7 +391,7 @@ var _ = Describe("The chart", func() {
 		Expect(err).NotTo(HaveOccurred())
 		objects, err := c.Render(ctx, chart.Namespace, "--set", "prometheusRule.enabled=true,dashboards.enabled=true")
 		Expect(err).NotTo(HaveOccurred())
-		n := newNode(ctx, shared, simulated.Options{})
+		n := newNode(ctx, shared, hnstest.Options{})
 		n.start()
 		var has []string
 		families, err := n.running.Metrics().Gather()

@@ -25,9 +25,9 @@ import (
 	"github.com/hnsguard/hnsguard/internal/clearance"
 	"github.com/hnsguard/hnsguard/internal/history"
 	"github.com/hnsguard/hnsguard/internal/hns"
-	"github.com/hnsguard/hnsguard/internal/hns/simulated"
 	"github.com/hnsguard/hnsguard/internal/loadbalancer"
 	"github.com/hnsguard/hnsguard/internal/reprogram"
+	"github.com/hnsguard/hnsguard/test/hnstest"
 )
 
 // To be sure takes minutes, so this is not the whole agent: time is made, the API server and the agent's rights are
@@ -35,7 +35,7 @@ import (
 var _ = Describe("A load balancer that is missing", func() {
 	It("is found by its Service's cluster IP and reported there", func(ctx SpecContext) {
 		it := install(ctx, shared, "--set", "config.eviction.mode=enforce,config.reprogram.mode=enforce")
-		n := newNode(ctx, shared, simulated.Options{})
+		n := newNode(ctx, shared, hnstest.Options{})
 		n.api = it.agentOn(ctx, n.name)
 		services := map[string]*corev1.Service{}
 		balancers := map[string]hns.LoadBalancerID{}

@@ -27,10 +27,10 @@ import (
 	"github.com/hnsguard/hnsguard/internal/agent"
 	"github.com/hnsguard/hnsguard/internal/config"
 	"github.com/hnsguard/hnsguard/internal/hns"
-	"github.com/hnsguard/hnsguard/internal/hns/simulated"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy/detect"
 	"github.com/hnsguard/hnsguard/internal/server"
+	"github.com/hnsguard/hnsguard/test/hnstest"
 )
 
 // grace is the orphans' grace period in the specs, and poll the slow interval.
@@ -46,7 +46,7 @@ type node struct {
 	name      string
 	namespace string
 	subnet    byte
-	service   *simulated.HNS
+	service   *hnstest.HNS
 	network   hns.Network
 	config    config.Config
 	kubeProxy string
@@ -70,12 +70,12 @@ type node struct {
 // corners numbers the nodes.
 var corners atomic.Uint32
 
-func newNode(ctx context.Context, cp *controlPlane, opts simulated.Options) *node {
+func newNode(ctx context.Context, cp *controlPlane, opts hnstest.Options) *node {
 	GinkgoHelper()
 	corner := byte(corners.Add(1))
 	n := &node{
 		cp: cp, name: fmt.Sprintf("win-%d", corner), namespace: cp.namespace(ctx), subnet: corner,
-		service: simulated.New(opts), config: config.Default(), kubeProxy: "v1.37.2", metrics: "0", probes: "0",
+		service: hnstest.New(opts), config: config.Default(), kubeProxy: "v1.37.2", metrics: "0", probes: "0",
 	}
 	n.api, n.agentNamespace = cp.config, n.namespace
 	n.network = n.service.CreateNetwork("azure", hns.NetworkL2Bridge)
@@ -144,7 +144,7 @@ func (n *node) addr(last byte) netip.Addr { return netip.AddrFrom4([4]byte{10, 4
 // remote makes the remote endpoint that kube-proxy would make for an address.
 func (n *node) remote(addr netip.Addr) hns.EndpointID {
 	GinkgoHelper()
-	return n.endpoint(simulated.EndpointSpec{
+	return n.endpoint(hnstest.EndpointSpec{
 		Network: n.network.ID, Addresses: []netip.Addr{addr}, MAC: kubeproxy.RemoteMAC(addr), Flags: hns.FlagRemote,
 	})
 }
@@ -160,10 +160,10 @@ func (n *node) local(addrs ...netip.Addr) hns.EndpointID {
 // leaked makes a local endpoint that nothing uses.
 func (n *node) leaked(addrs ...netip.Addr) hns.EndpointID {
 	GinkgoHelper()
-	return n.endpoint(simulated.EndpointSpec{Network: n.network.ID, Name: "0123_eth0", Addresses: addrs})
+	return n.endpoint(hnstest.EndpointSpec{Network: n.network.ID, Name: "0123_eth0", Addresses: addrs})
 }
 
-func (n *node) endpoint(spec simulated.EndpointSpec) hns.EndpointID {
+func (n *node) endpoint(spec hnstest.EndpointSpec) hns.EndpointID {
 	GinkgoHelper()
 	made, err := n.service.CreateEndpoint(spec)
 	Expect(err).NotTo(HaveOccurred())

@@ -19,14 +19,14 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/hnsguard/hnsguard/internal/hns/simulated"
 	"github.com/hnsguard/hnsguard/internal/report"
 	"github.com/hnsguard/hnsguard/internal/server"
+	"github.com/hnsguard/hnsguard/test/hnstest"
 )
 
 var _ = Describe("the node page", func() {
 	It("is served on loopback to every process of the node", func(ctx SpecContext) {
-		n := newNode(ctx, shared, simulated.Options{})
+		n := newNode(ctx, shared, hnstest.Options{})
 		n.page = freeAddress()
 		n.remote(n.addr(1))
 		n.pod(ctx, "web", n.addr(1))
@@ -50,7 +50,7 @@ var _ = Describe("the node page", func() {
 
 	It("is for those who may read it, where others can connect", func(ctx SpecContext) {
 		i := install(ctx, shared, "--set", "page.bindAddress=:9473")
-		n := newNode(ctx, shared, simulated.Options{})
+		n := newNode(ctx, shared, hnstest.Options{})
 		n.api, n.agentNamespace = i.agentOn(ctx, n.name), i.namespace
 		_, port, _ := strings.Cut(freeAddress(), ":")
 		n.page = "0.0.0.0:" + port

@@ -16,15 +16,15 @@ import (
 
 	"github.com/hnsguard/hnsguard/internal/guard"
 	"github.com/hnsguard/hnsguard/internal/hns"
-	"github.com/hnsguard/hnsguard/internal/hns/simulated"
 	"github.com/hnsguard/hnsguard/internal/removal"
+	"github.com/hnsguard/hnsguard/test/hnstest"
 )
 
 // Every verdict of the decision table is reached through objects of the API.
 var _ = Describe("The verdict on a remote endpoint", func() {
 	var n *node
 
-	BeforeEach(func(ctx SpecContext) { n = newNode(ctx, shared, simulated.Options{}) })
+	BeforeEach(func(ctx SpecContext) { n = newNode(ctx, shared, hnstest.Options{}) })
 
 	Context("that is removed", func() {
 		It("conflict: a live pod of the node has its address", func(ctx SpecContext) {
@@ -193,11 +193,11 @@ var _ = Describe("The verdict on a remote endpoint", func() {
 		})
 
 		It("foreign: Calico and flannel make remote endpoints too", func() {
-			calico := n.endpoint(simulated.EndpointSpec{
+			calico := n.endpoint(hnstest.EndpointSpec{
 				Network: n.network.ID, Name: "Calico_ep", Addresses: []netip.Addr{n.addr(2)},
 				MAC: hns.MAC{0x00, 0x15, 0x5d, 1, 2, 3}, Flags: hns.FlagRemote,
 			})
-			flannel := n.endpoint(simulated.EndpointSpec{
+			flannel := n.endpoint(hnstest.EndpointSpec{
 				Network: n.network.ID, Name: "remote_" + n.addr(3).String(), Addresses: []netip.Addr{n.addr(3)},
 				MAC: hns.MAC{0x0e, 0x2a, 10, 42, n.subnet, 3}, Flags: hns.FlagRemote,
 			})

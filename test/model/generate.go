@@ -7,7 +7,7 @@ import (
 
 	"pgregory.net/rapid"
 
-	"github.com/hnsguard/hnsguard/internal/hns/simulated"
+	"github.com/hnsguard/hnsguard/test/hnstest"
 )
 
 // Histories generates histories of one kube-proxy. What comes first in a list is what a counterexample is shrunk to.
@@ -25,8 +25,8 @@ func one[T any](t *rapid.T, name string, from ...T) T { return rapid.SampledFrom
 func drawSetup(t *rapid.T, version string) Setup {
 	s := Setup{
 		Seed: rapid.Uint64Range(0, 1<<20).Draw(t, "seed"), KubeProxy: version, NodeVersion: version,
-		Order:      one(t, "order", simulated.OldestFirst, simulated.NewestFirst, simulated.ByID),
-		Duplicates: one(t, "duplicates", simulated.AllowDuplicates, simulated.OneRemote, simulated.RefuseDuplicates),
+		Order:      one(t, "order", hnstest.OldestFirst, hnstest.NewestFirst, hnstest.ByID),
+		Duplicates: one(t, "duplicates", hnstest.AllowDuplicates, hnstest.OneRemote, hnstest.RefuseDuplicates),
 		Latency:    one(t, "latency", time.Millisecond, 20*time.Millisecond),
 		APILatency: one(t, "api latency", 5*time.Millisecond, 200*time.Millisecond),
 		Took:       one(t, "took", 50*time.Millisecond, 2*time.Second, 15*time.Second, 45*time.Second),

@@ -12,7 +12,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/hnsguard/hnsguard/internal/hns"
-	"github.com/hnsguard/hnsguard/internal/hns/simulated"
+	"github.com/hnsguard/hnsguard/test/hnstest"
 )
 
 // Setup is what does not change in a history.
@@ -23,8 +23,8 @@ type Setup struct {
 	KubeProxy string
 	// NodeVersion is what the status of the Node says of kube-proxy. Kubelets before 1.33 write their own version there.
 	NodeVersion string
-	Order       simulated.Order
-	Duplicates  simulated.Duplicates
+	Order       hnstest.Order
+	Duplicates  hnstest.Duplicates
 	// Latency is how long a call to HNS takes, and APILatency a request to the API server.
 	Latency, APILatency time.Duration
 	// Took is how long a sync of kube-proxy takes.

@@ -14,7 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/hnsguard/hnsguard/internal/hns"
-	"github.com/hnsguard/hnsguard/internal/hns/simulated"
+	"github.com/hnsguard/hnsguard/test/hnstest"
 )
 
 // namespace is where all pods and Services are.
@@ -228,7 +228,7 @@ func (p *Pod) createEndpoint() (hns.Endpoint, error) {
 			delete(p.node.pods, e.ID)
 		}
 	}
-	return p.node.HNS.CreateEndpoint(simulated.EndpointSpec{
+	return p.node.HNS.CreateEndpoint(hnstest.EndpointSpec{
 		Network: p.node.network.ID, Name: p.Name + "_eth0", Addresses: []netip.Addr{p.Addr},
 		MAC: hns.MAC{0, 0x15, 0x5d, 0, 0, p.Addr.As4()[3]},
 	})

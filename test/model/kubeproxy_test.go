@@ -11,7 +11,7 @@ import (
 	. "github.com/onsi/gomega"
 
 	"github.com/hnsguard/hnsguard/internal/hns"
-	"github.com/hnsguard/hnsguard/internal/hns/simulated"
+	"github.com/hnsguard/hnsguard/test/hnstest"
 	"github.com/hnsguard/hnsguard/test/model"
 )
 
@@ -145,8 +145,8 @@ func reuse(w *model.World) (*model.Pod, func()) {
 }
 
 func reuseBeforeDrop(t *testing.T, version string) {
-	for order, after := range map[simulated.Order]time.Duration{
-		simulated.OldestFirst: 2 * time.Second, simulated.NewestFirst: 40 * time.Second,
+	for order, after := range map[hnstest.Order]time.Duration{
+		hnstest.OldestFirst: 2 * time.Second, hnstest.NewestFirst: 40 * time.Second,
 	} {
 		s := setup(version)
 		s.Order = order
@@ -161,7 +161,7 @@ func reuseBeforeDrop(t *testing.T, version string) {
 }
 
 func removedEarly(t *testing.T, version string) {
-	for _, order := range []simulated.Order{simulated.OldestFirst, simulated.NewestFirst} {
+	for _, order := range []hnstest.Order{hnstest.OldestFirst, hnstest.NewestFirst} {
 		s := setup(version)
 		s.Order = order
 		without(t, s, func(g *WithT, w *model.World) {
@@ -226,7 +226,7 @@ func duplicate(t *testing.T, version string) {
 
 func refused(t *testing.T, version string) {
 	s := setup(version)
-	s.Duplicates = simulated.RefuseDuplicates
+	s.Duplicates = hnstest.RefuseDuplicates
 	without(t, s, func(g *WithT, w *model.World) {
 		leak(w)
 		pod := w.StartPod("web", win, windows())
@@ -264,7 +264,7 @@ func leakedLocal(t *testing.T, version string) {
 		w.StartPod("old", lin, linux(0))
 		w.Run(5 * time.Second)
 		node := w.Nodes[0]
-		_, err := node.HNS.CreateEndpoint(simulated.EndpointSpec{
+		_, err := node.HNS.CreateEndpoint(hnstest.EndpointSpec{
 			Network: node.HNS.State().Networks[0].ID, Name: "forgotten", Addresses: []netip.Addr{first},
 			MAC: hns.MAC{0, 0x15, 0x5d, 1, 2, 3},
 		})

@@ -11,7 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/hnsguard/hnsguard/internal/hns"
-	"github.com/hnsguard/hnsguard/internal/hns/simulated"
+	"github.com/hnsguard/hnsguard/test/hnstest"
 )
 
 // These are the levers of scenes that are written by hand: they move single parts of a world.
@@ -48,7 +48,7 @@ func (n *Node) LeaveRemote(addr netip.Addr) hns.EndpointID {
 
 // LeaveLocal makes a local endpoint that no pod has: the CNI forgot it. It is attached if a compartment is left too.
 func (n *Node) LeaveLocal(addr netip.Addr, attached bool) hns.EndpointID {
-	made, err := n.HNS.CreateEndpoint(simulated.EndpointSpec{
+	made, err := n.HNS.CreateEndpoint(hnstest.EndpointSpec{
 		Network: n.network.ID, Name: "forgotten_eth0", Addresses: []netip.Addr{addr}, MAC: hns.MAC{0, 0x15, 0x5d, 1, 2, 3},
 	})
 	if err != nil {

@@ -16,14 +16,14 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/hnsguard/hnsguard/internal/hns"
-	"github.com/hnsguard/hnsguard/internal/hns/simulated"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy"
+	"github.com/hnsguard/hnsguard/test/hnstest"
 )
 
 // Node is one Windows node: its HNS, its kube-proxy, its kubelet with the CNI, and the agents under test.
 type Node struct {
 	Name      string
-	HNS       *simulated.HNS
+	HNS       *hnstest.HNS
 	KubeProxy *KubeProxy
 	Agents    []*Agent
 
@@ -55,7 +55,7 @@ func newNode(w *World, index int) *Node {
 		made: map[string]int{}, pods: map[hns.EndpointID]*Pod{}, born: map[hns.EndpointID]int{},
 		touched: map[netip.Addr]bool{}, looked: map[netip.Addr]time.Time{},
 	}
-	n.HNS = simulated.New(simulated.Options{
+	n.HNS = hnstest.New(hnstest.Options{
 		Duplicates: w.Setup.Duplicates, Order: w.Setup.Order, Clock: w.clock, NewID: n.newID,
 	})
 	n.network = n.HNS.CreateNetwork("azure", hns.NetworkL2Bridge)
@@ -68,7 +68,7 @@ func newNode(w *World, index int) *Node {
 
 // createForeign makes a remote endpoint that nobody claims, and that is not kube-proxy's: as those of some CNIs.
 func (n *Node) createForeign() {
-	_, err := n.HNS.CreateEndpoint(simulated.EndpointSpec{
+	_, err := n.HNS.CreateEndpoint(hnstest.EndpointSpec{
 		Network: n.network.ID, Addresses: []netip.Addr{netip.AddrFrom4([4]byte{10, 240, 255, 1})}, Flags: hns.FlagRemote,
 		MAC: hns.MAC{0x0e, 0x2a},
 	})
@@ -94,9 +94,9 @@ func (n *Node) newID(of string) string {
 // standsBehind reports whether HNS enumerates an endpoint, which may have gone, after another one.
 func (n *Node) standsBehind(id, other hns.EndpointID) bool {
 	switch n.world.Setup.Order {
-	case simulated.NewestFirst:
+	case hnstest.NewestFirst:
 		return n.born[id] < n.born[other]
-	case simulated.ByID:
+	case hnstest.ByID:
 		return id > other
 	default:
 		return n.born[id] > n.born[other]

@@ -30,11 +30,11 @@ import (
 	"github.com/hnsguard/hnsguard/internal/agent"
 	"github.com/hnsguard/hnsguard/internal/config"
 	"github.com/hnsguard/hnsguard/internal/hns"
-	"github.com/hnsguard/hnsguard/internal/hns/simulated"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy/detect"
 	"github.com/hnsguard/hnsguard/internal/server"
 	"github.com/hnsguard/hnsguard/test/chart"
+	"github.com/hnsguard/hnsguard/test/hnstest"
 )
 
 // cluster is a control plane in which the chart's objects are.
@@ -148,10 +148,10 @@ func (c *cluster) agentConfig(t *testing.T) *rest.Config {
 func (c *cluster) startAgent(t *testing.T) (address, authority string) {
 	t.Helper()
 	g := NewWithT(t)
-	service := simulated.New(simulated.Options{})
+	service := hnstest.New(hnstest.Options{})
 	network := service.CreateNetwork("azure", hns.NetworkL2Bridge)
 	remote := func(addr netip.Addr) {
-		_, err := service.CreateEndpoint(simulated.EndpointSpec{
+		_, err := service.CreateEndpoint(hnstest.EndpointSpec{
 			Network: network.ID, Addresses: []netip.Addr{addr}, MAC: kubeproxy.RemoteMAC(addr), Flags: hns.FlagRemote,
 		})
 		g.Expect(err).NotTo(HaveOccurred())
@@ -189,7 +189,7 @@ func (c *cluster) startAgent(t *testing.T) (address, authority string) {
 	complete := func(metric string) func() float64 { return func() float64 { return sumOf(a, metric) } }
 	g.Eventually(complete("hnsguard_passes_total"), 20*time.Second).Should(BeNumerically(">", 0), "the agent starts")
 
-	local, err := service.CreateEndpoint(simulated.EndpointSpec{Network: network.ID, Addresses: []netip.Addr{reused}})
+	local, err := service.CreateEndpoint(hnstest.EndpointSpec{Network: network.ID, Addresses: []netip.Addr{reused}})
 	g.Expect(err).NotTo(HaveOccurred())
 	g.Expect(service.Attach(local.ID, service.CreateNamespace())).To(Succeed())
 	c.pod(t, reused)

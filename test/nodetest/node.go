@@ -19,13 +19,13 @@ import (
 	"github.com/hnsguard/hnsguard/internal/config"
 	"github.com/hnsguard/hnsguard/internal/evidence"
 	"github.com/hnsguard/hnsguard/internal/hns"
-	"github.com/hnsguard/hnsguard/internal/hns/simulated"
 	"github.com/hnsguard/hnsguard/internal/inventory"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy"
 	"github.com/hnsguard/hnsguard/internal/loadbalancer"
 	"github.com/hnsguard/hnsguard/internal/removal"
 	"github.com/hnsguard/hnsguard/internal/slicewatch"
 	"github.com/hnsguard/hnsguard/internal/verdict"
+	"github.com/hnsguard/hnsguard/test/hnstest"
 )
 
 // Name is the node's name.
@@ -39,11 +39,11 @@ type Options struct {
 	// KubeProxy is the version of the node's kube-proxy. v1.37.2 by default, which has no fault.
 	KubeProxy string
 	// HNS describes the simulated HNS.
-	HNS simulated.Options
+	HNS hnstest.Options
 	// Network is the type of the pod network. L2Bridge by default.
 	Network hns.NetworkType
 	// Layout is what networks there are. By default there is the pods' only.
-	Layout simulated.Layout
+	Layout hnstest.Layout
 	// Config changes the default policy.
 	Config []func(*config.Config)
 	// Clock is the source of time. A fake one by default. In a bubble of testing/synctest it may be the real one.
@@ -61,7 +61,7 @@ type Node struct {
 	opts Options
 
 	// HNS is the service itself, and Service what the agent calls.
-	HNS     *simulated.HNS
+	HNS     *hnstest.HNS
 	Service hns.Client
 	Network hns.Network
 	API     *API
@@ -99,13 +99,13 @@ func New(tb testing.TB, o Options) *Node {
 		o.Network = hns.NetworkL2Bridge
 	}
 	if o.Layout.Pods.Name == "" {
-		o.Layout.Pods = simulated.LayoutNetwork{Name: "azure", Type: o.Network}
+		o.Layout.Pods = hnstest.LayoutNetwork{Name: "azure", Type: o.Network}
 	}
 	if o.Clock == nil {
 		o.Clock = testingclock.NewFakeClock(Start())
 	}
 	n := &Node{
-		tb: tb, opts: o, HNS: simulated.New(o.HNS), API: newAPI(), Clock: o.Clock, KubeProxy: o.KubeProxy,
+		tb: tb, opts: o, HNS: hnstest.New(o.HNS), API: newAPI(), Clock: o.Clock, KubeProxy: o.KubeProxy,
 		Config: config.Default(),
 	}
 	for _, change := range o.Config {

@@ -17,15 +17,15 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/hnsguard/hnsguard/internal/hns"
-	"github.com/hnsguard/hnsguard/internal/hns/simulated"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy"
+	"github.com/hnsguard/hnsguard/test/hnstest"
 )
 
 // Endpoint makes an endpoint. A remote one looks like those of kube-proxy.
 func (n *Node) Endpoint(addr string, flags hns.EndpointFlags) hns.EndpointID {
 	n.tb.Helper()
 	ip := netip.MustParseAddr(addr)
-	spec := simulated.EndpointSpec{Network: n.Network.ID, Addresses: []netip.Addr{ip}, Flags: flags}
+	spec := hnstest.EndpointSpec{Network: n.Network.ID, Addresses: []netip.Addr{ip}, Flags: flags}
 	if flags&hns.FlagRemote != 0 {
 		spec.MAC = kubeproxy.RemoteMAC(ip)
 	}

@@ -36,11 +36,11 @@ import (
 	"github.com/hnsguard/hnsguard/internal/agent"
 	"github.com/hnsguard/hnsguard/internal/config"
 	"github.com/hnsguard/hnsguard/internal/hns"
-	"github.com/hnsguard/hnsguard/internal/hns/simulated"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy/detect"
 	"github.com/hnsguard/hnsguard/test/bench/usage"
 	"github.com/hnsguard/hnsguard/test/bigcluster"
+	"github.com/hnsguard/hnsguard/test/hnstest"
 )
 
 // The cluster, and the node.
@@ -198,7 +198,7 @@ func informerOf(t *testing.T, api *rest.Config, name, contentType string, noWatc
 type node struct {
 	t       *testing.T
 	agent   *agent.Agent
-	service *simulated.HNS
+	service *hnstest.HNS
 	network hns.NetworkID
 	stream  *stream
 	before  float64
@@ -208,7 +208,7 @@ type node struct {
 func startAgent(t *testing.T, api *rest.Config) *node {
 	t.Helper()
 	g := NewWithT(t)
-	n := &node{t: t, service: simulated.New(simulated.Options{}), stream: &stream{}}
+	n := &node{t: t, service: hnstest.New(hnstest.Options{}), stream: &stream{}}
 	n.network = n.service.CreateNetwork("azure", hns.NetworkL2Bridge).ID
 	for at := range endpoints {
 		n.remote(bigcluster.Address(at * (bigcluster.Addresses / endpoints)))
@@ -242,7 +242,7 @@ func startAgent(t *testing.T, api *rest.Config) *node {
 
 func (n *node) remote(addr netip.Addr) {
 	n.t.Helper()
-	_, err := n.service.CreateEndpoint(simulated.EndpointSpec{
+	_, err := n.service.CreateEndpoint(hnstest.EndpointSpec{
 		Network: n.network, Addresses: []netip.Addr{addr}, MAC: kubeproxy.RemoteMAC(addr), Flags: hns.FlagRemote,
 	})
 	if err != nil {

@@ -37,9 +37,9 @@ import (
 	"github.com/hnsguard/hnsguard/internal/agent"
 	"github.com/hnsguard/hnsguard/internal/config"
 	"github.com/hnsguard/hnsguard/internal/hns"
-	"github.com/hnsguard/hnsguard/internal/hns/simulated"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy/detect"
 	"github.com/hnsguard/hnsguard/test/bigcluster"
+	"github.com/hnsguard/hnsguard/test/hnstest"
 )
 
 const (
@@ -211,7 +211,7 @@ func guardOf(t *testing.T, api *rest.Config, name string) *member {
 	t.Helper()
 	g := NewWithT(t)
 	m := newMember(api)
-	service := simulated.New(simulated.Options{})
+	service := hnstest.New(hnstest.Options{})
 	n := &node{t: t, service: service, network: service.CreateNetwork("azure", hns.NetworkL2Bridge).ID}
 	n.remote(bigcluster.Address(1))
 	options := agent.Options{

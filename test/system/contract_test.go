@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/hnsguard/hnsguard/internal/hns"
-	"github.com/hnsguard/hnsguard/internal/hns/simulated"
+	"github.com/hnsguard/hnsguard/test/hnstest"
 	"github.com/hnsguard/hnsguard/test/system/hnsserver"
 )
 
@@ -22,7 +22,7 @@ func TestContractOfTheRealAdapter(t *testing.T) {
 	if exe == "" {
 		t.Fatal("HNSGUARD_CONTRACT_EXE is not set; run: make system-test")
 	}
-	service := simulated.New(simulated.Options{})
+	service := hnstest.New(hnstest.Options{})
 	service.CreateNetwork("azure", hns.NetworkL2Bridge, netip.MustParsePrefix("10.240.0.0/16"))
 	server, err := hnsserver.Start(t.Context(), service, hnsserver.WindowsServer2022)
 	must(t, err)

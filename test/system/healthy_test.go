@@ -16,7 +16,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/hnsguard/hnsguard/internal/hns"
-	"github.com/hnsguard/hnsguard/internal/hns/simulated"
+	"github.com/hnsguard/hnsguard/test/hnstest"
 )
 
 // The scenarios of this file have nothing wrong in them, or things that are none of hnsguard's business: what is
@@ -114,7 +114,7 @@ func playHostNetwork(s *windowsNode) outcome {
 // playForeign has remote endpoints that others made, and one that another proxy uses.
 func playForeign(s *windowsNode) outcome {
 	var ids []hns.EndpointID
-	for i, spec := range []simulated.EndpointSpec{
+	for i, spec := range []hnstest.EndpointSpec{
 		{Name: "Calico_ep", MAC: hns.MAC{0x00, 0x15, 0x5d, 9, 9, 9}},
 		{Name: "Calico_ep", MAC: hns.MAC{0x00, 0x15, 0x5d, 9, 9, 8}},
 		{Name: "remote_10.244.9.3", MAC: hns.MAC{0x0e, 0x2a, 10, 244, 9, 3}},

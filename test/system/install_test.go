@@ -25,8 +25,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/hnsguard/hnsguard/internal/hns"
-	"github.com/hnsguard/hnsguard/internal/hns/simulated"
 	"github.com/hnsguard/hnsguard/test/chart"
+	"github.com/hnsguard/hnsguard/test/hnstest"
 	"github.com/hnsguard/hnsguard/test/system/hnsserver"
 )
 
@@ -146,7 +146,7 @@ func (l *apiServer) token(t *testing.T, namespace, account string, bound *authen
 func (i *installation) run(t *testing.T, exe string) {
 	t.Helper()
 	ctx := t.Context()
-	service := simulated.New(simulated.Options{})
+	service := hnstest.New(hnstest.Options{})
 	service.CreateNetwork("azure", hns.NetworkL2Bridge)
 	server, err := hnsserver.Start(ctx, service, hnsserver.WindowsServer2022)
 	must(t, err)

@@ -26,8 +26,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/hnsguard/hnsguard/internal/hns"
-	"github.com/hnsguard/hnsguard/internal/hns/simulated"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy"
+	"github.com/hnsguard/hnsguard/test/hnstest"
 	"github.com/hnsguard/hnsguard/test/system/hnsserver"
 )
 
@@ -51,7 +51,7 @@ type windowsNode struct {
 	// period is kube-proxy's sync period, and minPeriod its least time between two syncs.
 	period, minPeriod time.Duration
 
-	service *simulated.HNS
+	service *hnstest.HNS
 	// network is that of the pods.
 	network hns.Network
 	// byVariable says that kube-proxy is told the network by $KUBE_NETWORK, instead of by its configuration.
@@ -68,8 +68,8 @@ type windowsNode struct {
 
 // nodeOptions are what a scenario may want of its node.
 type nodeOptions struct {
-	duplicates simulated.Duplicates
-	order      simulated.Order
+	duplicates hnstest.Duplicates
+	order      hnstest.Order
 	// network is the type of the pod network; the default is L2Bridge.
 	network hns.NetworkType
 	// version is that of HNS; the default is Windows Server 2022's.
@@ -82,7 +82,7 @@ type nodeOptions struct {
 	period, minPeriod time.Duration
 	// layout is what networks the node has; the default is the pods' only. Where it is a distribution's, kube-proxy is told
 	// the network as on most of them.
-	layout simulated.Layout
+	layout hnstest.Layout
 }
 
 // quickHold is a policy under which a scenario need not wait for a kube-proxy that is minutes behind.
@@ -94,10 +94,10 @@ func newWindowsNode(t *testing.T, l *apiServer, exe programs, version string, gu
 	s := &windowsNode{
 		t: t, ctx: t.Context(), api: l, exe: exe, version: version, guarded: guarded, policy: o.policy + quickHold,
 		period: cmp.Or(o.period, syncPeriod(t)), minPeriod: cmp.Or(o.minPeriod, time.Second), nodeIPs: []string{"192.168.0.4"},
-		service: simulated.New(simulated.Options{Duplicates: o.duplicates, Order: o.order}),
+		service: hnstest.New(hnstest.Options{Duplicates: o.duplicates, Order: o.order}),
 	}
 	if o.layout.Pods.Name == "" {
-		o.layout.Pods = simulated.LayoutNetwork{Name: "azure", Type: cmp.Or(o.network, hns.NetworkL2Bridge)}
+		o.layout.Pods = hnstest.LayoutNetwork{Name: "azure", Type: cmp.Or(o.network, hns.NetworkL2Bridge)}
 	}
 	s.network, s.byVariable = s.service.Build(o.layout, netip.MustParsePrefix("10.244.0.0/16")), o.layout.Name != ""
 	if s.network.Type == hns.NetworkOverlay {
@@ -290,7 +290,7 @@ func (s *windowsNode) awaitRemote(addrs ...netip.Addr) {
 // leak makes a remote endpoint as kube-proxy did before it was restarted: it does not know it any more.
 func (s *windowsNode) leak(a netip.Addr) hns.EndpointID {
 	s.t.Helper()
-	made, err := s.service.CreateEndpoint(simulated.EndpointSpec{
+	made, err := s.service.CreateEndpoint(hnstest.EndpointSpec{
 		Network: s.network.ID, Addresses: []netip.Addr{a}, MAC: kubeproxy.RemoteMAC(a), Flags: hns.FlagRemote,
 	})
 	must(s.t, err)
@@ -313,7 +313,7 @@ func (s *windowsNode) pod(name string) *corev1.Pod {
 
 // cni makes and attaches the local endpoint of a pod.
 func (s *windowsNode) cni(addrs ...netip.Addr) (hns.EndpointID, error) {
-	made, err := s.service.CreateEndpoint(simulated.EndpointSpec{
+	made, err := s.service.CreateEndpoint(hnstest.EndpointSpec{
 		Network: s.network.ID, Name: "0123456789_eth0", Addresses: addrs, MAC: hns.MAC{0, 0x15, 0x5d, 1, 2, addrs[0].As4()[3]},
 	})
 	if err != nil {

@@ -16,9 +16,9 @@ import (
 	"github.com/hnsguard/hnsguard/internal/eviction"
 	"github.com/hnsguard/hnsguard/internal/guard"
 	"github.com/hnsguard/hnsguard/internal/hns"
-	"github.com/hnsguard/hnsguard/internal/hns/simulated"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy"
 	"github.com/hnsguard/hnsguard/internal/reprogram"
+	"github.com/hnsguard/hnsguard/test/hnstest"
 	"github.com/hnsguard/hnsguard/test/system/hnsserver"
 )
 
@@ -73,7 +73,7 @@ func scenarios() []scenario {
 		},
 		{
 			name:        "reuse before drop, local enumerated first, shield on",
-			nodeOptions: nodeOptions{order: simulated.NewestFirst, policy: withShield},
+			nodeOptions: nodeOptions{order: hnstest.NewestFirst, policy: withShield},
 			fails:       staleRecord, play: playReuseBeforeDrop,
 		},
 		{
@@ -82,28 +82,28 @@ func scenarios() []scenario {
 		},
 		{
 			name:        "reuse before drop, local enumerated first",
-			nodeOptions: nodeOptions{order: simulated.NewestFirst}, fails: staleRecord, play: playReuseBeforeDrop,
+			nodeOptions: nodeOptions{order: hnstest.NewestFirst}, fails: staleRecord, play: playReuseBeforeDrop,
 		},
 		{
 			name:        "late drop, another change after it, local enumerated first",
-			nodeOptions: slow(simulated.NewestFirst), fails: never, play: playLateDrop,
+			nodeOptions: slow(hnstest.NewestFirst), fails: never, play: playLateDrop,
 		},
 		{
 			name:        "late drop, another change after it, local enumerated last",
-			nodeOptions: slow(simulated.OldestFirst), fails: staleRecord, saved: notStale, play: playLateDrop,
+			nodeOptions: slow(hnstest.OldestFirst), fails: staleRecord, saved: notStale, play: playLateDrop,
 		},
 		{
 			name:        "repacked slices, local enumerated first",
-			nodeOptions: slow(simulated.NewestFirst), fails: never, play: playRepack,
+			nodeOptions: slow(hnstest.NewestFirst), fails: never, play: playRepack,
 		},
 		{name: "slice lag", fails: duplicates, saved: notStale, play: playSliceLag},
 		{name: "leaked duplicate", fails: duplicates, play: playLeakedDuplicate},
 		{
-			name: "leaked duplicate, networks of AKS", nodeOptions: nodeOptions{layout: simulated.AKS()},
+			name: "leaked duplicate, networks of AKS", nodeOptions: nodeOptions{layout: hnstest.AKS()},
 			fails: duplicates, play: playLeakedDuplicate,
 		},
 		{
-			name: "leaked duplicate, networks of EKS", nodeOptions: nodeOptions{layout: simulated.EKS()},
+			name: "leaked duplicate, networks of EKS", nodeOptions: nodeOptions{layout: hnstest.EKS()},
 			fails: duplicates, play: playLeakedDuplicate,
 		},
 		{
@@ -111,23 +111,23 @@ func scenarios() []scenario {
 		},
 		{
 			name:        "refused duplicate",
-			nodeOptions: nodeOptions{duplicates: simulated.RefuseDuplicates, policy: quickOrphans},
+			nodeOptions: nodeOptions{duplicates: hnstest.RefuseDuplicates, policy: quickOrphans},
 			fails:       always, play: playRefused,
 		},
 		{
 			name:        "local backend, local enumerated first",
-			nodeOptions: nodeOptions{order: simulated.NewestFirst}, fails: duplicates, saved: notStale, play: playLocalBackend,
+			nodeOptions: nodeOptions{order: hnstest.NewestFirst}, fails: duplicates, saved: notStale, play: playLocalBackend,
 		},
 		{name: "local backend, local enumerated last", fails: only134, play: playLocalBackend},
 		{
 			name:        "local backend, hnsguard late, reprogramming on",
-			nodeOptions: nodeOptions{order: simulated.NewestFirst, policy: "reprogram: {mode: enforce}\n"},
+			nodeOptions: nodeOptions{order: hnstest.NewestFirst, policy: "reprogram: {mode: enforce}\n"},
 			fails:       duplicates, play: playLocalBackendLate,
 		},
 		{
 			name: "local backend, hnsguard late, reprogramming on, HNS updates load balancers",
 			nodeOptions: nodeOptions{
-				order: simulated.NewestFirst, version: hnsserver.Updates, policy: "reprogram: {mode: enforce}\n",
+				order: hnstest.NewestFirst, version: hnsserver.Updates, policy: "reprogram: {mode: enforce}\n",
 			},
 			fails: duplicates, play: playLocalBackendLate,
 		},
@@ -135,7 +135,7 @@ func scenarios() []scenario {
 			// The kube-proxies of the matrix with the stale record are also those that rely on such an HNS.
 			name: "local backend, hnsguard late, reprogramming on, HNS ignores updates",
 			nodeOptions: nodeOptions{
-				order: simulated.NewestFirst, version: hnsserver.IgnoresUpdates, policy: "reprogram: {mode: enforce}\n",
+				order: hnstest.NewestFirst, version: hnsserver.IgnoresUpdates, policy: "reprogram: {mode: enforce}\n",
 			},
 			fails: duplicates, saved: notStale, play: playLocalBackendLate,
 		},
@@ -225,7 +225,7 @@ func playReuseBeforeDrop(s *windowsNode) outcome {
 }
 
 // slow is a node whose kube-proxy is slow to sync, as on one with thousands of endpoints.
-func slow(order simulated.Order) nodeOptions {
+func slow(order hnstest.Order) nodeOptions {
 	return nodeOptions{order: order, period: 30 * time.Second, minPeriod: 10 * time.Second}
 }
 
@@ -498,7 +498,7 @@ func (s *windowsNode) backends(service string, local hns.EndpointID) outcome {
 func playLeakedLocal(s *windowsNode) outcome {
 	s.startBoth()
 	a := addr(17)
-	_, err := s.service.CreateEndpoint(simulated.EndpointSpec{
+	_, err := s.service.CreateEndpoint(hnstest.EndpointSpec{
 		Network: s.network.ID, Name: "0123456789_eth0", Addresses: []netip.Addr{a}, MAC: hns.MAC{0, 0x15, 0x5d, 1, 2, 3},
 	})
 	must(s.t, err)

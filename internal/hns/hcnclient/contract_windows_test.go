@@ -10,8 +10,8 @@ import (
 	"github.com/Microsoft/hcsshim/hcn"
 
 	"github.com/hnsguard/hnsguard/internal/hns"
-	"github.com/hnsguard/hnsguard/internal/hns/contract"
 	"github.com/hnsguard/hnsguard/internal/hns/hcnclient"
+	"github.com/hnsguard/hnsguard/test/hnstest/contract"
 )
 
 // harness lets the contract suite try the real service, through hcsshim. What it makes it deletes.

@@ -11,7 +11,7 @@ import (
 	"strings"
 
 	"github.com/hnsguard/hnsguard/internal/hns"
-	"github.com/hnsguard/hnsguard/internal/hns/simulated"
+	"github.com/hnsguard/hnsguard/test/hnstest"
 )
 
 // HNS has a code of its own for some of what is not there.
@@ -208,7 +208,7 @@ func (s *Server) createEndpoint(ctx context.Context, r request) (string, error) 
 	if err := json.Unmarshal([]byte(r.argument), &d); err != nil {
 		return "", fmt.Errorf("reading the endpoint: %w", err)
 	}
-	spec := simulated.EndpointSpec{
+	spec := hnstest.EndpointSpec{
 		Network: hns.NetworkID(strings.ToLower(r.guid)), Name: d.Name, Flags: hns.EndpointFlags(d.Flags),
 	}
 	var err error

@@ -17,7 +17,7 @@ import (
 	"time"
 
 	"github.com/hnsguard/hnsguard/internal/hns"
-	"github.com/hnsguard/hnsguard/internal/hns/simulated"
+	"github.com/hnsguard/hnsguard/test/hnstest"
 )
 
 // Entry is a line of the journal: a call that changed something, or tried to.
@@ -78,7 +78,7 @@ func (v Version) globals() (string, error) {
 
 // Server is a listening server.
 type Server struct {
-	service  *simulated.HNS
+	service  *hnstest.HNS
 	version  Version
 	listener net.Listener
 	hangUp   context.CancelFunc // ends calls and connections
@@ -91,7 +91,7 @@ type Server struct {
 }
 
 // Start serves the service on a free port of the loopback, as HNS of a version does.
-func Start(ctx context.Context, service *simulated.HNS, version Version) (*Server, error) {
+func Start(ctx context.Context, service *hnstest.HNS, version Version) (*Server, error) {
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, fmt.Errorf("listening for HNS calls: %w", err)
@@ -210,7 +210,7 @@ func failure(err error) (code uint32, record string) {
 	switch {
 	case errors.Is(err, hns.ErrUnavailable):
 		code = 0x800706b5
-	case errors.Is(err, simulated.ErrDuplicateAddress):
+	case errors.Is(err, hnstest.ErrDuplicateAddress):
 		code = 0x803b002f
 	case errors.Is(err, errNetworkNotFound):
 		code = 0x803b0001

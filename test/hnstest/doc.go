@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package simulated is an HNS in memory, with the behaviour that field reports show and hnsguard depends on: two
+// Package hnstest is an HNS in memory, with the behaviour that field reports show and hnsguard depends on: two
 // endpoints may share an address, lists are made of many calls and have no promised order, a delete asks no questions,
 // load balancers keep the IDs of endpoints that have gone, and the service stops, hangs and forgets.
 //
@@ -14,4 +14,4 @@
 //  2. What it does not know from a field report or from the sources, it does not invent: such behaviour is an option,
 //     and both values are tested.
 //  3. Every fault is asked for by a call and shows in the call log. Nothing fails at random.
-package simulated
+package hnstest

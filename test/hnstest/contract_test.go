@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package simulated_test
+package hnstest_test
 
 import (
 	"net/netip"
@@ -11,13 +11,13 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/hnsguard/hnsguard/internal/hns"
-	"github.com/hnsguard/hnsguard/internal/hns/contract"
-	"github.com/hnsguard/hnsguard/internal/hns/simulated"
+	"github.com/hnsguard/hnsguard/test/hnstest"
+	"github.com/hnsguard/hnsguard/test/hnstest/contract"
 )
 
 // harness lets the contract suite try the simulation (invariant 1).
 type harness struct {
-	service *simulated.HNS
+	service *hnstest.HNS
 	client  hns.Client
 	network hns.Network
 }
@@ -27,14 +27,14 @@ func (h harness) Network() hns.Network { return h.network }
 
 func (h harness) CreateRemoteEndpoint(t *testing.T, addr netip.Addr, mac hns.MAC) hns.EndpointID {
 	t.Helper()
-	return create(t, h.service, simulated.EndpointSpec{
+	return create(t, h.service, hnstest.EndpointSpec{
 		Network: h.network.ID, Addresses: []netip.Addr{addr}, MAC: mac, Flags: hns.FlagRemote,
 	})
 }
 
 func (h harness) CreateLocal(t *testing.T, addr netip.Addr) hns.EndpointID {
 	t.Helper()
-	return create(t, h.service, simulated.EndpointSpec{Network: h.network.ID, Addresses: []netip.Addr{addr}})
+	return create(t, h.service, hnstest.EndpointSpec{Network: h.network.ID, Addresses: []netip.Addr{addr}})
 }
 
 func (h harness) CreateLoadBalancer(t *testing.T, vip netip.Addr, backends ...hns.EndpointID) hns.LoadBalancerID {
@@ -52,7 +52,7 @@ func (h harness) DeleteLoadBalancer(id hns.LoadBalancerID) error {
 	return h.service.DeleteLoadBalancer(id)
 }
 
-func create(t *testing.T, service *simulated.HNS, spec simulated.EndpointSpec) hns.EndpointID {
+func create(t *testing.T, service *hnstest.HNS, spec hnstest.EndpointSpec) hns.EndpointID {
 	t.Helper()
 	made, err := service.CreateEndpoint(spec)
 	if err != nil {
@@ -62,12 +62,12 @@ func create(t *testing.T, service *simulated.HNS, spec simulated.EndpointSpec) h
 }
 
 func TestContract(t *testing.T) {
-	for name, order := range map[string]simulated.Order{
-		"oldest first": simulated.OldestFirst, "newest first": simulated.NewestFirst,
+	for name, order := range map[string]hnstest.Order{
+		"oldest first": hnstest.OldestFirst, "newest first": hnstest.NewestFirst,
 	} {
 		t.Run(name, func(t *testing.T) {
 			contract.Run(t, func(*testing.T) contract.Harness {
-				service := simulated.New(simulated.Options{Order: order})
+				service := hnstest.New(hnstest.Options{Order: order})
 				return harness{service, service, service.CreateNetwork("azure", hns.NetworkL2Bridge)}
 			})
 		})
@@ -77,7 +77,7 @@ func TestContract(t *testing.T) {
 // The decorators change nothing that the contract promises.
 func TestContractOfDecorators(t *testing.T) {
 	contract.Run(t, func(*testing.T) contract.Harness {
-		service := simulated.New(simulated.Options{})
+		service := hnstest.New(hnstest.Options{})
 		client := hns.WithMetrics(
 			hns.WithDeadline(service, hns.DeadlineOptions{
 				Call: time.Minute, List: time.Minute, MaxHung: 1, Clock: clock.RealClock{},

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package simulated_test
+package hnstest_test
 
 import (
 	"context"
@@ -14,50 +14,50 @@ import (
 	. "github.com/onsi/gomega"
 
 	"github.com/hnsguard/hnsguard/internal/hns"
-	"github.com/hnsguard/hnsguard/internal/hns/simulated"
+	"github.com/hnsguard/hnsguard/test/hnstest"
 )
 
 var addr = netip.MustParseAddr("10.240.0.11")
 
-func newService(opts simulated.Options) (*simulated.HNS, hns.Network) {
-	service := simulated.New(opts)
+func newService(opts hnstest.Options) (*hnstest.HNS, hns.Network) {
+	service := hnstest.New(opts)
 	return service, service.CreateNetwork("azure", hns.NetworkL2Bridge)
 }
 
-func local(network hns.NetworkID) simulated.EndpointSpec {
-	return simulated.EndpointSpec{Network: network, Name: "1234_eth0", Addresses: []netip.Addr{addr}}
+func local(network hns.NetworkID) hnstest.EndpointSpec {
+	return hnstest.EndpointSpec{Network: network, Name: "1234_eth0", Addresses: []netip.Addr{addr}}
 }
 
-func remote(network hns.NetworkID) simulated.EndpointSpec {
-	return simulated.EndpointSpec{Network: network, Addresses: []netip.Addr{addr}, Flags: hns.FlagRemote}
+func remote(network hns.NetworkID) hnstest.EndpointSpec {
+	return hnstest.EndpointSpec{Network: network, Addresses: []netip.Addr{addr}, Flags: hns.FlagRemote}
 }
 
 func TestDuplicates(t *testing.T) {
 	for _, tc := range []struct {
 		name          string
-		policy        simulated.Duplicates
-		first, second func(hns.NetworkID) simulated.EndpointSpec
+		policy        hnstest.Duplicates
+		first, second func(hns.NetworkID) hnstest.EndpointSpec
 		refused       bool
 	}{
-		{"remote then local, allowed", simulated.AllowDuplicates, remote, local, false},
-		{"local then remote, allowed", simulated.AllowDuplicates, local, remote, false},
-		{"two remotes, allowed", simulated.AllowDuplicates, remote, remote, false},
-		{"two locals are never allowed", simulated.AllowDuplicates, local, local, true},
-		{"remote then local, refused", simulated.RefuseDuplicates, remote, local, true},
-		{"two remotes, refused", simulated.RefuseDuplicates, remote, remote, true},
-		{"remote then local, one remote", simulated.OneRemote, remote, local, false},
-		{"local then remote, one remote", simulated.OneRemote, local, remote, false},
-		{"two remotes, one remote", simulated.OneRemote, remote, remote, true},
-		{"two locals, one remote", simulated.OneRemote, local, local, true},
+		{"remote then local, allowed", hnstest.AllowDuplicates, remote, local, false},
+		{"local then remote, allowed", hnstest.AllowDuplicates, local, remote, false},
+		{"two remotes, allowed", hnstest.AllowDuplicates, remote, remote, false},
+		{"two locals are never allowed", hnstest.AllowDuplicates, local, local, true},
+		{"remote then local, refused", hnstest.RefuseDuplicates, remote, local, true},
+		{"two remotes, refused", hnstest.RefuseDuplicates, remote, remote, true},
+		{"remote then local, one remote", hnstest.OneRemote, remote, local, false},
+		{"local then remote, one remote", hnstest.OneRemote, local, remote, false},
+		{"two remotes, one remote", hnstest.OneRemote, remote, remote, true},
+		{"two locals, one remote", hnstest.OneRemote, local, local, true},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			g := NewWithT(t)
-			service, network := newService(simulated.Options{Duplicates: tc.policy})
+			service, network := newService(hnstest.Options{Duplicates: tc.policy})
 			_, err := service.CreateEndpoint(tc.first(network.ID))
 			g.Expect(err).NotTo(HaveOccurred())
 			_, err = service.CreateEndpoint(tc.second(network.ID))
 			if tc.refused {
-				g.Expect(err).To(MatchError(simulated.ErrDuplicateAddress))
+				g.Expect(err).To(MatchError(hnstest.ErrDuplicateAddress))
 			} else {
 				g.Expect(err).NotTo(HaveOccurred())
 			}
@@ -70,11 +70,11 @@ func TestDuplicates(t *testing.T) {
 
 func TestOrder(t *testing.T) {
 	for _, tc := range []struct {
-		order       simulated.Order
+		order       hnstest.Order
 		remoteFirst bool
-	}{{simulated.OldestFirst, true}, {simulated.NewestFirst, false}} {
+	}{{hnstest.OldestFirst, true}, {hnstest.NewestFirst, false}} {
 		g := NewWithT(t)
-		service, network := newService(simulated.Options{Order: tc.order})
+		service, network := newService(hnstest.Options{Order: tc.order})
 		create(t, service, remote(network.ID))
 		create(t, service, local(network.ID))
 		ids, err := service.ListEndpointIDs(t.Context())
@@ -86,10 +86,10 @@ func TestOrder(t *testing.T) {
 
 func TestAttachment(t *testing.T) {
 	g := NewWithT(t)
-	service, network := newService(simulated.Options{})
+	service, network := newService(hnstest.Options{})
 	id, namespace := create(t, service, local(network.ID)), service.CreateNamespace()
 	g.Expect(service.Attach(id, namespace)).To(Succeed())
-	g.Expect(service.Attach(id, namespace)).To(MatchError(simulated.ErrAlreadyAttached))
+	g.Expect(service.Attach(id, namespace)).To(MatchError(hnstest.ErrAlreadyAttached))
 	g.Expect(service.State().Endpoints[0].Attached()).To(BeTrue())
 	g.Expect(service.DeleteNamespace(namespace)).To(Succeed())
 	g.Expect(service.State().Endpoints[0].Attached()).To(BeFalse(), "a leaked endpoint stays, attached to nothing")
@@ -100,7 +100,7 @@ func TestAttachment(t *testing.T) {
 func TestLatencyIsPaidPerCall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := NewWithT(t)
-		service, network := newService(simulated.Options{Latency: time.Millisecond})
+		service, network := newService(hnstest.Options{Latency: time.Millisecond})
 		id := create(t, service, remote(network.ID))
 		for range 5 {
 			_, err := service.CreateLoadBalancer(hns.LoadBalancer{Endpoints: []hns.EndpointID{id}})
@@ -125,7 +125,7 @@ func TestLatencyIsPaidPerCall(t *testing.T) {
 func TestIDsCanBeChosen(t *testing.T) {
 	g := NewWithT(t)
 	var made []string
-	service, network := newService(simulated.Options{NewID: func(of string) string {
+	service, network := newService(hnstest.Options{NewID: func(of string) string {
 		made = append(made, of)
 		return fmt.Sprintf("00000000-0000-0000-0000-%012d", len(made))
 	}})
@@ -137,7 +137,7 @@ func TestIDsCanBeChosen(t *testing.T) {
 
 func TestDownIsUnavailableAndKeepsState(t *testing.T) {
 	g := NewWithT(t)
-	service, network := newService(simulated.Options{})
+	service, network := newService(hnstest.Options{})
 	id := create(t, service, remote(network.ID))
 	service.SetDown(true)
 	_, err := service.ListEndpointIDs(t.Context())
@@ -149,7 +149,7 @@ func TestDownIsUnavailableAndKeepsState(t *testing.T) {
 
 func TestRestartPurges(t *testing.T) {
 	g := NewWithT(t)
-	service, network := newService(simulated.Options{})
+	service, network := newService(hnstest.Options{})
 	id := create(t, service, remote(network.ID))
 	_, err := service.CreateLoadBalancer(hns.LoadBalancer{Endpoints: []hns.EndpointID{id}})
 	g.Expect(err).NotTo(HaveOccurred())
@@ -162,7 +162,7 @@ func TestRestartPurges(t *testing.T) {
 
 func TestFaults(t *testing.T) {
 	g := NewWithT(t)
-	service, network := newService(simulated.Options{})
+	service, network := newService(hnstest.Options{})
 	boom := errors.New("boom")
 
 	service.FailNext(hns.OpListEndpointIDs, boom)
@@ -209,7 +209,7 @@ func TestFaults(t *testing.T) {
 func TestHangTakesEffectLate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := NewWithT(t)
-		service, network := newService(simulated.Options{})
+		service, network := newService(hnstest.Options{})
 		id := create(t, service, remote(network.ID))
 		release := service.Hang(hns.OpDeleteEndpoint)
 		ctx, cancel := context.WithCancel(t.Context())
@@ -227,7 +227,7 @@ func TestHangTakesEffectLate(t *testing.T) {
 
 func TestDeleteNetworkTakesItsEndpoints(t *testing.T) {
 	g := NewWithT(t)
-	service, network := newService(simulated.Options{})
+	service, network := newService(hnstest.Options{})
 	create(t, service, remote(network.ID))
 	g.Expect(service.DeleteNetwork(network.ID)).To(Succeed())
 	g.Expect(service.State().Endpoints).To(BeEmpty())
