@@ -50,10 +50,10 @@ help: ## Show this help
 
 .PHONY: demo
 demo: ## Play an incident against hnsguard; needs no cluster and no Windows (the first build takes minutes)
-	@echo "Building hnsguard." >&2
-	@packages=$$(go list -deps ./cmd/hnsguard | wc -l); \
-	$(BUILD) -v -o $(BIN)/ ./cmd/hnsguard 2>&1 | awk -v packages="$$packages" $(SHOW_PROGRESS) >&2
-	@$(BIN)/hnsguard demo $(DEMO)
+	@echo "Building the demo." >&2
+	@packages=$$(go list -deps ./cmd/hnsguard-demo | wc -l); \
+	$(BUILD) -v -o $(BIN)/ ./cmd/hnsguard-demo 2>&1 | awk -v packages="$$packages" $(SHOW_PROGRESS) >&2
+	@$(BIN)/hnsguard-demo $(DEMO)
 
 # Counts the packages that "go build -v" names, and passes on everything else, such as errors. Those that Go has in its
 # cache are not named, so that there are fewer than packages.
@@ -149,7 +149,8 @@ test-dist: $(KREW) ## Build the archives of this system and of Windows, and inst
 test-windows: build-windows ## Run the unit tests as Windows programs, under Wine
 	GOOS=windows GOARCH=amd64 go test -exec $(CURDIR)/test/wine/run $(PRODUCT)
 	test/wine/run $(BIN)/hnsguard.exe version
-	test/wine/run $(BIN)/hnsguard.exe demo --speed 4
+	GOOS=windows GOARCH=amd64 $(BUILD) -o $(BIN)/ ./cmd/hnsguard-demo
+	test/wine/run $(BIN)/hnsguard-demo.exe --speed 4
 
 # The versions of kube-proxy that the system test uses: one with the stale record, one that leaves duplicates, and a recent
 # one. To try a version before an upgrade: make system-test KUBE_PROXY="v1.31.0 v1.33.0".

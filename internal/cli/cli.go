@@ -25,7 +25,6 @@ const (
 	ExitRemoval     = 3
 	ExitCannotJudge = 4
 	ExitAttention   = 5
-	ExitInterrupted = 130
 )
 
 // Process is what commands use of their process.
@@ -82,7 +81,7 @@ func newRoot(p Process) *cobra.Command {
 		cmd.Long += "\n\n" + variablesHelp
 	}
 	root.AddCommand(judging...)
-	root.AddCommand(newRun(p), newDemo(p), newVersion(p))
+	root.AddCommand(newRun(p), newVersion(p))
 	return root
 }
 
@@ -110,9 +109,7 @@ var (
 	errFailed    = errors.New("a check has failed")
 	errFound     = errors.New("endpoints would be removed")
 	errUndecided = errors.New("endpoints could not be judged")
-	// errInterrupted is how demo reports that it was stopped before its end.
-	errInterrupted = errors.New("interrupted")
-	errAttention   = errors.New("something needs attention")
+	errAttention = errors.New("something needs attention")
 )
 
 // undecidedError says why scan could not judge any endpoint.
@@ -146,8 +143,6 @@ func statusOf(w io.Writer, cmd *cobra.Command, err error) int {
 		return ExitUsage
 	case errors.As(err, &undecided):
 		return ExitCannotJudge
-	case errors.Is(err, errInterrupted):
-		return ExitInterrupted
 	default:
 		return ExitError
 	}

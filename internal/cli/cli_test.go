@@ -3,7 +3,6 @@
 package cli_test
 
 import (
-	"context"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -76,8 +75,6 @@ func TestAWrongCommandLineNamesItsHelp(t *testing.T) {
 		"flag without a value": {[]string{"run", "--mode"}, "flag needs an argument: --mode", "hnsguard run"},
 		"no number":            {[]string{"status", "--parallel", "x"}, `invalid argument "x" for "--parallel"`, "hnsguard status"},
 		"output":               {[]string{"version", "-o", "xml"}, `--output "xml": must be json or yaml`, "hnsguard version"},
-		"scenario":             {[]string{"demo", "--scenario", "x"}, `--scenario "x": must be all, incident`, "hnsguard demo"},
-		"speed":                {[]string{"demo", "--speed", "0"}, "--speed 0: must be greater than zero", "hnsguard demo"},
 		"no node":              {[]string{"run"}, "--node-name or $NODE_NAME is required", "hnsguard run"},
 		"mode":                 {[]string{"run", "--mode", "dry-run"}, `--mode "dry-run": must be enforce or observe`, "hnsguard run"},
 		"kube-proxy's version": {
@@ -159,10 +156,6 @@ func TestAFlagWinsOverItsVariable(t *testing.T) {
 		Not(ContainSubstring("--node-name"))))
 	got = invoke(t, env, "run", "--log-level", "info", "--mode", "observe")
 	g.Expect(got.err).NotTo(Or(ContainSubstring("--log-level"), ContainSubstring("mode")))
-
-	got = invoke(t, map[string]string{"HNSGUARD_SPEED": "fast"}, "demo")
-	g.Expect(got.code).To(Equal(cli.ExitUsage))
-	g.Expect(got.err).To(ContainSubstring("$HNSGUARD_SPEED"))
 }
 
 // With containerd 1.6 a mounted file is only found below the container's root.
@@ -443,17 +436,4 @@ func utf16LE(s string) string {
 		out = append(out, byte(unit), byte(unit>>8))
 	}
 	return string(out)
-}
-
-// A demo that is interrupted has not failed.
-func TestAnInterruptedDemo(t *testing.T) {
-	g := NewWithT(t)
-	ctx, stop := context.WithCancel(t.Context())
-	stop()
-	var out, errs strings.Builder
-	code := cli.Run(ctx, []string{"demo", "--metrics-bind-address", "0", "--page-bind-address", "0"}, cli.Process{
-		Out: &out, Err: &errs, Env: func(string) (string, bool) { return "", false },
-	})
-	g.Expect(code).To(Equal(cli.ExitInterrupted))
-	g.Expect(errs.String()).To(Equal("hnsguard: interrupted\n"))
 }

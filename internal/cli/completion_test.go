@@ -46,8 +46,6 @@ func TestCompletion(t *testing.T) {
 		"scan --output":          {[]string{"json", "yaml"}, noFile},
 		"scan --hns-dump":        {nil, anyFile},
 		"version --output":       {[]string{"json", "yaml"}, noFile},
-		"demo --scenario":        {[]string{"all", "incident", "stale-record", "held", "orphan", "leaked-local"}, noFile},
-		"demo --node":            {[]string{"aks", "eks"}, noFile},
 	} {
 		t.Run(command, func(t *testing.T) {
 			g := NewWithT(t)

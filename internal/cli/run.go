@@ -76,7 +76,7 @@ func run(ctx context.Context, p Process, o runOptions) error {
 	service, err := p.HNS()
 	if err != nil {
 		return fmt.Errorf("run needs a Windows node: %w\n"+
-			"use 'hnsguard scan --hns-dump' to judge a recorded node, or 'hnsguard demo' to see hnsguard at work", err)
+			"use 'hnsguard scan --hns-dump' to judge a recorded node", err)
 	}
 	setGlobal(log)
 	saveMemory(o.memory, p.Env)

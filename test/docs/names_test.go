@@ -119,7 +119,7 @@ func has(object map[string]any, fields []string) bool {
 // Invariant 2: a line that runs hnsguard uses commands and flags that it has.
 func TestCommandsExist(t *testing.T) {
 	help := map[string]string{}
-	const commands = `run|scan|explain|doctor|bundle|status|demo|version`
+	const commands = `run|scan|explain|doctor|bundle|status|version`
 	expectNames(t, `(?:^|\$ |/|-- )(hnsguard(?:\.exe)? (?:`+commands+`)\b[^|#]*)`,
 		func(line string) bool {
 			var command []string

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package demo_test
+package main_test
 
 import (
 	"context"
@@ -14,7 +14,7 @@ import (
 	. "github.com/onsi/gomega"
 	"k8s.io/utils/clock"
 
-	"github.com/hnsguard/hnsguard/internal/demo"
+	demo "github.com/hnsguard/hnsguard/cmd/hnsguard-demo"
 	"github.com/hnsguard/hnsguard/internal/history"
 	"github.com/hnsguard/hnsguard/internal/report"
 )
