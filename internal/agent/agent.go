@@ -19,19 +19,19 @@ import (
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 	crmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
 
-	"github.com/hnsguard/hnsguard/internal/action"
-	"github.com/hnsguard/hnsguard/internal/clearance"
 	"github.com/hnsguard/hnsguard/internal/cluster"
 	"github.com/hnsguard/hnsguard/internal/config"
 	"github.com/hnsguard/hnsguard/internal/guard"
 	"github.com/hnsguard/hnsguard/internal/history"
 	"github.com/hnsguard/hnsguard/internal/hns"
+	"github.com/hnsguard/hnsguard/internal/hns/observe"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy/detect"
 	"github.com/hnsguard/hnsguard/internal/loadbalancer"
 	"github.com/hnsguard/hnsguard/internal/metrics"
+	"github.com/hnsguard/hnsguard/internal/pass"
 	"github.com/hnsguard/hnsguard/internal/report"
-	"github.com/hnsguard/hnsguard/internal/reuse"
 	"github.com/hnsguard/hnsguard/internal/server"
+	"github.com/hnsguard/hnsguard/internal/stalerecord"
 	"github.com/hnsguard/hnsguard/internal/version"
 )
 
@@ -130,20 +130,20 @@ func New(o Options, deps Dependencies) (*Agent, error) {
 // addGuard builds the guard from the outside in: HNS and the view of the cluster, the evidence, the actions.
 func (a *Agent) addGuard(o Options, detector *detect.Detector) error {
 	deadline, measured := a.decorate(o)
-	service := hns.WithMetrics(deadline, measured, o.Clock)
+	service := observe.WithMetrics(deadline, measured, o.Clock)
 	p := &parts{
 		Options: o, Dependencies: a.deps, registry: a.registry, client: a.deps.Manager.GetClient(), service: service,
 		index: cluster.NewIndex(o.Node), history: history.NewRing(history.Options{Clock: o.Clock}),
 	}
 	watch, freshness := p.slices()
 	flusher := p.flusher()
-	tracker := clearance.New(clearance.Options{
+	tracker := stalerecord.NewTracker(stalerecord.TrackerOptions{
 		Node: o.Node, Freshness: freshness, Syncs: detector.Syncs, Version: freshness.Version, Flusher: flusher,
-		WatchLag: clearance.WatchLag, HoldTimeout: o.Config.Conflict.HoldTimeout.Duration,
+		WatchLag: stalerecord.WatchLag, HoldTimeout: o.Config.Conflict.HoldTimeout.Duration,
 		Interval: o.Config.Poll.SlowInterval.Duration, Clock: o.Clock,
 	})
-	meter := reuse.NewMeter(o.Node, p.index, p.history, reuse.NewMetrics(a.registry), o.Clock)
-	balancers := loadbalancer.New(loadbalancer.Options{HNS: service, Registerer: a.registry, Clock: o.Clock})
+	meter := history.NewReuseMeter(o.Node, p.index, p.history, a.registry, o.Clock)
+	balancers := loadbalancer.NewReader(loadbalancer.ReaderOptions{HNS: service, Registerer: a.registry, Clock: o.Clock})
 	if err := a.deps.Manager.Add(balancers); err != nil {
 		return fmt.Errorf("adding the reader of load balancers: %w", err)
 	}
@@ -158,7 +158,7 @@ func (a *Agent) addGuard(o Options, detector *detect.Detector) error {
 	})
 	g := guard.New(guard.Options{
 		Config: o.Config, Collector: collector, Index: p.index, Slices: watch,
-		Actions: []action.Action{
+		Actions: []pass.Action{
 			remover, shielder, flusher, tracker, balancers, p.reprogrammer(balancers, detector, deadline), evictor,
 			meter,
 		},
@@ -172,13 +172,13 @@ func (a *Agent) addGuard(o Options, detector *detect.Detector) error {
 }
 
 // decorate adds the deadline to the service, and returns the metrics to put around it: they count abandoned calls too.
-func (a *Agent) decorate(o Options) (*hns.Deadline, *hns.Metrics) {
+func (a *Agent) decorate(o Options) (*hns.Deadline, *observe.Metrics) {
 	deadline := hns.WithDeadline(o.HNS, hns.DeadlineOptions{
 		Call: o.Config.HNS.CallTimeout.Duration, List: config.ListTimeout,
 		MaxHung: config.MaxHungCalls, Clock: o.Clock,
 	})
-	hns.RegisterHung(a.registry, deadline)
-	return deadline, hns.NewMetrics(a.registry)
+	observe.RegisterHung(a.registry, deadline)
+	return deadline, observe.NewMetrics(a.registry)
 }
 
 // makeServers makes the servers of the metrics and the node page. On loopback the page needs no certificate, also where

@@ -18,7 +18,6 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/hnsguard/hnsguard/internal/guard"
-	"github.com/hnsguard/hnsguard/internal/identity"
 	"github.com/hnsguard/hnsguard/internal/server"
 )
 
@@ -43,7 +42,7 @@ type Dependencies struct {
 	Filter *server.Filter
 	// Identity checks that the API server knows the agent as itself.
 	// Default: no check.
-	Identity *identity.Checker
+	Identity *IdentityChecker
 }
 
 // FromCluster returns the dependencies of an agent that uses a real API server.
@@ -81,7 +80,7 @@ func FromManager(api *rest.Config, o Options, mgr manager.Manager) (Dependencies
 		Watcher:  watcher,
 		Events:   mgr.GetEventRecorder(Name),
 		Filter:   filter,
-		Identity: identity.New(authentication.SelfSubjectReviews(), o.Node, identity.Every),
+		Identity: NewIdentityChecker(authentication.SelfSubjectReviews(), o.Node, identityEvery),
 	}, nil
 }
 

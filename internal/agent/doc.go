@@ -7,5 +7,5 @@
 // Invariants:
 //
 //  1. Everything that an agent needs of the API server is in its Dependencies; it connects to nothing else.
-//  2. An agent whose identity is another's does not start.
+//  2. An agent whose identity is another's does not start: see [IdentityChecker].
 package agent

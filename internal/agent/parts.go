@@ -9,20 +9,18 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/hnsguard/hnsguard/internal/clearance"
 	"github.com/hnsguard/hnsguard/internal/cluster"
 	"github.com/hnsguard/hnsguard/internal/config"
 	"github.com/hnsguard/hnsguard/internal/eviction"
-	"github.com/hnsguard/hnsguard/internal/evidence"
-	"github.com/hnsguard/hnsguard/internal/flush"
 	"github.com/hnsguard/hnsguard/internal/history"
 	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/internal/inventory"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy/detect"
 	"github.com/hnsguard/hnsguard/internal/loadbalancer"
+	"github.com/hnsguard/hnsguard/internal/pass"
 	"github.com/hnsguard/hnsguard/internal/removal"
-	"github.com/hnsguard/hnsguard/internal/reprogram"
 	"github.com/hnsguard/hnsguard/internal/slicewatch"
+	"github.com/hnsguard/hnsguard/internal/stalerecord"
 	"github.com/hnsguard/hnsguard/internal/verdict"
 )
 
@@ -47,8 +45,8 @@ type parts struct {
 // maxGapInPolls is how many slow intervals two passes may lie apart for what was so in both to count as so in between.
 const maxGapInPolls = 4
 
-func (p *parts) collector(d *detect.Detector, record *clearance.Tracker, lbs *loadbalancer.Reader) *evidence.Collector {
-	return evidence.NewCollector(evidence.Options{
+func (p *parts) collector(d *detect.Detector, record *stalerecord.Tracker, lbs *loadbalancer.Reader) *pass.Collector {
+	return pass.NewCollector(pass.Options{
 		Inventory: inventory.New(p.service, inventory.Options{
 			Network: p.Config.Network, RereadEvery: config.RereadInterval,
 			NetworksEvery: p.Config.Poll.SlowInterval.Duration,
@@ -82,7 +80,7 @@ func (p *parts) slices() (*slicewatch.Watch, Freshness) {
 
 // removal returns the actions that change endpoints.
 func (p *parts) removal(
-	e *evidence.Collector, freshness Freshness, lbs *loadbalancer.Reader,
+	e *pass.Collector, freshness Freshness, lbs *loadbalancer.Reader,
 ) (*removal.Remover, *removal.Shielder) {
 	confirmer := removal.Confirmer{Node: p.Node, HNS: p.service, Evidence: e, Pods: removal.PodReader{Server: p.Reader}}
 	limiter := removal.NewLimiter(p.Config)
@@ -96,21 +94,21 @@ func (p *parts) removal(
 		})
 }
 
-func (p *parts) flusher() *flush.Flusher {
-	return flush.New(flush.Options{
+func (p *parts) flusher() *stalerecord.Flusher {
+	return stalerecord.NewFlusher(stalerecord.FlusherOptions{
 		Node: p.Node, Namespace: p.Namespace, Enforce: p.Config.Enforces(p.Config.Flush.Mode), Client: p.client,
-		Settle: flush.Settle, Spread: flush.Spread, UrgentSpread: flush.UrgentSpread, Random: rand.Float64,
-		History: p.history, Metrics: flush.NewMetrics(p.registry), Clock: p.Clock,
+		Settle: stalerecord.Settle, Spread: stalerecord.Spread, UrgentSpread: stalerecord.UrgentSpread, Random: rand.Float64,
+		History: p.history, Metrics: stalerecord.NewMetrics(p.registry), Clock: p.Clock,
 	})
 }
 
 func (p *parts) reprogrammer(
 	lbs *loadbalancer.Reader, d *detect.Detector, v hns.Versioner,
-) *reprogram.Reprogrammer {
-	return reprogram.New(reprogram.Options{
+) *loadbalancer.Reprogrammer {
+	return loadbalancer.NewReprogrammer(loadbalancer.ReprogrammerOptions{
 		Node: p.Node, Enforce: p.Config.Enforces(p.Config.Reprogram.Mode), LoadBalancers: lbs, Server: p.Reader,
-		Client: p.client, Events: p.Events, History: p.history, Metrics: reprogram.NewMetrics(p.registry), Clock: p.Clock,
-		Syncs: d.Syncs, WatchLag: clearance.WatchLag, Random: rand.Float64,
+		Client: p.client, Events: p.Events, History: p.history, Metrics: loadbalancer.NewMetrics(p.registry), Clock: p.Clock,
+		Syncs: d.Syncs, WatchLag: stalerecord.WatchLag, Random: rand.Float64,
 		InPlace: func(ctx context.Context) bool {
 			version, err := v.Version(ctx)
 			return err != nil || d.Profile().MayUpdateLoadBalancers(version)

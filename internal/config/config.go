@@ -172,6 +172,14 @@ func duration(d time.Duration) Duration { return Duration{Duration: d} }
 // Enforces reports whether a class with the given mode may act.
 func (c Config) Enforces(class Mode) bool { return c.Mode == Enforce && class == Enforce }
 
+// EnforcesRemoval reports whether endpoints may be removed: orphans, or those that are in a pod's way.
+func (c Config) EnforcesRemoval(orphans bool) bool {
+	if orphans {
+		return c.Enforces(c.Orphan.Mode)
+	}
+	return c.Enforces(c.Conflict.Mode)
+}
+
 // EffectiveModes returns the mode of each class as it results from the upper limit and its own.
 func (c Config) EffectiveModes() map[string]Mode {
 	modes := map[string]Mode{}

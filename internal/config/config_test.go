@@ -105,3 +105,11 @@ func TestTheLogShowsTheConfigurationAsAFileHasIt(t *testing.T) {
 	slog.New(slog.NewTextHandler(&line, nil)).Info("Starting", "config", c)
 	g.Expect(line.String()).To(And(ContainSubstring("After:1m"), ContainSubstring("Exclusions:[10.0.0.0/8]")))
 }
+
+func TestEachClassOfRemovalHasItsMode(t *testing.T) {
+	g := NewWithT(t)
+	c := config.Default()
+	c.Orphan.Mode = config.Observe
+	g.Expect(c.EnforcesRemoval(true)).To(BeFalse())
+	g.Expect(c.EnforcesRemoval(false)).To(BeTrue())
+}

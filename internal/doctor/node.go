@@ -17,11 +17,11 @@ import (
 	coreclient "k8s.io/client-go/kubernetes/typed/core/v1"
 
 	"github.com/hnsguard/hnsguard/internal/config"
-	"github.com/hnsguard/hnsguard/internal/docs"
 	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/internal/inventory"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy/detect"
+	"github.com/hnsguard/hnsguard/internal/version"
 )
 
 // The checks of what is on the node.
@@ -92,7 +92,7 @@ const (
 )
 
 func adviceFaults() string {
-	return "Upgrade when you can: " + docs.URL("kube-proxy.md") + " has the versions without these faults. Until then " +
+	return "Upgrade when you can: " + version.DocsURL("kube-proxy.md") + " has the versions without these faults. Until then " +
 		"hnsguard works around them."
 }
 

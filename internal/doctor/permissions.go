@@ -14,8 +14,8 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/hnsguard/hnsguard/internal/config"
-	"github.com/hnsguard/hnsguard/internal/docs"
-	"github.com/hnsguard/hnsguard/internal/flush"
+	"github.com/hnsguard/hnsguard/internal/stalerecord"
+	"github.com/hnsguard/hnsguard/internal/version"
 )
 
 // Permission is one right on the API server.
@@ -87,7 +87,7 @@ func Permissions(c config.Config, namespace string, secure bool) []Permission {
 		needed = append(needed, slice)
 		slice.Verb = "patch"
 		for _, family := range []discoveryv1.AddressType{discoveryv1.AddressTypeIPv4, discoveryv1.AddressTypeIPv6} {
-			slice.Name = flush.SliceName(family)
+			slice.Name = stalerecord.SliceName(family)
 			needed = append(needed, slice)
 		}
 	}
@@ -97,7 +97,7 @@ func Permissions(c config.Config, namespace string, secure bool) []Permission {
 // permissions asks the API server for each right.
 func (o Options) permissions(ctx context.Context) finding {
 	advice := "Apply the roles of the chart of this version (rbac.create); " +
-		docs.URL("permissions.md") + " says what each is for."
+		version.DocsURL("permissions.md") + " says what each is for."
 	needed := Permissions(o.Config, o.Namespace, o.MetricsSecure)
 	// The limit of client-go is made for agents that run for ever: with it, this would take seconds.
 	unlimited := rest.CopyConfig(o.API)

@@ -21,10 +21,10 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
-	"github.com/hnsguard/hnsguard/internal/action"
 	"github.com/hnsguard/hnsguard/internal/cluster"
 	"github.com/hnsguard/hnsguard/internal/history"
-	"github.com/hnsguard/hnsguard/internal/inventory"
+	"github.com/hnsguard/hnsguard/internal/pass"
+	"github.com/hnsguard/hnsguard/internal/verdict"
 )
 
 // The reasons of the Events on victims.
@@ -36,9 +36,6 @@ const (
 )
 
 const eventAction = "Evicting"
-
-// History keeps what happened for people to look up.
-type History interface{ Add(e history.Entry) }
 
 // Options configure an evictor.
 type Options struct {
@@ -56,7 +53,7 @@ type Options struct {
 	Events events.EventRecorder
 	// History gets victims and evictions.
 	// Default: it is not kept.
-	History History
+	History *history.Ring
 	// Metrics are the measurements. Required.
 	Metrics *Metrics
 	// Clock is the source of time. Required.
@@ -74,7 +71,7 @@ type Evictor struct {
 	backoff *flowcontrol.Backoff
 }
 
-var _ action.Action = (*Evictor)(nil)
+var _ pass.Action = (*Evictor)(nil)
 
 // Victim is a running pod that has lost its endpoint.
 type Victim struct {
@@ -97,17 +94,14 @@ const (
 
 // New returns an evictor.
 func New(o Options) *Evictor {
-	if o.History == nil {
-		o.History = history.None{}
-	}
 	return &Evictor{
 		opts: o, suspects: map[types.UID]*suspect{},
 		backoff: flowcontrol.NewFakeBackOff(backoffFirst, backoffMost, o.Clock), // "fake" is the one that takes a clock
 	}
 }
 
-// Run implements [action.Action]: it finds victims, reports them and, if configured, evicts them.
-func (r *Evictor) Run(ctx context.Context, pass action.Pass) time.Duration {
+// Run implements [pass.Action]: it finds victims, reports them and, if configured, evicts them.
+func (r *Evictor) Run(ctx context.Context, pass pass.Pass) time.Duration {
 	without, all := withoutEndpoint(pass.Evidence.Snapshot, pass.Evidence.Cluster)
 	r.victims = r.confirmed(without)
 	r.opts.Metrics.victims.Set(float64(len(r.victims)))
@@ -138,13 +132,13 @@ func (r *Evictor) Run(ctx context.Context, pass action.Pass) time.Duration {
 func (r *Evictor) Victims() []Victim { return r.victims }
 
 // mayBeAnyPods reports whether the endpoint may have any address, for all that is known.
-func mayBeAnyPods(e inventory.Endpoint) bool {
+func mayBeAnyPods(e verdict.Endpoint) bool {
 	return !e.Remote() && e.Untranslated != "" && len(e.Addresses) == 0
 }
 
 // withoutEndpoint returns the running pods without a local endpoint for any of their addresses, and how many running
 // pods there are that should have one.
-func withoutEndpoint(snapshot inventory.Snapshot, view cluster.View) (without []cluster.Pod, all int) {
+func withoutEndpoint(snapshot verdict.Snapshot, view cluster.View) (without []cluster.Pod, all int) {
 	local := sets.New[netip.Addr]()
 	for _, e := range snapshot.Endpoints {
 		if !e.Remote() {

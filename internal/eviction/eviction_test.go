@@ -26,12 +26,11 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
-	"github.com/hnsguard/hnsguard/internal/action"
 	"github.com/hnsguard/hnsguard/internal/cluster"
 	"github.com/hnsguard/hnsguard/internal/eviction"
 	"github.com/hnsguard/hnsguard/internal/history"
 	"github.com/hnsguard/hnsguard/internal/hns"
-	"github.com/hnsguard/hnsguard/internal/inventory"
+	"github.com/hnsguard/hnsguard/internal/pass"
 	"github.com/hnsguard/hnsguard/internal/verdict"
 )
 
@@ -40,7 +39,7 @@ type ward struct {
 	t       *testing.T
 	evictor *eviction.Evictor
 	index   *cluster.Index
-	local   []inventory.Endpoint
+	local   []verdict.Endpoint
 	clock   *testingclock.FakeClock
 	events  chan string
 	metrics *prometheus.Registry
@@ -115,7 +114,7 @@ func (w *ward) gone(name string) {
 }
 
 func (w *ward) endpoint(addr string) {
-	w.local = append(w.local, inventory.Endpoint{Endpoint: hns.Endpoint{
+	w.local = append(w.local, verdict.Endpoint{Endpoint: hns.Endpoint{
 		ID: hns.EndpointID("ep-" + addr), Addresses: []netip.Addr{netip.MustParseAddr(addr)},
 	}})
 }
@@ -133,8 +132,8 @@ func (w *ward) look(after time.Duration) {
 // jump is a pass after the given time, in which the node was not observed.
 func (w *ward) jump(after time.Duration) {
 	w.clock.Step(after)
-	w.evictor.Run(w.t.Context(), action.Pass{Evidence: verdict.Evidence{
-		Snapshot: inventory.Snapshot{Endpoints: w.local}, Cluster: w.index.View(nil), Now: w.clock.Now(),
+	w.evictor.Run(w.t.Context(), pass.Pass{Evidence: verdict.Evidence{
+		Snapshot: verdict.Snapshot{Endpoints: w.local}, Cluster: w.index.View(nil), Now: w.clock.Now(),
 	}})
 }
 
@@ -303,7 +302,7 @@ func TestWithAnEndpointOfUnknownAddressesNoPodIsEvicted(t *testing.T) {
 			w.pod("lost", "10.240.0.1")
 			w.pod("fine", "10.240.0.2")
 			w.endpoint("10.240.0.2")
-			w.local = append(w.local, inventory.Endpoint{Endpoint: tc.odd})
+			w.local = append(w.local, verdict.Endpoint{Endpoint: tc.odd})
 			w.look(0)
 			w.look(30 * time.Second)
 			g.Expect(w.victims()).To(Equal(1))

@@ -10,12 +10,12 @@ import (
 	. "github.com/onsi/gomega"
 	testingclock "k8s.io/utils/clock/testing"
 
-	"github.com/hnsguard/hnsguard/internal/action"
 	"github.com/hnsguard/hnsguard/internal/config"
 	"github.com/hnsguard/hnsguard/internal/fleet"
 	"github.com/hnsguard/hnsguard/internal/history"
 	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy"
+	"github.com/hnsguard/hnsguard/internal/pass"
 	"github.com/hnsguard/hnsguard/internal/report"
 	"github.com/hnsguard/hnsguard/internal/verdict"
 	"github.com/hnsguard/hnsguard/internal/version"
@@ -40,7 +40,7 @@ func TestARowOfWhatAnAgentServes(t *testing.T) {
 	}
 	g.Expect(row()).To(And(HaveField("State", string(report.StateStarting)), HaveField("PassAge", BeNil())))
 
-	board.Complete(action.Pass{Verdicts: []verdict.Verdict{
+	board.Complete(pass.Pass{Verdicts: []verdict.Verdict{
 		{Endpoint: hns.Endpoint{ID: "a"}, Kind: verdict.Held, Reason: verdict.ReasonStaleRecord},
 		{Endpoint: hns.Endpoint{ID: "b"}, Kind: verdict.Local, Reason: verdict.ReasonLocalPod},
 	}}, clk.Now())

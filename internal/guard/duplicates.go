@@ -9,25 +9,25 @@ import (
 
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
-	"github.com/hnsguard/hnsguard/internal/inventory"
+	"github.com/hnsguard/hnsguard/internal/verdict"
 )
 
 // duplicates are the addresses that several endpoints had in the last pass. The zero value is of a pass that saw none.
 type duplicates struct {
 	// endpoints are those that were looked at: a snapshot that shares them has the same duplicates.
-	endpoints []inventory.Endpoint
+	endpoints []verdict.Endpoint
 	seen      map[netip.Addr]sighting
 }
 
 // sighting is since when an address has been a duplicate.
 type sighting struct {
-	inventory.Duplicate
+	verdict.Duplicate
 	since    time.Time
 	reported bool
 }
 
 // look compares a snapshot with the one before, and returns the duplicates that are new.
-func (d *duplicates) look(s inventory.Snapshot, now time.Time) (news []inventory.Duplicate) {
+func (d *duplicates) look(s verdict.Snapshot, now time.Time) (news []verdict.Duplicate) {
 	if len(s.Endpoints) == len(d.endpoints) && (len(s.Endpoints) == 0 || &s.Endpoints[0] == &d.endpoints[0]) {
 		return nil
 	}
@@ -47,9 +47,9 @@ func (d *duplicates) look(s inventory.Snapshot, now time.Time) (news []inventory
 
 // lasting returns the local endpoints that have shared an address for a while, each pair once. A pod that replaces
 // another one may have its address while the old endpoint is being deleted.
-func (d *duplicates) lasting(now time.Time) (all []inventory.Duplicate) {
+func (d *duplicates) lasting(now time.Time) (all []verdict.Duplicate) {
 	for addr, s := range d.seen {
-		if s.Kind() == inventory.LocalAndLocal && !s.reported && now.Sub(s.since) >= leakedAfter {
+		if s.Kind() == verdict.LocalAndLocal && !s.reported && now.Sub(s.since) >= leakedAfter {
 			s.reported = true
 			d.seen[addr] = s
 			all = append(all, s.Duplicate)
@@ -60,16 +60,16 @@ func (d *duplicates) lasting(now time.Time) (all []inventory.Duplicate) {
 
 // duplicated reports the addresses that several endpoints have. The ones that are removed are known by their verdicts;
 // of two local endpoints, hnsguard removes neither.
-func (r *recorder) duplicated(ctx context.Context, s inventory.Snapshot, node string, now time.Time) {
+func (r *recorder) duplicated(ctx context.Context, s verdict.Snapshot, node string, now time.Time) {
 	for _, d := range r.duplicates.look(s, now) {
 		logf.FromContext(ctx).Info("Several endpoints have the same address",
 			"ip", d.Address.String(), "kind", d.Kind(), "localEndpointIDs", d.Locals, "remoteEndpointIDs", d.Remotes)
 	}
-	count := map[inventory.DuplicateKind]int{}
+	count := map[verdict.DuplicateKind]int{}
 	for _, s := range r.duplicates.seen {
 		count[s.Kind()]++
 	}
-	for _, kind := range inventory.DuplicateKinds() {
+	for _, kind := range verdict.DuplicateKinds() {
 		r.metrics.duplicates.WithLabelValues(string(kind)).Set(float64(count[kind]))
 	}
 	for _, d := range r.duplicates.lasting(now) {

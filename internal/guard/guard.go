@@ -19,12 +19,12 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
-	"github.com/hnsguard/hnsguard/internal/action"
 	"github.com/hnsguard/hnsguard/internal/cluster"
 	"github.com/hnsguard/hnsguard/internal/config"
 	"github.com/hnsguard/hnsguard/internal/history"
 	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/internal/inventory"
+	"github.com/hnsguard/hnsguard/internal/pass"
 	"github.com/hnsguard/hnsguard/internal/slicewatch"
 	"github.com/hnsguard/hnsguard/internal/verdict"
 )
@@ -39,13 +39,10 @@ type Collector interface {
 	FreshlyWaiting() bool
 }
 
-// History keeps what happened for people to look up.
-type History interface{ Add(e history.Entry) }
-
 // Status is shown how each pass ended. It is called by one goroutine, and must not wait.
 type Status interface {
 	// Complete is called after a complete pass and its actions. Nothing of the pass changes afterwards.
-	Complete(pass action.Pass, began time.Time)
+	Complete(pass pass.Pass, began time.Time)
 	// Idle is called if there is nothing to guard.
 	Idle(why error)
 	// Unknown is called if the node could not be observed.
@@ -55,9 +52,9 @@ type Status interface {
 // nobody looks at the status.
 type nobody struct{}
 
-func (nobody) Complete(action.Pass, time.Time) {}
-func (nobody) Idle(error)                      {}
-func (nobody) Unknown(error)                   {}
+func (nobody) Complete(pass.Pass, time.Time) {}
+func (nobody) Idle(error)                    {}
+func (nobody) Unknown(error)                 {}
 
 // Options configure a guard.
 type Options struct {
@@ -70,14 +67,14 @@ type Options struct {
 	// Slices is the watch of EndpointSlices. Required by [Guard.SetupWithManager].
 	Slices *slicewatch.Watch
 	// Actions run in every pass, in this order. What saves a pod comes first. None by default.
-	Actions []action.Action
+	Actions []pass.Action
 	// Hung returns how long HNS has been leaving calls unanswered, as many as it may. Never by default.
 	Hung func() time.Duration
 	// Events gets the Events on pods and on the node. Required.
 	Events events.EventRecorder
 	// History gets decisions, and passes that could not observe the node.
 	// Default: it is not kept.
-	History History
+	History *history.Ring
 	// Status is shown how each pass ended.
 	// Default: nobody looks.
 	Status Status
@@ -100,9 +97,6 @@ var _ reconcile.TypedReconciler[Request] = (*Guard)(nil)
 
 // New returns a guard.
 func New(o Options) *Guard {
-	if o.History == nil {
-		o.History = history.None{}
-	}
 	if o.Status == nil {
 		o.Status = nobody{}
 	}
@@ -146,7 +140,7 @@ func (g *Guard) SetupWithManager(mgr manager.Manager) error {
 func (g *Guard) Reconcile(ctx context.Context, _ Request) (reconcile.Result, error) {
 	start := g.opts.Clock.Now()
 	g.health.begin(start)
-	pass, err := g.observe(ctx)
+	seen, err := g.observe(ctx)
 	switch {
 	case errors.Is(err, inventory.ErrNoPodNetwork):
 		g.recorder.idle(ctx, err)
@@ -160,30 +154,30 @@ func (g *Guard) Reconcile(ctx context.Context, _ Request) (reconcile.Result, err
 		return reconcile.Result{RequeueAfter: g.opts.Config.Poll.SlowInterval.Duration}, nil
 	}
 	next := g.opts.Config.Poll.SlowInterval.Duration
-	if pass.Waiting {
+	if seen.Waiting {
 		next = g.opts.Config.Poll.FastInterval.Duration
 	}
 	for _, a := range g.opts.Actions {
-		next = action.Soonest(next, a.Run(ctx, pass))
+		next = pass.Soonest(next, a.Run(ctx, seen))
 	}
 	g.recorder.complete(start)
-	g.opts.Status.Complete(pass, start)
+	g.opts.Status.Complete(seen, start)
 	g.health.end(g.opts.Clock.Now(), nil)
 	return reconcile.Result{RequeueAfter: next}, nil
 }
 
 // observe collects the evidence of a pass and decides, or fails (invariant 1).
-func (g *Guard) observe(ctx context.Context) (action.Pass, error) {
+func (g *Guard) observe(ctx context.Context) (pass.Pass, error) {
 	evidence, err := g.opts.Collector.Collect(ctx)
 	if err != nil {
-		return action.Pass{}, err
+		return pass.Pass{}, err
 	}
 	if evidence.Snapshot.Network.Type == hns.NetworkOverlay {
 		g.overlay.set()
 	}
 	verdicts := verdict.Decide(evidence)
 	g.opts.Collector.Remember(verdicts)
-	return action.Pass{
+	return pass.Pass{
 		Evidence: evidence, Verdicts: verdicts, StaleSince: g.recorder.verdicts(ctx, evidence, verdicts),
 		Waiting: g.opts.Collector.FreshlyWaiting(),
 	}, nil

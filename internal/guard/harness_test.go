@@ -11,16 +11,15 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/util/sets"
 
-	"github.com/hnsguard/hnsguard/internal/action"
-	"github.com/hnsguard/hnsguard/internal/clearance"
 	"github.com/hnsguard/hnsguard/internal/config"
-	"github.com/hnsguard/hnsguard/internal/flush"
 	"github.com/hnsguard/hnsguard/internal/guard"
 	"github.com/hnsguard/hnsguard/internal/history"
 	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy"
+	"github.com/hnsguard/hnsguard/internal/pass"
 	"github.com/hnsguard/hnsguard/internal/removal"
 	"github.com/hnsguard/hnsguard/internal/report"
+	"github.com/hnsguard/hnsguard/internal/stalerecord"
 	"github.com/hnsguard/hnsguard/test/nodetest"
 )
 
@@ -32,7 +31,7 @@ type node struct {
 	*nodetest.Node
 	t       *testing.T
 	guard   *guard.Guard
-	tracker *clearance.Tracker
+	tracker *stalerecord.Tracker
 	history *history.Ring
 	board   *report.Board
 
@@ -66,11 +65,11 @@ func newNodeWith(t *testing.T, o nodetest.Options) *node {
 }
 
 // boot makes the guard of a new process.
-func (n *node) boot(base *nodetest.Node) []action.SliceObserver {
+func (n *node) boot(base *nodetest.Node) []pass.SliceObserver {
 	n.Node = base
-	n.tracker = clearance.New(clearance.Options{
+	n.tracker = stalerecord.NewTracker(stalerecord.TrackerOptions{
 		Node: nodetest.Name, Freshness: n.Freshness, Syncs: func(context.Context) (uint64, error) { return n.syncs() },
-		Version: n.Freshness.Version, Flusher: flusher{n}, WatchLag: clearance.WatchLag,
+		Version: n.Freshness.Version, Flusher: flusher{n}, WatchLag: stalerecord.WatchLag,
 		HoldTimeout: n.Config.Conflict.HoldTimeout.Duration,
 		Interval:    n.Config.Poll.SlowInterval.Duration, Clock: n.Clock,
 	})
@@ -93,7 +92,7 @@ func (n *node) boot(base *nodetest.Node) []action.SliceObserver {
 	})
 	o := guard.Options{
 		Config: n.Config, Collector: n.Collector, Index: n.Index, Slices: n.Watch,
-		Actions: []action.Action{
+		Actions: []pass.Action{
 			remover, shielder, flusher{n}, n.tracker, n.Balancers, reprogrammer{n}, evictor{n}, meter{n},
 		},
 		Events: n.Events, History: n.history, Status: n.board, Metrics: guard.NewMetrics(n.Registry), Clock: n.Clock,
@@ -102,32 +101,32 @@ func (n *node) boot(base *nodetest.Node) []action.SliceObserver {
 		o.Hung = n.Deadline.Saturated
 	}
 	n.guard = guard.New(o)
-	return []action.SliceObserver{n.tracker, remover}
+	return []pass.SliceObserver{n.tracker, remover}
 }
 
 type flusher struct{ n *node }
 
 func (f flusher) Request(addr netip.Addr) { f.n.requested.Insert(addr) }
 
-func (f flusher) Run(context.Context, action.Pass) time.Duration { return f.n.soon }
+func (f flusher) Run(context.Context, pass.Pass) time.Duration { return f.n.soon }
 
 type reprogrammer struct{ n *node }
 
-func (r reprogrammer) Run(context.Context, action.Pass) time.Duration {
+func (r reprogrammer) Run(context.Context, pass.Pass) time.Duration {
 	r.n.dangling = r.n.Balancers.Dangling()
 	return 0
 }
 
 type evictor struct{ n *node }
 
-func (e evictor) Run(context.Context, action.Pass) time.Duration {
+func (e evictor) Run(context.Context, pass.Pass) time.Duration {
 	e.n.victims++
 	return 0
 }
 
 type meter struct{ n *node }
 
-func (m meter) Run(context.Context, action.Pass) time.Duration {
+func (m meter) Run(context.Context, pass.Pass) time.Duration {
 	m.n.looked++
 	return 0
 }
@@ -142,7 +141,7 @@ func (n *node) pass() time.Duration {
 	n.ReadBalancers()
 	if !n.flushFails {
 		for addr := range n.requested {
-			n.flush(flush.FamilyOf(addr))
+			n.flush(stalerecord.FamilyOf(addr))
 		}
 		n.requested = sets.New[netip.Addr]()
 	}
@@ -151,9 +150,9 @@ func (n *node) pass() time.Duration {
 
 // flush changes a slice that concerns kube-proxy.
 func (n *node) flush(kind discoveryv1.AddressType) {
-	s := nodetest.NewSlice(flush.SliceName(kind), "", "192.0.2.1")
+	s := nodetest.NewSlice(stalerecord.SliceName(kind), "", "192.0.2.1")
 	if kind == discoveryv1.AddressTypeIPv6 {
-		s = nodetest.NewSlice(flush.SliceName(kind), "", "2001:db8::1")
+		s = nodetest.NewSlice(stalerecord.SliceName(kind), "", "2001:db8::1")
 	}
 	s.Ports = []discoveryv1.EndpointPort{{Port: new(int32(n.looked))}}
 	n.SetSlice(s)

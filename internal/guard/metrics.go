@@ -5,7 +5,6 @@ package guard
 import (
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/hnsguard/hnsguard/internal/inventory"
 	"github.com/hnsguard/hnsguard/internal/metrics"
 	"github.com/hnsguard/hnsguard/internal/verdict"
 )
@@ -74,7 +73,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			"remote ones only.",
 	}, []string{"kind"})
 	reg.MustRegister(m.endpoints, m.found, m.age, m.passes, m.duration, m.lastPass, m.leaked, m.duplicates)
-	for _, kind := range inventory.DuplicateKinds() {
+	for _, kind := range verdict.DuplicateKinds() {
 		m.duplicates.WithLabelValues(string(kind))
 	}
 	for _, kind := range verdict.Kinds() {

@@ -15,7 +15,6 @@ import (
 	"github.com/hnsguard/hnsguard/internal/config"
 	"github.com/hnsguard/hnsguard/internal/history"
 	"github.com/hnsguard/hnsguard/internal/hns"
-	"github.com/hnsguard/hnsguard/internal/removal"
 	"github.com/hnsguard/hnsguard/internal/verdict"
 )
 
@@ -40,7 +39,7 @@ const eventAction = "Deciding"
 type recorder struct {
 	config  config.Config
 	events  events.EventRecorder
-	history History
+	history *history.Ring
 	metrics *Metrics
 	clock   clock.PassiveClock
 	ledger  ledger
@@ -51,7 +50,7 @@ type recorder struct {
 }
 
 func newRecorder(
-	c config.Config, e events.EventRecorder, h History, m *Metrics, clk clock.PassiveClock,
+	c config.Config, e events.EventRecorder, h *history.Ring, m *Metrics, clk clock.PassiveClock,
 ) *recorder {
 	return &recorder{config: c, events: e, history: h, metrics: m, clock: clk, ledger: ledger{}}
 }
@@ -147,7 +146,7 @@ func (r *recorder) change(ctx context.Context, v verdict.Verdict) {
 			"Pod %s on node %s has this pod's address %s, too. The remote endpoint %s is kept, because one of the two pods has "+
 				"lost the address, and which one is unknown",
 			v.Elsewhere[0].Pod, v.Elsewhere[0].Node, v.Address(), v.Endpoint.ID)
-	case v.Kind.Removes() && !r.config.Enforces(removal.ModeOf(r.config, v.Kind)):
+	case v.Kind.Removes() && !r.config.EnforcesRemoval(v.Kind == verdict.Orphan):
 		log.Info("Observing: this remote endpoint would be removed")
 		r.eventOnPods(v, corev1.EventTypeNormal, EventFound,
 			"The stale remote endpoint %s has this pod's address %s. hnsguard only observes and does not remove it",

@@ -17,6 +17,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/hnsguard/hnsguard/internal/hns"
+	"github.com/hnsguard/hnsguard/internal/hns/observe"
 	"github.com/hnsguard/hnsguard/test/hnstest"
 )
 
@@ -143,8 +144,8 @@ func TestMetrics(t *testing.T) {
 	service, id := withRemote(t)
 	registry := prometheus.NewPedanticRegistry()
 	deadline := hns.WithDeadline(service, deadlineOptions())
-	hns.RegisterHung(registry, deadline)
-	client := hns.WithMetrics(deadline, hns.NewMetrics(registry), clock.RealClock{})
+	observe.RegisterHung(registry, deadline)
+	client := observe.WithMetrics(deadline, observe.NewMetrics(registry), clock.RealClock{})
 
 	g.Expect(testutil.GatherAndLint(registry)).To(BeEmpty())
 	g.Expect(testutil.GatherAndCount(registry, "hnsguard_hns_call_errors_total")).

@@ -9,7 +9,7 @@
 //
 // Invariants:
 //
-//  1. A [Snapshot] is complete: it comes from calls that all succeeded. A failed call gives an error and no snapshot.
+//  1. A [verdict.Snapshot] is complete: it comes from calls that all succeeded. A failed call gives an error and no snapshot.
 //  2. An endpoint that vanishes between the list and the read is absent, because HNS said so itself; every other
 //     failure to read one fails the snapshot.
 //  3. An endpoint counts as appeared only if the snapshot before it was complete, recent, and of the same pod network.

@@ -16,6 +16,7 @@ import (
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/hnsguard/hnsguard/internal/hns"
+	"github.com/hnsguard/hnsguard/internal/verdict"
 )
 
 // Reader is what the inventory asks of HNS.
@@ -50,14 +51,13 @@ type Inventory struct {
 	// chosen is the pod network, once it was found.
 	chosen hns.NetworkID
 	// last is the snapshot before, if nothing has gone wrong since.
-	last *Snapshot
+	last *verdict.Snapshot
 	// started is set once there has been a snapshot.
 	started bool
 
 	// order is the order of endpoints, the IDs as they were last listed. It is nil if what is known has changed since.
 	order     []hns.EndpointID
-	endpoints []Endpoint
-	addresses []netip.Addr
+	endpoints []verdict.Endpoint
 	// twins are the local endpoints of the pod network that share an address with a remote one. They are nil if what is
 	// known has changed since.
 	twins []hns.EndpointID
@@ -76,44 +76,44 @@ func New(reader Reader, opts Options) *Inventory {
 // Observe brings the inventory up to date and returns what is in HNS now, but for load balancers: see package
 // loadbalancer. After an error nothing is known: not even that what was there before still
 // is.
-func (i *Inventory) Observe(ctx context.Context) (Snapshot, error) {
+func (i *Inventory) Observe(ctx context.Context) (verdict.Snapshot, error) {
 	snapshot, err := i.observe(ctx)
 	if err != nil {
 		i.last = nil
 		i.distrust(i.opts.Clock.Now())
-		return Snapshot{}, err
+		return verdict.Snapshot{}, err
 	}
 	i.last, i.started = &snapshot, true
 	return snapshot, nil
 }
 
-func (i *Inventory) observe(ctx context.Context) (Snapshot, error) {
+func (i *Inventory) observe(ctx context.Context) (verdict.Snapshot, error) {
 	now := i.opts.Clock.Now()
 	ids, err := i.reader.ListEndpointIDs(ctx)
 	if err != nil {
-		return Snapshot{}, fmt.Errorf("observing HNS: %w", err)
+		return verdict.Snapshot{}, fmt.Errorf("observing HNS: %w", err)
 	}
 	if err := i.learn(ctx, ids, now); err != nil {
-		return Snapshot{}, err
+		return verdict.Snapshot{}, err
 	}
 	if err := i.refreshOldest(ctx, now); err != nil {
-		return Snapshot{}, err
+		return verdict.Snapshot{}, err
 	}
 	if err := i.refreshNetworks(ctx, now); err != nil {
-		return Snapshot{}, err
+		return verdict.Snapshot{}, err
 	}
 	network, err := i.podNetwork(ids, now)
 	if err != nil {
-		return Snapshot{}, err
+		return verdict.Snapshot{}, err
 	}
 	if i.last != nil && i.last.Network.ID != network.ID {
 		i.forgetAppearances()
 	}
 	if err := i.refreshAttachment(ctx, network.ID, now); err != nil {
-		return Snapshot{}, err
+		return verdict.Snapshot{}, err
 	}
 	i.arrange(ids, network.ID)
-	return Snapshot{Taken: now, Network: network, Endpoints: i.endpoints, addresses: i.addresses}, nil
+	return verdict.Snapshot{Taken: now, Network: network, Endpoints: i.endpoints}, nil
 }
 
 // learn reads the endpoints that are new and forgets those that have gone.
@@ -121,7 +121,7 @@ func (i *Inventory) learn(ctx context.Context, ids []hns.EndpointID, now time.Ti
 	if i.order != nil && len(ids) == len(i.known) && slices.Equal(ids, i.order) {
 		return nil // they are those of the snapshot before, and all of them could be read
 	}
-	fresh := Endpoint{Seen: now}
+	fresh := verdict.Endpoint{Seen: now}
 	if i.last != nil && now.Sub(i.last.Taken) <= i.opts.MaxGap {
 		fresh.Appeared = i.last.Taken
 	}
@@ -161,7 +161,7 @@ func (i *Inventory) forget(id hns.EndpointID) {
 func (i *Inventory) changed() { i.order, i.twins = nil, nil }
 
 // read reads one endpoint, or finds that it has gone (invariant 2). Of what was known before, the times stay.
-func (i *Inventory) read(ctx context.Context, id hns.EndpointID, before Endpoint, now time.Time) error {
+func (i *Inventory) read(ctx context.Context, id hns.EndpointID, before verdict.Endpoint, now time.Time) error {
 	endpoint, err := i.reader.Endpoint(ctx, id)
 	if errors.Is(err, hns.ErrNotFound) {
 		i.forget(id)
@@ -232,11 +232,10 @@ func (i *Inventory) arrange(ids []hns.EndpointID, network hns.NetworkID) {
 		return
 	}
 	i.order, i.endpoints = ids, i.inOrder(ids)
-	i.addresses = addressesOf(i.endpoints, network)
 }
 
-func (i *Inventory) inOrder(ids []hns.EndpointID) []Endpoint {
-	endpoints := make([]Endpoint, 0, len(ids))
+func (i *Inventory) inOrder(ids []hns.EndpointID) []verdict.Endpoint {
+	endpoints := make([]verdict.Endpoint, 0, len(ids))
 	for _, id := range ids {
 		if e, known := i.known[id]; known {
 			endpoints = append(endpoints, e.Endpoint)

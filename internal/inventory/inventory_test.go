@@ -14,6 +14,7 @@ import (
 	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/internal/inventory"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy"
+	"github.com/hnsguard/hnsguard/internal/verdict"
 	"github.com/hnsguard/hnsguard/test/hnstest"
 )
 
@@ -62,14 +63,14 @@ func (n *node) attach(id hns.EndpointID) {
 }
 
 // observe expects a snapshot and returns its endpoints by ID.
-func (n *node) observe() map[hns.EndpointID]inventory.Endpoint {
+func (n *node) observe() map[hns.EndpointID]verdict.Endpoint {
 	n.t.Helper()
 	snapshot, err := n.Observe(n.t.Context())
 	if err != nil {
 		n.t.Fatal(err)
 	}
 	n.last = snapshot.Taken
-	byID := map[hns.EndpointID]inventory.Endpoint{}
+	byID := map[hns.EndpointID]verdict.Endpoint{}
 	for _, e := range snapshot.Endpoints {
 		byID[e.ID] = e
 	}
@@ -290,8 +291,8 @@ func TestPodNetwork(t *testing.T) {
 		return hns.Network{ID: hns.NetworkID("id of " + name), Name: name, Type: kind}
 	}
 	addr := netip.MustParseAddr("10.240.0.11")
-	proxied := func(id hns.NetworkID) inventory.Endpoint {
-		return inventory.Endpoint{Endpoint: hns.Endpoint{
+	proxied := func(id hns.NetworkID) verdict.Endpoint {
+		return verdict.Endpoint{Endpoint: hns.Endpoint{
 			Network: id, Flags: hns.FlagRemote, Addresses: []netip.Addr{addr}, MAC: kubeproxy.RemoteMAC(addr),
 		}}
 	}
@@ -299,7 +300,7 @@ func TestPodNetwork(t *testing.T) {
 	for name, tc := range map[string]struct {
 		name      string
 		networks  []hns.Network
-		endpoints []inventory.Endpoint
+		endpoints []verdict.Endpoint
 		want      string
 		complaint string
 	}{
@@ -318,9 +319,9 @@ func TestPodNetwork(t *testing.T) {
 		}, nil, "OVNKubernetesHybridOverlayNetwork", ""},
 		"a known name beside another": {"", []hns.Network{network("mine", hns.NetworkL2Bridge), vpc}, nil, vpc.Name, ""},
 		"Antrea's":                    {"", []hns.Network{network("antrea-hnsnetwork", hns.NetworkTransparent)}, nil, "", "no network is of a type"},
-		"several, kube-proxy decides": {"", []hns.Network{azure, vpc}, []inventory.Endpoint{proxied(vpc.ID)}, vpc.Name, ""},
+		"several, kube-proxy decides": {"", []hns.Network{azure, vpc}, []verdict.Endpoint{proxied(vpc.ID)}, vpc.Name, ""},
 		"several, kube-proxy unknown": {"", []hns.Network{azure, vpc}, nil, "", "name it with --network"},
-		"several, kube-proxy on both": {"", []hns.Network{azure, vpc}, []inventory.Endpoint{proxied(vpc.ID), proxied(azure.ID)}, "", "name it with --network"},
+		"several, kube-proxy on both": {"", []hns.Network{azure, vpc}, []verdict.Endpoint{proxied(vpc.ID), proxied(azure.ID)}, "", "name it with --network"},
 		"no such name":                {"cbr0", []hns.Network{azure}, nil, "", `no network is called "cbr0"; HNS has "azure" (L2Bridge, id of azure)`},
 		"two of the name":             {"azure", []hns.Network{azure, azure}, nil, "", `2 networks are called "azure"`},
 		"nothing at all":              {"", nil, nil, "", "no networks at all"},

@@ -13,6 +13,7 @@ import (
 
 	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy"
+	"github.com/hnsguard/hnsguard/internal/verdict"
 )
 
 // The reasons why the pod network is not known.
@@ -31,7 +32,7 @@ var (
 // such as "vpcbr*". Without one it is chosen among the networks of the types that CNIs use for pods: the only one;
 // else the only one with a name that a known CNI gives; else the only one on which kube-proxy has made endpoints,
 // because it uses no other network than the pods'. It fails with [ErrNoPodNetwork] or [ErrAmbiguousPodNetwork].
-func PodNetwork(name string, networks []hns.Network, endpoints []Endpoint) (hns.Network, error) {
+func PodNetwork(name string, networks []hns.Network, endpoints []verdict.Endpoint) (hns.Network, error) {
 	candidates := filter(networks, forPods)
 	none := len(candidates) == 0
 	if name != "" {
@@ -154,8 +155,8 @@ func knownCNI(n hns.Network) bool {
 	}, func(pattern string) bool { return matches(pattern, n.Name) })
 }
 
-func usedByKubeProxy(id hns.NetworkID, endpoints []Endpoint) bool {
-	return slices.ContainsFunc(endpoints, func(e Endpoint) bool { return e.Network == id && kubeproxy.Owns(e.Endpoint) })
+func usedByKubeProxy(id hns.NetworkID, endpoints []verdict.Endpoint) bool {
+	return slices.ContainsFunc(endpoints, func(e verdict.Endpoint) bool { return e.Network == id && kubeproxy.Owns(e.Endpoint) })
 }
 
 func complaint(name string, found int) string {

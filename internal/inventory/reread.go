@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/sets"
 
 	"github.com/hnsguard/hnsguard/internal/hns"
+	"github.com/hnsguard/hnsguard/internal/verdict"
 )
 
 // longRest is how long a remote endpoint that is not new is left alone at most. With 5,000 of them one is read again
@@ -19,7 +20,7 @@ const longRest = 7 * 24 * time.Hour
 
 // entry is an endpoint as it was last read.
 type entry struct {
-	Endpoint
+	verdict.Endpoint
 	// due is when it has to be read again.
 	due time.Time
 }
@@ -30,7 +31,7 @@ type entry struct {
 // To read it again is to find out that it was read half made, or that HNS is not as this package believes. So one that
 // has come since the first snapshot is read again soon, and all seldom. The attachment of a local endpoint does change,
 // and so one is never left alone for long.
-func (i *Inventory) remember(before Endpoint, read hns.Endpoint, now time.Time) {
+func (i *Inventory) remember(before verdict.Endpoint, read hns.Endpoint, now time.Time) {
 	e, rest := entry{Endpoint: before}, i.opts.RereadEvery
 	made := !i.started && before.ID == "" || read.Equal(before.Endpoint)
 	if made && read.Remote() && read.Untranslated == "" && !i.attended.Has(read.ID) {

@@ -19,6 +19,7 @@ import (
 
 	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/internal/inventory"
+	"github.com/hnsguard/hnsguard/internal/verdict"
 )
 
 const (
@@ -97,7 +98,7 @@ func watch(r *restored) *watched {
 }
 
 // after observes once some time has passed.
-func (w *watched) after(t *testing.T, d time.Duration) (inventory.Snapshot, error) {
+func (w *watched) after(t *testing.T, d time.Duration) (verdict.Snapshot, error) {
 	t.Helper()
 	w.clock.SetTime(w.clock.Now().Add(d))
 	return w.Observe(t.Context())

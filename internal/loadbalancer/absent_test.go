@@ -72,10 +72,10 @@ func TestAFrontendThatWasThereIsAbsent(t *testing.T) {
 		s.read(1)
 		since := time.Now()
 		s.Expect(s.absent()).To(BeEmpty(), "once may be chance")
-		s.Expect(s.reader.Run(s.t.Context(), pass())).To(BeNumerically("<=", time.Second), "the second reading comes soon")
+		s.Expect(s.reader.Run(s.t.Context(), passWith())).To(BeNumerically("<=", time.Second), "the second reading comes soon")
 		s.read(1)
 		s.Expect(s.absent()).To(ConsistOf("10.0.0.7:80/TCP"))
-		s.Expect(s.reader.Run(s.t.Context(), pass())).To(BeNumerically("<=", 11*time.Second))
+		s.Expect(s.reader.Run(s.t.Context(), passWith())).To(BeNumerically("<=", 11*time.Second))
 		all, read := s.reader.Absent()
 		s.Expect(all[0].Since).To(Equal(since))
 		s.Expect(read).To(Equal(time.Now()))
@@ -83,7 +83,7 @@ func TestAFrontendThatWasThereIsAbsent(t *testing.T) {
 		service(s.t, s.hns, "10.0.0.7", 80)
 		s.read(1)
 		s.Expect(s.absent()).To(BeEmpty(), "it is there again")
-		s.Expect(s.reader.Run(s.t.Context(), pass())).To(BeNumerically(">", 50*time.Second), "there is no hurry any more")
+		s.Expect(s.reader.Run(s.t.Context(), passWith())).To(BeNumerically(">", 50*time.Second), "there is no hurry any more")
 	})
 }
 

@@ -15,9 +15,9 @@ import (
 	"k8s.io/utils/clock"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
-	"github.com/hnsguard/hnsguard/internal/action"
 	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/internal/metrics"
+	"github.com/hnsguard/hnsguard/internal/pass"
 	"github.com/hnsguard/hnsguard/internal/verdict"
 )
 
@@ -27,8 +27,8 @@ type HNS interface {
 	ListEndpointIDs(ctx context.Context) ([]hns.EndpointID, error)
 }
 
-// Options configure a reader.
-type Options struct {
+// ReaderOptions configure a reader.
+type ReaderOptions struct {
 	// HNS is read. Required.
 	HNS HNS
 	// Registerer gets the metric. Required.
@@ -37,10 +37,10 @@ type Options struct {
 	Clock clock.PassiveClock
 }
 
-// Reader reads load balancers. It is an [action.Action] that requests readings, and a
+// Reader reads load balancers. It is an [pass.Action] that requests readings, and a
 // [sigs.k8s.io/controller-runtime/pkg/manager.Runnable] that makes them. It is safe for concurrent use.
 type Reader struct {
-	opts     Options
+	opts     ReaderOptions
 	requests chan struct{}
 	gauge    prometheus.Gauge
 
@@ -56,7 +56,7 @@ type Reader struct {
 	frontends frontends
 }
 
-var _ action.Action = (*Reader)(nil)
+var _ pass.Action = (*Reader)(nil)
 
 // How often load balancers are read: every minute, because one that dangles or is absent breaks a Service; more often
 // while one does, or while only one keeps an orphan, and as soon as possible when one seems to dangle or to be absent,
@@ -68,8 +68,8 @@ const (
 	share         = 0.05
 )
 
-// New returns a reader that has not read yet.
-func New(o Options) *Reader {
+// NewReader returns a reader that has not read yet.
+func NewReader(o ReaderOptions) *Reader {
 	r := &Reader{
 		opts: o, requests: make(chan struct{}, 1), dangling: map[hns.LoadBalancerID]bool{},
 		frontends: frontends{absent: map[Frontend]absence{}},
@@ -82,7 +82,7 @@ func New(o Options) *Reader {
 	return r
 }
 
-// Last implements [github.com/hnsguard/hnsguard/internal/evidence.LoadBalancers].
+// Last implements [github.com/hnsguard/hnsguard/internal/pass.LoadBalancers].
 func (r *Reader) Last() ([]hns.LoadBalancer, time.Time, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -110,8 +110,8 @@ func (r *Reader) Dangling() []hns.LoadBalancer {
 	return slices.DeleteFunc(slices.Clone(r.last), func(lb hns.LoadBalancer) bool { return !r.dangling[lb.ID] })
 }
 
-// Run implements [action.Action]: it requests a reading if it is time, or if an orphan lacks nothing else.
-func (r *Reader) Run(_ context.Context, pass action.Pass) time.Duration {
+// Run implements [pass.Action]: it requests a reading if it is time, or if an orphan lacks nothing else.
+func (r *Reader) Run(_ context.Context, pass pass.Pass) time.Duration {
 	if wait := r.wait(pass); wait > 0 {
 		return wait
 	}
@@ -127,7 +127,7 @@ func (r *Reader) request() {
 }
 
 // wait returns how long the next reading can wait.
-func (r *Reader) wait(pass action.Pass) time.Duration {
+func (r *Reader) wait(pass pass.Pass) time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	at := r.due

@@ -13,9 +13,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/utils/clock"
 
-	"github.com/hnsguard/hnsguard/internal/action"
 	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/internal/loadbalancer"
+	"github.com/hnsguard/hnsguard/internal/pass"
 	"github.com/hnsguard/hnsguard/internal/verdict"
 	"github.com/hnsguard/hnsguard/test/hnstest"
 )
@@ -40,7 +40,7 @@ func newReader(t *testing.T, latency time.Duration) (*loadbalancer.Reader, *hnst
 	t.Helper()
 	service := hnstest.New(hnstest.Options{Latency: latency, Clock: clock.RealClock{}})
 	network := service.CreateNetwork("azure", hns.NetworkL2Bridge, netip.MustParsePrefix("10.240.0.0/16"))
-	return loadbalancer.New(loadbalancer.Options{
+	return loadbalancer.NewReader(loadbalancer.ReaderOptions{
 		HNS: service, Registerer: prometheus.NewRegistry(), Clock: clock.RealClock{},
 	}), service, network.ID
 }
@@ -100,7 +100,7 @@ func TestOneReadingIsNotEnoughToDangle(t *testing.T) {
 
 		g.Expect(reader.Read(t.Context())).To(Succeed())
 		g.Expect(reader.Dangling()).To(BeEmpty())
-		g.Expect(reader.Run(t.Context(), pass())).To(BeNumerically("<=", time.Second), "the second reading comes soon")
+		g.Expect(reader.Run(t.Context(), passWith())).To(BeNumerically("<=", time.Second), "the second reading comes soon")
 		g.Expect(reader.Read(t.Context())).To(Succeed())
 		g.Expect(reader.Dangling()).To(ConsistOf(HaveField("ID", lb.ID)))
 
@@ -120,7 +120,7 @@ func TestASlowHNSIsReadLessOften(t *testing.T) {
 			balancer(t, service, id)
 		}
 		h := &timed{HNS: service}
-		reader := loadbalancer.New(loadbalancer.Options{
+		reader := loadbalancer.NewReader(loadbalancer.ReaderOptions{
 			HNS: h, Registerer: prometheus.NewRegistry(), Clock: clock.RealClock{},
 		})
 		ctx, stop := context.WithCancel(t.Context())
@@ -128,7 +128,7 @@ func TestASlowHNSIsReadLessOften(t *testing.T) {
 		go func() { ended <- reader.Start(ctx) }()
 
 		const observed = 8 * time.Hour
-		unknown := pass(verdict.Verdict{Reason: verdict.ReasonLoadBalancersUnknown})
+		unknown := passWith(verdict.Verdict{Reason: verdict.ReasonLoadBalancersUnknown})
 		for start := time.Now(); time.Since(start) < observed; time.Sleep(time.Second) {
 			reader.Run(ctx, unknown)
 		}
@@ -139,6 +139,6 @@ func TestASlowHNSIsReadLessOften(t *testing.T) {
 	})
 }
 
-func pass(verdicts ...verdict.Verdict) action.Pass {
-	return action.Pass{Evidence: verdict.Evidence{Now: time.Now()}, Verdicts: verdicts}
+func passWith(verdicts ...verdict.Verdict) pass.Pass {
+	return pass.Pass{Evidence: verdict.Evidence{Now: time.Now()}, Verdicts: verdicts}
 }

@@ -10,8 +10,7 @@ import (
 	"k8s.io/client-go/util/flowcontrol"
 	"k8s.io/utils/clock"
 
-	"github.com/hnsguard/hnsguard/internal/action"
-	"github.com/hnsguard/hnsguard/internal/config"
+	"github.com/hnsguard/hnsguard/internal/pass"
 	"github.com/hnsguard/hnsguard/internal/verdict"
 )
 
@@ -43,11 +42,11 @@ func brakes() []Brake {
 }
 
 // enforced returns the verdicts that may be acted on, by class.
-func (r *Remover) enforced(pass action.Pass) (conflicts, orphans []verdict.Verdict) {
+func (r *Remover) enforced(pass pass.Pass) (conflicts, orphans []verdict.Verdict) {
 	for _, v := range pass.Verdicts {
 		switch {
 		case !v.Kind.Removes():
-		case !r.opts.Config.Enforces(ModeOf(r.opts.Config, v.Kind)):
+		case !r.opts.Config.EnforcesRemoval(v.Kind == verdict.Orphan):
 			r.opts.Metrics.skipped(v.Kind, BrakeMode, 1)
 		case v.Kind == verdict.Orphan:
 			orphans = append(orphans, v)
@@ -56,14 +55,6 @@ func (r *Remover) enforced(pass action.Pass) (conflicts, orphans []verdict.Verdi
 		}
 	}
 	return conflicts, orphans
-}
-
-// ModeOf returns the mode of a verdict's class.
-func ModeOf(c config.Config, kind verdict.Kind) config.Mode {
-	if kind == verdict.Orphan {
-		return c.Orphan.Mode
-	}
-	return c.Conflict.Mode
 }
 
 // released returns the verdicts that no brake for one endpoint keeps. An address is tried once in a pass.

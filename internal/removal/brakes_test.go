@@ -18,7 +18,6 @@ import (
 	"github.com/hnsguard/hnsguard/internal/history"
 	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/internal/removal"
-	"github.com/hnsguard/hnsguard/internal/verdict"
 	"github.com/hnsguard/hnsguard/test/nodetest"
 )
 
@@ -791,15 +790,6 @@ func TestHowSoonAConflictIsTriedAgain(t *testing.T) {
 	orphan(n)
 	n.fresh.current = false
 	g.Expect(n.pass()).To(BeZero(), "neither is an orphan")
-}
-
-func TestTheModeOfAVerdict(t *testing.T) {
-	g := NewWithT(t)
-	c := config.Default()
-	c.Orphan.Mode = config.Observe
-	g.Expect(removal.ModeOf(c, verdict.Orphan)).To(Equal(config.Observe))
-	g.Expect(removal.ModeOf(c, verdict.Conflict)).To(Equal(config.Enforce))
-	g.Expect(removal.ModeOf(c, verdict.EarlyConflict)).To(Equal(config.Enforce))
 }
 
 // What was read of pods must not get old while HNS is slow.

@@ -9,10 +9,9 @@ import (
 	"net/netip"
 	"slices"
 
-	"github.com/hnsguard/hnsguard/internal/action"
 	"github.com/hnsguard/hnsguard/internal/cluster"
 	"github.com/hnsguard/hnsguard/internal/hns"
-	"github.com/hnsguard/hnsguard/internal/inventory"
+	"github.com/hnsguard/hnsguard/internal/pass"
 	"github.com/hnsguard/hnsguard/internal/verdict"
 )
 
@@ -51,14 +50,14 @@ type EndpointReader interface {
 // Evidence is what is known apart from the snapshot.
 type Evidence interface {
 	// With returns the evidence of a snapshot as known now.
-	With(snapshot inventory.Snapshot) verdict.Evidence
+	With(snapshot verdict.Snapshot) verdict.Evidence
 	// RememberElsewhere replaces what is known of the pods on other nodes that may use these addresses. There are none if
 	// an entry is empty.
 	RememberElsewhere(pods map[netip.Addr][]cluster.Pod)
 }
 
 // confirm judges the endpoint again, and returns nil if it still may be removed for the same cause.
-func (c Confirmer) confirm(ctx context.Context, pass action.Pass, v verdict.Verdict, pods lookup) error {
+func (c Confirmer) confirm(ctx context.Context, pass pass.Pass, v verdict.Verdict, pods lookup) error {
 	again, err := c.rejudge(ctx, pass.Evidence.Snapshot, v, pods)
 	if err != nil {
 		return err
@@ -80,7 +79,7 @@ func sameClass(a, b verdict.Kind) bool { return (a == verdict.Orphan) == (b == v
 // rejudge reads the endpoints again, and applies the same rule to them, to the pods on the API server and to the
 // latest view of the cluster (invariant 1). It fails with [hns.ErrNotFound] if the endpoint is gone.
 func (c Confirmer) rejudge(
-	ctx context.Context, snapshot inventory.Snapshot, v verdict.Verdict, pods lookup,
+	ctx context.Context, snapshot verdict.Snapshot, v verdict.Verdict, pods lookup,
 ) (verdict.Verdict, error) {
 	fresh, err := c.HNS.Endpoint(ctx, v.Endpoint.ID)
 	if err != nil {
@@ -108,9 +107,9 @@ func (c Confirmer) rejudge(
 
 // rereadLocals returns the endpoints of the snapshot, those that share an address with the one in question as they
 // are in HNS now.
-func (c Confirmer) rereadLocals(ctx context.Context, snapshot inventory.Snapshot, v verdict.Verdict,
-) ([]inventory.Endpoint, error) {
-	endpoints := make([]inventory.Endpoint, 0, len(snapshot.Endpoints))
+func (c Confirmer) rereadLocals(ctx context.Context, snapshot verdict.Snapshot, v verdict.Verdict,
+) ([]verdict.Endpoint, error) {
+	endpoints := make([]verdict.Endpoint, 0, len(snapshot.Endpoints))
 	for _, e := range snapshot.Endpoints {
 		if e.Remote() || !slices.ContainsFunc(v.Endpoint.Addresses, e.Has) {
 			endpoints = append(endpoints, e)

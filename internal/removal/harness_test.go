@@ -84,7 +84,7 @@ func bare(t *testing.T, changes ...func(*config.Config)) *node {
 // varied is a seeded chance.
 func varied() func() float64 { return rand.New(rand.NewPCG(1, 2)).Float64 }
 
-func (n *node) boot(h removal.History) {
+func (n *node) boot(h *history.Ring) {
 	n.remover = removal.New(removal.Options{
 		Node: nodetest.Name, Config: n.Config, Confirmer: n.Confirmer(), HNS: n.Service,
 		Limiter: removal.NewLimiter(n.Config), Freshness: n.fresh,

@@ -11,8 +11,8 @@ import (
 
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
-	"github.com/hnsguard/hnsguard/internal/action"
 	"github.com/hnsguard/hnsguard/internal/cluster"
+	"github.com/hnsguard/hnsguard/internal/pass"
 	"github.com/hnsguard/hnsguard/internal/verdict"
 )
 
@@ -48,7 +48,7 @@ type steps struct {
 	lastChange atomic.Int64
 }
 
-// SliceChanged implements [action.SliceObserver].
+// SliceChanged implements [pass.SliceObserver].
 func (r *Remover) SliceChanged(_, _ *cluster.Slice) {
 	r.steps.lastChange.Store(r.opts.Clock.Now().UnixNano())
 }
@@ -57,7 +57,7 @@ func (r *Remover) SliceChanged(_, _ *cluster.Slice) {
 // EndpointSlices was proved; it is empty if it was proved by a list. If there are more than the cap, something may be
 // wrong with the view of the cluster, and each step rests on a list of all EndpointSlices.
 func (r *Remover) nextOrphans(
-	ctx context.Context, pass action.Pass, orphans []verdict.Verdict,
+	ctx context.Context, pass pass.Pass, orphans []verdict.Verdict,
 ) ([]verdict.Verdict, string) {
 	if !r.due(pass, len(orphans)) {
 		r.keepMany(BrakePace, len(orphans))
@@ -89,7 +89,7 @@ func (r *Remover) nextOrphans(
 }
 
 // due reports whether a step may begin, now that there are some orphans (invariant 6).
-func (r *Remover) due(pass action.Pass, orphans int) bool {
+func (r *Remover) due(pass pass.Pass, orphans int) bool {
 	s, now := &r.steps, pass.Evidence.Now
 	switch {
 	case orphans == 0:
@@ -128,7 +128,7 @@ func (r *Remover) over() bool {
 
 // pace puts off the next step after one that has deleted something. Its times do not keep step with kube-proxy's sync
 // period.
-func (r *Remover) pace(pass action.Pass) {
+func (r *Remover) pace(pass pass.Pass) {
 	interval := r.interval()
 	if pass.Evidence.Urgent {
 		interval = min(interval, r.opts.Config.Orphan.GracePeriodWhileWaiting.Duration)

@@ -9,7 +9,7 @@ import (
 
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
-	"github.com/hnsguard/hnsguard/internal/action"
+	"github.com/hnsguard/hnsguard/internal/pass"
 	"github.com/hnsguard/hnsguard/internal/verdict"
 )
 
@@ -20,7 +20,7 @@ const maxProofAge = 2 * time.Minute
 // proveOrphans returns the orphans of a step whose absence from EndpointSlices is proved (invariant 2), and at which
 // resource version. An address that is no pod's may be listed at any time, so that a step needs a proof of its own: for
 // the moment when it was ready to begin.
-func (r *Remover) proveOrphans(ctx context.Context, pass action.Pass, step []verdict.Verdict, mustList bool,
+func (r *Remover) proveOrphans(ctx context.Context, pass pass.Pass, step []verdict.Verdict, mustList bool,
 ) ([]verdict.Verdict, string, error) {
 	if mustList {
 		listed, err := r.notListed(ctx, step)
@@ -48,7 +48,7 @@ func (r *Remover) proveOrphans(ctx context.Context, pass action.Pass, step []ver
 // known to be current. A pod may be about to lose its endpoint, so that this does not wait for the watch where a list
 // will do.
 func (r *Remover) proveConflicts(
-	ctx context.Context, pass action.Pass, conflicts []verdict.Verdict,
+	ctx context.Context, pass pass.Pass, conflicts []verdict.Verdict,
 ) []verdict.Verdict {
 	var proven, rest []verdict.Verdict
 	for _, v := range conflicts {

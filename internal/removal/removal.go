@@ -15,10 +15,10 @@ import (
 	"k8s.io/utils/clock"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
-	"github.com/hnsguard/hnsguard/internal/action"
 	"github.com/hnsguard/hnsguard/internal/config"
 	"github.com/hnsguard/hnsguard/internal/history"
 	"github.com/hnsguard/hnsguard/internal/hns"
+	"github.com/hnsguard/hnsguard/internal/pass"
 	"github.com/hnsguard/hnsguard/internal/verdict"
 )
 
@@ -46,9 +46,6 @@ type LoadBalancers interface {
 	ReadSince(moment time.Time) bool
 }
 
-// History keeps what happened for people to look up.
-type History interface{ Add(e history.Entry) }
-
 // Options configure a remover.
 type Options struct {
 	// Node is the name of this node. Required.
@@ -69,7 +66,7 @@ type Options struct {
 	Events events.EventRecorder
 	// History gets removals and brakes.
 	// Default: it is not kept.
-	History History
+	History *history.Ring
 	// Metrics are the measurements. Required.
 	Metrics *Metrics
 	// Clock is the source of time. Required.
@@ -95,8 +92,8 @@ type Remover struct {
 }
 
 var (
-	_ action.Action        = (*Remover)(nil)
-	_ action.SliceObserver = (*Remover)(nil)
+	_ pass.Action        = (*Remover)(nil)
+	_ pass.SliceObserver = (*Remover)(nil)
 )
 
 // attempt is a delete that was tried.
@@ -128,9 +125,6 @@ func NewLimiter(c config.Config) *rate.Limiter {
 
 // New returns a remover.
 func New(o Options) *Remover {
-	if o.History == nil {
-		o.History = history.None{}
-	}
 	return &Remover{
 		opts:    o,
 		backoff: newPauses(backoffFirst, backoffMost, o.Clock),
@@ -165,8 +159,8 @@ func results() []Result {
 	return []Result{Removed, AlreadyGone, Refused, Unconfirmed, StillListed, Unknown, Failed}
 }
 
-// Run implements [action.Action]. Conflicts come first: there a pod suffers.
-func (r *Remover) Run(ctx context.Context, pass action.Pass) time.Duration {
+// Run implements [pass.Action]. Conflicts come first: there a pod suffers.
+func (r *Remover) Run(ctx context.Context, pass pass.Pass) time.Duration {
 	r.verify(ctx, pass)
 	conflicts, orphans := r.enforced(pass)
 	if r.removeAll(ctx, pass, r.proveConflicts(ctx, pass, conflicts), "") {
@@ -184,14 +178,14 @@ func (r *Remover) Run(ctx context.Context, pass action.Pass) time.Duration {
 }
 
 // retry returns how soon a conflict that could not be removed now should be tried again.
-func (r *Remover) retry(pass action.Pass, conflicts []verdict.Verdict) time.Duration {
+func (r *Remover) retry(p pass.Pass, conflicts []verdict.Verdict) time.Duration {
 	var next time.Duration
 	for _, v := range conflicts {
-		wait := r.left(v, pass.Evidence.Now)
+		wait := r.left(v, p.Evidence.Now)
 		if wait <= 0 {
 			wait = r.opts.Config.Poll.FastInterval.Duration
 		}
-		next = action.Soonest(next, wait)
+		next = pass.Soonest(next, wait)
 	}
 	return next
 }
@@ -202,7 +196,7 @@ const maxReadAge = 10 * time.Second
 // removeAll tries to remove each endpoint that no brake keeps, and reports whether the pass may delete more
 // (invariant 4). Pods are read once for all, not older than the resource version.
 func (r *Remover) removeAll(
-	ctx context.Context, pass action.Pass, removable []verdict.Verdict, version string,
+	ctx context.Context, pass pass.Pass, removable []verdict.Verdict, version string,
 ) bool {
 	removable = r.released(removable, pass.Evidence.Now)
 	var read time.Time
@@ -234,7 +228,7 @@ func (r *Remover) removeAll(
 func stops(r Result) bool { return r == Failed || r == Unknown || r == Unconfirmed }
 
 // remove deletes one endpoint, if it still should be. [Removed] means that HNS said so.
-func (r *Remover) remove(ctx context.Context, pass action.Pass, v verdict.Verdict, pods lookup) attempt {
+func (r *Remover) remove(ctx context.Context, pass pass.Pass, v verdict.Verdict, pods lookup) attempt {
 	done := attempt{
 		verdict: v, before: sharers(pass.Evidence.Snapshot, v), took: r.opts.Clock.Since(pass.StaleSince[v.Endpoint.ID]),
 	}
@@ -267,7 +261,7 @@ func (r *Remover) remove(ctx context.Context, pass action.Pass, v verdict.Verdic
 
 // lookUpAgain looks up the pods on other nodes that keep endpoints, since these pods are not watched. Where a pod on this
 // node has the address too it may be waiting for that.
-func (r *Remover) lookUpAgain(ctx context.Context, pass action.Pass) {
+func (r *Remover) lookUpAgain(ctx context.Context, pass pass.Pass) {
 	var due []verdict.Verdict
 	for _, v := range pass.Verdicts {
 		pause := r.lookups
@@ -289,7 +283,7 @@ func (r *Remover) lookUpAgain(ctx context.Context, pass action.Pass) {
 }
 
 // verify finds what became of the deletes of the pass before (invariant 5). One that did nothing is decided again.
-func (r *Remover) verify(ctx context.Context, pass action.Pass) {
+func (r *Remover) verify(ctx context.Context, pass pass.Pass) {
 	if len(r.deleted) == 0 {
 		return
 	}

@@ -13,7 +13,6 @@ import (
 
 	"github.com/hnsguard/hnsguard/internal/history"
 	"github.com/hnsguard/hnsguard/internal/hns"
-	"github.com/hnsguard/hnsguard/internal/inventory"
 	"github.com/hnsguard/hnsguard/internal/verdict"
 )
 
@@ -57,7 +56,7 @@ func (r *Remover) record(ctx context.Context, done attempt) {
 
 // sharers describes every endpoint that has the address of a verdict, on any network: what a person would have listed
 // before and after the removal.
-func sharers(snapshot inventory.Snapshot, v verdict.Verdict) []string {
+func sharers(snapshot verdict.Snapshot, v verdict.Verdict) []string {
 	all := []string{}
 	for i := range snapshot.Endpoints {
 		if e := &snapshot.Endpoints[i].Endpoint; e.Has(v.Address()) {

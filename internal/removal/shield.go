@@ -14,11 +14,10 @@ import (
 	"k8s.io/utils/clock"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
-	"github.com/hnsguard/hnsguard/internal/action"
 	"github.com/hnsguard/hnsguard/internal/history"
 	"github.com/hnsguard/hnsguard/internal/hns"
-	"github.com/hnsguard/hnsguard/internal/inventory"
 	"github.com/hnsguard/hnsguard/internal/metrics"
+	"github.com/hnsguard/hnsguard/internal/pass"
 	"github.com/hnsguard/hnsguard/internal/verdict"
 )
 
@@ -82,7 +81,7 @@ type ShieldOptions struct {
 	Limiter *rate.Limiter
 	// History gets the shields.
 	// Default: it is not kept.
-	History History
+	History *history.Ring
 	// Registerer gets the metrics. Required.
 	Registerer prometheus.Registerer
 	// Clock is the source of time. Required.
@@ -98,13 +97,10 @@ type Shielder struct {
 	window        prometheus.Histogram
 }
 
-var _ action.Action = (*Shielder)(nil)
+var _ pass.Action = (*Shielder)(nil)
 
 // NewShielder returns a shielder.
 func NewShielder(o ShieldOptions) *Shielder {
-	if o.History == nil {
-		o.History = history.None{}
-	}
 	s := &Shielder{
 		opts: o, backoff: newPauses(backoffFirst, backoffMost, o.Clock), hung: newPauses(hungFirst, hungMost, o.Clock),
 		shields: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -125,8 +121,8 @@ func NewShielder(o ShieldOptions) *Shielder {
 	return s
 }
 
-// Run implements [action.Action].
-func (s *Shielder) Run(ctx context.Context, pass action.Pass) time.Duration {
+// Run implements [pass.Action].
+func (s *Shielder) Run(ctx context.Context, pass pass.Pass) time.Duration {
 	// An overlay's remote endpoints have a provider address, which only kube-proxy knows how to find.
 	if !s.opts.Enforce || pass.Evidence.Snapshot.Network.Type != hns.NetworkL2Bridge {
 		return 0
@@ -150,8 +146,8 @@ func (s *Shielder) Run(ctx context.Context, pass action.Pass) time.Duration {
 }
 
 // shielded reports whether a remote endpoint is the last of its address.
-func shielded(snapshot inventory.Snapshot, v verdict.Verdict) bool {
-	last := inventory.Endpoint{}
+func shielded(snapshot verdict.Snapshot, v verdict.Verdict) bool {
+	last := verdict.Endpoint{}
 	for _, e := range snapshot.Endpoints {
 		if e.Network == snapshot.Network.ID && e.Has(v.Address()) {
 			last = e
@@ -161,7 +157,7 @@ func shielded(snapshot inventory.Snapshot, v verdict.Verdict) bool {
 }
 
 // shield makes a remote endpoint that is enumerated after the pod's own.
-func (s *Shielder) shield(ctx context.Context, snapshot inventory.Snapshot, v verdict.Verdict) (ShieldResult, error) {
+func (s *Shielder) shield(ctx context.Context, snapshot verdict.Snapshot, v verdict.Verdict) (ShieldResult, error) {
 	again, err := s.opts.Confirmer.rejudge(ctx, snapshot, v, func() (claims, error) {
 		return s.opts.Confirmer.readClaims(ctx, "", []verdict.Verdict{v})
 	})

@@ -14,12 +14,12 @@ import (
 
 	"k8s.io/utils/clock"
 
-	"github.com/hnsguard/hnsguard/internal/action"
 	"github.com/hnsguard/hnsguard/internal/config"
 	"github.com/hnsguard/hnsguard/internal/eviction"
 	"github.com/hnsguard/hnsguard/internal/history"
 	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy"
+	"github.com/hnsguard/hnsguard/internal/pass"
 	"github.com/hnsguard/hnsguard/internal/verdict"
 	"github.com/hnsguard/hnsguard/internal/version"
 )
@@ -62,13 +62,13 @@ type snapshot struct {
 	state State
 	since time.Time
 	err   error
-	pass  *pass
+	pass  *lastPass
 	// replaced is closed when there is a newer one.
 	replaced chan struct{}
 }
 
-// pass is what the document needs of a complete pass. It does not change.
-type pass struct {
+// lastPass is what the document needs of a complete pass. It does not change.
+type lastPass struct {
 	Pass
 	victims []Victim
 	found   *findings
@@ -84,7 +84,7 @@ type findings struct {
 }
 
 // newFindings keeps the verdicts of a pass, whose memory the next pass uses again.
-func newFindings(p action.Pass) *findings {
+func newFindings(p pass.Pass) *findings {
 	f := &findings{verdicts: slices.Clone(p.Verdicts), staleSince: p.StaleSince}
 	f.rows = sync.OnceValue(f.makeRows)
 	f.sum = sync.OnceValue(func() uint64 { return sumOf(f.rows()) })
@@ -92,7 +92,7 @@ func newFindings(p action.Pass) *findings {
 }
 
 // same reports whether a pass has found the same: then it leaves no copy.
-func (f *findings) same(p action.Pass) bool {
+func (f *findings) same(p pass.Pass) bool {
 	return slices.EqualFunc(f.verdicts, p.Verdicts, verdict.Verdict.Equal) && maps.Equal(f.staleSince, p.StaleSince)
 }
 
@@ -107,9 +107,9 @@ func NewBoard(o BoardOptions) *Board {
 }
 
 // Complete shows a complete pass, after its actions.
-func (b *Board) Complete(p action.Pass, began time.Time) {
+func (b *Board) Complete(p pass.Pass, began time.Time) {
 	now, snap := b.opts.Clock.Now(), p.Evidence.Snapshot
-	shown := &pass{
+	shown := &lastPass{
 		Pass: Pass{
 			Ended: now.UTC(), DurationSeconds: now.Sub(began).Seconds(), Waiting: p.Waiting,
 			Network: Network{
@@ -137,7 +137,7 @@ func (b *Board) Idle(why error) { b.show(StateIdle, why, nil) }
 // Unknown shows that the node could not be observed. What the last complete pass has found stays (invariant 12).
 func (b *Board) Unknown(err error) { b.show(StateUnknown, err, b.current.Load().pass) }
 
-func (b *Board) show(state State, err error, p *pass) {
+func (b *Board) show(state State, err error, p *lastPass) {
 	before := b.current.Load()
 	next := &snapshot{state: state, since: before.since, err: err, pass: p, replaced: make(chan struct{})}
 	if before.state != state {

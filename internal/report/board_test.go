@@ -14,14 +14,14 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	testingclock "k8s.io/utils/clock/testing"
 
-	"github.com/hnsguard/hnsguard/internal/action"
 	"github.com/hnsguard/hnsguard/internal/cluster"
 	"github.com/hnsguard/hnsguard/internal/config"
 	"github.com/hnsguard/hnsguard/internal/eviction"
 	"github.com/hnsguard/hnsguard/internal/history"
 	"github.com/hnsguard/hnsguard/internal/hns"
-	"github.com/hnsguard/hnsguard/internal/inventory"
+	"github.com/hnsguard/hnsguard/internal/hns/observe"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy"
+	"github.com/hnsguard/hnsguard/internal/pass"
 	"github.com/hnsguard/hnsguard/internal/report"
 	"github.com/hnsguard/hnsguard/internal/verdict"
 )
@@ -70,9 +70,9 @@ func local() verdict.Verdict {
 	}
 }
 
-func passOf(verdicts ...verdict.Verdict) action.Pass {
-	return action.Pass{
-		Evidence: verdict.Evidence{Snapshot: inventory.Snapshot{
+func passOf(verdicts ...verdict.Verdict) pass.Pass {
+	return pass.Pass{
+		Evidence: verdict.Evidence{Snapshot: verdict.Snapshot{
 			Network: hns.Network{
 				ID: "net-1", Name: "azure", Type: hns.NetworkL2Bridge, Subnets: []netip.Prefix{netip.MustParsePrefix("10.240.0.0/16")},
 			},
@@ -98,7 +98,7 @@ func TestTheJSONForm(t *testing.T) {
 	n.victims = victims()
 	n.Complete(passOf(local(), conflict()), start().Add(750*time.Millisecond))
 	n.history.Add(history.Of(history.Decision, "", conflict()))
-	n.hns = report.HNS{Health: hns.Health{Answered: start(), Failing: []hns.Failure{{
+	n.hns = report.HNS{Health: observe.Health{Answered: start(), Failing: []observe.Failure{{
 		Operation: hns.OpLoadBalancers, Class: hns.ClassTimeout, Message: "slow", Since: start(), Last: start(), Count: 2,
 	}}}, HungCalls: 1}
 	text, err := json.Marshal(n.Document())
@@ -229,7 +229,7 @@ func TestReadersSeeWholePasses(t *testing.T) {
 	}
 }
 
-func many(count int) action.Pass {
+func many(count int) pass.Pass {
 	verdicts := make([]verdict.Verdict, count)
 	for i := range verdicts {
 		verdicts[i] = conflict()

@@ -87,7 +87,7 @@ func (in Input) validate() error {
 }
 
 // split returns the endpoints that can be judged, and the rows of those that cannot (invariant 2).
-func (in Input) split() (complete []inventory.Endpoint, unknown []Row) {
+func (in Input) split() (complete []verdict.Endpoint, unknown []Row) {
 	var obscured []hns.Endpoint // local endpoints, or endpoints of unknown kind
 	for _, e := range in.HNS.Endpoints {
 		if in.HNS.Incomplete[e.ID] != "" && !e.Remote() {
@@ -103,7 +103,7 @@ func (in Input) split() (complete []inventory.Endpoint, unknown []Row) {
 			unknown = append(unknown, unknownRow(e, fmt.Sprintf("endpoint %s may have the address", obscured[i].ID)))
 			continue
 		}
-		complete = append(complete, inventory.Endpoint{Endpoint: e})
+		complete = append(complete, verdict.Endpoint{Endpoint: e})
 	}
 	return complete, unknown
 }
@@ -114,7 +114,7 @@ func mayShare(e, incomplete hns.Endpoint) bool {
 }
 
 // decide judges the endpoints. If the version of kube-proxy is unknown, a verdict that depends on it is too.
-func (in Input) decide(network hns.Network, endpoints []inventory.Endpoint) []Row {
+func (in Input) decide(network hns.Network, endpoints []verdict.Endpoint) []Row {
 	evidence := in.evidence(network, endpoints)
 	verdicts := verdict.Decide(evidence)
 	evidence.KubeProxy = kubeproxy.Profile{}
@@ -130,8 +130,8 @@ func (in Input) decide(network hns.Network, endpoints []inventory.Endpoint) []Ro
 }
 
 // evidence is what the guard would decide on, had it gathered all that takes time (invariant 3).
-func (in Input) evidence(network hns.Network, endpoints []inventory.Endpoint) verdict.Evidence {
-	snapshot := inventory.Snapshot{
+func (in Input) evidence(network hns.Network, endpoints []verdict.Endpoint) verdict.Evidence {
+	snapshot := verdict.Snapshot{
 		Taken: in.Now, Network: network, Endpoints: endpoints,
 		LoadBalancers: in.HNS.LoadBalancers, LoadBalancersKnown: in.HNS.LoadBalancersRecorded, LoadBalancersRead: in.Now,
 	}

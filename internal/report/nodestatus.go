@@ -11,6 +11,7 @@ import (
 	"github.com/hnsguard/hnsguard/internal/config"
 	"github.com/hnsguard/hnsguard/internal/history"
 	"github.com/hnsguard/hnsguard/internal/hns"
+	"github.com/hnsguard/hnsguard/internal/hns/observe"
 	"github.com/hnsguard/hnsguard/internal/verdict"
 	"github.com/hnsguard/hnsguard/internal/version"
 )
@@ -85,7 +86,7 @@ type KubeProxy struct {
 
 // HNS is how HNS has answered lately.
 type HNS struct {
-	hns.Health
+	observe.Health
 	// HungCalls is how many calls were abandoned and have not returned.
 	HungCalls int `json:"hungCalls"`
 }

@@ -3,8 +3,8 @@
 package report
 
 import (
-	"github.com/hnsguard/hnsguard/internal/docs"
 	"github.com/hnsguard/hnsguard/internal/verdict"
+	"github.com/hnsguard/hnsguard/internal/version"
 )
 
 // Answer is what a verdict means to a person.
@@ -21,7 +21,7 @@ const nothing = "hnsguard does nothing about it."
 
 // upgrade is the lasting cure of the stale record.
 func upgrade() string {
-	return "Upgrade kube-proxy on Windows nodes to a version without the stale record: " + docs.URL("kube-proxy-matrix.md")
+	return "Upgrade kube-proxy on Windows nodes to a version without the stale record: " + version.DocsURL("kube-proxy-matrix.md")
 }
 
 // answers has one for every reason.
@@ -128,7 +128,7 @@ func answers() map[verdict.Reason]Answer { //nolint:funlen // a table
 			"The CNI left this local endpoint behind, and another node uses its address: this node cannot reach that pod.",
 			"hnsguard reports LeakedLocalEndpoint on the node. Local endpoints are never removed.",
 			"Find out why the CNI's DEL failed. To repair the node, follow " +
-				docs.Runbook("HNSGuardLeakedLocalEndpoints"),
+				version.RunbookURL("HNSGuardLeakedLocalEndpoints"),
 		},
 	}
 }
@@ -144,7 +144,7 @@ func besideLeaked() Answer {
 		"An EndpointSlice lists the address as ready elsewhere, so that the remote endpoint is the valid one; the local " +
 			"one with the same address was left behind.",
 		"hnsguard keeps both. kube-proxy 1.34.8, 1.35.5, 1.36.1, 1.37.0 and later delete the remote one.",
-		"Follow " + docs.Runbook("HNSGuardLeakedLocalEndpoints"),
+		"Follow " + version.RunbookURL("HNSGuardLeakedLocalEndpoints"),
 	}
 }
 

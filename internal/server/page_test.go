@@ -18,10 +18,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/utils/clock"
 
-	"github.com/hnsguard/hnsguard/internal/action"
 	"github.com/hnsguard/hnsguard/internal/config"
 	"github.com/hnsguard/hnsguard/internal/history"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy"
+	"github.com/hnsguard/hnsguard/internal/pass"
 	"github.com/hnsguard/hnsguard/internal/report"
 	"github.com/hnsguard/hnsguard/internal/server"
 )
@@ -329,7 +329,7 @@ func TestAPassIsToldOfAtOnce(t *testing.T) {
 	first, ok := s.next()
 	g.Expect(ok).To(BeTrue())
 	g.Expect(first.State).To(Equal(report.StateStarting))
-	board.Complete(action.Pass{}, time.Now())
+	board.Complete(pass.Pass{}, time.Now())
 	second, ok := s.next()
 	g.Expect(ok).To(BeTrue())
 	g.Expect(second.State).To(Equal(report.StateGuarding))
@@ -386,7 +386,7 @@ func TestEventsHaveADistance(t *testing.T) {
 			case <-stop:
 				return
 			case <-time.After(time.Millisecond):
-				board.Complete(action.Pass{}, time.Now())
+				board.Complete(pass.Pass{}, time.Now())
 			}
 		}
 	}()

@@ -21,8 +21,8 @@ import (
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
-	"github.com/hnsguard/hnsguard/internal/action"
 	"github.com/hnsguard/hnsguard/internal/cluster"
+	"github.com/hnsguard/hnsguard/internal/pass"
 )
 
 // Selector selects the EndpointSlices for which some proxy may have made remote endpoints. It is kube-proxy's own
@@ -56,7 +56,7 @@ type Watch struct {
 	once   sync.Once
 
 	mu        sync.Mutex
-	observers []action.SliceObserver
+	observers []pass.SliceObserver
 	version   string
 	notify    func()
 }
@@ -73,7 +73,7 @@ func New(o Options) *Watch {
 }
 
 // Observe adds observers of every change, which see it in their order. It must be called before the watch starts.
-func (w *Watch) Observe(observers ...action.SliceObserver) {
+func (w *Watch) Observe(observers ...pass.SliceObserver) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.observers = append(w.observers, observers...)
@@ -220,7 +220,7 @@ func (w *Watch) Replace(objects []any, version string) error {
 		}
 	}
 	for _, o := range w.observers {
-		if observer, is := o.(action.RelistObserver); is {
+		if observer, is := o.(pass.RelistObserver); is {
 			observer.SlicesRelisted()
 		}
 	}

@@ -12,7 +12,6 @@ import (
 
 	"github.com/hnsguard/hnsguard/internal/cluster"
 	"github.com/hnsguard/hnsguard/internal/hns"
-	"github.com/hnsguard/hnsguard/internal/inventory"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy"
 )
 
@@ -29,7 +28,7 @@ type Policy struct {
 // Evidence is everything that a decision rests on. The snapshot and the view have to be complete; a caller that has no
 // complete ones has no evidence and must not decide.
 type Evidence struct {
-	Snapshot  inventory.Snapshot
+	Snapshot  Snapshot
 	Cluster   cluster.View
 	KubeProxy kubeproxy.Profile
 	Policy    Policy
@@ -63,7 +62,7 @@ func Decide(e Evidence) []Verdict {
 // DecideEndpoint gives one endpoint of the snapshot the verdict that [Decide] gives it. It returns false if there is no
 // endpoint with the ID.
 func DecideEndpoint(e Evidence, id hns.EndpointID) (Verdict, bool) {
-	at := slices.IndexFunc(e.Snapshot.Endpoints, func(ep inventory.Endpoint) bool { return ep.ID == id })
+	at := slices.IndexFunc(e.Snapshot.Endpoints, func(ep Endpoint) bool { return ep.ID == id })
 	if at < 0 {
 		return Verdict{}, false
 	}
@@ -73,14 +72,14 @@ func DecideEndpoint(e Evidence, id hns.EndpointID) (Verdict, bool) {
 // decision is the evidence with what is looked up repeatedly put in order.
 type decision struct {
 	Evidence
-	locals    map[netip.Addr][]*inventory.Endpoint // of the pod network
-	arrivals  sets.Set[hns.EndpointID]             // local endpoints that can only be those of waiting pods
+	locals    map[netip.Addr][]*Endpoint // of the pod network
+	arrivals  sets.Set[hns.EndpointID]   // local endpoints that can only be those of waiting pods
 	referrers map[hns.EndpointID][]hns.LoadBalancerID
 }
 
 func prepare(e Evidence) *decision {
 	d := &decision{
-		Evidence: e, locals: map[netip.Addr][]*inventory.Endpoint{}, referrers: map[hns.EndpointID][]hns.LoadBalancerID{},
+		Evidence: e, locals: map[netip.Addr][]*Endpoint{}, referrers: map[hns.EndpointID][]hns.LoadBalancerID{},
 	}
 	for i := range e.Snapshot.Endpoints {
 		if ep := &e.Snapshot.Endpoints[i]; d.isLocalOfPods(ep) {
@@ -99,18 +98,18 @@ func prepare(e Evidence) *decision {
 	return d
 }
 
-func (d *decision) isLocalOfPods(ep *inventory.Endpoint) bool {
+func (d *decision) isLocalOfPods(ep *Endpoint) bool {
 	return ep.Network == d.Snapshot.Network.ID && !ep.Remote()
 }
 
-func (d *decision) decide(ep *inventory.Endpoint) Verdict {
+func (d *decision) decide(ep *Endpoint) Verdict {
 	v := Verdict{Endpoint: ep.Endpoint, LoadBalancers: d.referrers[ep.ID]}
 	v.Kind, v.Reason = d.judge(&v, ep)
 	return v
 }
 
 // judge applies ownership first: only what passes all of these is judged by its address.
-func (d *decision) judge(v *Verdict, ep *inventory.Endpoint) (Kind, Reason) {
+func (d *decision) judge(v *Verdict, ep *Endpoint) (Kind, Reason) {
 	switch {
 	case !ep.Remote():
 		return d.judgeLocal(v)
@@ -197,9 +196,9 @@ func (d *decision) protected(addr netip.Addr, pods []cluster.Pod) (Reason, bool)
 }
 
 // arrived reports whether a local endpoint of the address can only be that of a pod that has not reported it yet.
-func (d *decision) arrived(listings []cluster.Listing, locals []*inventory.Endpoint) bool {
+func (d *decision) arrived(listings []cluster.Listing, locals []*Endpoint) bool {
 	return d.slicesKnown() &&
-		slices.ContainsFunc(locals, func(l *inventory.Endpoint) bool { return d.arrivals.Has(l.ID) }) &&
+		slices.ContainsFunc(locals, func(l *Endpoint) bool { return d.arrivals.Has(l.ID) }) &&
 		!slices.ContainsFunc(listings, d.isClaimedElsewhere)
 }
 
@@ -211,7 +210,7 @@ func (d *decision) findArrivals() sets.Set[hns.EndpointID] {
 	if len(pods) == 0 {
 		return nil
 	}
-	var endpoints []*inventory.Endpoint
+	var endpoints []*Endpoint
 	for i := range d.Snapshot.Endpoints {
 		e := &d.Snapshot.Endpoints[i]
 		// One that was there at first has no such time, which is before all.
@@ -219,7 +218,7 @@ func (d *decision) findArrivals() sets.Set[hns.EndpointID] {
 			endpoints = append(endpoints, e)
 		}
 	}
-	slices.SortFunc(endpoints, func(a, b *inventory.Endpoint) int { return a.Appeared.Compare(b.Appeared) })
+	slices.SortFunc(endpoints, func(a, b *Endpoint) int { return a.Appeared.Compare(b.Appeared) })
 	arrivals := sets.New[hns.EndpointID]()
 	for at, e := range endpoints {
 		if at >= len(pods) || e.Appeared.Before(pods[at]) {
@@ -244,7 +243,7 @@ func (d *decision) waitingSince() []time.Time {
 
 // unclaimedLocal reports whether the endpoint is an attached local one of the pod network, and no pod on this node may
 // use an address of it.
-func (d *decision) unclaimedLocal(e *inventory.Endpoint) bool {
+func (d *decision) unclaimedLocal(e *Endpoint) bool {
 	return d.isLocalOfPods(e) && e.Attached() &&
 		!slices.ContainsFunc(e.Addresses, func(addr netip.Addr) bool { return len(d.podsUsing(addr)) > 0 })
 }
@@ -364,7 +363,7 @@ func latest(a, b time.Time) time.Time {
 	return a
 }
 
-func attached(e *inventory.Endpoint) bool { return e.Attached() }
+func attached(e *Endpoint) bool { return e.Attached() }
 
 func idsOf(pods []cluster.Pod) []cluster.PodID {
 	ids := make([]cluster.PodID, 0, len(pods))

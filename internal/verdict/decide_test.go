@@ -17,7 +17,6 @@ import (
 
 	"github.com/hnsguard/hnsguard/internal/cluster"
 	"github.com/hnsguard/hnsguard/internal/hns"
-	"github.com/hnsguard/hnsguard/internal/inventory"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy"
 	"github.com/hnsguard/hnsguard/internal/verdict"
 )
@@ -41,7 +40,7 @@ var (
 
 // world is what a row starts from and changes: the remote endpoint in question is always the first of the snapshot.
 type world struct {
-	remote, local                 inventory.Endpoint
+	remote, local                 verdict.Endpoint
 	hasLocal                      bool
 	pods                          []*corev1.Pod
 	slices                        []*discoveryv1.EndpointSlice
@@ -62,7 +61,7 @@ type world struct {
 	waitingFor    time.Duration
 	waited        map[types.UID]time.Duration
 	balancersRead time.Time
-	more          []inventory.Endpoint
+	more          []verdict.Endpoint
 	// elsewhere are pods on other nodes with the address, on the API server.
 	elsewhere []*corev1.Pod
 }
@@ -70,10 +69,10 @@ type world struct {
 // idle is a world in which only a remote endpoint exists, and kube-proxy is a good one.
 func idle() world {
 	return world{
-		remote: inventory.Endpoint{Endpoint: hns.Endpoint{
+		remote: verdict.Endpoint{Endpoint: hns.Endpoint{
 			ID: remoteID, Network: podNet, Addresses: []netip.Addr{ip}, MAC: kubeproxy.RemoteMAC(ip), Flags: hns.FlagRemote,
 		}},
-		local: inventory.Endpoint{Endpoint: hns.Endpoint{
+		local: verdict.Endpoint{Endpoint: hns.Endpoint{
 			ID: localID, Network: podNet, Addresses: []netip.Addr{ip}, Namespace: "ns",
 		}},
 		balancersKnown: true, balancersRead: now, kubeProxy: goodProx, unclaimedFor: grace, waitingFor: 2 * time.Second,
@@ -117,7 +116,7 @@ func (w world) evidence() verdict.Evidence {
 	for _, s := range w.services {
 		index.SetService(s)
 	}
-	endpoints := []inventory.Endpoint{w.remote}
+	endpoints := []verdict.Endpoint{w.remote}
 	if w.hasLocal {
 		endpoints = append(endpoints, w.local)
 	}
@@ -129,7 +128,7 @@ func (w world) evidence() verdict.Evidence {
 		}
 	}
 	e := verdict.Evidence{
-		Snapshot: inventory.Snapshot{
+		Snapshot: verdict.Snapshot{
 			Network: w.network, Endpoints: endpoints, LoadBalancers: w.balancers, LoadBalancersKnown: w.balancersKnown,
 			LoadBalancersRead: w.balancersRead,
 		},
@@ -284,11 +283,11 @@ func TestDecide(t *testing.T) {
 		{"early, of two pods the one named later began first", early, both(arrivals(time.Second, 3*time.Second, 1200*time.Millisecond), func(w *world) { w.local.Appeared = now.Add(-2 * time.Second) }), verdict.EarlyConflict, verdict.ReasonNewEndpoint},
 		{"early, both of two new endpoints came before the second pod began to wait", early, both(fresh, arrivals(1500*time.Millisecond, 3*time.Second, 500*time.Millisecond)), verdict.OrphanPending, verdict.ReasonGracePeriod},
 		{"early, it is unknown since when the pod waits", early, both(fresh, func(w *world) { w.waitingFor = -1 }), verdict.OrphanPending, verdict.ReasonGracePeriod},
-		{"early, an endpoint was left behind before", early, more(func(e *inventory.Endpoint) { e.Appeared = now.Add(-time.Hour) }), verdict.EarlyConflict, verdict.ReasonNewEndpoint},
-		{"early, an endpoint was left behind before hnsguard started", early, more(func(e *inventory.Endpoint) { e.Appeared = time.Time{} }), verdict.EarlyConflict, verdict.ReasonNewEndpoint},
-		{"early, another endpoint appears on another network", early, more(func(e *inventory.Endpoint) { e.Network = natNet }), verdict.EarlyConflict, verdict.ReasonNewEndpoint},
-		{"early, another remote endpoint appears", early, more(func(e *inventory.Endpoint) { e.Flags = hns.FlagRemote }), verdict.EarlyConflict, verdict.ReasonNewEndpoint},
-		{"early, another endpoint appears that is attached to nothing", early, more(func(e *inventory.Endpoint) { e.Namespace = "" }), verdict.EarlyConflict, verdict.ReasonNewEndpoint},
+		{"early, an endpoint was left behind before", early, more(func(e *verdict.Endpoint) { e.Appeared = now.Add(-time.Hour) }), verdict.EarlyConflict, verdict.ReasonNewEndpoint},
+		{"early, an endpoint was left behind before hnsguard started", early, more(func(e *verdict.Endpoint) { e.Appeared = time.Time{} }), verdict.EarlyConflict, verdict.ReasonNewEndpoint},
+		{"early, another endpoint appears on another network", early, more(func(e *verdict.Endpoint) { e.Network = natNet }), verdict.EarlyConflict, verdict.ReasonNewEndpoint},
+		{"early, another remote endpoint appears", early, more(func(e *verdict.Endpoint) { e.Flags = hns.FlagRemote }), verdict.EarlyConflict, verdict.ReasonNewEndpoint},
+		{"early, another endpoint appears that is attached to nothing", early, more(func(e *verdict.Endpoint) { e.Namespace = "" }), verdict.EarlyConflict, verdict.ReasonNewEndpoint},
 		{"early, two new endpoints of which a pod has one", early, both(another, func(w *world) { w.pods = append(w.pods, pod("two", withAddress("10.240.0.12"))) }), verdict.EarlyConflict, verdict.ReasonNewEndpoint},
 		{"early, a pod on another node has it", early, podElsewhere(), verdict.Contested, verdict.ReasonPodElsewhere},
 		{"early, a pod on another node is being deleted", early, podElsewhere(deleting), verdict.Contested, verdict.ReasonPodElsewhere},
@@ -494,10 +493,10 @@ func fresh(w *world)                    { w.unclaimedFor = 0 }
 func forgotten(w *world)                { w.forgotten = true }
 
 // another makes a second local endpoint appear, after the first.
-func another(w *world) { more(func(*inventory.Endpoint) {})(w) }
+func another(w *world) { more(func(*verdict.Endpoint) {})(w) }
 
 // more makes a second endpoint appear: a local one after the first, if it is not changed.
-func more(change func(*inventory.Endpoint)) func(*world) {
+func more(change func(*verdict.Endpoint)) func(*world) {
 	return func(w *world) {
 		second := w.local
 		second.ID, second.Addresses = "second", []netip.Addr{netip.MustParseAddr("10.240.0.12")}
@@ -509,7 +508,7 @@ func more(change func(*inventory.Endpoint)) func(*world) {
 
 // arrivals makes a second local endpoint appear so long ago, while two pods have been waiting for so long.
 func arrivals(second, web, two time.Duration) func(*world) {
-	return both(more(func(e *inventory.Endpoint) { e.Appeared = now.Add(-second) }), func(w *world) {
+	return both(more(func(e *verdict.Endpoint) { e.Appeared = now.Add(-second) }), func(w *world) {
 		w.pods = append(w.pods, pod("two", withoutAddress))
 		w.waited = map[types.UID]time.Duration{"web": web, "two": two}
 	})

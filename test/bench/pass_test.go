@@ -17,16 +17,14 @@ import (
 	"k8s.io/utils/clock"
 	testingclock "k8s.io/utils/clock/testing"
 
-	"github.com/hnsguard/hnsguard/internal/action"
 	"github.com/hnsguard/hnsguard/internal/cluster"
-	"github.com/hnsguard/hnsguard/internal/evidence"
 	"github.com/hnsguard/hnsguard/internal/guard"
 	"github.com/hnsguard/hnsguard/internal/history"
 	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/internal/inventory"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy"
+	"github.com/hnsguard/hnsguard/internal/pass"
 	"github.com/hnsguard/hnsguard/internal/removal"
-	"github.com/hnsguard/hnsguard/internal/reuse"
 	"github.com/hnsguard/hnsguard/internal/verdict"
 	"github.com/hnsguard/hnsguard/test/hnstest"
 	"github.com/hnsguard/hnsguard/test/nodetest"
@@ -154,9 +152,9 @@ type balancers struct{}
 
 func (balancers) Last() ([]hns.LoadBalancer, time.Time, bool) { return nil, time.Time{}, true }
 
-func collectorOf(reader inventory.Reader, index *cluster.Index, clk clock.PassiveClock) *evidence.Collector {
+func collectorOf(reader inventory.Reader, index *cluster.Index, clk clock.PassiveClock) *pass.Collector {
 	podsOf(index)
-	return evidence.NewCollector(evidence.Options{
+	return pass.NewCollector(pass.Options{
 		Inventory: inventoryOf(reader, clk), Index: index,
 		KubeProxy: func() kubeproxy.Profile { return kubeproxy.ProfileOf("v1.37.2") }, Record: nodetest.Forgotten{},
 		LoadBalancers: balancers{}, Policy: verdict.Policy{OrphanGrace: 5 * time.Minute, OrphanGraceUrgent: 5 * time.Second},
@@ -296,9 +294,9 @@ func newReacting(b *testing.B) *reacting {
 }
 
 // boot makes the guard of a new process, with the actions that look at a conflict.
-func (n *reacting) boot(base *nodetest.Node) []action.SliceObserver {
+func (n *reacting) boot(base *nodetest.Node) []pass.SliceObserver {
 	n.Node = base
-	meter := reuse.NewMeter(nodetest.Name, n.Index, history.None{}, reuse.NewMetrics(n.Registry), n.Clock)
+	meter := history.NewReuseMeter(nodetest.Name, n.Index, nil, n.Registry, n.Clock)
 	remover := removal.New(removal.Options{
 		Node: nodetest.Name, Config: n.Config, Confirmer: n.Confirmer(), HNS: deleter{n.Service, n.gone},
 		Limiter: removal.NewLimiter(n.Config), Freshness: n.Freshness, LoadBalancers: n.Balancers,
@@ -306,10 +304,10 @@ func (n *reacting) boot(base *nodetest.Node) []action.SliceObserver {
 	})
 	n.guard = guard.New(guard.Options{
 		Config: n.Config, Collector: n.Collector, Index: n.Index, Slices: n.Watch,
-		Actions: []action.Action{remover, n.Balancers, meter},
+		Actions: []pass.Action{remover, n.Balancers, meter},
 		Events:  n.Events, Metrics: guard.NewMetrics(n.Registry), Clock: n.Clock,
 	})
-	return []action.SliceObserver{meter, remover}
+	return []pass.SliceObserver{meter, remover}
 }
 
 func (n *reacting) pass() time.Duration {

@@ -11,6 +11,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/hnsguard/hnsguard/internal/hns"
+	"github.com/hnsguard/hnsguard/internal/hns/observe"
 	"github.com/hnsguard/hnsguard/test/hnstest"
 	"github.com/hnsguard/hnsguard/test/hnstest/contract"
 )
@@ -78,11 +79,11 @@ func TestContract(t *testing.T) {
 func TestContractOfDecorators(t *testing.T) {
 	contract.Run(t, func(*testing.T) contract.Harness {
 		service := hnstest.New(hnstest.Options{})
-		client := hns.WithMetrics(
+		client := observe.WithMetrics(
 			hns.WithDeadline(service, hns.DeadlineOptions{
 				Call: time.Minute, List: time.Minute, MaxHung: 1, Clock: clock.RealClock{},
 			}),
-			hns.NewMetrics(prometheus.NewRegistry()), clock.RealClock{})
+			observe.NewMetrics(prometheus.NewRegistry()), clock.RealClock{})
 		return harness{service, client, service.CreateNetwork("azure", hns.NetworkL2Bridge)}
 	})
 }

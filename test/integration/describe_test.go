@@ -15,8 +15,8 @@ import (
 	"k8s.io/kubectl/pkg/describe"
 
 	"github.com/hnsguard/hnsguard/internal/hns"
+	"github.com/hnsguard/hnsguard/internal/loadbalancer"
 	"github.com/hnsguard/hnsguard/internal/removal"
-	"github.com/hnsguard/hnsguard/internal/reprogram"
 	"github.com/hnsguard/hnsguard/test/hnstest"
 )
 
@@ -53,6 +53,6 @@ var _ = Describe("kubectl describe", func() {
 		}
 		shows("Pod", n.namespace, "web", removal.EventRemoved, n.addr(1).String())
 		shows("Node", "", n.name, removal.EventOrphanCap, "2 remote HNS endpoints")
-		shows("Service", n.namespace, service.Name, reprogram.EventDangling, "load balancer")
+		shows("Service", n.namespace, service.Name, loadbalancer.EventDangling, "load balancer")
 	})
 })

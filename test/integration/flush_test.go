@@ -18,7 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/hnsguard/hnsguard/internal/config"
-	"github.com/hnsguard/hnsguard/internal/flush"
+	"github.com/hnsguard/hnsguard/internal/stalerecord"
 	"github.com/hnsguard/hnsguard/test/hnstest"
 )
 
@@ -99,7 +99,7 @@ var _ = Describe("The flush", func() {
 
 		By("letting the pod go, and every kube-proxy delete the remote endpoint within a second")
 		flushed := &changes{}
-		key := client.ObjectKey{Namespace: nodes[0].agentNamespace, Name: flush.SliceName(discoveryv1.AddressTypeIPv4)}
+		key := client.ObjectKey{Namespace: nodes[0].agentNamespace, Name: stalerecord.SliceName(discoveryv1.AddressTypeIPv4)}
 		watching, stop := context.WithCancel(ctx)
 		DeferCleanup(stop)
 		go flushed.watch(watching, cp, key)
@@ -114,7 +114,7 @@ var _ = Describe("The flush", func() {
 		}
 		kubeProxies.Wait()
 		last := time.Now()
-		Eventually(flushed.last).Should(BeTemporally(">", last.Add(flush.Settle-20*time.Millisecond)),
+		Eventually(flushed.last).Should(BeTemporally(">", last.Add(stalerecord.Settle-20*time.Millisecond)),
 			"kube-proxy that was last forgets too")
 		Eventually(allFlushed).Should(BeZero())
 

@@ -16,7 +16,6 @@ import (
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/hnsguard/hnsguard/internal/agent"
-	"github.com/hnsguard/hnsguard/internal/identity"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy/detect"
 	"github.com/hnsguard/hnsguard/test/hnstest"
 )
@@ -51,7 +50,7 @@ var _ = Describe("An agent that is not itself", func() {
 			Name: "system:node:" + n.name, Groups: []string{"system:nodes", "system:masters"}, // allowed everything
 		}, nil)
 		Expect(err).NotTo(HaveOccurred())
-		Expect(startAs(ctx, kubelet.Config())).To(MatchError(identity.ErrForeign))
+		Expect(startAs(ctx, kubelet.Config())).To(MatchError(agent.ErrForeignIdentity))
 		Expect(n.there()).To(HaveLen(2), "nothing is touched")
 	})
 
@@ -74,7 +73,7 @@ var _ = Describe("An agent that is not itself", func() {
 			Host: shared.config.Host, BearerToken: request.Status.Token,
 			TLSClientConfig: rest.TLSClientConfig{CAData: shared.config.CAData},
 		}
-		Expect(startAs(ctx, config)).To(And(MatchError(identity.ErrForeign),
+		Expect(startAs(ctx, config)).To(And(MatchError(agent.ErrForeignIdentity),
 			MatchError(ContainSubstring("another-node")), MatchError(ContainSubstring(n.name))))
 		Expect(n.there()).To(HaveLen(2), "nothing is touched")
 	})

@@ -30,8 +30,8 @@ import (
 	"github.com/hnsguard/hnsguard/internal/config"
 	"github.com/hnsguard/hnsguard/internal/eviction"
 	"github.com/hnsguard/hnsguard/internal/hns"
+	"github.com/hnsguard/hnsguard/internal/loadbalancer"
 	"github.com/hnsguard/hnsguard/internal/removal"
-	"github.com/hnsguard/hnsguard/internal/reprogram"
 	"github.com/hnsguard/hnsguard/test/chart"
 	"github.com/hnsguard/hnsguard/test/hnstest"
 )
@@ -269,7 +269,7 @@ var _ = Describe("The chart", func() {
 			type slice = discoveryv1.EndpointSlice
 			namespace := shared.namespace(ctx)
 			disturbing := func(change func(*slice)) *slice {
-				s := reprogram.NewSlice(&corev1.Service{
+				s := loadbalancer.NewSlice(&corev1.Service{
 					ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "cart", UID: "1"},
 				}, netip.MustParseAddr("10.0.0.7"))
 				change(s)
@@ -375,9 +375,9 @@ var _ = Describe("The chart", func() {
 			return shared.client.Get(ctx, client.ObjectKey{Namespace: it.namespace, Name: "hnsguard-flush-ipv4"},
 				&discoveryv1.EndpointSlice{})
 		}).Should(Succeed(), "kube-proxy's record is flushed")
-		Eventually(n.events(ctx, n.namespace, service.Name)).Should(ContainElement(reprogram.EventDangling))
+		Eventually(n.events(ctx, n.namespace, service.Name)).Should(ContainElement(loadbalancer.EventDangling))
 		disturbing := &discoveryv1.EndpointSlice{
-			ObjectMeta: metav1.ObjectMeta{Namespace: n.namespace, Name: reprogram.SliceName(service.Name)},
+			ObjectMeta: metav1.ObjectMeta{Namespace: n.namespace, Name: loadbalancer.SliceName(service.Name)},
 		}
 		Eventually(func() float64 { return n.metric(`hnsguard_reprograms_total{result="done"}`) }).Should(BeNumerically(">", 0))
 		Eventually(func() error { return shared.client.Get(ctx, keyOf(disturbing), disturbing) }).

@@ -20,13 +20,12 @@ import (
 	testingclock "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/hnsguard/hnsguard/internal/action"
 	"github.com/hnsguard/hnsguard/internal/agent"
-	"github.com/hnsguard/hnsguard/internal/clearance"
 	"github.com/hnsguard/hnsguard/internal/history"
 	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/internal/loadbalancer"
-	"github.com/hnsguard/hnsguard/internal/reprogram"
+	"github.com/hnsguard/hnsguard/internal/pass"
+	"github.com/hnsguard/hnsguard/internal/stalerecord"
 	"github.com/hnsguard/hnsguard/test/hnstest"
 )
 
@@ -62,15 +61,15 @@ var _ = Describe("A load balancer that is missing", func() {
 		})).To(Succeed())
 
 		clock := testingclock.NewFakeClock(time.Now())
-		reader := loadbalancer.New(loadbalancer.Options{
+		reader := loadbalancer.NewReader(loadbalancer.ReaderOptions{
 			HNS: n.service, Registerer: prometheus.NewRegistry(), Clock: clock,
 		})
 		syncs := uint64(0)
 		history := history.NewRing(history.Options{Clock: clock})
-		reprogrammer := reprogram.New(reprogram.Options{
+		reprogrammer := loadbalancer.NewReprogrammer(loadbalancer.ReprogrammerOptions{
 			Node: n.name, Enforce: true, LoadBalancers: reader, Server: n.agentClient(), Client: n.agentClient(),
-			Events: n.recorder(ctx), Metrics: reprogram.NewMetrics(prometheus.NewRegistry()), Clock: clock,
-			WatchLag: clearance.WatchLag, History: history,
+			Events: n.recorder(ctx), Metrics: loadbalancer.NewMetrics(prometheus.NewRegistry()), Clock: clock,
+			WatchLag: stalerecord.WatchLag, History: history,
 			Syncs:   func(context.Context) (uint64, error) { return syncs, nil },
 			InPlace: func(context.Context) bool { return false }, Random: func() float64 { return 0 },
 		})
@@ -80,7 +79,7 @@ var _ = Describe("A load balancer that is missing", func() {
 				clock.Step(10 * time.Second)
 				syncs++
 				Expect(reader.Read(ctx)).To(Succeed())
-				reprogrammer.Run(ctx, action.Pass{})
+				reprogrammer.Run(ctx, pass.Pass{})
 			}
 		}
 		passes(30 * time.Second)
@@ -92,7 +91,7 @@ var _ = Describe("A load balancer that is missing", func() {
 
 		absent, _ := reader.Absent()
 		Expect(absent).To(ConsistOf(HaveField("VIP", netip.MustParseAddr(services["cart"].Spec.ClusterIP))))
-		Eventually(n.events(ctx, n.namespace, "cart")).Should(ContainElement(reprogram.EventMissing))
+		Eventually(n.events(ctx, n.namespace, "cart")).Should(ContainElement(loadbalancer.EventMissing))
 		Expect(n.events(ctx, n.namespace, "empty")()).To(BeEmpty())
 		Expect(n.events(ctx, n.namespace, "deleted")()).To(BeEmpty())
 		Expect(history.Entries()).To(ContainElement(And(

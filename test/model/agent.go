@@ -13,23 +13,21 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/hnsguard/hnsguard/internal/action"
 	hnsguard "github.com/hnsguard/hnsguard/internal/agent"
-	"github.com/hnsguard/hnsguard/internal/clearance"
 	"github.com/hnsguard/hnsguard/internal/cluster"
 	"github.com/hnsguard/hnsguard/internal/config"
 	"github.com/hnsguard/hnsguard/internal/eviction"
-	"github.com/hnsguard/hnsguard/internal/evidence"
-	"github.com/hnsguard/hnsguard/internal/flush"
 	"github.com/hnsguard/hnsguard/internal/guard"
+	"github.com/hnsguard/hnsguard/internal/history"
 	"github.com/hnsguard/hnsguard/internal/hns"
+	"github.com/hnsguard/hnsguard/internal/hns/observe"
 	"github.com/hnsguard/hnsguard/internal/inventory"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy/detect"
 	"github.com/hnsguard/hnsguard/internal/loadbalancer"
+	"github.com/hnsguard/hnsguard/internal/pass"
 	"github.com/hnsguard/hnsguard/internal/removal"
-	"github.com/hnsguard/hnsguard/internal/reprogram"
-	"github.com/hnsguard/hnsguard/internal/reuse"
 	"github.com/hnsguard/hnsguard/internal/slicewatch"
+	"github.com/hnsguard/hnsguard/internal/stalerecord"
 	"github.com/hnsguard/hnsguard/internal/verdict"
 )
 
@@ -45,8 +43,8 @@ type product struct {
 	index     *cluster.Index
 	watch     *slicewatch.Watch
 	balancers *loadbalancer.Reader
-	flusher   *flush.Flusher
-	meter     *reuse.Meter
+	flusher   *stalerecord.Flusher
+	meter     *history.ReuseMeter
 	registry  *prometheus.Registry
 }
 
@@ -84,7 +82,7 @@ func assemble(ctx context.Context, a *Agent) (*product, error) {
 	deadline := hns.WithDeadline(hnsClient{a}, hns.DeadlineOptions{
 		Call: c.HNS.CallTimeout.Duration, List: config.ListTimeout, MaxHung: config.MaxHungCalls, Clock: w.clock,
 	})
-	service := hns.WithMetrics(deadline, hns.NewMetrics(p.registry), w.clock)
+	service := observe.WithMetrics(deadline, observe.NewMetrics(p.registry), w.clock)
 	detector := detect.New(detect.Options{
 		Node: a.node.Name, Server: api, URL: a.metricsURL(), Every: detect.Every, Registerer: p.registry,
 	})
@@ -99,22 +97,22 @@ func (p *product) build(
 ) {
 	w := a.node.world
 	const maxGapInPolls = 4
-	p.flusher = flush.New(flush.Options{
+	p.flusher = stalerecord.NewFlusher(stalerecord.FlusherOptions{
 		Node: a.node.Name, Namespace: guardNamespace, Enforce: c.Enforces(c.Flush.Mode), Client: api,
-		Settle: flush.Settle, Spread: flush.Spread, UrgentSpread: flush.UrgentSpread, Random: a.random,
-		Metrics: flush.NewMetrics(p.registry), Clock: w.clock,
+		Settle: stalerecord.Settle, Spread: stalerecord.Spread, UrgentSpread: stalerecord.UrgentSpread, Random: a.random,
+		Metrics: stalerecord.NewMetrics(p.registry), Clock: w.clock,
 	})
-	p.meter = reuse.NewMeter(a.node.Name, p.index, nil, reuse.NewMetrics(p.registry), w.clock)
+	p.meter = history.NewReuseMeter(a.node.Name, p.index, nil, p.registry, w.clock)
 	p.watch = slicewatch.New(slicewatch.Options{Index: p.index, Selector: slicewatch.Selector()})
 	freshness := slicewatch.NewFreshness(slicewatch.FreshnessOptions{
 		Server: api, Watch: p.watch, Selector: slicewatch.Selector(), Clock: w.clock,
 	})
-	tracker := clearance.New(clearance.Options{
+	tracker := stalerecord.NewTracker(stalerecord.TrackerOptions{
 		Node: a.node.Name, Freshness: freshness, Syncs: detector.Syncs, Version: freshness.Version, Flusher: p.flusher,
-		WatchLag: clearance.WatchLag, HoldTimeout: c.Conflict.HoldTimeout.Duration, Interval: c.Poll.SlowInterval.Duration, Clock: w.clock,
+		WatchLag: stalerecord.WatchLag, HoldTimeout: c.Conflict.HoldTimeout.Duration, Interval: c.Poll.SlowInterval.Duration, Clock: w.clock,
 	})
-	p.balancers = loadbalancer.New(loadbalancer.Options{HNS: service, Registerer: p.registry, Clock: w.clock})
-	collector := evidence.NewCollector(evidence.Options{
+	p.balancers = loadbalancer.NewReader(loadbalancer.ReaderOptions{HNS: service, Registerer: p.registry, Clock: w.clock})
+	collector := pass.NewCollector(pass.Options{
 		Inventory: inventory.New(service, inventory.Options{
 			Network: c.Network, RereadEvery: config.RereadInterval, NetworksEvery: c.Poll.SlowInterval.Duration,
 			MaxGap: maxGapInPolls * c.Poll.SlowInterval.Duration, Clock: w.clock,
@@ -134,17 +132,17 @@ func (p *product) build(
 	p.watch.Observe(p.flusher, tracker, p.meter, remover)
 	p.guard = guard.New(guard.Options{
 		Config: c, Collector: collector,
-		Actions: []action.Action{
+		Actions: []pass.Action{
 			remover,
 			removal.NewShielder(removal.ShieldOptions{
 				Enforce: c.Enforces(c.Shield.Mode), Confirmer: confirmer, HNS: service, Limiter: limiter,
 				Registerer: p.registry, Clock: w.clock,
 			}),
 			p.flusher, tracker, p.balancers,
-			reprogram.New(reprogram.Options{
+			loadbalancer.NewReprogrammer(loadbalancer.ReprogrammerOptions{
 				Node: a.node.Name, Enforce: c.Enforces(c.Reprogram.Mode), LoadBalancers: p.balancers, Server: api, Client: api,
-				Events: a, Metrics: reprogram.NewMetrics(p.registry), Clock: w.clock,
-				Syncs: detector.Syncs, WatchLag: clearance.WatchLag, Random: a.random,
+				Events: a, Metrics: loadbalancer.NewMetrics(p.registry), Clock: w.clock,
+				Syncs: detector.Syncs, WatchLag: stalerecord.WatchLag, Random: a.random,
 				InPlace: func(context.Context) bool { return false },
 			}),
 			eviction.New(eviction.Options{
@@ -212,7 +210,7 @@ func (p *product) ready() error { return p.guard.Ready(nil) }
 func mayWrite(obj client.Object) bool {
 	slice, ok := obj.(*discoveryv1.EndpointSlice)
 	by := obj.GetLabels()[discoveryv1.LabelManagedBy]
-	return ok && (by == flush.ManagedBy && slice.Namespace == guardNamespace || by == reprogram.ManagedBy)
+	return ok && (by == stalerecord.ManagedBy && slice.Namespace == guardNamespace || by == loadbalancer.ManagedBy)
 }
 
 // What the program logs for every endpoint that it has removed.

@@ -44,7 +44,7 @@ func noPodElsewhere() edit {
 
 // What is not worse than without hnsguard the model cannot find. Other tests do: how soon a conflict goes (guard), that
 // a call which does not return is not made again, and how orphans go of which there are too many (removal), for which
-// moment a proof holds (slicewatch), how many agents write (flush).
+// moment a proof holds (slicewatch), how many agents write (stalerecord).
 func defects() []defect {
 	const affected, leaving, fixed = "v1.32.3", "v1.34.0", "v1.37.2"
 	return []defect{
@@ -52,8 +52,8 @@ func defects() []defect {
 			{"verdict/decide.go", "return d.KubeProxy.StaleRecord && !d.Forgotten.Has(addr)", "return false"},
 		}, affected, "4"},
 		{"a drop and a flush that the watch has seen count as processed by kube-proxy", []edit{
-			{"clearance/clearance.go", `if t.synced(p, o) && o.version != "" {`, `if o.version != "" {`},
-			{"clearance/clearance.go", "	case forgotten:\n		if t.synced(p, o) {", "	case forgotten:\n		if p != nil {"},
+			{"stalerecord/tracker.go", `if t.synced(p, o) && o.version != "" {`, `if o.version != "" {`},
+			{"stalerecord/tracker.go", "	case forgotten:\n		if t.synced(p, o) {", "	case forgotten:\n		if p != nil {"},
 		}, affected, "4"},
 		{"a metrics request that fails makes kube-proxy look cured", []edit{
 			{

@@ -97,7 +97,7 @@ type outcome struct {
 	never bool
 }
 
-// longest is how long a trouble may have consequences: package clearance's proof, and an orphan's grace period.
+// longest is how long a trouble may have consequences: package stalerecord's proof, and an orphan's grace period.
 const longest = 25 * time.Minute
 
 var leftover = netip.MustParseAddr("10.240.9.9")

@@ -16,7 +16,7 @@ import (
 const envRun = "HNSGUARD_MUTATION"
 
 // packages decide about deletions, or carry them out.
-var packages = []string{"verdict", "slicewatch", "clearance", "flush", "removal"}
+var packages = []string{"verdict", "slicewatch", "stalerecord", "removal"}
 
 // Invariants 1 to 3.
 func TestEveryMutantIsKilledOrExplained(t *testing.T) {

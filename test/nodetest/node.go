@@ -14,14 +14,13 @@ import (
 	testingclock "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/hnsguard/hnsguard/internal/action"
 	"github.com/hnsguard/hnsguard/internal/cluster"
 	"github.com/hnsguard/hnsguard/internal/config"
-	"github.com/hnsguard/hnsguard/internal/evidence"
 	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/internal/inventory"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy"
 	"github.com/hnsguard/hnsguard/internal/loadbalancer"
+	"github.com/hnsguard/hnsguard/internal/pass"
 	"github.com/hnsguard/hnsguard/internal/removal"
 	"github.com/hnsguard/hnsguard/internal/slicewatch"
 	"github.com/hnsguard/hnsguard/internal/verdict"
@@ -52,7 +51,7 @@ type Options struct {
 	Deadlines bool
 	// Boot runs for each new process of the agent, before its watch starts. It may set [Node.Record], and returns what
 	// observes EndpointSlices.
-	Boot func(n *Node) []action.SliceObserver
+	Boot func(n *Node) []pass.SliceObserver
 }
 
 // Node is a Windows node with the inputs of an agent.
@@ -75,9 +74,9 @@ type Node struct {
 	Watch     *slicewatch.Watch
 	Freshness *slicewatch.Freshness
 	Balancers *loadbalancer.Reader
-	Collector *evidence.Collector
+	Collector *pass.Collector
 	// Record is what is known of kube-proxy's record. By default it holds nothing.
-	Record   evidence.Record
+	Record   pass.Record
 	Events   events.EventRecorder
 	Registry *prometheus.Registry
 	// Deadline is set with [Options.Deadlines].
@@ -134,7 +133,7 @@ func (n *Node) Restart() {
 	n.Index, n.heldBack, n.stale = cluster.NewIndex(Name), nil, map[hns.EndpointID]time.Time{}
 	n.Watch = slicewatch.New(slicewatch.Options{Index: n.Index})
 	n.Freshness = slicewatch.NewFreshness(slicewatch.FreshnessOptions{Server: n.API, Watch: n.Watch, Clock: n.Clock})
-	n.Balancers = loadbalancer.New(loadbalancer.Options{HNS: n.Service, Registerer: n.Registry, Clock: n.Clock})
+	n.Balancers = loadbalancer.NewReader(loadbalancer.ReaderOptions{HNS: n.Service, Registerer: n.Registry, Clock: n.Clock})
 	n.Record = Forgotten{}
 	n.Collector = n.collector()
 	if n.opts.Boot != nil {
@@ -144,8 +143,8 @@ func (n *Node) Restart() {
 	n.Relist()
 }
 
-func (n *Node) collector() *evidence.Collector {
-	return evidence.NewCollector(evidence.Options{
+func (n *Node) collector() *pass.Collector {
+	return pass.NewCollector(pass.Options{
 		Inventory: inventory.New(n.Service, inventory.Options{
 			Network: n.Config.Network, RereadEvery: config.RereadInterval,
 			NetworksEvery: n.Config.Poll.SlowInterval.Duration, MaxGap: 4 * n.Config.Poll.SlowInterval.Duration,
@@ -182,7 +181,7 @@ func (n *Node) Confirmer() removal.Confirmer {
 }
 
 // Observe returns the pass that a guard would make now. An error fails the test.
-func (n *Node) Observe() action.Pass {
+func (n *Node) Observe() pass.Pass {
 	n.tb.Helper()
 	e, err := n.Collector.Collect(n.tb.Context())
 	if err != nil {
@@ -201,7 +200,7 @@ func (n *Node) Observe() action.Pass {
 		}
 	}
 	n.stale = stale
-	return action.Pass{Evidence: e, Verdicts: verdicts, StaleSince: stale, Waiting: n.Collector.FreshlyWaiting()}
+	return pass.Pass{Evidence: e, Verdicts: verdicts, StaleSince: stale, Waiting: n.Collector.FreshlyWaiting()}
 }
 
 // ReadBalancers reads load balancers if a reading was requested, as is done beside the passes.

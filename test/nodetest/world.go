@@ -246,7 +246,7 @@ func (n *Node) Relist() {
 // Forgotten is a record of kube-proxy's that is known not to hold these addresses.
 type Forgotten sets.Set[netip.Addr]
 
-// Forgotten implements [github.com/hnsguard/hnsguard/internal/evidence.Record].
+// Forgotten implements [github.com/hnsguard/hnsguard/internal/pass.Record].
 func (f Forgotten) Forgotten() sets.Set[netip.Addr] { return sets.Set[netip.Addr](f) }
 
 // Forget makes kube-proxy's record known not to hold the addresses.
@@ -261,7 +261,7 @@ func (n *Node) Forget(addrs ...string) {
 // record lets a test replace the record of a node at any time.
 type record struct{ n *Node }
 
-// Forgotten implements [github.com/hnsguard/hnsguard/internal/evidence.Record].
+// Forgotten implements [github.com/hnsguard/hnsguard/internal/pass.Record].
 func (r record) Forgotten() sets.Set[netip.Addr] { return r.n.Record.Forgotten() }
 
 // There lists the endpoints that are in HNS.

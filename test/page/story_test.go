@@ -18,12 +18,13 @@ import (
 	"k8s.io/utils/clock"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
-	"github.com/hnsguard/hnsguard/internal/action"
 	"github.com/hnsguard/hnsguard/internal/eviction"
 	"github.com/hnsguard/hnsguard/internal/guard"
 	"github.com/hnsguard/hnsguard/internal/history"
 	"github.com/hnsguard/hnsguard/internal/hns"
+	"github.com/hnsguard/hnsguard/internal/hns/observe"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy"
+	"github.com/hnsguard/hnsguard/internal/pass"
 	"github.com/hnsguard/hnsguard/internal/removal"
 	"github.com/hnsguard/hnsguard/internal/report"
 	"github.com/hnsguard/hnsguard/internal/server"
@@ -49,8 +50,8 @@ func newNode(t *testing.T) *node {
 	t.Helper()
 	n := &node{Node: nodetest.New(t, nodetest.Options{KubeProxy: "v1.32.3"}), t: t}
 	n.history = history.NewRing(history.Options{Clock: n.Clock})
-	measured := hns.NewMetrics(n.Registry)
-	service := hns.WithMetrics(n.Service, measured, n.Clock)
+	measured := observe.NewMetrics(n.Registry)
+	service := observe.WithMetrics(n.Service, measured, n.Clock)
 	n.asked = service
 	// As by default, it only reports.
 	evictor := eviction.New(eviction.Options{
@@ -69,7 +70,7 @@ func newNode(t *testing.T) *node {
 	})
 	n.guard = guard.New(guard.Options{
 		Config: n.Config, Collector: n.Collector, Index: n.Index, Slices: n.Watch,
-		Actions: []action.Action{remover, n.Balancers, evictor}, Events: n.Events, History: n.history, Status: n.board,
+		Actions: []pass.Action{remover, n.Balancers, evictor}, Events: n.Events, History: n.history, Status: n.board,
 		Metrics: guard.NewMetrics(n.Registry), Clock: n.Clock,
 	})
 	return n

@@ -17,7 +17,7 @@ import (
 	"github.com/hnsguard/hnsguard/internal/guard"
 	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy"
-	"github.com/hnsguard/hnsguard/internal/reprogram"
+	"github.com/hnsguard/hnsguard/internal/loadbalancer"
 	"github.com/hnsguard/hnsguard/test/hnstest"
 	"github.com/hnsguard/hnsguard/test/system/hnsserver"
 )
@@ -457,7 +457,7 @@ func playDeletedBalancer(s *windowsNode) outcome {
 	if !becomes(s.ctx, within, there) {
 		return bad("load balancer stays away")
 	}
-	if s.guarded && !slices.Contains(s.events("cart"), reprogram.EventMissing) {
+	if s.guarded && !slices.Contains(s.events("cart"), loadbalancer.EventMissing) {
 		return bad("load balancer is there again; not reported")
 	}
 	time.Sleep(10 * time.Second) // for the slice that it took to be gone

@@ -1,0 +1,318 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package loadbalancer_test
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"testing"
+	"time"
+
+	. "github.com/onsi/gomega"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/events"
+	testingclock "k8s.io/utils/clock/testing"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+
+	"github.com/hnsguard/hnsguard/internal/history"
+	"github.com/hnsguard/hnsguard/internal/hns"
+	"github.com/hnsguard/hnsguard/internal/loadbalancer"
+	"github.com/hnsguard/hnsguard/internal/pass"
+	"github.com/hnsguard/hnsguard/internal/verdict"
+)
+
+// node is a node with a reprogrammer, and an API server that can fail.
+type node struct {
+	t            *testing.T
+	reprogrammer *loadbalancer.Reprogrammer
+	api          client.Client
+	apiErr       error
+	dangling     []hns.LoadBalancer
+	absent       []loadbalancer.Absence
+	read         time.Time
+	endpoints    []verdict.Endpoint
+	// syncs is what kube-proxy counts; it cannot be read if syncsErr is set.
+	syncs    uint64
+	syncsErr error
+	inPlace  bool
+	// stuck keeps kube-proxy from finishing a sync.
+	stuck   bool
+	asked   int
+	events  *events.FakeRecorder
+	metrics *prometheus.Registry
+	history *history.Ring
+	clock   *testingclock.FakeClock
+}
+
+func newNode(t *testing.T, objects ...client.Object) *node {
+	t.Helper()
+	n := &node{t: t, clock: testingclock.NewFakeClock(time.Date(2026, 3, 1, 3, 0, 0, 0, time.UTC))}
+	n.api = interceptor.NewClient(fake.NewClientBuilder().WithObjects(objects...).
+		WithIndex(&corev1.Service{}, "spec.clusterIP", func(o client.Object) []string {
+			service, _ := o.(*corev1.Service)
+			return []string{service.Spec.ClusterIP}
+		}).Build(), interceptor.Funcs{
+		List: func(ctx context.Context, c client.WithWatch, l client.ObjectList, opts ...client.ListOption) error {
+			n.asked++
+			if n.apiErr != nil {
+				return n.apiErr
+			}
+			return c.List(ctx, l, opts...)
+		},
+		Create: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.CreateOption) error {
+			if n.apiErr != nil {
+				return n.apiErr
+			}
+			if made := o.GetCreationTimestamp(); made.IsZero() {
+				o.SetCreationTimestamp(metav1.NewTime(n.clock.Now()))
+			}
+			return c.Create(ctx, o, opts...)
+		},
+		Delete: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.DeleteOption) error {
+			if n.apiErr != nil {
+				return n.apiErr
+			}
+			return c.Delete(ctx, o, opts...)
+		},
+	})
+	n.start(true)
+	return n
+}
+
+// start starts a new process.
+func (n *node) start(enforce bool) {
+	n.events, n.metrics = events.NewFakeRecorder(100), prometheus.NewPedanticRegistry()
+	n.history = history.NewRing(history.Options{Clock: n.clock})
+	n.reprogrammer = loadbalancer.NewReprogrammer(loadbalancer.ReprogrammerOptions{
+		Node: "win-1", Enforce: enforce, LoadBalancers: n, Server: n.api, Client: n.api, Events: n.events,
+		History: n.history, Metrics: loadbalancer.NewMetrics(n.metrics), Clock: n.clock,
+		Syncs: func(context.Context) (uint64, error) { return n.syncs, n.syncsErr }, WatchLag: watchLag,
+		InPlace: func(context.Context) bool { return n.inPlace }, Random: func() float64 { return 0.5 },
+	})
+}
+
+func (n *node) pass(dangling ...hns.LoadBalancer) time.Duration {
+	n.t.Helper()
+	n.dangling = dangling
+	return n.reprogrammer.Run(n.t.Context(), pass.Pass{
+		Evidence: verdict.Evidence{Snapshot: verdict.Snapshot{Endpoints: n.endpoints}},
+	})
+}
+
+// Dangling implements loadbalancer.LoadBalancers.
+func (n *node) Dangling() []hns.LoadBalancer { return n.dangling }
+
+func (n *node) slices() []discoveryv1.EndpointSlice {
+	n.t.Helper()
+	var all discoveryv1.EndpointSliceList
+	before := n.apiErr
+	n.apiErr = nil
+	defer func() { n.apiErr = before }()
+	if err := n.api.List(n.t.Context(), &all); err != nil {
+		n.t.Fatal(err)
+	}
+	n.asked--
+	return all.Items
+}
+
+func (n *node) count(result string) float64 {
+	n.t.Helper()
+	families, err := n.metrics.Gather()
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			if len(m.GetLabel()) > 0 && m.GetLabel()[0].GetValue() == result {
+				return m.GetCounter().GetValue()
+			}
+		}
+	}
+	n.t.Fatalf("no series %s", result)
+	return 0
+}
+
+func serviceWith(name, clusterIP string) *corev1.Service {
+	return &corev1.Service{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: name, UID: "1"}, Spec: corev1.ServiceSpec{ClusterIP: clusterIP},
+	}
+}
+
+func balancerAt(id hns.LoadBalancerID, vips ...string) hns.LoadBalancer {
+	lb := hns.LoadBalancer{ID: id, Endpoints: []hns.EndpointID{"gone"}}
+	for _, vip := range vips {
+		lb.FrontendVIPs = append(lb.FrontendVIPs, netip.MustParseAddr(vip))
+	}
+	return lb
+}
+
+func TestAServiceIsDisturbedForAMoment(t *testing.T) {
+	for family, tc := range map[string]struct {
+		vip, address string
+		kind         discoveryv1.AddressType
+	}{
+		"IPv4": {"10.0.0.7", "192.0.2.2", discoveryv1.AddressTypeIPv4},
+		"IPv6": {"fd00:10::7", "2001:db8::2", discoveryv1.AddressTypeIPv6},
+	} {
+		t.Run(family, func(t *testing.T) {
+			g := NewWithT(t)
+			n := newNode(t, serviceWith("cart", tc.vip), serviceWith("other", "10.0.0.8"))
+			n.pass(balancerAt("lb", tc.vip))
+			g.Expect(n.slices()).To(ConsistOf(And(
+				HaveField("Namespace", "shop"), HaveField("Name", "hnsguard-reprogram-cart"),
+				HaveField("Labels", Equal(map[string]string{
+					discoveryv1.LabelServiceName: "cart", discoveryv1.LabelManagedBy: "hnsguard-reprogram",
+				})),
+				HaveField("OwnerReferences", ConsistOf(And(
+					HaveField("Kind", "Service"), HaveField("Name", "cart"), HaveField("UID", BeEquivalentTo("1"))))),
+				HaveField("AddressType", tc.kind),
+				HaveField("Endpoints", ConsistOf(And(
+					HaveField("Addresses", ConsistOf(tc.address)),
+					HaveField("Conditions.Ready", HaveValue(BeFalse())),
+					HaveField("Conditions.Serving", HaveValue(BeFalse())),
+				))),
+			)))
+			g.Expect(n.events.Events).To(Receive(And(
+				ContainSubstring("Warning LoadBalancerDangling"), ContainSubstring("node win-1"))))
+			g.Expect(n.count("done")).To(BeEquivalentTo(1))
+			g.Expect(n.history.Entries()).To(ConsistOf(And(
+				HaveField("Act", history.Reprogram), HaveField("Result", "done"), HaveField("Subject", "shop/cart"),
+				HaveField("Address", netip.MustParseAddr(tc.vip)))))
+
+			g.Expect(n.pass()).To(Equal(5 * time.Second))
+			n.clock.Step(5 * time.Second)
+			g.Expect(n.pass()).To(BeZero())
+			g.Expect(n.slices()).To(BeEmpty())
+		})
+	}
+}
+
+// Invariant 7.
+func TestAttemptsThatDoNotHelpGetRarer(t *testing.T) {
+	g := NewWithT(t)
+	n := newNode(t, serviceWith("cart", "10.0.0.7"))
+	var waits []int
+	last := 0
+	for second := range 2 * 60 * 60 {
+		n.pass(balancerAt("lb", "10.0.0.7"))
+		if done := int(n.count("done")); done > last {
+			last = done
+			waits = append(waits, second)
+		}
+		n.clock.Step(time.Second)
+	}
+	g.Expect(waits[:4]).To(Equal([]int{0, 30, 90, 210}))
+	g.Expect(len(waits)).To(BeNumerically("<", 12))
+	g.Expect(n.events.Events).To(HaveLen(1), "it is told of once")
+}
+
+func TestObservingOnlyReports(t *testing.T) {
+	g := NewWithT(t)
+	n := newNode(t, serviceWith("cart", "10.0.0.7"))
+	n.start(false)
+	for range 100 {
+		n.pass(balancerAt("lb", "10.0.0.7"))
+		n.clock.Step(time.Minute)
+	}
+	g.Expect(n.slices()).To(BeEmpty())
+	g.Expect(n.count("observed")).To(BeEquivalentTo(1))
+	g.Expect(n.history.Entries()).To(ConsistOf(HaveField("Result", "observed")))
+	g.Expect(n.events.Events).To(Receive(ContainSubstring("restart the kube-proxy")))
+	g.Expect(n.asked).To(Equal(1))
+}
+
+func TestAnotherAgentWasFirst(t *testing.T) {
+	g := NewWithT(t)
+	n := newNode(t, serviceWith("cart", "10.0.0.7"))
+	n.pass(balancerAt("lb", "10.0.0.7"))
+	n.start(true)
+	n.pass(balancerAt("lb", "10.0.0.7"))
+	g.Expect(n.count("done_by_another")).To(BeEquivalentTo(1))
+	n.clock.Step(10 * time.Second)
+	n.pass()
+	g.Expect(n.slices()).To(HaveLen(1), "whoever made it takes it away")
+}
+
+// Invariant 6.
+func TestWhatAStoppedAgentLeftBehindIsDeleted(t *testing.T) {
+	g := NewWithT(t)
+	n := newNode(t, serviceWith("cart", "10.0.0.7"))
+	old := n.clock.Now().Add(-time.Minute)
+	for name, made := range map[string]time.Time{"old": old, "new": n.clock.Now()} {
+		g.Expect(n.api.Create(t.Context(), &discoveryv1.EndpointSlice{ObjectMeta: metav1.ObjectMeta{
+			Namespace: "shop", Name: name, CreationTimestamp: metav1.NewTime(made),
+			Labels: map[string]string{discoveryv1.LabelManagedBy: loadbalancer.ManagedBy},
+		}})).To(Succeed())
+	}
+	g.Expect(n.api.Create(t.Context(), &discoveryv1.EndpointSlice{ObjectMeta: metav1.ObjectMeta{
+		Namespace: "shop", Name: "foreign", CreationTimestamp: metav1.NewTime(old),
+		Labels: map[string]string{discoveryv1.LabelManagedBy: "endpointslice-controller.k8s.io"},
+	}})).To(Succeed())
+	n.apiErr = errors.New("connection refused")
+	n.pass()
+	g.Expect(n.slices()).To(HaveLen(3))
+	n.apiErr = nil
+	n.pass()
+	g.Expect(n.slices()).To(ConsistOf(HaveField("Name", "new"), HaveField("Name", "foreign")))
+}
+
+func TestFailuresAreTriedAgain(t *testing.T) {
+	g := NewWithT(t)
+	n := newNode(t, serviceWith("cart", "10.0.0.7"))
+	n.pass()
+	n.apiErr = errors.New("connection refused")
+	n.pass(balancerAt("lb", "10.0.0.7"))
+	g.Expect(n.count("unknown_service")).To(BeEquivalentTo(1))
+	g.Expect(n.history.Entries()).To(ConsistOf(And(HaveField("Result", "unknown_service"),
+		HaveField("Detail", ContainSubstring("connection refused")))))
+	n.apiErr = nil
+	n.pass(balancerAt("lb", "10.0.0.7"))
+	g.Expect(n.slices()).To(BeEmpty(), "not at once")
+	n.clock.Step(31 * time.Second)
+	n.pass(balancerAt("lb", "10.0.0.7"))
+	g.Expect(n.slices()).To(HaveLen(1))
+	n.apiErr = errors.New("connection refused")
+	n.clock.Step(5 * time.Second)
+	n.pass()
+	g.Expect(n.slices()).To(HaveLen(1))
+	n.apiErr = nil
+	n.pass()
+	g.Expect(n.slices()).To(HaveLen(1), "a delete is not tried again at once")
+	n.clock.Step(31 * time.Second)
+	n.pass()
+	g.Expect(n.slices()).To(BeEmpty())
+}
+
+func TestLoadBalancersOfNobody(t *testing.T) {
+	g := NewWithT(t)
+	n := newNode(t, serviceWith("cart", "10.0.0.7"))
+	n.pass(balancerAt("node port"), balancerAt("external", "203.0.113.1"))
+	g.Expect(n.count("unknown_service")).To(BeEquivalentTo(1))
+	g.Expect(n.slices()).To(BeEmpty())
+}
+
+func TestAPassDoesNotWaitForManyAnswers(t *testing.T) {
+	g := NewWithT(t)
+	n := newNode(t)
+	var many []hns.LoadBalancer
+	for i := range byte(100) {
+		many = append(many, balancerAt(hns.LoadBalancerID(string(rune('a'+i))), netip.AddrFrom4([4]byte{10, 0, 1, i}).String()))
+	}
+	n.pass()
+	n.asked = 0
+	n.pass(many...)
+	g.Expect(n.asked).To(Equal(4))
+	n.pass(many...)
+	g.Expect(n.asked).To(Equal(8), "the others have their turn")
+}
+
+func TestMetricsAreLinted(t *testing.T) {
+	NewWithT(t).Expect(testutil.GatherAndLint(newNode(t).metrics)).To(BeEmpty())
+}

@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package loadbalancer
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	logf "sigs.k8s.io/controller-runtime/pkg/log"
+)
+
+// ManagedBy is who the slices say is in charge of them: by this they are found again.
+const ManagedBy = "hnsguard-reprogram"
+
+// SliceName is the name of the slice that disturbs a Service. All agents use the same, so that a Service that dangles
+// on many nodes is disturbed once.
+func SliceName(service string) string { return ManagedBy + "-" + service }
+
+// The addresses of the slices, from the ranges that are set aside for documentation.
+const (
+	addressV4 = "192.0.2.2"
+	addressV6 = "2001:db8::2"
+)
+
+// timeout bounds a request to the API server.
+const timeout = 5 * time.Second
+
+// The results of an attempt.
+const (
+	disturbed = "done"
+	present   = "done_by_another"
+	failed    = "failed"
+	observed  = "observed"
+	// unknown: there is no Service with the load balancer's address, or it could not be asked for.
+	unknown = "unknown_service"
+	// inPlace: nothing was done, because kube-proxy cannot make a missing load balancer again (invariant 9).
+	inPlace = "updates_in_place"
+	// tooMany: nothing was done, because so many are missing that kube-proxy has to be restarted (invariant 10).
+	tooMany = "too_many_missing"
+)
+
+func results() []string {
+	return []string{disturbed, present, failed, observed, unknown, inPlace, tooMany}
+}
+
+// disturb makes the slice.
+func (r *Reprogrammer) disturb(ctx context.Context, service *corev1.Service, vip netip.Addr) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	slice := NewSlice(service, vip)
+	err := r.opts.Client.Create(ctx, slice)
+	switch {
+	case err == nil:
+		r.disturbing[client.ObjectKeyFromObject(slice)] = r.opts.Clock.Now()
+		return disturbed, nil
+	case apierrors.IsAlreadyExists(err):
+		return present, r.removeAbandoned(ctx, client.ObjectKeyFromObject(slice))
+	default:
+		return failed, fmt.Errorf("creating EndpointSlice %s/%s: %w", slice.Namespace, slice.Name, err)
+	}
+}
+
+// NewSlice is the slice that disturbs a Service, for the family of one of its addresses.
+func NewSlice(service *corev1.Service, vip netip.Addr) *discoveryv1.EndpointSlice {
+	kind, address := discoveryv1.AddressTypeIPv4, addressV4
+	if vip.Is6() {
+		kind, address = discoveryv1.AddressTypeIPv6, addressV6
+	}
+	return &discoveryv1.EndpointSlice{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: service.Namespace, Name: SliceName(service.Name),
+			Labels: map[string]string{
+				discoveryv1.LabelServiceName: service.Name, discoveryv1.LabelManagedBy: ManagedBy,
+			},
+			OwnerReferences: []metav1.OwnerReference{{
+				APIVersion: "v1", Kind: "Service", Name: service.Name, UID: service.UID,
+			}},
+		},
+		AddressType: kind,
+		Endpoints: []discoveryv1.Endpoint{{
+			Addresses: []string{address},
+			Conditions: discoveryv1.EndpointConditions{
+				Ready: new(false), Serving: new(false), Terminating: new(false),
+			},
+		}},
+		Ports: []discoveryv1.EndpointPort{{
+			Name: new(ManagedBy), Port: new(int32(1)), Protocol: new(corev1.ProtocolTCP),
+		}},
+	}
+}
+
+func (r *Reprogrammer) remove(ctx context.Context, key types.NamespacedName) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	err := r.opts.Client.Delete(ctx, &discoveryv1.EndpointSlice{
+		ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name},
+	})
+	if err != nil {
+		return fmt.Errorf("deleting EndpointSlice %s: %w", key, err)
+	}
+	return nil
+}
+
+// abandoned is the age at which a slice must have been left behind.
+const abandoned = time.Minute
+
+// removeAbandoned deletes a slice that was left behind, so that it does not keep its Service from being disturbed.
+func (r *Reprogrammer) removeAbandoned(ctx context.Context, key types.NamespacedName) error {
+	var all discoveryv1.EndpointSliceList
+	managed := client.MatchingLabels{discoveryv1.LabelManagedBy: ManagedBy}
+	if err := r.opts.Server.List(ctx, &all, client.InNamespace(key.Namespace), managed); err != nil {
+		return fmt.Errorf("reading EndpointSlice %s: %w", key, err)
+	}
+	for i := range all.Items {
+		slice := &all.Items[i]
+		if slice.Name == key.Name && r.opts.Clock.Since(slice.CreationTimestamp.Time) >= abandoned {
+			return r.remove(ctx, key)
+		}
+	}
+	return nil
+}
+
+// sweep deletes the slices that stopped agents have left behind, and reports whether it could look for them.
+func (r *Reprogrammer) sweep(ctx context.Context) bool {
+	log := logf.FromContext(ctx)
+	listing, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	var all discoveryv1.EndpointSliceList
+	if err := r.opts.Server.List(listing, &all, client.MatchingLabels{discoveryv1.LabelManagedBy: ManagedBy}); err != nil {
+		log.Error(err, "Looking for EndpointSlices that a stopped hnsguard has left behind; it will be tried again")
+		return false
+	}
+	for i := range all.Items {
+		slice := &all.Items[i]
+		if r.opts.Clock.Since(slice.CreationTimestamp.Time) < abandoned {
+			continue
+		}
+		if err := r.remove(ctx, client.ObjectKeyFromObject(slice)); err != nil && !apierrors.IsNotFound(err) {
+			log.Error(err, "An EndpointSlice that a stopped hnsguard has left behind was not deleted")
+		}
+	}
+	return true
+}

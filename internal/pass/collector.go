@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pass
+
+import (
+	"context"
+	"maps"
+	"net/netip"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/sets"
+	"k8s.io/utils/clock"
+
+	"github.com/hnsguard/hnsguard/internal/cluster"
+	"github.com/hnsguard/hnsguard/internal/hns"
+	"github.com/hnsguard/hnsguard/internal/kubeproxy"
+	"github.com/hnsguard/hnsguard/internal/verdict"
+)
+
+// Inventory reads HNS.
+type Inventory interface {
+	Observe(ctx context.Context) (verdict.Snapshot, error)
+	// Attend says which remote endpoints a decision may act upon, so that what is known of them does not get old.
+	Attend(ids sets.Set[hns.EndpointID])
+}
+
+// LoadBalancers are the load balancers as they were last read.
+type LoadBalancers interface {
+	// Last returns them, and when the reading began. The last value is false if they are not known.
+	Last() ([]hns.LoadBalancer, time.Time, bool)
+}
+
+// Record is what is known of kube-proxy's record of terminated endpoints.
+type Record interface {
+	// Forgotten returns the addresses that the record is known not to hold.
+	Forgotten() sets.Set[netip.Addr]
+}
+
+// Options configure a collector.
+type Options struct {
+	// Inventory reads HNS. Required.
+	Inventory Inventory
+	// Index is the view of the cluster. Required.
+	Index *cluster.Index
+	// KubeProxy returns what is known of the node's kube-proxy now. Required.
+	KubeProxy func() kubeproxy.Profile
+	// Record is what is known of kube-proxy's record. Required.
+	Record Record
+	// LoadBalancers are the last known ones. Required.
+	LoadBalancers LoadBalancers
+	// Policy is the part of the configuration that decisions depend on. Required.
+	Policy verdict.Policy
+	// FreshlyWaiting is how long a pod that waits for its address counts as freshly waiting. One that waits longer waits
+	// for something else, such as a CNI that fails. Required.
+	FreshlyWaiting time.Duration
+	// Clock is the source of time. Required.
+	Clock clock.PassiveClock
+}
+
+// Collector collects evidence. It is for one caller at a time.
+type Collector struct {
+	opts Options
+	// unclaimed is since when an endpoint has been unclaimed without a break.
+	unclaimed map[hns.EndpointID]time.Time
+	// waiting is since when a pod has been seen to wait for its address.
+	waiting map[types.UID]time.Time
+	// elsewhere are the pods on other nodes that may use an address, as they were last looked up. It is replaced, not
+	// changed: evidence has it.
+	elsewhere map[netip.Addr][]cluster.Pod
+}
+
+// NewCollector returns a collector that remembers nothing yet.
+func NewCollector(o Options) *Collector {
+	return &Collector{opts: o, unclaimed: map[hns.EndpointID]time.Time{}, waiting: map[types.UID]time.Time{}}
+}
+
+// Collect observes HNS and returns the evidence of this moment. After an error nothing is known.
+func (c *Collector) Collect(ctx context.Context) (verdict.Evidence, error) {
+	// Pods first: one that waits by now began to wait before what the snapshot shows to have appeared.
+	c.seeWaiting(c.opts.Index.View(nil).Waiting())
+	snapshot, err := c.opts.Inventory.Observe(ctx)
+	if err != nil {
+		c.unclaimed = map[hns.EndpointID]time.Time{} // invariant 2
+		return verdict.Evidence{}, err
+	}
+	evidence := c.With(snapshot)
+	c.seeWaiting(evidence.Cluster.Waiting())
+	evidence.WaitingSince = c.waiting
+	return evidence, nil
+}
+
+// With returns the evidence with another snapshot: what is known of the cluster and of kube-proxy is that of now.
+func (c *Collector) With(snapshot verdict.Snapshot) verdict.Evidence {
+	snapshot.LoadBalancers, snapshot.LoadBalancersRead, snapshot.LoadBalancersKnown = c.opts.LoadBalancers.Last()
+	now := c.opts.Clock.Now()
+	return verdict.Evidence{
+		Snapshot:       snapshot,
+		Cluster:        c.opts.Index.View(snapshot.Addresses()),
+		KubeProxy:      c.opts.KubeProxy(),
+		Policy:         c.opts.Policy,
+		Forgotten:      c.opts.Record.Forgotten(),
+		UnclaimedSince: c.unclaimed,
+		WaitingSince:   c.waiting,
+		Elsewhere:      c.elsewhere,
+		Urgent:         c.waitsBetween(now, stuckAfter, c.opts.FreshlyWaiting),
+		Now:            now,
+	}
+}
+
+// Remember records which endpoints are unclaimed, for the next decision, and attends to those that may be acted upon.
+func (c *Collector) Remember(verdicts []verdict.Verdict) {
+	now, unclaimed := c.opts.Clock.Now(), map[hns.EndpointID]time.Time{}
+	attended, elsewhere := sets.Set[hns.EndpointID]{}, map[netip.Addr][]cluster.Pod{}
+	for i := range verdicts {
+		v := &verdicts[i]
+		if len(v.Elsewhere) > 0 {
+			elsewhere[v.Address()] = c.elsewhere[v.Address()]
+		}
+		if !v.Kind.Settled() {
+			attended.Insert(v.Endpoint.ID)
+		}
+		if !v.Unclaimed() {
+			continue
+		}
+		unclaimed[v.Endpoint.ID] = now
+		if since, known := c.unclaimed[v.Endpoint.ID]; known {
+			unclaimed[v.Endpoint.ID] = since
+		}
+	}
+	c.unclaimed, c.elsewhere = unclaimed, elsewhere
+	c.opts.Inventory.Attend(attended)
+}
+
+// RememberElsewhere replaces what is known of the pods on other nodes that may use these addresses. There are none if an
+// entry is empty. What is remembered is kept as long as an endpoint has the address.
+func (c *Collector) RememberElsewhere(pods map[netip.Addr][]cluster.Pod) {
+	elsewhere := maps.Clone(c.elsewhere)
+	if elsewhere == nil {
+		elsewhere = map[netip.Addr][]cluster.Pod{}
+	}
+	maps.Copy(elsewhere, pods)
+	c.elsewhere = elsewhere
+}
+
+// FreshlyWaiting reports whether a pod of the node has been waiting for its address for a short time.
+func (c *Collector) FreshlyWaiting() bool {
+	return c.waitsBetween(c.opts.Clock.Now(), 0, c.opts.FreshlyWaiting)
+}
+
+// seeWaiting remembers since when each pod has been waiting for its address.
+func (c *Collector) seeWaiting(pods []cluster.Pod) {
+	now := c.opts.Clock.Now()
+	waiting := make(map[types.UID]time.Time, len(pods))
+	for _, p := range pods {
+		waiting[p.UID] = now
+		if since, known := c.waiting[p.UID]; known {
+			waiting[p.UID] = since
+		}
+	}
+	c.waiting = waiting
+}
+
+// stuckAfter is after how long a pod that gets an address has it: a CNI takes a second or two.
+const stuckAfter = 3 * time.Second
+
+// waitsBetween reports whether a pod has been waiting for at least the first and less than the second duration.
+func (c *Collector) waitsBetween(now time.Time, least, most time.Duration) bool {
+	for _, since := range c.waiting {
+		if waited := now.Sub(since); waited >= least && waited < most {
+			return true
+		}
+	}
+	return false
+}
