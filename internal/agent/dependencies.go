@@ -9,6 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/client-go/kubernetes/scheme"
 	authenticationclient "k8s.io/client-go/kubernetes/typed/authentication/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/events"
@@ -18,6 +19,7 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/hnsguard/hnsguard/internal/guard"
+	"github.com/hnsguard/hnsguard/internal/removal"
 	"github.com/hnsguard/hnsguard/internal/server"
 )
 
@@ -28,6 +30,9 @@ type Dependencies struct {
 	Manager manager.Manager
 	// Reader reads from the API server, not from the cache of the manager.
 	Reader client.Reader
+	// PodTable lists all pods with few bytes.
+	// Default: Reader lists them.
+	PodTable removal.Table
 	// Watcher lists and watches EndpointSlices.
 	Watcher client.WithWatch
 	// NoWatchList makes Watcher list first and then watch, for an API server without streaming lists.
@@ -45,12 +50,22 @@ type Dependencies struct {
 	Identity *IdentityChecker
 }
 
+// How many requests a client of the agent may make. They are no limit for what the agent does by its own rules: a pass
+// would wait at client-go's defaults, 5 and 10, while a node with many stale endpoints reads and writes. They end a
+// fault that makes requests without end.
+const (
+	requestsPerSecond = 20
+	requestBurst      = 50
+)
+
 // FromCluster returns the dependencies of an agent that uses a real API server.
 func FromCluster(api *rest.Config, o Options) (Dependencies, error) {
 	options, err := ManagerOptions(o)
 	if err != nil {
 		return Dependencies{}, err
 	}
+	api = rest.CopyConfig(api)
+	api.QPS, api.Burst = requestsPerSecond, requestBurst
 	mgr, err := manager.New(api, options)
 	if err != nil {
 		return Dependencies{}, fmt.Errorf("building the manager: %w", err)
@@ -70,6 +85,10 @@ func FromManager(api *rest.Config, o Options, mgr manager.Manager) (Dependencies
 	if err != nil {
 		return Dependencies{}, fmt.Errorf("building the client that watches EndpointSlices: %w", err)
 	}
+	table, err := podTable(api, mgr.GetHTTPClient())
+	if err != nil {
+		return Dependencies{}, err
+	}
 	filter, err := filterOf(o, api, mgr.GetHTTPClient())
 	if err != nil {
 		return Dependencies{}, err
@@ -77,11 +96,24 @@ func FromManager(api *rest.Config, o Options, mgr manager.Manager) (Dependencies
 	return Dependencies{
 		Manager:  mgr,
 		Reader:   mgr.GetAPIReader(),
+		PodTable: table,
 		Watcher:  watcher,
 		Events:   mgr.GetEventRecorder(Name),
 		Filter:   filter,
 		Identity: NewIdentityChecker(authentication.SelfSubjectReviews(), o.Node, identityEvery),
 	}, nil
+}
+
+// podTable returns what lists all pods as a table, which a client of objects cannot.
+func podTable(api *rest.Config, httpClient *http.Client) (removal.Table, error) {
+	config := rest.CopyConfig(api)
+	config.APIPath, config.GroupVersion = "/api", &corev1.SchemeGroupVersion
+	config.NegotiatedSerializer = scheme.Codecs.WithoutConversion()
+	core, err := rest.RESTClientForConfigAndClient(config, httpClient)
+	if err != nil {
+		return nil, fmt.Errorf("building the client that lists pods: %w", err)
+	}
+	return removal.PodTable{Client: core}.List, nil
 }
 
 // filterOf returns the filter of what is served with the certificate, or nil if there is none.

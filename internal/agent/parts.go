@@ -82,7 +82,7 @@ func (p *parts) slices() (*slicewatch.Watch, Freshness) {
 func (p *parts) removal(
 	e *pass.Collector, freshness Freshness, lbs *loadbalancer.Reader,
 ) (*removal.Remover, *removal.Shielder) {
-	confirmer := removal.Confirmer{Node: p.Node, HNS: p.service, Evidence: e, Pods: removal.PodReader{Server: p.Reader}}
+	confirmer := removal.Confirmer{Node: p.Node, HNS: p.service, Evidence: e, Pods: removal.PodReader{Server: p.Reader, Table: p.PodTable}}
 	limiter := removal.NewLimiter(p.Config)
 	return removal.New(removal.Options{
 			Node: p.Node, Config: p.Config, Confirmer: confirmer, HNS: p.service, Limiter: limiter, Freshness: freshness,

@@ -30,10 +30,13 @@ const (
 type PodReader struct {
 	// Server lists the pods of a node or of an address. Required.
 	Server client.Reader
-	// Table lists all pods with few bytes.
+	// Table lists all pods with few bytes, see [PodTable].
 	// Default: Server lists them.
-	Table func(ctx context.Context, options metav1.ListOptions, each func(cluster.Pod)) error
+	Table Table
 }
+
+// Table lists all pods that have not ended, with what few columns say of them.
+type Table func(ctx context.Context, options metav1.ListOptions, each func(cluster.Pod)) error
 
 // claims are the pods on the API server that may use the addresses of some endpoints.
 type claims struct {
