@@ -91,6 +91,13 @@ func conflicting() world {
 	return w
 }
 
+// conflictingIPv6 is the same with an address that cannot be looked up by on the API server.
+func conflictingIPv6() world {
+	w := conflicting()
+	ipv6(node)(&w)
+	return w
+}
+
 // early is a world in which it is to be removed because a pod is about to report its address.
 func early() world {
 	w := idle()
@@ -572,6 +579,7 @@ func TestWhatAVerdictNeedsProved(t *testing.T) {
 	}{
 		"a conflict rests on the pod alone":         {conflicting, goodProx, false},
 		"unless kube-proxy has the stale record":    {conflicting, staleProx, true},
+		"or the address is an IPv6 one":             {conflictingIPv6, goodProx, true},
 		"an early conflict rests on missing slices": {early, goodProx, true},
 		"and so does an orphan":                     {orphaned, goodProx, true},
 	} {

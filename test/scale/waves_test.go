@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"net/netip"
 	"os"
 	"os/exec"
 	"slices"
@@ -22,6 +23,7 @@ import (
 	"github.com/go-logr/logr"
 	. "github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	apiruntime "k8s.io/apimachinery/pkg/runtime"
@@ -45,6 +47,8 @@ import (
 const (
 	// fleet is how many nodes the cluster is taken to have, and measured how many clients of each kind are measured.
 	fleet, measured = 5000, 4
+	// leaked is how many endpoints a batch leak leaves on a node, a whole step of them, and pods how many the cluster has.
+	leaked, pods = 25, 10_000
 	// down is for how long the API server is down, and calm for how long nothing but changes of slices happens.
 	down, calm = 20 * time.Second, 30 * time.Second
 )
@@ -56,12 +60,14 @@ type request struct {
 	at            time.Time
 }
 
-// member is one client of the API server. What it asks for and what it receives is counted.
+// member is one client of the API server. What it requests and what it receives is counted.
 type member struct {
 	wire
 	mu       sync.Mutex
 	requests []request
 	api      *rest.Config
+	// hns is the node's, if the client is an agent.
+	hns *simulated.HNS
 }
 
 func newMember(api *rest.Config) *member {
@@ -152,6 +158,7 @@ func TestWaves(t *testing.T) {
 			g.Expect(err).NotTo(HaveOccurred())
 		}
 	}
+	fill(t, writer)
 	guards := &kind{name: "hnsguard"}
 	proxies := &kind{name: "kube-proxy"}
 	for n := range measured {
@@ -172,6 +179,7 @@ func TestWaves(t *testing.T) {
 	for _, k := range kinds {
 		k.steady(changes)
 	}
+	leak(t, writer, guards)
 	restart(t, env, kinds)
 }
 
@@ -214,8 +222,13 @@ func guardOf(t *testing.T, api *rest.Config, name string) *member {
 	service := hnstest.New(hnstest.Options{})
 	n := &node{t: t, service: service, network: service.CreateNetwork("azure", hns.NetworkL2Bridge).ID}
 	n.remote(bigcluster.Address(1))
+	for at := range leaked {
+		n.remote(leakedAddress(at))
+	}
+	c := config.Default()
+	c.Orphan.GracePeriod.Duration = leakGrace
 	options := agent.Options{
-		Node: name, Namespace: namespace, Config: config.Default(), HNS: service,
+		Node: name, Namespace: namespace, Config: c, HNS: service,
 		KubeProxy: detect.Options{Version: "v1.37.2"}, MetricsAddress: "0", ProbeAddress: "0",
 		Logger: logr.Discard(), Clock: clock.RealClock{},
 	}
@@ -230,7 +243,8 @@ func guardOf(t *testing.T, api *rest.Config, name string) *member {
 		stop()
 		g.Expect(<-ended).To(Succeed())
 	})
-	g.Eventually(n.inUse, time.Minute, 10*time.Millisecond).Should(BeEquivalentTo(1))
+	g.Eventually(n.inUse, time.Minute, 10*time.Millisecond).Should(BeEquivalentTo(1 + leaked))
+	m.hns = service
 	return m
 }
 
@@ -297,6 +311,71 @@ func change(t *testing.T, writer *kubernetes.Clientset) (changes int) {
 		NewWithT(t).Expect(err).NotTo(HaveOccurred())
 	}
 	return changes
+}
+
+// leakGrace is the shortest grace period that there is. The times of a fleet are those of the default one.
+const leakGrace = 10 * time.Second
+
+// leakedAddress is an address outside of the cluster's slices but for one.
+func leakedAddress(n int) netip.Addr { return netip.AddrFrom4([4]byte{10, 1, 0, byte(n + 1)}) }
+
+// leakedSlice lists some of the addresses that leak.
+func leakedSlice(count int) *discoveryv1.EndpointSlice {
+	s := bigcluster.Slice(namespace, 0, 0)
+	s.Name, s.Labels[discoveryv1.LabelServiceName] = "leaked", "leaked"
+	s.Endpoints = s.Endpoints[:count]
+	for n := range s.Endpoints {
+		s.Endpoints[n].Addresses = []string{leakedAddress(n).String()}
+	}
+	return s
+}
+
+// fill writes pods with addresses, and the slice of those that leak.
+func fill(t *testing.T, writer *kubernetes.Clientset) {
+	t.Helper()
+	g := NewWithT(t)
+	_, err := writer.DiscoveryV1().EndpointSlices(namespace).Create(t.Context(), leakedSlice(leaked), metav1.CreateOptions{})
+	g.Expect(err).NotTo(HaveOccurred())
+	inParallel(pods, func(n int) error {
+		made, err := writer.CoreV1().Pods(namespace).Create(t.Context(), &corev1.Pod{
+			ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("pod-%d", n), Labels: map[string]string{"app": "service"}},
+			Spec: corev1.PodSpec{
+				NodeName: fmt.Sprintf("lin-%d", n%500), Containers: []corev1.Container{{Name: "app", Image: "example.com/app:1.0"}},
+			},
+		}, metav1.CreateOptions{})
+		if err != nil {
+			return err
+		}
+		addr := bigcluster.Address(n).String()
+		made.Status = corev1.PodStatus{Phase: corev1.PodRunning, PodIP: addr, PodIPs: []corev1.PodIP{{IP: addr}}}
+		_, err = writer.CoreV1().Pods(namespace).UpdateStatus(t.Context(), made, metav1.UpdateOptions{})
+		return err
+	}, func(err error) { t.Fatal(err) })
+}
+
+// leak lets a slice drop the addresses that kube-proxy has left endpoints for, and measures what the agents request until
+// these are removed. When the agents of a fleet do is simulated: each at a random time of its grace period.
+func leak(t *testing.T, writer *kubernetes.Clientset, guards *kind) {
+	t.Helper()
+	g := NewWithT(t)
+	before := tallyOf(guards.members)
+	_, err := writer.DiscoveryV1().EndpointSlices(namespace).Update(t.Context(), leakedSlice(0), metav1.UpdateOptions{})
+	g.Expect(err).NotTo(HaveOccurred())
+	for _, m := range guards.members {
+		g.Eventually(func() int { return len(m.hns.State().Endpoints) }, 5*time.Minute, time.Second).Should(Equal(1))
+	}
+	now := tallyOf(guards.members).since(before)
+	guards.report("leak", now)
+	grace := config.Default().Orphan.GracePeriod.Duration.Seconds()
+	for _, agents := range []int{fleet / 10, fleet} {
+		times := make([]float64, agents)
+		for at := range times {
+			times[at] = grace * rand.Float64()
+		}
+		perSecond := histogram(times, now.requests)
+		report(fmt.Sprintf("waves/wave=leak/client=hnsguard/clients=%d", agents),
+			most(perSecond, 1), "most-requests/s", most(perSecond, 60), "most-requests/min")
+	}
 }
 
 // restart lets the API server be down for some time, and measures what its clients do until all is as it was.
