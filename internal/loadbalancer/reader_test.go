@@ -65,6 +65,29 @@ func balancer(t *testing.T, service *hnstest.HNS, of ...hns.EndpointID) hns.Load
 	return lb
 }
 
+// A reading takes time: a load balancer may have been read at its beginning.
+func TestAReadingIsAsOldAsItsBeginning(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := NewWithT(t)
+		reader, service, network := newReader(t, time.Second)
+		balancer(t, service, endpoint(t, service, network))
+		g.Expect(reader.ReadSince(time.Now())).To(BeFalse(), "nothing was read yet")
+		g.Expect(reader.Requested()).To(BeTrue())
+		begun := time.Now()
+		g.Expect(reader.Read(t.Context())).To(Succeed())
+		g.Expect(time.Since(begun)).To(BeNumerically(">", time.Second))
+		_, at, _ := reader.Last()
+		g.Expect(at).To(Equal(begun))
+		g.Expect(reader.ReadSince(begun)).To(BeTrue())
+		g.Expect(reader.Requested()).To(BeFalse())
+		g.Expect(reader.ReadSince(begun.Add(1))).To(BeFalse())
+		g.Expect(reader.Requested()).To(BeFalse(), "HNS has a rest between two readings")
+		time.Sleep(time.Hour)
+		g.Expect(reader.ReadSince(begun.Add(1))).To(BeFalse())
+		g.Expect(reader.Requested()).To(BeTrue())
+	})
+}
+
 // Invariant 1.
 func TestAFailedReadingReplacesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -45,7 +45,7 @@ func (r *Remover) record(ctx context.Context, done attempt) {
 		r.eventOnPods(v, corev1.EventTypeNormal, EventRemoved,
 			"Removed the stale remote endpoint %s that had this pod's address %s", v.Endpoint.ID, v.Address())
 	case Refused:
-		log.Info("Kept a remote endpoint: fresh evidence speaks for it", "because", done.err.Error())
+		log.Info("Removal refused on re-check", "because", done.err.Error())
 	default:
 		log.Error(done.err, "Cannot remove a stale remote endpoint")
 		r.eventOnPods(v, corev1.EventTypeWarning, EventNotRemoved,

@@ -91,7 +91,7 @@ func (f *Freshness) Current(ctx context.Context, since time.Time) (bool, error) 
 		return false, err
 	}
 	f.asked, f.askedAt = version, now
-	if restored, err := precedes(version, reached); err == nil && restored { // invariant 4
+	if restored, _ := precedes(version, reached); restored { // invariant 4
 		f.asked = ""
 		return false, fmt.Errorf("the API server is at resource version %s, and the watch of EndpointSlices at %s: "+
 			"the server's storage was restored; nothing is proved until the watch has listed all slices again", version, reached)
@@ -118,11 +118,8 @@ func (f *Freshness) settle() error {
 	return err
 }
 
-// precedes reports whether a resource version is older than another; none does before the first list.
+// precedes reports whether a resource version is older than another.
 func precedes(version, other string) (bool, error) {
-	if other == "" {
-		return false, nil
-	}
 	order, err := resourceversion.CompareResourceVersion(version, other)
 	if err != nil {
 		return false, fmt.Errorf("comparing resource versions: %w", err)

@@ -155,8 +155,9 @@ func TestARestoredServerProvesNothingUntilTheWatchHasListedAgain(t *testing.T) {
 	g := NewWithT(t)
 	p := newProver(t)
 	p.version, p.watch = "500", "100000"
+	before := p.now()
 	for range 3 {
-		is, err := p.Current(t.Context(), p.now())
+		is, err := p.Current(t.Context(), before)
 		g.Expect(is).To(BeFalse())
 		g.Expect(err).To(MatchError(ContainSubstring("restored")))
 		p.wait(time.Second)
@@ -186,8 +187,10 @@ func TestTheVersionThatWasProved(t *testing.T) {
 	p.current(p.now())
 	g.Expect(p.ProvenVersion()).To(BeEmpty(), "the watch has not reached it")
 	p.watch = "107"
-	g.Expect(p.current(p.now())).To(BeTrue())
-	g.Expect(p.ProvenVersion()).To(Equal("105"))
+	for range 2 {
+		g.Expect(p.current(p.now())).To(BeTrue())
+		g.Expect(p.ProvenVersion()).To(Equal("105"))
+	}
 }
 
 // A question that was asked before the moment does not prove it, even if its answer comes later.

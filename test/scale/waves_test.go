@@ -67,7 +67,7 @@ type member struct {
 	requests []request
 	api      *rest.Config
 	// hns is the node's, if the client is an agent.
-	hns *simulated.HNS
+	hns *hnstest.HNS
 }
 
 func newMember(api *rest.Config) *member {
