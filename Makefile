@@ -195,7 +195,7 @@ soak: build-windows ## Let incidents happen for half an hour, and expect hnsguar
 
 MEMORY ?= 5m
 .PHONY: test-memory
-test-memory: build-windows ## Measure the memory of hnsguard.exe beside that of kube-proxy.exe, at 100,000 slice addresses; writes docs/performance.md
+test-memory: build-windows ## Measure the memory of hnsguard.exe beside that of kube-proxy.exe, at 100,000 slice addresses; writes docs/results/performance.md
 	HNSGUARD_MEMORY=$(MEMORY) test/system/run.sh $(BIN)/hnsguard.exe v1.37.2 -run 'TestMemory$$' -v \
 		> test/bench/results/memory.partial || { cat test/bench/results/memory.partial; exit 1; }
 	{ test/bench/about.sh; grep '^BenchmarkResident' test/bench/results/memory.partial; } > test/bench/results/memory.txt
@@ -212,19 +212,19 @@ fuzz: ## Fuzz the decoders of the configuration and of recorded files for a minu
 	go test -run '^$$' -fuzz FuzzDecode -fuzztime $(FUZZTIME) -fuzzminimizetime 2s ./internal/textencoding
 
 .PHONY: bench
-bench: ## Measure what the agent costs at scale, in a few minutes, and write docs/performance.md
+bench: ## Measure what the agent costs at scale, in a few minutes, and write docs/results/performance.md
 	test/bench/run.sh > test/bench/results/bench.partial
 	mv test/bench/results/bench.partial test/bench/results/bench.txt
 	$(MAKE) --no-print-directory generate-performance
 
 .PHONY: bench-before
-bench-before: ## Measure the agent as it was before the work on speed, on this machine too, and write docs/performance.md
+bench-before: ## Measure the agent as it was before the work on speed, on this machine too, and write docs/results/performance.md
 	test/bench/before.sh > test/bench/results/before.partial
 	mv test/bench/results/before.partial test/bench/results/before.txt
 	$(MAKE) --no-print-directory generate-performance
 
 .PHONY: test-scale
-test-scale: ## Attach the agent to a real API server with 100,000 endpoints; writes docs/performance.md
+test-scale: ## Attach the agent to a real API server with 100,000 endpoints; writes docs/results/performance.md
 	assets=$$(test/controlplane/assets.sh); \
 	HNSGUARD_SCALE=1 KUBEBUILDER_ASSETS=$$assets go test -count=1 -timeout 15m -run 'TestScale|TestWaves' -v ./test/scale \
 		> test/bench/results/scale.partial || { cat test/bench/results/scale.partial; exit 1; }
@@ -272,15 +272,15 @@ generate-metrics: ## Write docs/metrics.md from the metrics that an agent serves
 	go test ./internal/agent -run TestTheReferenceOfTheMetricsIsUpToDate -count=1 -update
 
 .PHONY: generate-performance
-generate-performance: ## Write docs/performance.md and its plots from test/bench/results
-	cd test/bench/report && go run . ../results ../../../docs
+generate-performance: ## Write docs/results/performance.md and its plots from test/bench/results
+	cd test/bench/report && go run . ../results ../../../docs/results
 
 .PHONY: generate-results
-generate-results: ## Write docs/kube-proxy-matrix.md and the README's table from test/system/results/results.json
+generate-results: ## Write docs/results/kube-proxy-matrix.md and the README's table from test/system/results/results.json
 	go test ./test/system/results -run TestThePagesShowTheResults -count=1 -update
 
 .PHONY: generate-reliability
-generate-reliability: ## Write docs/reliability.md: play everything that may go wrong, and see when it is right again
+generate-reliability: ## Write docs/results/reliability.md: play everything that may go wrong, and see when it is right again
 	go test ./test/model -run TestReliability -count=1 -update
 
 .PHONY: verify-generated

@@ -4,6 +4,7 @@ package agent_test
 
 import (
 	"bytes"
+	_ "embed" // the head of the page
 	"fmt"
 	"maps"
 	"slices"
@@ -29,18 +30,10 @@ func writeReference(page *bytes.Buffer, families []*dto.MetricFamily) {
 	}
 }
 
-const referenceHead = `# Metrics
-
-<!-- Made by "make generate-metrics" from what a running agent serves. Do not edit it. -->
-
-All of these are the agent's own. Beside them, ` + "`/metrics`" + ` serves those of
-[controller-runtime](https://book.kubebuilder.io/reference/metrics-reference) (` + "`controller_runtime_*`, `workqueue_*`,\n" +
-	"`rest_client_*`, `certwatcher_*`" + `), of the Go runtime and of the process.
-
-Label values come from closed sets, and every series of a set exists from the start. No label holds an address, an ID or
-the name of a pod; those are in the log and in Events. The node is what the scraper adds (see
-[monitoring.md](monitoring.md)).
-`
+// referenceHead says how the metrics are scraped.
+//
+//go:embed testdata/metrics-head.md.tmpl
+var referenceHead string
 
 // labelsOf returns the values that each label has.
 func labelsOf(family *dto.MetricFamily) map[string][]string {

@@ -92,7 +92,7 @@ const (
 )
 
 func adviceFaults() string {
-	return "Upgrade when you can: " + version.DocsURL("kube-proxy.md") + " has the versions without these faults. Until then " +
+	return "Upgrade when you can: " + version.DocsURL("how-it-works.md") + " has the versions without these faults. Until then " +
 		"hnsguard works around them."
 }
 

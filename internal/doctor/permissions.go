@@ -97,7 +97,7 @@ func Permissions(c config.Config, namespace string, secure bool) []Permission {
 // permissions asks the API server for each right.
 func (o Options) permissions(ctx context.Context) finding {
 	advice := "Apply the roles of the chart of this version (rbac.create); " +
-		version.DocsURL("permissions.md") + " says what each is for."
+		version.DocsURL("security.md") + " says what each is for."
 	needed := Permissions(o.Config, o.Namespace, o.MetricsSecure)
 	// The limit of client-go is made for agents that run for ever: with it, this would take seconds.
 	unlimited := rest.CopyConfig(o.API)

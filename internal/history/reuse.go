@@ -33,7 +33,7 @@ var (
 //
 // Everything that hnsguard guards against begins with such a reuse. Where addresses are reused within seconds, before
 // kube-proxy has processed that the old pod is gone, the pool of pod addresses is too small, or hands out first what
-// was returned last; see docs/ip-reuse.md.
+// was returned last; see docs/how-it-works.md#remove-the-cause.
 //
 // That an address is in use elsewhere is read from EndpointSlices, that a pod on this node has it from the pod's
 // status. Remote endpoints of HNS are not used: they are kube-proxy's copy of the slices, and one that leaked may stay

@@ -167,7 +167,7 @@ func TestWhatToDo(t *testing.T) {
 	do := report.Explain(report.Target{Address: ip}, reportOf(held), nil).Endpoints[0].Do
 	g.Expect(do).To(HavePrefix("Find out why EndpointSlice shop/web-x still lists it for node lin-1, and EndpointSlice shop/old " +
 		"still lists it, for no node (a pod stuck in Terminating?). Lasting cure: upgrade kube-proxy"))
-	g.Expect(do).To(HaveSuffix(" https://github.com/hnsguard/hnsguard/blob/main/docs/kube-proxy-matrix.md"))
+	g.Expect(do).To(HaveSuffix(" https://github.com/hnsguard/hnsguard/blob/main/docs/results/kube-proxy-matrix.md"))
 	do = report.Explain(report.Target{Address: ip}, conflictReport(), nil).Endpoints[0].Do
 	g.Expect(do).To(ContainSubstring("kubectl -n hnsguard-system exec POD -- hnsguard.exe explain 10.240.0.11"))
 }

@@ -21,7 +21,7 @@ const nothing = "hnsguard does nothing about it."
 
 // upgrade is the lasting cure of the stale record.
 func upgrade() string {
-	return "Upgrade kube-proxy on Windows nodes to a version without the stale record: " + version.DocsURL("kube-proxy-matrix.md")
+	return "Upgrade kube-proxy on Windows nodes to a version without the stale record: " + version.DocsURL("results/kube-proxy-matrix.md")
 }
 
 // answers has one for every reason.

@@ -28,7 +28,7 @@ type Report struct {
 	Network        string `json:"network"`
 	KubeProxy      string `json:"kubeProxyVersion"`
 	KubeProxyKnown bool   `json:"kubeProxyKnown"`
-	// KubeProxyFaults are the faults of the version, or all if it is unknown. docs/kube-proxy.md explains them.
+	// KubeProxyFaults are the faults of the version, or all if it is unknown. docs/how-it-works.md explains them.
 	KubeProxyFaults []string `json:"kubeProxyFaults"`
 	// Mode is the upper limit, and Modes what follows for each class of acts.
 	Mode  string            `json:"mode"`

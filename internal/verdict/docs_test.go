@@ -15,7 +15,7 @@ func TestTheDocumentationNamesEveryVerdictAndReason(t *testing.T) {
 	g := NewWithT(t)
 	source, err := os.ReadFile("verdict.go")
 	g.Expect(err).NotTo(HaveOccurred())
-	page, err := os.ReadFile("../../docs/how-it-decides.md")
+	page, err := os.ReadFile("../../docs/how-it-works.md")
 	g.Expect(err).NotTo(HaveOccurred())
 	constants := regexp.MustCompile(`(?:Kind|Reason) = "(.*)"`).FindAllSubmatch(source, -1)
 	g.Expect(len(constants)).To(BeNumerically(">", 30))

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # Runs the benchmarks of this checkout on the agent as it was before the work on speed, which is the "before" of
-# docs/performance.md. The agent's packages had other parameters then: before.patch changes the benchmarks for them. If
+# docs/results/performance.md. The agent's packages had other parameters then: before.patch changes the benchmarks for them. If
 # it does not apply any more, change it with the benchmarks.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."

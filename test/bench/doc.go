@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package bench measures what hnsguard costs a node and the API server, beside what other ways of doing the same cost.
-// docs/performance.md shows what came of it; package report, a module of its own, writes that page.
+// docs/results/performance.md shows what came of it; package report, a module of its own, writes that page.
 //
 // Invariants:
 //

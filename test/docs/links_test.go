@@ -81,16 +81,16 @@ func TestEveryPageIsLinked(t *testing.T) {
 
 func TestAFaultyLinkIsFound(t *testing.T) {
 	g := NewWithT(t)
-	pages := map[string]page{"docs/faq.md": parse([]byte("# One\n\n## One\n\n## The `code` & more\n"))}
-	pages["docs/faq.md"] = page{path: "docs/faq.md", anchors: pages["docs/faq.md"].anchors}
-	g.Expect(pages["docs/faq.md"].anchors).To(Equal([]string{"one", "one-1", "the-code--more"}))
+	pages := map[string]page{"docs/upgrade.md": parse([]byte("# One\n\n## One\n\n## The `code` & more\n"))}
+	pages["docs/upgrade.md"] = page{path: "docs/upgrade.md", anchors: pages["docs/upgrade.md"].anchors}
+	g.Expect(pages["docs/upgrade.md"].anchors).To(Equal([]string{"one", "one-1", "the-code--more"}))
 	for link, fault := range map[string]string{
 		"#one": "", "#one-1": "", "#two": "no such heading", "missing.md": "no such file", "../../elsewhere": "leaves",
 		"https://example.com/missing": "",
 	} {
-		g.Expect(follow(pages, pages["docs/faq.md"], link)).To(ContainSubstring(fault), link)
+		g.Expect(follow(pages, pages["docs/upgrade.md"], link)).To(ContainSubstring(fault), link)
 		if fault == "" {
-			g.Expect(follow(pages, pages["docs/faq.md"], link)).To(BeEmpty(), link)
+			g.Expect(follow(pages, pages["docs/upgrade.md"], link)).To(BeEmpty(), link)
 		}
 	}
 }

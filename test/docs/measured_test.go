@@ -13,7 +13,7 @@ import (
 
 // matrix is the page of what was measured, and notMeasured what it says of a scenario without results.
 const (
-	matrix      = "docs/kube-proxy-matrix.md"
+	matrix      = "docs/results/kube-proxy-matrix.md"
 	notMeasured = "Not measured yet."
 )
 
@@ -61,14 +61,14 @@ func TestAFalseClaimIsFound(t *testing.T) {
 	missing := withoutResults("# Matrix\n\n### slice lag\n\n" + notMeasured + "\n\n### batch leak\n\n| a table |\n")
 	g.Expect(missing).To(Equal([]string{"slice-lag"}))
 	for text, want := range map[string]int{
-		"Measured ([matrix](kube-proxy-matrix.md#slice-lag)).":                                    1,
-		"Measured\nlong ago: [matrix](kube-proxy-matrix.md#slice-lag).":                           1,
-		"| was | result |\n|---|---|\n| as measured, [x](kube-proxy-matrix.md#slice-lag) | y |\n": 1,
-		"Measured ([matrix](kube-proxy-matrix.md#batch-leak)).":                                   0,
-		"Measured.\n\nThere is [a scenario](kube-proxy-matrix.md#slice-lag).":                     0,
+		"Measured ([matrix](results/kube-proxy-matrix.md#slice-lag)).":                                    1,
+		"Measured\nlong ago: [matrix](results/kube-proxy-matrix.md#slice-lag).":                           1,
+		"| was | result |\n|---|---|\n| as measured, [x](results/kube-proxy-matrix.md#slice-lag) | y |\n": 1,
+		"Measured ([matrix](results/kube-proxy-matrix.md#batch-leak)).":                                   0,
+		"Measured.\n\nThere is [a scenario](results/kube-proxy-matrix.md#slice-lag).":                     0,
 	} {
 		p := parse([]byte(text))
-		p.path = "docs/kube-proxy.md"
+		p.path = "docs/how-it-works.md"
 		g.Expect(falseClaims(p, missing)).To(HaveLen(want), text)
 	}
 }

@@ -159,14 +159,14 @@ func helpOf(t *testing.T, command []string) string {
 func TestEveryVerdictIsExplained(t *testing.T) {
 	g := NewWithT(t)
 	for _, kind := range verdict.Kinds() {
-		g.Expect(readPages(t)["docs/how-it-decides.md"].code).To(ContainElement(string(kind)))
+		g.Expect(readPages(t)["docs/how-it-works.md"].code).To(ContainElement(string(kind)))
 	}
 }
 
 // Invariant 4: a reason is a constant of package verdict, and each is in the table.
 func TestEveryReasonIsExplained(t *testing.T) {
 	g := NewWithT(t)
-	explained := readPages(t)["docs/how-it-decides.md"].code
+	explained := readPages(t)["docs/how-it-works.md"].code
 	constant := regexp.MustCompile(`Reason += "([a-z-]+)"`)
 	reasons := constant.FindAllStringSubmatch(readFile(t, "internal/verdict/verdict.go"), -1)
 	g.Expect(len(reasons)).To(BeNumerically(">", 10))

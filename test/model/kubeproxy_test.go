@@ -83,7 +83,7 @@ func ends(w *model.World, addr netip.Addr) (order string) {
 	return order
 }
 
-// These are the rows of the table in docs/kube-proxy-matrix.md that was measured with real kube-proxies: the model has to
+// These are the rows of the table in docs/results/kube-proxy-matrix.md that was measured with real kube-proxies: the model has to
 // agree with each.
 func TestKubeProxyDoesWhatWasMeasured(t *testing.T) {
 	for _, traits := range model.Versions() {

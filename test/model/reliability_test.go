@@ -20,9 +20,9 @@ import (
 	"github.com/hnsguard/hnsguard/test/model"
 )
 
-var update = flag.Bool("update", false, "write docs/reliability.md anew")
+var update = flag.Bool("update", false, "write docs/results/reliability.md anew")
 
-const reliabilityPage = "../../docs/reliability.md"
+const reliabilityPage = "../../docs/results/reliability.md"
 
 // trouble is one thing that goes wrong for some minutes.
 type trouble struct {
@@ -154,7 +154,7 @@ func lost(with, without outcome) string {
 	return fmt.Sprintf("%d (without: %d)", len(with.lost), len(without.lost))
 }
 
-// TestReliability plays every trouble with hnsguard, and compares docs/reliability.md with what came of it.
+// TestReliability plays every trouble with hnsguard, and compares docs/results/reliability.md with what came of it.
 func TestReliability(t *testing.T) {
 	versions := []string{"v1.32.3", "v1.34.0", "v1.37.2"}
 	var rows strings.Builder
@@ -179,7 +179,7 @@ func TestReliability(t *testing.T) {
 	got, err := os.ReadFile(reliabilityPage)
 	g := NewWithT(t)
 	g.Expect(err).NotTo(HaveOccurred())
-	g.Expect(string(got)).To(Equal(page), "docs/reliability.md is out of date; run: make generate-reliability")
+	g.Expect(string(got)).To(Equal(page), "docs/results/reliability.md is out of date; run: make generate-reliability")
 }
 
 const reliability = `# Reliability
@@ -188,16 +188,16 @@ const reliability = `# Reliability
 
 ## What goes wrong, and when it is right again
 
-Played in [the model](../test/model/doc.go): the real agent with its default configuration, on a simulated HNS, API
+Played in [the model](../../test/model/doc.go): the real agent with its default configuration, on a simulated HNS, API
 server and kube-proxy. On the node are a valid remote endpoint, and one that an earlier kube-proxy has left behind. Two
 seconds after the trouble begins, a pod of the node gets an address that still has a remote endpoint. The trouble lasts
 five minutes, unless it says otherwise.
 
 **No valid endpoint was deleted in any row.** The times are how long after the end of the trouble the last stale endpoint
 was gone. Most of it is by design: an orphan has a grace period of five minutes, and on 1.32.3 kube-proxy has to be
-[proved to have forgotten](kube-proxy.md#the-hold) an address. Beside the time of each kube-proxy is how
+[proved to have forgotten](../how-it-works.md#the-hold) an address. Beside the time of each kube-proxy is how
 many pods lost their endpoint to it with hnsguard, and in the same play without hnsguard. On 1.32.3 it is *reuse before
-drop* in the order that only a [shield](kube-proxy.md#the-shield) or another version of kube-proxy prevents; the shield is
+drop* in the order that only a [shield](../how-it-works.md#the-shield) or another version of kube-proxy prevents; the shield is
 off here, as it is by default.
 
 | trouble | %s | pods lost |

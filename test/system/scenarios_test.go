@@ -452,7 +452,7 @@ func playDeletedBalancer(s *windowsNode) outcome {
 	}
 	within := s.periods(3)
 	if s.guarded {
-		within = 7 * time.Minute // how long it takes to be sure that it is missing: docs/kube-proxy.md
+		within = 7 * time.Minute // how long it takes to be sure that it is missing: docs/how-it-works.md
 	}
 	if !becomes(s.ctx, within, there) {
 		return bad("load balancer stays away")

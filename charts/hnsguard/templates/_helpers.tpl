@@ -234,7 +234,7 @@ labels:
 {{- end }}
 
 {{/* The names of the scrape jobs, as a regular expression: what the Prometheus operator calls those of the ServiceMonitor
-and the PodMonitor, and the name in docs/monitoring.md. */}}
+and the PodMonitor, and the name in docs/metrics.md#scrape-them. */}}
 {{- define "hnsguard.scrapeJobs" -}}
 {{- with .Values.prometheusRule.job -}}
 {{- . -}}

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package results keeps what the system test has measured, and renders it: docs/kube-proxy-matrix.md, and the short
+// Package results keeps what the system test has measured, and renders it: docs/results/kube-proxy-matrix.md, and the short
 // table of the README.
 //
 // The measurements are in results.json beside this file. "make system-test-full" writes them; the pages can be rendered

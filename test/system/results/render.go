@@ -20,13 +20,13 @@ func Page(all []Result) string {
 
 The scenarios were played with the real kube-proxy.exe of each version, hnsguard.exe and a real API server. Both
 programs ran **under Wine, against a simulated Host Networking Service (HNS)**, not on Windows;
-[testing.md](testing.md) says what the simulation assumes of HNS. kube-proxy synced every %s; its default is 30 seconds.
+[CONTRIBUTING.md](../../CONTRIBUTING.md#what-is-tested-on-what) says what the simulation assumes of HNS. kube-proxy synced every %s; its default is 30 seconds.
 
 ## At a glance
 
 The first mark of each cell is the outcome without hnsguard, the second with it. A dash means that the scenario was not
 played so: where nothing is wrong and nothing may be deleted, it is played with hnsguard only. The shield and
-reprogramming were on only where the name of the scenario says so; [kube-proxy.md](kube-proxy.md) explains them.
+reprogramming were on only where the name of the scenario says so; [how-it-works.md](../how-it-works.md) explains them.
 
 `, generated, measured(all), periods(all))
 	versions := versionsOf(all)

@@ -18,7 +18,7 @@ var update = flag.Bool("update", false, "write the pages anew")
 
 const (
 	kept   = "results.json"
-	page   = "../../../docs/kube-proxy-matrix.md"
+	page   = "../../../docs/results/kube-proxy-matrix.md"
 	readme = "../../../README.md"
 )
 
