@@ -3,21 +3,25 @@
 // Package cluster is what hnsguard knows of the Kubernetes API: the pods of its own node, the addresses that
 // EndpointSlices list, and the virtual addresses of Services.
 //
-// An [Index] is kept current by whoever watches the API (package guard) or reads a recording of it (the scan
-// command). A [View] is what it says about some addresses at one moment: plain data that a decision can rest on.
+// An [Index] is kept current by the watches of the API (packages guard and slicewatch), or filled from a recording. A
+// [View] is what it says about some addresses at one moment: plain data that a decision can rest on.
 //
-// A cluster may have a million addresses in slices, and a node thousands of endpoints. So nothing is kept of a slice
-// but a [Slice], which takes a few bytes per address, and views share what has not changed between them.
+// A cluster may have a million addresses in slices, and a node some thousands of endpoints. So the index keeps a [Slice]
+// of each EndpointSlice, which takes a few bytes per address, and where an address is listed only for the addresses of
+// the last views. It looks at all slices when a view has new addresses, once for all of them.
 //
 // Invariants:
 //
-//  1. The Index never asks and never waits: it says what it was told. That it was told everything is the caller's to
-//     know, from synced caches.
+//  1. The Index never queries and never waits: it says what the watches told it. That it has everything is the caller's
+//     to know, from synced caches.
 //  2. A View does not change, whatever happens to the Index afterwards.
-//  3. Pods of other nodes are not in it, even when it is told of them: only a pod of this node can claim an address for
-//     a local endpoint.
+//  3. Pods of other nodes are not in it: only a pod of this node can claim an address for a local endpoint.
 //  4. A condition that an EndpointSlice leaves out has the meaning that the API gives it: ready and serving are true,
 //     terminating is false.
-//  5. The cost of a change of a slice, and of the next View, grows with what has changed, but for one quick look at
-//     each address. Where nothing has changed, a View allocates nothing.
+//  5. The cost of a change of a slice grows with the slice, whatever else the cluster has. Where nothing has changed, a
+//     View allocates nothing.
+//  6. A View knows everything about the addresses it was taken of. What is kept of a Service is bounded; while a Service
+//     has more addresses than are kept, every address may be one of them.
+//  7. A slice that an agent of hnsguard wrote lists only the addresses that may receive traffic: the others are there to
+//     make kube-proxy act, and say nothing about an endpoint.
 package cluster

@@ -3,6 +3,7 @@
 package cluster
 
 import (
+	"cmp"
 	"maps"
 	"net/netip"
 	"slices"
@@ -10,35 +11,32 @@ import (
 	"sync"
 
 	corev1 "k8s.io/api/core/v1"
-	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/sets"
 )
 
-// Index holds the present state of the API, by address. It is safe for concurrent use.
+// Index holds the present state of the API. It is safe for concurrent use.
 type Index struct {
 	node string
 
-	mu      sync.Mutex
-	pods    map[types.NamespacedName]Pod
-	numbers map[types.NamespacedName]uint32 // slice -> its place in slices
-	slices  []*Slice                        // by number; nil where one has gone
-	free    []uint32                        // the numbers of those
-	places  places
-	album   album
-	// services are the virtual addresses of each Service.
-	services map[types.NamespacedName][]netip.Addr
-	// view is the last view, without its picture. What has changed since is nil in it.
+	mu       sync.Mutex
+	pods     map[types.NamespacedName]Pod
+	slices   map[types.NamespacedName]*Slice
+	services map[types.NamespacedName]serviceAddresses
+	// listings are those of the addresses that views were taken of, which may have none. They are in the order of slices.
+	listings map[netip.Addr][]Listing
+	// shared is set when a view has the listings: then they are copied before they change.
+	shared bool
+	// view is the last view. What has changed since is nil in it.
 	view View
 }
 
-// NewIndex makes an empty index for the node of that name.
+// NewIndex returns an empty index for the node of that name.
 func NewIndex(node string) *Index {
 	return &Index{
-		node: node, pods: map[types.NamespacedName]Pod{}, numbers: map[types.NamespacedName]uint32{},
-		places: newPlaces(), album: newAlbum(), services: map[types.NamespacedName][]netip.Addr{},
-		view: View{Node: node},
+		node: node, pods: map[types.NamespacedName]Pod{}, slices: map[types.NamespacedName]*Slice{},
+		services: map[types.NamespacedName]serviceAddresses{}, view: View{Node: node},
 	}
 }
 
@@ -61,187 +59,119 @@ func (i *Index) DeletePod(pod *corev1.Pod) {
 	i.view.byAddress = nil
 }
 
-// SetSlice adds an EndpointSlice, or replaces the one of its name.
-func (i *Index) SetSlice(slice *discoveryv1.EndpointSlice) { i.Put(SliceOf(slice)) }
-
-// Put adds a slice, or replaces the one of its name, which it returns; nil if there was none.
-func (i *Index) Put(slice *Slice) (before *Slice) {
+// SetSlice adds a slice, or replaces the one of its name, which it returns; nil if there was none.
+func (i *Index) SetSlice(slice *Slice) (before *Slice) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	number, known := i.numbers[slice.Key]
-	if !known {
-		number = i.newNumber()
-		i.numbers[slice.Key] = number
-	}
-	return i.replace(number, slice)
-}
-
-// DeleteSlice removes the EndpointSlice of that name, and returns it; nil if there is none.
-func (i *Index) DeleteSlice(key types.NamespacedName) (before *Slice) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	number, known := i.numbers[key]
-	if !known {
-		return nil
-	}
-	delete(i.numbers, key)
-	i.free = append(i.free, number)
-	return i.replace(number, nil)
-}
-
-// SliceKeys returns the names of all EndpointSlices.
-func (i *Index) SliceKeys() []types.NamespacedName {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	return slices.Collect(maps.Keys(i.numbers))
-}
-
-func (i *Index) newNumber() uint32 {
-	if last := len(i.free) - 1; last >= 0 {
-		number := i.free[last]
-		i.free = i.free[:last]
-		return number
-	}
-	i.slices = append(i.slices, nil)
-	return uint32(len(i.slices) - 1)
-}
-
-// replace puts a slice in the place of another; either may be nil. It costs as much as what differs, and a look at all.
-func (i *Index) replace(number uint32, after *Slice) (before *Slice) {
-	before, i.slices[number] = i.slices[number], after
-	for addr, listed := range changes(before, after) {
-		i.album.changed(addr)
-		switch {
-		case listed:
-			i.places.add(short(addr), number)
-		case !after.mayList(short(addr)):
-			i.places.remove(short(addr), number)
-		}
-	}
+	before = i.slices[slice.Key]
+	i.slices[slice.Key] = slice
+	i.replaceListings(before, slice)
 	return before
 }
 
-// WatchServices records that the Services in the index are complete and kept current.
-func (i *Index) WatchServices() {
+// DeleteSlice removes the slice of that name, and returns it; nil if there is none.
+func (i *Index) DeleteSlice(key types.NamespacedName) (before *Slice) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	i.view.ServicesKnown = true
+	before = i.slices[key]
+	delete(i.slices, key)
+	i.replaceListings(before, nil)
+	return before
 }
 
-// SetService adds or replaces a Service.
-func (i *Index) SetService(service *corev1.Service) {
+// SliceKeys returns the names of all slices.
+func (i *Index) SliceKeys() []types.NamespacedName {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	i.services[keyOf(service)] = virtualAddresses(service)
-	i.view.vips = nil
+	return slices.Collect(maps.Keys(i.slices))
 }
 
-// DeleteService removes a Service.
-func (i *Index) DeleteService(service *corev1.Service) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	delete(i.services, keyOf(service))
-	i.view.vips = nil
+// replaceListings puts the listings of a slice in the place of those of its last version; either may be nil.
+func (i *Index) replaceListings(before, after *Slice) {
+	before, after = cmp.Or(before, &Slice{}), cmp.Or(after, &Slice{})
+	key := cmp.Or(after.Key, before.Key)
+	for addr := range differences(before, after) {
+		old, followed := i.listings[addr]
+		if !followed {
+			continue
+		}
+		if i.shared { // invariant 2
+			i.listings, i.shared = maps.Clone(i.listings), false
+		}
+		others := slices.DeleteFunc(slices.Clone(old), func(l Listing) bool { return l.Slice == key })
+		i.listings[addr] = inOrder(append(others, after.listings(after.of(addr))...))
+	}
 }
 
-// ListedOnAnotherNode reports whether a slice lists the address [Listing.OnAnotherNode].
+// find looks at all slices for the listings of some addresses.
+func (i *Index) find(addresses sets.Set[netip.Addr]) map[netip.Addr][]Listing {
+	found := map[netip.Addr][]Listing{}
+	for _, slice := range i.slices {
+		for n := range slice.len() {
+			if addr := slice.addresses.at(n); addresses.Has(addr) {
+				found[addr] = append(found[addr], slice.listings(slice.backends[n:n+1])...)
+			}
+		}
+	}
+	for _, listings := range found {
+		inOrder(listings)
+	}
+	return found
+}
+
+// inOrder sorts the listings of an address by slice.
+func inOrder(listings []Listing) []Listing {
+	slices.SortStableFunc(listings, func(a, b Listing) int { return compareKeys(a.Slice, b.Slice) })
+	return listings
+}
+
+// ListedOnAnotherNode reports whether a slice lists the address [Backend.OnAnotherNode]. It looks at all slices.
 func (i *Index) ListedOnAnotherNode(addr netip.Addr) bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	return slices.ContainsFunc(i.listings(addr), func(l Listing) bool { return l.OnAnotherNode(i.node) })
-}
-
-// listings returns where the address is listed, in the order of slices.
-func (i *Index) listings(addr netip.Addr) []Listing {
-	var all []Listing
-	i.places.of(short(addr), func(number uint32) {
-		slice := i.slices[number]
-		for at, end := slice.of(addr); at < end; at++ {
-			all = append(all, slice.listingAt(at))
+	for _, slice := range i.slices {
+		onAnother := func(l Listing) bool { return l.OnAnotherNode(i.node) }
+		if slices.ContainsFunc(slice.listings(slice.of(addr)), onAnother) {
+			return true
 		}
-	})
-	slices.SortStableFunc(all, func(a, b Listing) int { return compareKeys(a.Slice, b.Slice) })
-	return all
+	}
+	return false
 }
 
-// View returns what the index says about the addresses. Where nothing has changed since the last one, and the
-// addresses are the same, it allocates nothing.
+// View returns what the index says about the addresses.
 func (i *Index) View(addresses []netip.Addr) View {
 	i.mu.Lock()
 	defer i.mu.Unlock()
+	i.follow(addresses)
 	if i.view.byAddress == nil {
 		pods := slices.SortedFunc(maps.Values(i.pods), func(a, b Pod) int { return compareKeys(a.Key, b.Key) })
 		i.view = i.view.WithPods(pods)
 	}
 	if i.view.vips == nil {
-		i.view.vips = sets.New[netip.Addr]()
-		for _, vips := range i.services {
-			i.view.vips.Insert(vips...)
+		i.view.vips, i.view.OversizedServices = i.findServices()
+	}
+	i.view.Slices, i.view.listings, i.shared = len(i.slices), i.listings, true
+	return i.view
+}
+
+// follow keeps the listings of the addresses current from now on. Those of other addresses are given up when there are
+// new ones, so that they do not add up.
+func (i *Index) follow(addresses []netip.Addr) {
+	fresh := sets.Set[netip.Addr]{}
+	for _, addr := range addresses {
+		if _, known := i.listings[addr]; !known {
+			fresh.Insert(addr)
 		}
 	}
-	v := i.view
-	v.Slices, v.picture = len(i.numbers), i.album.take(addresses, i.listings)
-	return v
-}
-
-// PodOf is what a decision needs to know of the pod, whatever node it is on.
-func PodOf(pod *corev1.Pod) Pod {
-	p := Pod{
-		Key: keyOf(pod), UID: pod.UID, Node: pod.Spec.NodeName,
-		HostNetwork: pod.Spec.HostNetwork || hostProcess(pod),
-		Deleting:    pod.DeletionTimestamp != nil,
-		Terminal:    pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed,
-		Running:     pod.Status.Phase == corev1.PodRunning,
-		Created:     pod.CreationTimestamp.Time,
+	if len(fresh) == 0 {
+		return
 	}
-	if owner := metav1.GetControllerOfNoCopy(pod); owner != nil {
-		p.Controller = Controller{Kind: owner.Kind, UID: owner.UID}
+	found, old := i.find(fresh), i.listings
+	i.listings, i.shared, i.view.vips = make(map[netip.Addr][]Listing, len(addresses)), false, nil
+	for _, addr := range addresses {
+		i.listings[addr] = old[addr] // nil for new ones
 	}
-	for _, ip := range podIPs(pod) {
-		if addr, ok := parse(ip); ok {
-			p.Addresses = append(p.Addresses, addr)
-		}
-	}
-	return p
-}
-
-// hostProcess reports whether the pod, or any container of it, is a HostProcess one: on Windows all containers of a pod
-// are or none is.
-func hostProcess(pod *corev1.Pod) bool {
-	is := func(o *corev1.WindowsSecurityContextOptions) bool {
-		return o != nil && o.HostProcess != nil && *o.HostProcess
-	}
-	if pod.Spec.SecurityContext != nil && is(pod.Spec.SecurityContext.WindowsOptions) {
-		return true
-	}
-	return slices.ContainsFunc(pod.Spec.Containers, func(c corev1.Container) bool {
-		return c.SecurityContext != nil && is(c.SecurityContext.WindowsOptions)
-	})
-}
-
-func podIPs(pod *corev1.Pod) []string {
-	ips := make([]string, 0, len(pod.Status.PodIPs))
-	for _, ip := range pod.Status.PodIPs {
-		ips = append(ips, ip.IP)
-	}
-	if len(ips) == 0 && pod.Status.PodIP != "" {
-		ips = append(ips, pod.Status.PodIP)
-	}
-	return ips
-}
-
-func virtualAddresses(service *corev1.Service) []netip.Addr {
-	all := slices.Concat(service.Spec.ClusterIPs, []string{service.Spec.ClusterIP}, service.Spec.ExternalIPs)
-	for _, ingress := range service.Status.LoadBalancer.Ingress {
-		all = append(all, ingress.IP)
-	}
-	var vips []netip.Addr
-	for _, s := range all {
-		if addr, ok := parse(s); ok {
-			vips = append(vips, addr)
-		}
-	}
-	return vips
+	maps.Copy(i.listings, found)
 }
 
 func keyOf(obj metav1.Object) types.NamespacedName {
@@ -249,8 +179,5 @@ func keyOf(obj metav1.Object) types.NamespacedName {
 }
 
 func compareKeys(a, b types.NamespacedName) int {
-	if c := strings.Compare(a.Namespace, b.Namespace); c != 0 {
-		return c
-	}
-	return strings.Compare(a.Name, b.Name)
+	return cmp.Or(strings.Compare(a.Namespace, b.Namespace), strings.Compare(a.Name, b.Name))
 }

@@ -95,6 +95,8 @@ func sliceOf(name string, endpoints ...discoveryv1.Endpoint) *discoveryv1.Endpoi
 	}
 }
 
+func set(index *cluster.Index, s *discoveryv1.EndpointSlice) { index.SetSlice(cluster.SliceOf(s)) }
+
 // Invariant 4.
 func TestConditionsThatAreLeftOut(t *testing.T) {
 	yes, no := true, false
@@ -109,7 +111,7 @@ func TestConditionsThatAreLeftOut(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			index := cluster.NewIndex("win-1")
-			index.SetSlice(sliceOf("a", discoveryv1.Endpoint{Addresses: []string{addr.String()}, Conditions: tc.conditions}))
+			set(index, sliceOf("a", discoveryv1.Endpoint{Addresses: []string{addr.String()}, Conditions: tc.conditions}))
 			l := index.View([]netip.Addr{addr}).Listings(addr)
 			NewWithT(t).Expect(l).To(ConsistOf(And(HaveField("Ready", tc.ready), HaveField("Serving", tc.serving),
 				HaveField("Terminating", tc.terminating), HaveField("Service", "svc"), HaveField("Node", ""))))
@@ -123,11 +125,11 @@ func TestSlicesComeAndGo(t *testing.T) {
 	node := "lin-1"
 	endpoint := discoveryv1.Endpoint{Addresses: []string{addr.String()}, NodeName: &node}
 	listings := func() []cluster.Listing { return index.View([]netip.Addr{addr}).Listings(addr) }
-	index.SetSlice(sliceOf("a", endpoint))
-	index.SetSlice(sliceOf("b", endpoint))
+	set(index, sliceOf("a", endpoint))
+	set(index, sliceOf("b", endpoint))
 	g.Expect(listings()).To(HaveLen(2))
 	g.Expect(listings()[0]).To(HaveField("Node", node))
-	index.SetSlice(sliceOf("a"))
+	set(index, sliceOf("a"))
 	g.Expect(listings()).To(ConsistOf(HaveField("Slice.Name", "b")))
 	g.Expect(index.View(nil).Slices).To(Equal(2), "an empty slice is a slice")
 	index.DeleteSlice(keyOf("b"))
@@ -150,7 +152,7 @@ func TestListedOnAnotherNode(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			index := cluster.NewIndex("win-1")
 			for i, node := range tc.nodes {
-				index.SetSlice(sliceOf(fmt.Sprint(i), discoveryv1.Endpoint{Addresses: []string{addr.String()}, NodeName: node}))
+				set(index, sliceOf(fmt.Sprint(i), discoveryv1.Endpoint{Addresses: []string{addr.String()}, NodeName: node}))
 			}
 			NewWithT(t).Expect(index.ListedOnAnotherNode(addr)).To(Equal(tc.want))
 		})
@@ -160,14 +162,14 @@ func TestListedOnAnotherNode(t *testing.T) {
 func TestHostNamesInASliceAreNoAddresses(t *testing.T) {
 	g := NewWithT(t)
 	index := cluster.NewIndex("win-1")
-	index.SetSlice(sliceOf("fqdn", discoveryv1.Endpoint{Addresses: []string{"db.example.com"}}))
+	set(index, sliceOf("fqdn", discoveryv1.Endpoint{Addresses: []string{"db.example.com"}}))
 	g.Expect(index.View(nil).Slices).To(Equal(1))
 }
 
 func TestAddressesAreReadAsTheAPIServerDoes(t *testing.T) {
 	g := NewWithT(t)
 	index := cluster.NewIndex("win-1")
-	index.SetSlice(sliceOf("old", discoveryv1.Endpoint{Addresses: []string{"010.240.000.011", "::ffff:10.240.0.12"}}))
+	set(index, sliceOf("old", discoveryv1.Endpoint{Addresses: []string{"010.240.000.011", "::ffff:10.240.0.12"}}))
 	mapped := netip.MustParseAddr("10.240.0.12")
 	view := index.View([]netip.Addr{addr, mapped})
 	g.Expect(view.Listings(addr)).To(HaveLen(1))
@@ -184,22 +186,98 @@ func TestServices(t *testing.T) {
 	service.Spec.ExternalIPs = []string{"192.0.2.1"}
 	service.Status.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{{IP: "192.0.2.2"}, {Hostname: "lb.example.com"}}
 	index.SetService(service)
-	view := index.View(nil)
+	vips := []netip.Addr{netip.MustParseAddr("10.0.0.10"), netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")}
+	view := index.View(append(vips, addr))
 	g.Expect(view.ServicesKnown).To(BeTrue())
-	for _, vip := range []string{"10.0.0.10", "192.0.2.1", "192.0.2.2"} {
-		g.Expect(view.VIP(netip.MustParseAddr(vip))).To(BeTrue(), vip)
+	for _, vip := range vips {
+		g.Expect(view.VIP(vip)).To(BeTrue(), vip)
 	}
 	g.Expect(view.VIP(addr)).To(BeFalse())
 	index.DeleteService(service)
-	g.Expect(index.View(nil).VIP(netip.MustParseAddr("10.0.0.10"))).To(BeFalse())
+	g.Expect(index.View(vips).VIP(vips[0])).To(BeFalse())
+}
+
+// Invariant 6.
+func TestOfAServiceWithTooManyAddressesNothingIsKnownToBeAbsent(t *testing.T) {
+	g := NewWithT(t)
+	index := cluster.NewIndex("win-1")
+	service := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "svc"}}
+	service.Spec.ClusterIPs = []string{"10.0.0.10"}
+	for n := range cluster.MaxExternalAddresses {
+		service.Spec.ExternalIPs = append(service.Spec.ExternalIPs, fmt.Sprintf("192.0.%d.%d", n/256, n%256))
+	}
+	index.SetService(service)
+	view := index.View([]netip.Addr{addr})
+	g.Expect(view.VIP(addr)).To(BeFalse(), "all addresses are kept")
+	g.Expect(view.OversizedServices).To(BeEmpty())
+
+	service.Status.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{{IP: addr.String()}}
+	index.SetService(service)
+	view = index.View([]netip.Addr{addr, netip.MustParseAddr("10.240.0.12")})
+	g.Expect(view.VIP(netip.MustParseAddr("10.240.0.12"))).To(BeTrue())
+	g.Expect(view.OversizedServices).To(ConsistOf(keyOf("svc")))
+
+	service.Status.LoadBalancer.Ingress = nil
+	index.SetService(service)
+	view = index.View([]netip.Addr{addr})
+	g.Expect(view.VIP(addr)).To(BeFalse())
+	g.Expect(view.OversizedServices).To(BeEmpty())
+}
+
+// Invariant 7.
+func TestWhatASliceOfAnAgentLists(t *testing.T) {
+	for name, tc := range map[string]struct {
+		managedBy string
+		ready     bool
+		listed    int
+	}{
+		"of a controller":                  {"endpointslice-controller.k8s.io", false, 1},
+		"of nobody":                        {"", false, 1},
+		"of an agent":                      {"hnsguard", false, 0},
+		"of an agent, for another purpose": {"hnsguard-reprogram", false, 0},
+		"of an agent, ready":               {"hnsguard", true, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := NewWithT(t)
+			s := sliceOf("a", discoveryv1.Endpoint{
+				Addresses: []string{addr.String()}, Conditions: discoveryv1.EndpointConditions{Ready: new(tc.ready)},
+			})
+			s.Labels[discoveryv1.LabelManagedBy] = tc.managedBy
+			index := cluster.NewIndex("win-1")
+			set(index, s)
+			g.Expect(index.View([]netip.Addr{addr}).Listings(addr)).To(HaveLen(tc.listed), "found")
+			s.Labels[discoveryv1.LabelManagedBy] = "another"
+			set(index, s)
+			g.Expect(index.View([]netip.Addr{addr}).Listings(addr)).To(HaveLen(1), "relabelled")
+			s.Labels[discoveryv1.LabelManagedBy] = tc.managedBy
+			set(index, s)
+			g.Expect(index.View([]netip.Addr{addr}).Listings(addr)).To(HaveLen(tc.listed), "followed")
+		})
+	}
+}
+
+// New addresses are looked up; those that a later view does not have are given up, and found again.
+func TestTheAddressesOfViewsChange(t *testing.T) {
+	g := NewWithT(t)
+	other := netip.MustParseAddr("10.240.0.12")
+	index := cluster.NewIndex("win-1")
+	set(index, sliceOf("a", discoveryv1.Endpoint{Addresses: []string{addr.String(), other.String()}}))
+	listed := func(asked netip.Addr) int { return len(index.View([]netip.Addr{asked}).Listings(asked)) }
+	for range 2 {
+		g.Expect(listed(addr)).To(Equal(1))
+		g.Expect(listed(other)).To(Equal(1))
+	}
+	set(index, sliceOf("a", discoveryv1.Endpoint{Addresses: []string{addr.String()}}))
+	g.Expect(listed(other)).To(BeZero())
+	g.Expect(listed(addr)).To(Equal(1))
 }
 
 // Invariant 2.
 func TestAViewStaysWhatItIs(t *testing.T) {
 	g := NewWithT(t)
 	index := cluster.NewIndex("win-1")
-	index.SetSlice(sliceOf("a", discoveryv1.Endpoint{Addresses: []string{addr.String()}}))
-	index.SetSlice(sliceOf("b", discoveryv1.Endpoint{Addresses: []string{addr.String()}}))
+	set(index, sliceOf("a", discoveryv1.Endpoint{Addresses: []string{addr.String()}}))
+	set(index, sliceOf("b", discoveryv1.Endpoint{Addresses: []string{addr.String()}}))
 	view := index.View([]netip.Addr{addr})
 	before := fmt.Sprint(view.Listings(addr))
 	index.DeleteSlice(keyOf("a"))
@@ -215,7 +293,7 @@ func TestItMayBeUsedFromEverywhere(*testing.T) {
 		done.Go(func() {
 			for j := range 200 {
 				s := sliceOf(fmt.Sprintf("s-%d", (i+j)%5), discoveryv1.Endpoint{Addresses: []string{addr.String()}})
-				index.SetSlice(s)
+				set(index, s)
 				index.SetPod(podOn("win-1", nil))
 				index.View([]netip.Addr{addr})
 				index.DeleteSlice(keyOf(s.Name))

@@ -3,20 +3,23 @@
 package cluster
 
 import (
-	"bytes"
-	"cmp"
-	"encoding/binary"
 	"iter"
 	"net/netip"
 	"slices"
 	"sort"
+	"strings"
 	"unique"
 
-	"github.com/cespare/xxhash/v2"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/sets"
 )
+
+// LabelServiceProxyName marks what is for another proxy than kube-proxy.
+const LabelServiceProxyName = "service.kubernetes.io/service-proxy-name"
+
+// ManagedBy is how the label [discoveryv1.LabelManagedBy] of the slices begins that agents of hnsguard write.
+const ManagedBy = "hnsguard"
 
 // Slice is what hnsguard keeps of an EndpointSlice: a few bytes per address, of which a cluster may have a million. It
 // does not change.
@@ -24,284 +27,153 @@ type Slice struct {
 	Key types.NamespacedName
 	// Service is the name of the Service in the slice's namespace; it may be empty.
 	Service string
-	// OtherProxy is set if the slice is labelled for another proxy than kube-proxy.
-	OtherProxy bool
+	// OtherProxy is set if the slice is labelled for another proxy than kube-proxy, Own if an agent of hnsguard wrote it.
+	OtherProxy, Own bool
 	// AddressType is the family of the addresses.
 	AddressType discoveryv1.AddressType
 	// ResourceVersion is the version of the object.
 	ResourceVersion string
-	// Port is the number of the first port; zero if there is none.
+	// Port is the number of the only port; zero if there is none or there are several.
 	Port int32
 
-	digest uint64
-	// wide is set if an address is not an IPv4 one; then all are kept as IPv6.
-	wide bool
-	// listed has for each listing the address and the conditions, in the order of addresses; nodes has its node.
-	listed []byte
-	nodes  []unique.Handle[string]
+	// addresses are sorted; backends has what the slice says about each.
+	addresses packed
+	backends  []unique.Handle[Backend]
 }
-
-// The conditions of a listing.
-const (
-	isReady byte = 1 << iota
-	isServing
-	isTerminating
-)
 
 // SliceOf returns what is kept of a slice; nil for nil.
 func SliceOf(slice *discoveryv1.EndpointSlice) *Slice {
 	if slice == nil {
 		return nil
 	}
-	key := keyOf(slice)
-	key.Namespace = interned(key.Namespace)
 	s := &Slice{
-		Key: key, Service: interned(slice.Labels[discoveryv1.LabelServiceName]), ResourceVersion: slice.ResourceVersion,
-		AddressType: discoveryv1.AddressType(interned(string(slice.AddressType))), digest: digestOf(slice),
+		Key: keyOf(slice), Service: slice.Labels[discoveryv1.LabelServiceName],
+		AddressType: slice.AddressType, ResourceVersion: slice.ResourceVersion,
+		Own: strings.HasPrefix(slice.Labels[discoveryv1.LabelManagedBy], ManagedBy),
 	}
 	_, s.OtherProxy = slice.Labels[LabelServiceProxyName]
-	if len(slice.Ports) > 0 && slice.Ports[0].Port != nil {
+	if len(slice.Ports) == 1 && slice.Ports[0].Port != nil {
 		s.Port = *slice.Ports[0].Port
 	}
-	s.pack(slice)
+	s.keep(slice.Endpoints)
 	return s
 }
 
-// interned returns the string in memory that it shares with all that are equal to it.
-func interned(s string) string { return unique.Make(s).Value() }
-
-// digestOf is equal for two slices whose ports and endpoints are equal, as far as they are of use; in all likelihood
-// for no others.
-func digestOf(slice *discoveryv1.EndpointSlice) uint64 {
-	d := digest{hash: xxhash.New()}
-	for i := range slice.Ports {
-		d.add(&slice.Ports[i])
+// keep keeps the addresses of endpoints.
+func (s *Slice) keep(endpoints []discoveryv1.Endpoint) {
+	type listed struct {
+		addr    netip.Addr
+		backend unique.Handle[Backend]
 	}
-	d.add(&discoveryv1.EndpointSlice{}) // where the endpoints begin
-	var used discoveryv1.Endpoint
-	for i := range slice.Endpoints {
-		e := &slice.Endpoints[i]
-		used.Addresses, used.Conditions, used.NodeName, used.TargetRef = e.Addresses, e.Conditions, e.NodeName, e.TargetRef
-		d.add(&used)
+	all := make([]listed, 0, len(endpoints))
+	for i := range endpoints {
+		backend := unique.Make(backendOf(&endpoints[i]))
+		for _, text := range endpoints[i].Addresses {
+			if addr, ok := parse(text); ok {
+				all = append(all, listed{addr, backend})
+			}
+		}
 	}
-	return d.hash.Sum64()
-}
-
-// digest is the hash of a sequence of messages. It encodes one at a time, always in the same memory: a slice may have
-// a thousand of them.
-type digest struct {
-	hash   *xxhash.Digest
-	buffer []byte
-}
-
-func (d *digest) add(message interface {
-	Size() int
-	MarshalToSizedBuffer([]byte) (int, error)
-},
-) {
-	const prefix = 8 // the size, without which a message could continue the one before
-	size := message.Size()
-	d.buffer = slices.Grow(d.buffer[:0], prefix+size)[:prefix+size]
-	binary.LittleEndian.PutUint64(d.buffer, uint64(size))
-	if _, err := message.MarshalToSizedBuffer(d.buffer[prefix:]); err != nil {
-		panic(err) // it has no field that cannot be encoded
+	slices.SortStableFunc(all, func(a, b listed) int { return a.addr.Compare(b.addr) })
+	addrs := make([]netip.Addr, len(all))
+	s.backends = make([]unique.Handle[Backend], len(all))
+	for n, l := range all {
+		addrs[n], s.backends[n] = l.addr, l.backend
 	}
-	_, _ = d.hash.Write(d.buffer) // it never fails
-}
-
-// pack keeps the listings of a slice.
-func (s *Slice) pack(slice *discoveryv1.EndpointSlice) {
-	type entry struct {
-		addr  netip.Addr
-		node  unique.Handle[string]
-		state byte
-	}
-	entries := make([]entry, 0, len(slice.Endpoints))
-	for addr, l := range Listings(slice) {
-		s.wide = s.wide || addr.Is6()
-		entries = append(entries, entry{addr, unique.Make(l.Node), stateOf(l)})
-	}
-	slices.SortStableFunc(entries, func(a, b entry) int { return a.addr.Compare(b.addr) })
-	s.listed, s.nodes = make([]byte, 0, len(entries)*s.stride()), make([]unique.Handle[string], 0, len(entries))
-	for _, e := range entries {
-		s.listed = append(s.appendAddr(s.listed, e.addr), e.state)
-		s.nodes = append(s.nodes, e.node)
-	}
-}
-
-func stateOf(l Listing) (state byte) {
-	if l.Ready {
-		state |= isReady
-	}
-	if l.Serving {
-		state |= isServing
-	}
-	if l.Terminating {
-		state |= isTerminating
-	}
-	return state
-}
-
-// width is how many bytes an address takes, stride how many a listing does.
-func (s *Slice) width() int {
-	if s.wide {
-		return 16
-	}
-	return 4
-}
-
-func (s *Slice) stride() int { return s.width() + 1 }
-
-func (s *Slice) appendAddr(to []byte, addr netip.Addr) []byte {
-	if s.wide {
-		all := addr.As16()
-		return append(to, all[:]...)
-	}
-	all := addr.As4()
-	return append(to, all[:]...)
-}
-
-func (s *Slice) len() int { return len(s.nodes) }
-
-// bytesAt is the address of a listing as it is kept.
-func (s *Slice) bytesAt(i int) []byte { return s.listed[i*s.stride():][:s.width()] }
-
-func (s *Slice) addrAt(i int) netip.Addr {
-	addr, _ := netip.AddrFromSlice(s.bytesAt(i))
-	return addr.Unmap()
-}
-
-func (s *Slice) stateAt(i int) byte { return s.listed[i*s.stride()+s.width()] }
-
-func (s *Slice) listingAt(i int) Listing {
-	state := s.stateAt(i)
-	return Listing{
-		Slice: s.Key, Service: s.Service, Node: s.nodes[i].Value(),
-		Ready: state&isReady != 0, Serving: state&isServing != 0, Terminating: state&isTerminating != 0,
-	}
+	s.addresses = pack(addrs)
 }
 
 // Listings yields every address that the slice lists, in the order of addresses. A nil slice lists nothing.
 func (s *Slice) Listings() iter.Seq2[netip.Addr, Listing] {
 	return func(yield func(netip.Addr, Listing) bool) {
-		if s == nil {
-			return
-		}
-		for i := range s.len() {
-			if !yield(s.addrAt(i), s.listingAt(i)) {
+		for n := range s.len() {
+			if !yield(s.addresses.at(n), s.listing(s.backends[n])) {
 				return
 			}
 		}
 	}
 }
 
-// of returns which of the listings have the address: from the first to before the second.
-func (s *Slice) of(addr netip.Addr) (from, to int) {
-	if addr.Is6() && !s.wide {
-		return 0, 0
-	}
-	var buffer [16]byte
-	want := s.appendAddr(buffer[:0], addr)
-	from = sort.Search(s.len(), func(i int) bool { return bytes.Compare(s.bytesAt(i), want) >= 0 })
-	for to = from; to < s.len() && bytes.Equal(s.bytesAt(to), want); to++ {
-	}
-	return from, to
+func (s *Slice) listing(b unique.Handle[Backend]) Listing {
+	return Listing{Slice: s.Key, Service: s.Service, Backend: b.Value()}
 }
 
-func (s *Slice) lists(addr netip.Addr) bool {
-	from, to := s.of(addr)
-	return from < to
-}
-
-// mayList reports whether an address of the slice is the same one in short, other than by being the same one.
-func (s *Slice) mayList(addr uint32) bool {
-	if s == nil || !s.wide {
-		return false
-	}
-	for i := range s.len() {
-		if short(s.addrAt(i)) == addr {
-			return true
-		}
-	}
-	return false
-}
-
-// SameEndpoints reports whether both slices have the same ports and endpoints.
-func (s *Slice) SameEndpoints(other *Slice) bool { return s.digest == other.digest }
-
-// AddressesElsewhere returns the addresses that the slice lists [Listing.Elsewhere] for the node.
-func (s *Slice) AddressesElsewhere(node string) sets.Set[netip.Addr] {
-	return s.addresses(func(l Listing) bool { return l.Elsewhere(node) })
-}
-
-// AddressesOnOtherNodes returns the addresses that the slice lists [Listing.OnAnotherNode].
-func (s *Slice) AddressesOnOtherNodes(node string) sets.Set[netip.Addr] {
-	return s.addresses(func(l Listing) bool { return l.OnAnotherNode(node) })
-}
-
-func (s *Slice) addresses(of func(Listing) bool) sets.Set[netip.Addr] {
-	all := sets.New[netip.Addr]()
-	for addr, listing := range s.Listings() {
-		if of(listing) {
-			all.Insert(addr)
+// listings returns those of an address that a view shows (invariant 7).
+func (s *Slice) listings(backends []unique.Handle[Backend]) []Listing {
+	all := make([]Listing, 0, len(backends))
+	for _, b := range backends {
+		if l := s.listing(b); l.Claims() || !s.Own {
+			all = append(all, l)
 		}
 	}
 	return all
 }
 
-// changes yields the addresses that only one of two slices lists, or that they list differently, and whether the second
-// one lists them. An address may be yielded more than once.
-func changes(before, after *Slice) iter.Seq2[netip.Addr, bool] {
-	none := &Slice{}
-	before, after = cmp.Or(before, none), cmp.Or(after, none)
-	renamed := before.Key != after.Key || before.Service != after.Service
-	return func(yield func(netip.Addr, bool) bool) {
-		b, a := 0, 0
-		for b < before.len() || a < after.len() {
-			order := compareAt(before, b, after, a)
-			addr := addrOf(before, b, after, a, order)
-			same := order == 0 && !renamed && before.stateAt(b) == after.stateAt(a) && before.nodes[b] == after.nodes[a]
-			if order <= 0 {
-				b++
-			}
-			if order >= 0 {
-				a++
-			}
-			if !same && !yield(addr, order >= 0 || after.lists(addr)) {
+func (s *Slice) len() int {
+	if s == nil {
+		return 0
+	}
+	return len(s.backends)
+}
+
+// of returns all that the slice says about an address.
+func (s *Slice) of(addr netip.Addr) []unique.Handle[Backend] {
+	from := sort.Search(s.len(), func(n int) bool { return !s.addresses.at(n).Less(addr) })
+	return s.backends[from:s.end(from, addr)]
+}
+
+// end returns where the listings of an address end that would begin at n.
+func (s *Slice) end(n int, addr netip.Addr) int {
+	for n < s.len() && s.addresses.at(n) == addr {
+		n++
+	}
+	return n
+}
+
+// differences yields every address that two slices do not list alike.
+func differences(a, b *Slice) iter.Seq[netip.Addr] {
+	relabelled := a.Service != b.Service || a.Own != b.Own
+	return func(yield func(netip.Addr) bool) {
+		for atA, atB := 0, 0; atA < a.len() || atB < b.len(); {
+			addr := lesser(a, atA, b, atB)
+			endA, endB := a.end(atA, addr), b.end(atB, addr)
+			if (relabelled || !slices.Equal(a.backends[atA:endA], b.backends[atB:endB])) && !yield(addr) {
 				return
 			}
+			atA, atB = endA, endB
 		}
 	}
 }
 
-// compareAt compares an address of one slice with one of another. Behind the end of a slice comes nothing.
-func compareAt(before *Slice, b int, after *Slice, a int) int {
-	switch {
-	case a == after.len():
-		return -1
-	case b == before.len():
-		return 1
-	case before.wide == after.wide:
-		return bytes.Compare(before.bytesAt(b), after.bytesAt(a))
-	default:
-		return before.addrAt(b).Compare(after.addrAt(a))
+// lesser returns the lesser one of two addresses, not both of which are behind the end of their slice.
+func lesser(a *Slice, atA int, b *Slice, atB int) netip.Addr {
+	if atA == a.len() || atB < b.len() && b.addresses.at(atB).Less(a.addresses.at(atA)) {
+		return b.addresses.at(atB)
 	}
+	return a.addresses.at(atA)
 }
 
-func addrOf(before *Slice, b int, after *Slice, a int, order int) netip.Addr {
-	if order <= 0 {
-		return before.addrAt(b)
-	}
-	return after.addrAt(a)
+// SameEndpoints reports whether both slices have the same endpoints and port, as far as they are kept.
+func (s *Slice) SameEndpoints(other *Slice) bool {
+	return s.Port == other.Port && s.addresses == other.addresses && slices.Equal(s.backends, other.backends)
 }
 
-// short is an address in four bytes. Few IPv6 addresses share theirs with another one; what is found by it has to be
-// compared.
-func short(addr netip.Addr) uint32 {
-	if addr.Is4() {
-		all := addr.As4()
-		return binary.BigEndian.Uint32(all[:])
+// AddressesElsewhere returns the addresses that the slice lists [Backend.Elsewhere] for the node.
+func (s *Slice) AddressesElsewhere(node string) sets.Set[netip.Addr] {
+	return s.addressesThat(func(l Listing) bool { return l.Elsewhere(node) })
+}
+
+// AddressesOnOtherNodes returns the addresses that the slice lists [Backend.OnAnotherNode].
+func (s *Slice) AddressesOnOtherNodes(node string) sets.Set[netip.Addr] {
+	return s.addressesThat(func(l Listing) bool { return l.OnAnotherNode(node) })
+}
+
+func (s *Slice) addressesThat(are func(Listing) bool) sets.Set[netip.Addr] {
+	all := sets.New[netip.Addr]()
+	for addr, listing := range s.Listings() {
+		if are(listing) {
+			all.Insert(addr)
+		}
 	}
-	all := addr.As16()
-	return uint32(xxhash.Sum64(all[:]))
+	return all
 }

@@ -82,7 +82,8 @@ func (m *ReuseMeter) SliceChanged(before, after *cluster.Slice) {
 		m.left.Remove(addr)
 	}
 	for addr := range old.Difference(present) {
-		if _, taken := m.held[addr]; !taken && !m.index.ListedOnAnotherNode(addr) {
+		// Another slice may still list it. Then it counts as listed, and the time is that at which the last one drops it.
+		if _, taken := m.held[addr]; !taken {
 			m.left.Add(addr, m.clock.Now())
 		}
 	}

@@ -87,7 +87,7 @@ func (n *node) slice(name, onNode string, addrs ...string) {
 		after.Endpoints = append(after.Endpoints, e)
 	}
 	n.slices[name] = after
-	n.index.SetSlice(after)
+	n.index.SetSlice(cluster.SliceOf(after))
 	n.meter.SliceChanged(cluster.SliceOf(before), cluster.SliceOf(after))
 }
 

@@ -171,7 +171,7 @@ func TestWhatAloneKeepsTheEndpoint(t *testing.T) {
 			n.API.OnPods = failOn("status.podIP")
 		}, "unconfirmed"},
 		"orphan: a slice lists it": {anOrphan, func(n *node, _ hns.EndpointID) {
-			n.Index.Put(cluster.SliceOf(nodetest.NewSlice("svc", "lin-1", ip))) // the pace, which would keep it too, has not seen it
+			n.Index.SetSlice(cluster.SliceOf(nodetest.NewSlice("svc", "lin-1", ip))) // the pace, which would keep it too, has not seen it
 		}, "refused"},
 		"orphan: a load balancer refers": {anOrphan, refer, "refused"},
 		"orphan: it is a conflict by now": {aLeak, func(n *node, _ hns.EndpointID) {

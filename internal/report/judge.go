@@ -156,7 +156,7 @@ func (in Input) view(addresses []netip.Addr) cluster.View {
 		index.SetPod(pod)
 	}
 	for _, slice := range in.Cluster.Slices {
-		index.SetSlice(slice)
+		index.SetSlice(cluster.SliceOf(slice))
 	}
 	for _, service := range in.Cluster.Services {
 		index.SetService(service)

@@ -240,7 +240,7 @@ func (w *Watch) Bookmark(version string) error {
 // Resync implements [toolscache.ReflectorStore]. There is nothing to do.
 func (w *Watch) Resync() error { return nil }
 
-func (w *Watch) set(slice *cluster.Slice) { w.observe(w.opts.Index.Put(slice), slice) }
+func (w *Watch) set(slice *cluster.Slice) { w.observe(w.opts.Index.SetSlice(slice), slice) }
 
 func (w *Watch) remove(key types.NamespacedName) {
 	if before := w.opts.Index.DeleteSlice(key); before != nil {

@@ -112,10 +112,10 @@ func (w world) evidence() verdict.Evidence {
 		index.SetPod(p)
 	}
 	if !w.slicesEmpty {
-		index.SetSlice(slice("kubernetes", listing(netip.MustParseAddr("10.0.0.4"), "")))
+		index.SetSlice(cluster.SliceOf(slice("kubernetes", listing(netip.MustParseAddr("10.0.0.4"), ""))))
 	}
 	for _, s := range w.slices {
-		index.SetSlice(s)
+		index.SetSlice(cluster.SliceOf(s))
 	}
 	if w.servicesWatched {
 		index.WatchServices()

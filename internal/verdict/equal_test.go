@@ -23,8 +23,8 @@ func TestVerdictsAreEqualWithTheSameEvidenceOnly(t *testing.T) {
 				MAC: hns.MAC{2}, Flags: hns.FlagRemote,
 			},
 			Kind: verdict.Held, Reason: verdict.ReasonStaleRecord, Pods: []cluster.PodID{{UID: "p"}},
-			Locals: []hns.EndpointID{"l"}, Listings: []cluster.Listing{{Node: "lin-1"}}, LoadBalancers: []hns.LoadBalancerID{"b"},
-			Elsewhere: []verdict.Claimant{{Node: "lin-1"}}, Due: now, Since: now,
+			Locals: []hns.EndpointID{"l"}, Listings: []cluster.Listing{{Backend: cluster.Backend{Node: "lin-1"}}},
+			LoadBalancers: []hns.LoadBalancerID{"b"}, Elsewhere: []verdict.Claimant{{Node: "lin-1"}}, Due: now, Since: now,
 		}
 	}
 	g.Expect(made().Equal(made())).To(BeTrue())

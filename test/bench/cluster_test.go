@@ -223,3 +223,22 @@ func BenchmarkView(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkNewAddresses measures a view of addresses that are new to the index: those of a node on which the agent
+// starts, and that of an endpoint that appears.
+func BenchmarkNewAddresses(b *testing.B) {
+	for _, fresh := range []int{1, 10, endpoints} {
+		b.Run(fmt.Sprintf("new=%d/slices=%d", fresh, addresses/perSlice), func(b *testing.B) {
+			index, _ := filled()
+			these := looked()
+			clock := start(b)
+			for b.Loop() {
+				clock.pause()
+				index.View(append([]netip.Addr{netip.IPv4Unspecified()}, these[fresh:]...)) // which gives up the first ones
+				clock.resume()
+				index.View(these)
+			}
+			clock.report()
+		})
+	}
+}

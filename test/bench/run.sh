@@ -14,6 +14,6 @@ for _ in $(seq "${COUNT:-1}"); do
 	# The first ones take seconds each, and play a million addresses or ten minutes.
 	"$program" -test.run '^$' -test.bench 'Memory|Calls|Quiet|Long' -test.benchtime 1x
 	"$program" -test.run '^$' -test.bench 'Ingest' -test.benchtime 5x
-	"$program" -test.run '^$' -test.bench 'Update|View|Decide|Deadline' -test.benchtime 100x
+	"$program" -test.run '^$' -test.bench 'Update|View|NewAddresses|Decide|Deadline' -test.benchtime 100x
 	"$program" -test.run '^$' -test.bench 'Reaction' -test.benchtime 100x
 done

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cluster
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// PodID names one pod, and not another that gets its name later.
+type PodID struct {
+	types.NamespacedName
+	UID types.UID
+}
+
+// Reference returns what an Event on the pod refers to. kubectl describe shows only Events that carry the UID.
+func (id PodID) Reference() *corev1.ObjectReference {
+	return &corev1.ObjectReference{
+		APIVersion: "v1", Kind: "Pod", Namespace: id.Namespace, Name: id.Name, UID: id.UID,
+	}
+}
+
+// Pod is what a decision needs to know of a pod.
+type Pod struct {
+	Key types.NamespacedName
+	UID types.UID
+	// Node is the name of the pod's node.
+	Node string
+	// Addresses are the IPs of its status; there are none until the kubelet has reported them.
+	Addresses []netip.Addr
+	// HostNetwork is set for pods in the host's network, HostProcess pods among them. Their addresses are the node's.
+	HostNetwork bool
+	// Deleting is set from the moment the API was asked to delete the pod. The status keeps its addresses until the end.
+	Deleting bool
+	// Terminal is set once the pod has succeeded or failed. The status keeps its addresses, which may be in use again.
+	Terminal bool
+	// Running is set while the pod's phase is Running.
+	Running bool
+	// Controller is what would replace the pod; it is zero for a pod that nothing replaces.
+	Controller Controller
+	Created    time.Time
+}
+
+// Controller is the controlling owner of a pod.
+type Controller struct {
+	Kind string
+	UID  types.UID
+}
+
+// ID names the pod.
+func (p Pod) ID() PodID { return PodID{NamespacedName: p.Key, UID: p.UID} }
+
+// Live reports whether the pod holds the addresses of its status for itself.
+func (p Pod) Live() bool { return !p.HostNetwork && !p.Deleting && !p.Terminal }
+
+// Waiting reports whether the pod is about to be given an address.
+func (p Pod) Waiting() bool { return p.Live() && len(p.Addresses) == 0 }
+
+// PodOf is what a decision needs to know of the pod, whatever node it is on.
+func PodOf(pod *corev1.Pod) Pod {
+	p := Pod{
+		Key: keyOf(pod), UID: pod.UID, Node: pod.Spec.NodeName,
+		HostNetwork: pod.Spec.HostNetwork || hostProcess(pod),
+		Deleting:    pod.DeletionTimestamp != nil,
+		Terminal:    pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed,
+		Running:     pod.Status.Phase == corev1.PodRunning,
+		Created:     pod.CreationTimestamp.Time,
+	}
+	if owner := metav1.GetControllerOfNoCopy(pod); owner != nil {
+		p.Controller = Controller{Kind: owner.Kind, UID: owner.UID}
+	}
+	for _, ip := range slices.Concat(pod.Status.PodIPs, []corev1.PodIP{{IP: pod.Status.PodIP}}) {
+		if addr, ok := parse(ip.IP); ok && !slices.Contains(p.Addresses, addr) {
+			p.Addresses = append(p.Addresses, addr)
+		}
+	}
+	return p
+}
+
+// hostProcess reports whether the pod, or any container of it, is a HostProcess one: on Windows all containers of a pod
+// are or none is.
+func hostProcess(pod *corev1.Pod) bool {
+	is := func(o *corev1.WindowsSecurityContextOptions) bool {
+		return o != nil && o.HostProcess != nil && *o.HostProcess
+	}
+	if pod.Spec.SecurityContext != nil && is(pod.Spec.SecurityContext.WindowsOptions) {
+		return true
+	}
+	return slices.ContainsFunc(pod.Spec.Containers, func(c corev1.Container) bool {
+		return c.SecurityContext != nil && is(c.SecurityContext.WindowsOptions)
+	})
+}
