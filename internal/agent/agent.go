@@ -203,7 +203,7 @@ func (a *Agent) makeServers(o Options) (err error) {
 		options = open
 	}
 	options.Address = o.PageAddress
-	a.page, err = server.NewPage(options, server.PageOptions{Board: a.board, Metrics: metrics})
+	a.page, err = server.NewPage(options, a.board, metrics)
 	return err
 }
 

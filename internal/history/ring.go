@@ -47,7 +47,6 @@ type Ring struct {
 
 	mu    sync.Mutex
 	parts map[Act]*part
-	added uint64
 }
 
 // part has the entries of one act, the one that is the longest ago first.
@@ -81,7 +80,6 @@ func (r *Ring) Add(e Entry) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.added++
 	e = bounded(e)
 	e.First, e.Count = r.opts.Clock.Now().UTC(), 1
 	e.Last = e.First
@@ -173,11 +171,4 @@ func (r *Ring) Entries() []Entry {
 			cmp.Compare(a.Endpoint, b.Endpoint), cmp.Compare(a.Result, b.Result))
 	})
 	return all
-}
-
-// Added returns how many times something was added, so that a change can be seen.
-func (r *Ring) Added() uint64 {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.added
 }

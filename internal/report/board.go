@@ -3,9 +3,6 @@
 package report
 
 import (
-	"encoding/json"
-	"fmt"
-	"hash/fnv"
 	"maps"
 	"slices"
 	"sync"
@@ -27,8 +24,6 @@ import (
 // History is what was decided and done lately.
 type History interface {
 	Entries() []history.Entry
-	// Added returns how many times something was added.
-	Added() uint64
 }
 
 // BoardOptions configure a board. All but Victims are required.
@@ -63,8 +58,6 @@ type snapshot struct {
 	since time.Time
 	err   error
 	pass  *lastPass
-	// replaced is closed when there is a newer one.
-	replaced chan struct{}
 }
 
 // lastPass is what the document needs of a complete pass. It does not change.
@@ -78,16 +71,14 @@ type lastPass struct {
 type findings struct {
 	verdicts   []verdict.Verdict
 	staleSince map[hns.EndpointID]time.Time
-	// rows and sum are made for the first reader.
+	// rows are made for the first reader.
 	rows func() []NodeEndpoint
-	sum  func() uint64
 }
 
 // newFindings keeps the verdicts of a pass, whose memory the next pass uses again.
 func newFindings(p pass.Pass) *findings {
 	f := &findings{verdicts: slices.Clone(p.Verdicts), staleSince: p.StaleSince}
 	f.rows = sync.OnceValue(f.makeRows)
-	f.sum = sync.OnceValue(func() uint64 { return sumOf(f.rows()) })
 	return f
 }
 
@@ -102,7 +93,7 @@ func NewBoard(o BoardOptions) *Board {
 		o.Victims = func() []eviction.Victim { return nil }
 	}
 	b := &Board{opts: o, started: o.Clock.Now().UTC()}
-	b.current.Store(&snapshot{state: StateStarting, since: b.started, replaced: make(chan struct{})})
+	b.current.Store(&snapshot{state: StateStarting, since: b.started})
 	return b
 }
 
@@ -139,16 +130,12 @@ func (b *Board) Unknown(err error) { b.show(StateUnknown, err, b.current.Load().
 
 func (b *Board) show(state State, err error, p *lastPass) {
 	before := b.current.Load()
-	next := &snapshot{state: state, since: before.since, err: err, pass: p, replaced: make(chan struct{})}
+	next := &snapshot{state: state, since: before.since, err: err, pass: p}
 	if before.state != state {
 		next.since = b.opts.Clock.Now().UTC()
 	}
 	b.current.Store(next)
-	close(before.replaced)
 }
-
-// Replaced returns a channel that is closed after the next pass.
-func (b *Board) Replaced() <-chan struct{} { return b.current.Load().replaced }
 
 // Document returns what is known now.
 func (b *Board) Document() NodeStatus { return b.documentOf(b.current.Load()) }
@@ -191,40 +178,6 @@ func (b *Board) headOf(s *snapshot) NodeStatus {
 		d.Pass, d.Victims = new(s.pass.Pass), s.pass.victims
 	}
 	return d
-}
-
-// Beat is what a reader is told after a pass, so that it asks for the document only if there is something new in it.
-type Beat struct {
-	// Time is when the beat was made, and PassEnded when the last complete pass ended.
-	Time      time.Time `json:"time"`
-	PassEnded time.Time `json:"passEnded,omitzero"`
-	State     State     `json:"state"`
-	// Revision is another one if the document has changed in more than these times.
-	Revision string `json:"revision"`
-}
-
-// Beat returns the beat of the last pass.
-func (b *Board) Beat() Beat {
-	s := b.current.Load()
-	head := b.headOf(s)
-	beat := Beat{Time: head.Time, State: head.State}
-	head.Time, head.HNS.Answered = time.Time{}, time.Time{}
-	var rows uint64
-	if s.pass != nil {
-		beat.PassEnded, rows = s.pass.Ended, s.pass.found.sum()
-		head.Pass.Ended, head.Pass.DurationSeconds = time.Time{}, 0
-	}
-	beat.Revision = fmt.Sprintf("%x-%x-%x", sumOf(head), rows, b.opts.History.Added())
-	return beat
-}
-
-// sumOf returns a number that differs if the JSON form does.
-func sumOf(v any) uint64 {
-	sum := fnv.New64a()
-	if err := json.NewEncoder(sum).Encode(v); err != nil {
-		panic(err) // all of the types here can be encoded
-	}
-	return sum.Sum64()
 }
 
 // makeRows makes the rows of the endpoints, those that need attention first.

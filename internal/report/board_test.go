@@ -161,43 +161,14 @@ func TestBeforeTheFirstPassNothingIsMissing(t *testing.T) {
 	g.Expect(string(text)).NotTo(ContainSubstring(`"pass":`))
 }
 
-// A reader that knows the revision need not ask again.
-func TestTheRevisionChangesWithTheDocument(t *testing.T) {
+// Invariant 12.
+func TestPodsWithoutNetworkStayWhileTheNodeIsUnknown(t *testing.T) {
+	g := NewWithT(t)
 	n := newNode()
-	last := n.Beat()
-	step := func(name string, changes bool, change func()) {
-		t.Helper()
-		n.clock.Step(time.Second)
-		change()
-		beat := n.Beat()
-		if changed := beat.Revision != last.Revision; changed != changes {
-			t.Errorf("%s: the revision changes: %t", name, changed)
-		}
-		last = beat
-	}
-	step("nothing", false, func() {})
-	step("a pass", true, func() { n.Complete(passOf(local()), n.clock.Now()) })
-	step("the same again", false, func() { n.Complete(passOf(local()), start()) })
-	if !last.PassEnded.Equal(n.clock.Now()) || last.State != report.StateGuarding {
-		t.Errorf("the beat is %+v", last)
-	}
-	step("another endpoint", true, func() { n.Complete(passOf(local(), conflict()), n.clock.Now()) })
-	step("a pod without network", true, func() {
-		n.victims = victims()
-		n.Complete(passOf(local(), conflict()), n.clock.Now())
-	})
-	step("an entry", true, func() { n.history.Add(history.Entry{Act: history.Flush}) })
-	step("the same entry", true, func() { n.history.Add(history.Entry{Act: history.Flush}) })
-	step("kube-proxy", true, func() { n.profile = kubeproxy.ProfileOf("v1.37.2") })
-	step("HNS answers", false, func() { n.hns.Answered = n.clock.Now() })
-	step("HNS hangs", true, func() { n.hns.HungCalls = 1 })
-	step("unknown", true, func() { n.Unknown(errors.New("no")) })
-	if len(n.Document().Victims) != 1 {
-		t.Error("the victims of the last complete pass are gone")
-	}
-	step("still unknown", false, func() { n.Unknown(errors.New("no")) })
-	step("for another reason", true, func() { n.Unknown(errors.New("hangs")) })
-	step("idle", true, func() { n.Idle(errors.New("no network")) })
+	n.victims = victims()
+	n.Complete(passOf(local(), conflict()), n.clock.Now())
+	n.Unknown(errors.New("no"))
+	g.Expect(n.Document().Victims).To(HaveLen(1))
 }
 
 // Invariant 10: run with the race detector.
@@ -225,7 +196,6 @@ func TestReadersSeeWholePasses(t *testing.T) {
 		if total := d.Counts[verdict.Local] + d.Counts[verdict.Conflict]; total != len(d.Endpoints) {
 			t.Fatalf("%d endpoints, and %d are counted", len(d.Endpoints), total)
 		}
-		n.Beat()
 	}
 }
 
@@ -266,15 +236,6 @@ func BenchmarkDocument(b *testing.B) {
 		if _, err := json.Marshal(n.Document()); err != nil {
 			b.Fatal(err)
 		}
-	}
-}
-
-func BenchmarkBeat(b *testing.B) {
-	n, pass := newNode(), many(5000)
-	b.ReportAllocs()
-	for b.Loop() {
-		n.Complete(pass, start())
-		n.Beat()
 	}
 }
 

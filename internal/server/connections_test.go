@@ -73,14 +73,11 @@ func TestOtherConnectionsDoNotBlockThePage(t *testing.T) {
 		"idle":       fmt.Sprintf(request, "/nothing"),
 		"silent":     "",
 		"unfinished": "GET /nothing HTTP/1.1\r\n",
-		"endless":    fmt.Sprintf(request, "/api/v1/events"),
 		"unread":     strings.Repeat(fmt.Sprintf(request, "/page.js"), 100),
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := NewWithT(t)
-			url, _ := serve(t, func(address string) *server.Server {
-				return newServer(t, func(o *settings) { o.Address = address })
-			})
+			url := serve(t)
 			address := strings.TrimPrefix(url, "http://")
 			var all []net.Conn
 			for i := range 2 * server.MaxConnections {
@@ -104,9 +101,7 @@ func TestOtherConnectionsDoNotBlockThePage(t *testing.T) {
 func TestConnectionsAreBoundedPerSource(t *testing.T) {
 	needLoopbacks(t)
 	g := NewWithT(t)
-	url, _ := serve(t, func(address string) *server.Server {
-		return newServer(t, func(o *settings) { o.Address = address })
-	})
+	url := serve(t)
 	address := strings.TrimPrefix(url, "http://")
 	connect := func(from string, count int) (all []net.Conn) {
 		for range count {
@@ -145,8 +140,7 @@ func TestAnAuthorizedConnectionIsReplacedLast(t *testing.T) {
 // Invariant 2.
 func TestALargeHeaderIsRefused(t *testing.T) {
 	g := NewWithT(t)
-	s := func(address string) *server.Server { return newServer(t, func(o *settings) { o.Address = address }) }
-	url, _ := serve(t, s)
+	url := serve(t)
 	for size, status := range map[int]int{30 << 10: http.StatusOK, 100 << 10: http.StatusRequestHeaderFieldsTooLarge} {
 		c := connectFrom(t, "127.0.0.1", strings.TrimPrefix(url, "http://"),
 			"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nAuthorization: Bearer "+strings.Repeat("x", size)+"\r\n\r\n")

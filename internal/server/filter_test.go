@@ -388,7 +388,7 @@ func TestUnknownPathsAreNotReviewed(t *testing.T) {
 	o := server.Options{Address: ":0", Certificate: certificate, Filter: filter, Clock: c}
 	metrics, err := server.NewMetrics(o, prometheus.Gatherers{})
 	g.Expect(err).NotTo(HaveOccurred())
-	page, err := server.NewPage(o, server.PageOptions{Board: newBoard(), Metrics: prometheus.Gatherers{}})
+	page, err := server.NewPage(o, newBoard(), prometheus.Gatherers{})
 	g.Expect(err).NotTo(HaveOccurred())
 	for _, handler := range []http.Handler{metrics, page} {
 		m := guarded{Handler: handler}

@@ -27,8 +27,7 @@ func withHeaders(next http.Handler) http.Handler {
 	})
 }
 
-// onlySameSite refuses what the script of another site requests, which could use up the streams. A link to the page may
-// come from anywhere.
+// onlySameSite refuses what a script of another site requests. A link to the page may come from anywhere.
 func onlySameSite(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.Header.Get("Sec-Fetch-Site") {

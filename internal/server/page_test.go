@@ -3,13 +3,11 @@
 package server_test
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"strings"
 	"testing"
 	"time"
 
@@ -21,7 +19,6 @@ import (
 	"github.com/hnsguard/hnsguard/internal/config"
 	"github.com/hnsguard/hnsguard/internal/history"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy"
-	"github.com/hnsguard/hnsguard/internal/pass"
 	"github.com/hnsguard/hnsguard/internal/report"
 	"github.com/hnsguard/hnsguard/internal/server"
 )
@@ -38,18 +35,19 @@ func newBoard() *report.Board {
 // settings are the options of a page.
 type settings struct {
 	server.Options
-	server.PageOptions
+	board   server.Board
+	metrics prometheus.Gatherer
 }
 
 func tryPage(change ...func(*settings)) (*server.Server, error) {
 	o := settings{
 		server.Options{Address: "127.0.0.1:0", Logger: logr.Discard(), Clock: clock.RealClock{}},
-		server.PageOptions{Board: newBoard(), Metrics: prometheus.Gatherers{}},
+		newBoard(), prometheus.Gatherers{},
 	}
 	for _, c := range change {
 		c(&o)
 	}
-	return server.NewPage(o.Options, o.PageOptions)
+	return server.NewPage(o.Options, o.board, o.metrics)
 }
 
 func newServer(t *testing.T, change ...func(*settings)) *server.Server {
@@ -80,7 +78,7 @@ func header(name, value string) func(*http.Request) {
 	return func(r *http.Request) { r.Header.Set(name, value) }
 }
 
-// paths are all that is served, but for the stream.
+// paths are all that is served.
 var paths = map[string]string{
 	"/": "text/html; charset=utf-8", "/page.css": "text/css; charset=utf-8", "/page.js": "text/javascript; charset=utf-8",
 	"/icon.svg": "image/svg+xml", "/api/v1/status": "application/json",
@@ -227,18 +225,19 @@ func TestMetrics(t *testing.T) {
 	up := prometheus.NewGauge(prometheus.GaugeOpts{Name: "hnsguard_up"})
 	registry.MustRegister(up)
 	up.Set(1)
-	r := get(t, newServer(t, func(o *settings) { o.Metrics = registry }), http.MethodGet, "/metrics")
+	r := get(t, newServer(t, func(o *settings) { o.metrics = registry }), http.MethodGet, "/metrics")
 	NewWithT(t).Expect(r.Body.String()).To(HaveSuffix("hnsguard_up 1\n"))
 }
 
 // patience is how long a test waits for what takes no time on an idle machine.
 const patience = 30 * time.Second
 
-// serve runs the server on a free port and returns its URL. It ends with the test, or before.
-func serve(t *testing.T, s func(address string) *server.Server) (url string, end func()) {
+// serve serves the page on a free port until the test ends, and returns its URL.
+func serve(t *testing.T) (url string) {
 	t.Helper()
 	address := freeAddress(t)
-	return "http://" + address, run(t, address, s(address).Run)
+	run(t, address, newServer(t, func(o *settings) { o.Address = address }).Run)
+	return "http://" + address
 }
 
 func freeAddress(t *testing.T) string {
@@ -251,8 +250,8 @@ func freeAddress(t *testing.T) string {
 	return free.Addr().String()
 }
 
-// run runs a server until the test ends, or before.
-func run(t *testing.T, address string, serve func(context.Context)) (end func()) {
+// run runs a server until the test ends.
+func run(t *testing.T, address string, serve func(context.Context)) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan struct{})
@@ -260,15 +259,14 @@ func run(t *testing.T, address string, serve func(context.Context)) (end func())
 		defer close(ended)
 		serve(ctx)
 	}()
-	end = func() {
+	t.Cleanup(func() {
 		cancel()
 		select {
 		case <-ended:
 		case <-time.After(patience):
 			t.Error("the server does not end")
 		}
-	}
-	t.Cleanup(end)
+	})
 	NewWithT(t).Eventually(func() error {
 		c, err := new(net.Dialer).DialContext(t.Context(), "tcp", address)
 		if err == nil {
@@ -276,157 +274,6 @@ func run(t *testing.T, address string, serve func(context.Context)) (end func())
 		}
 		return err
 	}, patience, 10*time.Millisecond).Should(Succeed())
-	return end
-}
-
-// stream is an open stream of events.
-type stream struct {
-	t        *testing.T
-	response *http.Response
-	lines    *bufio.Scanner
-}
-
-func openStream(t *testing.T, url string) stream {
-	t.Helper()
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url+"/api/v1/events", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { response.Body.Close() })
-	return stream{t, response, bufio.NewScanner(response.Body)}
-}
-
-// next returns the next beat. The last value is false at the end of the stream.
-func (s stream) next() (report.Beat, bool) {
-	s.t.Helper()
-	for s.lines.Scan() {
-		if data, is := strings.CutPrefix(s.lines.Text(), "data: "); is {
-			var beat report.Beat
-			if err := json.Unmarshal([]byte(data), &beat); err != nil {
-				s.t.Fatal(err)
-			}
-			return beat, true
-		}
-	}
-	return report.Beat{}, false
-}
-
-func TestAPassIsToldOfAtOnce(t *testing.T) {
-	g := NewWithT(t)
-	board := newBoard()
-	url, end := serve(t, func(address string) *server.Server {
-		return newServer(t, func(o *settings) {
-			o.Address, o.Board, o.Interval, o.Heartbeat = address, board, 10*time.Millisecond, time.Hour
-		})
-	})
-	s := openStream(t, url)
-	g.Expect(s.response.Header.Get("Content-Type")).To(Equal("text/event-stream"))
-	g.Expect(s.response.Header.Get("Content-Security-Policy")).NotTo(BeEmpty())
-	first, ok := s.next()
-	g.Expect(ok).To(BeTrue())
-	g.Expect(first.State).To(Equal(report.StateStarting))
-	board.Complete(pass.Pass{}, time.Now())
-	second, ok := s.next()
-	g.Expect(ok).To(BeTrue())
-	g.Expect(second.State).To(Equal(report.StateGuarding))
-	g.Expect(second.Revision).NotTo(Equal(first.Revision))
-
-	begun := time.Now()
-	end()
-	_, ok = s.next()
-	g.Expect(ok).To(BeFalse(), "the stream ends with the server")
-	g.Expect(time.Since(begun)).To(BeNumerically("<", time.Second))
-}
-
-func TestWithoutPassesAStreamHasAHeartbeat(t *testing.T) {
-	url, _ := serve(t, func(address string) *server.Server {
-		return newServer(t, func(o *settings) {
-			o.Address, o.Interval, o.Heartbeat = address, time.Millisecond, 20*time.Millisecond
-		})
-	})
-	s := openStream(t, url)
-	for range 3 {
-		if _, ok := s.next(); !ok {
-			t.Fatal("the stream ends")
-		}
-	}
-}
-
-// The deadlines of the server are for requests that end.
-func TestAStreamOutlivesTheDeadlines(t *testing.T) {
-	t.Parallel()
-	url, _ := serve(t, func(address string) *server.Server {
-		return newServer(t, func(o *settings) { o.Address, o.Heartbeat = address, 500*time.Millisecond })
-	})
-	s := openStream(t, url)
-	for begun := time.Now(); time.Since(begun) < server.ReadTimeout+2*time.Second; {
-		if _, ok := s.next(); !ok {
-			t.Fatalf("the stream ended after %s", time.Since(begun))
-		}
-	}
-}
-
-// Many passes do not make many events.
-func TestEventsHaveADistance(t *testing.T) {
-	board := newBoard()
-	url, _ := serve(t, func(address string) *server.Server {
-		return newServer(t, func(o *settings) { o.Address, o.Board, o.Interval = address, board, 300*time.Millisecond })
-	})
-	s := openStream(t, url)
-	s.next()
-	stop := make(chan struct{})
-	defer close(stop)
-	go func() {
-		for {
-			select {
-			case <-stop:
-				return
-			case <-time.After(time.Millisecond):
-				board.Complete(pass.Pass{}, time.Now())
-			}
-		}
-	}()
-	begun := time.Now()
-	s.next()
-	s.next()
-	if took := time.Since(begun); took < 500*time.Millisecond {
-		t.Errorf("two events came within %s", took)
-	}
-}
-
-// Invariant 2.
-func TestStreamsAreBounded(t *testing.T) {
-	g := NewWithT(t)
-	url, _ := serve(t, func(address string) *server.Server {
-		return newServer(t, func(o *settings) { o.Address = address })
-	})
-	streams := make([]stream, server.MaxStreams)
-	for i := range streams {
-		streams[i] = openStream(t, url)
-		g.Expect(streams[i].response.StatusCode).To(Equal(http.StatusOK))
-	}
-	refused := openStream(t, url)
-	g.Expect(refused.response.StatusCode).To(Equal(http.StatusServiceUnavailable))
-	g.Expect(refused.response.Header.Get("Retry-After")).To(Equal("10"))
-	status, err := http.Get(url + "/api/v1/status")
-	g.Expect(err).NotTo(HaveOccurred())
-	g.Expect(status.StatusCode).To(Equal(http.StatusOK), "the page itself is served")
-	status.Body.Close()
-
-	streams[0].response.Body.Close()
-	g.Eventually(func() int { return openStream(t, url).response.StatusCode }, patience, 50*time.Millisecond).
-		Should(Equal(http.StatusOK), "one has gone")
-}
-
-func TestAHeadOfTheStreamEnds(t *testing.T) {
-	r := get(t, newServer(t), http.MethodHead, "/api/v1/events")
-	if r.Code != http.StatusOK || r.Header().Get("Content-Type") != "text/event-stream" {
-		t.Errorf("%d, %q", r.Code, r.Header().Get("Content-Type"))
-	}
 }
 
 // Invariant 12: the agent before this one may still be stopping.

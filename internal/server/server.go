@@ -34,7 +34,7 @@ const (
 	writeTimeout = 30 * time.Second
 	// idleTimeout is longer than the usual interval of scrapes.
 	idleTimeout = 90 * time.Second
-	// shutdownTimeout is how long requests may take to end when the server ends. Streams end at once.
+	// shutdownTimeout is how long requests may take to end when the server ends.
 	shutdownTimeout = time.Second
 	// maxScrapes is how many requests for metrics are answered at a time.
 	maxScrapes = 4

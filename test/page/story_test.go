@@ -92,9 +92,9 @@ func (n *node) serve() {
 	if n.address == "" {
 		n.address = fmt.Sprintf("127.0.0.1:%d", freeport.GetOne(n.t))
 	}
-	served, err := server.NewPage(
-		server.Options{Address: n.address, Logger: logr.Discard(), Clock: clock.RealClock{}},
-		server.PageOptions{Board: n.board, Metrics: n.Registry, Interval: 50 * time.Millisecond})
+	served, err := server.NewPage(server.Options{
+		Address: n.address, Logger: logr.Discard(), Clock: clock.RealClock{},
+	}, n.board, n.Registry)
 	if err != nil {
 		n.t.Fatal(err)
 	}

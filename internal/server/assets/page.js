@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// The node page. It reads api/v1/status whenever the stream api/v1/events tells of another revision. All text is set as
-// text: nothing that the document says becomes HTML.
+// The node page. It reads api/v1/status every two seconds. All text is set as text: nothing that the document says
+// becomes HTML.
 
 const find = (id) => document.getElementById(id);
 
@@ -14,7 +14,6 @@ function make(name, properties, ...children) {
 
 const view = {
   status: null, // the last document
-  revision: "", // of that document
   search: "",
   verdicts: new Set(), // an empty set shows all
   act: "",
@@ -354,73 +353,26 @@ function show() {
 
 // Connection.
 
-const live = {
-  at: 0, // when the last beat came, on the clock of this browser
-  beat: null,
-  reading: false,
-  again: false,
-};
+// The document is read every two seconds. A pass that is a minute old is too old: usually they come every five seconds.
+const refreshEvery = 2, tooOld = 60;
 
-// An event comes at least every 15 seconds. A pass that is a minute old is too old: usually they come every five seconds.
-const tooQuiet = 35, tooOld = 60;
-
-// read reads the document, and returns whether that worked.
-async function read(revision) {
-  if (live.reading) {
-    live.again = true;
-    return true;
-  }
-  live.reading = true;
+async function refresh() {
   try {
-    const response = await fetch("api/v1/status", { cache: "no-store" });
+    const response = await fetch("api/v1/status", { cache: "no-store", signal: AbortSignal.timeout(10_000) });
     if (!response.ok) throw new Error(`the agent answered ${response.status}`);
     view.status = await response.json();
-    view.revision = revision;
+    setConnection("live", "Live");
     show();
   } catch (error) {
-    lost(error.message);
-    return false;
-  } finally {
-    live.reading = false;
+    setConnection("lost", `Disconnected (${error.message})`);
   }
-  if (!live.again) return true;
-  live.again = false;
-  return read(live.beat?.revision ?? "");
-}
-
-function connect() {
-  const stream = new EventSource("api/v1/events");
-  stream.addEventListener("beat", (event) => {
-    live.beat = JSON.parse(event.data);
-    live.at = performance.now();
-    setConnection("live", "Live");
-    if (live.beat.revision !== view.revision) read(live.beat.revision);
-    tick();
-  });
-  stream.addEventListener("error", async () => {
-    if (stream.readyState !== EventSource.CLOSED) {
-      lost(""); // the browser connects again by itself
-      return;
-    }
-    setTimeout(connect, 5000);
-    // The stream was refused: too many are open. The document may be served all the same.
-    if (await read("")) {
-      live.at = performance.now();
-      live.beat = { time: view.status.time, passEnded: view.status.pass?.ended, revision: "" };
-      setConnection("polled", "Not live, but refreshed every few seconds");
-      tick();
-    }
-  });
+  showAge();
+  setTimeout(refresh, refreshEvery * 1000);
 }
 
 function setConnection(kind, text) {
   find("connection").className = "connection " + kind;
   if (find("connection-text").textContent !== text) find("connection-text").textContent = text;
-}
-
-function lost(why) {
-  setConnection("lost", why ? `Disconnected (${why})` : "Disconnected");
-  tick();
 }
 
 // banner says what makes the page untrustworthy, if anything does.
@@ -440,11 +392,10 @@ function banner(passAge) {
   return null;
 }
 
-function tick() {
-  const quietFor = live.at ? (performance.now() - live.at) / 1000 : 0;
-  if (quietFor > tooQuiet && !find("connection").classList.contains("lost")) setConnection("lost", "No news");
-  const ended = live.beat?.passEnded;
-  const passAge = ended ? (new Date(live.beat.time) - new Date(ended)) / 1000 + quietFor : 0;
+// showAge shows how old the last complete pass is, and the banner.
+function showAge() {
+  const ended = view.status?.pass?.ended;
+  const passAge = ended ? (new Date(view.status.time) - new Date(ended)) / 1000 : 0;
   find("age").textContent = ended ? `· last pass ${duration(passAge)} ago` : "";
   const [kind, text] = banner(passAge) ?? [];
   const now = find("banner").firstChild;
@@ -486,8 +437,7 @@ function listen() {
     view.entries += 50;
     showHistory(view.status);
   });
-  setInterval(tick, 1000);
 }
 
 listen();
-connect();
+refresh();
