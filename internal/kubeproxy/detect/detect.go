@@ -266,7 +266,12 @@ func scrape(ctx context.Context, url string) (map[string]*dto.MetricFamily, erro
 	if err != nil {
 		return nil, fmt.Errorf("reading kube-proxy's metrics: %w", err)
 	}
-	response, err := http.DefaultClient.Do(request)
+	// Another process may listen where kube-proxy does not: no redirect is followed, and no proxy is used.
+	local := http.Client{
+		Transport:     &http.Transport{DisableKeepAlives: true},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	response, err := local.Do(request)
 	if err != nil {
 		return nil, fmt.Errorf("reading kube-proxy's metrics: %w", err)
 	}

@@ -84,6 +84,19 @@ func TestFromMetrics(t *testing.T) {
 	}
 }
 
+// Another process may listen where kube-proxy does not.
+func TestRedirectsAreNotFollowed(t *testing.T) {
+	g := NewWithT(t)
+	elsewhere := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		t.Error("the detector follows")
+	}))
+	defer elsewhere.Close()
+	redirect := httptest.NewServer(http.RedirectHandler(elsewhere.URL, http.StatusFound))
+	defer redirect.Close()
+	_, err := detect.FromMetrics(t.Context(), redirect.URL)
+	g.Expect(err).To(MatchError(ContainSubstring("302 Found")))
+}
+
 func TestSyncs(t *testing.T) {
 	for name, tc := range map[string]struct {
 		body string
