@@ -163,6 +163,9 @@ func inUse() int {
 // address.
 func TestUnfinishedRequestsCostLittle(t *testing.T) {
 	needLoopbacks(t)
+	if runtime.GOOS == "windows" {
+		t.Skip("under Wine, hundreds of connections at once take longer than the timeout of a scrape")
+	}
 	for _, sources := range []int{1, 20} {
 		t.Run(fmt.Sprintf("from %d addresses", sources), func(t *testing.T) {
 			g := NewWithT(t)

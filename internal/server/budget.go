@@ -66,12 +66,13 @@ func newBudget(c clock.PassiveClock) *budget {
 func (b *budget) take(from source) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	limiter, known := b.sources.Get(from)
-	if !known {
+	remembered, _ := b.sources.Get(from)
+	limiter, is := remembered.(*rate.Limiter)
+	if !is {
 		limiter = rate.NewLimiter(sourceRate, sourceBurst)
 	}
 	b.sources.Add(from, limiter, sourceTTL)
 	// The source first: what one source is refused must not be taken from the others.
 	now := b.clock.Now()
-	return limiter.(*rate.Limiter).AllowN(now, 1) && b.total.AllowN(now, 1) //nolint:forcetypeassert // nothing else is added
+	return limiter.AllowN(now, 1) && b.total.AllowN(now, 1)
 }

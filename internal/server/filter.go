@@ -217,8 +217,8 @@ func (f *Filter) review(ctx context.Context, token, path string) error {
 	return nil
 }
 
-// refuse answers a request that may not be served. The client sees neither why the API server cannot be reached, nor why
-// it rejects the token (invariant 8).
+// refuse answers a request that may not be served. The client sees neither why the API server cannot be reached, nor
+// why it rejects the token (invariant 8).
 func (f *Filter) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	header := w.Header()
 	switch {

@@ -99,7 +99,8 @@ func (s *Server) Run(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		s.opts.Logger.Error(err, "Cannot serve the node page; will retry", "address", s.opts.Address, "retryIn", retryInterval)
+		s.opts.Logger.Error(err, "Cannot serve the node page; will retry",
+			"address", s.opts.Address, "retryIn", retryInterval)
 		select {
 		case <-ctx.Done():
 			return
