@@ -42,7 +42,7 @@ func TestExplain(t *testing.T) {
 			explainArgs("10.240.0.11", "--mode", "observe", "--kube-proxy-version", "v1.37.2"), cli.ExitOK,
 			"would remove it; it only observes (mode: observe)",
 		},
-		"nothing there": {explainArgs("10.9.9.9", known...), cli.ExitOK, "HNS of this node has no such endpoint"},
+		"nothing there": {explainArgs("10.9.9.9", known...), cli.ExitOK, "HNS on this node has no such endpoint"},
 		"another pod": {
 			explainArgs("default/web", known...), cli.ExitError,
 			"explaining default/web on node akswin000001: there is no Pod default/web in the cluster dump; did you mean",

@@ -35,7 +35,7 @@ func answerTo(row Row, r Report) Answer {
 
 // askForTheBrake names the command that shows why an endpoint is not removed: brakes are in the agent's memory.
 func askForTheBrake(row Row) string {
-	return fmt.Sprintf("If it stays, ask the agent in its pod on this node which brake keeps it: "+
+	return fmt.Sprintf("If it stays, ask the agent on this node which brake keeps it: "+
 		"kubectl -n hnsguard-system exec POD -- hnsguard.exe explain %s", about(row))
 }
 
@@ -70,8 +70,8 @@ func findOutWhyListed(row Row, node string) string {
 func observed(a Answer, kind verdict.Kind, setting string, remembers bool) Answer {
 	a.Next = fmt.Sprintf("hnsguard would remove it; it only observes (%s).", setting)
 	if kind == verdict.Held {
-		a.Next = fmt.Sprintf("hnsguard would hold it until kube-proxy is known to have forgotten the address, and remove it "+
-			"then; it only observes (%s).", setting)
+		a.Next = fmt.Sprintf("hnsguard would hold it until kube-proxy has forgotten the address, and then remove it; it only "+
+			"observes (%s), and flushes nothing: the hold ends when another EndpointSlice changes.", setting)
 	}
 	if kind.Removes() {
 		name, _, _ := strings.Cut(setting, ":")

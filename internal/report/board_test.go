@@ -115,7 +115,7 @@ func TestTheJSONForm(t *testing.T) {
 	g.Expect(fields).To(HaveKey("agent"))
 	g.Expect(fields["config"]).To(HaveKeyWithValue("kind", "Configuration"))
 	g.Expect(fields["answers"]).To(HaveKeyWithValue("conflict/live-pod-with-local-endpoint",
-		HaveKeyWithValue("because", ContainSubstring("A pod of this node lives with this address"))))
+		HaveKeyWithValue("because", ContainSubstring("A running pod on this node has the address"))))
 	for _, elsewhere := range []string{"agent", "config", "answers"} {
 		delete(fields, elsewhere)
 	}

@@ -38,9 +38,9 @@ func TestThePodThatIsAskedAbout(t *testing.T) {
 		want   string
 		lethal bool
 	}{
-		"without network": {podIn(report.PodWithoutNetwork, nil), nil, "and so no network. Delete it", true},
+		"without network": {podIn(report.PodWithoutNetwork, nil), nil, "it has no network. Delete it", true},
 		"without network, and a remote one has its address": {
-			podIn(report.PodWithoutNetwork, nil), []report.Row{contested}, "and so no network. Delete it", true,
+			podIn(report.PodWithoutNetwork, nil), []report.Row{contested}, "it has no network. Delete it", true,
 		},
 		"on a Linux node": {
 			podIn(report.PodElsewhere, on("lin-1", "linux")),
@@ -56,7 +56,7 @@ func TestThePodThatIsAskedAbout(t *testing.T) {
 			podIn(report.PodElsewhere, on("lin-1", "")), nil, "HNS has no endpoint with its address; it needs one only if", false,
 		},
 		"on another node, which has an orphan here": {
-			podIn(report.PodElsewhere, on("lin-1", "")), []report.Row{orphan}, "Of its address here: Nobody uses the address", false,
+			podIn(report.PodElsewhere, on("lin-1", "")), []report.Row{orphan}, "Of its address here: The address is not used", false,
 		},
 		"in the host's network": {podIn(report.PodHostNetwork, nil), nil, "the node's own network and has no HNS endpoint; nothing is wrong", false},
 		"ended": {
@@ -76,7 +76,7 @@ func TestThePodThatIsAskedAbout(t *testing.T) {
 		"just started":     {podIn(report.PodStarting, nil), nil, "Ask again in half a minute", false},
 		"being deleted":    {podIn(report.PodDeleting, nil), nil, "is being deleted", false},
 		"unscheduled":      {podIn(report.PodUnscheduled, nil), nil, "'kubectl -n shop describe pod web' says why", false},
-		"not known":        {podIn(report.PodUnknown, nil), nil, "is not known", false},
+		"not known":        {podIn(report.PodUnknown, nil), nil, "is unknown", false},
 		"attached":         {podIn(report.PodAttached, nil), []report.Row{row(localID, "local", verdict.Local, verdict.ReasonLocalPod)}, "Nothing is wrong", false},
 		"attached, beside": {podIn(report.PodAttached, nil), conflictReport().Endpoints, "hnsguard removes it", false},
 	} {
@@ -103,12 +103,12 @@ func TestThePodThatIsAskedAbout(t *testing.T) {
 // A pod without network is told of by its address too, with and without endpoints.
 func TestTheAddressOfAPodWithoutNetwork(t *testing.T) {
 	g := NewWithT(t)
-	const lost = "Pod shop/web runs on this node with the address 10.240.0.11 and has no local endpoint, and so no network. Delete it"
+	const lost = "Pod shop/web runs on this node with the address 10.240.0.11 and without a local endpoint: it has no network. Delete it"
 	r := reportOf()
 	r.PodsWithoutNetwork = []report.Pod{podIn(report.PodWithoutNetwork, nil)}
 	g.Expect(report.Explain(report.Target{Address: ip}, r, nil).Summary).To(HavePrefix(lost))
 	other := netip.MustParseAddr("10.240.0.12")
-	g.Expect(report.Explain(report.Target{Address: other}, r, nil).Summary).To(Equal("HNS of this node has no such endpoint."))
+	g.Expect(report.Explain(report.Target{Address: other}, r, nil).Summary).To(Equal("HNS on this node has no such endpoint."))
 
 	r.Endpoints = []report.Row{row(remoteID, "remote", verdict.Contested, verdict.ReasonNoLocalEndpoint)}
 	g.Expect(report.Explain(report.Target{Address: ip}, r, nil).Summary).To(HavePrefix(lost))
@@ -140,9 +140,9 @@ func TestTheModeIsRespected(t *testing.T) {
 		"a conflict that kube-proxy may remember": {
 			conflictReport().Endpoints[0], "observe", nil, []string{"stale-record"}, "would remove it", "Do not delete it by hand", "",
 		},
-		"a held one": {held, "observe", nil, nil, "would hold it for now", "hnsguard would hold it until", "shop/web"},
+		"a held one": {held, "observe", nil, nil, "would hold it, because", "hnsguard would hold it until", "shop/web"},
 		"an orphan": {
-			orphan, "enforce", map[string]string{"orphan": "observe"}, nil, "Nobody uses", "(orphan.mode: observe)", "orphan.mode",
+			orphan, "enforce", map[string]string{"orphan": "observe"}, nil, "The address is not used", "(orphan.mode: observe)", "orphan.mode",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

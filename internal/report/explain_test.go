@@ -127,15 +127,15 @@ func TestTheSummary(t *testing.T) {
 		want   string
 	}{
 		"a claim without local endpoint": {report.Target{Address: ip}, []report.Row{remote(verdict.Contested, verdict.ReasonNoLocalEndpoint)}, "it has no network, or is only starting"},
-		"an address that is not there":   {report.Target{Address: ip}, nil, "HNS of this node has no such endpoint"},
+		"an address that is not there":   {report.Target{Address: ip}, nil, "HNS on this node has no such endpoint"},
 		"a conflict":                     {report.Target{Pod: web}, conflictReport().Endpoints, "hnsguard removes it"},
-		"a held one":                     {report.Target{Pod: web}, []report.Row{remote(verdict.Held, verdict.ReasonStaleRecord), local}, "holds it for now"},
-		"a leaked local one":             {report.Target{Address: ip}, []report.Row{remote(verdict.LeakedLocal, verdict.ReasonListedReady)}, "The remote one is right"},
-		"an orphan":                      {report.Target{Address: ip}, []report.Row{remote(verdict.Orphan, verdict.ReasonUnclaimed)}, "Nobody uses the address"},
-		"a contested one":                {report.Target{Address: ip}, []report.Row{remote(verdict.Contested, verdict.ReasonPodDeleting)}, "cannot be told now"},
-		"a local one without pod":        {report.Target{Address: ip}, []report.Row{row(localID, "local", verdict.Local, verdict.ReasonLocalUnclaimed)}, "no pod of this node does"},
+		"a held one":                     {report.Target{Pod: web}, []report.Row{remote(verdict.Held, verdict.ReasonStaleRecord), local}, "holds it, because"},
+		"a leaked local one":             {report.Target{Address: ip}, []report.Row{remote(verdict.LeakedLocal, verdict.ReasonListedReady)}, "The remote one is valid"},
+		"an orphan":                      {report.Target{Address: ip}, []report.Row{remote(verdict.Orphan, verdict.ReasonUnclaimed)}, "The address is not used"},
+		"a contested one":                {report.Target{Address: ip}, []report.Row{remote(verdict.Contested, verdict.ReasonPodDeleting)}, "is ambiguous"},
+		"a local one without pod":        {report.Target{Address: ip}, []report.Row{row(localID, "local", verdict.Local, verdict.ReasonLocalUnclaimed)}, "no pod on this node has it"},
 		"a leaked one alone":             {report.Target{Address: ip}, []report.Row{row(localID, "local", verdict.Local, verdict.ReasonLocalLeaked)}, "cannot reach that pod"},
-		"one that cannot be judged":      {report.Target{Address: ip}, []report.Row{remote(report.KindUnknown, "not recorded: Flags")}, "is not known"},
+		"one that cannot be judged":      {report.Target{Address: ip}, []report.Row{remote(report.KindUnknown, "not recorded: Flags")}, "is unknown"},
 		"a pod with which all is well":   {report.Target{Pod: web}, []report.Row{local}, "Nothing is wrong"},
 		"a remote endpoint that is used": {report.Target{Address: ip}, []report.Row{remote(verdict.InUse, verdict.ReasonListedReady)}, "Nothing is wrong"},
 	} {

@@ -17,7 +17,7 @@ type Answer struct {
 	Do string `json:"do,omitempty"`
 }
 
-const nothing = "hnsguard does nothing about it."
+const nothing = "hnsguard leaves it alone."
 
 // upgrade is the lasting cure of the stale record.
 func upgrade() string {
@@ -28,42 +28,42 @@ func upgrade() string {
 func answers() map[verdict.Reason]Answer { //nolint:funlen // a table
 	return map[verdict.Reason]Answer{
 		verdict.ReasonLivePod: {
-			"A pod of this node lives with this address and has its own, attached endpoint, so that the remote one is stale: " +
-				"traffic to the pod may be sent to where the address was before.",
-			"hnsguard removes it within seconds, after it has read endpoints from HNS and the pod from the API server again.",
-			"If it stays, a brake keeps it: see what the agent has decided and done.",
+			"A running pod on this node has the address and an attached endpoint of its own. The remote endpoint is stale: " +
+				"kube-proxy may send traffic for the pod to where the address was before.",
+			"hnsguard removes it within seconds, after it has read HNS and the API server again.",
+			"If it stays, a brake keeps it: see the history.",
 		},
 		verdict.ReasonNewEndpoint: {
-			"A local endpoint with this address appeared after a pod of this node began to wait for its address, and nobody " +
-				"else claims the address: the pod is about to have it.",
-			"hnsguard removes the remote endpoint when it has proved that no EndpointSlice lists the address.", "",
+			"A local endpoint with this address appeared after a pod on this node began to wait for its address, and no other " +
+				"pod claims it: the waiting pod is about to get it.",
+			"hnsguard removes the remote endpoint once it has proved that no EndpointSlice lists the address.", "",
 		},
 		verdict.ReasonStaleRecord: {
-			"A pod of this node has the address, but an EndpointSlice still lists it elsewhere. This kube-proxy remembers " +
-				"what slices drop, and would delete the pod's own endpoint if the remote one were gone by then.",
-			"hnsguard holds it until the slice has dropped the address and kube-proxy is known to have forgotten it, which " +
-				"takes 7 to 12 minutes after the drop.", upgrade(),
+			"A pod on this node has the address, but an EndpointSlice still lists it elsewhere. This kube-proxy remembers " +
+				"addresses that slices drop, and would delete the pod's own endpoint if the remote one were gone by then.",
+			"hnsguard holds it until the slice has dropped the address and kube-proxy has forgotten it, 7 to 12 minutes " +
+				"after the drop.", upgrade(),
 		},
 		verdict.ReasonMayRemember: {
-			"This kube-proxy may still remember the address as one that EndpointSlices have dropped, and would delete " +
-				"whatever endpoint it then finds, a pod's own too.",
-			"hnsguard waits until kube-proxy is known to have forgotten the address: at most about 12 minutes.", upgrade(),
+			"kube-proxy may still remember the address as one that EndpointSlices have dropped. It would delete any endpoint " +
+				"that it finds under it, a pod's own too.",
+			"hnsguard waits until kube-proxy has forgotten the address: about 12 minutes at most.", upgrade(),
 		},
 		verdict.ReasonPodDeleting: {
-			"A pod of this node that is being deleted has the address. Whose endpoint is the right one is not known until it " +
-				"is gone.", "It is judged again when the pod is gone.",
-			"If the pod hangs in Terminating, find out what keeps it: finalizers, or the kubelet of the node.",
+			"A pod on this node that is being deleted has the address. Which endpoint is valid is unknown until the pod is gone.",
+			"hnsguard decides again when the pod is gone.",
+			"If the pod hangs in Terminating, look for finalizers and at the kubelet's log.",
 		},
 		verdict.ReasonNoLocalEndpoint: {
-			"A pod of this node has the address, but no attached local endpoint: it has no network, or is only starting. The " +
-				"remote endpoint is kept, because what the right state would be is not known.",
+			"A pod on this node has the address, but no attached local endpoint: it has no network, or is only starting. " +
+				"Which state would be right is unknown, so the remote endpoint stays.",
 			"If the pod stays without an endpoint, hnsguard reports NetworkEndpointLost on it, and evicts it where " +
 				"mode and eviction.mode are enforce.", "Delete the pod; its replacement gets an endpoint.",
 		},
 		verdict.ReasonPodElsewhere: {
-			"A pod on another node has the address, too, by what the API server has. Which of the two claims is valid is not " +
-				"known: the status of a pod keeps the address of a sandbox that is gone.",
-			"hnsguard keeps the endpoint and looks the pods up again, at least each minute where a pod on this node has the " +
+			"The API server also has a pod on another node with this address. Which claim is valid is unknown: the status of " +
+				"a pod keeps the address of a sandbox that is gone.",
+			"hnsguard keeps the endpoint and reads the pods again, at least every minute while a pod on this node has the " +
 				"address.",
 			"Find the pods with this address: kubectl get pods -A -o wide. If none of their nodes has lost a sandbox, the " +
 				"cluster's IPAM has given the address twice: delete one of the pods.",
@@ -72,56 +72,55 @@ func answers() map[verdict.Reason]Answer { //nolint:funlen // a table
 			"An EndpointSlice lists the address as ready on another node: the endpoint is in use.", nothing, "",
 		},
 		verdict.ReasonListed: {
-			"An EndpointSlice lists the address, although not as ready: the endpoint may still be in use.", nothing, "",
+			"An EndpointSlice lists the address, but not as ready: the endpoint may still be in use.", nothing, "",
 		},
 		verdict.ReasonListedHere: {
-			"An EndpointSlice lists the address on this node, but no pod of this node is known to have it.",
-			"It is judged again when the slice or the pods change.", "",
+			"An EndpointSlice lists the address on this node, but no pod on this node has it.",
+			"hnsguard decides again when the slice or the pods change.", "",
 		},
 		verdict.ReasonExcluded: {
 			"The configuration excludes the address.", nothing, "Look at exclusions in the configuration.",
 		},
 		verdict.ReasonVIP: {
-			"It is the virtual address of a Service, for which kube-proxy has endpoints on overlay networks.", nothing, "",
+			"It is the address of a Service, for which kube-proxy creates endpoints on overlay networks.", nothing, "",
 		},
 		verdict.ReasonNodeAddress: {
-			"It is the address of a pod in the host's network, which is the node's own.", nothing, "",
+			"A pod on the host network has the address: it is the node's own.", nothing, "",
 		},
 		verdict.ReasonUnclaimed: {
-			"No pod of this node, no EndpointSlice and no load balancer uses the address: a left-over.",
-			"hnsguard removes it when the address has been unused for orphan.gracePeriod, and it is proved that no " +
-				"EndpointSlice lists it.", "",
+			"No pod, EndpointSlice or load balancer uses the address.",
+			"hnsguard removes it once the address has been unused for orphan.gracePeriod and the absence is proved.", "",
 		},
 		verdict.ReasonGracePeriod: {
-			"Nobody uses the address, but not for long enough yet.", "It becomes an orphan when orphan.gracePeriod is over.", "",
+			"The address is unused, but not for long enough yet.", "It becomes an orphan when orphan.gracePeriod is over.", "",
 		},
 		verdict.ReasonReferenced: {
-			"Nobody uses the address, but a load balancer of HNS names the endpoint.",
+			"The address is unused, but an HNS load balancer names the endpoint.",
 			"It stays until kube-proxy has updated or deleted the load balancer.",
 			"If that takes longer than a few minutes, restart kube-proxy on this node.",
 		},
 		verdict.ReasonLoadBalancersUnknown: {
-			"Nobody uses the address, but whether a load balancer names the endpoint is not known.",
-			"The agent reads load balancers by itself and decides then.",
+			"The address is unused, but whether a load balancer names the endpoint is unknown.",
+			"The agent reads load balancers and decides then.",
 			"Record them: Get-HnsPolicyList | ConvertTo-Json -Depth 10 > policies.json",
 		},
 		verdict.ReasonNoSlices: {
-			"There is no EndpointSlice at all, not even that of the API server: the absence of a listing proves nothing.",
-			"Nothing is removed as long as that is so.", "Record the cluster again, with all namespaces.",
+			"There is no EndpointSlice at all, not even the API server's: the absence of a listing proves nothing.",
+			"hnsguard removes nothing until there are some.", "Record the cluster again, with all namespaces.",
 		},
 		verdict.ReasonServicesUnknown: {
-			"On an overlay network the addresses of Services have endpoints, and the Services are not known.",
+			"On an overlay network Service addresses have endpoints, and the Services are unknown.",
 			"The agent watches Services on such networks and decides then.", "Record Services too.",
 		},
 		verdict.ReasonOtherNetwork: {"It is not on the pod network.", nothing, ""},
 		verdict.ReasonOtherMaker: {
-			"Its MAC address is not the one that kube-proxy gives: a CNI or another program made it.", nothing, "",
+			"It does not have the MAC address that kube-proxy derives: a CNI or another program created it.", nothing, "",
 		},
 		verdict.ReasonLocalPod: {
-			"It is the endpoint of a pod of this node.", nothing + " Local endpoints are never removed.", "",
+			"It is the endpoint of a pod on this node.", nothing + " Local endpoints are never removed.", "",
 		},
 		verdict.ReasonLocalUnclaimed: {
-			"It is a local endpoint, and no pod of this node has its address: it was left behind, or its pod is only starting.",
+			"It is a local endpoint, and no pod on this node has its address: it was left behind, or its pod is only starting.",
 			nothing + " Local endpoints are never removed.", "",
 		},
 		verdict.ReasonLocalLeaked: {
@@ -135,7 +134,7 @@ func answers() map[verdict.Reason]Answer { //nolint:funlen // a table
 
 // afterTheHold is what happens next to a stale endpoint on a kube-proxy with the stale record. A scan cannot see what
 // kube-proxy remembers.
-const afterTheHold = "hnsguard removes it when kube-proxy is known to have forgotten the address: 7 to 12 minutes " +
+const afterTheHold = "hnsguard removes it when kube-proxy has forgotten the address: 7 to 12 minutes " +
 	"after the last EndpointSlice has dropped it. Do not delete it by hand before."
 
 // besideLeaked is what a remote endpoint beside a leaked local one means.
@@ -143,7 +142,7 @@ func besideLeaked() Answer {
 	return Answer{
 		"An EndpointSlice lists the address as ready elsewhere, so that the remote endpoint is the valid one; the local " +
 			"one with the same address was left behind.",
-		"hnsguard keeps both. kube-proxy 1.34.8, 1.35.5, 1.36.1, 1.37.0 and later delete the remote one.",
+		"hnsguard keeps both. kube-proxy 1.34.8, 1.35.5, 1.36.1, 1.37.0 and later delete the remote one, once.",
 		"Follow " + version.RunbookURL("HNSGuardLeakedLocalEndpoints"),
 	}
 }
@@ -151,7 +150,7 @@ func besideLeaked() Answer {
 // undecided is what a verdict means that could not be made.
 func undecided(reason string) Answer {
 	return Answer{
-		"It cannot be judged: " + reason + ".", "Nothing: a scan changes nothing, and the agent on the node knows more.",
+		"It cannot be judged: " + reason + ".", "A scan changes nothing. The agent on the node knows more.",
 		"Record what is missing, or give --kube-proxy-version.",
 	}
 }

@@ -21,11 +21,11 @@ func (e Explanation) summarize(t Target, r Report) string {
 		return e.ofPod(e.Pods[0], r)
 	}
 	if len(e.Pods) > 0 {
-		return fmt.Sprintf("Pod %s runs on this node with the address %s and has no local endpoint, and so no network. %s",
+		return fmt.Sprintf("Pod %s runs on this node with the address %s and without a local endpoint: it has no network. %s",
 			e.Pods[0].Name, joined(e.Pods[0].Addresses), replaceIt)
 	}
 	if len(e.Endpoints) == 0 {
-		return "HNS of this node has no such endpoint."
+		return "HNS on this node has no such endpoint."
 	}
 	return e.ofEndpoints(r)
 }
@@ -38,7 +38,7 @@ func (e Explanation) ofPod(p Pod, r Report) string {
 	case PodAttached:
 		return e.ofEndpoints(r)
 	case PodWithoutNetwork:
-		return "The pod runs on this node and has no local endpoint, and so no network. " + replaceIt
+		return "The pod runs on this node without a local endpoint: it has no network. " + replaceIt
 	case PodHostNetwork:
 		return "The pod uses the node's own network and has no HNS endpoint; nothing is wrong."
 	case PodElsewhere:
@@ -46,11 +46,11 @@ func (e Explanation) ofPod(p Pod, r Report) string {
 	case PodUnscheduled:
 		return "The pod is not scheduled to a node yet: " + describePod(p) + " says why."
 	case PodUnknown:
-		return "Whether the pod has a network is not known: the record of an endpoint that may be its own is incomplete."
+		return "Whether the pod has a network is unknown: the record of an endpoint that may be its own is incomplete."
 	case PodEnded:
 		return e.andAddress(fmt.Sprintf("The pod has ended (%s) and needs no endpoint any more.", p.Phase), r)
 	case PodDeleting:
-		return e.andAddress("The pod is being deleted, and its local endpoint has gone already.", r)
+		return e.andAddress("The pod is being deleted, and its local endpoint is gone.", r)
 	default:
 		return e.andAddress(starting(p), r)
 	}
@@ -96,7 +96,7 @@ func starting(p Pod) string {
 	case len(p.Addresses) == 0:
 		return "The pod " + phase + " and has no address yet." + look + describePod(p) + "."
 	case p.Phase == "Running":
-		return "The pod has started only just now, and HNS had no endpoint of it yet. Ask again in half a minute."
+		return "The pod has only just started, and HNS has no endpoint for it yet. Ask again in half a minute."
 	default:
 		return "The pod " + phase + " and has no endpoint yet." + look + describePod(p) + "."
 	}
@@ -136,7 +136,7 @@ type summary struct {
 }
 
 func summaries() []summary {
-	const stale = "A stale remote endpoint is in the way of a pod of this node. "
+	const stale = "A stale remote endpoint conflicts with a pod on this node. "
 	return []summary{
 		{
 			kinds: []verdict.Kind{verdict.Conflict, verdict.EarlyConflict}, text: stale,
@@ -145,34 +145,34 @@ func summaries() []summary {
 		},
 		{
 			kinds: []verdict.Kind{verdict.Held}, text: stale,
-			enforced: "hnsguard holds it for now, since kube-proxy would delete the pod's own endpoint otherwise.",
-			observed: "hnsguard would hold it for now, since kube-proxy would delete the pod's own endpoint otherwise, and " +
-				"remove it later; it only observes (%s).",
+			enforced: "hnsguard holds it, because kube-proxy would delete the pod's own endpoint.",
+			observed: "hnsguard would hold it, because kube-proxy would delete the pod's own endpoint, and remove it later; it only " +
+				"observes (%s).",
 		},
 		{
 			kinds: []verdict.Kind{verdict.Contested}, reasons: []verdict.Reason{verdict.ReasonNoLocalEndpoint},
-			text: "A pod of this node has the address, but no attached local endpoint: it has no network, or is only starting.",
+			text: "A pod on this node has the address, but no attached local endpoint: it has no network, or is only starting.",
 		},
 		{
 			kinds: []verdict.Kind{verdict.Contested},
-			text:  "Whose the address is cannot be told now. Nothing is removed.",
+			text:  "Ownership of the address is ambiguous; hnsguard keeps the endpoint.",
 		},
 		{
 			kinds: []verdict.Kind{verdict.LeakedLocal},
-			text:  "A local endpoint was left behind on this node. The remote one is right, and stays.",
+			text:  "A local endpoint was left behind on this node. The remote one is valid, and hnsguard keeps it.",
 		},
 		{
 			kinds: []verdict.Kind{verdict.Local}, reasons: []verdict.Reason{verdict.ReasonLocalLeaked},
 			text: "A local endpoint was left behind on this node, and another node uses its address: this node cannot reach " +
 				"that pod.",
 		},
-		{kinds: []verdict.Kind{KindUnknown}, text: "Something that the verdict needs is not known."},
+		{kinds: []verdict.Kind{KindUnknown}, text: "Something that the verdict needs is unknown."},
 		{
 			kinds: []verdict.Kind{verdict.Local}, reasons: []verdict.Reason{verdict.ReasonLocalUnclaimed},
-			text: "A local endpoint has the address, and no pod of this node does: it was left behind, or its pod is only " +
+			text: "A local endpoint has the address, and no pod on this node has it: it was left behind, or its pod is only " +
 				"starting.",
 		},
-		{kinds: []verdict.Kind{verdict.Orphan, verdict.OrphanPending}, text: "Nobody uses the address any more."},
+		{kinds: []verdict.Kind{verdict.Orphan, verdict.OrphanPending}, text: "The address is not used any more."},
 	}
 }
 
