@@ -277,6 +277,58 @@ func TestEachStepNeedsAProofOfItsOwn(t *testing.T) {
 	g.Expect(n.There()).To(HaveLen(1))
 }
 
+// What was read for a step that deleted nothing is not used for a later one.
+func TestAStepThatDeletedNothingIsPreparedAgain(t *testing.T) {
+	g := NewWithT(t)
+	n := newNode(t)
+	n.orphans(1)
+	n.HNS.FailNext(hns.OpEndpoint, hns.ErrUnavailable)
+	n.pass()
+	n.Wait(time.Minute)
+	n.fresh.since = nil
+	n.pass()
+	g.Expect(n.There()).To(HaveLen(1))
+	g.Expect(n.Skipped("orphan", "load_balancers")).To(BeEquivalentTo(1))
+	n.pass()
+	g.Expect(n.fresh.since).To(ConsistOf(n.Clock.Now()))
+	g.Expect(n.There()).To(BeEmpty())
+}
+
+func TestAStepThatASliceHasPutOffIsPreparedAgain(t *testing.T) {
+	g := NewWithT(t)
+	n := dueOrphan(t)
+	n.fresh.current = false
+	n.pass()
+	n.Wait(time.Second)
+	n.Slice("cart", "lin-1", "10.240.2.1")
+	n.pass()
+	n.Wait(10 * time.Second)
+	n.fresh.current, n.fresh.since = true, nil
+	n.pass()
+	g.Expect(n.Skipped("orphan", "load_balancers")).To(BeEquivalentTo(1))
+	n.pass()
+	g.Expect(n.fresh.since).To(ConsistOf(n.Clock.Now()))
+	g.Expect(n.There()).To(BeEmpty())
+}
+
+func TestWhereSlicesChangeAllTheTimeEachStepWaitsAMinute(t *testing.T) {
+	g := NewWithT(t)
+	n := newNode(t, func(c *config.Config) { c.Pace.OrphansPerStep = 1 })
+	n.orphans(2)
+	change := func(d time.Duration) {
+		for end := n.Clock.Now().Add(d); n.Clock.Now().Before(end); n.Wait(5 * time.Second) {
+			n.Slice("cart", "lin-1", fmt.Sprintf("10.240.2.%d", n.Clock.Now().Second()+1))
+			n.pass()
+		}
+	}
+	change(70 * time.Second)
+	g.Expect(n.There()).To(HaveLen(1))
+	change(n.Config.Pace.StepInterval + 40*time.Second)
+	g.Expect(n.There()).To(HaveLen(1))
+	change(30 * time.Second)
+	g.Expect(n.There()).To(BeEmpty())
+}
+
 // Every node has the orphans of a batch leak in the same second.
 func TestTheFirstStepOfAWaveComesAtARandomTime(t *testing.T) {
 	g := NewWithT(t)

@@ -12,11 +12,13 @@ import (
 
 	. "github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/hnsguard/hnsguard/internal/cluster"
 	"github.com/hnsguard/hnsguard/internal/config"
+	"github.com/hnsguard/hnsguard/internal/history"
 	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/internal/verdict"
 	"github.com/hnsguard/hnsguard/test/nodetest"
@@ -295,6 +297,31 @@ func TestAStepListsPodsTwiceWhateverItsSize(t *testing.T) {
 	}
 }
 
+// Of a table of all pods, those count that have an address of the step.
+func TestAStepOfSeveralAddressesReadsATable(t *testing.T) {
+	g := NewWithT(t)
+	n := bare(t)
+	n.history = history.NewRing(history.Options{Clock: n.Clock})
+	var versions []string
+	n.table = func(_ context.Context, o metav1.ListOptions, each func(cluster.Pod)) error {
+		versions = append(versions, o.ResourceVersion)
+		if o.ResourceVersion != "" {
+			return errConnection
+		}
+		for _, addr := range []string{"10.240.1.1", "10.9.9.9"} {
+			each(cluster.Pod{Node: "lin-1", Addresses: []netip.Addr{netip.MustParseAddr(addr)}})
+		}
+		return nil
+	}
+	n.boot(n.history)
+	n.fresh.proven = "1234"
+	n.orphans(3)
+	n.pass()
+	g.Expect(n.There()).To(HaveLen(1))
+	g.Expect(versions).To(Equal([]string{"1234", ""}))
+	g.Expect(n.Observe().Evidence.Elsewhere).To(HaveLen(3), "those that were looked up")
+}
+
 // Before Kubernetes 1.31 the API server's cache cannot know that it is as new as that.
 func TestWhereTheCacheIsNotNewEnoughPodsAreReadFromStorage(t *testing.T) {
 	g := NewWithT(t)
@@ -310,7 +337,15 @@ func TestWhereTheCacheIsNotNewEnoughPodsAreReadFromStorage(t *testing.T) {
 		g.Expect(time.Until(deadline)).To(BeNumerically("<=", 2*time.Second))
 		return context.DeadlineExceeded
 	}
+	n.OnServer(nodetest.NewPod("cart", "lin-1", ip))
 	n.pass()
+	g.Expect(n.There()).To(ContainElement(remote))
+	g.Expect(n.verdictOn(remote).Reason).To(Equal(verdict.ReasonPodElsewhere))
+	n.GoneFromServer("cart")
+	for range 4 {
+		n.Wait(n.Config.Orphan.GracePeriod.Duration)
+		n.step()
+	}
 	g.Expect(n.There()).NotTo(ContainElement(remote))
 }
 
@@ -403,6 +438,9 @@ func TestTwoLiveClaimsAreContestedUntilOneEnds(t *testing.T) {
 				n.pass()
 			}
 			g.Expect(n.Removals(tc.from.kind, "refused")).To(BeEquivalentTo(1), "it is not tried again and again")
+			if tc.kind == verdict.InUse {
+				g.Expect(n.API.Requested("pods")).To(BeNumerically("<", 10), "nobody suffers")
+			}
 			g.Expect(n.API.Requested("pods")).To(BeNumerically("<", 60), "neither is the API server")
 
 			n.API.OnPods = func(context.Context, client.ListOptions) error { return errConnection }

@@ -28,6 +28,8 @@ type node struct {
 	remover *removal.Remover
 	fresh   *freshness
 	history *history.Ring
+	// table lists all pods; nil is the default.
+	table removal.Table
 	// random is the remover's chance: by default no jitter.
 	random func() float64
 }
@@ -85,8 +87,10 @@ func bare(t *testing.T, changes ...func(*config.Config)) *node {
 func varied() func() float64 { return rand.New(rand.NewPCG(1, 2)).Float64 }
 
 func (n *node) boot(h *history.Ring) {
+	confirmer := n.Confirmer()
+	confirmer.Pods.Table = n.table
 	n.remover = removal.New(removal.Options{
-		Node: nodetest.Name, Config: n.Config, Confirmer: n.Confirmer(), HNS: n.Service,
+		Node: nodetest.Name, Config: n.Config, Confirmer: confirmer, HNS: n.Service,
 		Limiter: removal.NewLimiter(n.Config), Freshness: n.fresh,
 		LoadBalancers: n.Balancers, Events: n.Events, History: h, Metrics: removal.NewMetrics(n.Registry),
 		Clock: n.Clock, Random: func() float64 { return n.random() },

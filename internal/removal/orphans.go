@@ -135,7 +135,7 @@ func (r *Remover) pace(pass pass.Pass) {
 	}
 	s := &r.steps
 	s.next = r.opts.Clock.Now().Add(interval + time.Duration(stepJitter*float64(r.part(interval))))
-	s.waiting, s.ready, s.asked = time.Time{}, time.Time{}, time.Time{}
+	s.waiting = time.Time{}
 }
 
 // inTurn returns the orphans with those first that were not tried yet, and those last that may not be tried now: none

@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
-	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -76,8 +75,8 @@ func (c Confirmer) readClaims(ctx context.Context, version string, verdicts []ve
 
 // add adds a pod on another node to the addresses that it has.
 func (read claims) add(p cluster.Pod) {
-	for at, addr := range p.Addresses {
-		if pods, wanted := read.elsewhere[addr]; wanted && !slices.Contains(p.Addresses[:at], addr) {
+	for _, addr := range p.Addresses {
+		if pods, wanted := read.elsewhere[addr]; wanted {
 			read.elsewhere[addr] = append(pods, p)
 		}
 	}

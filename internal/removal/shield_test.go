@@ -76,6 +76,21 @@ type results = map[removal.ShieldResult]int
 
 var oneRemote = nodetest.Options{HNS: hnstest.Options{Duplicates: hnstest.OneRemote}}
 
+// A read that does not return holds a thread until it does.
+func TestAPodWhoseEndpointCannotBeReadIsShieldedLater(t *testing.T) {
+	g := NewWithT(t)
+	n := held(t, nodetest.Options{})
+	pass := n.Observe()
+	n.HNS.FailNext(hns.OpEndpoint, hns.ErrTimeout)
+	n.shielder.Run(t.Context(), pass)
+	n.Wait(2*time.Minute - 1)
+	n.pass()
+	g.Expect(n.results()).To(Equal(results{removal.ShieldFailed: 1}))
+	n.Wait(1)
+	n.pass()
+	g.Expect(n.results()).To(HaveKeyWithValue(removal.ShieldMade, 1))
+}
+
 func TestASecondRemoteEndpointShieldsThePod(t *testing.T) {
 	g := NewWithT(t)
 	n := held(t, nodetest.Options{})

@@ -81,8 +81,8 @@ func readTable(table io.Reader, each func(cluster.Pod)) error {
 type podColumns []metav1.TableColumnDefinition
 
 func (c podColumns) readRows(decoder *json.Decoder, each func(cluster.Pod)) error {
-	if token, err := decoder.Token(); err != nil || token != json.Delim('[') {
-		return errors.Join(err, fmt.Errorf("the rows are no list, but begin with %v", token))
+	if _, err := decoder.Token(); err != nil { // the list begins
+		return err
 	}
 	for decoder.More() {
 		var row struct {
