@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"sync"
@@ -33,7 +34,9 @@ const (
 	AllowLocals
 )
 
-// Order is the order of enumeration, which HNS does not document.
+// Order is the order of enumeration. HNS promises none.
+//
+// Source: https://github.com/microsoft/hcsshim/pull/2231
 type Order int
 
 // The enumeration orders.
@@ -42,6 +45,8 @@ const (
 	NewestFirst
 	// ByID is as good as random: IDs are.
 	ByID
+	// Random is another order at every list.
+	Random
 )
 
 // ErrDuplicateAddress is what HNS answers with code 0x803b002f, "An address provided is invalid or
@@ -64,6 +69,9 @@ type Options struct {
 	// "network", a "namespace", a "load balancer", or the first address of an endpoint and whether it is "remote" or
 	// "local". The default makes random ones, as HNS does; a simulation that has to run the same way twice does not.
 	NewID func(of string) string
+	// Rank places an endpoint in a list whose order is Random: the lowest comes first. It runs once for each endpoint of
+	// each list. The default is chance; a simulation that has to run the same way twice derives it from its seed.
+	Rank func(id hns.EndpointID) uint64
 }
 
 // HNS is one simulated service. Its methods may be called at the same time.
@@ -89,6 +97,9 @@ func New(opts Options) *HNS {
 	}
 	if opts.NewID == nil {
 		opts.NewID = func(string) string { return uuid.NewString() }
+	}
+	if opts.Rank == nil {
+		opts.Rank = func(hns.EndpointID) uint64 { return rand.Uint64() } //nolint:gosec // an order, not a secret
 	}
 	return &HNS{opts: opts, namespaces: map[hns.NamespaceID]bool{}, faults: newFaults()}
 }
@@ -317,9 +328,19 @@ func (h *HNS) listed() []hns.Endpoint {
 		slices.Reverse(list)
 	case ByID:
 		slices.SortFunc(list, func(a, b hns.Endpoint) int { return cmp.Compare(a.ID, b.ID) })
+	case Random:
+		h.shuffle(list)
 	case OldestFirst:
 	}
 	return list
+}
+
+func (h *HNS) shuffle(list []hns.Endpoint) {
+	ranks := make(map[hns.EndpointID]uint64, len(list))
+	for _, e := range list {
+		ranks[e.ID] = h.opts.Rank(e.ID)
+	}
+	slices.SortFunc(list, func(a, b hns.Endpoint) int { return cmp.Compare(ranks[a.ID], ranks[b.ID]) })
 }
 
 func (h *HNS) listedLoadBalancers() []hns.LoadBalancer {

@@ -84,6 +84,23 @@ func TestOrder(t *testing.T) {
 	}
 }
 
+// With a random order two lists of the same endpoints differ: a program must not conclude anything from one of them.
+func TestARandomOrderDiffersAtEveryList(t *testing.T) {
+	g := NewWithT(t)
+	service, network := newService(hnstest.Options{Order: hnstest.Random})
+	create(t, service, remote(network.ID))
+	create(t, service, local(network.ID))
+	first := map[hns.EndpointID]bool{}
+	const lists = 200
+	for range lists {
+		ids, err := service.ListEndpointIDs(t.Context())
+		g.Expect(err).NotTo(HaveOccurred())
+		g.Expect(ids).To(HaveLen(2))
+		first[ids[0]] = true
+	}
+	g.Expect(first).To(HaveLen(2))
+}
+
 func TestAttachment(t *testing.T) {
 	g := NewWithT(t)
 	service, network := newService(hnstest.Options{})

@@ -54,9 +54,14 @@ type API struct {
 	feeds   []*Feed
 	// listed says since when a slice lists an address, by address and node.
 	listed map[netip.Addr]map[types.NamespacedName]listing
+	// held says since when a pod that is not being deleted and has not finished reports an address, by address and node.
+	held map[netip.Addr]map[types.NamespacedName]listing
+	// dropped is when a slice last stopped to list an address, and sliced when any slice changed last.
+	dropped map[netip.Addr]time.Time
+	sliced  time.Time
 }
 
-// listing is one address in one slice.
+// listing is one address in one slice, or of one pod.
 type listing struct {
 	since time.Time
 	node  string
@@ -83,8 +88,13 @@ func newAPI(w *World) *API {
 		objects: map[Kind]map[types.NamespacedName]client.Object{KindPod: {}, KindSlice: {}, KindService: {}, KindNode: {}},
 		version: 100,
 		listed:  map[netip.Addr]map[types.NamespacedName]listing{},
+		held:    map[netip.Addr]map[types.NamespacedName]listing{},
+		dropped: map[netip.Addr]time.Time{},
 	}
 }
+
+// now is the API server's clock.
+func (a *API) now() time.Time { return a.world.Now().Add(a.world.Setup.Skew) }
 
 // Version is the present resource version.
 func (a *API) Version() string { return strconv.Itoa(a.version) }
@@ -119,7 +129,7 @@ func (a *API) Put(obj client.Object) {
 		if obj.GetUID() == "" {
 			obj.SetUID(types.UID(fmt.Sprintf("%s-%s-%d", kind, key.Name, a.version)))
 		}
-		obj.SetCreationTimestamp(metav1.NewTime(a.world.Now()))
+		obj.SetCreationTimestamp(metav1.NewTime(a.now()))
 		obj.SetGeneration(1)
 	}
 	a.objects[kind][key] = obj
@@ -140,43 +150,80 @@ func (a *API) Delete(kind Kind, key types.NamespacedName) bool {
 
 // published lets every watch know of a change.
 func (a *API) published(c change) {
-	if c.kind == KindSlice {
-		a.relist(c)
+	switch c.kind {
+	case KindSlice:
+		before, after := addressesOfSlice(c.before), addressesOfSlice(c.after)
+		a.account(a.listed, c, before, after)
+		for addr := range before {
+			if _, still := after[addr]; !still {
+				a.dropped[addr] = a.world.Now()
+			}
+		}
+		a.sliced = a.world.Now()
+	case KindPod:
+		a.account(a.held, c, addressesOfPod(c.before), addressesOfPod(c.after))
 	}
 	for _, f := range a.feeds {
 		f.publish(c)
 	}
 }
 
-// relist keeps account of since when slices list their addresses.
-func (a *API) relist(c change) {
+// account keeps since when objects of a kind name their addresses.
+func (a *API) account(
+	since map[netip.Addr]map[types.NamespacedName]listing, c change, before, present map[netip.Addr]string,
+) {
 	key := client.ObjectKeyFromObject(c.one())
-	present := map[netip.Addr]string{}
-	if after, ok := c.after.(*discoveryv1.EndpointSlice); ok {
-		for addr, listing := range cluster.Listings(after) {
-			present[addr] = listing.Node
-		}
-	}
-	if before, ok := c.before.(*discoveryv1.EndpointSlice); ok {
-		for addr := range cluster.Listings(before) {
-			if node, still := present[addr]; !still || node != a.listed[addr][key].node {
-				delete(a.listed[addr], key)
-			}
+	for addr := range before {
+		if node, still := present[addr]; !still || node != since[addr][key].node {
+			delete(since[addr], key)
 		}
 	}
 	for addr, node := range present {
-		if a.listed[addr] == nil {
-			a.listed[addr] = map[types.NamespacedName]listing{}
+		if since[addr] == nil {
+			since[addr] = map[types.NamespacedName]listing{}
 		}
-		if _, already := a.listed[addr][key]; !already {
-			a.listed[addr][key] = listing{since: a.world.Now(), node: node}
+		if _, already := since[addr][key]; !already {
+			since[addr][key] = listing{since: a.world.Now(), node: node}
 		}
 	}
 }
 
+// addressesOfSlice are the addresses that a slice lists, with their nodes.
+func addressesOfSlice(obj client.Object) map[netip.Addr]string {
+	present := map[netip.Addr]string{}
+	if slice, ok := obj.(*discoveryv1.EndpointSlice); ok {
+		for addr, listing := range cluster.Listings(slice) {
+			present[addr] = listing.Node
+		}
+	}
+	return present
+}
+
+// addressesOfPod are the addresses that a pod reports which is not being deleted and has not finished.
+func addressesOfPod(obj client.Object) map[netip.Addr]string {
+	present := map[netip.Addr]string{}
+	pod, ok := obj.(*corev1.Pod)
+	if !ok || pod.DeletionTimestamp != nil || pod.Status.Phase != corev1.PodRunning {
+		return present
+	}
+	for _, ip := range pod.Status.PodIPs {
+		present[netip.MustParseAddr(ip.IP)] = pod.Spec.NodeName
+	}
+	return present
+}
+
 // ListedElsewhere reports whether slices have listed the address without a break since then, for another node.
 func (a *API) ListedElsewhere(addr netip.Addr, node string, since time.Time) bool {
-	for _, l := range a.listed[addr] {
+	return elsewhere(a.listed[addr], node, since)
+}
+
+// HeldElsewhere reports whether a live pod of another node has reported the address without a break since then.
+func (a *API) HeldElsewhere(addr netip.Addr, node string, since time.Time) bool {
+	return elsewhere(a.held[addr], node, since)
+}
+
+func elsewhere(all map[types.NamespacedName]listing, node string, since time.Time) bool {
+	for _, l := range all {
 		if l.node != node && !l.since.After(since) {
 			return true
 		}

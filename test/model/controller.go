@@ -81,10 +81,22 @@ func (c *SliceController) podReady(p *Pod) {
 			if p.Deleting || p.Finished {
 				return
 			}
+			// The pod has another address than before if its sandbox died.
+			c.entries[id] = slices.DeleteFunc(c.entries[id], func(e entry) bool { return e.pod == p.Name })
 			c.entries[id] = append(c.entries[id], entry{pod: p.Name, addr: p.Addr, node: p.Node, ready: true, serving: true})
 			c.write(id)
 		})
 	}
+}
+
+// podUnready lets slices list the pod as not ready, until it is ready again. A foreign author drops it.
+func (c *SliceController) podUnready(p *Pod) {
+	c.world.After(c.lag(p, "unready"), ActorController, func() {
+		if !p.Attached && !p.Deleting && !p.Finished {
+			c.update(p, func(e *entry) { e.ready, e.serving, e.terminating = false, false, false })
+		}
+	})
+	c.dropMirrored(p)
 }
 
 // podTerminating lets slices say that the pod is being deleted. It goes on serving until it is gone.
@@ -99,6 +111,10 @@ func (c *SliceController) podGone(p *Pod) {
 	for _, s := range p.Services {
 		c.world.After(p.Drop+c.lag(p, "gone"+serviceName(s)), ActorController, func() { c.remove(p, s) })
 	}
+	c.dropMirrored(p)
+}
+
+func (c *SliceController) dropMirrored(p *Pod) {
 	for _, drop := range c.mirrored[p.Name] {
 		drop()
 	}
@@ -149,10 +165,12 @@ func (c *SliceController) Repack(service int, gap time.Duration) {
 		for _, e := range moved {
 			p := c.world.Pods[e.pod]
 			switch {
-			case p != nil && (p.Gone || p.Finished):
+			case p != nil && (p.Gone || p.Finished || p.Addr != e.addr):
 				continue // it was dropped meanwhile
 			case p != nil && p.Deleting:
 				e.ready, e.serving, e.terminating = false, true, true
+			case p != nil && !p.Attached && !p.Host:
+				e.ready, e.serving, e.terminating = false, false, false
 			}
 			c.entries[to] = append(c.entries[to], e)
 		}
@@ -239,8 +257,11 @@ func endpointOf(e entry) discoveryv1.Endpoint {
 
 func (e entry) String() string {
 	state := "ready"
-	if e.terminating {
+	switch {
+	case e.terminating:
 		state = "terminating"
+	case !e.ready:
+		state = "not ready"
 	}
 	return fmt.Sprintf("%s/%s(%s)", e.addr, e.node, state)
 }

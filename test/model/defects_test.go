@@ -22,8 +22,8 @@ type defect struct {
 	what string
 	// edits make the defect. Where several guards stand behind each other, it takes one for each.
 	edits []edit
-	// kubeProxy is the version whose histories find it.
-	kubeProxy string
+	// by is the test that finds it: random histories of a version of kube-proxy, or a scene.
+	by string
 	// breaks is the invariant that they break.
 	breaks string
 }
@@ -39,14 +39,14 @@ func alwaysCurrent() edit {
 }
 
 func noPodElsewhere() edit {
-	return edit{"removal/confirm.go", "if !v.Early() && !v.Unclaimed() {", "if true {"}
+	return edit{"removal/pods.go", "if p.Node != c.Node && !p.Terminal {", "if p.Node == \"\" {"}
 }
 
 // What is not worse than without hnsguard the model cannot find. Other tests do: how soon a conflict goes (guard), that
 // a call which does not return is not made again, and how orphans go of which there are too many (removal), for which
 // moment a proof holds (slicewatch), how many agents write (stalerecord).
 func defects() []defect {
-	const affected, leaving, fixed = "v1.32.3", "v1.34.0", "v1.37.2"
+	const affected, leaving, fixed = "TestModel/v1.32.3", "TestModel/v1.34.0", "TestModel/v1.37.2"
 	return []defect{
 		{"a hold ends when the slice drops the address", []edit{
 			{"verdict/decide.go", "return d.KubeProxy.StaleRecord && !d.Forgotten.Has(addr)", "return false"},
@@ -73,7 +73,7 @@ func defects() []defect {
 			{"eviction/eviction.go", `case "", "Node", "DaemonSet":`, `case "", "DaemonSet":`},
 		}, affected, "11"},
 		{"removals have no limit", []edit{
-			{"removal/brakes.go", "return BrakeRate, !r.opts.Limiter.AllowN(now, 1)", "return BrakeRate, false"},
+			{"removal/brakes.go", "case !r.opts.Limiter.AllowN(now, 1):", "case now.IsZero():"},
 		}, leaving, "7"},
 		{"what kube-proxy did not make is removed", []edit{
 			{"verdict/decide.go", "case !kubeproxy.Owns(ep.Endpoint):", "case false:"},
@@ -82,6 +82,19 @@ func defects() []defect {
 			{"verdict/decide.go", "return d.Cluster.Slices > 0", "return true"},
 			alwaysCurrent(), noPodElsewhere(),
 		}, leaving, "3"},
+		{"a conflict goes although a live pod on another node has the address", []edit{
+			{"verdict/decide.go", "func(p cluster.Pod) bool { return !p.Deleting }", "func(p cluster.Pod) bool { return false }"},
+		}, leaving, "3"},
+		{"pods in the host's network of other nodes do not count", []edit{
+			{"removal/pods.go", "if p.Node != c.Node && !p.Terminal {", "if p.Node != c.Node && !p.Terminal && !p.HostNetwork {"},
+		}, leaving, "3"},
+		{"a proof of two minutes ago is enough for an orphan", []edit{
+			{"removal/proof.go", "Freshness.Current(ctx, s.asked)", "Freshness.Current(ctx, now.Add(-maxProofAge))"},
+			noPodElsewhere(),
+		}, leaving, "3"},
+		{"the address of a pod that has ended hides an early conflict", []edit{
+			{"verdict/decide.go", "return len(d.podsUsing(addr)) > 0 })", "return len(d.Cluster.PodsWith(addr)) > 0 })"},
+		}, "TestAPodThatHasEndedHidesNoEarlyConflict", "13"},
 	}
 }
 
@@ -109,11 +122,11 @@ func TestTheModelFindsDefects(t *testing.T) {
 func histories(t *testing.T, d defect) []byte {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "go", "test", "-overlay", overlay(t, d), "-count=1", "-timeout", "10m", ".",
-		"-run", "TestModel/"+d.kubeProxy+"$", "-rapid.seed=1", "-rapid.checks=3000", "-rapid.nofailfile",
+		"-run", d.by+"$", "-rapid.seed=1", "-rapid.checks=3000", "-rapid.nofailfile",
 		"-rapid.shrinktime=0s")
 	cmd.Env = append(os.Environ(), envDefects+"=")
 	out, err := cmd.CombinedOutput()
-	if err != nil && !bytes.Contains(out, []byte("[rapid]")) {
+	if err != nil && !bytes.Contains(out, []byte("--- FAIL")) {
 		t.Fatalf("playing histories: %v\n%s", err, tail(out))
 	}
 	return out

@@ -19,8 +19,10 @@
 //
 //  1. No local endpoint is deleted by hnsguard.
 //  2. No endpoint is deleted that kube-proxy did not make.
-//  3. No remote endpoint is deleted whose address EndpointSlices have listed for another node since before the pass
-//     began, unless a pod of this node has the address. An agent that reads what it relies on can see that.
+//  3. No remote endpoint is deleted whose address a live pod of another node, one in the host's network included, has
+//     reported since before the pass began; nor one whose address EndpointSlices have listed for another node since
+//     then. The listing alone does not count if a pod of this node has the address: then no live pod of another node has
+//     it, and the listing is late. An agent that reads what it relies on can see all of this.
 //  4. No pod loses its endpoint to a lookup of kube-proxy's that would have found a remote endpoint, had hnsguard not
 //     deleted it since kube-proxy looked for the address last.
 //  5. No pod is lost that lives without hnsguard. Requests to the API server make kube-proxy sync at other times; a pod
@@ -32,13 +34,21 @@
 //     whose address a pod of another node has is not stale, although no EndpointSlice lists it.
 //  10. hnsguard writes only EndpointSlices of its own.
 //  11. No pod is evicted whose endpoint is there, and none that would not be made again.
+//  12. When all faults have ended, a change of an EndpointSlice has followed each drop of an address that a kube-proxy
+//     which deletes local endpoints still has in its record.
+//  13. Where nothing is wrong, a conflict goes before the pod has reported its address. This one is judged by a scene.
 //
 // The world keeps to what is known of clusters, and the invariants hold within it:
 //
-//   - The CNI gives an address to one pod at a time. It may leave local endpoints behind, attached or not.
+//   - The CNI gives an address to one pod at a time, unless the history says otherwise. It may leave local endpoints
+//     behind, attached or not.
+//   - The status of a Running pod keeps its address when its sandbox dies, until another sandbox has an address.
 //   - The EndpointSlice controller drops and lists addresses late, and repacks with a gap of at most 8 s. A foreign
-//     author drops an address at most a minute after its pod has gone. Nobody lists an address for a pod that does not
+//     author drops an address at most a minute after its pod is gone. No author lists an address for a pod that does not
 //     have it any more, other than by being late.
 //   - A sync of kube-proxy takes at most 45 s, and its watch lags at most 3 min.
+//   - HNS enumerates in some order, or in another one at every list. The shield is played with orders that last only: it
+//     cannot protect a pod where the order changes, and it is off by default.
+//   - The clock of the API server may differ from the nodes' clocks by five minutes.
 //   - A machine that is paused stands still as a whole: agent, kube-proxy and CNI alike. Its clocks go on.
 package model

@@ -3,6 +3,7 @@
 package model
 
 import (
+	"slices"
 	"time"
 
 	"pgregory.net/rapid"
@@ -13,7 +14,8 @@ import (
 // Histories generates histories of one kube-proxy. What comes first in a list is what a counterexample is shrunk to.
 func Histories(version string) *rapid.Generator[History] {
 	return rapid.Custom(func(t *rapid.T) History {
-		return History{Setup: drawSetup(t, version), Actions: rapid.SliceOfN(actions(), 1, maxActions).Draw(t, "actions")}
+		kinds := one(t, "subject", subjects()...)
+		return History{Setup: drawSetup(t, version), Actions: rapid.SliceOfN(actions(kinds), 1, maxActions).Draw(t, "actions")}
 	})
 }
 
@@ -25,7 +27,7 @@ func one[T any](t *rapid.T, name string, from ...T) T { return rapid.SampledFrom
 func drawSetup(t *rapid.T, version string) Setup {
 	s := Setup{
 		Seed: rapid.Uint64Range(0, 1<<20).Draw(t, "seed"), KubeProxy: version, NodeVersion: version,
-		Order:      one(t, "order", hnstest.OldestFirst, hnstest.NewestFirst, hnstest.ByID),
+		Order:      one(t, "order", hnstest.OldestFirst, hnstest.NewestFirst, hnstest.ByID, hnstest.Random),
 		Duplicates: one(t, "duplicates", hnstest.AllowDuplicates, hnstest.OneRemote, hnstest.RefuseDuplicates),
 		Latency:    one(t, "latency", time.Millisecond, 20*time.Millisecond),
 		APILatency: one(t, "api latency", 5*time.Millisecond, 200*time.Millisecond),
@@ -34,11 +36,15 @@ func drawSetup(t *rapid.T, version string) Setup {
 		Services: rapid.IntRange(1, maxServices).Draw(t, "services"), Pool: rapid.IntRange(1, maxPool).Draw(t, "pool"),
 		Shield: rapid.Bool().Draw(t, "shield"), Evict: rapid.Bool().Draw(t, "evict"),
 		Reprogram:   rapid.Bool().Draw(t, "reprogram"),
+		Skew:        one(t, "skew", 0, 0, -5*time.Minute, 5*time.Minute),
 		Tight:       one(t, "tight", false, false, true),
 		OrphanGrace: one(t, "orphan grace", time.Minute, 10*time.Second, 5*time.Minute),
 	}
 	if one(t, "node version", true, true, false) {
 		s.NodeVersion = "v1.32.13" // the kubelet's own
+	}
+	if s.Order == hnstest.Random {
+		s.Shield = false // a shield relies on an order that lasts
 	}
 	lags := []time.Duration{0, 100 * time.Millisecond, 2 * time.Second, 10 * time.Second}
 	s.KubeProxyLag = one(t, "kube-proxy's lag", lags...)
@@ -52,27 +58,33 @@ const (
 	maxPool     = 6
 )
 
-// verbs are the verbs, each as often as it should be drawn. The world lives by pods that come and go.
-func verbs() []Verb {
-	often := []Verb{StartRemote, StartRemote, ReplacePod, ReplacePod, StartLocal, DeletePod}
-	var all []Verb
-	for range 4 {
-		all = append(all, often...)
-	}
-	return append(all, Touch, Repack, Repack, Mirror, Mirror, FinishPod, External,
+// verbs are what a history may consist of, each verb as often as it should be drawn.
+type verbs []Verb
+
+// subjects are what histories are about. The world lives by pods that come and go.
+func subjects() []verbs {
+	pods := verbs{StartRemote, StartRemote, ReplacePod, ReplacePod, StartLocal, DeletePod}
+	faults := verbs{
 		HNSDown, HNSFails, HNSHangs, HNSSlow, CutGuard, CutGuard, StallHandlers, CutKubeProxy, CutKubeProxy,
-		APIFails, MetricsDown, Crash, RestartKubeProxy, Freeze)
+		APIFails, MetricsDown, Crash, RestartKubeProxy, Freeze,
+	}
+	usual := slices.Concat(pods, pods, pods, pods, verbs{Touch, Repack, Repack, Mirror, Mirror, FinishPod, External}, faults)
+	return []verbs{
+		usual, usual, usual,
+		slices.Concat(pods, pods, verbs{DoublePod, DoublePod, LoseSandbox, LoseSandbox, LoseSandbox, FinishPod, FinishPod, Repack}, faults),
+		slices.Concat(pods, verbs{External, External, External, External, Relist, Relist, Touch, RestartKubeProxy, StallHandlers}),
+		slices.Concat(pods, pods, pods, verbs{ReplaceKubeProxy, ReplaceKubeProxy, RestartKubeProxy, MetricsDown, Touch, CutKubeProxy}),
+	}
 }
 
-func actions() *rapid.Generator[Action] {
-	kinds := verbs()
+func actions(kinds verbs) *rapid.Generator[Action] {
 	return rapid.Custom(func(t *rapid.T) Action {
-		a := Action{Verb: rapid.SampledFrom(kinds).Draw(t, "verb"), Then: drawWait(t)}
+		a := Action{Verb: rapid.SampledFrom([]Verb(kinds)).Draw(t, "verb"), Then: drawWait(t)}
 		switch a.Verb {
 		case StartLocal, StartRemote:
 			a.N[0] = rapid.IntRange(0, 1).Draw(t, "node")
 			a.Pod = drawPod(t, a.Verb)
-		case ReplacePod:
+		case ReplacePod, DoublePod:
 			a.N[0], a.N[1] = rapid.IntRange(0, 1).Draw(t, "node"), drawNumber(t)
 			a.Pod = drawPod(t, a.Verb)
 		case DeletePod, FinishPod, Touch:
@@ -106,12 +118,12 @@ func drawPod(t *rapid.T, verb Verb) PodOptions {
 		Drop:     one(t, "drop", 0, time.Second, 5*time.Second, 40*time.Second),
 	}
 	backs := []int{1, 1, 1, 0, 2}
+	o.Host = one(t, "host", false, false, false, false, true)
 	if verb != StartRemote {
 		backs = []int{0, 0, 1}
 		o.Attach = one(t, "attach", quick...)
 		o.Leak = one(t, "leak", LeakNothing, LeakNothing, LeakNothing, LeakDetached, LeakAttached)
 		o.Stuck = one(t, "stuck", false, false, false, false, false, false, true)
-		o.Host = one(t, "host", false, false, false, false, false, false, true)
 		switch one(t, "owner", "none", "controller", "node") {
 		case "controller":
 			o.Owned = true

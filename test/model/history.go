@@ -33,6 +33,8 @@ type Setup struct {
 	KubeProxyLag, GuardLag, ControllerLag time.Duration
 	// Nodes and Agents are how many Windows nodes there are, and agents on each.
 	Nodes, Agents int
+	// Skew is how far the API server's clock is ahead of the nodes' clocks.
+	Skew time.Duration
 	// Services and Pool are how many Services there are, and addresses for pods.
 	Services, Pool int
 	// Shield, Evict and Reprogram switch on what is off by default.
@@ -59,12 +61,21 @@ const (
 	DeletePod Verb = "delete-pod"
 	// FinishPod: the living pod N[0] ends by itself.
 	FinishPod Verb = "finish-pod"
+	// LoseSandbox: the sandbox of the living pod N[0] dies, and the kubelet makes another one after For.
+	LoseSandbox Verb = "lose-sandbox"
+	// DoublePod: a pod starts that gets the address of the living pod N[1]: on Windows node N[0], or on a Linux node if the
+	// other one is there.
+	DoublePod Verb = "double-pod"
 	// Repack: Service N[0] is repacked, with a gap of For.
 	Repack Verb = "repack"
 	// Mirror: a foreign author lists the living pod N[0] in Service N[1], until For after it has gone.
 	Mirror Verb = "mirror"
-	// External: a foreign author lists external address N[1] in Service N[0], or does not any more if N[2] is odd.
+	// External: a foreign author lists external address N[1] in Service N[0] and the next one in the next, or neither any
+	// more if N[2] is odd.
 	External Verb = "external"
+	// Relist: a foreign author lists external address N[1] in Service N[0] while the agents' watches of EndpointSlices
+	// deliver nothing for For.
+	Relist Verb = "relist"
 	// Touch: a slice of Service N[0] changes, and what it lists does not.
 	Touch Verb = "touch"
 
@@ -89,6 +100,8 @@ const (
 	Crash Verb = "crash"
 	// RestartKubeProxy: the kube-proxy of node N[0] is gone for For.
 	RestartKubeProxy Verb = "restart-kube-proxy"
+	// ReplaceKubeProxy: version N[1] takes the place of the kube-proxy of node N[0].
+	ReplaceKubeProxy Verb = "replace-kube-proxy"
 	// Freeze: node N[0] stands still for For.
 	Freeze Verb = "freeze"
 )
@@ -242,6 +255,12 @@ func (w *World) act(at int, a Action) {
 		if p, ok := pick(w.living(), a.N[0]); ok {
 			p.Finish()
 		}
+	case LoseSandbox:
+		if p, ok := pick(w.living(), a.N[0]); ok {
+			p.LoseSandbox(a.For)
+		}
+	case DoublePod:
+		w.double(at, node, a)
 	case Repack:
 		w.controller.Repack(service, a.For)
 	case Mirror:
@@ -249,14 +268,41 @@ func (w *World) act(at int, a Action) {
 			w.controller.Mirror(p, a.N[1]%w.Setup.Services, a.For)
 		}
 	case External:
-		const addresses = 2
-		addr := netip.AddrFrom4([4]byte{172, 0, 32, byte(a.N[1] % addresses)})
-		w.controller.External(service, addr, a.N[2]%2 == 0)
+		for i := range 2 {
+			w.controller.External((service+i)%w.Setup.Services, external(a.N[1]+i), a.N[2]%2 == 0)
+		}
+	case Relist:
+		for _, agent := range w.agents() {
+			agent.slices.Hold(a.For)
+		}
+		w.controller.External(service, external(a.N[1]), true)
 	case Touch:
 		w.controller.Touch(service)
 	default:
 		w.fault(node, a)
 	}
+}
+
+// external is the address of a Linux node, as those of the API server are, or one outside of the cluster.
+func external(n int) netip.Addr {
+	const addresses = 4
+	if n %= addresses; n > 0 {
+		return netip.AddrFrom4([4]byte{172, 0, 32, byte(n)})
+	}
+	return linuxAddress()
+}
+
+// double lets a pod begin with the address of another one.
+func (w *World) double(at int, node *Node, a Action) {
+	p, ok := pick(w.living(), a.N[1])
+	if !ok || !p.Holds {
+		return
+	}
+	if p.Node == node.Name {
+		w.Double(p, fmt.Sprintf("pod-%03d-lin", at), "lin-1", w.bounded(a.Pod))
+		return
+	}
+	w.Double(p, fmt.Sprintf("pod-%03d-win", at), node.Name, w.bounded(a.Pod))
 }
 
 // bounded makes the numbers of a pod's options those of things that exist.
@@ -282,6 +328,9 @@ func (w *World) fault(node *Node, a Action) {
 		w.After(a.For, ActorHistory, func() { node.metricsDown = false })
 	case RestartKubeProxy:
 		node.KubeProxy.Restart(a.For)
+	case ReplaceKubeProxy:
+		version, _ := pick(Versions(), a.N[1])
+		node.KubeProxy.Upgrade(version.Version)
 	case CutKubeProxy:
 		node.KubeProxy.feed.Cut(a.For, a.N[2]%2 == 1)
 	case Freeze:
@@ -348,7 +397,7 @@ func (a Action) String() string {
 	if a.For > 0 {
 		s += " for " + a.For.String()
 	}
-	if a.Verb == StartLocal || a.Verb == StartRemote || a.Verb == ReplacePod {
+	if slices.Contains([]Verb{StartLocal, StartRemote, ReplacePod, DoublePod}, a.Verb) {
 		s += strings.ReplaceAll(fmt.Sprintf(" %+v", a.Pod), "0s", "0")
 	}
 	return s + ", then " + a.Then.String()

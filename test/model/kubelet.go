@@ -20,23 +20,29 @@ import (
 // namespace is where all pods and Services are.
 const namespace = "shop"
 
-// IPAM gives addresses to pods, one pod at a time each. Its pool is small, so that they are reused at once.
+// IPAM gives addresses to pods, one pod at a time each unless a history says otherwise. Its pool is small, so that they
+// are reused at once.
 type IPAM struct {
-	// free are the addresses that nobody has, those freed last in front.
-	free  []netip.Addr
-	owner map[netip.Addr]*Pod
+	// free are the addresses that no pod has, those freed last in front.
+	free   []netip.Addr
+	owners map[netip.Addr][]*Pod
 }
 
 func newIPAM(size int) *IPAM {
-	i := &IPAM{owner: map[netip.Addr]*Pod{}}
+	i := &IPAM{owners: map[netip.Addr][]*Pod{}}
 	for at := range size {
 		i.free = append(i.free, netip.AddrFrom4([4]byte{10, 240, 0, byte(10 + at)}))
 	}
 	return i
 }
 
-// allocate takes the free address at the pod's place in the row of free ones, or the one that it waits for.
+// allocate takes the free address at the pod's place in the row of free ones, or the one that it waits for. A twin gets
+// the address of a pod that has it.
 func (i *IPAM) allocate(p *Pod) bool {
+	if p.Twin && len(i.owners[p.Addr]) > 0 {
+		i.owners[p.Addr] = append(i.owners[p.Addr], p)
+		return true
+	}
 	if len(i.free) == 0 {
 		return false
 	}
@@ -48,15 +54,30 @@ func (i *IPAM) allocate(p *Pod) bool {
 	}
 	p.Addr = i.free[at]
 	i.free = slices.Delete(i.free, at, at+1)
-	i.owner[p.Addr] = p
+	i.owners[p.Addr] = []*Pod{p}
 	return true
 }
 
+// release takes an address from a pod. It is free when no other pod has it.
 func (i *IPAM) release(p *Pod) {
-	if i.owner[p.Addr] == p {
-		delete(i.owner, p.Addr)
-		i.free = slices.Insert(i.free, 0, p.Addr)
+	before := i.owners[p.Addr]
+	left := slices.DeleteFunc(slices.Clone(before), func(o *Pod) bool { return o == p })
+	if len(left) > 0 || len(before) == 0 {
+		i.owners[p.Addr] = left
+		return
 	}
+	delete(i.owners, p.Addr)
+	i.free = slices.Insert(i.free, 0, p.Addr)
+}
+
+// owner is the pod of a node that has the address, or nil.
+func (i *IPAM) owner(addr netip.Addr, node string) *Pod {
+	for _, p := range i.owners[addr] {
+		if p.Node == node {
+			return p
+		}
+	}
+	return nil
 }
 
 // Leak says what a CNI leaves behind of a pod.
@@ -79,6 +100,8 @@ type PodOptions struct {
 	Address int
 	// Heir: the pod gets the address of the pod whose place it takes, and waits for it.
 	Heir bool
+	// Twin: the pod gets an address that a pod of another node has, and keeps.
+	Twin bool
 	// Create, Attach and Report are how long the CNI takes until the endpoint is made, how long until it is attached, and
 	// how long the kubelet takes to report the address.
 	Create, Attach, Report time.Duration
@@ -136,6 +159,12 @@ func (w *World) Replace(old *Pod, name, node string, o PodOptions) *Pod {
 	return w.startPod(&Pod{PodOptions: o, Name: name, Node: node, Addr: addr, world: w})
 }
 
+// Double lets a pod of another node begin with the address of one that keeps it: an IPAM gives it twice.
+func (w *World) Double(p *Pod, name, node string, o PodOptions) *Pod {
+	o.Twin = true
+	return w.startPod(&Pod{PodOptions: o, Name: name, Node: node, Addr: p.Addr, world: w})
+}
+
 func (w *World) startPod(p *Pod) *Pod {
 	name, node, o := p.Name, p.Node, p.PodOptions
 	for _, n := range w.Nodes {
@@ -148,6 +177,7 @@ func (w *World) startPod(p *Pod) *Pod {
 	p.put()
 	switch {
 	case o.Host:
+		p.Addr = w.addressOf(node)
 		p.later(o.Report, p.report)
 	case o.Stuck:
 	default:
@@ -257,9 +287,33 @@ func (p *Pod) report() {
 	}
 	p.world.tell(ActorKubelet, "%s: pod %s reports its address", p.Node, p.Name)
 	p.put()
-	if !p.Host {
-		p.world.controller.podReady(p)
+	p.world.controller.podReady(p)
+}
+
+// LoseSandbox lets the pod's sandbox die. The kubelet makes another one after some time. Until that one has an address,
+// the pod's status keeps the old one and stays Running.
+//
+// Source: generatePodStatus in pkg/kubelet/pleg/generic.go of v1.37.2
+func (p *Pod) LoseSandbox(again time.Duration) {
+	if p.Host || p.Deleting || p.Finished || !p.Attached {
+		return
 	}
+	p.world.tell(ActorHistory, "%s: the sandbox of pod %s dies", p.Node, p.Name)
+	p.Attached = false
+	p.world.controller.podUnready(p)
+	var tearDown func()
+	tearDown = func() {
+		if p.Deleting || p.Finished {
+			return // they tear down themselves
+		}
+		if !p.giveBack() {
+			p.again(tearDown)
+			return
+		}
+		p.Heir, p.Twin, p.endpoint, p.namespace = false, false, "", ""
+		p.later(again, p.setUp)
+	}
+	p.later(p.Teardown, tearDown)
 }
 
 // endpointTaken notes that somebody deleted the pod's endpoint.
@@ -300,16 +354,9 @@ func (p *Pod) Finish() {
 
 // tearDown is CNI DEL. The address is free afterwards, whatever is left behind.
 func (p *Pod) tearDown() {
-	if p.node != nil && p.endpoint != "" && p.node.pods[p.endpoint] == p {
-		if err := p.removeEndpoint(); err != nil {
-			p.again(p.tearDown)
-			return
-		}
-	}
-	if p.Holds {
-		p.Holds = false
-		p.world.IPAM.release(p)
-		p.world.tell(ActorKubelet, "%s: pod %s has given %s back", p.Node, p.Name, p.Addr)
+	if !p.giveBack() {
+		p.again(p.tearDown)
+		return
 	}
 	if !p.Deleting {
 		return
@@ -319,6 +366,21 @@ func (p *Pod) tearDown() {
 		p.world.API.Delete(KindPod, p.key())
 		p.world.controller.podGone(p)
 	})
+}
+
+// giveBack removes the pod's endpoint and frees its address, and reports whether that worked.
+func (p *Pod) giveBack() bool {
+	if p.node != nil && p.endpoint != "" && p.node.pods[p.endpoint] == p {
+		if err := p.removeEndpoint(); err != nil {
+			return false
+		}
+	}
+	if p.Holds {
+		p.Holds = false
+		p.world.IPAM.release(p)
+		p.world.tell(ActorKubelet, "%s: pod %s has given %s back", p.Node, p.Name, p.Addr)
+	}
+	return true
 }
 
 func (p *Pod) removeEndpoint() error {
@@ -375,7 +437,7 @@ func (p *Pod) put() {
 		pod.Status.PodIP, pod.Status.PodIPs = addr.String(), []corev1.PodIP{{IP: addr.String()}}
 	}
 	if p.Deleting {
-		pod.DeletionTimestamp = &metav1.Time{Time: p.world.Now()}
+		pod.DeletionTimestamp = &metav1.Time{Time: p.world.API.now()}
 	}
 	p.world.API.Put(pod)
 }
@@ -383,9 +445,7 @@ func (p *Pod) put() {
 // statusAddr is the address that the kubelet may report.
 func (p *Pod) statusAddr() netip.Addr {
 	switch {
-	case p.Host && p.node != nil:
-		return p.node.addr
-	case p.Attached:
+	case p.Host || p.Attached:
 		return p.Addr
 	default:
 		return netip.Addr{}

@@ -30,7 +30,6 @@ type Node struct {
 	world   *World
 	network hns.Network
 	service *service
-	addr    netip.Addr
 	// frozen is until when nothing on the node runs.
 	frozen time.Time
 	// made counts endpoints by address and kind, so that IDs are the same in every play.
@@ -51,12 +50,12 @@ type Node struct {
 func newNode(w *World, index int) *Node {
 	n := &Node{
 		Name: fmt.Sprintf("win-%d", index+1), world: w, service: newService(w, w.Setup.Latency),
-		addr: netip.AddrFrom4([4]byte{10, 0, 0, byte(index + 1)}),
 		made: map[string]int{}, pods: map[hns.EndpointID]*Pod{}, born: map[hns.EndpointID]int{},
 		touched: map[netip.Addr]bool{}, looked: map[netip.Addr]time.Time{},
 	}
 	n.HNS = hnstest.New(hnstest.Options{
 		Duplicates: w.Setup.Duplicates, Order: w.Setup.Order, Clock: w.clock, NewID: n.newID,
+		Rank: func(id hns.EndpointID) uint64 { return n.rank(id, w.Now()) },
 	})
 	n.network = n.HNS.CreateNetwork("azure", hns.NetworkL2Bridge)
 	n.createForeign()
@@ -91,9 +90,29 @@ func (n *Node) newID(of string) string {
 	return id
 }
 
-// standsBehind reports whether HNS enumerates an endpoint, which may have gone, after another one.
-func (n *Node) standsBehind(id, other hns.EndpointID) bool {
+// rank is the place of an endpoint in a list at some time, where the order is random. All lists of one instant agree.
+func (n *Node) rank(id hns.EndpointID, at time.Time) uint64 {
+	const places = 1 << 40
+	return uint64(n.world.roll(places, "rank", n.Name, string(id), at.Sub(n.world.start).String()))
+}
+
+// addressOf is the address of a node, which may run Linux.
+func (w *World) addressOf(node string) netip.Addr {
+	for at, n := range w.Nodes {
+		if n.Name == node {
+			return netip.AddrFrom4([4]byte{10, 0, 0, byte(at + 1)})
+		}
+	}
+	return linuxAddress()
+}
+
+func linuxAddress() netip.Addr { return netip.AddrFrom4([4]byte{10, 0, 0, 101}) }
+
+// standsBehind reports whether HNS enumerated an endpoint, which may have gone, after another one at that time.
+func (n *Node) standsBehind(id, other hns.EndpointID, at time.Time) bool {
 	switch n.world.Setup.Order {
+	case hnstest.Random:
+		return n.rank(id, at) > n.rank(other, at)
 	case hnstest.NewestFirst:
 		return n.born[id] < n.born[other]
 	case hnstest.ByID:

@@ -23,7 +23,7 @@ type Invariant string
 const (
 	InvariantLocal    Invariant = "1: no local endpoint is deleted by hnsguard"
 	InvariantOwner    Invariant = "2: no endpoint is deleted that kube-proxy did not make"
-	InvariantValid    Invariant = "3: no remote endpoint is deleted that is in use and that no pod of the node claims"
+	InvariantValid    Invariant = "3: no remote endpoint is deleted that is in use"
 	InvariantCause    Invariant = "4: no pod loses its endpoint to a lookup from which hnsguard took the remote one away"
 	InvariantWorse    Invariant = "5: no pod is lost that lives without hnsguard"
 	InvariantUnknown  Invariant = "6: nothing is deleted on evidence that could not be read"
@@ -31,6 +31,7 @@ const (
 	InvariantCounted  Invariant = "8: every removal is logged and counted"
 	InvariantBound    Invariant = "9: when all faults have ended, stale endpoints go within a bound"
 	InvariantOwnOnly  Invariant = "10: hnsguard writes only EndpointSlices of its own"
+	InvariantRecord   Invariant = "12: when all faults have ended, a change of a slice has followed each drop in kube-proxy's record"
 	InvariantEviction Invariant = "11: no pod is evicted whose endpoint is there"
 	InvariantModel    Invariant = "0: the program neither fails nor panics"
 )
@@ -130,6 +131,9 @@ func (a *Agent) issues(id hns.EndpointID) {
 		w.violated(InvariantLocal, "%s deletes local endpoint %s of %s", a.Name, id, addr)
 	case endpoint.Network != n.network.ID || !kubeproxy.Owns(endpoint):
 		w.violated(InvariantOwner, "%s deletes %v", a.Name, endpoint)
+	case w.API.HeldElsewhere(addr, n.Name, a.account.began):
+		w.violated(InvariantValid, "%s deletes remote endpoint %s of %s, which a live pod of another node has had since before the pass",
+			a.Name, id, addr)
 	case !n.claims(addr) && w.API.ListedElsewhere(addr, n.Name, a.account.began):
 		w.violated(InvariantValid, "%s deletes remote endpoint %s of %s, which slices have listed since before the pass",
 			a.Name, id, addr)
@@ -151,8 +155,7 @@ func (a *Agent) issues(id hns.EndpointID) {
 
 // claims reports whether a pod of this node has the address now.
 func (n *Node) claims(addr netip.Addr) bool {
-	owner := n.world.IPAM.owner[addr]
-	return owner != nil && owner.node == n
+	return n.world.IPAM.owner(addr, n.Name) != nil
 }
 
 // deletes is a delete of an agent's that takes effect.
@@ -201,7 +204,7 @@ func (n *Node) missed(addr netip.Addr, found hns.EndpointID, enumerated time.Tim
 		return
 	}
 	for _, t := range n.taken {
-		if t.endpoint.Has(addr) && t.at.After(last) && !t.at.After(enumerated) && n.standsBehind(t.endpoint.ID, found) {
+		if t.endpoint.Has(addr) && t.at.After(last) && !t.at.After(enumerated) && n.standsBehind(t.endpoint.ID, found, enumerated) {
 			n.world.violated(InvariantCause, "pod %s on %s loses its endpoint, because remote endpoint %s was deleted before",
 				pod.Name, n.Name, t.endpoint.ID)
 			return
@@ -262,8 +265,27 @@ func (w *World) judgeEnd() {
 				w.violated(InvariantBound, "%s: remote endpoint %s of %s is still there: %s", n.Name, e.ID, e.Addresses[0], why)
 			}
 		}
+		n.judgeRecord()
 		for _, a := range n.Agents {
 			a.audit()
+		}
+	}
+}
+
+// judgeRecord expects a change of a slice, which flushes, after each drop of an address that is in the record of a
+// kube-proxy which deletes local endpoints by it. (One that kube-proxy processes in one batch with the drop may leave
+// the address in the record.) An address that slices list for another node does no harm there, because its remote endpoint is
+// referred to. While a remote endpoint of the address is in HNS, the agent cannot see that kube-proxy has processed the
+// drop.
+func (n *Node) judgeRecord() {
+	w := n.world
+	if !n.KubeProxy.DeletesLocals || w.Setup.Observe {
+		return
+	}
+	for _, addr := range sortedAddrs(n.KubeProxy.record) {
+		remote := slices.ContainsFunc(n.Remotes(), func(e hns.Endpoint) bool { return e.Has(addr) })
+		if !remote && !w.API.sliced.After(w.API.dropped[addr]) && !w.API.ListedElsewhere(addr, n.Name, w.Now()) {
+			w.violated(InvariantRecord, "%s: kube-proxy still has %s in its record", n.Name, addr)
 		}
 	}
 }
@@ -273,21 +295,24 @@ func (n *Node) stale(e hns.Endpoint) (string, bool) {
 	addr := e.Addresses[0]
 	listed := n.world.API.ListedElsewhere(addr, n.Name, n.world.Now())
 	referred := slices.ContainsFunc(n.HNS.State().LoadBalancers, func(lb hns.LoadBalancer) bool { return lb.Refers(e.ID) })
-	owner := n.world.IPAM.owner[addr]
+	owner := n.world.IPAM.owner(addr, n.Name)
 	switch {
-	case listed:
-		return "", false
-	case owner != nil && owner.node == n && owner.Attached && !owner.Deleting && !owner.Finished && !owner.Lost:
+	case listed || n.world.API.HeldElsewhere(addr, n.Name, n.world.Now()):
+		return "", false // the endpoint is right, or would be if a Service selected the pod
+	case owner != nil && owner.Attached && !owner.Deleting && !owner.Finished && !owner.Lost:
 		return "pod " + owner.Name + " has the address", true
-	case owner != nil && owner.node == n:
+	case owner != nil || referred:
 		return "", false // the pod has not got so far, or has lost its endpoint
-	case referred:
+	case n.world.heldUnreported(addr):
 		return "", false
-	case owner != nil && !owner.Finished:
-		return "", false // of another node: the endpoint would be right if a Service selected the pod
 	default:
 		return "nothing claims the address", true
 	}
+}
+
+// heldUnreported reports whether a pod has the address that is not finished, whatever the API server says of it.
+func (w *World) heldUnreported(addr netip.Addr) bool {
+	return slices.ContainsFunc(w.IPAM.owners[addr], func(p *Pod) bool { return !p.Finished })
 }
 
 // audit compares what an agent did with what it says that it did.

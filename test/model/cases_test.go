@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package model_test
+
+import (
+	"testing"
+	"time"
+
+	. "github.com/onsi/gomega"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/hnsguard/hnsguard/test/model"
+)
+
+// guarded plays a scene with an agent, and expects that it breaks no invariant.
+func guarded(t *testing.T, s model.Setup, scene func(g *WithT, w *model.World)) {
+	t.Helper()
+	stage(t, s, model.Play{Guarded: true}, func(g *WithT, w *model.World) {
+		scene(g, w)
+		for _, v := range w.Violations {
+			t.Error("VIOLATED", v)
+		}
+	})
+}
+
+// Invariant 3: the address of two live pods is contested, and the remote endpoint stays.
+func TestTwoLivePodsHaveOneAddress(t *testing.T) {
+	guarded(t, setup("v1.34.0"), func(g *WithT, w *model.World) {
+		old := w.StartPod("old", lin, linux(0))
+		w.Run(10 * time.Second)
+		w.Double(old, "twin", win, windows())
+		w.Run(10 * time.Minute)
+		g.Expect(ends(w, first)).To(Equal("RL"))
+		old.Delete()
+		w.Run(time.Minute)
+		g.Expect(ends(w, first)).To(Equal("L"))
+	})
+}
+
+// The status of a pod whose sandbox is gone is no claim: its address may be that of a pod of another node.
+func TestTheStatusOfAPodOutlivesItsSandbox(t *testing.T) {
+	guarded(t, setup("v1.34.0"), func(g *WithT, w *model.World) {
+		pod := w.StartPod("web", win, windows())
+		w.Run(10 * time.Second)
+		pod.LoseSandbox(5 * time.Minute)
+		w.Run(2 * time.Second)
+		w.StartPod("next", lin, linux(0))
+		w.Run(3 * time.Minute)
+		seen := w.API.Get(model.KindPod, types.NamespacedName{Namespace: "shop", Name: "web"}).(*corev1.Pod)
+		g.Expect(seen.Status.Phase).To(Equal(corev1.PodRunning))
+		g.Expect(seen.Status.PodIP).To(Equal(first.String()))
+		g.Expect(ends(w, first)).To(Equal("R"))
+	})
+}
+
+// Invariant 13: the status of a pod that has ended names an address that is another pod's by now.
+func TestAPodThatHasEndedHidesNoEarlyConflict(t *testing.T) {
+	guarded(t, setup("v1.34.0"), func(g *WithT, w *model.World) {
+		done := w.StartPod("done", win, windows())
+		w.Run(10 * time.Second)
+		done.Finish()
+		w.Run(10 * time.Second)
+		w.Nodes[0].LeaveRemote(first)
+		w.Run(10 * time.Second)
+		slow := windows()
+		slow.Report = 20 * time.Second
+		w.StartPod("next", win, slow)
+		w.Run(10 * time.Second)
+		if left := ends(w, first); left != "L" {
+			t.Errorf("VIOLATED invariant 13: of %s there is %s before the pod has reported it", first, left)
+		}
+		g.Expect(w.Lost()).To(BeEmpty())
+	})
+}
