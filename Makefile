@@ -206,10 +206,10 @@ FUZZTIME ?= 1m
 .PHONY: fuzz
 fuzz: ## Fuzz the decoders of the configuration and of recorded files for a minute each, or for FUZZTIME
 	go test -run '^$$' -fuzz FuzzDecode -fuzztime $(FUZZTIME) -fuzzminimizetime 2s ./internal/config
-	go test -run '^$$' -fuzz FuzzRead -fuzztime $(FUZZTIME) -fuzzminimizetime 2s ./internal/hnsdump
-	go test -run '^$$' -fuzz FuzzRead -fuzztime $(FUZZTIME) -fuzzminimizetime 2s ./internal/clusterdump
-	go test -run '^$$' -fuzz FuzzRead -fuzztime $(FUZZTIME) -fuzzminimizetime 2s ./internal/bundle
-	go test -run '^$$' -fuzz FuzzDecode -fuzztime $(FUZZTIME) -fuzzminimizetime 2s ./internal/textencoding
+	go test -run '^$$' -fuzz FuzzHNS -fuzztime $(FUZZTIME) -fuzzminimizetime 2s ./internal/recording
+	go test -run '^$$' -fuzz FuzzCluster -fuzztime $(FUZZTIME) -fuzzminimizetime 2s ./internal/recording
+	go test -run '^$$' -fuzz FuzzBundle -fuzztime $(FUZZTIME) -fuzzminimizetime 2s ./internal/recording
+	go test -run '^$$' -fuzz FuzzText -fuzztime $(FUZZTIME) -fuzzminimizetime 2s ./internal/recording
 
 .PHONY: bench
 bench: ## Measure what the agent costs at scale, in a few minutes, and write docs/results/performance.md

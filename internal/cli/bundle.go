@@ -16,8 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/hnsguard/hnsguard/internal/agent"
-	"github.com/hnsguard/hnsguard/internal/bundle"
-	"github.com/hnsguard/hnsguard/internal/dumpfile"
+	"github.com/hnsguard/hnsguard/internal/recording"
 	"github.com/hnsguard/hnsguard/internal/server"
 	"github.com/hnsguard/hnsguard/internal/terminal"
 )
@@ -79,7 +78,7 @@ func (o *bundleOptions) validate(out io.Writer) error {
 	switch {
 	case o.file == "":
 		errs = append(errs, usageError{errors.New("--file is required: the file to write, or - for stdout")})
-	case o.file == dumpfile.Stdin && terminal.Is(out):
+	case o.file == recording.Stdin && terminal.Is(out):
 		errs = append(errs, usageError{errors.New("--file -: stdout is a terminal, and the file is not text; redirect it")})
 	}
 	return errors.Join(errs...)
@@ -90,13 +89,14 @@ func runBundle(ctx context.Context, p Process, o bundleOptions) error {
 	if err := errors.Join(o.validate(p.Out), err); err != nil {
 		return err
 	}
-	options := bundle.Options{Node: node}
-	if options.Node.APIErr == nil {
-		options.Reader, options.Node.APIErr = readerOf(node.API)
+	this := recorded{node: node}
+	if node.APIErr == nil {
+		this.reader, this.node.APIErr = readerOf(node.API)
 	}
 	if o.page != nowhere {
-		options.PageURL = "http://" + reachable(o.page)
+		this.pageURL = "http://" + reachable(o.page)
 	}
+	options := this.options()
 	if terminal.Is(p.Err) {
 		options.Progress = func(about string) { _, _ = fmt.Fprintf(p.Err, "Recording %s...\n", about) }
 	}
@@ -105,14 +105,14 @@ func runBundle(ctx context.Context, p Process, o bundleOptions) error {
 		return err
 	}
 	reportMissing(p.Err, manifest)
-	if o.file != dumpfile.Stdin {
+	if o.file != recording.Stdin {
 		_, err = fmt.Fprintf(p.Out, "Recorded node %s in %s.\n", manifest.Node, o.file)
 	}
 	return err
 }
 
 // reportMissing says what a bundle lacks, and what that means for whoever gets it.
-func reportMissing(w io.Writer, m bundle.Manifest) {
+func reportMissing(w io.Writer, m recording.Manifest) {
 	failed := m.Failed()
 	if len(failed) == 0 {
 		return
@@ -149,17 +149,17 @@ func reachable(address string) string {
 }
 
 // writeBundle writes the bundle to a file, or to stdout. What was not written whole does not stay.
-func writeBundle(ctx context.Context, p Process, name string, o bundle.Options) (bundle.Manifest, error) {
-	if name == dumpfile.Stdin {
-		return bundle.Record(ctx, p.Out, o)
+func writeBundle(ctx context.Context, p Process, name string, o recording.Options) (recording.Manifest, error) {
+	if name == recording.Stdin {
+		return recording.Record(ctx, p.Out, o)
 	}
 	file, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
-		return bundle.Manifest{}, fmt.Errorf("writing the bundle: %w", err)
+		return recording.Manifest{}, fmt.Errorf("writing the bundle: %w", err)
 	}
-	manifest, err := bundle.Record(ctx, file, o)
+	manifest, err := recording.Record(ctx, file, o)
 	if err = errors.Join(err, file.Close()); err != nil {
-		return bundle.Manifest{}, errors.Join(err, os.Remove(name))
+		return recording.Manifest{}, errors.Join(err, os.Remove(name))
 	}
 	return manifest, nil
 }

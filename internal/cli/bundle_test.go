@@ -88,7 +88,7 @@ func TestABundleIsReadElsewhere(t *testing.T) {
 	recorded := onNode(t, service, settings, "bundle", "--kubeconfig", kc, "--file", file)
 	g.Expect(recorded.code).To(Equal(cli.ExitOK), recorded.err)
 	g.Expect(recorded.out).To(Equal("Recorded node win-1 in " + file + ".\n"))
-	g.Expect(recorded.err).To(ContainSubstring("Not recorded: agent/status.json (asking the agent at "))
+	g.Expect(recorded.err).To(ContainSubstring("Not recorded: agent/status.json (reading http://"))
 	g.Expect(recorded.err).To(HaveSuffix("\n2 of 12 parts are missing.\n"))
 	g.Expect(recorded.err).NotTo(ContainSubstring("Recording"), "there is no terminal")
 

@@ -242,8 +242,8 @@ func TestTheNetworkVariableOfTheHostIsNotUsed(t *testing.T) {
 }
 
 const (
-	hnsData     = "../hnsdump/testdata/"
-	clusterData = "../clusterdump/testdata/"
+	hnsData     = "../recording/testdata/hns/"
+	clusterData = "../recording/testdata/cluster/"
 )
 
 func scanArgs(hns, cluster, node string, more ...string) []string {

@@ -104,10 +104,5 @@ const askFor = 5 * time.Second
 
 // remembered asks the agent on this node what it has done.
 func (o explainOptions) remembered(ctx context.Context) past {
-	status, err := askAgent(ctx, o.page, askFor)
-	if err != nil {
-		return past{err: err}
-	}
-	entries, err := report.HistoryOf(status)
-	return past{entries, err}
+	return remembered(askAgent(ctx, o.page, askFor))
 }

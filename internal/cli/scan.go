@@ -15,14 +15,11 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/hnsguard/hnsguard/internal/bundle"
-	"github.com/hnsguard/hnsguard/internal/clusterdump"
-	"github.com/hnsguard/hnsguard/internal/dumpfile"
 	"github.com/hnsguard/hnsguard/internal/history"
 	"github.com/hnsguard/hnsguard/internal/hns"
-	"github.com/hnsguard/hnsguard/internal/hnsdump"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy/detect"
+	"github.com/hnsguard/hnsguard/internal/recording"
 	"github.com/hnsguard/hnsguard/internal/report"
 	"github.com/hnsguard/hnsguard/internal/verdict"
 )
@@ -188,7 +185,7 @@ func judged(in report.Input, doing string) (report.Report, error) {
 
 // judgeBundle judges a recorded node. What the flags say wins over what the bundle says.
 func (o inputOptions) judgeBundle(p Process, filter report.Filter, doing string) (report.Report, past, error) {
-	b, err := readDump(p, o.bundle, bundle.Read)
+	b, err := readDump(p, o.bundle, recording.ReadBundle)
 	if err != nil {
 		return report.Report{}, past{}, err
 	}
@@ -204,7 +201,16 @@ func (o inputOptions) judgeBundle(p Process, filter report.Filter, doing string)
 		KubeProxy: kubeproxy.ProfileOf(cmp.Or(o.node.kubeProxyVersion, b.Manifest.KubeProxyVersion)),
 		HNS:       b.HNS, Cluster: b.Cluster,
 	}, doing)
-	return found, past{b.History, b.HistoryErr}, err
+	return found, remembered(b.Status, b.StatusErr), err
+}
+
+// remembered is what the agent's status document says of what it has done.
+func remembered(status []byte, err error) past {
+	if err != nil {
+		return past{err: err}
+	}
+	entries, err := report.HistoryOf(status)
+	return past{entries, err}
 }
 
 // joinScan joins errors. They are one of too little evidence only if nothing else went wrong.
@@ -227,7 +233,7 @@ func (o inputOptions) validate() error {
 	case len(dumps) > 0:
 		errs = append(errs, errors.New("--bundle: cannot be combined with --hns-dump and --cluster-dump"))
 	}
-	if len(slices.DeleteFunc(dumps, func(name string) bool { return name != dumpfile.Stdin })) > 1 {
+	if len(slices.DeleteFunc(dumps, func(name string) bool { return name != recording.Stdin })) > 1 {
 		errs = append(errs, errors.New("--hns-dump and --cluster-dump: stdin (-) can be given once only"))
 	}
 	return errors.Join(errs...)
@@ -268,32 +274,32 @@ func (o scanOptions) validate() (report.Filter, error) {
 }
 
 // hns reads the dumps, or else this machine.
-func (o inputOptions) hns(ctx context.Context, p Process, network string) (hnsdump.Dump, error) {
+func (o inputOptions) hns(ctx context.Context, p Process, network string) (recording.HNS, error) {
 	if len(o.hnsDumps) > 0 {
-		return readDumps(p, o.hnsDumps, hnsdump.Read, hnsdump.Merge)
+		return readDumps(p, o.hnsDumps, recording.ReadHNS, recording.MergeHNS)
 	}
 	service, err := p.HNS()
 	if err != nil {
-		return hnsdump.Dump{}, fmt.Errorf("%w\nTo scan a recorded node, pass --hns-dump", err)
+		return recording.HNS{}, fmt.Errorf("%w\nTo scan a recorded node, pass --hns-dump", err)
 	}
 	return report.ReadHNS(ctx, service, network)
 }
 
 // cluster reads the dumps, or else the API server.
-func (o inputOptions) cluster(ctx context.Context, p Process, filter report.Filter) (clusterdump.Dump, error) {
+func (o inputOptions) cluster(ctx context.Context, p Process, filter report.Filter) (recording.Cluster, error) {
 	if len(o.clusterDumps) > 0 {
-		return readDumps(p, o.clusterDumps, clusterdump.Read, clusterdump.Merge)
+		return readDumps(p, o.clusterDumps, recording.ReadCluster, recording.MergeCluster)
 	}
 	config, err := personConfig(o.node.kubeconfig, "", p.Env)
 	if err != nil && o.node.kubeconfig == "" {
 		err = fmt.Errorf("%w endpoints without the Pods and EndpointSlices of the cluster: %w", report.ErrCannotJudge, err)
 	}
 	if err != nil {
-		return clusterdump.Dump{}, fmt.Errorf("%w\nTo scan with a recorded cluster, pass --cluster-dump", err)
+		return recording.Cluster{}, fmt.Errorf("%w\nTo scan with a recorded cluster, pass --cluster-dump", err)
 	}
 	api, err := readerOf(config)
 	if err != nil {
-		return clusterdump.Dump{}, err
+		return recording.Cluster{}, err
 	}
 	return report.ReadCluster(ctx, api, o.node.name, filter.Pods)
 }
@@ -329,12 +335,12 @@ func readDumps[T any](
 }
 
 func readDump[T any](p Process, name string, read func(string, []byte) (T, error)) (T, error) {
-	data, err := dumpfile.Load(name, p.In, dumpfile.MaxSize)
+	data, err := recording.Load(name, p.In, recording.MaxSize)
 	if err != nil {
 		var none T
 		return none, err
 	}
-	if name == dumpfile.Stdin {
+	if name == recording.Stdin {
 		name = "stdin"
 	}
 	return read(name, data)

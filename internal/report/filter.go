@@ -13,7 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/hnsguard/hnsguard/internal/cluster"
-	"github.com/hnsguard/hnsguard/internal/clusterdump"
+	"github.com/hnsguard/hnsguard/internal/recording"
 	"github.com/hnsguard/hnsguard/internal/verdict"
 )
 
@@ -29,7 +29,7 @@ type Filter struct {
 func Verdicts() []verdict.Kind { return append(verdict.Kinds(), KindUnknown) }
 
 // validate refuses a Pod that the cluster does not have: its endpoints are unknown, not none.
-func (f Filter) validate(dump clusterdump.Dump) error {
+func (f Filter) validate(dump recording.Cluster) error {
 	var errs []error
 	for _, name := range f.Pods {
 		if _, found := podIn(dump, name); !found {
@@ -41,7 +41,7 @@ func (f Filter) validate(dump clusterdump.Dump) error {
 
 // nearPods suggests a recorded Pod whose name begins with that of the missing one: a Deployment's name is often given for
 // its Pod's.
-func nearPods(dump clusterdump.Dump, missing types.NamespacedName) string {
+func nearPods(dump recording.Cluster, missing types.NamespacedName) string {
 	for _, p := range dump.Pods {
 		if p.Namespace == missing.Namespace && strings.HasPrefix(p.Name, missing.Name) {
 			return fmt.Sprintf("; did you mean %s/%s?", p.Namespace, p.Name)
@@ -52,7 +52,7 @@ func nearPods(dump clusterdump.Dump, missing types.NamespacedName) string {
 
 // apply returns the rows that the filter selects, and notes on what it selects nothing by. The pods are those that it
 // names, all of which are known.
-func (f Filter) apply(rows []Row, dump clusterdump.Dump, named []Pod) (selected []Row, notes []string) {
+func (f Filter) apply(rows []Row, dump recording.Cluster, named []Pod) (selected []Row, notes []string) {
 	for _, addr := range f.Addresses {
 		if !slices.ContainsFunc(rows, func(r Row) bool { return slices.Contains(r.Addresses, addr) }) {
 			notes = append(notes, fmt.Sprintf("HNS has no endpoint with the address %s", addr))
@@ -79,11 +79,11 @@ func (f Filter) apply(rows []Row, dump clusterdump.Dump, named []Pod) (selected 
 }
 
 // isOf reports whether an endpoint has to do with a Pod: it has an address of the Pod, or its verdict rests on it.
-func (f Filter) isOf(r Row, pod types.NamespacedName, dump clusterdump.Dump) bool {
+func (f Filter) isOf(r Row, pod types.NamespacedName, dump recording.Cluster) bool {
 	return slices.Contains(r.Pods, pod.String()) || intersect(addressesOf(dump, pod), r.Addresses)
 }
 
-func addressesOf(dump clusterdump.Dump, name types.NamespacedName) []netip.Addr {
+func addressesOf(dump recording.Cluster, name types.NamespacedName) []netip.Addr {
 	pod, found := podIn(dump, name)
 	if !found {
 		return nil
@@ -91,7 +91,7 @@ func addressesOf(dump clusterdump.Dump, name types.NamespacedName) []netip.Addr 
 	return cluster.PodOf(pod).Addresses
 }
 
-func podIn(dump clusterdump.Dump, name types.NamespacedName) (*corev1.Pod, bool) {
+func podIn(dump recording.Cluster, name types.NamespacedName) (*corev1.Pod, bool) {
 	i := slices.IndexFunc(dump.Pods, func(p *corev1.Pod) bool {
 		return p.Namespace == name.Namespace && p.Name == name.Name
 	})

@@ -12,12 +12,11 @@ import (
 	"k8s.io/apimachinery/pkg/util/sets"
 
 	"github.com/hnsguard/hnsguard/internal/cluster"
-	"github.com/hnsguard/hnsguard/internal/clusterdump"
 	"github.com/hnsguard/hnsguard/internal/config"
 	"github.com/hnsguard/hnsguard/internal/hns"
-	"github.com/hnsguard/hnsguard/internal/hnsdump"
 	"github.com/hnsguard/hnsguard/internal/inventory"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy"
+	"github.com/hnsguard/hnsguard/internal/recording"
 	"github.com/hnsguard/hnsguard/internal/verdict"
 )
 
@@ -32,8 +31,8 @@ type Input struct {
 	Node      string
 	Config    config.Config
 	KubeProxy kubeproxy.Profile
-	HNS       hnsdump.Dump
-	Cluster   clusterdump.Dump
+	HNS       recording.HNS
+	Cluster   recording.Cluster
 	// Filter selects the endpoints to report. Without it all are.
 	Filter Filter
 	Now    time.Time

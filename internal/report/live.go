@@ -14,31 +14,30 @@ import (
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/hnsguard/hnsguard/internal/clusterdump"
 	"github.com/hnsguard/hnsguard/internal/hns"
-	"github.com/hnsguard/hnsguard/internal/hnsdump"
 	"github.com/hnsguard/hnsguard/internal/inventory"
+	"github.com/hnsguard/hnsguard/internal/recording"
 )
 
 // ReadHNS reads the HNS of this machine.
-func ReadHNS(ctx context.Context, service hns.Client, network string) (hnsdump.Dump, error) {
+func ReadHNS(ctx context.Context, service hns.Client, network string) (recording.HNS, error) {
 	reader := inventory.New(service, inventory.Options{Network: network, Clock: clock.RealClock{}})
 	snapshot, err := reader.Observe(ctx)
 	if errors.Is(err, inventory.ErrNoPodNetwork) || errors.Is(err, inventory.ErrAmbiguousPodNetwork) {
 		err = fmt.Errorf("%w: %w", ErrCannotJudge, err)
 	}
 	if err != nil {
-		return hnsdump.Dump{}, err
+		return recording.HNS{}, err
 	}
 	balancers, err := service.LoadBalancers(ctx)
 	if err != nil {
-		return hnsdump.Dump{}, fmt.Errorf("reading HNS: %w", err)
+		return recording.HNS{}, fmt.Errorf("reading HNS: %w", err)
 	}
 	networks, err := service.Networks(ctx)
 	if err != nil {
-		return hnsdump.Dump{}, fmt.Errorf("reading HNS: %w", err)
+		return recording.HNS{}, fmt.Errorf("reading HNS: %w", err)
 	}
-	dump := hnsdump.Dump{
+	dump := recording.HNS{
 		Networks: networks, EndpointsRecorded: true, LoadBalancers: balancers, LoadBalancersRecorded: true,
 	}
 	for _, e := range snapshot.Endpoints {
@@ -49,27 +48,27 @@ func ReadHNS(ctx context.Context, service hns.Client, network string) (hnsdump.D
 
 // ReadCluster reads what a verdict on the node needs from the API server, and the given Pods of any node.
 func ReadCluster(ctx context.Context, api client.Reader, node string, pods []types.NamespacedName) (
-	clusterdump.Dump, error,
+	recording.Cluster, error,
 ) {
-	dump := clusterdump.Dump{PodsRecorded: true, SlicesRecorded: true, ServicesRecorded: true}
+	dump := recording.Cluster{PodsRecorded: true, SlicesRecorded: true, ServicesRecorded: true}
 	var podList corev1.PodList
 	if err := api.List(ctx, &podList, client.MatchingFields{"spec.nodeName": node}); err != nil {
-		return clusterdump.Dump{}, fmt.Errorf("listing the Pods of node %s: %w", node, err)
+		return recording.Cluster{}, fmt.Errorf("listing the Pods of node %s: %w", node, err)
 	}
 	var sliceList discoveryv1.EndpointSliceList
 	if err := api.List(ctx, &sliceList); err != nil {
-		return clusterdump.Dump{}, fmt.Errorf("listing EndpointSlices: %w", err)
+		return recording.Cluster{}, fmt.Errorf("listing EndpointSlices: %w", err)
 	}
 	var serviceList corev1.ServiceList
 	if err := api.List(ctx, &serviceList); err != nil {
-		return clusterdump.Dump{}, fmt.Errorf("listing Services: %w", err)
+		return recording.Cluster{}, fmt.Errorf("listing Services: %w", err)
 	}
 	dump.Pods, dump.Slices, dump.Services = pointers(podList.Items), pointers(sliceList.Items), pointers(serviceList.Items)
 	return dump, errors.Join(readNode(ctx, api, node, &dump), readPods(ctx, api, pods, &dump))
 }
 
 // readNode reads the Node. An account that may not do so can judge the node without it.
-func readNode(ctx context.Context, api client.Reader, name string, dump *clusterdump.Dump) error {
+func readNode(ctx context.Context, api client.Reader, name string, dump *recording.Cluster) error {
 	var node corev1.Node
 	err := api.Get(ctx, client.ObjectKey{Name: name}, &node)
 	switch {
@@ -78,12 +77,12 @@ func readNode(ctx context.Context, api client.Reader, name string, dump *cluster
 	case err != nil:
 		return fmt.Errorf("reading Node %s: %w", name, err)
 	}
-	dump.NodesRecorded, dump.Nodes = true, []clusterdump.Node{clusterdump.NodeOf(&node)}
+	dump.NodesRecorded, dump.Nodes = true, []recording.Node{recording.NodeOf(&node)}
 	return nil
 }
 
 // readPods adds Pods that the dump does not have.
-func readPods(ctx context.Context, api client.Reader, names []types.NamespacedName, dump *clusterdump.Dump) error {
+func readPods(ctx context.Context, api client.Reader, names []types.NamespacedName, dump *recording.Cluster) error {
 	var errs []error
 	for _, name := range names {
 		if _, found := podIn(*dump, name); found {

@@ -19,8 +19,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
-	"github.com/hnsguard/hnsguard/internal/clusterdump"
 	"github.com/hnsguard/hnsguard/internal/hns"
+	"github.com/hnsguard/hnsguard/internal/recording"
 	"github.com/hnsguard/hnsguard/internal/report"
 	"github.com/hnsguard/hnsguard/test/hnstest"
 )
@@ -55,7 +55,7 @@ func api(get func(client.ObjectKey, client.Object) error) client.Reader {
 	})
 }
 
-func names(dump clusterdump.Dump) []string {
+func names(dump recording.Cluster) []string {
 	var names []string
 	for _, p := range dump.Pods {
 		names = append(names, p.Name)
@@ -70,7 +70,7 @@ func TestReadCluster(t *testing.T) {
 	g.Expect(names(dump)).To(Equal([]string{"cart"}), "the Pods of the node")
 	g.Expect(dump.Slices).To(HaveLen(1))
 	g.Expect(dump.Services).To(HaveLen(1))
-	g.Expect(dump.Nodes).To(Equal([]clusterdump.Node{{Name: "win-1", OS: "windows", KubeletVersion: "v1.33.1"}}))
+	g.Expect(dump.Nodes).To(Equal([]recording.Node{{Name: "win-1", OS: "windows", KubeletVersion: "v1.33.1"}}))
 	g.Expect(dump.NodesRecorded && dump.PodsRecorded && dump.SlicesRecorded && dump.ServicesRecorded).To(BeTrue())
 
 	web := types.NamespacedName{Namespace: "shop", Name: "web"}

@@ -10,7 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/sets"
 
-	"github.com/hnsguard/hnsguard/internal/clusterdump"
+	"github.com/hnsguard/hnsguard/internal/recording"
 )
 
 const windows = "windows"
@@ -36,10 +36,10 @@ func (in Input) validateNode() error {
 }
 
 // node returns the recorded Node.
-func (in Input) node() (clusterdump.Node, bool) {
-	i := slices.IndexFunc(in.Cluster.Nodes, func(n clusterdump.Node) bool { return n.Name == in.Node })
+func (in Input) node() (recording.Node, bool) {
+	i := slices.IndexFunc(in.Cluster.Nodes, func(n recording.Node) bool { return n.Name == in.Node })
 	if i < 0 {
-		return clusterdump.Node{}, false
+		return recording.Node{}, false
 	}
 	return in.Cluster.Nodes[i], true
 }

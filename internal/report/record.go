@@ -8,13 +8,13 @@ import (
 	"fmt"
 
 	"github.com/hnsguard/hnsguard/internal/hns"
-	"github.com/hnsguard/hnsguard/internal/hnsdump"
+	"github.com/hnsguard/hnsguard/internal/recording"
 )
 
 // RecordHNS reads all of HNS, whatever the pod network is. What cannot be read is missing in the dump, whose flags say
 // so, and is an error; the rest is recorded.
-func RecordHNS(ctx context.Context, service hns.Client) (hnsdump.Dump, error) {
-	var dump hnsdump.Dump
+func RecordHNS(ctx context.Context, service hns.Client) (recording.HNS, error) {
+	var dump recording.HNS
 	var errEndpoints, errBalancers, errNetworks error
 	dump.Endpoints, errEndpoints = recordEndpoints(ctx, service)
 	dump.EndpointsRecorded = errEndpoints == nil

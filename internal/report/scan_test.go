@@ -18,11 +18,10 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/hnsguard/hnsguard/internal/clusterdump"
 	"github.com/hnsguard/hnsguard/internal/config"
 	"github.com/hnsguard/hnsguard/internal/hns"
-	"github.com/hnsguard/hnsguard/internal/hnsdump"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy"
+	"github.com/hnsguard/hnsguard/internal/recording"
 	"github.com/hnsguard/hnsguard/internal/report"
 	"github.com/hnsguard/hnsguard/internal/verdict"
 )
@@ -33,19 +32,19 @@ func input(t *testing.T, node, cluster string, hns ...string) report.Input {
 		Node: node, Config: config.Default(), KubeProxy: kubeproxy.ProfileOf("v1.34.0"),
 		Now: time.Date(2026, 3, 1, 3, 0, 0, 0, time.UTC),
 	}
-	var dumps []hnsdump.Dump
+	var dumps []recording.HNS
 	for _, name := range hns {
-		dump, err := hnsdump.Read(name, file(t, "../hnsdump/testdata", name))
+		dump, err := recording.ReadHNS(name, file(t, "../recording/testdata/hns", name))
 		if err != nil {
 			t.Fatal(err)
 		}
 		dumps = append(dumps, dump)
 	}
 	var err error
-	if in.HNS, err = hnsdump.Merge(dumps...); err != nil {
+	if in.HNS, err = recording.MergeHNS(dumps...); err != nil {
 		t.Fatal(err)
 	}
-	if in.Cluster, err = clusterdump.Read(cluster, file(t, "../clusterdump/testdata", cluster)); err != nil {
+	if in.Cluster, err = recording.ReadCluster(cluster, file(t, "../recording/testdata/cluster", cluster)); err != nil {
 		t.Fatal(err)
 	}
 	return in

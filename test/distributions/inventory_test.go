@@ -11,14 +11,14 @@ import (
 	testingclock "k8s.io/utils/clock/testing"
 
 	"github.com/hnsguard/hnsguard/internal/hns"
-	"github.com/hnsguard/hnsguard/internal/hnsdump"
 	"github.com/hnsguard/hnsguard/internal/inventory"
+	"github.com/hnsguard/hnsguard/internal/recording"
 )
 
 // dumped is a HNS that answers with what a dump holds.
-type dumped struct{ hnsdump.Dump }
+type dumped struct{ recording.HNS }
 
-func (d *dumped) Networks(context.Context) ([]hns.Network, error) { return d.Dump.Networks, nil }
+func (d *dumped) Networks(context.Context) ([]hns.Network, error) { return d.HNS.Networks, nil }
 
 func (d *dumped) ListEndpointIDs(context.Context) ([]hns.EndpointID, error) {
 	ids := make([]hns.EndpointID, 0, len(d.Endpoints))
@@ -61,7 +61,7 @@ func TestWhatElseIsOnTheNodeChangesNothing(t *testing.T) {
 
 			for _, name := range []string{"azure", "Calico", "l2bridge"} {
 				if name != n.network {
-					service.Dump.Networks = append(service.Dump.Networks, hns.Network{
+					service.HNS.Networks = append(service.HNS.Networks, hns.Network{
 						ID: hns.NetworkID("id of " + name), Name: name, Type: n.kind,
 					})
 				}

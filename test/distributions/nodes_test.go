@@ -13,9 +13,8 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/hnsguard/hnsguard/internal/clusterdump"
 	"github.com/hnsguard/hnsguard/internal/hns"
-	"github.com/hnsguard/hnsguard/internal/hnsdump"
+	"github.com/hnsguard/hnsguard/internal/recording"
 )
 
 // The nodes of every cluster here.
@@ -140,14 +139,14 @@ func (n node) rests() bool { return n.network == "" }
 func (n node) distribution() string { return strings.Split(n.file, "/")[0] }
 
 // dump reads what HNS holds on the node.
-func (n node) dump(t *testing.T) hnsdump.Dump {
+func (n node) dump(t *testing.T) recording.HNS {
 	t.Helper()
 	path := filepath.Join("testdata", filepath.FromSlash(n.file)+".json")
 	data, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	dump, err := hnsdump.Read(path, data)
+	dump, err := recording.ReadHNS(path, data)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -176,9 +175,9 @@ func (n node) verdicts() map[string]string {
 }
 
 // cluster is what the API server holds.
-func (n node) cluster() clusterdump.Dump {
-	dump := clusterdump.Dump{
-		Nodes:         []clusterdump.Node{{Name: windowsNode, OS: "windows"}, {Name: linuxNode, OS: "linux"}},
+func (n node) cluster() recording.Cluster {
+	dump := recording.Cluster{
+		Nodes:         []recording.Node{{Name: windowsNode, OS: "windows"}, {Name: linuxNode, OS: "linux"}},
 		NodesRecorded: true, PodsRecorded: true, SlicesRecorded: true, ServicesRecorded: true,
 		Slices: []*discoveryv1.EndpointSlice{slice("kube-system", "eks-extension-metrics-api", "", "172.0.32.0")},
 		Services: []*corev1.Service{{

@@ -20,10 +20,11 @@ import (
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/hnsguard/hnsguard/internal/bundle"
 	"github.com/hnsguard/hnsguard/internal/config"
 	"github.com/hnsguard/hnsguard/internal/doctor"
 	"github.com/hnsguard/hnsguard/internal/hns"
+	"github.com/hnsguard/hnsguard/internal/recording"
+	"github.com/hnsguard/hnsguard/internal/report"
 	"github.com/hnsguard/hnsguard/test/hnstest"
 )
 
@@ -69,13 +70,17 @@ var _ = Describe("The doctor", func() {
 
 		By("recording the node with the same rights")
 		recorded := &bytes.Buffer{}
-		manifest, err := bundle.Record(ctx, recorded, bundle.Options{
-			Node: o, Reader: clientOf(o.API), PageURL: "http://127.0.0.1:1",
+		manifest, err := recording.Record(ctx, recorded, recording.Options{
+			Node: o.Node, Now: o.Clock.Now(), Timeout: o.Timeout,
+			HNS: func(ctx context.Context) (recording.HNS, error) { return report.RecordHNS(ctx, o.HNS) },
+			Cluster: func(ctx context.Context) (recording.Cluster, error) {
+				return report.ReadCluster(ctx, clientOf(o.API), o.Node, nil)
+			},
+			KubeProxyVersion: func(context.Context, recording.Cluster) string { return "" },
 		})
 		Expect(err).NotTo(HaveOccurred())
-		Expect(manifest.Failed()).To(ConsistOf(HaveField("Name", "agent/status.json"),
-			HaveField("Name", "agent/metrics.txt")), "there is no agent")
-		read, err := bundle.Read("recorded", recorded.Bytes())
+		Expect(manifest.Failed()).To(BeEmpty())
+		read, err := recording.ReadBundle("recorded", recorded.Bytes())
 		Expect(err).NotTo(HaveOccurred())
 		Expect(read.Missing()).To(Succeed())
 		Expect(read.Cluster.Slices).NotTo(BeEmpty())

@@ -15,7 +15,7 @@ import (
 
 	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/internal/hns/hcnclient"
-	"github.com/hnsguard/hnsguard/internal/hnsdump"
+	"github.com/hnsguard/hnsguard/internal/recording"
 )
 
 // What is read from a live node of any distribution is what a dump of it says.
@@ -29,7 +29,7 @@ func TestTheNodesOfAllDistributions(t *testing.T) {
 			g := NewWithT(t)
 			data, err := os.ReadFile(file)
 			g.Expect(err).NotTo(HaveOccurred())
-			dump, err := hnsdump.Read(file, data)
+			dump, err := recording.ReadHNS(file, data)
 			g.Expect(err).NotTo(HaveOccurred())
 			lists := listsOf(t, data)
 

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package recording_test
+
+import (
+	"testing"
+	"unicode/utf8"
+
+	. "github.com/onsi/gomega"
+	"golang.org/x/text/encoding"
+	"golang.org/x/text/encoding/unicode"
+
+	"github.com/hnsguard/hnsguard/internal/recording"
+)
+
+// sample holds what a file from a localised Windows may hold: CRLF, a name in Chinese, a character beyond 16 bits.
+const sample = "Name : Microsoft Windows 筛选平台 𝄞\r\nIP Address : 10.0.0.5\r\n"
+
+func encode(t *testing.T, e encoding.Encoding, text string) []byte {
+	t.Helper()
+	data, err := e.NewEncoder().Bytes([]byte(text))
+	NewWithT(t).Expect(err).NotTo(HaveOccurred())
+	return data
+}
+
+func TestTextReadsEveryEncodingWindowsWrites(t *testing.T) {
+	for name, e := range map[string]encoding.Encoding{
+		"UTF-8":                              unicode.UTF8,
+		"UTF-8 with a mark":                  unicode.UTF8BOM,
+		"UTF-16, little endian, with a mark": unicode.UTF16(unicode.LittleEndian, unicode.UseBOM),
+		"UTF-16, big endian, with a mark":    unicode.UTF16(unicode.BigEndian, unicode.UseBOM),
+		"UTF-16, little endian, no mark":     unicode.UTF16(unicode.LittleEndian, unicode.IgnoreBOM),
+		"UTF-16, big endian, no mark":        unicode.UTF16(unicode.BigEndian, unicode.IgnoreBOM),
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := NewWithT(t)
+			text, err := recording.DecodeText(encode(t, e, sample))
+			g.Expect(err).NotTo(HaveOccurred())
+			g.Expect(text).To(Equal(sample))
+		})
+	}
+}
+
+func TestTextOfNothingIsNothing(t *testing.T) {
+	g := NewWithT(t)
+	for _, data := range [][]byte{nil, {}, {0xEF, 0xBB, 0xBF}, {0xFF, 0xFE}, {0xFE, 0xFF}} {
+		text, err := recording.DecodeText(data)
+		g.Expect(err).NotTo(HaveOccurred())
+		g.Expect(text).To(BeEmpty())
+	}
+}
+
+// Invariant 6: a damaged file is an error that names the place.
+func TestTextRefusesDamage(t *testing.T) {
+	le := unicode.UTF16(unicode.LittleEndian, unicode.UseBOM)
+	for name, tc := range map[string]struct {
+		data []byte
+		want string
+	}{
+		"half a UTF-16 character":       {encode(t, le, "[{}]")[:7], "truncated"},
+		"an unpaired surrogate":         {append(encode(t, le, "ab\n"), 0x00, 0xD8), "line 2, column 1"},
+		"an OEM code page":              {[]byte("Name\r\nM\x81ller"), "line 2, column 2: byte 0x81"},
+		"UTF-16 appended to UTF-8":      {append([]byte("[\n"), encode(t, le, "{}")[2:]...), "line 2, column 2: NUL byte"},
+		"a binary file":                 {[]byte{0x4D, 0x5A, 0x90, 0x00}, "byte 0x90"},
+		"NULs from the first byte on":   {make([]byte, 64), "NUL byte"},
+		"a NUL late in ASCII text":      {[]byte("abcdefgh\x00"), "line 1, column 9"},
+		"UTF-16 text that holds a NUL":  {encode(t, le, "ab\x00"), "line 1, column 3"},
+		"a single byte that is not one": {[]byte{0xFF}, "byte 0xff"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := NewWithT(t)
+			text, err := recording.DecodeText(tc.data)
+			g.Expect(err).To(MatchError(ContainSubstring(tc.want)))
+			g.Expect(text).To(BeEmpty())
+		})
+	}
+}
+
+// Invariant 6 holds for any input.
+func FuzzText(f *testing.F) {
+	f.Add([]byte(sample))
+	f.Add([]byte("\xFF\xFEa\x00"))
+	f.Add([]byte("a\x00b\x00"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		text, err := recording.DecodeText(data)
+		if err == nil && !utf8.ValidString(text) {
+			t.Errorf("no valid UTF-8: %q", text)
+		}
+	})
+}
