@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/hnsguard/hnsguard/internal/doctor"
+	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy/detect"
 	"github.com/hnsguard/hnsguard/internal/recording"
@@ -35,7 +36,9 @@ func (r recorded) options() recording.Options {
 			if r.node.HNSErr != nil {
 				return recording.HNS{}, r.node.HNSErr
 			}
-			return report.RecordHNS(ctx, r.node.HNS)
+			return report.RecordHNS(ctx, hns.WithDeadline(r.node.HNS, hns.DeadlineOptions{
+				Call: r.node.Timeout, List: r.node.Timeout, MaxHung: 1, Clock: r.node.Clock,
+			}))
 		},
 		Cluster: func(ctx context.Context) (recording.Cluster, error) {
 			if r.node.APIErr != nil {

@@ -9,11 +9,21 @@ import (
 	"github.com/hnsguard/hnsguard/internal/version"
 )
 
-// bundleAPIVersion and BundleKind identify a manifest.
-const (
-	bundleAPIVersion = config.APIVersion
-	BundleKind       = "Bundle"
-)
+// BundleKind is the kind of a manifest, whose API version is that of the configuration.
+const BundleKind = "Bundle"
+
+// Bundle is what a bundle says of its node.
+type Bundle struct {
+	Manifest Manifest
+	Config   config.Config
+	HNS      HNS
+	Cluster  Cluster
+	// HNSErr and ClusterErr are why some of it could not be recorded. They are known on the node only.
+	HNSErr, ClusterErr error
+	// Status is the status document of the agent. If it was not recorded, StatusErr says why: no verdict depends on it.
+	Status    []byte
+	StatusErr error
+}
 
 // Manifest says what is in a bundle. Fields may be added, but do not change.
 type Manifest struct {
@@ -52,13 +62,10 @@ func (m Manifest) Failed() []File {
 	return failed
 }
 
-// needed returns the names of the files without which no endpoint can be judged.
-func needed() []string { return []string{fileEndpoints, filePods, fileSlices} }
-
 // NeededMissing returns the names of the missing files without which no endpoint can be judged.
 func (m Manifest) NeededMissing() []string {
 	var names []string
-	for _, name := range needed() {
+	for _, name := range []string{fileEndpoints, filePods, fileSlices} {
 		if m.reason(name) != "" {
 			names = append(names, name)
 		}
@@ -76,7 +83,7 @@ func (m Manifest) reason(name string) string {
 	return ""
 }
 
-// The files of a bundle.
+// The files of a bundle. Those with exported names are made elsewhere.
 const (
 	fileManifest  = "manifest.json"
 	FileConfig    = "config.yaml"

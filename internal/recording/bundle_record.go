@@ -3,6 +3,8 @@
 package recording
 
 import (
+	"archive/zip"
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -11,10 +13,7 @@ import (
 	"io"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
-	discoveryv1 "k8s.io/api/discovery/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
+	"github.com/hnsguard/hnsguard/internal/config"
 	"github.com/hnsguard/hnsguard/internal/version"
 )
 
@@ -26,7 +25,7 @@ type Options struct {
 	Now time.Time
 	// Timeout limits how long it takes to make one file. Required.
 	Timeout time.Duration
-	// HNS and Cluster read the node. Both are required.
+	// HNS and Cluster read the node. They return when their context ends. Both are required.
 	HNS     func(context.Context) (HNS, error)
 	Cluster func(context.Context) (Cluster, error)
 	// KubeProxyVersion finds the version of kube-proxy, or returns an empty string. Required.
@@ -34,12 +33,12 @@ type Options struct {
 	// Parts are the other files. They are made after the rest, from what was recorded.
 	// Default: none.
 	Parts func(Bundle) []Part
-	// Progress is told what is recorded next.
-	// Default: nobody is.
+	// Progress receives the name of what is recorded next.
+	// Default: no progress is shown.
 	Progress func(about string)
 }
 
-// Part is a file of a bundle that package recording does not make itself.
+// Part is a file of a bundle that is made elsewhere.
 type Part struct {
 	Name, About string
 	Content     func(context.Context) ([]byte, error)
@@ -51,108 +50,134 @@ func Record(ctx context.Context, w io.Writer, o Options) (Manifest, error) {
 	if o.Progress == nil {
 		o.Progress = func(string) {}
 	}
-	r := recorder{Options: o}
-	r.archive = newArchive(w, Manifest{Node: o.Node, Recorded: o.Now.UTC(), Program: version.Get()}, o.Progress, o.Timeout)
-	r.hns(ctx)
-	r.cluster(ctx)
+	r := recorder{Options: o, zip: zip.NewWriter(w)}
+	r.bundle.Manifest = Manifest{
+		APIVersion: config.APIVersion, Kind: BundleKind, Node: o.Node, Recorded: o.Now.UTC(), Program: version.Get(),
+	}
+	r.recordHNS(ctx)
+	r.recordCluster(ctx)
 	o.Progress("the version of kube-proxy")
-	r.archive.manifest.KubeProxyVersion = o.KubeProxyVersion(ctx, r.state)
-	r.parts(ctx)
+	r.bundle.Manifest.KubeProxyVersion = o.KubeProxyVersion(ctx, r.bundle.Cluster)
+	if o.Parts != nil {
+		for _, part := range o.Parts(r.bundle) {
+			o.Progress(part.About)
+			data, err := within(ctx, o.Timeout, part.Content)
+			r.put(part.Name, part.About, data, err)
+		}
+	}
 	if err := ctx.Err(); err != nil {
 		return Manifest{}, fmt.Errorf("recording node %s: %w", o.Node, err)
 	}
-	return r.archive.close()
+	return r.bundle.Manifest, r.close()
 }
 
-// recorder keeps what later files are made of.
+// recorder is the zip while it is written, and what was recorded so far.
 type recorder struct {
 	Options
-	archive *archive
-
-	dump     HNS
-	dumpErr  error
-	state    Cluster
-	stateErr error
+	zip    *zip.Writer
+	bundle Bundle
+	// err is the first failure to write. After it nothing is written any more.
+	err error
 }
 
-func (r *recorder) hns(ctx context.Context) {
+func (r *recorder) recordHNS(ctx context.Context) {
 	r.Progress("HNS")
-	type recorded struct {
-		dump HNS
-		err  error
+	b := &r.bundle
+	b.HNS, b.HNSErr = within(ctx, r.Timeout, r.HNS)
+	for _, f := range []struct {
+		name, about string
+		recorded    bool
+		objects     []any
+	}{
+		{fileEndpoints, "endpoints of HNS", b.HNS.EndpointsRecorded, each(b.HNS.Endpoints, endpointObject)},
+		{fileBalancers, "load balancers of HNS", b.HNS.LoadBalancersRecorded, each(b.HNS.LoadBalancers, balancerObject)},
+		{fileNetworks, "networks of HNS", len(b.HNS.Networks) > 0 || b.HNSErr == nil, each(b.HNS.Networks, networkObject)},
+	} {
+		data, err := Indented(f.objects)
+		if !f.recorded {
+			err = cmp.Or(b.HNSErr, errors.New("it was not read"))
+		}
+		r.put(f.name, f.about, data, err)
 	}
-	got, err := within(ctx, r.Timeout, func(ctx context.Context) (recorded, error) {
-		dump, err := r.HNS(ctx)
-		return recorded{dump, err}, nil
-	})
-	r.dump, r.dumpErr = got.dump, errors.Join(err, got.err)
-	endpoints, errEndpoints := writeEndpoints(r.dump.Endpoints)
-	balancers, errBalancers := writeLoadBalancers(r.dump.LoadBalancers)
-	networks, errNetworks := writeNetworks(r.dump.Networks)
-	if !r.dump.EndpointsRecorded {
-		errEndpoints = r.dumpErr
-	}
-	if !r.dump.LoadBalancersRecorded {
-		errBalancers = r.dumpErr
-	}
-	if len(r.dump.Networks) == 0 {
-		errNetworks = cmp.Or(r.dumpErr, errNetworks)
-	}
-	r.archive.put(fileEndpoints, "endpoints of HNS", endpoints, errEndpoints)
-	r.archive.put(fileBalancers, "load balancers of HNS", balancers, errBalancers)
-	r.archive.put(fileNetworks, "networks of HNS", networks, errNetworks)
 }
 
-func (r *recorder) cluster(ctx context.Context) {
+func (r *recorder) recordCluster(ctx context.Context) {
 	r.Progress("pods, EndpointSlices and Services")
-	r.state, r.stateErr = within(ctx, r.Timeout, r.Cluster)
-	r.list(filePods, "pods of the node, without environment, volumes, annotations and labels", &corev1.PodList{
-		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "PodList"}, Items: each(r.state.Pods, trimPod),
-	})
-	r.list(fileSlices, "EndpointSlices", &discoveryv1.EndpointSliceList{
-		TypeMeta: metav1.TypeMeta{APIVersion: "discovery.k8s.io/v1", Kind: "EndpointSliceList"},
-		Items:    each(r.state.Slices, trimSlice),
-	})
-	r.list(fileServices, "Services", &corev1.ServiceList{
-		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "ServiceList"}, Items: each(r.state.Services, trimService),
-	})
-	if r.stateErr == nil && !r.state.NodesRecorded {
-		r.archive.put(fileNodes, "the Node", nil, errors.New("the agent may not get nodes"))
-		return
+	b := &r.bundle
+	b.Cluster, b.ClusterErr = within(ctx, r.Timeout, r.Cluster)
+	for _, f := range []struct {
+		name, about, version, kind string
+		recorded                   bool
+		objects                    []any
+	}{
+		{
+			filePods, "pods of the node, without environment, volumes, annotations and labels", "v1", "Pod",
+			b.Cluster.PodsRecorded, each(b.Cluster.Pods, trimPod),
+		},
+		{
+			fileSlices, "EndpointSlices", "discovery.k8s.io/v1", "EndpointSlice",
+			b.Cluster.SlicesRecorded, each(b.Cluster.Slices, trimSlice),
+		},
+		{fileServices, "Services", "v1", "Service", b.Cluster.ServicesRecorded, each(b.Cluster.Services, trimService)},
+		{fileNodes, "the Node", "v1", "Node", b.Cluster.NodesRecorded, each(b.Cluster.Nodes, Node.object)},
+	} {
+		data, err := Indented(map[string]any{"apiVersion": f.version, "kind": f.kind + "List", "items": f.objects})
+		if !f.recorded {
+			err = cmp.Or(b.ClusterErr, errors.New("the agent may not read it"))
+		}
+		r.put(f.name, f.about, data, err)
 	}
-	r.list(fileNodes, "the Node", &corev1.NodeList{
-		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "NodeList"}, Items: each(r.state.Nodes, trimNode),
-	})
 }
 
-// list writes a list of what was read of the cluster.
-func (r *recorder) list(name, about string, list any) {
-	if r.stateErr != nil {
-		r.archive.put(name, about, nil, r.stateErr)
-		return
-	}
-	data, err := Indented(list)
-	r.archive.put(name, about, data, err)
-}
-
-func each[From, To any](all []From, trim func(From) To) []To {
-	trimmed := make([]To, 0, len(all))
+func each[From, To any](all []From, form func(From) To) []any {
+	formed := make([]any, 0, len(all))
 	for _, one := range all {
-		trimmed = append(trimmed, trim(one))
+		formed = append(formed, form(one))
 	}
-	return trimmed
+	return formed
 }
 
-func (r *recorder) parts(ctx context.Context) {
-	if r.Parts == nil {
+// put writes a file that was made, or records why it was not (invariant 8).
+func (r *recorder) put(name, about string, data []byte, err error) {
+	f := File{Name: name, About: about, Bytes: len(data)}
+	if err != nil {
+		f.Bytes, f.Error = 0, err.Error()
+	} else {
+		r.write(name, data)
+	}
+	r.bundle.Manifest.Files = append(r.bundle.Manifest.Files, f)
+}
+
+func (r *recorder) write(name string, data []byte) {
+	if r.err != nil {
 		return
 	}
-	recorded := Bundle{
-		Manifest: r.archive.manifest, HNS: r.dump, HNSErr: r.dumpErr, Cluster: r.state, ClusterErr: r.stateErr,
+	into, err := r.zip.CreateHeader(&zip.FileHeader{Name: name, Method: zip.Deflate, Modified: r.Now})
+	if err == nil {
+		_, err = io.Copy(into, bytes.NewReader(data))
 	}
-	for _, part := range r.Parts(recorded) {
-		r.archive.add(ctx, part.Name, part.About, part.Content)
+	r.err = err
+}
+
+// close writes the manifest and ends the zip.
+func (r *recorder) close() error {
+	data, err := Indented(r.bundle.Manifest)
+	r.write(fileManifest, data)
+	if err := cmp.Or(r.err, err, r.zip.Close()); err != nil {
+		return fmt.Errorf("writing the bundle: %w", err)
 	}
+	return nil
+}
+
+// within runs a function with a timeout. The function returns when its context ends.
+func within[T any](ctx context.Context, timeout time.Duration, run func(context.Context) (T, error)) (T, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("it did not finish within %s", timeout))
+	defer cancel()
+	value, err := run(ctx)
+	if err != nil && ctx.Err() != nil {
+		err = fmt.Errorf("%w: %w", context.Cause(ctx), err)
+	}
+	return value, err
 }
 
 // Indented is a value as JSON for people.

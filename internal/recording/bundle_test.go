@@ -18,6 +18,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 
@@ -95,7 +96,11 @@ func staleNode(t *testing.T) (recording.Options, *hnstest.HNS) {
 	}
 	return recording.Options{
 		Node: "win-1", Now: time.Date(2026, 11, 30, 3, 0, 0, 0, time.UTC), Timeout: 20 * time.Second,
-		HNS: func(ctx context.Context) (recording.HNS, error) { return report.RecordHNS(ctx, service) },
+		HNS: func(ctx context.Context) (recording.HNS, error) {
+			return report.RecordHNS(ctx, hns.WithDeadline(service, hns.DeadlineOptions{
+				Call: time.Minute, List: time.Minute, MaxHung: 1, Clock: clock.RealClock{},
+			}))
+		},
 		Cluster: func(ctx context.Context) (recording.Cluster, error) {
 			return report.ReadCluster(ctx, clusterReader(), "win-1", nil)
 		},

@@ -65,8 +65,8 @@ func (d Cluster) Notes() []string {
 	return notes
 }
 
-// MergeCluster combines the files of one cluster, recorded at one moment. Files may overlap; files that contradict each other
-// are an error.
+// MergeCluster combines the files of one cluster, recorded at one moment. Files may overlap; files that contradict each
+// other are an error.
 func MergeCluster(dumps ...Cluster) (Cluster, error) {
 	all := Cluster{Skipped: map[string]int{}}
 	for _, d := range dumps {
@@ -82,30 +82,28 @@ func MergeCluster(dumps ...Cluster) (Cluster, error) {
 			all.Skipped[kind] += n
 		}
 	}
-	if err := all.compact(); err != nil {
-		return Cluster{}, fmt.Errorf("merging cluster dumps (record all files at one moment): %w", err)
+	if conflicts := all.compact(); len(conflicts) > 0 {
+		return Cluster{}, fmt.Errorf("merging recordings of the cluster (record all files at one moment): %w",
+			errors.Join(conflicts...))
 	}
 	return all, nil
 }
 
-// compact drops repeated objects.
-func (d *Cluster) compact() error {
-	var errs [4]error
-	d.Nodes, errs[0] = distinct("Node", d.Nodes, func(n Node) string { return n.Name })
-	d.Pods, errs[1] = distinct("Pod", d.Pods, nameOf)
-	d.Slices, errs[2] = distinct("EndpointSlice", d.Slices, nameOf)
-	d.Services, errs[3] = distinct("Service", d.Services, nameOf)
-	return errors.Join(errs[:]...)
+// compact drops repeated objects, and returns an error for each of the first that differ.
+func (c *Cluster) compact() []error {
+	var conflicts []error
+	c.Nodes = distinct("Node", c.Nodes, func(n Node) string { return n.Name }, &conflicts)
+	c.Pods = distinct("Pod", c.Pods, nameOf, &conflicts)
+	c.Slices = distinct("EndpointSlice", c.Slices, nameOf, &conflicts)
+	c.Services = distinct("Service", c.Services, nameOf, &conflicts)
+	return conflicts
 }
 
 func nameOf[T metav1.Object](object T) string { return object.GetNamespace() + "/" + object.GetName() }
 
 // distinct keeps the first of equal objects and reports different ones of one name.
-func distinct[T any](kind string, objects []T, nameOf func(T) string) ([]T, error) {
-	var (
-		kept []T
-		errs []error
-	)
+func distinct[T any](kind string, objects []T, nameOf func(T) string, conflicts *[]error) []T {
+	var kept []T
 	byName := map[string]T{}
 	for _, o := range objects {
 		name := nameOf(o)
@@ -114,9 +112,9 @@ func distinct[T any](kind string, objects []T, nameOf func(T) string) ([]T, erro
 		case !known:
 			byName[name] = o
 			kept = append(kept, o)
-		case !apiequality.Semantic.DeepEqual(first, o):
-			errs = append(errs, fmt.Errorf("%s %s occurs twice, with different content", kind, name))
+		case len(*conflicts) < maxFaults && !apiequality.Semantic.DeepEqual(first, o):
+			*conflicts = append(*conflicts, fmt.Errorf("%s %.300s occurs twice, with different content", kind, name))
 		}
 	}
-	return kept, errors.Join(errs...)
+	return kept
 }

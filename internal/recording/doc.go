@@ -27,7 +27,8 @@
 // # Invariants
 //
 //  1. A file is read whole or refused. All faults are reported at once, in the order of the file, each with its file,
-//     line and column, counted in the decoded text, and with its object. Refused are, of HNS: truncated JSON, objects
+//     line and column, counted in the decoded text, and with its object. Of YAML, an item has the place of its document.
+//     Refused are, of HNS: truncated JSON, objects
 //     of no known kind, empty lists, files without JSON, and text that lists an HNS object which the JSON lacks; of the
 //     cluster: a truncated file, a list that is one of several parts, and an object without what an API server always
 //     sets. Ignored are properties that verdicts do not need and namespaces of HNS; objects of other kinds of the
@@ -37,7 +38,9 @@
 //     even if it is empty; an empty List of mixed kinds says nothing about any kind.
 //  3. Complete records that contradict each other are a fault. Neither the first nor the last one wins.
 //  4. What is returned has the shape that package hns promises for live objects.
-//  5. Memory is bounded. A file or a stream above the limit is refused; a file is refused before it is read.
+//  5. Memory and time are bounded by the size of a file, whatever it holds: at most four times its size above 200 MiB,
+//     also of what a bundle unpacks to. Reading stops after 20 faults, and says once what to do about them. Lists are
+//     read element by element, and what is kept is accounted for. A file above [MaxSize] is refused.
 //  6. Text is UTF-8 or UTF-16 of either byte order. A damaged file is an error that names the place.
 //
 // One truncation cannot be seen: a single object in YAML that was cut exactly between two lines near its end. Lists,
@@ -45,8 +48,8 @@
 //
 // Of bundles:
 //
-//  7. No secret is recorded. Of the objects of the cluster, only the fields that trim.go names are: nothing of a pod's
-//     environment, commands, volumes, annotations or labels.
+//  7. No secret is recorded. Of the objects of the cluster, only the fields that trim.go names are kept when they are
+//     read, and recorded: nothing of a pod's environment, commands, volumes, annotations or labels.
 //  8. What cannot be recorded does not keep the rest from being recorded. The manifest lists every file, and says why
 //     one is missing.
 //  9. Read elsewhere, a bundle gives the verdicts that the node gives.

@@ -2,18 +2,18 @@
 
 package recording
 
-// What is recorded of the kinds of the cluster.
+// What is kept of the kinds of the cluster.
 var (
 	TrimPod     = trimPod
 	TrimSlice   = trimSlice
 	TrimService = trimService
 )
 
-// The writers of what HNS has.
+// The forms in which what HNS has is written.
 var (
-	WriteEndpoints     = writeEndpoints
-	WriteNetworks      = writeNetworks
-	WriteLoadBalancers = writeLoadBalancers
+	EndpointObject = endpointObject
+	NetworkObject  = networkObject
+	BalancerObject = balancerObject
 )
 
 // ReadBundleLimited reads a bundle with a limit of its own.
@@ -26,10 +26,10 @@ var DecodeText = decodeText
 type Source = source
 
 // NewSource turns the content of a file into text.
-func NewSource(name string, data []byte) (*Source, error) { return newSource(name, data) }
-
-// Text returns the text.
-func (s *source) Text() string { return s.text }
+func NewSource(name string, data []byte) (*Source, error) {
+	memory := memoryFor(len(data))
+	return newSource(name, data, &memory)
+}
 
 // Report notes a fault at an offset of the text.
 func (s *source) Report(offset int, format string, args ...any) { s.report(offset, format, args...) }
@@ -37,8 +37,8 @@ func (s *source) Report(offset int, format string, args ...any) { s.report(offse
 // ReportJSON notes what a decoder of JSON complained of.
 func (s *source) ReportJSON(start int, err error) { s.reportJSON(start, err) }
 
-// Sound reports whether no fault was found.
-func (s *source) Sound() bool { return s.sound() }
+// Advise says what to do about the faults.
+func (s *source) Advise(advice string) { s.advice = advice }
 
-// Err returns all faults.
+// Err returns the faults.
 func (s *source) Err() error { return s.err() }

@@ -31,8 +31,9 @@ func MergeHNS(dumps ...HNS) (HNS, error) {
 			errs = append(errs, all.addLoadBalancer(lb))
 		}
 	}
-	if err := errors.Join(errs...); err != nil {
-		return HNS{}, fmt.Errorf("merging HNS dumps (%s): %w", oneMoment, err)
+	errs = slices.DeleteFunc(errs, func(err error) bool { return err == nil })
+	if len(errs) > 0 {
+		return HNS{}, fmt.Errorf("merging recordings of HNS (%s): %w", oneMoment, errors.Join(errs[:min(len(errs), maxFaults)]...))
 	}
 	return all.HNS, nil
 }

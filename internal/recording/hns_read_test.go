@@ -325,7 +325,7 @@ func TestHNSFaults(t *testing.T) {
 		"an end too many":        {v1() + "]", []string{"dump:1:", `found "]" outside of any JSON value`}},
 		"hnsdiag beside JSON": {
 			"Endpoint : " + idA + "\n  IP Address : 10.0.0.5\nEndpoint : " + strings.ToUpper(idB) + "\n" + v1(),
-			[]string{"dump:3:1: output of hnsdiag lists " + strings.ToUpper(idB) + ", which is missing in the JSON"},
+			[]string{"dump:3:12: output of hnsdiag lists " + strings.ToUpper(idB) + ", which is missing in the JSON"},
 		},
 		"a table of hnsdiag beside JSON": {
 			v1() + "\nName  ID   Virtual Network Name\nEthernet " + idB + " azure\n",
@@ -338,7 +338,7 @@ func TestHNSFaults(t *testing.T) {
 				"a    NAT  " + idA + " 10.0.0.0/8\n" +
 				"b    NAT  " + idB + " 10.0.0.0/8\n\n" +
 				`{"ID":"` + idA + `","Ipams":[]}`,
-			[]string{"dump:4:1: output of Format-Table lists " + idB},
+			[]string{"dump:4:11: output of Format-Table lists " + idB},
 		},
 
 		"a bad address": {
@@ -355,7 +355,7 @@ func TestHNSFaults(t *testing.T) {
 		},
 		"a property twice": {
 			v1(`"IPAddress":"10.0.0.5"`, `"IpAddress":"10.0.0.6"`),
-			[]string{"the property IpAddress occurs twice"},
+			[]string{"the property ipaddress occurs twice"},
 		},
 		"no ID":                  {`[{"VirtualNetwork":"` + net + `"}]`, []string{"dump:1:2: ID of endpoint without ID"}},
 		"an ID that is a number": {`{"ID":7,"IPAddress":"10.0.0.5"}`, []string{"ID of endpoint 7: want string, found number"}},

@@ -33,18 +33,17 @@ func TestWhatIsWrittenIsRead(t *testing.T) {
 		},
 		EndpointsRecorded: true, LoadBalancersRecorded: true, Incomplete: map[hns.EndpointID]string{},
 	}
-	var dumps []recording.HNS
-	for _, written := range []func() ([]byte, error){
-		func() ([]byte, error) { return recording.WriteNetworks(want.Networks) },
-		func() ([]byte, error) { return recording.WriteEndpoints(want.Endpoints) },
-		func() ([]byte, error) { return recording.WriteLoadBalancers(want.LoadBalancers) },
-	} {
-		text, err := written()
-		g.Expect(err).NotTo(HaveOccurred())
-		dumps = append(dumps, readHNS(t, string(text)))
+	var objects []any
+	for _, n := range want.Networks {
+		objects = append(objects, recording.NetworkObject(n))
 	}
-	g.Expect(recording.MergeHNS(dumps...)).To(Equal(want))
-	none, err := recording.WriteEndpoints(nil)
+	for _, e := range want.Endpoints {
+		objects = append(objects, recording.EndpointObject(e))
+	}
+	for _, lb := range want.LoadBalancers {
+		objects = append(objects, recording.BalancerObject(lb))
+	}
+	text, err := recording.Indented(objects)
 	g.Expect(err).NotTo(HaveOccurred())
-	g.Expect(string(none)).To(Equal("[]\n"))
+	g.Expect(readHNS(t, string(text))).To(Equal(want))
 }

@@ -41,14 +41,14 @@ func TestLoadRefusesWhatIsTooLarge(t *testing.T) {
 	_, err := recording.Load(name, nil, recording.MaxSize)
 	g.Expect(err).To(MatchError(recording.ErrTooLarge))
 	g.Expect(err).To(MatchError(And(
-		ContainSubstring("huge.json: file too large: at most 256 MiB are read, and it holds 1024 MiB"),
+		ContainSubstring("huge.json: file too large: at most 256 MiB are read"),
 		ContainSubstring("--field-selector spec.nodeName=NODE"),
 	)))
 
 	endless := iotest.OneByteReader(zeros{})
 	_, err = recording.Load(recording.Stdin, endless, 1<<10)
 	g.Expect(err).To(MatchError(recording.ErrTooLarge))
-	g.Expect(err).To(MatchError(ContainSubstring("reading dump stdin: ")))
+	g.Expect(err).To(MatchError(ContainSubstring("reading recording stdin: ")))
 }
 
 // zeros is a stream without an end.
@@ -65,9 +65,9 @@ func TestLoadNamesWhatCannotBeRead(t *testing.T) {
 	g.Expect(err).To(MatchError(os.ErrNotExist))
 	g.Expect(err).To(MatchError(ContainSubstring("nowhere.json")))
 	_, err = recording.Load(recording.Stdin, iotest.ErrReader(errors.New("broken pipe")), 10)
-	g.Expect(err).To(MatchError("reading dump stdin: broken pipe"))
+	g.Expect(err).To(MatchError("reading recording stdin: broken pipe"))
 	_, err = recording.Load(recording.Stdin, nil, 10)
-	g.Expect(err).To(MatchError("reading dump: there is no stdin"))
+	g.Expect(err).To(MatchError("reading recording: there is no stdin"))
 	_, err = recording.Load(tempdir.New(t), nil, 1<<20)
 	g.Expect(err).To(HaveOccurred(), "a folder")
 }
@@ -80,16 +80,15 @@ func TestTextFaultsNameTheFile(t *testing.T) {
 // Invariant 1.
 func TestFaultsAreInOrderAndCountedInCharacters(t *testing.T) {
 	g := NewWithT(t)
-	file, err := recording.NewSource("hns.json", []byte("ab\nÜx\n\nend"))
+	const text = "ab\nÜx\n\nend"
+	file, err := recording.NewSource("hns.json", []byte(text))
 	g.Expect(err).NotTo(HaveOccurred())
-	g.Expect(file.Sound()).To(BeTrue())
 	g.Expect(file.Err()).To(Succeed())
 	file.Report(999, "beyond the end")
-	file.Report(strings.Index(file.Text(), "x"), "found %q", "x")
+	file.Report(strings.Index(text, "x"), "found %q", "x")
 	file.Report(0, "first")
-	file.Report(strings.Index(file.Text(), "x"), "and again")
-	file.Report(strings.Index(file.Text(), "end")+1, "last line")
-	g.Expect(file.Sound()).To(BeFalse())
+	file.Report(strings.Index(text, "x"), "and again")
+	file.Report(strings.Index(text, "end")+1, "last line")
 	g.Expect(strings.Split(file.Err().Error(), "\n")).To(Equal([]string{
 		"hns.json:1:1: first",
 		`hns.json:2:2: found "x"`,
@@ -97,6 +96,24 @@ func TestFaultsAreInOrderAndCountedInCharacters(t *testing.T) {
 		"hns.json:4:2: last line",
 		"hns.json:4:4: beyond the end",
 	}))
+}
+
+// Invariant 5: neither many faults nor long ones make a long error, and the advice stands once.
+func TestFaultsAreLimited(t *testing.T) {
+	g := NewWithT(t)
+	file, err := recording.NewSource("f", []byte("text"))
+	g.Expect(err).NotTo(HaveOccurred())
+	file.Advise("record JSON")
+	for range 20 {
+		file.Report(0, "%s", strings.Repeat("x", 1<<20))
+	}
+	g.Expect(strings.Split(file.Err().Error(), "\n")).To(And(HaveLen(20), HaveEach(HavePrefix("f:1:1: xxx"))))
+	g.Expect(len(file.Err().Error())).To(BeNumerically("<", 20_000))
+	g.Expect(strings.Count(file.Err().Error(), "; record JSON")).To(Equal(1))
+	file.Report(0, "one more")
+	lines := strings.Split(file.Err().Error(), "\n")
+	g.Expect(lines).To(HaveLen(21))
+	g.Expect(lines[20]).To(Equal("f: and more; record JSON"))
 }
 
 // Invariant 1, for what encoding/json counts and for what it does not: the bytes of tokens.

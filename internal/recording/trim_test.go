@@ -88,12 +88,13 @@ func TestOnlyWhatIsKnownIsRecorded(t *testing.T) {
 	}
 	g.Expect(kept(t, recording.TrimSlice, func(s *discoveryv1.EndpointSlice) { label(s.Labels) })).To(ConsistOf(append(metadata,
 		"label", ".AddressType", ".Endpoints.Addresses", ".Endpoints.NodeName", ".Endpoints.TargetRef.Kind",
-		".Endpoints.TargetRef.Name", ".Endpoints.TargetRef.Namespace", ".Endpoints.TargetRef.UID", ".Ports.Name",
+		".Endpoints.TargetRef.Name", ".Endpoints.TargetRef.Namespace", ".Endpoints.TargetRef.UID", ".Endpoints.TargetRef.APIVersion",
+		".Endpoints.TargetRef.FieldPath", ".Endpoints.TargetRef.ResourceVersion", ".Ports.AppProtocol", ".Ports.Name",
 		".Ports.Protocol")))
 	g.Expect(kept(t, recording.TrimService, func(s *corev1.Service) { label(s.Labels) })).To(ConsistOf(append(metadata,
 		"label", ".Spec.Type", ".Spec.ClusterIP", ".Spec.ClusterIPs", ".Spec.ExternalIPs", ".Spec.IPFamilies",
 		".Spec.IPFamilyPolicy", ".Spec.InternalTrafficPolicy", ".Spec.ExternalTrafficPolicy", ".Spec.Ports.Name",
-		".Spec.Ports.Protocol", ".Status.LoadBalancer.Ingress.IP")))
+		".Spec.Ports.AppProtocol", ".Spec.Ports.Protocol", ".Status.LoadBalancer.Ingress.IP")))
 }
 
 // The test above is worth nothing if it plants nothing.

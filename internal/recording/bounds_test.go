@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package recording_test
+
+import (
+	"fmt"
+	"runtime/debug"
+	"runtime/metrics"
+	"strings"
+	"testing"
+	"time"
+
+	. "github.com/onsi/gomega"
+
+	"github.com/hnsguard/hnsguard/internal/recording"
+)
+
+// repeated is a text of about the given size: a part again and again, between a head and a tail.
+func repeated(size int, head, part, tail string) string {
+	return head + strings.Repeat(part, (size-len(head)-len(tail))/len(part)) + tail
+}
+
+// numbered is like repeated, of parts that hold a number.
+func numbered(size int, head, part, tail string) string {
+	var text strings.Builder
+	text.WriteString(head)
+	for i := 0; text.Len() < size; i++ {
+		fmt.Fprintf(&text, part, i)
+	}
+	return strings.TrimSuffix(text.String(), ",") + tail
+}
+
+// hostile are texts that were made to take much memory or time.
+func hostile() map[string]string {
+	const pods = `{"apiVersion":"v1","kind":"PodList","items":[`
+	return map[string]string{
+		"an object and numbers":        repeated(10<<20, "[{}", ",0", "]"),
+		"empty objects":                repeated(6<<20, "[{}", ",{}", "]"),
+		"an object and numbers in row": repeated(2<<20, "{}", " 0", ""),
+		"objects in rows":              repeated(2<<20, "", "{\"\":0}\n", ""),
+		"line ends":                    repeated(2<<20, "x", "\n", ""),
+		"empty pods":                   repeated(6<<20, pods+"{}", ",{}", "]}"),
+		"small pods": numbered(5<<20, pods,
+			`{"metadata":{"name":"%d","namespace":"n"},"status":{"phase":"x"}},`, "]}"),
+		"a pod of containers": repeated(3<<20, pods+`{"spec":{"containers":[{}`, ",{}", `]},"metadata":{}}]}`),
+		"pods of containers": numbered(5<<20, pods, `{"metadata":{"name":"%d","namespace":"n"},"status":{"phase":"x"},`+
+			repeated(100<<10, `"spec":{"containers":[{}`, ",{}", `]}},`), "]}"),
+		"kinds": numbered(3<<20, `{"apiVersion":"v1","kind":"List","items":[`, `{"apiVersion":"v1","kind":"K%d"},`, "]}"),
+		"small endpoints": numbered(5<<20, "[",
+			`{"ID":"aaaaaaaa-0000-4000-8000-%012x","SchemaVersion":0,"HostComputeNetwork":"`+net+`"},`, "]"),
+		"properties":         numbered(3<<20, `[{`, `"%d":0,`, "}]"),
+		"a long name":        `[{"ID":"` + strings.Repeat("x", 3<<20) + `","References":[]}]`,
+		"lists in lists":     repeated(3<<20, "", "[", ""),
+		"YAML":               numbered(2_300_000, "apiVersion: v1\nkind: PodList\nitems:\n", "- {metadata: {name: a%d}}\n", ""),
+		"YAML of documents":  repeated(1<<20, "", "---\n{}\n", ""),
+		"YAML of flow lists": repeated(700_000, "a: [0", ",0", "]\n"),
+		"too much YAML":      repeated(4<<20, "a: [0", ",0", "]\n"),
+	}
+}
+
+// Invariant 5: whatever a file holds, memory is at most four times its size above 200 MiB, and time is bounded.
+func TestHostileFilesTakeLittle(t *testing.T) {
+	defer debug.SetGCPercent(debug.SetGCPercent(50)) // what is garbage is not what is measured
+	for name, text := range hostile() {
+		zipped := archive(t, "manifest.json", manifestJSON, "hns/endpoints.json", text, "cluster/pods.json", text)
+		for kind, read := range map[string]func() error{
+			"HNS":     func() error { _, err := recording.ReadHNS("f", []byte(text)); return err },
+			"cluster": func() error { _, err := recording.ReadCluster("f", []byte(text)); return err },
+			"bundle":  func() error { _, err := recording.ReadBundle("f", zipped); return err },
+		} {
+			t.Run(name+" as "+kind, func(t *testing.T) {
+				size := len(text)
+				if kind == "bundle" {
+					size = len(zipped)
+				}
+				took, peak, err := measured(read)
+				g := NewWithT(t)
+				t.Logf("%d bytes: peak %d MiB, %s", size, peak>>20, took)
+				g.Expect(peak).To(BeNumerically("<", 200<<20+4*size))
+				g.Expect(took).To(BeNumerically("<", time.Minute))
+				if err != nil {
+					g.Expect(len(err.Error())).To(BeNumerically("<", 64<<10))
+				}
+			})
+		}
+	}
+}
+
+// measured runs a function, and returns how long that takes and by how much the heap grows at most meanwhile.
+func measured(run func() error) (took time.Duration, peak int, err error) {
+	debug.FreeOSMemory()
+	before := heap()
+	done := make(chan error, 1)
+	began := time.Now()
+	go func() { done <- run() }()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case err := <-done:
+			return time.Since(began), max(peak, heap()-before), err
+		case <-tick.C:
+			peak = max(peak, heap()-before)
+		}
+	}
+}
+
+// heap is how much memory objects take, dead ones that were not swept yet included.
+func heap() int {
+	sample := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
+	metrics.Read(sample)
+	return int(sample[0].Value.Uint64())
+}
