@@ -190,12 +190,12 @@ mutation: ## Change the code that decides about deletions in hundreds of small w
 
 SOAK ?= 30m
 .PHONY: soak
-soak: build-windows ## Let incidents happen for half an hour, and expect hnsguard.exe to need no more at the end
+soak: build-windows $(HELM) ## Let incidents happen for half an hour, and expect hnsguard.exe to need no more at the end
 	HNSGUARD_SOAK=$(SOAK) test/system/run.sh $(BIN)/hnsguard.exe v1.37.2 -run TestSoak -v
 
 MEMORY ?= 5m
 .PHONY: test-memory
-test-memory: build-windows ## Measure the memory of hnsguard.exe beside that of kube-proxy.exe, at 100,000 slice addresses; writes docs/results/performance.md
+test-memory: build-windows $(HELM) ## Measure the memory of hnsguard.exe beside that of kube-proxy.exe, at 100,000 slice addresses; writes docs/results/performance.md
 	HNSGUARD_MEMORY=$(MEMORY) test/system/run.sh $(BIN)/hnsguard.exe v1.37.2 -run 'TestMemory$$' -v \
 		> test/bench/results/memory.partial || { cat test/bench/results/memory.partial; exit 1; }
 	{ test/bench/about.sh; grep '^BenchmarkResident' test/bench/results/memory.partial; } > test/bench/results/memory.txt

@@ -19,6 +19,7 @@ import (
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 	crmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
 
+	"github.com/hnsguard/hnsguard/internal/admission"
 	"github.com/hnsguard/hnsguard/internal/cluster"
 	"github.com/hnsguard/hnsguard/internal/config"
 	"github.com/hnsguard/hnsguard/internal/guard"
@@ -134,6 +135,7 @@ func (a *Agent) addGuard(o Options, detector *detect.Detector) error {
 	p := &parts{
 		Options: o, Dependencies: a.deps, registry: a.registry, client: a.deps.Manager.GetClient(), service: service,
 		index: cluster.NewIndex(o.Node), history: history.NewRing(history.Options{Clock: o.Clock}),
+		unrestricted: admission.NewMetric(a.registry),
 	}
 	watch, freshness := p.slices()
 	flusher := p.flusher()

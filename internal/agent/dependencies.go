@@ -45,6 +45,10 @@ type Dependencies struct {
 	Freshness Freshness
 	// Filter authorizes the clients of what is served with a certificate. Required there.
 	Filter *server.Filter
+	// Restricted is set if admission policies restrict what the agent writes: every act but Events then proves first that
+	// they do.
+	// Default: nothing is proved.
+	Restricted bool
 	// Identity checks that the API server knows the agent as itself.
 	// Default: no check.
 	Identity *IdentityChecker
@@ -94,13 +98,14 @@ func FromManager(api *rest.Config, o Options, mgr manager.Manager) (Dependencies
 		return Dependencies{}, err
 	}
 	return Dependencies{
-		Manager:  mgr,
-		Reader:   mgr.GetAPIReader(),
-		PodTable: table,
-		Watcher:  watcher,
-		Events:   mgr.GetEventRecorder(Name),
-		Filter:   filter,
-		Identity: NewIdentityChecker(authentication.SelfSubjectReviews(), o.Node, identityEvery),
+		Manager:    mgr,
+		Reader:     mgr.GetAPIReader(),
+		PodTable:   table,
+		Watcher:    watcher,
+		Events:     mgr.GetEventRecorder(Name),
+		Filter:     filter,
+		Identity:   NewIdentityChecker(authentication.SelfSubjectReviews(), o.Node, identityEvery),
+		Restricted: true,
 	}, nil
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/hnsguard/hnsguard/internal/admission"
 	"github.com/hnsguard/hnsguard/internal/cluster"
 	"github.com/hnsguard/hnsguard/internal/config"
 	"github.com/hnsguard/hnsguard/internal/eviction"
@@ -40,6 +41,16 @@ type parts struct {
 	service  hns.Client
 	index    *cluster.Index
 	history  *history.Ring
+	// unrestricted is the metric of the gates.
+	unrestricted *prometheus.GaugeVec
+}
+
+// gate returns what keeps an act off until it is proved to be restricted.
+func (p *parts) gate(act string) *admission.Gate {
+	if !p.Restricted {
+		return nil
+	}
+	return admission.NewGate(act, p.unrestricted, p.Clock)
 }
 
 // maxGapInPolls is how many slow intervals two passes may lie apart for what was so in both to count as so in between.
@@ -97,6 +108,7 @@ func (p *parts) removal(
 func (p *parts) flusher() *stalerecord.Flusher {
 	return stalerecord.NewFlusher(stalerecord.FlusherOptions{
 		Node: p.Node, Namespace: p.Namespace, Enforce: p.Config.Enforces(p.Config.Flush.Mode), Client: p.client,
+		Gate:   p.gate(admission.Flush),
 		Settle: stalerecord.Settle, Spread: stalerecord.Spread, UrgentSpread: stalerecord.UrgentSpread, Random: rand.Float64,
 		History: p.history, Metrics: stalerecord.NewMetrics(p.registry), Clock: p.Clock,
 	})
@@ -107,7 +119,8 @@ func (p *parts) reprogrammer(
 ) *loadbalancer.Reprogrammer {
 	return loadbalancer.NewReprogrammer(loadbalancer.ReprogrammerOptions{
 		Node: p.Node, Enforce: p.Config.Enforces(p.Config.Reprogram.Mode), LoadBalancers: lbs, Server: p.Reader,
-		Client: p.client, Events: p.Events, History: p.history, Metrics: loadbalancer.NewMetrics(p.registry), Clock: p.Clock,
+		Client: p.client, Gate: p.gate(admission.Reprogram), Events: p.Events, History: p.history,
+		Metrics: loadbalancer.NewMetrics(p.registry), Clock: p.Clock,
 		Syncs: d.Syncs, WatchLag: stalerecord.WatchLag, Random: rand.Float64,
 		InPlace: func(ctx context.Context) bool {
 			version, err := v.Version(ctx)
@@ -121,6 +134,6 @@ func (p *parts) evictor() *eviction.Evictor {
 		Enforce: p.Config.Enforces(p.Config.Eviction.Mode),
 		After:   p.Config.Eviction.After.Duration, Interval: p.Config.Pace.EvictionInterval,
 		MaxGap: maxGapInPolls * p.Config.Poll.SlowInterval.Duration,
-		Client: p.client, Events: p.Events, History: p.history, Metrics: eviction.NewMetrics(p.registry), Clock: p.Clock,
+		Client: p.client, Gate: p.gate(admission.Eviction), Events: p.Events, History: p.history, Metrics: eviction.NewMetrics(p.registry), Clock: p.Clock,
 	})
 }

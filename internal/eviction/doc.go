@@ -17,4 +17,5 @@
 //  4. One pod is evicted at a time. If the replacements of a controller's pods lose their endpoints too, evictions get
 //     rarer: they do not help.
 //  5. No pass waits for the API server for long.
+//  6. No pod is evicted while no admission policy restricts evictions: see package admission.
 package eviction

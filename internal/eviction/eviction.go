@@ -4,6 +4,7 @@ package eviction
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -21,6 +22,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
+	"github.com/hnsguard/hnsguard/internal/admission"
 	"github.com/hnsguard/hnsguard/internal/cluster"
 	"github.com/hnsguard/hnsguard/internal/history"
 	"github.com/hnsguard/hnsguard/internal/pass"
@@ -49,6 +51,9 @@ type Options struct {
 	Interval time.Duration
 	// Client evicts. Required.
 	Client client.SubResourceClientConstructor
+	// Gate is open while an admission policy restricts what Client evicts.
+	// Default: it is always open.
+	Gate *admission.Gate
 	// Events gets the Events on victims. Required.
 	Events events.EventRecorder
 	// History gets victims and evictions.
@@ -224,6 +229,9 @@ func (r *Evictor) evictOne(ctx context.Context) {
 		r.opts.Metrics.evictions.WithLabelValues(result).Inc()
 		r.opts.History.Add(about(pod, history.Eviction, result).Because(err))
 		log := logf.FromContext(ctx).WithValues("Pod", pod.Key, "result", result)
+		if result == evictionUnrestricted {
+			return // which is logged once
+		}
 		if err != nil {
 			log.Error(err, "Cannot evict a pod that has no network")
 			if result == evictionFailed {
@@ -247,11 +255,18 @@ func (r *Evictor) evict(ctx context.Context, pod cluster.Pod) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	meta := metav1.ObjectMeta{Namespace: pod.Key.Namespace, Name: pod.Key.Name}
-	err := r.opts.Client.SubResource("eviction").Create(ctx, &corev1.Pod{ObjectMeta: meta}, &policyv1.Eviction{
-		ObjectMeta:    meta,
-		DeleteOptions: &metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &pod.UID}},
+	eviction := &policyv1.Eviction{ObjectMeta: meta}
+	evictions := r.opts.Client.SubResource("eviction")
+	err := r.opts.Gate.Pass(ctx, func(ctx context.Context) error { // the admission policy has to refuse one without UID
+		return evictions.Create(ctx, &corev1.Pod{ObjectMeta: meta}, eviction, client.DryRunAll)
 	})
+	if err == nil {
+		eviction.DeleteOptions = &metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &pod.UID}}
+		err = evictions.Create(ctx, &corev1.Pod{ObjectMeta: meta}, eviction)
+	}
 	switch {
+	case errors.Is(err, admission.ErrUnrestricted):
+		return evictionUnrestricted, err
 	case err == nil:
 		return evictionDone, nil
 	case apierrors.IsNotFound(err), apierrors.IsConflict(err):

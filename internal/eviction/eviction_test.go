@@ -26,6 +26,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
+	"github.com/hnsguard/hnsguard/internal/admission"
 	"github.com/hnsguard/hnsguard/internal/cluster"
 	"github.com/hnsguard/hnsguard/internal/eviction"
 	"github.com/hnsguard/hnsguard/internal/history"
@@ -48,6 +49,8 @@ type ward struct {
 	// all.
 	evicted []types.UID
 	refuse  map[string]error
+	// forbidden is the answer to an eviction without UID, which the admission policy has to refuse.
+	forbidden error
 	// hangs lets the API server not answer.
 	hangs bool
 }
@@ -55,7 +58,7 @@ type ward struct {
 // every is the name for the pods of all names.
 const every = "*"
 
-func newWard(t *testing.T, evict bool) *ward {
+func newWard(t *testing.T, evict bool, change ...func(*eviction.Options)) *ward {
 	t.Helper()
 	recorder := events.NewFakeRecorder(100)
 	w := &ward{
@@ -64,7 +67,7 @@ func newWard(t *testing.T, evict bool) *ward {
 	}
 	api := interceptor.NewClient(fake.NewClientBuilder().Build(), interceptor.Funcs{
 		SubResourceCreate: func(ctx context.Context, _ client.Client, resource string, _, body client.Object,
-			_ ...client.SubResourceCreateOption,
+			opts ...client.SubResourceCreateOption,
 		) error {
 			if w.hangs {
 				w.evicted = append(w.evicted, "?")
@@ -75,15 +78,25 @@ func newWard(t *testing.T, evict bool) *ward {
 			if !ok || resource != "eviction" {
 				t.Fatalf("unexpected %s of %T", resource, body)
 			}
+			if eviction.DeleteOptions == nil {
+				var all client.SubResourceCreateOptions
+				all.ApplyOptions(opts)
+				NewWithT(t).Expect(all.DryRun).To(Equal([]string{metav1.DryRunAll}))
+				return w.forbidden
+			}
 			w.evicted = append(w.evicted, *eviction.DeleteOptions.Preconditions.UID)
 			return cmp.Or(w.refuse[eviction.Name], w.refuse[every])
 		},
 	})
 	w.history = history.NewRing(history.Options{Clock: w.clock})
-	w.evictor = eviction.New(eviction.Options{
+	o := eviction.Options{
 		Enforce: evict, After: 30 * time.Second, Interval: time.Minute, MaxGap: 20 * time.Second, Client: api,
 		Events: recorder, History: w.history, Metrics: eviction.NewMetrics(w.metrics), Clock: w.clock,
-	})
+	}
+	for _, c := range change {
+		c(&o)
+	}
+	w.evictor = eviction.New(o)
 	return w
 }
 
@@ -342,6 +355,24 @@ func TestRefusedEvictions(t *testing.T) {
 }
 
 // Invariant 1, after an HNS that failed, or an agent that was stopped.
+// Invariant 6.
+func TestWithoutAnAdmissionPolicyNoPodIsEvicted(t *testing.T) {
+	g := NewWithT(t)
+	w := newWard(t, true, func(o *eviction.Options) {
+		o.Gate = admission.NewGate(admission.Eviction, admission.NewMetric(prometheus.NewRegistry()), o.Clock)
+	})
+	w.pod("lost", "10.240.0.1")
+	w.pod("fine", "10.240.0.2")
+	w.endpoint("10.240.0.2")
+	w.look(0)
+	w.look(10 * time.Minute)
+	g.Expect(w.victims()).To(Equal(1))
+	g.Expect(w.evicted).To(BeEmpty())
+	w.forbidden = apierrors.NewInvalid(policyv1.SchemeGroupVersion.WithKind("Eviction").GroupKind(), "lost", nil)
+	w.look(20 * time.Minute)
+	g.Expect(w.evicted).To(ContainElement(types.UID("lost")))
+}
+
 func TestBlindTimeDoesNotCount(t *testing.T) {
 	g := NewWithT(t)
 	w := newWard(t, true)

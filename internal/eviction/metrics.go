@@ -14,6 +14,8 @@ const (
 	evictionGone    = "already_gone"
 	evictionBlocked = "blocked_by_budget"
 	evictionFailed  = "failed"
+	// evictionUnrestricted: no admission policy restricts evictions, so that none is made.
+	evictionUnrestricted = "unrestricted"
 )
 
 // Metrics are the evictor's measurements.
@@ -35,7 +37,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		}, []string{"result"}),
 	}
 	reg.MustRegister(m.victims, m.evictions)
-	for _, result := range []string{evictionDone, evictionGone, evictionBlocked, evictionFailed} {
+	for _, result := range []string{evictionDone, evictionGone, evictionBlocked, evictionFailed, evictionUnrestricted} {
 		m.evictions.WithLabelValues(result)
 	}
 	return m

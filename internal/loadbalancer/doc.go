@@ -42,6 +42,7 @@
 //     yet: it is so too when its Service has gone, has changed its ports or has no endpoints. Only frontends that this
 //     process has seen can be absent, and a bounded number of them is remembered.
 //  5. Only slices that hnsguard made are written or deleted, and none of them has an endpoint that is ready or serving.
+//     None is written while no admission policy restricts that: see package admission.
 //  6. A slice is owned by its Service, and goes with it whatever becomes of hnsguard. One that a stopped agent has left
 //     behind is deleted by the next that starts.
 //  7. A Service is not disturbed again soon: attempts that do not help get rarer.

@@ -18,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
+	"github.com/hnsguard/hnsguard/internal/admission"
 	"github.com/hnsguard/hnsguard/internal/history"
 	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/internal/pass"
@@ -63,6 +64,9 @@ type ReprogrammerOptions struct {
 	Server client.Reader
 	// Client writes slices. Required.
 	Client client.Client
+	// Gate is open while an admission policy restricts what Client writes.
+	// Default: it is always open.
+	Gate *admission.Gate
 	// Events gets the Events on Services. Required.
 	Events events.EventRecorder
 	// History gets what is done about Services.

@@ -21,6 +21,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
+	"github.com/hnsguard/hnsguard/internal/admission"
 	"github.com/hnsguard/hnsguard/internal/history"
 	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/internal/loadbalancer"
@@ -45,6 +46,7 @@ type node struct {
 	// stuck keeps kube-proxy from finishing a sync.
 	stuck   bool
 	asked   int
+	gate    *admission.Gate
 	events  *events.FakeRecorder
 	metrics *prometheus.Registry
 	history *history.Ring
@@ -91,7 +93,7 @@ func (n *node) start(enforce bool) {
 	n.events, n.metrics = events.NewFakeRecorder(100), prometheus.NewPedanticRegistry()
 	n.history = history.NewRing(history.Options{Clock: n.clock})
 	n.reprogrammer = loadbalancer.NewReprogrammer(loadbalancer.ReprogrammerOptions{
-		Node: "win-1", Enforce: enforce, LoadBalancers: n, Server: n.api, Client: n.api, Events: n.events,
+		Node: "win-1", Enforce: enforce, LoadBalancers: n, Server: n.api, Client: n.api, Gate: n.gate, Events: n.events,
 		History: n.history, Metrics: loadbalancer.NewMetrics(n.metrics), Clock: n.clock,
 		Syncs: func(context.Context) (uint64, error) { return n.syncs, n.syncsErr }, WatchLag: watchLag,
 		InPlace: func(context.Context) bool { return n.inPlace }, Random: func() float64 { return 0.5 },
@@ -241,6 +243,30 @@ func TestAnotherAgentWasFirst(t *testing.T) {
 }
 
 // Invariant 6.
+// A slice that another party made, or changed so that hnsguard does not find it, is not that of another agent.
+func TestASliceOfThisNameThatIsNotOwn(t *testing.T) {
+	g := NewWithT(t)
+	n := newNode(t, serviceWith("cart", "10.0.0.7"), &discoveryv1.EndpointSlice{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: loadbalancer.SliceName("cart")},
+	})
+	n.pass(balancerAt("lb", "10.0.0.7"))
+	g.Expect(n.count("failed")).To(BeEquivalentTo(1))
+	g.Expect(n.history.Entries()).To(ContainElement(HaveField("Detail", ContainSubstring("delete it"))))
+}
+
+// A dry run that makes a slice shows that no admission policy is bound.
+func TestWithoutAnAdmissionPolicyNoServiceIsDisturbed(t *testing.T) {
+	g := NewWithT(t)
+	n := newNode(t, serviceWith("cart", "10.0.0.7"))
+	n.gate = admission.NewGate(admission.Reprogram, admission.NewMetric(prometheus.NewRegistry()), n.clock)
+	n.start(true)
+	n.pass(balancerAt("lb", "10.0.0.7"))
+	g.Expect(n.count("unrestricted")).To(BeEquivalentTo(1))
+	var all discoveryv1.EndpointSliceList
+	g.Expect(n.api.List(t.Context(), &all)).To(Succeed())
+	g.Expect(all.Items).To(BeEmpty())
+}
+
 func TestWhatAStoppedAgentLeftBehindIsDeleted(t *testing.T) {
 	g := NewWithT(t)
 	n := newNode(t, serviceWith("cart", "10.0.0.7"))

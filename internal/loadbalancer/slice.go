@@ -4,6 +4,7 @@ package loadbalancer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"time"
@@ -15,6 +16,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/hnsguard/hnsguard/internal/admission"
 )
 
 // ManagedBy is who the slices say is in charge of them: by this they are found again.
@@ -45,10 +48,12 @@ const (
 	inPlace = "updates_in_place"
 	// tooMany: nothing was done, because so many are missing that kube-proxy has to be restarted (invariant 10).
 	tooMany = "too_many_missing"
+	// unrestricted: nothing was done, because no admission policy restricts it.
+	unrestricted = "unrestricted"
 )
 
 func results() []string {
-	return []string{disturbed, present, failed, observed, unknown, inPlace, tooMany}
+	return []string{disturbed, present, failed, observed, unknown, inPlace, tooMany, unrestricted}
 }
 
 // disturb makes the slice.
@@ -56,16 +61,35 @@ func (r *Reprogrammer) disturb(ctx context.Context, service *corev1.Service, vip
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	slice := NewSlice(service, vip)
-	err := r.opts.Client.Create(ctx, slice)
+	key := client.ObjectKeyFromObject(slice)
+	err := r.opts.Gate.Pass(ctx, func(ctx context.Context) error { return r.try(ctx, service, vip) })
+	if err == nil {
+		err = r.opts.Client.Create(ctx, slice)
+	}
+	result := failed
 	switch {
 	case err == nil:
-		r.disturbing[client.ObjectKeyFromObject(slice)] = r.opts.Clock.Now()
+		r.disturbing[key] = r.opts.Clock.Now()
 		return disturbed, nil
+	case errors.Is(err, admission.ErrUnrestricted):
+		result = unrestricted
 	case apierrors.IsAlreadyExists(err):
-		return present, r.removeAbandoned(ctx, client.ObjectKeyFromObject(slice))
-	default:
-		return failed, fmt.Errorf("creating EndpointSlice %s/%s: %w", slice.Namespace, slice.Name, err)
+		if err = r.removeAbandoned(ctx, key); err == nil {
+			return present, nil
+		}
 	}
+	return result, fmt.Errorf("creating EndpointSlice %s: %w", key, err)
+}
+
+// try makes, in a dry run, a slice that the admission policy has to refuse: one with another address, from a range for
+// documentation too.
+func (r *Reprogrammer) try(ctx context.Context, service *corev1.Service, vip netip.Addr) error {
+	slice := NewSlice(service, vip)
+	slice.Endpoints[0].Addresses = []string{"203.0.113.1"}
+	if vip.Is6() {
+		slice.Endpoints[0].Addresses = []string{"2001:db8::ffff"}
+	}
+	return r.opts.Client.Create(ctx, slice, client.DryRunAll)
 }
 
 // NewSlice is the slice that disturbs a Service, for the family of one of its addresses.
@@ -112,6 +136,9 @@ func (r *Reprogrammer) remove(ctx context.Context, key types.NamespacedName) err
 // abandoned is the age at which a slice must have been left behind.
 const abandoned = time.Minute
 
+// errNotOwn says that a slice has the name, but not the label, of those that hnsguard makes.
+var errNotOwn = errors.New("another EndpointSlice has this name, without the label of those that hnsguard makes; delete it")
+
 // removeAbandoned deletes a slice that was left behind, so that it does not keep its Service from being disturbed.
 func (r *Reprogrammer) removeAbandoned(ctx context.Context, key types.NamespacedName) error {
 	var all discoveryv1.EndpointSliceList
@@ -121,11 +148,16 @@ func (r *Reprogrammer) removeAbandoned(ctx context.Context, key types.Namespaced
 	}
 	for i := range all.Items {
 		slice := &all.Items[i]
-		if slice.Name == key.Name && r.opts.Clock.Since(slice.CreationTimestamp.Time) >= abandoned {
+		switch {
+		case slice.Name != key.Name:
+			continue
+		case r.opts.Clock.Since(slice.CreationTimestamp.Time) >= abandoned:
 			return r.remove(ctx, key)
+		default:
+			return nil
 		}
 	}
-	return nil
+	return errNotOwn
 }
 
 // sweep deletes the slices that stopped agents have left behind, and reports whether it could look for them.

@@ -3,6 +3,7 @@
 package stalerecord
 
 import (
+	"cmp"
 	"context"
 	"math"
 	"net/netip"
@@ -16,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
+	"github.com/hnsguard/hnsguard/internal/admission"
 	"github.com/hnsguard/hnsguard/internal/cluster"
 	"github.com/hnsguard/hnsguard/internal/history"
 	"github.com/hnsguard/hnsguard/internal/hns"
@@ -34,6 +36,9 @@ type FlusherOptions struct {
 	Enforce bool
 	// Client writes the slices. Required.
 	Client client.Client
+	// Gate is open while an admission policy restricts what Client writes.
+	// Default: it is always open.
+	Gate *admission.Gate
 	// Settle is how long after the loss of an address a change has to come to count (invariant 2). Required.
 	Settle time.Duration
 	// Spread is the time over which the agents of a cluster spread their writes (invariant 3). Required.
@@ -95,6 +100,8 @@ type record struct {
 	own *cluster.Slice
 	// wrote is the resource version of this agent's last write. What the watch brings up to it was made before.
 	wrote string
+	// conflicts counts the writes that met another's since the watch last showed a change of the slice.
+	conflicts int
 	// failures counts consecutive writes that failed. The next one is not made before retry, or before retrySoon while a
 	// pod of this node is endangered. Both outlive a change from elsewhere.
 	failures         int
@@ -117,17 +124,14 @@ const forget = time.Minute
 func (f *Flusher) SliceChanged(before, after *cluster.Slice) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	one := after
-	if one == nil {
-		one = before
-	}
-	if !concernsKubeProxy(one) {
+	one := cmp.Or(after, before)
+	own := f.isOwn(one)
+	if !own && visible(before) == nil && visible(after) == nil {
 		return
 	}
 	r := f.family(one.AddressType)
-	own := f.isOwn(one)
 	if own {
-		r.own = after
+		r.own, r.conflicts = after, 0
 	}
 	now := f.opts.Clock.Now()
 	// What is older than the last write was made before the loss, however late the watch brings it.
@@ -139,7 +143,7 @@ func (f *Flusher) SliceChanged(before, after *cluster.Slice) {
 	if own {
 		return // its address belongs to no pod
 	}
-	for _, addr := range lost(before, after, f.opts.Node) {
+	for _, addr := range lost(visible(before), visible(after), f.opts.Node) {
 		r.dropped[addr] = now
 	}
 }
@@ -213,16 +217,14 @@ func (f *Flusher) wait(spread time.Duration) time.Duration {
 // Run implements [pass.Action].
 func (f *Flusher) Run(ctx context.Context, p pass.Pass) time.Duration {
 	due, next := f.look(p)
-	for kind, own := range due {
-		next = pass.Soonest(next, f.flush(ctx, p, kind, own))
+	for kind, w := range due {
+		next = pass.Soonest(next, f.flush(ctx, p, kind, w))
 	}
 	return next
 }
 
-// look returns the families that it is time to flush, with their slices as they were last seen.
-func (f *Flusher) look(
-	p pass.Pass,
-) (due map[discoveryv1.AddressType]*cluster.Slice, next time.Duration) {
+// look returns the families that it is time to flush, and what the writes start from.
+func (f *Flusher) look(p pass.Pass) (due map[discoveryv1.AddressType]write, next time.Duration) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.see(p.Evidence)
@@ -230,7 +232,7 @@ func (f *Flusher) look(
 		f.clear()
 		return nil, 0
 	}
-	pending, due := 0, map[discoveryv1.AddressType]*cluster.Slice{}
+	pending, due := 0, map[discoveryv1.AddressType]write{}
 	for kind, r := range f.families {
 		if len(r.dropped) > 0 {
 			next = pass.Soonest(next, watchEvery)
@@ -243,7 +245,7 @@ func (f *Flusher) look(
 			next = pass.Soonest(next, wait)
 			continue
 		}
-		due[kind] = r.own
+		due[kind] = write{seen: r.own, unseen: r.own == nil && r.conflicts > 0, conflicts: r.conflicts}
 	}
 	f.opts.Metrics.pending.Set(float64(pending))
 	return due, next
@@ -335,14 +337,14 @@ const writeTimeout = 5 * time.Second
 
 // flush makes the change, and returns how soon to look again.
 func (f *Flusher) flush(
-	ctx context.Context, pass pass.Pass, kind discoveryv1.AddressType, own *cluster.Slice,
+	ctx context.Context, pass pass.Pass, kind discoveryv1.AddressType, w write,
 ) time.Duration {
 	log := logf.FromContext(ctx).WithValues("family", kind)
 	result, version, err := observed, "", error(nil)
 	if f.opts.Enforce {
 		ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 		defer cancel()
-		result, version, err = f.toggle(ctx, kind, own)
+		result, version, err = f.write(ctx, kind, w)
 	}
 	f.opts.Metrics.changes.WithLabelValues(result).Inc()
 	f.opts.History.Add(history.Entry{Act: history.Flush, Result: result, Subject: string(kind)}.Because(err))
@@ -362,10 +364,14 @@ func (f *Flusher) flush(
 	case conflicted:
 		// Another agent has just written. When the change arrives it counts, if it came late enough.
 		r.succeeded()
+		r.conflicts++
 		r.due = now.Add(f.opts.Settle + f.wait(f.opts.UrgentSpread))
 		r.urgent, r.endangered = r.due, now.Add(f.opts.Settle)
 	default:
 		f.retryLater(r, result, now)
+		if result == unrestricted {
+			break // which is logged once
+		}
 		log.Error(err, "Cannot flush kube-proxy's record of terminated addresses; "+
 			"a pod that gets one of them may lose its endpoint", "retryIn", r.when(pass).Sub(now).Round(time.Second))
 	}
@@ -390,14 +396,15 @@ const (
 // together.
 func (f *Flusher) retryLater(r *record, result string, now time.Time) {
 	first, most := backoffFirst, backoffMost
-	if result == forbidden {
+	denied := result == forbidden || result == unrestricted
+	if denied {
 		first, most = backoffFirstDenied, backoffMostDenied
 	}
 	wait := min(first<<min(r.failures, 10), most)
 	wait += time.Duration(f.opts.Random() * float64(wait) / 2)
 	r.failures++
 	r.retry, r.retrySoon = now.Add(wait), now.Add(wait)
-	if result != forbidden {
+	if !denied {
 		r.retrySoon = now.Add(min(wait, backoffSoon))
 	}
 }

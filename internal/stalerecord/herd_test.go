@@ -17,6 +17,7 @@ import (
 	"github.com/go-logr/logr"
 	. "github.com/onsi/gomega"
 	"github.com/prometheus/client_golang/prometheus"
+	jsonpatch "gopkg.in/evanphx/json-patch.v4"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	testingclock "k8s.io/utils/clock/testing"
@@ -355,17 +356,27 @@ func (c herdClient) Patch(_ context.Context, o client.Object, patch client.Patch
 	if err != nil {
 		return err
 	}
-	var change discoveryv1.EndpointSlice
-	if err := json.Unmarshal(data, &change); err != nil {
+	change, err := jsonpatch.DecodePatch(data)
+	if err != nil {
+		return err
+	}
+	text, err := json.Marshal(c.own)
+	if err != nil {
+		return err
+	}
+	if text, err = change.Apply(text); err != nil {
+		return err
+	}
+	before, after := c.own, &discoveryv1.EndpointSlice{}
+	if err := json.Unmarshal(text, after); err != nil {
 		return err
 	}
 	c.requests++
-	if change.ResourceVersion != c.own.ResourceVersion {
+	if after.ResourceVersion != before.ResourceVersion {
 		return apierrors.NewConflict(discoveryv1.Resource("endpointslices"), o.GetName(), nil)
 	}
-	before, after := c.own, c.own.DeepCopy()
 	c.version++
-	after.Ports, after.ResourceVersion = change.Ports, fmt.Sprint(c.version)
+	after.ResourceVersion = fmt.Sprint(c.version)
 	c.own = after
 	o.SetResourceVersion(after.ResourceVersion)
 	for _, n := range c.nodes {

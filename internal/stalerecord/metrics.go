@@ -28,7 +28,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		}),
 	}
 	reg.MustRegister(m.changes, m.pending)
-	for _, result := range []string{written, conflicted, failed, forbidden, observed, suppressed} {
+	for _, result := range []string{written, conflicted, failed, forbidden, observed, suppressed, unrestricted} {
 		m.changes.WithLabelValues(result)
 	}
 	return m

@@ -3,9 +3,9 @@
 package stalerecord
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -18,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/resourceversion"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/hnsguard/hnsguard/internal/admission"
 	"github.com/hnsguard/hnsguard/internal/cluster"
 )
 
@@ -47,10 +48,17 @@ func FamilyOf(addr netip.Addr) discoveryv1.AddressType {
 	return discoveryv1.AddressTypeIPv6
 }
 
-// concernsKubeProxy reports whether kube-proxy looks at the slice. The watch leaves headless Services out already.
-func concernsKubeProxy(s *cluster.Slice) bool {
-	return !s.OtherProxy && s.Service != "" &&
-		(s.AddressType == discoveryv1.AddressTypeIPv4 || s.AddressType == discoveryv1.AddressTypeIPv6)
+// visible returns the slice if kube-proxy looks at it, and else nil: to kube-proxy, a slice that is labelled for another
+// proxy is deleted. The watch leaves headless Services out already.
+func visible(s *cluster.Slice) *cluster.Slice {
+	if s == nil || s.OtherProxy || s.Service == "" || !listsIPs(s) {
+		return nil
+	}
+	return s
+}
+
+func listsIPs(s *cluster.Slice) bool {
+	return s.AddressType == discoveryv1.AddressTypeIPv4 || s.AddressType == discoveryv1.AddressTypeIPv6
 }
 
 // Flushes reports whether kube-proxy replaces its record when it processes the change. It compares whole slices; that
@@ -58,11 +66,9 @@ func concernsKubeProxy(s *cluster.Slice) bool {
 //
 // Source: esDataChanged in pkg/proxy/endpointslicecache.go.
 func Flushes(before, after *cluster.Slice) bool {
-	if one := cmp.Or(after, before); one == nil || !concernsKubeProxy(one) {
-		return false
-	}
+	before, after = visible(before), visible(after)
 	if before == nil || after == nil {
-		return true
+		return before != after
 	}
 	return !before.SameEndpoints(after)
 }
@@ -73,7 +79,7 @@ func lost(before, after *cluster.Slice, node string) []netip.Addr {
 }
 
 func (f *Flusher) isOwn(s *cluster.Slice) bool {
-	return s.Key.Namespace == f.opts.Namespace && s.Key.Name == SliceName(s.AddressType)
+	return listsIPs(s) && s.Key.Namespace == f.opts.Namespace && s.Key.Name == SliceName(s.AddressType)
 }
 
 // The results of a write.
@@ -84,33 +90,77 @@ const (
 	forbidden  = "forbidden"
 	observed   = "observed"
 	suppressed = "suppressed"
+	// unrestricted: no admission policy restricts the write, so that it is not made.
+	unrestricted = "unrestricted"
 )
 
-// toggle changes the slice's port from what it was seen to be, and only from that (invariant 3), or creates the slice.
+// write is what a write starts from.
+type write struct {
+	// seen is the slice as it was last seen; nil if it was not.
+	seen *cluster.Slice
+	// unseen is set if the slice is there, but the watch does not show it: a label hides it, or the watch is late.
+	unseen bool
+	// conflicts is how many writes met another's since the watch last showed a change of the slice.
+	conflicts int
+}
+
+// mostConflicts is how many conflicts without a change in the watch are taken for other agents' writes.
+const mostConflicts = 2
+
+// errNoChange says why a conflict counts as a failure.
+var errNoChange = errors.New("it was changed meanwhile, but the watch of EndpointSlices shows no change")
+
+// write changes the slice's port from what it was seen to be, and only from that (invariant 3), or creates the slice.
 // It returns the resource version that it wrote.
-func (f *Flusher) toggle(
-	ctx context.Context, kind discoveryv1.AddressType, seen *cluster.Slice,
+func (f *Flusher) write(
+	ctx context.Context, kind discoveryv1.AddressType, w write,
 ) (result, version string, err error) {
-	slice := newSlice(f.opts.Namespace, kind)
-	if seen == nil {
-		err = f.opts.Client.Create(ctx, slice)
-	} else {
-		err = f.opts.Client.Patch(ctx, slice, togglePatch(seen))
+	slice := newSlice(f.opts.Namespace, kind, 1)
+	if err = f.opts.Gate.Pass(ctx, f.trial(kind)); err == nil {
+		if w.seen == nil && !w.unseen {
+			err = f.opts.Client.Create(ctx, slice)
+		} else {
+			err = f.opts.Client.Patch(ctx, slice, patch(slice, w.seen))
+		}
 	}
-	switch {
-	case err == nil:
-		return written, slice.ResourceVersion, nil
-	case apierrors.IsConflict(err), apierrors.IsAlreadyExists(err), apierrors.IsNotFound(err) && seen != nil:
-		return conflicted, "", nil
-	case apierrors.IsForbidden(err), apierrors.IsInvalid(err):
-		result = forbidden
-	default:
-		result = failed
+	if result = resultOf(err, w); result == written || result == conflicted {
+		return result, slice.ResourceVersion, nil
+	}
+	if apierrors.IsConflict(err) {
+		err = errNoChange
 	}
 	return result, "", fmt.Errorf("writing EndpointSlice %s/%s: %w", f.opts.Namespace, SliceName(kind), err)
 }
 
-func newSlice(namespace string, kind discoveryv1.AddressType) *discoveryv1.EndpointSlice {
+func resultOf(err error, w write) string {
+	switch {
+	case err == nil:
+		return written
+	case errors.Is(err, admission.ErrUnrestricted):
+		return unrestricted
+	case apierrors.IsForbidden(err), apierrors.IsInvalid(err):
+		return forbidden
+	case w.conflicts >= mostConflicts:
+		return failed
+	case apierrors.IsConflict(err), apierrors.IsAlreadyExists(err), apierrors.IsNotFound(err) && w.seen != nil:
+		return conflicted
+	default:
+		return failed
+	}
+}
+
+// trial returns a write that the admission policy has to refuse: another address, from a range for documentation too.
+func (f *Flusher) trial(kind discoveryv1.AddressType) func(context.Context) error {
+	return func(ctx context.Context) error {
+		slice := newSlice(f.opts.Namespace, kind, 1)
+		slice.Endpoints[0].Addresses[0] = map[discoveryv1.AddressType]string{
+			discoveryv1.AddressTypeIPv4: "203.0.113.1", discoveryv1.AddressTypeIPv6: "2001:db8::ffff",
+		}[kind]
+		return f.opts.Client.Create(ctx, slice, client.DryRunAll)
+	}
+}
+
+func newSlice(namespace string, kind discoveryv1.AddressType, port int32) *discoveryv1.EndpointSlice {
 	address := addressV4
 	if kind == discoveryv1.AddressTypeIPv6 {
 		address = addressV6
@@ -122,27 +172,38 @@ func newSlice(namespace string, kind discoveryv1.AddressType) *discoveryv1.Endpo
 		},
 		AddressType: kind,
 		Endpoints:   []discoveryv1.Endpoint{{Addresses: []string{address}}},
-		Ports:       ports(1),
+		Ports: []discoveryv1.EndpointPort{{
+			Name: new("flush"), Port: &port, Protocol: new(corev1.ProtocolTCP),
+		}},
 	}
 }
 
-func ports(number int32) []discoveryv1.EndpointPort {
-	return []discoveryv1.EndpointPort{{Name: new("flush"), Port: &number, Protocol: new(corev1.ProtocolTCP)}}
-}
-
-// togglePatch changes the port between 1 and 2, if the slice is still what it was seen to be.
-func togglePatch(seen *cluster.Slice) client.Patch {
-	number := int32(1)
-	if seen.Port == 1 {
-		number = 2
+// patch makes the slice what is wanted, whatever others have made of it (invariant 9), with its port changed between 1
+// and 2, if it is still what it was seen to be. Nothing is known of a slice that was not seen: kube-proxy does not look
+// at it either, so that any port is a change.
+func patch(wanted *discoveryv1.EndpointSlice, seen *cluster.Slice) client.Patch {
+	if seen != nil && seen.Port == 1 {
+		wanted.Ports[0].Port = new(int32(2))
 	}
-	patch, err := json.Marshal(map[string]any{
-		"metadata": map[string]any{"resourceVersion": seen.ResourceVersion}, "ports": ports(number),
-	})
+	steps := []map[string]any{
+		add("/metadata/labels", wanted.Labels), add("/metadata/annotations", map[string]string{}),
+		add("/metadata/finalizers", []string{}), add("/metadata/ownerReferences", []metav1.OwnerReference{}),
+		add("/metadata/managedFields", []metav1.ManagedFieldsEntry{{}}), // which resets them
+		add("/endpoints", wanted.Endpoints), add("/ports", wanted.Ports),
+	}
+	if seen != nil {
+		steps = append(steps, add("/metadata/resourceVersion", seen.ResourceVersion))
+	}
+	text, err := json.Marshal(steps)
 	if err != nil {
-		panic(err) // strings and numbers can be encoded
+		panic(err) // what the API server takes can be encoded
 	}
-	return client.RawPatch(types.MergePatchType, patch)
+	return client.RawPatch(types.JSONPatchType, text)
+}
+
+// add is the step of a JSON patch that adds a field or replaces it.
+func add(path string, value any) map[string]any {
+	return map[string]any{"op": "add", "path": path, "value": value}
 }
 
 // provenNewer reports whether a resource version is known to be newer than another. Versions that cannot be compared

@@ -242,7 +242,7 @@ func durationFields(t *testing.T) []string {
 func TestTheRangesOfDurationsAreThePrograms(t *testing.T) {
 	g := NewWithT(t)
 	fields := durationFields(t)
-	g.Expect(len(fields)).To(BeNumerically(">=", 12))
+	g.Expect(len(fields)).To(BeNumerically(">=", 7))
 	set := func(value func(field string) string) error {
 		var sets []string
 		for _, field := range fields {
@@ -479,7 +479,8 @@ func TestWrongValuesAreRefused(t *testing.T) {
 			"config.orphan.gracePeriodWhileWaiting=301s", "must not be longer than config.orphan.gracePeriod, which is 5m",
 		},
 		"slower than slow":           {"config.poll.fastInterval=5001ms", "must not be longer than config.poll.slowInterval, which is 5s"},
-		"reprogramming unbridled":    {"config.reprogram.mode=enforce,admissionPolicy.enabled=false", "without the policy every node could make"},
+		"reprogramming unbridled":    {"config.reprogram.mode=enforce,admissionPolicy.enabled=false", "without the policy every node could create"},
+		"evicting unbridled":         {"config.eviction.mode=enforce,admissionPolicy.enabled=false", "without the policy every node could evict"},
 		"no account":                 {"serviceAccount.create=false", "serviceAccount.name is required"},
 		"ServiceMonitor, no Service": {"metrics.serviceMonitor.enabled=true,metrics.service.enabled=false", "needs metrics.service.enabled"},
 	} {
@@ -530,6 +531,10 @@ func TestOldClustersAreRefused(t *testing.T) {
 	}
 	g.Expect(version("1.29.4", "")).To(MatchError(ContainSubstring("admissionPolicy.enabled needs Kubernetes 1.30, this is v1.29.4")))
 	g.Expect(version("1.29.4", "admissionPolicy.enabled=false")).To(Succeed())
+	for _, class := range []string{"reprogram", "eviction"} {
+		g.Expect(version("1.29.4", "admissionPolicy.enabled=false,config."+class+".mode=enforce")).
+			To(MatchError(ContainSubstring("config." + class + ".mode is enforce, but admissionPolicy.enabled is false")))
+	}
 	g.Expect(version("1.31.7-eks-abcdef", "")).To(Succeed())
 	g.Expect(version("1.25.0", "admissionPolicy.enabled=false")).To(MatchError(ContainSubstring("requires kubeVersion: >=1.26.0-0")))
 }
@@ -551,7 +556,8 @@ func TestNotes(t *testing.T) {
 		ContainSubstring("logs --prefix --tail=100 -l app.kubernetes.io/instance=hnsguard")))
 	g.Expect(notes("page.enabled=false")).To(And(ContainSubstring("page.enabled is false"), Not(ContainSubstring("kubectl hnsguard"))))
 	g.Expect(notes("config.mode=observe")).To(ContainSubstring("It OBSERVES: nothing is changed"))
-	g.Expect(notes("admissionPolicy.enabled=false")).To(ContainSubstring("WARNING: admissionPolicy.enabled is false"))
+	g.Expect(notes("admissionPolicy.enabled=false")).To(And(
+		ContainSubstring("WARNING: admissionPolicy.enabled is false"), ContainSubstring("hnsguard does not flush")))
 	g.Expect(notes("metrics.secure=false")).To(ContainSubstring("in the clear, on 127.0.0.1:10352"))
 }
 

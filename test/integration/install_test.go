@@ -23,6 +23,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/uuid"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
@@ -145,9 +146,22 @@ func flushSlice(namespace string, change func(*discoveryv1.EndpointSlice)) *disc
 	return s
 }
 
+// spoiled are the changes of a slice's metadata that a stolen token may want.
+func spoiled() map[string]func(client.Object) {
+	return map[string]func(client.Object){
+		"for another proxy": func(o client.Object) { o.GetLabels()["service.kubernetes.io/service-proxy-name"] = "x" },
+		"headless":          func(o client.Object) { o.GetLabels()[corev1.IsHeadlessService] = "" },
+		"annotations":       func(o client.Object) { o.SetAnnotations(map[string]string{"a": strings.Repeat("x", 200_000)}) },
+		"finalizers":        func(o client.Object) { o.SetFinalizers([]string{"example.com/never"}) },
+		"another owner": func(o client.Object) {
+			o.SetOwnerReferences(append(o.GetOwnerReferences(), metav1.OwnerReference{APIVersion: "v1", Kind: "Pod", Name: "x", UID: "1"}))
+		},
+	}
+}
+
 func event(namespace string, about corev1.ObjectReference, change func(*eventsv1.Event)) *eventsv1.Event {
 	e := &eventsv1.Event{
-		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, GenerateName: "e-"}, EventTime: metav1.NowMicro(),
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: string(uuid.NewUUID())}, EventTime: metav1.NowMicro(),
 		ReportingController: "hnsguard", ReportingInstance: "hnsguard-x", Action: "Guarding", Reason: "Test",
 		Type: corev1.EventTypeNormal, Regarding: about,
 	}
@@ -248,8 +262,23 @@ var _ = Describe("The chart", func() {
 				"another port":         flushSlice(it.namespace, func(s *slice) { s.Ports[0].Port = new(int32(443)) }),
 				"no port":              flushSlice(it.namespace, func(s *slice) { s.Ports = nil }),
 				"an endpoint's target": flushSlice(it.namespace, func(s *slice) { s.Endpoints[0].TargetRef = &corev1.ObjectReference{Kind: "Pod"} }),
+				"an endpoint's name":   flushSlice(it.namespace, func(s *slice) { s.Endpoints[0].Hostname = new("web") }),
+				"an endpoint's zone":   flushSlice(it.namespace, func(s *slice) { s.Endpoints[0].Zone = new("z") }),
+				"an endpoint's hints": flushSlice(it.namespace, func(s *slice) {
+					s.Endpoints[0].Hints = &discoveryv1.EndpointHints{ForZones: []discoveryv1.ForZone{{Name: "z"}}}
+				}),
+				"an endpoint's conditions": flushSlice(it.namespace, func(s *slice) { s.Endpoints[0].Conditions.Ready = new(true) }),
+				"another port's name":      flushSlice(it.namespace, func(s *slice) { s.Ports[0].Name = new("http") }),
+				"a port's protocol":        flushSlice(it.namespace, func(s *slice) { s.Ports[0].AppProtocol = new("http") }),
+				"a third slice": flushSlice(it.namespace, func(s *slice) {
+					s.Name, s.AddressType, s.Endpoints[0].Addresses[0] = "hnsguard-flush-fqdn", discoveryv1.AddressTypeFQDN, "a.example"
+				}),
 			} {
 				Expect(mine.Create(ctx, s)).To(refusedBy("slices", "hnsguard may only"), what)
+			}
+			for what, change := range spoiled() {
+				Expect(mine.Create(ctx, flushSlice(it.namespace, func(s *slice) { change(s) }))).
+					To(refusedBy("slices", "hnsguard may only"), what)
 			}
 			Expect(mine.Create(ctx, flushSlice("default", same))).To(refusedBy("slices", "that are its own"))
 
@@ -259,6 +288,22 @@ var _ = Describe("The chart", func() {
 			Expect(other.Patch(ctx, flush, toggled)).To(Succeed(), "one slice is for all")
 			Expect(mine.Patch(ctx, flush, client.RawPatch(types.MergePatchType, []byte(`{"endpoints": []}`)))).
 				To(refusedBy("slices", "documentation address"))
+			for what, change := range spoiled() {
+				changed := flush.DeepCopy()
+				change(changed)
+				Expect(mine.Patch(ctx, changed, client.MergeFrom(flush.DeepCopy()))).To(refusedBy("slices", "hnsguard may only"), what)
+			}
+			for what, fields := range map[string]string{
+				"a long field":   `{"f:` + strings.Repeat("x", 200) + `": {}}`,
+				"a long label":   `{"f:metadata": {"f:labels": {"f:` + strings.Repeat("x", 200) + `": {}}}}`,
+				"a deep field":   `{"f:metadata": {"f:labels": {"f:a": {"f:b": {"f:c": {}}}}}}`,
+				"another writer": `{"f:ports": {}}}, {"manager": "y", "operation": "Update", "apiVersion": "discovery.k8s.io/v1", "fieldsType": "FieldsV1", "fieldsV1": {"f:endpoints": {}}`,
+			} {
+				managed := `{"metadata": {"managedFields": [{"manager": "x", "operation": "Update", "apiVersion": "discovery.k8s.io/v1", ` +
+					`"fieldsType": "FieldsV1", "fieldsV1": ` + fields + `}]}}`
+				Expect(mine.Patch(ctx, flush.DeepCopy(), client.RawPatch(types.MergePatchType, []byte(managed)))).
+					To(refusedBy("slices", "managed fields"), what)
+			}
 			Expect(mine.Delete(ctx, flush)).To(refusedBy("slices", "that are its own"))
 			foreign := flushSlice(it.namespace, func(s *slice) { s.Name = "web-abcde" })
 			Expect(shared.client.Create(ctx, foreign)).To(Succeed(), "others may write what they like")
@@ -276,17 +321,27 @@ var _ = Describe("The chart", func() {
 				return s
 			}
 			for what, s := range map[string]*slice{
-				"another name":         disturbing(func(s *slice) { s.Name = "cart-abcde" }),
-				"of another Service":   disturbing(func(s *slice) { s.Labels[discoveryv1.LabelServiceName] = "web" }),
-				"another manager":      disturbing(func(s *slice) { s.Labels[discoveryv1.LabelManagedBy] = "hnsguard" }),
-				"not owned":            disturbing(func(s *slice) { s.OwnerReferences = nil }),
-				"another address":      disturbing(func(s *slice) { s.Endpoints[0].Addresses[0] = "10.0.0.1" }),
-				"an endpoint's node":   disturbing(func(s *slice) { s.Endpoints[0].NodeName = &node }),
-				"a ready endpoint":     disturbing(func(s *slice) { s.Endpoints[0].Conditions.Ready = nil }),
-				"a serving endpoint":   disturbing(func(s *slice) { s.Endpoints[0].Conditions.Serving = new(true) }),
+				"another name":       disturbing(func(s *slice) { s.Name = "cart-abcde" }),
+				"of another Service": disturbing(func(s *slice) { s.Labels[discoveryv1.LabelServiceName] = "web" }),
+				"another manager":    disturbing(func(s *slice) { s.Labels[discoveryv1.LabelManagedBy] = "hnsguard" }),
+				"not owned":          disturbing(func(s *slice) { s.OwnerReferences = nil }),
+				"another address":    disturbing(func(s *slice) { s.Endpoints[0].Addresses[0] = "10.0.0.1" }),
+				"an endpoint's node": disturbing(func(s *slice) { s.Endpoints[0].NodeName = &node }),
+				"a ready endpoint":   disturbing(func(s *slice) { s.Endpoints[0].Conditions.Ready = nil }),
+				"a serving endpoint": disturbing(func(s *slice) { s.Endpoints[0].Conditions.Serving = new(true) }),
+				"an endpoint's zone": disturbing(func(s *slice) { s.Endpoints[0].Zone = new("z") }),
+				"an endpoint's hints": disturbing(func(s *slice) {
+					s.Endpoints[0].Hints = &discoveryv1.EndpointHints{ForZones: []discoveryv1.ForZone{{Name: "z"}}}
+				}),
+				"another port":         disturbing(func(s *slice) { s.Ports[0].Port = new(int32(80)) }),
+				"a controller":         disturbing(func(s *slice) { s.OwnerReferences[0].Controller = new(true) }),
+				"an owner that stays":  disturbing(func(s *slice) { s.OwnerReferences[0].BlockOwnerDeletion = new(true) }),
 				"the flush, elsewhere": flushSlice(namespace, func(*slice) {}),
 			} {
 				Expect(mine.Create(ctx, s)).To(refusedBy("slices", "hnsguard may"), what)
+			}
+			for what, change := range spoiled() {
+				Expect(mine.Create(ctx, disturbing(func(s *slice) { change(s) }))).To(refusedBy("slices", "hnsguard may"), what)
 			}
 			s := disturbing(func(*slice) {})
 			Expect(mine.Create(ctx, s)).To(Succeed())
@@ -309,6 +364,24 @@ var _ = Describe("The chart", func() {
 			Expect(mine.Create(ctx, event("default", on(elsewhere), same))).To(refusedBy("events", "the node that it runs on"))
 			Expect(mine.Create(ctx, event(it.namespace, pod, func(e *eventsv1.Event) { e.ReportingController = "kubelet" }))).
 				To(refusedBy("events", "as itself"))
+			long := strings.Repeat("x", 254)
+			for what, change := range map[string]func(*eventsv1.Event){
+				"annotations": func(e *eventsv1.Event) { e.Annotations = map[string]string{"a": "b"} },
+				"labels":      func(e *eventsv1.Event) { e.Labels = map[string]string{"a": "b"} },
+				"finalizers":  func(e *eventsv1.Event) { e.Finalizers = []string{"example.com/never"} },
+				"an owner": func(e *eventsv1.Event) {
+					e.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "Pod", Name: "x", UID: "1"}}
+				},
+				"a relation":     func(e *eventsv1.Event) { e.Related = new(on(elsewhere)) },
+				"a field":        func(e *eventsv1.Event) { e.Regarding.FieldPath = "spec" },
+				"a long name":    func(e *eventsv1.Event) { e.Regarding.Name = long },
+				"a long UID":     func(e *eventsv1.Event) { e.Regarding.UID = types.UID(long) },
+				"a long version": func(e *eventsv1.Event) { e.Regarding.ResourceVersion = long },
+			} {
+				Expect(mine.Create(ctx, event(it.namespace, pod, change))).To(refusedBy("events", "hnsguard may only"), what)
+			}
+			annotated := client.RawPatch(types.MergePatchType, []byte(`{"metadata": {"annotations": {"a": "b"}}}`))
+			Expect(mine.Patch(ctx, own, annotated)).To(refusedBy("events", "without annotations"))
 			kubelets := event(it.namespace, pod, func(e *eventsv1.Event) { e.ReportingController = "kubelet" })
 			Expect(shared.client.Create(ctx, kubelets)).To(Succeed())
 			Expect(mine.Patch(ctx, kubelets, client.RawPatch(types.MergePatchType, []byte(`{"reportingController": "hnsguard"}`)))).

@@ -122,6 +122,7 @@ func (n *node) launch() <-chan error {
 	Expect(err).NotTo(HaveOccurred())
 	deps, err := agent.FromManager(n.api, options, mgr)
 	Expect(err).NotTo(HaveOccurred())
+	deps.Restricted = n.api != n.cp.config // nothing restricts an administrator
 	a, err := agent.New(options, deps)
 	Expect(err).NotTo(HaveOccurred())
 	ctx, cancel := context.WithCancel(context.Background())

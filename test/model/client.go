@@ -190,39 +190,45 @@ func (c apiClient) Update(ctx context.Context, obj client.Object, _ ...client.Up
 	})
 }
 
-// Patch implements [client.Client], for JSON merge patches.
+// Patch implements [client.Client], for JSON patches.
 func (c apiClient) Patch(ctx context.Context, obj client.Object, patch client.Patch, _ ...client.PatchOption) error {
-	if patch.Type() != types.MergePatchType {
+	if patch.Type() != types.JSONPatchType {
 		return fmt.Errorf("patching with %s: %w", patch.Type(), errNotModelled)
 	}
 	data, err := patch.Data(obj)
 	if err != nil {
 		return fmt.Errorf("reading the patch: %w", err)
 	}
-	var version struct {
-		Metadata struct {
-			ResourceVersion string `json:"resourceVersion"`
-		} `json:"metadata"`
-	}
-	if err := json.Unmarshal(data, &version); err != nil {
+	steps, err := jsonpatch.DecodePatch(data)
+	if err != nil {
 		return fmt.Errorf("reading the patch: %w", err)
 	}
-	return c.replace(ctx, "patch", obj, version.Metadata.ResourceVersion, func(present client.Object) (client.Object, error) {
-		return merged(present, data)
+	return c.replace(ctx, "patch", obj, "", func(present client.Object) (client.Object, error) {
+		return patched(present, steps)
 	})
 }
 
-func merged(present client.Object, patch []byte) (client.Object, error) {
+func patched(present client.Object, steps jsonpatch.Patch) (client.Object, error) {
 	before, err := json.Marshal(present)
 	if err != nil {
 		return nil, fmt.Errorf("encoding the present object: %w", err)
 	}
-	after, err := jsonpatch.MergePatch(before, patch)
+	after, err := steps.Apply(before)
 	if err != nil {
 		return nil, fmt.Errorf("applying the patch: %w", err)
 	}
 	made := reflect.New(reflect.TypeOf(present).Elem()).Interface().(client.Object)
-	return made, json.Unmarshal(after, made)
+	if err := json.Unmarshal(after, made); err != nil {
+		return nil, fmt.Errorf("decoding the patched object: %w", err)
+	}
+	if made.GetResourceVersion() != present.GetResourceVersion() {
+		return nil, conflict(kindOf(present), present.GetName())
+	}
+	return made, nil
+}
+
+func conflict(kind Kind, name string) error {
+	return apierrors.NewConflict(resourceOf(kind), name, errors.New("the object has been modified"))
 }
 
 // replace writes over an object that has to be there, and has to have the version if one is given.
@@ -236,7 +242,7 @@ func (c apiClient) replace(ctx context.Context, verb string, obj client.Object, 
 		case present == nil:
 			return nil, apierrors.NewNotFound(resourceOf(kind), key.Name)
 		case version != "" && version != present.GetResourceVersion():
-			return nil, apierrors.NewConflict(resourceOf(kind), key.Name, errors.New("the object has been modified"))
+			return nil, conflict(kind, key.Name)
 		}
 		made, err := with(present)
 		if err != nil {

@@ -6,6 +6,7 @@ package system_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -14,8 +15,10 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	admissionv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/selection"
@@ -33,10 +36,11 @@ import (
 // apiServer is an API server on which scenarios are played one after the other. kube-proxy programs every Service of
 // its cluster, so that scenarios that run at the same time need a cluster each.
 type apiServer struct {
-	config     *rest.Config
-	client     client.Client
-	kubeconfig string // as a Linux path
-	dir        string
+	config *rest.Config
+	client client.Client
+	// The kubeconfig of an administrator, and that of hnsguard's account on the node, as Linux paths.
+	kubeconfig, guardKubeconfig string
+	dir                         string
 }
 
 // apiServers hands out API servers.
@@ -99,8 +103,36 @@ func newAPIServer(t *testing.T) (*apiServer, error) {
 		return nil, err
 	}
 	l := &apiServer{config: config, client: c, dir: t.TempDir()}
-	l.kubeconfig = filepath.Join(l.dir, "kubeconfig")
-	return l, clientcmd.WriteToFile(kubeconfigOf(config), l.kubeconfig)
+	l.kubeconfig, l.guardKubeconfig = filepath.Join(l.dir, "kubeconfig"), filepath.Join(l.dir, "guard.kubeconfig")
+	guard := kubeconfigOf(config)
+	guard.AuthInfos["u"].Impersonate = "system:serviceaccount:" + guardNamespace + ":hnsguard"
+	guard.AuthInfos["u"].ImpersonateUserExtra = map[string][]string{"authentication.kubernetes.io/node-name": {nodeName}}
+	return l, errors.Join(clientcmd.WriteToFile(kubeconfigOf(config), l.kubeconfig),
+		clientcmd.WriteToFile(guard, l.guardKubeconfig), l.permit(t))
+}
+
+// permit gives hnsguard's account the rights of the chart, and the policies without which it does not use them.
+func (l *apiServer) permit(t *testing.T) error {
+	t.Helper()
+	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: guardNamespace}}
+	if err := l.client.Create(t.Context(), namespace); err != nil {
+		return err
+	}
+	c, err := chart.In("../..")
+	if err != nil {
+		return err
+	}
+	objects, err := c.Render(t.Context(), guardNamespace, "--set", "config.eviction.mode=enforce,config.reprogram.mode=enforce")
+	if err != nil {
+		return err
+	}
+	for _, u := range objects {
+		switch u.GroupVersionKind().Group {
+		case rbacv1.GroupName, admissionv1.GroupName:
+			err = errors.Join(err, l.client.Apply(t.Context(), client.ApplyConfigurationFromUnstructured(u), client.FieldOwner("helm")))
+		}
+	}
+	return err
 }
 
 func kubeconfigOf(config *rest.Config) clientcmdapi.Config {

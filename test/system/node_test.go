@@ -190,7 +190,7 @@ func (s *windowsNode) startGuard() {
 		env = append(env, "KUBE_NETWORK=Calico.*") // a machine can have it for others, in whatever form they understand
 	}
 	s.guard = start(s.t, env, s.exe.guard,
-		"run", "--kubeconfig", windowsPath(s.api.kubeconfig), "--config", windowsPath(config),
+		"run", "--kubeconfig", windowsPath(s.api.guardKubeconfig), "--config", windowsPath(config),
 		"--log-format", "text", "--log-level", "debug",
 		"--health-probe-bind-address", "127.0.0.1:"+probes, "--metrics-bind-address", "127.0.0.1:"+s.guardMetrics,
 		"--page-bind-address", "0",

@@ -40,8 +40,12 @@
 {{- if ne (not .Values.apiServer.host) (not .Values.apiServer.port) -}}
 {{- fail "apiServer.host and apiServer.port go together: set both, or none" -}}
 {{- end -}}
-{{- if and (include "hnsguard.enforces" (list . "reprogram")) (not .Values.admissionPolicy.enabled) -}}
-{{- fail "config.reprogram.mode is enforce, but admissionPolicy.enabled is false: without the policy every node could make and delete the EndpointSlices of every Service. Enable the policy, or set config.reprogram.mode to observe" -}}
+{{- if not .Values.admissionPolicy.enabled -}}
+{{- range $class, $harm := dict "reprogram" "create and delete the EndpointSlices of every Service" "eviction" "evict every pod of the cluster" -}}
+{{- if include "hnsguard.enforces" (list $ $class) -}}
+{{- fail (printf "config.%[1]s.mode is enforce, but admissionPolicy.enabled is false: without the policy every node could %[2]s. Enable the policy, which needs Kubernetes 1.30, or set config.%[1]s.mode to observe" $class $harm) -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 {{- include "hnsguard.validateDurations" .Values.config -}}
 {{- if and .Values.admissionPolicy.enabled (semverCompare "<1.30.0-0" .Capabilities.KubeVersion.Version) -}}

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package admission
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/client-go/util/flowcontrol"
+	"k8s.io/utils/clock"
+	logf "sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/hnsguard/hnsguard/internal/metrics"
+)
+
+// ErrUnrestricted says that the API server accepts what an admission policy has to refuse.
+var ErrUnrestricted = errors.New("the API server accepts a write that an admission policy has to refuse: the policy is " +
+	"missing, not bound, or that of another version; install the policies of the chart (admissionPolicy.enabled)")
+
+// Valid is how long a proof counts.
+const Valid = 10 * time.Minute
+
+// How soon a gate that is closed tries again.
+const (
+	backoffFirst = 10 * time.Second
+	backoffMost  = 10 * time.Minute
+)
+
+// The acts that have a gate.
+const (
+	Flush     = "flush"
+	Reprogram = "reprogram"
+	Eviction  = "eviction"
+)
+
+// NewMetric returns the metric of all gates, by act.
+func NewMetric(reg prometheus.Registerer) *prometheus.GaugeVec {
+	unrestricted := prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Namespace: metrics.Namespace, Name: "unrestricted_writes",
+		Help: "Whether an act is off because the API server accepts writes of it that an admission policy has to refuse (1).",
+	}, []string{"act"})
+	reg.MustRegister(unrestricted)
+	for _, act := range []string{Flush, Reprogram, Eviction} {
+		unrestricted.WithLabelValues(act)
+	}
+	return unrestricted
+}
+
+// Gate is that of one act. It is for one caller at a time. A nil gate is always open: the demo and tests have API servers
+// without policies.
+type Gate struct {
+	act          string
+	unrestricted prometheus.Gauge
+	clock        clock.Clock
+	backoff      *flowcontrol.Backoff
+	// proved is when the API server last refused the forbidden write.
+	proved time.Time
+	// closed is set while it accepts it.
+	closed bool
+}
+
+// NewGate returns the gate of an act. The metric is that of [NewMetric].
+func NewGate(act string, unrestricted *prometheus.GaugeVec, c clock.Clock) *Gate {
+	return &Gate{
+		act: act, unrestricted: unrestricted.WithLabelValues(act), clock: c,
+		backoff: flowcontrol.NewFakeBackOff(backoffFirst, backoffMost, c), // "fake" is the one that takes a clock
+	}
+}
+
+// Pass returns nil if the act may write now. The forbidden write is a dry run of one that the admission policy has to
+// refuse.
+func (g *Gate) Pass(ctx context.Context, forbidden func(context.Context) error) error {
+	if g == nil || !g.closed && !g.proved.IsZero() && g.clock.Since(g.proved) < Valid {
+		return nil
+	}
+	if g.closed && g.backoff.IsInBackOffSinceUpdate(g.act, g.clock.Now()) {
+		return ErrUnrestricted
+	}
+	err := forbidden(ctx)
+	switch {
+	case apierrors.IsInvalid(err):
+		g.open(ctx)
+		return nil
+	case err == nil, apierrors.IsAlreadyExists(err): // which is found out after admission
+		g.close(ctx)
+		return ErrUnrestricted
+	default:
+		return fmt.Errorf("trying whether an admission policy restricts %s: %w", g.act, err)
+	}
+}
+
+func (g *Gate) open(ctx context.Context) {
+	if g.closed {
+		logf.FromContext(ctx).Info("The admission policy is in force again", "act", g.act)
+	}
+	g.closed, g.proved = false, g.clock.Now()
+	g.unrestricted.Set(0)
+	g.backoff.Reset(g.act)
+}
+
+func (g *Gate) close(ctx context.Context) {
+	if !g.closed {
+		logf.FromContext(ctx).Error(ErrUnrestricted, "An act stays off", "act", g.act)
+	}
+	g.closed = true
+	g.unrestricted.Set(1)
+	g.backoff.Next(g.act, g.clock.Now())
+}
