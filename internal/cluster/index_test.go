@@ -5,6 +5,7 @@ package cluster_test
 import (
 	"fmt"
 	"net/netip"
+	"runtime"
 	"sync"
 	"testing"
 
@@ -301,4 +302,30 @@ func TestItMayBeUsedFromEverywhere(*testing.T) {
 		})
 	}
 	done.Wait()
+}
+
+// A cluster may have thousands of Services, most of which have one address.
+func TestAServiceTakesLittleMemory(t *testing.T) {
+	const services, most = 10_000, 300
+	heap := func() int {
+		var stats runtime.MemStats
+		runtime.GC()
+		runtime.GC()
+		runtime.ReadMemStats(&stats)
+		return int(stats.HeapAlloc)
+	}
+	index := cluster.NewIndex("win-1")
+	before := heap()
+	for n := range services {
+		s := &corev1.Service{}
+		s.Namespace, s.Name = fmt.Sprintf("namespace-%d", n/10), fmt.Sprintf("service-%d", n)
+		s.Spec.ClusterIP = fmt.Sprintf("10.96.%d.%d", n>>8, n&0xff)
+		s.Spec.ClusterIPs = []string{s.Spec.ClusterIP}
+		index.SetService(s)
+	}
+	index.View([]netip.Addr{addr})
+	used := (heap() - before) / services
+	t.Logf("%d bytes for each Service", used)
+	NewWithT(t).Expect(used).To(BeNumerically("<=", most))
+	runtime.KeepAlive(index)
 }

@@ -22,11 +22,20 @@ type serviceAddresses struct {
 	oversized bool
 }
 
-func addressesOf(service *corev1.Service) serviceAddresses {
-	external := slices.Clone(service.Spec.ExternalIPs)
+// ExternalAddresses returns the addresses of a Service besides its cluster IPs. If it has more than
+// [MaxExternalAddresses], the result has one more than that, and no others.
+func ExternalAddresses(service *corev1.Service) []string {
+	all := slices.Clone(service.Spec.ExternalIPs)
 	for _, ingress := range service.Status.LoadBalancer.Ingress {
-		external = append(external, ingress.IP)
+		if ingress.IP != "" {
+			all = append(all, ingress.IP)
+		}
 	}
+	return slices.Clone(all[:min(len(all), MaxExternalAddresses+1)]) // which lets the others be freed
+}
+
+func addressesOf(service *corev1.Service) serviceAddresses {
+	external := ExternalAddresses(service)
 	oversized := len(external) > MaxExternalAddresses
 	all := slices.Concat(service.Spec.ClusterIPs, []string{service.Spec.ClusterIP},
 		external[:min(len(external), MaxExternalAddresses)])

@@ -8,6 +8,8 @@ import (
 	"k8s.io/apimachinery/pkg/fields"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/hnsguard/hnsguard/internal/cluster"
 )
 
 // CacheOptions say what the guard of a node caches, and how little of each object: the pods of the node, and Services
@@ -63,10 +65,10 @@ func stripPod(p *corev1.Pod) {
 	p.Status = corev1.PodStatus{Phase: p.Status.Phase, PodIP: p.Status.PodIP, PodIPs: p.Status.PodIPs}
 }
 
+// stripService keeps the addresses, of which a Service may have as many as fit into an object, only up to a bound.
 func stripService(s *corev1.Service) {
+	external := cluster.ExternalAddresses(s)
 	s.ObjectMeta = identity(s.ObjectMeta)
-	s.Spec = corev1.ServiceSpec{
-		ClusterIP: s.Spec.ClusterIP, ClusterIPs: s.Spec.ClusterIPs, ExternalIPs: s.Spec.ExternalIPs,
-	}
-	s.Status = corev1.ServiceStatus{LoadBalancer: s.Status.LoadBalancer}
+	s.Spec = corev1.ServiceSpec{ClusterIP: s.Spec.ClusterIP, ClusterIPs: s.Spec.ClusterIPs, ExternalIPs: external}
+	s.Status = corev1.ServiceStatus{}
 }

@@ -18,6 +18,7 @@ type Metrics struct {
 	duration   prometheus.Histogram
 	lastPass   prometheus.Gauge
 	leaked     prometheus.Gauge
+	oversized  prometheus.Gauge
 	duplicates *prometheus.GaugeVec
 }
 
@@ -66,13 +67,18 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Namespace: metrics.Namespace, Name: "leaked_local_endpoints",
 			Help: "Local endpoints whose address no pod of this node has and a slice lists as ready on another node.",
 		}),
+		oversized: prometheus.NewGauge(prometheus.GaugeOpts{
+			Namespace: metrics.Namespace, Name: "oversized_services",
+			Help: "Services with more than 1,000 external addresses, where the pod network is an overlay. While there is one, " +
+				"any address may be that of a Service, and no endpoint is removed.",
+		}),
 	}
 	m.duplicates = prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Namespace: metrics.Namespace, Name: "duplicate_addresses",
 		Help: "Addresses of the pod network that several endpoints have: two local ones, a local and a remote one, or " +
 			"remote ones only.",
 	}, []string{"kind"})
-	reg.MustRegister(m.endpoints, m.found, m.age, m.passes, m.duration, m.lastPass, m.leaked, m.duplicates)
+	reg.MustRegister(m.endpoints, m.found, m.age, m.passes, m.duration, m.lastPass, m.leaked, m.oversized, m.duplicates)
 	for _, kind := range verdict.DuplicateKinds() {
 		m.duplicates.WithLabelValues(string(kind))
 	}

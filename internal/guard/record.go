@@ -4,6 +4,7 @@ package guard
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -12,6 +13,7 @@ import (
 	"k8s.io/utils/clock"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
+	"github.com/hnsguard/hnsguard/internal/cluster"
 	"github.com/hnsguard/hnsguard/internal/config"
 	"github.com/hnsguard/hnsguard/internal/history"
 	"github.com/hnsguard/hnsguard/internal/hns"
@@ -45,6 +47,8 @@ type recorder struct {
 	ledger  ledger
 	// duplicates are those of the last pass.
 	duplicates duplicates
+	// oversized are the Services with too many addresses in the last pass.
+	oversized []types.NamespacedName
 	// idling is set while there is no pod network, and blind while the node cannot be observed.
 	idling, blind bool
 }
@@ -62,6 +66,7 @@ func (r *recorder) verdicts(
 	now := evidence.Now
 	changes := r.ledger.enter(verdicts, now)
 	r.count(verdicts)
+	r.oversizedServices(ctx, evidence.Cluster.OversizedServices)
 	for _, c := range changes {
 		r.change(ctx, c.Verdict)
 		if c.notable() {
@@ -128,6 +133,18 @@ func (r *recorder) count(verdicts []verdict.Verdict) {
 		r.metrics.endpoints.WithLabelValues(string(kind)).Set(float64(count[kind]))
 	}
 	r.metrics.leaked.Set(float64(leaked))
+}
+
+// oversizedServices reports Services with more addresses than are kept.
+func (r *recorder) oversizedServices(ctx context.Context, services []types.NamespacedName) {
+	r.metrics.oversized.Set(float64(len(services)))
+	for _, service := range services {
+		if !slices.Contains(r.oversized, service) {
+			logf.FromContext(ctx).Info("A Service has so many external addresses that hnsguard does not keep them all: until it "+
+				"has fewer, no endpoint is removed", "service", service, "most", cluster.MaxExternalAddresses)
+		}
+	}
+	r.oversized = services
 }
 
 // change reports a verdict that is new.

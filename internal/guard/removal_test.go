@@ -6,12 +6,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
 	. "github.com/onsi/gomega"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/hnsguard/hnsguard/internal/cluster"
 	"github.com/hnsguard/hnsguard/internal/config"
 	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/test/hnstest"
@@ -396,6 +400,25 @@ func TestOnAnOverlayNetworkOrphansWaitForServices(t *testing.T) {
 	n.pass()
 	n.Wait(5 * time.Second)
 	n.pass()
+	g.Expect(n.There()).To(BeEmpty())
+}
+
+// A Service with more addresses than are kept may have any address.
+func TestWhileAServiceIsOversizedNothingIsRemoved(t *testing.T) {
+	g := NewWithT(t)
+	n := newNodeWith(t, nodetest.Options{Network: hns.NetworkOverlay})
+	n.Remote(ip)
+	n.Index.WatchServices()
+	service := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "many"}}
+	service.Spec.ExternalIPs = slices.Repeat([]string{"192.0.2.1"}, cluster.MaxExternalAddresses+1)
+	n.Index.SetService(service)
+	n.passes(6 * time.Minute)
+	g.Expect(n.There()).To(HaveLen(1))
+	g.Expect(n.Series("hnsguard_oversized_services")).To(BeEquivalentTo(1))
+
+	service.Spec.ExternalIPs = nil
+	n.Index.SetService(service)
+	n.passes(6 * time.Minute)
 	g.Expect(n.There()).To(BeEmpty())
 }
 
