@@ -85,10 +85,8 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func answer(w http.ResponseWriter, body any) { _ = json.NewEncoder(w).Encode(body) }
 
 const metrics = `kubernetes_build_info{git_version="v1.37.2"} 1
-# TYPE kubeproxy_sync_proxy_rules_duration_seconds histogram
-kubeproxy_sync_proxy_rules_duration_seconds_bucket{le="+Inf"} 41
-kubeproxy_sync_proxy_rules_duration_seconds_sum 12.5
-kubeproxy_sync_proxy_rules_duration_seconds_count 41
+# TYPE kubeproxy_sync_proxy_rules_last_timestamp_seconds gauge
+kubeproxy_sync_proxy_rules_last_timestamp_seconds 1772334000
 `
 
 // proxy serves metrics as kube-proxy does.
@@ -148,7 +146,7 @@ func TestAHealthyNodePassesAllChecks(t *testing.T) {
 		doctor.CheckConfiguration: "mode enforce (/etc/hnsguard/hnsguard.yaml)",
 		doctor.CheckHNS:           "version 0.1, 2 endpoints",
 		doctor.CheckNetwork:       `"azure" (L2Bridge, `,
-		doctor.CheckKubeProxy:     "v1.37.2 without known faults; 41 syncs",
+		doctor.CheckKubeProxy:     "v1.37.2 without known faults; last sync 2026-03-01T03:00:00Z",
 		doctor.CheckAPI:           "v1.34.2 at http://127.0.0.1:",
 		doctor.CheckPermissions:   "all of 15 rights are granted",
 	} {
@@ -211,7 +209,7 @@ func TestWhatIsWrong(t *testing.T) {
 		},
 		"kube-proxy with faults": {
 			func(n node) { n.MetricsURL = proxy(n.T, strings.ReplaceAll(metrics, "v1.37.2", "v1.32.3")) },
-			doctor.CheckKubeProxy, doctor.Warn, "v1.32.3 with stale-record, batch-leak, duplicates; 41 syncs",
+			doctor.CheckKubeProxy, doctor.Warn, "v1.32.3 with stale-record, batch-leak, duplicates; last sync 2026-03-01T03:00:00Z",
 		},
 		"kube-proxy of an odd version": {
 			func(n node) { n.MetricsURL = proxy(n.T, strings.ReplaceAll(metrics, "v1.37.2", "banana")) },
@@ -235,11 +233,11 @@ func TestWhatIsWrong(t *testing.T) {
 			"v1.36.3 is configured, but v1.37.2 serves",
 		},
 		"kube-proxy has not synced yet": {
-			func(n node) { n.MetricsURL = proxy(n.T, strings.ReplaceAll(metrics, " 41", " 0")) },
+			func(n node) { n.MetricsURL = proxy(n.T, strings.ReplaceAll(metrics, " 1772334000", " 0")) },
 			doctor.CheckKubeProxy, doctor.Warn, "not finished a sync",
 		},
-		"kube-proxy does not count its syncs": {
-			func(n node) { n.MetricsURL = proxy(n.T, strings.Split(metrics, "#")[0]) },
+		"kube-proxy does not say when it synced": {
+			func(n node) { n.MetricsURL = proxy(n.T, strings.Split(metrics, "#")[0]+"kubeproxy_up 1\n") },
 			doctor.CheckKubeProxy, doctor.Warn, "have no kubeproxy_sync",
 		},
 		"no API server is known": {

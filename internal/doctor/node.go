@@ -9,8 +9,8 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
@@ -108,18 +108,18 @@ func (o Options) kubeProxy(ctx context.Context) finding {
 		return fail("Correct kubeProxy.version of the chart, or leave it empty.",
 			"%s is configured, but %s serves the metrics at %s", o.KubeProxyVersion, served, at)
 	}
-	syncs, err := detect.New(detect.Options{URL: o.MetricsURL, Registerer: prometheus.NewRegistry()}).Syncs(ctx)
+	synced, err := detect.LastSync(ctx, o.MetricsURL)
 	switch {
 	case err != nil:
 		return warn(adviceSyncs, "%s; %s", describe(profile), strings.ReplaceAll(err.Error(), o.MetricsURL, at))
-	case syncs == 0:
+	case synced.IsZero():
 		return warn("Look at kube-proxy's log.", "%s, which has not finished a sync yet", describe(profile))
 	case !profile.Known:
 		return warn(adviceMetrics, "%s cannot be read as a version, and every fault is assumed", served)
 	case len(profile.Faults()) > 0:
-		return warn(adviceFaults(), "%s; %d syncs", describe(profile), syncs)
+		return warn(adviceFaults(), "%s; last sync %s", describe(profile), synced.UTC().Format(time.RFC3339))
 	default:
-		return pass("%s; %d syncs", describe(profile), syncs)
+		return pass("%s; last sync %s", describe(profile), synced.UTC().Format(time.RFC3339))
 	}
 }
 

@@ -24,6 +24,12 @@ type Profile struct {
 	Duplicates bool
 }
 
+// SyncsBetween is how many syncs have to end for one of them to have started after a moment: the first may have been
+// running. On a dual-stack node the proxies of both families share one count, so that it takes twice as many.
+//
+// Source: RegisterMetrics in pkg/proxy/metrics/metrics.go of Kubernetes 1.31 to 1.33.
+const SyncsBetween = 4
+
 // CheckVersion returns an error if the version is not one that [ProfileOf] knows in full. An operator who gives a
 // version without its patch would get the faults of its first one.
 func CheckVersion(v string) error {

@@ -30,10 +30,8 @@ import (
 
 // proxyMetrics is what the doctor reads of kube-proxy's metrics.
 const proxyMetrics = `kubernetes_build_info{git_version="v1.37.2"} 1
-# TYPE kubeproxy_sync_proxy_rules_duration_seconds histogram
-kubeproxy_sync_proxy_rules_duration_seconds_bucket{le="+Inf"} 41
-kubeproxy_sync_proxy_rules_duration_seconds_sum 12.5
-kubeproxy_sync_proxy_rules_duration_seconds_count 41
+# TYPE kubeproxy_sync_proxy_rules_last_timestamp_seconds gauge
+kubeproxy_sync_proxy_rules_last_timestamp_seconds 1772334000
 `
 
 // examined is what the doctor checks as the agent of an installation.

@@ -85,6 +85,7 @@ func assemble(ctx context.Context, a *Agent) (*product, error) {
 	service := observe.WithMetrics(deadline, observe.NewMetrics(p.registry), w.clock)
 	detector := detect.New(detect.Options{
 		Node: a.node.Name, Server: api, URL: a.metricsURL(), Every: detect.Every, Registerer: p.registry,
+		Transport: transport(),
 	})
 	go func() { _ = detector.Start(ctx) }() // it returns when the context ends, and nothing else
 	p.build(a, c, api, service, detector, deadline)

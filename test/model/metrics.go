@@ -11,20 +11,16 @@ import (
 )
 
 // metricsScheme is the scheme of the URLs at which kube-proxies of the model serve their metrics. Agents reach them by
-// the default transport, without a network.
+// a transport of their own, without a network.
 const metricsScheme = "model"
 
 // proxyMetrics is the transport behind [metricsScheme]: it finds the node's kube-proxy by the host of the URL.
 type proxyMetrics struct{ agents sync.Map }
 
-// transport returns the transport of this process, which is registered once.
+// transport returns the transport of this process.
 //
-//nolint:gochecknoglobals // protocols are registered for the whole process
-var transport = sync.OnceValue(func() *proxyMetrics {
-	t := &proxyMetrics{}
-	http.DefaultTransport.(*http.Transport).RegisterProtocol(metricsScheme, t)
-	return t
-})
+//nolint:gochecknoglobals // all agents of the process share it
+var transport = sync.OnceValue(func() *proxyMetrics { return &proxyMetrics{} })
 
 // serve lets an agent reach the metrics of its node's kube-proxy, and returns how to end that.
 func (t *proxyMetrics) serve(host string, a *Agent) (end func()) {

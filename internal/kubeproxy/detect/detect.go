@@ -8,8 +8,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
+	"slices"
 	"strconv"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -46,6 +50,9 @@ type Options struct {
 	// Every is how often to look.
 	// Default: [Every].
 	Every time.Duration
+	// Transport reaches the URL.
+	// Default: a direct connection, without a proxy.
+	Transport http.RoundTripper
 	// Registerer gets the metric that shows what was found. Required.
 	Registerer prometheus.Registerer
 	// Clock is the source of time. The real one by default.
@@ -57,9 +64,13 @@ type Detector struct {
 	opts    Options
 	profile atomic.Pointer[kubeproxy.Profile]
 	info    *prometheus.GaugeVec
-	// lastSync is when kube-proxy was last seen to have finished syncs, and syncs how many it had finished then.
+	// lastSync shows when kube-proxy last finished a complete sync.
 	lastSync prometheus.Gauge
-	syncs    uint64
+
+	mu sync.Mutex
+	// synced is when kube-proxy had last finished a complete sync, and syncs how many were seen to end (invariant 6).
+	synced syncTimes
+	syncs  uint64
 
 	// found is when the version was last found, and known what it was; they are for Start alone, as is what follows.
 	found time.Time
@@ -97,8 +108,8 @@ func New(o Options) *Detector {
 	}, []string{"version", "source", "stale_record", "batch_leak", "duplicates"})}
 	d.lastSync = prometheus.NewGauge(prometheus.GaugeOpts{
 		Namespace: metrics.Namespace, Name: "kube_proxy_last_sync_timestamp_seconds",
-		Help: "When kube-proxy's metrics last showed another number of finished syncs than before, to the minute; zero if " +
-			"they were never read. kube-proxy syncs every 30 seconds by itself.",
+		Help: "When kube-proxy last finished a complete sync, as its metrics say; zero if they were never read. kube-proxy " +
+			"syncs every 30 seconds by itself.",
 	})
 	o.Registerer.MustRegister(d.info, d.lastSync)
 	if o.Version != "" {
@@ -177,18 +188,20 @@ func (d *Detector) Look(ctx context.Context) error {
 	return fmt.Errorf("finding kube-proxy's version: %w", errors.Join(err, errImage))
 }
 
-// readMetrics returns the version, and notes whether kube-proxy has finished syncs since it was last called. One that
-// was restarted counts them anew.
+// readMetrics returns the version, and counts the syncs that kube-proxy has finished since it was last called.
 func (d *Detector) readMetrics(ctx context.Context) (string, error) {
-	families, err := scrape(ctx, d.opts.URL)
+	families, err := d.scrape(ctx)
 	if err != nil {
 		return "", err
 	}
-	if syncs, err := syncsIn(families, d.opts.URL); err == nil && syncs != d.syncs {
-		d.syncs = syncs
-		d.lastSync.Set(float64(d.opts.Clock.Now().Unix()))
+	if synced, err := syncTimesIn(families, d.opts.URL); err == nil {
+		d.count(synced)
 	}
 	return versionIn(families, d.opts.URL)
+}
+
+func (d *Detector) scrape(ctx context.Context) (map[string]*dto.MetricFamily, error) {
+	return scrape(ctx, d.opts.URL, d.opts.Transport)
 }
 
 func (d *Detector) find(version string, from source) {
@@ -208,29 +221,102 @@ func (d *Detector) fromPods(ctx context.Context) (string, error) {
 	return d.image, d.imageErr
 }
 
-// Syncs returns how many syncs kube-proxy has finished since it started, those of both IP families together, whether
-// they succeeded or not.
-//
-// Source: syncProxyRules in pkg/proxy/winkernel/proxier.go observes the duration after its last deletion.
+// Syncs returns how many complete syncs of kube-proxy were seen to end since it started, those of both IP families
+// together (invariant 6).
 func (d *Detector) Syncs(ctx context.Context) (uint64, error) {
-	families, err := scrape(ctx, d.opts.URL)
+	families, err := d.scrape(ctx)
 	if err != nil {
 		return 0, err
 	}
-	return syncsIn(families, d.opts.URL)
+	synced, err := syncTimesIn(families, d.opts.URL)
+	if err != nil {
+		return 0, err
+	}
+	return d.count(synced), nil
 }
 
-func syncsIn(families map[string]*dto.MetricFamily, url string) (uint64, error) {
-	const name = "kubeproxy_sync_proxy_rules_duration_seconds"
-	histograms := families[name].GetMetric()
-	if len(histograms) == 0 {
-		return 0, fmt.Errorf("the metrics of %s have no %s", url, name)
+// syncTimes are when kube-proxy last finished a complete sync of each family, in seconds of the Unix epoch, or of any
+// family before 1.34. The key of the time at which the process started is [processStart].
+type syncTimes map[string]float64
+
+const processStart = "process"
+
+func (s syncTimes) last() (last float64) {
+	for family, at := range s {
+		if family != processStart {
+			last = max(last, at)
+		}
 	}
-	var syncs uint64
-	for _, m := range histograms {
-		syncs += m.GetHistogram().GetSampleCount()
+	return last
+}
+
+// count counts the syncs that ended between two readings: several of one family count once. Of a kube-proxy that was
+// restarted it counts anew.
+func (d *Detector) count(now syncTimes) uint64 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if now[processStart] != d.synced[processStart] {
+		d.syncs = 0
 	}
-	return syncs, nil
+	for family, at := range now {
+		switch before := d.synced[family]; {
+		case at < before:
+			d.syncs = 0
+		case at > before && family != processStart:
+			d.syncs++
+		}
+	}
+	d.synced = now
+	if last := now.last(); last > 0 {
+		d.lastSync.Set(last)
+	}
+	return d.syncs
+}
+
+// syncTimesIn reads when kube-proxy last finished a complete sync. The duration of syncs is no proof of one: it is also
+// observed for a sync that was given up, before kube-proxy has processed any change.
+//
+// Source: syncProxyRules in pkg/proxy/winkernel/proxier.go of 1.31 to 1.38 sets the time after the last load balancer.
+func syncTimesIn(families map[string]*dto.MetricFamily, url string) (syncTimes, error) {
+	const name = "kubeproxy_sync_proxy_rules_last_timestamp_seconds"
+	gauges := families[name].GetMetric()
+	if len(gauges) == 0 {
+		return nil, fmt.Errorf("the metrics of %s have no %s", url, name)
+	}
+	synced := syncTimes{}
+	for _, m := range gauges {
+		family := ""
+		for _, label := range m.GetLabel() {
+			family += label.GetValue()
+		}
+		synced[family] = valueOf(m)
+	}
+	for _, m := range families["process_start_time_seconds"].GetMetric() {
+		synced[processStart] = valueOf(m)
+	}
+	return synced, nil
+}
+
+// valueOf returns a gauge's value, or that of a metric that was served without its type.
+func valueOf(m *dto.Metric) float64 {
+	if m.GetGauge() != nil {
+		return m.GetGauge().GetValue()
+	}
+	return m.GetUntyped().GetValue()
+}
+
+// LastSync returns when the kube-proxy that serves its metrics at the URL last finished a complete sync; zero if it has
+// not yet.
+func LastSync(ctx context.Context, url string) (time.Time, error) {
+	families, err := scrape(ctx, url, nil)
+	if err != nil {
+		return time.Time{}, err
+	}
+	synced, err := syncTimesIn(families, url)
+	if err != nil || synced.last() == 0 {
+		return time.Time{}, err
+	}
+	return time.UnixMilli(int64(synced.last() * 1000)), nil
 }
 
 // askTimeout bounds one request. kube-proxy is on the same node.
@@ -241,14 +327,21 @@ const maxBody = 16 << 20
 
 // FromMetrics returns the version of the kube-proxy that serves its metrics at the URL.
 func FromMetrics(ctx context.Context, url string) (string, error) {
-	families, err := scrape(ctx, url)
+	families, err := scrape(ctx, url, nil)
 	if err != nil {
 		return "", err
 	}
 	return versionIn(families, url)
 }
 
+// versionIn returns the version of kube-proxy. Other components of Kubernetes serve theirs under the same name.
 func versionIn(families map[string]*dto.MetricFamily, url string) (string, error) {
+	isKubeProxy := slices.ContainsFunc(slices.Collect(maps.Keys(families)), func(name string) bool {
+		return strings.HasPrefix(name, "kubeproxy_")
+	})
+	if len(families) > 0 && !isKubeProxy {
+		return "", fmt.Errorf("what answers at %s is not kube-proxy: none of its metrics begins with kubeproxy_", url)
+	}
 	for _, metric := range families["kubernetes_build_info"].GetMetric() {
 		for _, label := range metric.GetLabel() {
 			if label.GetName() == "git_version" && label.GetValue() != "" {
@@ -259,19 +352,23 @@ func versionIn(families map[string]*dto.MetricFamily, url string) (string, error
 	return "", fmt.Errorf("the metrics of %s have no kubernetes_build_info", url)
 }
 
-func scrape(ctx context.Context, url string) (map[string]*dto.MetricFamily, error) {
+// scrape reads metrics. The address is the operator's, and whoever answers there may not send the agent elsewhere:
+// redirects are not followed, and no proxy is used.
+func scrape(ctx context.Context, url string, transport http.RoundTripper) (map[string]*dto.MetricFamily, error) {
+	if transport == nil {
+		transport = &http.Transport{DisableKeepAlives: true}
+	}
+	httpClient := http.Client{
+		Transport:     transport,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return nil, fmt.Errorf("reading kube-proxy's metrics: %w", err)
 	}
-	// Another process may listen where kube-proxy does not: no redirect is followed, and no proxy is used.
-	local := http.Client{
-		Transport:     &http.Transport{DisableKeepAlives: true},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
-	response, err := local.Do(request)
+	response, err := httpClient.Do(request)
 	if err != nil {
 		return nil, fmt.Errorf("reading kube-proxy's metrics: %w", err)
 	}

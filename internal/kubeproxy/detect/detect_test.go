@@ -24,7 +24,10 @@ import (
 	"github.com/hnsguard/hnsguard/internal/kubeproxy/detect"
 )
 
-const buildInfo = `# HELP kubernetes_build_info [ALPHA] A metric with a constant '1' value.
+const buildInfo = kubernetesInfo + "kubeproxy_sync_proxy_rules_iptables_total 0\n"
+
+// kubernetesInfo is what every component of Kubernetes serves.
+const kubernetesInfo = `# HELP kubernetes_build_info [ALPHA] A metric with a constant '1' value.
 # TYPE kubernetes_build_info gauge
 kubernetes_build_info{build_date="",compiler="gc",git_version="v1.32.3-eks-abc",major="1",minor="32",platform="windows/amd64"} 1
 `
@@ -48,34 +51,31 @@ func nodes(version string) client.Reader {
 	return fake.NewClientBuilder().WithObjects(node).Build()
 }
 
-const syncs = `# TYPE kubeproxy_sync_proxy_rules_duration_seconds histogram
-kubeproxy_sync_proxy_rules_duration_seconds_bucket{le="+Inf"} 41
-kubeproxy_sync_proxy_rules_duration_seconds_sum 12.5
-kubeproxy_sync_proxy_rules_duration_seconds_count 41
+const syncs = `# TYPE kubeproxy_sync_proxy_rules_last_timestamp_seconds gauge
+kubeproxy_sync_proxy_rules_last_timestamp_seconds 41
 `
 
 // byFamily is what kube-proxy serves from 1.34 on.
-const byFamily = `# TYPE kubeproxy_sync_proxy_rules_duration_seconds histogram
-kubeproxy_sync_proxy_rules_duration_seconds_bucket{ip_family="IPv4",le="+Inf"} 7
-kubeproxy_sync_proxy_rules_duration_seconds_sum{ip_family="IPv4"} 1
-kubeproxy_sync_proxy_rules_duration_seconds_count{ip_family="IPv4"} 7
-kubeproxy_sync_proxy_rules_duration_seconds_bucket{ip_family="IPv6",le="+Inf"} 5
-kubeproxy_sync_proxy_rules_duration_seconds_sum{ip_family="IPv6"} 1
-kubeproxy_sync_proxy_rules_duration_seconds_count{ip_family="IPv6"} 5
+const byFamily = `# TYPE kubeproxy_sync_proxy_rules_last_timestamp_seconds gauge
+kubeproxy_sync_proxy_rules_last_timestamp_seconds{ip_family="IPv4"} 41
+kubeproxy_sync_proxy_rules_last_timestamp_seconds{ip_family="IPv6"} 39
 `
 
+// Invariant 5.
 func TestFromMetrics(t *testing.T) {
-	good, _ := proxy(t, http.StatusOK, buildInfo)
+	good, _ := proxy(t, http.StatusOK, buildInfo+syncs)
 	forbidden, _ := proxy(t, http.StatusForbidden, "")
-	empty, _ := proxy(t, http.StatusOK, "up 1\n")
+	empty, _ := proxy(t, http.StatusOK, syncs)
+	kubelet, _ := proxy(t, http.StatusOK, kubernetesInfo+"kubelet_running_pods 3\n")
 	garbage, _ := proxy(t, http.StatusOK, "<html>")
 	NewWithT(t).Expect(detect.FromMetrics(t.Context(), good)).To(Equal("v1.32.3-eks-abc"))
 	for name, tc := range map[string]struct{ url, complaint string }{
-		"forbidden":                 {forbidden, "403 Forbidden"},
-		"metrics of something else": {empty, "have no kubernetes_build_info"},
-		"no metrics at all":         {garbage, "reading the metrics of"},
-		"nothing listens":           {"http://127.0.0.1:1/metrics", `reading kube-proxy's metrics: Get "http://127.0.0.1:1/metrics"`},
-		"not an address":            {"http://%zz", "reading kube-proxy's metrics"},
+		"forbidden":         {forbidden, "403 Forbidden"},
+		"no version":        {empty, "have no kubernetes_build_info"},
+		"another component": {kubelet, "is not kube-proxy"},
+		"no metrics at all": {garbage, "reading the metrics of"},
+		"nothing listens":   {"http://127.0.0.1:1/metrics", `reading kube-proxy's metrics: Get "http://127.0.0.1:1/metrics"`},
+		"not an address":    {"http://%zz", "reading kube-proxy's metrics"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := detect.FromMetrics(t.Context(), tc.url)
@@ -84,7 +84,7 @@ func TestFromMetrics(t *testing.T) {
 	}
 }
 
-// Another process may listen where kube-proxy does not.
+// Invariant 5: another process may listen where kube-proxy does not.
 func TestRedirectsAreNotFollowed(t *testing.T) {
 	g := NewWithT(t)
 	elsewhere := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
@@ -97,21 +97,55 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 	g.Expect(err).To(MatchError(ContainSubstring("302 Found")))
 }
 
+// Invariant 6.
 func TestSyncs(t *testing.T) {
-	for name, tc := range map[string]struct {
-		body string
-		want uint64
-	}{"both families in one": {syncs, 41}, "by family": {byFamily, 12}} {
-		t.Run(name, func(t *testing.T) {
-			url, _ := proxy(t, http.StatusOK, tc.body)
-			d := detect.New(detect.Options{URL: url, Registerer: prometheus.NewRegistry()})
-			NewWithT(t).Expect(d.Syncs(t.Context())).To(Equal(tc.want))
-		})
-	}
-	url, _ := proxy(t, http.StatusOK, buildInfo)
+	g := NewWithT(t)
+	url, body := proxy(t, http.StatusOK, "")
 	d := detect.New(detect.Options{URL: url, Registerer: prometheus.NewRegistry()})
+	count := func(metrics string) uint64 {
+		t.Helper()
+		body.Store(metrics)
+		n, err := d.Syncs(t.Context())
+		g.Expect(err).NotTo(HaveOccurred())
+		return n
+	}
+	at := func(n string) string { return strings.ReplaceAll(syncs, "41", n) }
+	g.Expect(count(at("0"))).To(BeZero(), "it has not synced yet")
+	g.Expect(count(at("41"))).To(BeEquivalentTo(1))
+	g.Expect(count(at("41"))).To(BeEquivalentTo(1), "nothing has ended since")
+	g.Expect(count(at("101.5"))).To(BeEquivalentTo(2), "several that ended since count once")
+	g.Expect(count(at("0"))).To(BeZero(), "it was restarted")
+	g.Expect(count(at("130"))).To(BeEquivalentTo(1))
+	g.Expect(count(at("160")+"process_start_time_seconds 150\n")).To(BeEquivalentTo(1), "it was restarted, and has synced since")
+	body.Store(buildInfo)
 	_, err := d.Syncs(t.Context())
-	NewWithT(t).Expect(err).To(MatchError(ContainSubstring("have no kubeproxy_sync")))
+	g.Expect(err).To(MatchError(ContainSubstring("have no kubeproxy_sync_proxy_rules_last_timestamp_seconds")))
+}
+
+// Invariant 6.
+func TestSyncsOfBothFamilies(t *testing.T) {
+	g := NewWithT(t)
+	url, body := proxy(t, http.StatusOK, byFamily)
+	d := detect.New(detect.Options{URL: url, Registerer: prometheus.NewRegistry()})
+	g.Expect(d.Syncs(t.Context())).To(BeEquivalentTo(2))
+	body.Store(strings.ReplaceAll(byFamily, "39", "71"))
+	g.Expect(d.Syncs(t.Context())).To(BeEquivalentTo(3))
+}
+
+// A sync that was given up is observed like one that has ended, and proves nothing.
+func TestTheDurationOfSyncsCountsNone(t *testing.T) {
+	const givenUp = "kubeproxy_sync_proxy_rules_duration_seconds_count 41\n"
+	url, _ := proxy(t, http.StatusOK, buildInfo+givenUp)
+	_, err := detect.LastSync(t.Context(), url)
+	NewWithT(t).Expect(err).To(MatchError(ContainSubstring("last_timestamp_seconds")))
+}
+
+func TestLastSync(t *testing.T) {
+	g := NewWithT(t)
+	url, body := proxy(t, http.StatusOK, byFamily)
+	g.Expect(detect.LastSync(t.Context(), url)).To(BeTemporally("==", time.Unix(41, 0)))
+	body.Store(strings.ReplaceAll(syncs, "41", "0"))
+	g.Expect(detect.LastSync(t.Context(), url)).To(BeZero())
 }
 
 // Invariants 1 and 2.
@@ -217,24 +251,20 @@ func lastSync(t *testing.T, registry *prometheus.Registry) float64 {
 // A kube-proxy that hangs still serves its metrics, and one that has stopped does not.
 func TestWhenKubeProxyLastSynced(t *testing.T) {
 	g := NewWithT(t)
-	count := func(n string) string { return buildInfo + strings.ReplaceAll(syncs, "41", n) }
-	url, body := proxy(t, http.StatusOK, count("0"))
-	clk := testingclock.NewFakePassiveClock(time.Date(2026, 3, 1, 3, 0, 0, 0, time.UTC))
-	began := float64(clk.Now().Unix())
+	at := func(n string) string { return buildInfo + strings.ReplaceAll(syncs, "41", n) }
+	url, body := proxy(t, http.StatusOK, at("0"))
 	registry := prometheus.NewRegistry()
-	d := detect.New(detect.Options{URL: url, Every: time.Minute, Registerer: registry, Clock: clk})
+	d := detect.New(detect.Options{URL: url, Every: time.Minute, Registerer: registry})
 	look := func(metrics string) float64 {
 		t.Helper()
-		clk.SetTime(clk.Now().Add(time.Minute))
 		body.Store(metrics)
 		_ = d.Look(t.Context()) // whether the version is found does not matter here
 		return lastSync(t, registry)
 	}
 	g.Expect(lastSync(t, registry)).To(BeZero())
-	g.Expect(look(count("0"))).To(BeZero(), "it has not synced yet")
-	g.Expect(look(count("41"))).To(Equal(began + 120))
-	g.Expect(look(count("41"))).To(Equal(began+120), "it hangs")
-	g.Expect(look("")).To(Equal(began+120), "it has stopped")
-	g.Expect(look(count("43"))).To(Equal(began + 300))
-	g.Expect(look(count("2"))).To(Equal(began+360), "it was restarted")
+	g.Expect(look(at("0"))).To(BeZero(), "it has not synced yet")
+	g.Expect(look(at("41"))).To(BeEquivalentTo(41))
+	g.Expect(look("")).To(BeEquivalentTo(41), "it has stopped")
+	g.Expect(look(at("0"))).To(BeEquivalentTo(41), "it was restarted")
+	g.Expect(look(at("131"))).To(BeEquivalentTo(131))
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package detect finds out which kube-proxy the node runs, and how many syncs it has finished.
+// Package detect finds out which kube-proxy the node runs, and when it has finished a sync.
 //
 // kube-proxy's metrics on the node say both. Where they cannot be reached, the image of kube-proxy's pod tells the
 // version, if kube-proxy is a pod.
@@ -15,4 +15,8 @@
 //     replaced: the faults of all versions are added, none is taken away.
 //  3. What the metrics said counts for more than the tag of an image, which can confirm it or add faults.
 //  4. A version that the operator configured is not questioned.
+//  5. Only what serves metrics of kube-proxy is kube-proxy. Redirects are not followed, and no proxy is used.
+//  6. Only a complete sync counts as finished: kube-proxy has processed every change that it knew of when the sync began.
+//     Two that end between two readings count once, so that the count is never too high. It begins at zero again when
+//     kube-proxy was restarted.
 package detect

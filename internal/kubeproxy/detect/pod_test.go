@@ -145,7 +145,7 @@ func TestTheImageOfThePod(t *testing.T) {
 	g.Expect(look(1)).To(Succeed())
 	g.Expect(d.Profile()).To(And(HaveField("Version", "v1.32.3"), HaveField("StaleRecord", true)), "it was replaced")
 
-	body.Store(`kubernetes_build_info{git_version="v1.37.2"} 1` + "\n")
+	body.Store(`kubernetes_build_info{git_version="v1.37.2"} 1` + "\nkubeproxy_up 1\n")
 	g.Expect(look(time.Minute)).To(Succeed())
 	g.Expect(d.Profile()).To(And(HaveField("Version", "v1.37.2"), sound))
 	body.Store("")
