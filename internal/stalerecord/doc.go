@@ -48,7 +48,8 @@
 //     came first. Of two that write at the same time, one fails on the slice's resource version. At most 20 requests
 //     are made per loss, however many agents there are. Only the node on which a pod has got a lost address writes at
 //     once.
-//  4. What happened before the agent started is unknown. It begins by flushing.
+//  4. What happened before the agent started, or before kube-proxy was replaced by an affected version, is unknown. The
+//     agent begins by flushing.
 //  5. That a flush was written proves nothing. An address is forgotten only after all four steps, in order.
 //  6. A failing API server is not pressed: retries get rarer, and those of a write that is forbidden come every ten
 //     minutes.
@@ -58,4 +59,5 @@
 //  9. A flush writes the whole slice, so that it repairs what others have changed. A slice that the watch does not show,
 //     such as one with a label that hides it, is repaired too. Conflicts count as failures if the watch shows no change.
 //  10. Nothing is written while no admission policy restricts it: see package admission.
+//  11. In observe mode a needed flush is reported once, until an EndpointSlice change may have altered the record.
 package stalerecord

@@ -73,11 +73,8 @@ type Flusher struct {
 
 	mu       sync.Mutex
 	families map[discoveryv1.AddressType]*record
-	// remotes are kube-proxy's endpoints in the last snapshot; it is nil before the first.
+	// remotes are kube-proxy's endpoints in the last snapshot; it is nil before the first of an affected kube-proxy.
 	remotes map[hns.EndpointID]netip.Addr
-	// spare and present are memory that is used again.
-	spare   map[hns.EndpointID]netip.Addr
-	present sets.Set[netip.Addr]
 }
 
 var (
@@ -89,6 +86,8 @@ var (
 type record struct {
 	// stale is since when the record may hold an address that another endpoint may get; zero if it does not.
 	stale time.Time
+	// reported is set in observe mode when a flush was found to be needed, until the record may hold something else.
+	reported bool
 	// lost are the addresses that it may hold, as far as this agent has seen them go.
 	lost sets.Set[netip.Addr]
 	// When to write, unless another change comes first: in general, if a pod waits for its address, and if a pod of this
@@ -110,10 +109,7 @@ type record struct {
 
 // NewFlusher returns a flusher.
 func NewFlusher(o FlusherOptions) *Flusher {
-	return &Flusher{
-		opts: o, families: map[discoveryv1.AddressType]*record{}, spare: map[hns.EndpointID]netip.Addr{},
-		present: sets.New[netip.Addr](),
-	}
+	return &Flusher{opts: o, families: map[discoveryv1.AddressType]*record{}}
 }
 
 // forget is how long the flusher waits for the end of a remote endpoint whose address was dropped. A leaked one stays
@@ -136,6 +132,9 @@ func (f *Flusher) SliceChanged(before, after *cluster.Slice) {
 	now := f.opts.Clock.Now()
 	// What is older than the last write was made before the loss, however late the watch brings it.
 	late := after != nil && provenNotNewer(after.ResourceVersion, r.wrote)
+	if Flushes(before, after) {
+		r.reported = false
+	}
 	if Flushes(before, after) && !late && !r.stale.IsZero() && now.Sub(r.stale) >= f.opts.Settle {
 		r.stale = time.Time{}
 		f.opts.Metrics.changes.WithLabelValues(suppressed).Inc()
@@ -152,9 +151,11 @@ func (f *Flusher) SliceChanged(before, after *cluster.Slice) {
 func (f *Flusher) Request(addr netip.Addr) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if r := f.family(FamilyOf(addr)); r.stale.IsZero() {
+	switch r := f.family(FamilyOf(addr)); {
+	case r.reported:
+	case r.stale.IsZero():
 		f.markStale(r, f.opts.Settle, addr)
-	} else {
+	default:
 		r.lost.Insert(addr)
 	}
 }
@@ -179,7 +180,7 @@ func (f *Flusher) markStale(r *record, settle time.Duration, lost ...netip.Addr)
 		r.urgent = now.Add(settle + f.wait(f.opts.UrgentSpread))
 		r.endangered = now.Add(settle)
 	}
-	r.stale = now
+	r.stale, r.reported = now, false
 	r.lost.Insert(lost...)
 	r.due = later(r.due, now.Add(f.opts.Settle))
 	r.urgent = later(r.urgent, now.Add(settle))
@@ -216,22 +217,22 @@ func (f *Flusher) wait(spread time.Duration) time.Duration {
 
 // Run implements [pass.Action].
 func (f *Flusher) Run(ctx context.Context, p pass.Pass) time.Duration {
-	due, next := f.look(p)
+	due, next := f.due(p)
 	for kind, w := range due {
 		next = pass.Soonest(next, f.flush(ctx, p, kind, w))
 	}
 	return next
 }
 
-// look returns the families that it is time to flush, and what the writes start from.
-func (f *Flusher) look(p pass.Pass) (due map[discoveryv1.AddressType]write, next time.Duration) {
+// due returns the families that it is time to flush, and what the writes start from.
+func (f *Flusher) due(p pass.Pass) (due map[discoveryv1.AddressType]write, next time.Duration) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.see(p.Evidence)
 	if !p.Evidence.KubeProxy.StaleRecord {
 		f.clear()
 		return nil, 0
 	}
+	f.compare(p.Evidence)
 	pending, due := 0, map[discoveryv1.AddressType]write{}
 	for kind, r := range f.families {
 		if len(r.dropped) > 0 {
@@ -274,11 +275,9 @@ func (r *record) endangers(snapshot verdict.Snapshot) bool {
 // change all the time would keep the agent busy; passes come more often anyway while a pod waits for its address.
 const watchEvery = time.Second
 
-// see compares a snapshot with the one before, and with what slices have lost.
-func (f *Flusher) see(evidence verdict.Evidence) {
-	remotes, present := f.spare, f.present
-	clear(remotes)
-	clear(present)
+// compare compares a snapshot with the one before, and with what slices have lost.
+func (f *Flusher) compare(evidence verdict.Evidence) {
+	remotes, present := map[hns.EndpointID]netip.Addr{}, sets.New[netip.Addr]()
 	for i := range evidence.Snapshot.Endpoints {
 		e := &evidence.Snapshot.Endpoints[i]
 		if e.Network == evidence.Snapshot.Network.ID && kubeproxy.Owns(e.Endpoint) {
@@ -286,7 +285,6 @@ func (f *Flusher) see(evidence verdict.Evidence) {
 			present.Insert(e.Addresses[0])
 		}
 	}
-	first := f.remotes == nil
 	for id, addr := range f.remotes {
 		if _, there := remotes[id]; there || evidence.Forgotten.Has(addr) {
 			continue // what is forgotten was removed by this agent, or does not matter
@@ -297,16 +295,13 @@ func (f *Flusher) see(evidence verdict.Evidence) {
 		delete(r.dropped, addr)
 		f.markStale(r, 0, addr)
 	}
-	f.remotes, f.spare = remotes, f.remotes
-	if first {
-		f.spare = map[hns.EndpointID]netip.Addr{}
-	}
 	for _, r := range f.families {
-		if first {
+		if f.remotes == nil {
 			f.markStale(r, f.opts.Settle) // invariant 4
 		}
 		f.settleDropped(r, evidence.Snapshot.Taken, present)
 	}
+	f.remotes = remotes
 }
 
 // settleDropped finds the lost addresses that have no remote endpoint any more, or never had one.
@@ -323,8 +318,10 @@ func (f *Flusher) settleDropped(r *record, taken time.Time, present sets.Set[net
 	}
 }
 
-// clear drops what a kube-proxy without the fault does not remember.
+// clear drops what a kube-proxy without the fault does not remember. If an affected one takes its place, what it has
+// recorded by then is unknown (invariant 4).
 func (f *Flusher) clear() {
+	f.remotes = nil
 	for _, r := range f.families {
 		r.stale = time.Time{}
 		clear(r.dropped)
@@ -354,7 +351,7 @@ func (f *Flusher) flush(
 	switch result {
 	case observed:
 		log.Info("Observing: kube-proxy's record of terminated addresses would be flushed")
-		r.stale = time.Time{}
+		r.stale, r.reported = time.Time{}, true
 		return 0
 	case written:
 		log.Info("Flushed kube-proxy's record of terminated addresses")

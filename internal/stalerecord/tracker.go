@@ -14,6 +14,7 @@ import (
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/hnsguard/hnsguard/internal/cluster"
+	"github.com/hnsguard/hnsguard/internal/kubeproxy"
 	"github.com/hnsguard/hnsguard/internal/pass"
 )
 
@@ -56,11 +57,6 @@ type TrackerOptions struct {
 // WatchLag is how far kube-proxy's watch may be behind the API server in production: longer than a cut connection takes
 // to be noticed.
 const WatchLag = 200 * time.Second
-
-// syncsBetween is how many syncs have to end for one of them to have started after a moment: the first may have been
-// running. On a dual-stack node the proxies of both families share one counter, so that it takes twice as many.
-// Source: RegisterMetrics in pkg/proxy/metrics/metrics.go of Kubernetes 1.31 to 1.33.
-const syncsBetween = 4
 
 // Tracker follows the proof for each address. It is safe for concurrent use.
 type Tracker struct {
@@ -294,7 +290,7 @@ func (t *Tracker) synced(p *proof, o observation) bool {
 	if !p.counted || o.syncs < p.base { // a kube-proxy that has started anew counts from zero
 		p.base, p.counted = o.syncs, true
 	}
-	return o.syncs >= p.base+syncsBetween
+	return o.syncs >= p.base+kubeproxy.SyncsBetween
 }
 
 // SliceChanged implements [pass.SliceObserver].
