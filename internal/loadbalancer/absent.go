@@ -63,24 +63,19 @@ type absence struct {
 
 // compare adds a reading, and reports whether something is absent, and whether that is new.
 func (f *frontends) compare(read []hns.LoadBalancer, begun time.Time) (some, news bool) {
-	now, vague := frontendsOf(read)
+	now := frontendsOf(read)
 	for front, a := range f.absent {
-		switch {
-		case has(now, front):
+		if has(now, front) {
 			delete(f.absent, front)
-		case !vague[front.VIP]:
-			f.absent[front] = absence{since: a.since, again: true}
+			continue
 		}
+		f.absent[front] = absence{since: a.since, again: true}
 	}
 	for front := range now {
 		now[front] = has(f.seen, front)
 	}
 	for front, steady := range f.seen {
-		switch {
-		case has(now, front):
-		case vague[front.VIP]:
-			now[front] = steady // it may be there: nothing is learnt about it
-		case steady && len(f.absent) < maxAbsences:
+		if !has(now, front) && steady && len(f.absent) < maxAbsences {
 			f.absent[front], news = absence{since: begun}, true
 		}
 	}
@@ -88,21 +83,17 @@ func (f *frontends) compare(read []hns.LoadBalancer, begun time.Time) (some, new
 	return len(f.absent) > 0, news
 }
 
-// frontendsOf returns the frontends of a reading, and the addresses of the load balancers that show no port: HNS has
-// not finished them. One for node ports has no address, and none of the two.
-func frontendsOf(read []hns.LoadBalancer) (fronts map[Frontend]bool, vague map[netip.Addr]bool) {
-	fronts, vague = make(map[Frontend]bool, len(read)), map[netip.Addr]bool{}
+// frontendsOf returns the frontends of a reading. A load balancer for node ports has no address, and so none.
+func frontendsOf(read []hns.LoadBalancer) map[Frontend]bool {
+	fronts := make(map[Frontend]bool, len(read))
 	for _, lb := range read {
 		for _, vip := range lb.FrontendVIPs {
-			if len(lb.Ports) == 0 {
-				vague[vip] = true
-			}
 			for _, p := range lb.Ports {
 				fronts[Frontend{VIP: vip, Protocol: p.Protocol, Port: p.ExternalPort}] = false
 			}
 		}
 	}
-	return fronts, vague
+	return fronts
 }
 
 func has[K comparable](in map[K]bool, key K) bool {

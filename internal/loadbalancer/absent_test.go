@@ -131,23 +131,6 @@ func TestALoadBalancerThatIsMadeAnewIsNotAbsent(t *testing.T) {
 	})
 }
 
-func TestALoadBalancerWithoutPortsMayBeAny(t *testing.T) {
-	tell(t, func(s story) {
-		gone := service(s.t, s.hns, "10.0.0.7", 80)
-		s.read(2)
-		s.Expect(s.hns.DeleteLoadBalancer(gone)).To(Succeed())
-		unfinished, err := s.hns.CreateLoadBalancer(hns.LoadBalancer{
-			FrontendVIPs: []netip.Addr{netip.MustParseAddr("10.0.0.7")},
-		})
-		s.Expect(err).NotTo(HaveOccurred())
-		s.read(3)
-		s.Expect(s.absent()).To(BeEmpty())
-		s.Expect(s.hns.DeleteLoadBalancer(unfinished.ID)).To(Succeed())
-		s.read(2)
-		s.Expect(s.absent()).To(HaveLen(1), "it is remembered meanwhile")
-	})
-}
-
 func TestNodePortsAreNotMissed(t *testing.T) {
 	tell(t, func(s story) {
 		lb, err := s.hns.CreateLoadBalancer(hns.LoadBalancer{Ports: []hns.PortMapping{{Protocol: 6, ExternalPort: 30080}}})

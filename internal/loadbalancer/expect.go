@@ -53,13 +53,9 @@ func (r *Reprogrammer) expect(
 	if !has || !programmed(service) {
 		return expectation{}, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	var all discoveryv1.EndpointSliceList
-	if err := r.opts.Server.List(ctx, &all, client.InNamespace(service.Namespace),
-		client.MatchingLabels{discoveryv1.LabelServiceName: service.Name}); err != nil {
-		return expectation{}, fmt.Errorf("reading the EndpointSlices of Service %s/%s from the API server: %w",
-			service.Namespace, service.Name, err)
+	all, err := r.slicesOf(ctx, service)
+	if err != nil {
+		return expectation{}, err
 	}
 	var found expectation
 	use := usable{
@@ -67,8 +63,8 @@ func (r *Reprogrammer) expect(
 		localOnly: service.Spec.InternalTrafficPolicy != nil &&
 			*service.Spec.InternalTrafficPolicy == corev1.ServiceInternalTrafficPolicyLocal,
 	}
-	for i := range all.Items {
-		slice := &all.Items[i]
+	for i := range all {
+		slice := &all[i]
 		if !use.has(slice) {
 			continue
 		}
@@ -82,6 +78,19 @@ func (r *Reprogrammer) expect(
 		found = cmp.Or(found, reason)
 	}
 	return found, nil
+}
+
+// slicesOf reads the EndpointSlices of a Service from the API server.
+func (r *Reprogrammer) slicesOf(ctx context.Context, service *corev1.Service) ([]discoveryv1.EndpointSlice, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	var all discoveryv1.EndpointSliceList
+	if err := r.opts.Server.List(ctx, &all, client.InNamespace(service.Namespace),
+		client.MatchingLabels{discoveryv1.LabelServiceName: service.Name}); err != nil {
+		return nil, fmt.Errorf("reading the EndpointSlices of Service %s/%s from the API server: %w",
+			service.Namespace, service.Name, err)
+	}
+	return all.Items, nil
 }
 
 // programmed reports whether kube-proxy programs the Service at all. Source: NewServiceChangeTracker and

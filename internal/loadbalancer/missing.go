@@ -4,11 +4,12 @@ package loadbalancer
 
 import (
 	"context"
+	"fmt"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
+	"github.com/hnsguard/hnsguard/internal/kubeproxy"
 	"github.com/hnsguard/hnsguard/internal/verdict"
 )
 
@@ -39,10 +40,6 @@ const (
 	again = time.Minute
 	// unread is how long a state has to last to count as processed by a kube-proxy whose syncs cannot be counted.
 	unread = 15 * time.Minute
-	// syncsBetween is how many syncs have to end for one of them to have started after a moment: see package stalerecord.
-	syncsBetween = 4
-	// most is how many missing load balancers a reprogrammer still mends.
-	most = 10
 )
 
 // mendMissing looks at one of the frontends that are absent, and does what is configured if it is known to be missing
@@ -116,9 +113,8 @@ func (r *Reprogrammer) examine(ctx context.Context, s *suspect, read time.Time, 
 // processed reports whether kube-proxy must have programmed what is expected, and a reading that began after that is
 // known.
 func (r *Reprogrammer) processed(ctx context.Context, s *suspect, read time.Time) bool {
-	now := r.opts.Clock.Now()
-	if s.synced.IsZero() && now.Sub(s.since) >= r.opts.WatchLag && r.count(ctx, s) {
-		s.synced = now
+	if s.synced.IsZero() && r.count(ctx, s) {
+		s.synced = r.opts.Clock.Now()
 	}
 	return !s.synced.IsZero() && !read.Before(s.synced)
 }
@@ -128,24 +124,28 @@ func (r *Reprogrammer) count(ctx context.Context, s *suspect) bool {
 	syncs, err := r.opts.Syncs(ctx)
 	if err != nil {
 		s.counted = false
-		return r.opts.Clock.Since(s.since) >= max(unread, r.opts.WatchLag)
+		return r.opts.Clock.Since(s.since) >= unread
 	}
 	if !s.counted || syncs < s.base { // a kube-proxy that has started anew makes all of them again
 		s.base, s.counted = syncs, true
 	}
-	return syncs >= s.base+syncsBetween
+	return syncs >= s.base+kubeproxy.SyncsBetween
 }
 
 // mend reports a load balancer that is missing, and makes kube-proxy program its Service again if that is asked for.
 func (r *Reprogrammer) mend(ctx context.Context, s *suspect) {
-	result, service := r.hindrance(ctx), s.expected.object()
+	service := s.expected.object()
+	result, err := r.hindrance(ctx, service)
+	if result == "" && r.opts.InPlace(ctx) {
+		result = inPlace
+	}
 	if !s.reported {
 		s.reported = true
-		r.reportMissing(service, s, result)
+		r.report(service, EventMissing, fmt.Sprintf("the load balancer of this Service for %s is missing", s.Frontend), result)
 	}
 	if result != "" {
 		if result != s.result {
-			r.record(result, s.VIP, s.expected.service.String(), nil)
+			r.record(result, s.VIP, s.expected.service.String(), err)
 			logf.FromContext(ctx).Info("A load balancer is missing, and kube-proxy is not made to program its Service again",
 				"result", result)
 		}
@@ -157,34 +157,4 @@ func (r *Reprogrammer) mend(ctx context.Context, s *suspect) {
 		r.backoff.Next(s.VIP.String(), now)
 		r.reprogram(ctx, service, s.VIP)
 	}
-}
-
-// hindrance is the result of doing nothing; empty if nothing is in the way.
-func (r *Reprogrammer) hindrance(ctx context.Context) string {
-	should := 0
-	for _, s := range r.suspects {
-		if s.expected.known() {
-			should++
-		}
-	}
-	switch {
-	case !r.opts.Enforce:
-		return observed
-	case should > most:
-		return tooMany
-	case r.opts.InPlace(ctx):
-		return inPlace
-	default:
-		return ""
-	}
-}
-
-func (r *Reprogrammer) reportMissing(service *corev1.Service, s *suspect, result string) {
-	advice := "restart the kube-proxy of the node"
-	if result == "" {
-		advice = "kube-proxy is made to program the Service again"
-	}
-	r.opts.Events.Eventf(service, nil, corev1.EventTypeWarning, EventMissing, eventAction,
-		"On node %s the load balancer of this Service for %s is missing, and connections to it are lost: %s",
-		r.opts.Node, s.Frontend, advice)
 }

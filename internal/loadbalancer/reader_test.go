@@ -112,6 +112,20 @@ func TestAFailedReadingReplacesNothing(t *testing.T) {
 	})
 }
 
+// What was read may have changed since the reading began.
+func TestTheAgeOfAReadingIsThatOfItsBeginning(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := NewWithT(t)
+		reader, service, network := newReader(t, time.Second)
+		balancer(t, service, endpoint(t, service, network))
+		begun := time.Now()
+		g.Expect(reader.Read(t.Context())).To(Succeed())
+		g.Expect(time.Since(begun)).To(BeNumerically(">=", time.Second), "reading takes time")
+		_, at, _ := reader.Last()
+		g.Expect(at).To(Equal(begun))
+	})
+}
+
 // Invariant 2.
 func TestOneReadingIsNotEnoughToDangle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/client-go/util/flowcontrol"
 	"k8s.io/utils/clock"
@@ -19,9 +20,12 @@ import (
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/hnsguard/hnsguard/internal/admission"
+	"github.com/hnsguard/hnsguard/internal/cluster"
 	"github.com/hnsguard/hnsguard/internal/history"
 	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/internal/pass"
+	"github.com/hnsguard/hnsguard/internal/verdict"
+	"github.com/hnsguard/hnsguard/internal/version"
 )
 
 // The Events on Services.
@@ -86,7 +90,14 @@ type Reprogrammer struct {
 	reported map[hns.LoadBalancerID]bool
 	// disturbing are the slices that are there now, and since when.
 	disturbing map[types.NamespacedName]time.Time
-	swept      bool
+	// strangers are the slices of other agents, by when this agent first saw them. The next look at them is no earlier
+	// than at nextSweep, and there is none after swept is set.
+	strangers map[types.UID]time.Time
+	nextSweep time.Time
+	swept     bool
+	// dangling are the addresses of the load balancers that dangle in this pass, and leaked the addresses of the local
+	// endpoints that a CNI plugin left behind.
+	dangling, leaked sets.Set[netip.Addr]
 	// suspects are the frontends that are absent. The next of them is looked at no earlier than at next.
 	suspects map[Frontend]*suspect
 	next     time.Time
@@ -106,15 +117,17 @@ var _ pass.Action = (*Reprogrammer)(nil)
 func NewReprogrammer(o ReprogrammerOptions) *Reprogrammer {
 	return &Reprogrammer{
 		opts: o, reported: map[hns.LoadBalancerID]bool{}, disturbing: map[types.NamespacedName]time.Time{},
-		backoff: flowcontrol.NewFakeBackOff(backoffFirst, backoffMost, o.Clock), // "fake" is the one that takes a clock
+		strangers: map[types.UID]time.Time{},
+		backoff:   flowcontrol.NewFakeBackOff(backoffFirst, backoffMost, o.Clock), // "fake" is the one that takes a clock
 	}
 }
 
 // Run implements [pass.Action]: it does about the load balancers that dangle or are missing what is configured.
 func (r *Reprogrammer) Run(ctx context.Context, pass pass.Pass) time.Duration {
-	if r.opts.Enforce && !r.swept {
-		r.swept = r.sweep(ctx)
+	if r.opts.Enforce {
+		r.sweep(ctx)
 	}
+	r.leaked = leakedAddresses(pass.Verdicts)
 	next := r.calm(ctx)
 	r.mendDangling(ctx)
 	r.mendMissing(ctx, pass.Evidence.Snapshot)
@@ -125,6 +138,12 @@ func (r *Reprogrammer) Run(ctx context.Context, pass pass.Pass) time.Duration {
 func (r *Reprogrammer) mendDangling(ctx context.Context) {
 	dangling := r.opts.LoadBalancers.Dangling()
 	reported, budget := make(map[hns.LoadBalancerID]bool, len(dangling)), perPass
+	r.dangling = sets.New[netip.Addr]()
+	for _, lb := range dangling {
+		if len(lb.FrontendVIPs) > 0 {
+			r.dangling.Insert(lb.FrontendVIPs[0])
+		}
+	}
 	for _, lb := range dangling {
 		reported[lb.ID] = r.reported[lb.ID]
 		if budget == 0 || !r.due(lb) {
@@ -161,16 +180,61 @@ func (r *Reprogrammer) attend(ctx context.Context, lb hns.LoadBalancer) bool {
 		return false
 	}
 	log = log.WithValues("Service", client.ObjectKeyFromObject(service))
+	result, err := r.hindrance(ctx, service)
 	if !r.reported[lb.ID] {
-		r.report(service)
+		r.report(service, EventDangling, "a load balancer of this Service names an HNS endpoint that is gone", result)
 	}
-	if !r.opts.Enforce {
-		r.record(observed, vip, client.ObjectKeyFromObject(service).String(), nil)
-		log.Info("Observing: kube-proxy would be made to program the Service again")
+	if result == "" {
+		r.reprogram(logf.IntoContext(ctx, log), service, vip)
 		return true
 	}
-	r.reprogram(logf.IntoContext(ctx, log), service, vip)
+	r.record(result, vip, client.ObjectKeyFromObject(service).String(), err)
+	log.Info("A load balancer dangles, and kube-proxy is not made to program its Service again", "result", result)
 	return true
+}
+
+// most is how many Services with broken load balancers a reprogrammer still disturbs (invariant 10).
+const most = 10
+
+// hindrance is the result of doing nothing about a Service; empty if nothing is in the way.
+func (r *Reprogrammer) hindrance(ctx context.Context, service *corev1.Service) (string, error) {
+	broken := r.dangling.Clone()
+	for _, s := range r.suspects {
+		if s.expected.known() {
+			broken.Insert(s.VIP)
+		}
+	}
+	switch {
+	case !r.opts.Enforce:
+		return observed, nil
+	case len(broken) > most:
+		return tooMany, nil
+	case len(r.leaked) == 0:
+		return "", nil
+	}
+	slices, err := r.slicesOf(ctx, service)
+	if err != nil {
+		return failed, err
+	}
+	for i := range slices {
+		for addr := range cluster.Listings(&slices[i]) {
+			if r.leaked.Has(addr) {
+				return besideLeak, nil
+			}
+		}
+	}
+	return "", nil
+}
+
+// leakedAddresses returns the addresses of the local endpoints that were left behind (invariant 12).
+func leakedAddresses(verdicts []verdict.Verdict) sets.Set[netip.Addr] {
+	leaked := sets.New[netip.Addr]()
+	for i := range verdicts {
+		if verdicts[i].Reason == verdict.ReasonLocalLeaked {
+			leaked.Insert(verdicts[i].Endpoint.Addresses...)
+		}
+	}
+	return leaked
 }
 
 // reprogram disturbs a Service and says what came of it.
@@ -192,14 +256,21 @@ func (r *Reprogrammer) record(result string, vip netip.Addr, service string, err
 	}.Because(err))
 }
 
-func (r *Reprogrammer) report(service *corev1.Service) {
-	advice := "restart the kube-proxy of the node, or set reprogram.mode to enforce"
-	if r.opts.Enforce {
+// report records an Event on a Service. What is done about it depends on what hinders kube-proxy from being made to
+// program it again.
+func (r *Reprogrammer) report(service *corev1.Service, event, what, hindrance string) {
+	advice := "restart the kube-proxy of the node"
+	switch hindrance {
+	case "":
 		advice = "kube-proxy is made to program the Service again"
+	case observed:
+		advice += ", or set reprogram.mode to enforce"
+	case besideLeak:
+		advice = "a CNI plugin left a local endpoint behind that has an address of this Service; remove that endpoint first, " +
+			"because kube-proxy would use it: " + version.RunbookURL("HNSGuardLeakedLocalEndpoints")
 	}
-	r.opts.Events.Eventf(service, nil, corev1.EventTypeWarning, EventDangling, eventAction,
-		"On node %s a load balancer of this Service names an HNS endpoint that is gone, and connections to it are lost: %s",
-		r.opts.Node, advice)
+	r.opts.Events.Eventf(service, nil, corev1.EventTypeWarning, event, eventAction,
+		"On node %s %s, and connections to it are lost: %s", r.opts.Node, what, advice)
 }
 
 // errNoService says that no Service has a load balancer's address.

@@ -15,6 +15,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	testingclock "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -39,6 +40,7 @@ type node struct {
 	absent       []loadbalancer.Absence
 	read         time.Time
 	endpoints    []verdict.Endpoint
+	verdicts     []verdict.Verdict
 	// syncs is what kube-proxy counts; it cannot be read if syncsErr is set.
 	syncs    uint64
 	syncsErr error
@@ -104,7 +106,7 @@ func (n *node) pass(dangling ...hns.LoadBalancer) time.Duration {
 	n.t.Helper()
 	n.dangling = dangling
 	return n.reprogrammer.Run(n.t.Context(), pass.Pass{
-		Evidence: verdict.Evidence{Snapshot: verdict.Snapshot{Endpoints: n.endpoints}},
+		Evidence: verdict.Evidence{Snapshot: verdict.Snapshot{Endpoints: n.endpoints}}, Verdicts: n.verdicts,
 	})
 }
 
@@ -242,7 +244,6 @@ func TestAnotherAgentWasFirst(t *testing.T) {
 	g.Expect(n.slices()).To(HaveLen(1), "whoever made it takes it away")
 }
 
-// Invariant 6.
 // A slice that another party made, or changed so that hnsguard does not find it, is not that of another agent.
 func TestASliceOfThisNameThatIsNotOwn(t *testing.T) {
 	g := NewWithT(t)
@@ -267,26 +268,111 @@ func TestWithoutAnAdmissionPolicyNoServiceIsDisturbed(t *testing.T) {
 	g.Expect(all.Items).To(BeEmpty())
 }
 
+// create adds a slice that another agent, or another controller, has made.
+func (n *node) create(name, manager string, made time.Time) {
+	n.t.Helper()
+	err := n.api.Create(n.t.Context(), &discoveryv1.EndpointSlice{ObjectMeta: metav1.ObjectMeta{
+		Namespace: "shop", Name: name, UID: types.UID(name), CreationTimestamp: metav1.NewTime(made),
+		Labels: map[string]string{discoveryv1.LabelManagedBy: manager},
+	}})
+	if err != nil {
+		n.t.Fatal(err)
+	}
+}
+
+// Invariant 6. The clock of the API server may differ from the node's.
 func TestWhatAStoppedAgentLeftBehindIsDeleted(t *testing.T) {
+	for name, skew := range map[string]time.Duration{"same clock": 0, "ahead": 2 * time.Hour, "behind": -2 * time.Hour} {
+		t.Run(name, func(t *testing.T) {
+			g := NewWithT(t)
+			n := newNode(t, serviceWith("cart", "10.0.0.7"))
+			n.create("old", loadbalancer.ManagedBy, n.clock.Now().Add(skew))
+			n.create("foreign", "endpointslice-controller.k8s.io", n.clock.Now().Add(skew-time.Hour))
+			n.apiErr = errors.New("connection refused")
+			n.pass()
+			n.apiErr = nil
+			n.clock.Step(10 * time.Second)
+			n.pass()
+			g.Expect(n.slices()).To(HaveLen(2), "an agent may have made it a moment ago")
+			n.clock.Step(50 * time.Second)
+			n.create("new", loadbalancer.ManagedBy, n.clock.Now().Add(skew))
+			n.clock.Step(10 * time.Second)
+			n.pass()
+			g.Expect(n.slices()).To(ConsistOf(HaveField("Name", "new"), HaveField("Name", "foreign")))
+			g.Expect(n.api.Delete(t.Context(), &discoveryv1.EndpointSlice{ObjectMeta: metav1.ObjectMeta{
+				Namespace: "shop", Name: "new",
+			}})).To(Succeed())
+			n.clock.Step(time.Minute)
+			n.pass()
+			asked := n.asked
+			n.clock.Step(time.Hour)
+			n.pass()
+			g.Expect(n.asked).To(Equal(asked), "there is none left to look for")
+		})
+	}
+}
+
+// Invariant 6: a slice that is in the way makes the agent look for what was left behind.
+func TestAnAbandonedSliceDoesNotBlockItsService(t *testing.T) {
 	g := NewWithT(t)
 	n := newNode(t, serviceWith("cart", "10.0.0.7"))
-	old := n.clock.Now().Add(-time.Minute)
-	for name, made := range map[string]time.Time{"old": old, "new": n.clock.Now()} {
-		g.Expect(n.api.Create(t.Context(), &discoveryv1.EndpointSlice{ObjectMeta: metav1.ObjectMeta{
-			Namespace: "shop", Name: name, CreationTimestamp: metav1.NewTime(made),
-			Labels: map[string]string{discoveryv1.LabelManagedBy: loadbalancer.ManagedBy},
-		}})).To(Succeed())
+	n.pass()
+	n.create(loadbalancer.SliceName("cart"), loadbalancer.ManagedBy, n.clock.Now())
+	for range 30 {
+		n.clock.Step(10 * time.Second)
+		n.pass(balancerAt("lb", "10.0.0.7"))
 	}
-	g.Expect(n.api.Create(t.Context(), &discoveryv1.EndpointSlice{ObjectMeta: metav1.ObjectMeta{
-		Namespace: "shop", Name: "foreign", CreationTimestamp: metav1.NewTime(old),
-		Labels: map[string]string{discoveryv1.LabelManagedBy: "endpointslice-controller.k8s.io"},
-	}})).To(Succeed())
+	g.Expect(n.count("done_by_another")).To(BeNumerically(">", 0))
+	g.Expect(n.count("done")).To(BeNumerically(">", 0))
+}
+
+// Invariant 10: each disturbance reaches all Windows nodes.
+func TestManyDanglingOnesAreOnlyReported(t *testing.T) {
+	g := NewWithT(t)
+	n := newNode(t)
+	var many []hns.LoadBalancer
+	for i := range byte(40) {
+		vip := netip.AddrFrom4([4]byte{10, 0, 1, i}).String()
+		g.Expect(n.api.Create(t.Context(), serviceWith(vip, vip))).To(Succeed())
+		many = append(many, balancerAt(hns.LoadBalancerID(vip), vip))
+	}
+	for range 60 {
+		n.pass(many...)
+		n.clock.Step(time.Second)
+	}
+	g.Expect(n.slices()).To(BeEmpty())
+	g.Expect(n.count("too_many")).To(BeNumerically(">=", 40))
+	g.Expect(n.events.Events).To(HaveLen(40))
+	g.Expect(n.events.Events).To(Receive(ContainSubstring("restart the kube-proxy")))
+	n.clock.Step(time.Hour)
+	n.pass(many[:10]...)
+	g.Expect(n.slices()).NotTo(BeEmpty(), "so few are their Services' problem")
+}
+
+// Invariant 12.
+func TestBesideALeakedLocalEndpointNoServiceIsDisturbed(t *testing.T) {
+	g := NewWithT(t)
+	svc, slice := cart()
+	n := newNode(t, svc, slice)
+	leak := verdict.Verdict{Kind: verdict.Local, Reason: verdict.ReasonLocalLeaked, Endpoint: hns.Endpoint{
+		Addresses: []netip.Addr{netip.MustParseAddr("10.244.2.9")},
+	}}
+	n.verdicts = []verdict.Verdict{leak}
+	n.pass(balancerAt("lb", "10.0.0.7"))
+	g.Expect(n.slices()).To(HaveLen(1), "kube-proxy would build the load balancer on the leaked endpoint")
+	g.Expect(n.count("leaked_local")).To(BeEquivalentTo(1))
+	g.Expect(n.events.Events).To(Receive(ContainSubstring("HNSGuardLeakedLocalEndpoints")))
+
+	n.clock.Step(31 * time.Second)
 	n.apiErr = errors.New("connection refused")
-	n.pass()
-	g.Expect(n.slices()).To(HaveLen(3))
+	n.pass(balancerAt("lb", "10.0.0.7"))
 	n.apiErr = nil
-	n.pass()
-	g.Expect(n.slices()).To(ConsistOf(HaveField("Name", "new"), HaveField("Name", "foreign")))
+	g.Expect(n.slices()).To(HaveLen(1))
+
+	n.clock.Step(time.Hour)
+	leak.Endpoint.Addresses[0] = netip.MustParseAddr("10.244.2.10") // of another Service
+	n.pass(balancerAt("lb", "10.0.0.7"))
+	g.Expect(n.slices()).To(HaveLen(2))
 }
 
 func TestFailuresAreTriedAgain(t *testing.T) {

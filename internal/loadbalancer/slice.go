@@ -46,14 +46,16 @@ const (
 	unknown = "unknown_service"
 	// inPlace: nothing was done, because kube-proxy cannot make a missing load balancer again (invariant 9).
 	inPlace = "updates_in_place"
-	// tooMany: nothing was done, because so many are missing that kube-proxy has to be restarted (invariant 10).
-	tooMany = "too_many_missing"
+	// tooMany: nothing was done, because so many are broken that kube-proxy has to be restarted (invariant 10).
+	tooMany = "too_many"
+	// besideLeak: nothing was done, because kube-proxy would use a leaked local endpoint (invariant 12).
+	besideLeak = "leaked_local"
 	// unrestricted: nothing was done, because no admission policy restricts it.
 	unrestricted = "unrestricted"
 )
 
 func results() []string {
-	return []string{disturbed, present, failed, observed, unknown, inPlace, tooMany, unrestricted}
+	return []string{disturbed, present, failed, observed, unknown, inPlace, tooMany, besideLeak, unrestricted}
 }
 
 // disturb makes the slice.
@@ -74,7 +76,8 @@ func (r *Reprogrammer) disturb(ctx context.Context, service *corev1.Service, vip
 	case errors.Is(err, admission.ErrUnrestricted):
 		result = unrestricted
 	case apierrors.IsAlreadyExists(err):
-		if err = r.removeAbandoned(ctx, key); err == nil {
+		r.swept = false // a stopped agent may have left it behind
+		if err = r.verifyOwn(ctx, key); err == nil {
 			return present, nil
 		}
 	}
@@ -133,51 +136,63 @@ func (r *Reprogrammer) remove(ctx context.Context, key types.NamespacedName) err
 	return nil
 }
 
-// abandoned is the age at which a slice must have been left behind.
+// abandoned is how long this agent has to have seen a slice of another agent for it to count as left behind. The time
+// at which the API server created it says nothing: the clocks may differ.
 const abandoned = time.Minute
 
 // errNotOwn says that a slice has the name, but not the label, of those that hnsguard makes.
 var errNotOwn = errors.New("another EndpointSlice has this name, without the label of those that hnsguard makes; delete it")
 
-// removeAbandoned deletes a slice that was left behind, so that it does not keep its Service from being disturbed.
-func (r *Reprogrammer) removeAbandoned(ctx context.Context, key types.NamespacedName) error {
+// verifyOwn returns an error if a slice is not one that hnsguard makes.
+func (r *Reprogrammer) verifyOwn(ctx context.Context, key types.NamespacedName) error {
 	var all discoveryv1.EndpointSliceList
 	managed := client.MatchingLabels{discoveryv1.LabelManagedBy: ManagedBy}
 	if err := r.opts.Server.List(ctx, &all, client.InNamespace(key.Namespace), managed); err != nil {
 		return fmt.Errorf("reading EndpointSlice %s: %w", key, err)
 	}
 	for i := range all.Items {
-		slice := &all.Items[i]
-		switch {
-		case slice.Name != key.Name:
-			continue
-		case r.opts.Clock.Since(slice.CreationTimestamp.Time) >= abandoned:
-			return r.remove(ctx, key)
-		default:
+		if all.Items[i].Name == key.Name {
 			return nil
 		}
 	}
 	return errNotOwn
 }
 
-// sweep deletes the slices that stopped agents have left behind, and reports whether it could look for them.
-func (r *Reprogrammer) sweep(ctx context.Context) bool {
+// sweep deletes the slices that stopped agents have left behind (invariant 6). It looks again until there is none.
+func (r *Reprogrammer) sweep(ctx context.Context) {
+	now := r.opts.Clock.Now()
+	if r.swept || now.Before(r.nextSweep) {
+		return
+	}
+	r.nextSweep = now.Add(interval)
 	log := logf.FromContext(ctx)
 	listing, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	var all discoveryv1.EndpointSliceList
 	if err := r.opts.Server.List(listing, &all, client.MatchingLabels{discoveryv1.LabelManagedBy: ManagedBy}); err != nil {
-		log.Error(err, "Looking for EndpointSlices that a stopped hnsguard has left behind; it will be tried again")
-		return false
+		log.Error(err, "Cannot look for EndpointSlices that a stopped agent has left behind; will retry")
+		return
 	}
+	r.nextSweep, r.swept = now.Add(abandoned), true
+	before := r.strangers
+	r.strangers = map[types.UID]time.Time{}
 	for i := range all.Items {
 		slice := &all.Items[i]
-		if r.opts.Clock.Since(slice.CreationTimestamp.Time) < abandoned {
+		key := client.ObjectKeyFromObject(slice)
+		if _, own := r.disturbing[key]; own {
 			continue
 		}
-		if err := r.remove(ctx, client.ObjectKeyFromObject(slice)); err != nil && !apierrors.IsNotFound(err) {
-			log.Error(err, "An EndpointSlice that a stopped hnsguard has left behind was not deleted")
+		seen, known := before[slice.UID]
+		if !known {
+			seen = now
 		}
+		if now.Sub(seen) >= abandoned {
+			err := r.remove(ctx, key)
+			if err == nil || apierrors.IsNotFound(err) {
+				continue
+			}
+			log.Error(err, "Cannot delete an EndpointSlice that a stopped agent has left behind; will retry")
+		}
+		r.strangers[slice.UID], r.swept = seen, false
 	}
-	return true
 }
