@@ -58,14 +58,6 @@ type Inventory struct {
 	// order is the order of endpoints, the IDs as they were last listed. It is nil if what is known has changed since.
 	order     []hns.EndpointID
 	endpoints []verdict.Endpoint
-	// twins are the local endpoints of the pod network that share an address with a remote one. They are nil if what is
-	// known has changed since.
-	twins []hns.EndpointID
-
-	// attended are the remote endpoints that a decision may act upon.
-	attended sets.Set[hns.EndpointID]
-	// soonest is when the first endpoint has to be read again, or a time before that.
-	soonest time.Time
 }
 
 // New makes an inventory that knows nothing yet.
@@ -102,7 +94,7 @@ func (i *Inventory) observe(ctx context.Context) (verdict.Snapshot, error) {
 	if err := i.refreshNetworks(ctx, now); err != nil {
 		return verdict.Snapshot{}, err
 	}
-	network, err := i.podNetwork(ids, now)
+	network, err := i.podNetwork(ctx, ids, now)
 	if err != nil {
 		return verdict.Snapshot{}, err
 	}
@@ -158,7 +150,7 @@ func (i *Inventory) forget(id hns.EndpointID) {
 }
 
 // changed records that what is known has changed.
-func (i *Inventory) changed() { i.order, i.twins = nil, nil }
+func (i *Inventory) changed() { i.order = nil }
 
 // read reads one endpoint, or finds that it has gone (invariant 2). Of what was known before, the times stay.
 func (i *Inventory) read(ctx context.Context, id hns.EndpointID, before verdict.Endpoint, now time.Time) error {
@@ -187,33 +179,31 @@ func (i *Inventory) read(ctx context.Context, id hns.EndpointID, before verdict.
 	return nil
 }
 
-// refreshAttachment reads the local endpoints again whose attachment may decide about a remote one.
+// refreshAttachment reads the local endpoints again whose attachment may decide about a remote one: those that share an
+// address with one.
 func (i *Inventory) refreshAttachment(ctx context.Context, network hns.NetworkID, now time.Time) error {
-	if i.twins == nil || i.last == nil || i.last.Network.ID != network {
-		i.twins = i.findTwins(network)
+	locals := map[netip.Addr][]hns.EndpointID{}
+	for id, e := range i.known {
+		if e.Network == network && !e.Remote() {
+			for _, addr := range e.Addresses {
+				locals[addr] = append(locals[addr], id)
+			}
+		}
 	}
-	for _, id := range slices.Clone(i.twins) { // reading them may change them
+	shared := sets.New[hns.EndpointID]()
+	for _, e := range i.known {
+		for _, addr := range e.Addresses {
+			if e.Network == network && e.Remote() {
+				shared.Insert(locals[addr]...)
+			}
+		}
+	}
+	for id := range shared {
 		if err := i.read(ctx, id, i.known[id].Endpoint, now); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-func (i *Inventory) findTwins(network hns.NetworkID) []hns.EndpointID {
-	remote := sets.New[netip.Addr]()
-	for _, e := range i.known {
-		if e.Network == network && e.Remote() {
-			remote.Insert(e.Addresses...)
-		}
-	}
-	twins := []hns.EndpointID{}
-	for id, e := range i.known {
-		if e.Network == network && !e.Remote() && remote.HasAny(e.Addresses...) {
-			twins = append(twins, id)
-		}
-	}
-	return twins
 }
 
 // forgetAppearances makes all that is there count as there before: after an HNS restart old endpoints come back as new

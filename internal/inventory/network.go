@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	logf "sigs.k8s.io/controller-runtime/pkg/log"
+
 	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy"
 	"github.com/hnsguard/hnsguard/internal/verdict"
@@ -99,20 +101,36 @@ func (i *Inventory) lists(id hns.NetworkID) bool {
 	return slices.ContainsFunc(i.networks, func(n hns.Network) bool { return n.ID == id })
 }
 
-// podNetwork finds the pod network. Once found it stays the same as long as HNS has it: another network that looks
-// alike changes nothing.
-func (i *Inventory) podNetwork(ids []hns.EndpointID, now time.Time) (hns.Network, error) {
-	for _, n := range i.networks {
-		if n.ID == i.chosen {
-			return n, nil
+// podNetwork finds the pod network. Once found it stays the same as long as HNS has it, unless another one turns out to
+// be better: a node may get a network that pods could be on before the CNI plugin makes theirs.
+func (i *Inventory) podNetwork(ctx context.Context, ids []hns.EndpointID, now time.Time) (hns.Network, error) {
+	at := slices.IndexFunc(i.networks, func(n hns.Network) bool { return n.ID == i.chosen })
+	if at >= 0 && !now.Equal(i.listed) && i.order != nil {
+		return i.networks[at], nil // neither networks nor endpoints have changed
+	}
+	endpoints := i.inOrder(ids)
+	network, err := PodNetwork(i.opts.Network, i.networks, endpoints)
+	if at < 0 {
+		if i.chosen != "" {
+			i.distrust(now) // endpoints may be on other networks now
 		}
+		i.chosen = network.ID
+		return network, err
 	}
-	if i.chosen != "" {
-		i.distrust(now) // endpoints may be on other networks now
+	if err != nil || network.ID == i.chosen || !better(network.ID, i.chosen, endpoints) {
+		return i.networks[at], nil
 	}
-	network, err := PodNetwork(i.opts.Network, i.networks, i.inOrder(ids))
+	logf.FromContext(ctx).Info("Another network is that of the pods", "network", network.Name, "networkID", network.ID,
+		"before", i.networks[at].Name)
+	i.distrust(now)
 	i.chosen = network.ID
-	return network, err
+	return network, nil
+}
+
+// better reports whether a network takes the place of the pod network that was found before: not if kube-proxy uses only
+// the one before, whatever the other is called.
+func better(network, before hns.NetworkID, endpoints []verdict.Endpoint) bool {
+	return usedByKubeProxy(network, endpoints) || !usedByKubeProxy(before, endpoints)
 }
 
 // notFoundError says that no network of the configured name exists.

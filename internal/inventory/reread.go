@@ -8,15 +8,13 @@ import (
 	"math"
 	"time"
 
-	"k8s.io/apimachinery/pkg/util/sets"
-
 	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/internal/verdict"
 )
 
-// longRest is how long a remote endpoint that is not new is left alone at most. With 5,000 of them one is read again
-// about every minute and a half.
-const longRest = 7 * 24 * time.Hour
+// remoteRest is how long a remote endpoint that is not new is left alone at most. With 5,000 of them one or two are read
+// again each second.
+const remoteRest = time.Hour
 
 // entry is an endpoint as it was last read.
 type entry struct {
@@ -29,18 +27,17 @@ type entry struct {
 //
 // Nothing that decisions need of a remote endpoint changes during its life, and it is read again before it is deleted.
 // To read it again is to find out that it was read half made, or that HNS is not as this package believes. So one that
-// has come since the first snapshot is read again soon, and all seldom. The attachment of a local endpoint does change,
-// and so one is never left alone for long.
+// has come since the first snapshot is read again soon, and all of them seldom. The attachment of a local endpoint does
+// change, and so one is never left alone for long.
 func (i *Inventory) remember(before verdict.Endpoint, read hns.Endpoint, now time.Time) {
 	e, rest := entry{Endpoint: before}, i.opts.RereadEvery
-	made := !i.started && before.ID == "" || read.Equal(before.Endpoint)
-	if made && read.Remote() && read.Untranslated == "" && !i.attended.Has(read.ID) {
-		rest = max(longRest, i.opts.RereadEvery)
+	complete := !i.started && before.ID == "" || read.Equal(before.Endpoint)
+	if complete && read.Remote() {
+		rest = max(remoteRest, i.opts.RereadEvery)
 	}
 	e.Endpoint.Endpoint = read
 	e.due = now.Add(e.wait(rest))
 	i.known[read.ID] = e
-	i.expect(e.due)
 }
 
 // wait is after how much of a rest an endpoint is read again: between half and all of it for a remote one. Its ID says
@@ -54,36 +51,12 @@ func (e *entry) wait(rest time.Duration) time.Duration {
 	return rest/2 + time.Duration(float64(rest/2)*float64(sum.Sum32())/math.MaxUint32)
 }
 
-// expect records that an endpoint has to be read again at that time.
-func (i *Inventory) expect(due time.Time) {
-	if due.Before(i.soonest) {
-		i.soonest = due
-	}
-}
-
-// hasten lets an endpoint be read again within RereadEvery, as if it were new.
-func (i *Inventory) hasten(e entry, now time.Time) {
-	if latest := now.Add(e.wait(i.opts.RereadEvery)); e.due.After(latest) {
-		e.due = latest
-	}
-	i.known[e.ID] = e
-	i.expect(e.due)
-}
-
 // distrust lets all endpoints be read again within RereadEvery: HNS has failed, or is not what it was.
 func (i *Inventory) distrust(now time.Time) {
-	for _, e := range i.known {
-		i.hasten(e, now)
-	}
-}
-
-// Attend says which endpoints a decision may act upon. What is known of them does not get older than RereadEvery.
-func (i *Inventory) Attend(ids sets.Set[hns.EndpointID]) {
-	now, before := i.opts.Clock.Now(), i.attended
-	i.attended = ids
-	for id := range ids {
-		if e, known := i.known[id]; known && !before.Has(id) {
-			i.hasten(e, now)
+	for id, e := range i.known {
+		if latest := now.Add(e.wait(i.opts.RereadEvery)); e.due.After(latest) {
+			e.due = latest
+			i.known[id] = e
 		}
 	}
 }
@@ -94,19 +67,17 @@ const minReread = 10
 // refreshOldest reads some of the endpoints again whose time has come: as many as the share of RereadEvery that has
 // passed since the last snapshot, so that thousands of them are not read at once, while a pod waits.
 func (i *Inventory) refreshOldest(ctx context.Context, now time.Time) error {
-	if now.Before(i.soonest) {
-		return nil
-	}
 	budget := minReread
 	if i.last != nil {
 		share := float64(now.Sub(i.last.Taken)) / float64(i.opts.RereadEvery)
 		budget = max(minReread, int(share*float64(len(i.known))))
 	}
-	i.soonest = now.Add(longRest)
 	for id, e := range i.known {
-		if now.Before(e.due) || budget == 0 {
-			i.expect(e.due)
+		if now.Before(e.due) {
 			continue
+		}
+		if budget == 0 {
+			return nil
 		}
 		if err := i.read(ctx, id, e.Endpoint, now); err != nil {
 			return err

@@ -21,8 +21,6 @@ import (
 // Inventory reads HNS.
 type Inventory interface {
 	Observe(ctx context.Context) (verdict.Snapshot, error)
-	// Attend says which remote endpoints a decision may act upon, so that what is known of them does not get old.
-	Attend(ids sets.Set[hns.EndpointID])
 }
 
 // LoadBalancers are the load balancers as they were last read.
@@ -108,17 +106,14 @@ func (c *Collector) With(snapshot verdict.Snapshot) verdict.Evidence {
 	}
 }
 
-// Remember records which endpoints are unclaimed, for the next decision, and attends to those that may be acted upon.
+// Remember records which endpoints are unclaimed, for the next decision.
 func (c *Collector) Remember(verdicts []verdict.Verdict) {
 	now, unclaimed := c.opts.Clock.Now(), map[hns.EndpointID]time.Time{}
-	attended, elsewhere := sets.Set[hns.EndpointID]{}, map[netip.Addr][]cluster.Pod{}
+	elsewhere := map[netip.Addr][]cluster.Pod{}
 	for i := range verdicts {
 		v := &verdicts[i]
 		if len(v.Elsewhere) > 0 {
 			elsewhere[v.Address()] = c.elsewhere[v.Address()]
-		}
-		if !v.Kind.Settled() {
-			attended.Insert(v.Endpoint.ID)
 		}
 		if !v.Unclaimed() {
 			continue
@@ -129,7 +124,6 @@ func (c *Collector) Remember(verdicts []verdict.Verdict) {
 		}
 	}
 	c.unclaimed, c.elsewhere = unclaimed, elsewhere
-	c.opts.Inventory.Attend(attended)
 }
 
 // RememberElsewhere replaces what is known of the pods on other nodes that may use these addresses. There are none if an

@@ -4,6 +4,7 @@ package pass_test
 
 import (
 	"context"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -11,35 +12,44 @@ import (
 	"k8s.io/apimachinery/pkg/util/sets"
 	testingclock "k8s.io/utils/clock/testing"
 
+	"github.com/hnsguard/hnsguard/internal/cluster"
 	"github.com/hnsguard/hnsguard/internal/hns"
+	"github.com/hnsguard/hnsguard/internal/kubeproxy"
 	"github.com/hnsguard/hnsguard/internal/pass"
 	"github.com/hnsguard/hnsguard/internal/verdict"
 )
 
-// attentive notes what it is told to attend to.
-type attentive struct{ attended sets.Set[hns.EndpointID] }
+// parts are an inventory that can fail, and all else that a collector needs.
+type parts struct{ err error }
 
-func (*attentive) Observe(context.Context) (verdict.Snapshot, error) {
-	return verdict.Snapshot{}, nil
-}
+func (p *parts) Observe(context.Context) (verdict.Snapshot, error) { return verdict.Snapshot{}, p.err }
 
-func (a *attentive) Attend(ids sets.Set[hns.EndpointID]) { a.attended = ids }
+func (*parts) Last() ([]hns.LoadBalancer, time.Time, bool) { return nil, time.Time{}, false }
 
-// What may be acted upon is not believed for long; what is simply in use is.
-func TestTheInventoryAttendsToWhatMayBeActedUpon(t *testing.T) {
+func (*parts) Forgotten() sets.Set[netip.Addr] { return nil }
+
+// Invariant 2: a failed observation starts the time for which an endpoint has been unclaimed again from zero.
+func TestAFailedObservationForgets(t *testing.T) {
 	g := NewWithT(t)
-	inv := &attentive{}
+	p, clk := &parts{}, testingclock.NewFakePassiveClock(time.Date(2026, 3, 1, 3, 0, 0, 0, time.UTC))
 	collector := pass.NewCollector(pass.Options{
-		Inventory: inv, Clock: testingclock.NewFakePassiveClock(time.Date(2026, 3, 1, 3, 0, 0, 0, time.UTC)),
+		Inventory: p, Index: cluster.NewIndex("win-1"), Record: p, LoadBalancers: p, Clock: clk,
+		KubeProxy: func() kubeproxy.Profile { return kubeproxy.Profile{} },
 	})
-	var verdicts []verdict.Verdict
-	for _, kind := range verdict.Kinds() {
-		verdicts = append(verdicts, verdict.Verdict{Kind: kind, Endpoint: hns.Endpoint{ID: hns.EndpointID(kind)}})
-	}
-	collector.Remember(verdicts)
-	g.Expect(sets.List(inv.attended)).To(ConsistOf(BeEquivalentTo(verdict.Conflict), BeEquivalentTo(verdict.EarlyConflict),
-		BeEquivalentTo(verdict.Held), BeEquivalentTo(verdict.Contested), BeEquivalentTo(verdict.LeakedLocal),
-		BeEquivalentTo(verdict.Orphan), BeEquivalentTo(verdict.OrphanPending)))
-	collector.Remember(nil)
-	g.Expect(inv.attended).To(BeEmpty())
+	orphan := []verdict.Verdict{{Kind: verdict.OrphanPending, Endpoint: hns.Endpoint{ID: "e"}}}
+	began := clk.Now()
+	collector.Remember(orphan)
+	clk.SetTime(began.Add(time.Minute))
+	collector.Remember(orphan)
+	evidence, err := collector.Collect(t.Context())
+	g.Expect(err).NotTo(HaveOccurred())
+	g.Expect(evidence.UnclaimedSince).To(HaveKeyWithValue(hns.EndpointID("e"), began))
+
+	p.err = hns.ErrUnavailable
+	_, err = collector.Collect(t.Context())
+	g.Expect(err).To(MatchError(hns.ErrUnavailable))
+	p.err = nil
+	evidence, err = collector.Collect(t.Context())
+	g.Expect(err).NotTo(HaveOccurred())
+	g.Expect(evidence.UnclaimedSince).To(BeEmpty())
 }

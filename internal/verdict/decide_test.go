@@ -600,15 +600,3 @@ func TestWhatAVerdictNeedsProved(t *testing.T) {
 		})
 	}
 }
-
-// What is known of an endpoint that is not settled must not get old.
-func TestWhichVerdictsAreSettled(t *testing.T) {
-	g := NewWithT(t)
-	var settled []verdict.Kind
-	for _, k := range verdict.Kinds() {
-		if k.Settled() {
-			settled = append(settled, k)
-		}
-	}
-	g.Expect(settled).To(ConsistOf(verdict.InUse, verdict.Protected, verdict.Foreign, verdict.Local))
-}

@@ -55,9 +55,6 @@ func (k Kind) Removes() bool { return k == Conflict || k == EarlyConflict || k =
 // Stale reports whether the verdict says that the endpoint outlived the use of its address: it is removed, or held.
 func (k Kind) Stale() bool { return k.Removes() || k == Held }
 
-// Settled reports whether an endpoint with the verdict is left alone, and nothing that is under way will change that.
-func (k Kind) Settled() bool { return k == InUse || k == Protected || k == Foreign || k == Local }
-
 // Reason is the closed set of why a verdict is what it is.
 type Reason string
 
