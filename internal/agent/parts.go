@@ -133,7 +133,8 @@ func (p *parts) evictor() *eviction.Evictor {
 	return eviction.New(eviction.Options{
 		Enforce: p.Config.Enforces(p.Config.Eviction.Mode),
 		After:   p.Config.Eviction.After.Duration, Interval: p.Config.Pace.EvictionInterval,
-		MaxGap: maxGapInPolls * p.Config.Poll.SlowInterval.Duration,
-		Client: p.client, Gate: p.gate(admission.Eviction), Events: p.Events, History: p.history, Metrics: eviction.NewMetrics(p.registry), Clock: p.Clock,
+		Sandbox: p.Config.Pace.SandboxTime,
+		MaxGap:  maxGapInPolls * p.Config.Poll.SlowInterval.Duration,
+		Client:  p.client, Gate: p.gate(admission.Eviction), Events: p.Events, History: p.history, Metrics: eviction.NewMetrics(p.registry), Clock: p.Clock,
 	})
 }

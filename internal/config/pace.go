@@ -35,9 +35,12 @@ type Pace struct {
 	// EvictionInterval is the shortest time between two evictions on one node, in which a replacement can start and show
 	// whether evicting helps.
 	EvictionInterval time.Duration
+	// SandboxTime is how much longer than eviction.after a pod has to be without an endpoint to be evicted: kubelet takes
+	// up to 4 minutes to create a sandbox again, or to give up an attempt.
+	SandboxTime time.Duration
 }
 
 // DefaultPace returns the pace of an agent.
 func DefaultPace() Pace {
-	return Pace{OrphansPerStep: 25, StepInterval: 30 * time.Second, Burst: 50, EvictionInterval: time.Minute}
+	return Pace{OrphansPerStep: 25, StepInterval: 30 * time.Second, Burst: 50, EvictionInterval: time.Minute, SandboxTime: 5 * time.Minute}
 }

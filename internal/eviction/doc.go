@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package eviction finds victims: running pods of this node that have lost their HNS endpoint, and with it every
-// connection. Nothing on the node can restore the endpoint; only a new pod gets a new one.
+// connection. Only a new sandbox gets a new one: kubelet creates it if the old sandbox has ended, or a new pod has it.
 //
 // A victim is always reported, with an Event on the pod and a metric. It is evicted only if that is configured, through
 // the API, which honours PodDisruptionBudgets.
@@ -18,4 +18,6 @@
 //     rarer: they do not help.
 //  5. No pass waits for the API server for long.
 //  6. No pod is evicted while no admission policy restricts evictions: see package admission.
+//  7. A pod whose sandbox kubelet may still be creating again is not evicted. Its status keeps the old address meanwhile,
+//     and kubelet gives up one attempt after twice its runtimeRequestTimeout, which is 4 minutes by default.
 package eviction

@@ -45,6 +45,9 @@ type Options struct {
 	Enforce bool
 	// After is how long a pod has to be without endpoint. Required.
 	After time.Duration
+	// Sandbox is how much longer a pod that is evicted has to be without endpoint (invariant 6).
+	// Default: no longer.
+	Sandbox time.Duration
 	// MaxGap is how far two passes may lie apart for a pod to count as without endpoint in between. Required.
 	MaxGap time.Duration
 	// Interval is the shortest time between two evictions. Required.
@@ -221,7 +224,7 @@ func (r *Evictor) evictOne(ctx context.Context) {
 	for _, v := range r.victims {
 		pod := v.Pod
 		owner := string(pod.Controller.UID)
-		if !replaceable(pod) || r.backoff.IsInBackOffSinceUpdate(owner, now) {
+		if !replaceable(pod) || now.Sub(v.Since) < r.opts.After+r.opts.Sandbox || r.backoff.IsInBackOffSinceUpdate(owner, now) {
 			continue
 		}
 		r.evicted = now

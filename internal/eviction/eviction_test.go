@@ -58,7 +58,7 @@ type ward struct {
 // every is the name for the pods of all names.
 const every = "*"
 
-func newWard(t *testing.T, evict bool, change ...func(*eviction.Options)) *ward {
+func newWard(t *testing.T, evict bool, changes ...func(*eviction.Options)) *ward {
 	t.Helper()
 	recorder := events.NewFakeRecorder(100)
 	w := &ward{
@@ -93,8 +93,8 @@ func newWard(t *testing.T, evict bool, change ...func(*eviction.Options)) *ward 
 		Enforce: evict, After: 30 * time.Second, Interval: time.Minute, MaxGap: 20 * time.Second, Client: api,
 		Events: recorder, History: w.history, Metrics: eviction.NewMetrics(w.metrics), Clock: w.clock,
 	}
-	for _, c := range change {
-		c(&o)
+	for _, change := range changes {
+		change(&o)
 	}
 	w.evictor = eviction.New(o)
 	return w
@@ -263,6 +263,23 @@ func TestEvictions(t *testing.T) {
 	g.Expect(w.history.Entries()).To(HaveLen(4))
 	g.Expect(w.history.Entries()[0]).To(And(HaveField("Act", history.Eviction), HaveField("Result", "evicted"),
 		HaveField("Pods", ConsistOf("default/lost-2")), HaveField("Detail", "")))
+}
+
+// Invariant 6: kubelet may be creating the pod's sandbox again.
+func TestAVictimIsReportedBeforeItIsEvicted(t *testing.T) {
+	g := NewWithT(t)
+	w := newWard(t, true, func(o *eviction.Options) { o.Sandbox = time.Minute })
+	w.pod("lost", "10.240.0.1")
+	w.pod("fine", "10.240.0.3")
+	w.endpoint("10.240.0.3")
+	w.look(0)
+	for range 5 {
+		w.look(15 * time.Second)
+	}
+	g.Expect(w.happened()).To(ConsistOf(ContainSubstring("Warning NetworkEndpointLost")))
+	g.Expect(w.evicted).To(BeEmpty())
+	w.look(15 * time.Second)
+	g.Expect(w.evicted).To(ConsistOf(types.UID("lost")))
 }
 
 // Invariant 2.

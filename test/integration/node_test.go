@@ -89,6 +89,7 @@ func newNode(ctx context.Context, cp *controlPlane, opts hnstest.Options) *node 
 func (n *node) evictsVictims() {
 	n.config.Eviction.Mode = config.Enforce
 	n.config.Eviction.After.Duration, n.config.Pace.EvictionInterval = time.Second, time.Second
+	n.config.Pace.SandboxTime = 0
 }
 
 // victims are the pods without network that the agent's status names.
