@@ -44,6 +44,7 @@ type product struct {
 	watch     *slicewatch.Watch
 	balancers *loadbalancer.Reader
 	flusher   *stalerecord.Flusher
+	detector  *detect.Detector
 	meter     *history.ReuseMeter
 	registry  *prometheus.Registry
 }
@@ -88,6 +89,7 @@ func assemble(ctx context.Context, a *Agent) (*product, error) {
 		Transport: transport(),
 	})
 	go func() { _ = detector.Start(ctx) }() // it returns when the context ends, and nothing else
+	p.detector = detector
 	p.build(a, c, api, service, detector, deadline)
 	return p, nil
 }

@@ -321,6 +321,9 @@ func (a *Agent) audit() {
 	if a.dead {
 		return
 	}
+	if known := a.product.detector.Profile().Version; known != a.node.KubeProxy.Version {
+		w.violated(InvariantModel, "%s takes kube-proxy %s for %q", a.Name, a.node.KubeProxy.Version, known)
+	}
 	counted, err := a.product.removals()
 	if err != nil {
 		w.violated(InvariantModel, "%v", err)
