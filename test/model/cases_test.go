@@ -61,12 +61,11 @@ func TestAPodThatHasEndedHidesNoEarlyConflict(t *testing.T) {
 		w.Run(10 * time.Second)
 		done.Finish()
 		w.Run(10 * time.Second)
-		w.Nodes[0].LeaveRemote(first)
-		w.Run(10 * time.Second)
+		w.Nodes[0].LeaveRemote(first) // it is no orphan yet when it has to go
 		slow := windows()
 		slow.Report = 20 * time.Second
 		w.StartPod("next", win, slow)
-		w.Run(10 * time.Second)
+		w.Run(4 * time.Second)
 		if left := ends(w, first); left != "L" {
 			t.Errorf("VIOLATED invariant 13: of %s there is %s before the pod has reported it", first, left)
 		}

@@ -60,7 +60,7 @@ func defects() []defect {
 				"kubeproxy/detect/detect.go", "profile = profile.Suspecting(kubeproxy.ProfileOf(hint))",
 				"profile = kubeproxy.ProfileOf(hint)",
 			},
-		}, affected, "4"},
+		}, affected, "12"},
 		{"any local endpoint counts as that of a waiting pod, and the watch as current", []edit{
 			{"verdict/decide.go", "d.unclaimedLocal(e) && !e.Appeared.Before(pods[0])", "d.unclaimedLocal(e)"},
 			{"verdict/decide.go", "at >= len(pods) || e.Appeared.Before(pods[at])", "at < 0"},
