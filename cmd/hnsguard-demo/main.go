@@ -13,8 +13,8 @@
 //     fails.
 //  2. With --observe hnsguard changes nothing. The demo then reports what went wrong, which is the story of a node
 //     without hnsguard, and succeeds.
-//  3. The exit status is 0 for success, 1 if hnsguard did not do its job, 2 for a wrong command line, and 130 if the demo
-//     was interrupted.
+//  3. The exit status is 0 for success, 1 if hnsguard did not do its job, 2 for a wrong command line, and 130 if the
+//     demo was interrupted.
 package main
 
 import (
@@ -49,8 +49,8 @@ const (
 	ExitInterrupted = 130
 )
 
-const usage = `Play an incident from real clusters against the real agent. HNS and the API server are simulated in this process;
-nothing else is touched.
+const usage = `Play an incident from real clusters against the real agent. HNS and the API server are simulated in this
+process; nothing else is touched.
 
 With --observe hnsguard changes nothing: this shows what happens without it.
 
@@ -85,7 +85,7 @@ func parse(o *Options, args []string, errs io.Writer) error {
 	flags := flag.NewFlagSet("hnsguard-demo", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	flags.StringVar(&o.Scenario, "scenario", "incident", "one of: all, "+strings.Join(Names(), ", "))
-	flags.StringVar(&o.Node, "node", Nodes()[0], "the distribution whose networks the node has: "+strings.Join(Nodes(), ", "))
+	flags.StringVar(&o.Node, "node", Nodes()[0], "whose networks the node has: "+strings.Join(Nodes(), ", "))
 	flags.Float64Var(&o.Speed, "speed", 1, "play this many times faster")
 	flags.BoolVar(&o.Observe, "observe", false, "change nothing, to show what happens without hnsguard")
 	flags.BoolVar(&o.Verdicts, "verdicts", false, "show every decision, not only actions")

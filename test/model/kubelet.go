@@ -293,7 +293,7 @@ func (p *Pod) report() {
 // LoseSandbox lets the pod's sandbox die. The kubelet makes another one after some time. Until that one has an address,
 // the pod's status keeps the old one and stays Running.
 //
-// Source: generatePodStatus in pkg/kubelet/pleg/generic.go of v1.37.2
+// Source: pkg/kubelet/pleg/generic.go of v1.37.2, lines 486 to 505.
 func (p *Pod) LoseSandbox(again time.Duration) {
 	if p.Host || p.Deleting || p.Finished || !p.Attached {
 		return
