@@ -50,6 +50,7 @@ func hostile() map[string]string {
 			`{"ID":"aaaaaaaa-0000-4000-8000-%012x","SchemaVersion":0,"HostComputeNetwork":"`+net+`"},`, "]"),
 		"properties":         numbered(3<<20, `[{`, `"%d":0,`, "}]"),
 		"a long name":        `[{"ID":"` + strings.Repeat("x", 3<<20) + `","References":[]}]`,
+		"envelopes":          strings.Repeat(`{"Output":[`, 4_000) + "{}" + strings.Repeat("]}", 4_000),
 		"lists in lists":     repeated(3<<20, "", "[", ""),
 		"YAML":               numbered(2_300_000, "apiVersion: v1\nkind: PodList\nitems:\n", "- {metadata: {name: a%d}}\n", ""),
 		"YAML of documents":  repeated(1<<20, "", "---\n{}\n", ""),

@@ -6,9 +6,10 @@
 // # Recordings of HNS
 //
 // [ReadHNS] reads Get-HnsEndpoint, Get-HnsNetwork, Get-HnsPolicyList and Get-HnsLoadBalancer piped into
-// ConvertTo-Json, as V1 objects and as the V2 objects of hcn: one object, a list, or several of these in a row. Text
-// around the JSON is skipped, such as the summary tables that collectlogs.ps1 puts above it and the prompts of a
-// console. Text of hnsdiag, Format-List and Format-Table is not read: it leaves out most of what a verdict needs.
+// ConvertTo-Json, as V1 objects and as the V2 objects of hcn: one object, a list, an object whose Output or value is a
+// list, or several of these in a row. Text around the JSON is skipped, such as the summary tables that collectlogs.ps1
+// puts above it and the prompts of a console. Text of hnsdiag, Format-List and Format-Table is not read: it leaves out
+// most of what a verdict needs.
 //
 // HNS shows IsRemoteEndpoint only on remote V1 endpoints. An endpoint without it is local if the record is whole. One
 // that went through Select-Object is not: it lacks the properties that only HNS has a use for (V1: State with one of

@@ -3,6 +3,7 @@
 package recording
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"errors"
@@ -68,6 +69,12 @@ func (r *hnsReader) readObject(raw []byte, at int) {
 		r.file.report(at, "want an HNS object, found %.40q", raw)
 		return
 	}
+	for _, envelope := range []string{"Output", "value"} { // of an answer of HNS itself, and of lists in PowerShell
+		if list, has := properties[envelope]; has && !r.inEnvelope && bytes.HasPrefix(list, []byte("[")) {
+			r.readEnvelope(list, at+bytes.Index(raw, list))
+			return
+		}
+	}
 	o := hnsObject{raw: raw, at: at, properties: map[string]bool{}}
 	for property := range properties {
 		if o.has(property) {
@@ -86,6 +93,16 @@ func (r *hnsReader) readObject(raw []byte, at int) {
 	o.name = fmt.Sprintf("%s %.100v", hnsKinds()[i].name, cmp.Or(id.ID, "without ID"))
 	r.ids[strings.ToLower(fmt.Sprint(id.ID))] = true
 	hnsKinds()[i].read(r, o)
+}
+
+// readEnvelope reads the list of objects that an object is the envelope of.
+func (r *hnsReader) readEnvelope(list []byte, at int) {
+	r.inEnvelope = true
+	defer func() { r.inEnvelope = false }()
+	dec := json.NewDecoder(bytes.NewReader(list))
+	_, _ = dec.Token()
+	// The list was read before, so that it is valid.
+	_ = r.file.elements(dec, func(raw []byte, offset int) { r.readObject(raw, at+offset) })
 }
 
 // decodeHNS reads an object into a struct. encoding/json reports the first value of a wrong type and reads the others.

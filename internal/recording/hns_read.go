@@ -58,6 +58,8 @@ type hnsReader struct {
 	// hasJSON is set once a JSON value was found, and gaps are the text around such values.
 	hasJSON bool
 	gaps    []gap
+	// inEnvelope is set while the objects in another object are read. They are no envelopes.
+	inEnvelope bool
 }
 
 // gap is text between two JSON values.

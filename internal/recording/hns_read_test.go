@@ -86,6 +86,8 @@ func TestJSONInText(t *testing.T) {
 		"an array":                  "[" + object + "]",
 		"indented":                  "\n\t  " + object,
 		"after a prompt":            "PS C:\\> Get-HnsEndpoint | ? ID -eq " + idA + " | ConvertTo-Json\n" + object,
+		"in HNS' own answer":        `{"Output":[` + object + `],"Success":true}`,
+		"as PowerShell's list":      `{"value": [` + object + `], "Count": 1}`,
 		"before a prompt":           object + "\n\nPS C:\\>",
 		"in a row, as hnsdiag does": "Endpoints:\n" + object + "\n" + object,
 		"without a line between":    object + object,
