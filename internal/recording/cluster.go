@@ -90,12 +90,12 @@ func MergeCluster(dumps ...Cluster) (Cluster, error) {
 }
 
 // compact drops repeated objects, and returns an error for each of the first that differ.
-func (c *Cluster) compact() []error {
+func (d *Cluster) compact() []error {
 	var conflicts []error
-	c.Nodes = distinct("Node", c.Nodes, func(n Node) string { return n.Name }, &conflicts)
-	c.Pods = distinct("Pod", c.Pods, nameOf, &conflicts)
-	c.Slices = distinct("EndpointSlice", c.Slices, nameOf, &conflicts)
-	c.Services = distinct("Service", c.Services, nameOf, &conflicts)
+	d.Nodes = distinct("Node", d.Nodes, func(n Node) string { return n.Name }, &conflicts)
+	d.Pods = distinct("Pod", d.Pods, nameOf, &conflicts)
+	d.Slices = distinct("EndpointSlice", d.Slices, nameOf, &conflicts)
+	d.Services = distinct("Service", d.Services, nameOf, &conflicts)
 	return conflicts
 }
 

@@ -33,16 +33,16 @@ const maxFields = 50_000
 const maxSkipped = 100
 
 // saw notes that the file mentions a kind.
-func (c *Cluster) saw(kind string) {
+func (d *Cluster) saw(kind string) {
 	switch kind {
 	case nodeKind:
-		c.NodesRecorded = true
+		d.NodesRecorded = true
 	case podKind:
-		c.PodsRecorded = true
+		d.PodsRecorded = true
 	case sliceKind:
-		c.SlicesRecorded = true
+		d.SlicesRecorded = true
 	case serviceKind:
-		c.ServicesRecorded = true
+		d.ServicesRecorded = true
 	}
 }
 
@@ -154,8 +154,9 @@ func checkService(service *corev1.Service) []string {
 	if service.Spec.Type == "" {
 		faults = append(faults, "spec.type "+manifest)
 	}
-	if all := append(service.Spec.ClusterIPs, service.Spec.ClusterIP); !slices.Contains(all, corev1.ClusterIPNone) {
-		faults = append(faults, checkAddrs("spec.clusterIPs", all...)...)
+	ips := slices.Concat(service.Spec.ClusterIPs, []string{service.Spec.ClusterIP})
+	if !slices.Contains(ips, corev1.ClusterIPNone) {
+		faults = append(faults, checkAddrs("spec.clusterIPs", ips...)...)
 	}
 	for i, ingress := range service.Status.LoadBalancer.Ingress {
 		faults = append(faults, checkAddrs(fmt.Sprintf("status.loadBalancer.ingress[%d].ip", i), ingress.IP)...)

@@ -283,7 +283,8 @@ func (r *clusterReader) reportHeader(path string, at int, err error) {
 	wrong := (*json.UnmarshalTypeError)(nil)
 	switch {
 	case errors.As(err, &wrong): // it speaks of Go types
-		r.report(r.at(at), "%snot a Kubernetes object: %s", path, strings.TrimSpace(wrong.Field+" is of JSON type "+wrong.Value))
+		found := strings.TrimSpace(wrong.Field + " is of JSON type " + wrong.Value)
+		r.report(r.at(at), "%snot a Kubernetes object: %s", path, found)
 	case errors.Is(err, errDuplicate):
 		r.report(r.at(at), "%snot a Kubernetes object: %v", path, err)
 	default:
@@ -296,12 +297,13 @@ func (r *clusterReader) readDocument(h header, text []byte, at int) {
 	itemKind, isList := strings.CutSuffix(h.kind(), "List")
 	switch {
 	case h.kind() == "":
-		r.report(r.at(at), "not a Kubernetes object: apiVersion and kind are missing. A YAML list ends with them, so the file "+
-			"may be truncated")
+		r.report(r.at(at), "not a Kubernetes object: apiVersion and kind are missing. A YAML list ends with them, so the "+
+			"file may be truncated")
 	case !isList:
 		r.readObject(h, text, at, "")
 	case h.Metadata.Continue != "":
-		r.file.report(r.at(at), "%s: the list is one of several parts%s; record it again without a limit", h.kind(), remaining(h))
+		r.file.report(r.at(at), "%s: the list is one of several parts%s; record it again without a limit",
+			h.kind(), remaining(h))
 	case !h.hasItems:
 		r.file.report(r.at(at), "%s: the list has no items field; record it again", h.kind())
 	default:

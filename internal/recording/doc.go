@@ -28,8 +28,8 @@
 // # Invariants
 //
 //  1. A file is read whole or refused. All faults are reported at once, in the order of the file, each with its file,
-//     line and column, counted in the decoded text, and with its object. Of YAML, an item has the place of its document.
-//     Refused are, of HNS: truncated JSON, objects
+//     line and column, counted in the decoded text, and with its object. Of YAML, an item has the place of its
+//     document. Refused are, of HNS: truncated JSON, objects
 //     of no known kind, empty lists, files without JSON, and text that lists an HNS object which the JSON lacks; of the
 //     cluster: a truncated file, a list that is one of several parts, and an object without what an API server always
 //     sets. Ignored are properties that verdicts do not need and namespaces of HNS; objects of other kinds of the

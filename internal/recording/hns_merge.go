@@ -33,7 +33,8 @@ func MergeHNS(dumps ...HNS) (HNS, error) {
 	}
 	errs = slices.DeleteFunc(errs, func(err error) bool { return err == nil })
 	if len(errs) > 0 {
-		return HNS{}, fmt.Errorf("merging recordings of HNS (%s): %w", oneMoment, errors.Join(errs[:min(len(errs), maxFaults)]...))
+		first := errs[:min(len(errs), maxFaults)]
+		return HNS{}, fmt.Errorf("merging recordings of HNS (%s): %w", oneMoment, errors.Join(first...))
 	}
 	return all.HNS, nil
 }

@@ -87,7 +87,8 @@ func (r *hnsReader) readObject(raw []byte, at int) {
 	i := slices.IndexFunc(hnsKinds(), func(k hnsKind) bool { return o.has(k.marks...) })
 	if i < 0 {
 		r.file.advice = howToRecordHNS
-		r.file.report(at, "unknown object with the properties %.100s", strings.Join(slices.Sorted(maps.Keys(properties)), ", "))
+		names := slices.Sorted(maps.Keys(properties))
+		r.file.report(at, "unknown object with the properties %.100s", strings.Join(names, ", "))
 		return
 	}
 	o.name = fmt.Sprintf("%s %.100v", hnsKinds()[i].name, cmp.Or(id.ID, "without ID"))
@@ -251,8 +252,8 @@ func (r *hnsReader) network(o hnsObject) {
 	r.keep(o, n, r.dump.addNetwork(n))
 }
 
-// loadBalancer reads what hcn shows of a load balancer, and what Get-HnsPolicyList shows: what hcn calls a load balancer
-// is a list with policies of type ELB. A list of other policies counts too: it refers to endpoints as well.
+// loadBalancer reads what hcn shows of a load balancer, and what Get-HnsPolicyList shows: what hcn calls a load
+// balancer is a list with policies of type ELB. A list of other policies counts too: it refers to endpoints as well.
 func (r *hnsReader) loadBalancer(o hnsObject) {
 	v := decodeHNS[struct {
 		ID                               string

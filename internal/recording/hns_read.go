@@ -147,8 +147,8 @@ func (r *hnsReader) checkText() {
 func (r *hnsReader) checkGap(g gap, format string) {
 	text := r.file.text[g.start:g.end]
 	if rest := jsonRest.FindIndex(text); r.hasJSON && rest != nil {
-		r.file.report(g.start+rest[0], "found %.40q outside of any JSON value: the beginning of the file is missing, or it is "+
-			"damaged", bytes.TrimSpace(text[rest[0]:afterLine(text, rest[0])]))
+		r.file.report(g.start+rest[0], "found %.40q outside of any JSON value: the beginning of the file is missing, or it "+
+			"is damaged", bytes.TrimSpace(text[rest[0]:afterLine(text, rest[0])]))
 		return
 	}
 	if !r.hasJSON || format == "" {
