@@ -43,7 +43,7 @@ written with >: redirect in cmd instead, or on Linux or macOS.
 Exit status:
   0  the file is written, whatever could be recorded
   1  an error: the file cannot be written
-  2  a command line that is wrong`
+  2  a wrong command line`
 
 func newBundle(p Process) *cobra.Command {
 	var o bundleOptions
@@ -55,9 +55,6 @@ func newBundle(p Process) *cobra.Command {
 			"  hnsguard scan --bundle bundle.zip",
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := fromEnv(cmd.Flags(), p.Env, nodeVariables()); err != nil {
-				return err
-			}
 			return runBundle(cmd.Context(), p, o)
 		},
 	}
@@ -70,7 +67,6 @@ func newBundle(p Process) *cobra.Command {
 
 func addPage(cmd *cobra.Command, address *string) {
 	cmd.Flags().StringVar(address, "page-bind-address", server.PageAddress, `where the agent serves its page; "0" for nowhere`)
-	completeNothing(cmd, "page-bind-address")
 }
 
 func (o *bundleOptions) validate(out io.Writer) error {
@@ -148,10 +144,18 @@ func reachable(address string) string {
 	return net.JoinHostPort(host, port)
 }
 
+// unescaped is an output for what is not text.
+func unescaped(w io.Writer) io.Writer {
+	if text, is := w.(*terminal.Writer); is {
+		return text.Unescaped()
+	}
+	return w
+}
+
 // writeBundle writes the bundle to a file, or to stdout. What was not written whole does not stay.
 func writeBundle(ctx context.Context, p Process, name string, o recording.Options) (recording.Manifest, error) {
 	if name == recording.Stdin {
-		return recording.Record(ctx, p.Out, o)
+		return recording.Record(ctx, unescaped(p.Out), o)
 	}
 	file, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {

@@ -93,9 +93,9 @@ func TestABundleIsReadElsewhere(t *testing.T) {
 	g.Expect(recorded.err).NotTo(ContainSubstring("Recording"), "there is no terminal")
 
 	live := onNode(t, service, settings, "scan", "--kubeconfig", kc)
-	g.Expect(live.code).To(Equal(cli.ExitRemoval), live.err)
+	g.Expect(live.code).To(Equal(cli.ExitFinding), live.err)
 	elsewhere := invoke(t, nil, "scan", "--bundle", file)
-	g.Expect(elsewhere.code).To(Equal(cli.ExitRemoval), elsewhere.err)
+	g.Expect(elsewhere.code).To(Equal(cli.ExitFinding), elsewhere.err)
 	g.Expect(elsewhere.out).To(Equal(live.out))
 
 	g.Expect(invoke(t, nil, "explain", "shop/cart-0", "--bundle", file).out).
@@ -109,7 +109,7 @@ func TestABundleIsReadElsewhere(t *testing.T) {
 	code := cli.Run(t.Context(), []string{"scan", "--bundle", "-"}, cli.Process{
 		In: strings.NewReader(string(data)), Out: &out, Err: &errs, Env: func(string) (string, bool) { return "", false },
 	})
-	g.Expect(code).To(Equal(cli.ExitRemoval), errs.String())
+	g.Expect(code).To(Equal(cli.ExitFinding), errs.String())
 	g.Expect(out.String()).To(Equal(elsewhere.out))
 }
 
@@ -130,7 +130,8 @@ func TestExplainTellsWhatTheAgentHasDone(t *testing.T) {
 		"HNSGUARD_PAGE_BIND_ADDRESS": strings.TrimPrefix(agent.URL, "http://"),
 	}
 	const done = "What the agent has decided and done, the last first\n" +
-		"  2026-11-20 03:00:00Z  removal removed, endpoint gone, pods shop/cart-0, 3 times since 02:00:00Z\n"
+		"  2026-11-20 03:00:00Z  removal removed, endpoint gone, pods shop/cart-0, 3\n" +
+		"                        times since 02:00:00Z\n"
 	live := onNode(t, service, settings, "explain", "shop/cart-0", "--kubeconfig", kc)
 	g.Expect(live.code).To(Equal(cli.ExitOK), live.err)
 	g.Expect(live.out).To(ContainSubstring(done))
@@ -159,7 +160,7 @@ func TestABundleWithoutACluster(t *testing.T) {
 		g.Expect(line).To(Or(HavePrefix("Not recorded: "), MatchRegexp(`^\d+ of 12 parts`)), "a part has a line")
 	}
 	got := invoke(t, nil, "scan", "--bundle", file)
-	g.Expect(got.code).To(Equal(cli.ExitCannotJudge))
+	g.Expect(got.code).To(Equal(cli.ExitError))
 	g.Expect(got.err).To(ContainSubstring("cluster/pods.json was not recorded: " + why))
 }
 

@@ -12,13 +12,12 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/hnsguard/hnsguard/internal/doctor"
-	"github.com/hnsguard/hnsguard/internal/terminal"
 )
 
 // doctorOptions are the flags of doctor.
 type doctorOptions struct {
 	examineOptions
-	output string
+	output format
 }
 
 // examineOptions are the flags that say which agent is examined, and how long a check may take.
@@ -36,7 +35,6 @@ func (o *examineOptions) addTo(cmd *cobra.Command) {
 	addNamespace(cmd, &o.namespace)
 	addMetricsSecure(cmd, &o.metricsSecure)
 	flags.DurationVar(&o.timeout, "timeout", 30*time.Second, "how long one check may take")
-	completeNothing(cmd, "timeout")
 }
 
 func (o *examineOptions) validate() error {
@@ -55,8 +53,9 @@ Run it in the agent's pod, whose environment has the agent's settings.
 
 Exit status:
   0  every check has passed, warned, or was skipped because it does not apply
-  1  a check has failed, or an error
-  2  a command line that is wrong`
+  1  an error
+  2  a wrong command line
+  3  a check has failed`
 
 func newDoctor(p Process) *cobra.Command {
 	var o doctorOptions
@@ -68,36 +67,27 @@ func newDoctor(p Process) *cobra.Command {
 			"  hnsguard doctor --node-name win-1 --kubeconfig kubeconfig -o json",
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := fromEnv(cmd.Flags(), p.Env, nodeVariables()); err != nil {
-				return err
-			}
 			return runDoctor(cmd.Context(), p, o)
 		},
 	}
 	o.addTo(cmd)
-	cmd.Flags().StringVarP(&o.output, "output", "o", "", "print as json or yaml")
-	completeOutput(cmd)
+	o.output.addTo(cmd)
 	return cmd
 }
 
 func runDoctor(ctx context.Context, p Process, o doctorOptions) error {
 	options, err := o.options(p)
-	if err := errors.Join(o.validate(), usage(validateOutput(o.output)), err); err != nil {
+	if err := errors.Join(o.validate(), o.output.validate(), err); err != nil {
 		return err
 	}
 	report, err := doctor.Run(ctx, options)
 	if err != nil {
 		return err
 	}
-	if o.output == "" {
-		err = report.Print(p.Out, terminal.PaletteFor(p.Out, p.Env))
-	} else {
-		err = printAs(p, o.output, report)
+	if err := o.output.print(p.Out, report); err != nil {
+		return err
 	}
-	if err == nil && report.Failed > 0 {
-		return errFailed
-	}
-	return err
+	return findingIf(report.Failed > 0)
 }
 
 // options puts together what is checked. Only a wrong command line is an error: the checks report everything else.
@@ -119,12 +109,4 @@ func (o *examineOptions) options(p Process) (doctor.Options, error) {
 	options.HNS, options.HNSErr = p.HNS()
 	options.API, options.APIErr = personConfig(o.node.kubeconfig, "", p.Env)
 	return options, nil
-}
-
-// usage makes an error one of the command line.
-func usage(err error) error {
-	if err == nil {
-		return nil
-	}
-	return usageError{err}
 }

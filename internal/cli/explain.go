@@ -17,7 +17,8 @@ import (
 // explainOptions are the flags of explain.
 type explainOptions struct {
 	inputOptions
-	output, page string
+	output format
+	page   string
 }
 
 const explainHelp = `Explain what HNS and the cluster say of an IP address, an HNS endpoint or a pod: the verdict
@@ -29,9 +30,9 @@ bundle; on a node, the agent is asked.
 
 Exit status:
   0  it was explained
-  1  an error: a file that cannot be read, a node that does not exist or runs Linux, an API server that fails
-  2  a command line that is wrong
-  4  cannot judge: something was not recorded`
+  1  an error: a file that cannot be read, a node that does not exist or runs Linux, an API server that fails; or an
+     endpoint that cannot be judged, because something was not recorded
+  2  a wrong command line`
 
 func newExplain(p Process) *cobra.Command {
 	var o explainOptions
@@ -50,22 +51,18 @@ func newExplain(p Process) *cobra.Command {
 		},
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := fromEnv(cmd.Flags(), p.Env, nodeVariables()); err != nil {
-				return err
-			}
 			return runExplain(cmd.Context(), p, o, args[0])
 		},
 	}
 	o.addTo(cmd)
-	cmd.Flags().StringVarP(&o.output, "output", "o", "", "print as json or yaml")
-	completeOutput(cmd)
+	o.output.addTo(cmd)
 	addPage(cmd, &o.page)
 	return cmd
 }
 
 func runExplain(ctx context.Context, p Process, o explainOptions, text string) error {
 	target, err := report.ParseTarget(text)
-	err = errors.Join(err, o.validate(), validateOutput(o.output), checkAddress("--page-bind-address", o.page))
+	err = errors.Join(err, o.validate(), o.output.validate(), checkAddress("--page-bind-address", o.page))
 	if err != nil {
 		return usageError{err}
 	}
@@ -84,16 +81,14 @@ func runExplain(ctx context.Context, p Process, o explainOptions, text string) e
 		found.Notes = append(found.Notes, "what the agent has done is not known: "+done.err.Error())
 	}
 	e := report.Explain(target, found, done.entries)
-	if o.output == "" {
-		err = e.Print(p.Out)
-	} else {
-		err = printAs(p, o.output, e)
+	if err := o.output.print(p.Out, e); err != nil {
+		return err
 	}
 	unknown := func(e report.Explained) bool { return e.Verdict == string(report.KindUnknown) }
-	if err == nil && slices.ContainsFunc(e.Endpoints, unknown) {
-		return errUndecided
+	if slices.ContainsFunc(e.Endpoints, unknown) {
+		return result(ExitError)
 	}
-	return err
+	return nil
 }
 
 // live reports whether this node is explained, and not one that was recorded.

@@ -54,7 +54,7 @@ func TestExplain(t *testing.T) {
 			[]string{
 				"explain", "10.240.0.11", "--node-name", "akswin000000", "--hns-dump", hnsData + "calico-7305-loadbalancer.json",
 				"--cluster-dump", clusterData + "aks-1367.json",
-			}, cli.ExitCannotJudge, "cannot judge",
+			}, cli.ExitError, "cannot judge",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -25,11 +25,6 @@ type nodeOptions struct {
 	kubeProxyMetricsURL string
 }
 
-// nodeVariables returns the environment variables whose names are not made from their flags.
-func nodeVariables() map[string]string {
-	return map[string]string{"node-name": "NODE_NAME", "namespace": "POD_NAMESPACE"}
-}
-
 func (o *nodeOptions) addTo(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&o.name, "node-name", "", "name of the Windows node; required, here or as $NODE_NAME")
@@ -42,10 +37,9 @@ func (o *nodeOptions) addTo(cmd *cobra.Command) {
 	flags.StringVar(&o.network, "network", "",
 		"HNS network of the pods; replaces network in the configuration file")
 	flags.StringVar(&o.kubeProxyVersion, "kube-proxy-version", "",
-		"version of the node's kube-proxy, such as v1.32.3; without it, kube-proxy's metrics or the Node")
+		"version of the node's kube-proxy, such as v1.32.3; without it, from kube-proxy's metrics or the image of its pod")
 	flags.StringVar(&o.kubeProxyMetricsURL, "kube-proxy-metrics-url", detect.MetricsURL,
 		"where kube-proxy serves its metrics")
-	completeNothing(cmd, "node-name", "network", "kube-proxy-version", "kube-proxy-metrics-url")
 }
 
 func (o *nodeOptions) validate() error {

@@ -35,13 +35,9 @@ func newRun(p Process) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "run",
 		Short: "Guard this node",
-		Long: "Guard this node until stopped.\n\n" +
-			variablesHelp + " A flag\nwins over its variable, which wins over the configuration file.",
-		Args: noArgs,
+		Long:  "Guard this node until stopped.\n\n" + variablesHelp(),
+		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := fromEnv(cmd.Flags(), p.Env, nodeVariables()); err != nil {
-				return err
-			}
 			return run(cmd.Context(), p, o)
 		},
 	}
@@ -51,7 +47,6 @@ func newRun(p Process) *cobra.Command {
 	addNamespace(cmd, &o.namespace)
 	cmd.Flags().Int64Var(&o.memory, "memory-limit", 0,
 		"memory limit of the container in bytes, of which hnsguard keeps a tenth free; $GOMEMLIMIT wins")
-	completeNothing(cmd, "memory-limit")
 	o.serve.addTo(cmd)
 	o.log.addTo(cmd, "info", "json")
 	return cmd
@@ -60,7 +55,6 @@ func newRun(p Process) *cobra.Command {
 func addNamespace(cmd *cobra.Command, namespace *string) {
 	cmd.Flags().StringVar(namespace, "namespace", "",
 		"namespace for the EndpointSlices that hnsguard writes; without it, the namespace of this pod")
-	completeNothing(cmd, "namespace")
 }
 
 func run(ctx context.Context, p Process, o runOptions) error {

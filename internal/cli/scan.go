@@ -27,7 +27,7 @@ import (
 // scanOptions are the flags of scan.
 type scanOptions struct {
 	inputOptions
-	output              string
+	output              format
 	ips, pods, verdicts []string
 }
 
@@ -69,13 +69,11 @@ YAML too. Files are UTF-8 or UTF-16, and at most 256 MiB large.
 
 Exit status:
   0  every endpoint was judged, none would be removed, and nothing else needs attention
-  1  an error: a file that cannot be read, a node that does not exist or runs Linux, an API server that fails
-  2  a command line that is wrong
-  3  endpoints would be removed
-  4  cannot judge: none would be removed, but at least one endpoint could not be judged, or none at all, because
-     something was not recorded: endpoints, the cluster, the pod network or the version of kube-proxy
-  5  every endpoint was judged, and none would be removed, but something needs attention: pods without network, or
-     endpoints that are contested, held or leaked local ones
+  1  an error: a file that cannot be read, a node that does not exist or runs Linux, an API server that fails; or
+     nothing wrong was found, but at least one endpoint could not be judged, because something was not recorded
+  2  a wrong command line
+  3  something is wrong: endpoints that would be removed, pods without network, or endpoints that are contested, held or
+     leaked local ones
 With a filter (--ip, --pod, --verdict) the status is about the endpoints and pods that match. A pod without network
 matches no --verdict.`
 
@@ -92,9 +90,6 @@ func newScan(p Process) *cobra.Command {
 			"  hnsguard scan --bundle bundle.zip",
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := fromEnv(cmd.Flags(), p.Env, nodeVariables()); err != nil {
-				return err
-			}
 			return runScan(cmd.Context(), p, o)
 		},
 	}
@@ -104,10 +99,8 @@ func newScan(p Process) *cobra.Command {
 	flags.StringSliceVar(&o.pods, "pod", nil,
 		"report only endpoints of this Pod, given as NAMESPACE/NAME; repeatable")
 	flags.StringSliceVar(&o.verdicts, "verdict", nil, "report only endpoints with this verdict; repeatable")
-	flags.StringVarP(&o.output, "output", "o", "", "print as json or yaml")
-	completeNothing(cmd, "ip", "pod")
 	completeValues(cmd, "verdict", verdictNames()...)
-	completeOutput(cmd)
+	o.output.addTo(cmd)
 	return cmd
 }
 
@@ -129,23 +122,13 @@ func runScan(ctx context.Context, p Process, o scanOptions) error {
 	if err != nil {
 		return err
 	}
-	if o.output == "" {
-		err = found.Print(p.Out)
-	} else {
-		err = printAs(p, o.output, found)
-	}
-	switch {
-	case err != nil:
+	if err := o.output.print(p.Out, found); err != nil {
 		return err
-	case found.Removable > 0:
-		return errFound
-	case found.Undecided > 0:
-		return errUndecided
-	case found.Attention.Needed():
-		return errAttention
-	default:
-		return nil
 	}
+	if wrong := found.Removable > 0 || found.Attention.Needed(); wrong || found.Undecided == 0 {
+		return findingIf(wrong)
+	}
+	return result(ExitError)
 }
 
 // past is what the agent has decided and done, or why that is not known.
@@ -167,7 +150,7 @@ func (o inputOptions) judge(ctx context.Context, p Process, filter report.Filter
 	var errHNS, errCluster error
 	in.HNS, errHNS = o.hns(ctx, p, policy.Network)
 	in.Cluster, errCluster = o.cluster(ctx, p, filter)
-	if err := joinScan(errPolicy, errHNS, errCluster); err != nil {
+	if err := errors.Join(errPolicy, errHNS, errCluster); err != nil {
 		return report.Report{}, past{}, err
 	}
 	in.KubeProxy = o.kubeProxy(ctx, in.Cluster.Pods)
@@ -178,7 +161,7 @@ func (o inputOptions) judge(ctx context.Context, p Process, filter report.Filter
 func judged(in report.Input, doing string) (report.Report, error) {
 	found, err := report.Judge(in)
 	if err != nil {
-		return report.Report{}, joinScan(fmt.Errorf("%s on node %s: %w", doing, in.Node, err))
+		return report.Report{}, fmt.Errorf("%s on node %s: %w", doing, in.Node, err)
 	}
 	return found, nil
 }
@@ -190,7 +173,7 @@ func (o inputOptions) judgeBundle(p Process, filter report.Filter, doing string)
 		return report.Report{}, past{}, err
 	}
 	if err := b.Missing(); err != nil {
-		return report.Report{}, past{}, undecidedError{fmt.Errorf("%w node %s: %w", report.ErrCannotJudge, b.Manifest.Node, err)}
+		return report.Report{}, past{}, fmt.Errorf("%w node %s: %w", report.ErrCannotJudge, b.Manifest.Node, err)
 	}
 	policy, err := o.node.policyOver(b.Config, p.Env)
 	if err != nil {
@@ -213,16 +196,6 @@ func remembered(status []byte, err error) past {
 	return past{entries, err}
 }
 
-// joinScan joins errors. They are one of too little evidence only if nothing else went wrong.
-func joinScan(errs ...error) error {
-	err := errors.Join(errs...)
-	usage := func(e error) bool { return e != nil && !errors.Is(e, report.ErrCannotJudge) }
-	if err == nil || slices.ContainsFunc(errs, usage) {
-		return err
-	}
-	return undecidedError{err}
-}
-
 // validate reports all that is wrong with the flags.
 func (o inputOptions) validate() error {
 	errs := []error{o.node.validateFlags()}
@@ -239,17 +212,10 @@ func (o inputOptions) validate() error {
 	return errors.Join(errs...)
 }
 
-func validateOutput(format string) error {
-	if !slices.Contains([]string{"", "json", "yaml"}, format) {
-		return fmt.Errorf("--output %q: must be json or yaml", format)
-	}
-	return nil
-}
-
 // validate parses the flags and reports all that is wrong with them.
 func (o scanOptions) validate() (report.Filter, error) {
 	var f report.Filter
-	errs := []error{o.inputOptions.validate(), validateOutput(o.output)}
+	errs := []error{o.inputOptions.validate(), o.output.validate()}
 	for _, text := range o.ips {
 		addr, err := hns.ParseAddr(text)
 		if err != nil {

@@ -28,11 +28,10 @@ func (o *serveOptions) addTo(cmd *cobra.Command) {
 	addMetricsSecure(cmd, &o.secure)
 	flags.StringVar(&o.certDir, "metrics-cert-dir", "",
 		"folder with tls.crt and tls.key, which may change; without it, a self-signed certificate")
-	completeFolders(cmd, "metrics-cert-dir")
+	must(cmd.MarkFlagDirname("metrics-cert-dir"))
 	flags.StringVar(&o.probes, "health-probe-bind-address", "127.0.0.1:10353", `where to serve probes; "0" serves none`)
 	flags.StringVar(&o.page, "page-bind-address", server.PageAddress,
 		`where to serve the node page; "0" serves none, and elsewhere than on loopback it needs --metrics-secure`)
-	completeNothing(cmd, "metrics-bind-address", "health-probe-bind-address", "page-bind-address")
 }
 
 func addMetricsSecure(cmd *cobra.Command, secure *bool) {

@@ -13,6 +13,7 @@ import (
 	. "github.com/onsi/gomega"
 
 	"github.com/hnsguard/hnsguard/internal/cli"
+	"github.com/hnsguard/hnsguard/internal/fleet"
 	"github.com/hnsguard/hnsguard/test/tempdir"
 )
 
@@ -36,57 +37,49 @@ func page(t *testing.T, status int) string {
 	return strings.TrimPrefix(s.URL, "http://")
 }
 
+// What status runs in an agent's container prints the document as the agent serves it.
 func TestTheStatusOfThisNode(t *testing.T) {
-	here := map[string]string{"NODE_NAME": "win-1", "HNSGUARD_PAGE_BIND_ADDRESS": page(t, http.StatusOK)}
+	here := map[string]string{"HNSGUARD_PAGE_BIND_ADDRESS": page(t, http.StatusOK)}
 	for name, tc := range map[string]struct {
-		env  map[string]string
 		args []string
 		code int
 		out  string
 		err  string
 	}{
-		"all of it": {here, []string{"-o", "json"}, cli.ExitOK, nodeStatus, ""},
-		"a row": {
-			here, nil, cli.ExitOK,
-			"NODE   AGENT   MODE     STATE     KUBE-PROXY  ENDPOINTS  STALE  HELD  LAST PASS  PROBLEM\n" +
-				"win-1  v1.2.3  enforce  guarding  v1.37.2     0          0      0     2s ago     -\n", "",
-		},
-		"of another node": {here, []string{"--node-name", "win-2"}, cli.ExitError, "", `the agent answers for node "win-1", not for "win-2" (--node-name)`},
+		"all of it": {nil, cli.ExitOK, nodeStatus, ""},
 		"forbidden": {
-			here,
-			[]string{"--page-bind-address", page(t, http.StatusForbidden)},
-			cli.ExitError, "",
-			"asking the agent on this node: 403 Forbidden",
+			[]string{"--page-bind-address", page(t, http.StatusForbidden)}, cli.ExitError, "",
+			"reading the status of the agent on this node: 403 Forbidden",
 		},
-		"no page":   {here, []string{"--page-bind-address", "0"}, cli.ExitError, "", "it serves no page"},
-		"no answer": {here, []string{"--page-bind-address", "127.0.0.1:1"}, cli.ExitError, "", "asking the agent on this node: Get"},
-		"what to look at": {
-			here, []string{"--page-bind-address", "127.0.0.1:1"}, cli.ExitError, "", "Does the agent run on this node? Does it serve",
-		},
-		"no name": {nil, nil, cli.ExitUsage, "", "--node-name or $NODE_NAME is required with --local"},
+		"no page":         {[]string{"--page-bind-address", "0"}, cli.ExitError, "", "it serves no page"},
+		"no answer":       {[]string{"--page-bind-address", "127.0.0.1:1"}, cli.ExitError, "", "the agent on this node: Get"},
+		"what to look at": {[]string{"--page-bind-address", "127.0.0.1:1"}, cli.ExitError, "", "\n  Check that the agent runs"},
+		"no address":      {[]string{"--page-bind-address", "x"}, cli.ExitUsage, "", `--page-bind-address "x"`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := NewWithT(t)
-			got := invoke(t, tc.env, append([]string{"status", "--local"}, tc.args...)...)
+			got := invoke(t, here, append([]string{"agent-status"}, tc.args...)...)
 			g.Expect(got.code).To(Equal(tc.code), got.err)
 			g.Expect(got.out).To(Equal(tc.out))
 			g.Expect(got.err).To(ContainSubstring(tc.err))
 		})
 	}
+	g := NewWithT(t)
+	g.Expect(fleet.Command()[1:]).To(Equal([]string{"agent-status"}), "it is the command that status runs")
+	g.Expect(invoke(t, nil, "--help").out).NotTo(ContainSubstring("agent-status"))
 }
 
 func TestTheStatusOfAllNodesReportsWhatIsWrong(t *testing.T) {
 	g := NewWithT(t)
-	got := invoke(t, nil, "status", "--parallel", "0", "--timeout", "0s", "--selector", "a in", "-o", "xml",
-		"--page-bind-address", "x")
+	got := invoke(t, nil, "status", "--timeout", "0s", "--selector", "a in", "-o", "xml", "--namespace", "")
 	g.Expect(got.code).To(Equal(cli.ExitUsage))
-	for _, fault := range []string{"--parallel 0", "--timeout 0s", `--selector "a in"`, `--output "xml"`, `--page-bind-address "x"`} {
+	for _, fault := range []string{"--timeout 0s", `--selector "a in"`, `--output "xml"`, "--namespace: must not be empty"} {
 		g.Expect(got.err).To(ContainSubstring(fault))
 	}
 	got = invoke(t, nil, "status", "--kubeconfig", "/nowhere/kc")
 	g.Expect(got.code).To(Equal(cli.ExitError))
 	g.Expect(got.err).To(ContainSubstring("reading kubeconfig /nowhere/kc: "))
-	for _, code := range []int{cli.ExitOK, cli.ExitError, cli.ExitUsage} {
+	for _, code := range []int{cli.ExitOK, cli.ExitError, cli.ExitUsage, cli.ExitFinding} {
 		g.Expect(invoke(t, nil, "status", "--help").out).To(MatchRegexp(`(?m)^  %d  \S`, code))
 	}
 }
@@ -96,7 +89,7 @@ func TestWhoseKubeconfigStatusUses(t *testing.T) {
 	g := NewWithT(t)
 	kc := write(t, "kc", kubeconfig)
 	got := invoke(t, map[string]string{"KUBECONFIG": kc}, "status")
-	g.Expect(got.err).To(And(ContainSubstring("listing the agents' pods"), ContainSubstring("http://127.0.0.1:1/")))
+	g.Expect(got.err).To(And(ContainSubstring("listing the agents' DaemonSets"), ContainSubstring("http://127.0.0.1:1/")))
 	got = invoke(t, nil, "status")
 	g.Expect(got.err).To(Equal("hnsguard: connecting to the API server: this is not a pod, and there is no kubeconfig, or an empty " +
 		"one; pass --kubeconfig or set $KUBECONFIG\n"))
@@ -131,6 +124,6 @@ func TestTheOthersUseTheSameKubeconfig(t *testing.T) {
 			"KUBECONFIG": kc, "KUBERNETES_SERVICE_HOST": "10.0.0.1", "KUBERNETES_SERVICE_PORT": "443",
 			"CONTAINER_SANDBOX_MOUNT_POINT": home,
 		}, args...)
-		NewWithT(t).Expect(got.out+got.err).To(ContainSubstring("no service account token"), "%v", args)
+		NewWithT(t).Expect(strings.Join(strings.Fields(got.out+got.err), " ")).To(ContainSubstring("no service account token"), "%v", args)
 	}
 }

@@ -3,59 +3,41 @@
 package cli
 
 import (
-	"encoding/json"
 	"fmt"
+	"io"
 
 	"github.com/spf13/cobra"
-	"sigs.k8s.io/yaml"
 
 	"github.com/hnsguard/hnsguard/internal/version"
 )
 
 func newVersion(p Process) *cobra.Command {
-	var output string
+	var output format
 	cmd := &cobra.Command{
 		Use:   "version",
 		Short: "Print the version",
 		Args:  noArgs,
 		RunE: func(*cobra.Command, []string) error {
-			if output == "" {
-				_, err := fmt.Fprintln(p.Out, versionLine())
+			if err := output.validate(); err != nil {
 				return err
 			}
-			return printAs(p, output, version.Get())
+			return output.print(p.Out, build{version.Get()})
 		},
 	}
-	cmd.Flags().StringVarP(&output, "output", "o", "", "output format: json or yaml; without it, one line of text")
-	completeOutput(cmd)
+	output.addTo(cmd)
 	return cmd
 }
 
-func versionLine() string {
-	info := version.Get()
-	return fmt.Sprintf("hnsguard %s (commit %s, %s, %s/%s)", info.Version, info.Commit, info.GoVersion, info.OS, info.Arch)
+// build is the version of this program.
+type build struct{ version.Info }
+
+// String is the version on one line.
+func (b build) String() string {
+	return fmt.Sprintf("hnsguard %s (commit %s, %s, %s/%s)", b.Version, b.Commit, b.GoVersion, b.OS, b.Arch)
 }
 
-// completeOutput completes --output with the formats of printAs.
-func completeOutput(cmd *cobra.Command) { completeValues(cmd, "output", "json", "yaml") }
-
-// printAs prints a value as JSON or YAML.
-func printAs(p Process, format string, value any) error {
-	var data []byte
-	var err error
-	switch format {
-	case "json":
-		if data, err = json.MarshalIndent(value, "", "  "); err == nil {
-			data = append(data, '\n')
-		}
-	case "yaml":
-		data, err = yaml.Marshal(value)
-	default:
-		return usageError{fmt.Errorf("--output %q: must be json or yaml", format)}
-	}
-	if err != nil {
-		return fmt.Errorf("printing as %s: %w", format, err)
-	}
-	_, err = p.Out.Write(data)
+// Print writes the version as text.
+func (b build) Print(w io.Writer) error {
+	_, err := fmt.Fprintln(w, b)
 	return err
 }

@@ -5,7 +5,6 @@ package fleet
 import (
 	"cmp"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -17,7 +16,7 @@ import (
 // Kind identifies the status of a node.
 const Kind = "NodeStatus"
 
-// document is what is read of an agent's status. Agents of other versions may know more.
+// document has the fields of an agent's status that are read here. Agents of other versions may have more.
 type document struct {
 	APIVersion string    `json:"apiVersion"`
 	Kind       string    `json:"kind"`
@@ -52,9 +51,6 @@ const (
 // late is how old the last pass may be. The longest interval of passes that can be configured is five minutes.
 const late = 6 * time.Minute
 
-// ErrOtherNode says that an agent's status is about another node than the one that was asked for.
-var ErrOtherNode = errors.New("the agent answers for node")
-
 // RowOf reads the status of the agent of a node (invariant 3).
 func RowOf(node string, status []byte) (Row, error) {
 	var d document
@@ -66,7 +62,7 @@ func RowOf(node string, status []byte) (Row, error) {
 			config.APIVersion, Kind, d.APIVersion, d.Kind)
 	}
 	if d.Node != node {
-		return Row{}, fmt.Errorf("%w %.100q, not for %q", ErrOtherNode, d.Node, node)
+		return Row{}, fmt.Errorf("the agent answers for node %.100q, not for %q", d.Node, node)
 	}
 	row := Row{
 		Node: node, Version: d.Agent.Version, Mode: d.Mode, State: d.State, KubeProxyFaults: d.KubeProxy.Faults,

@@ -55,20 +55,20 @@ func (p *pods) Exec(ctx context.Context, pod client.ObjectKey, container string,
 	out, complaints := bounded{limit: maxAnswer}, bounded{limit: maxComplaint}
 	err = either.StreamWithContext(ctx, remotecommand.StreamOptions{Stdout: &out, Stderr: &complaints})
 	answer, cut := out.content()
-	said, _ := complaints.content()
-	switch said = bytes.TrimSpace(said); {
+	stderr, _ := complaints.content()
+	switch stderr = bytes.TrimSpace(stderr); {
 	case cut:
 		return nil, fmt.Errorf("its answer is larger than %d MiB", maxAnswer>>20)
-	case err != nil && len(said) > 0:
-		return nil, fmt.Errorf("%s (%w)", said, err)
+	case err != nil && len(stderr) > 0:
+		return nil, fmt.Errorf("%s (%w)", stderr, err)
 	default:
 		return answer, err
 	}
 }
 
-// How much of an answer is read, and how much of what a command complains of is shown.
+// How much of an answer is read, and how much of stderr is shown.
 const (
-	maxAnswer    = 64 << 20
+	maxAnswer    = 16 << 20
 	maxComplaint = 2 << 10
 )
 

@@ -3,9 +3,9 @@
 package fleet
 
 import (
-	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -17,16 +17,16 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// Row is what is known of one node. Fields that are unknown are empty or missing.
+// Row is the status of one node. Fields that are unknown are empty or missing.
 type Row struct {
 	Node string `json:"node"`
 	// Pod is the agent's pod, as namespace/name.
 	Pod     string `json:"pod,omitempty"`
 	Version string `json:"version,omitempty"`
 	Mode    string `json:"mode,omitempty"`
-	// State is what the agent says of its node: starting, guarding, idle or unknown.
+	// State is the agent's view of its node: starting, guarding, idle or unknown.
 	State string `json:"state,omitempty"`
-	// Message is what the agent says about the state.
+	// Message explains the state.
 	Message         string   `json:"message,omitempty"`
 	KubeProxy       string   `json:"kubeProxyVersion,omitempty"`
 	KubeProxyFaults []string `json:"kubeProxyFaults,omitempty"`
@@ -39,7 +39,7 @@ type Row struct {
 	Victims []string `json:"podsWithoutNetwork,omitempty"`
 	// PassAge is how long ago that pass ended, in seconds on the clock of the node.
 	PassAge *float64 `json:"lastPassAgeSeconds,omitempty"`
-	// Problem is why the node does not answer, or what a person should look at.
+	// Problem is why the node does not answer, or what needs attention.
 	Problem string `json:"problem,omitempty"`
 }
 
@@ -57,51 +57,47 @@ type Executor interface {
 	Exec(ctx context.Context, pod client.ObjectKey, container string, command []string) ([]byte, error)
 }
 
-// Options say whom to ask. All fields but Namespace are required.
+// Options say which agents are queried. All fields but Namespace are required.
 type Options struct {
 	API  client.Reader
 	Exec Executor
-	// Namespace limits the agents to one namespace. Empty means all.
+	// Namespace is the namespace of the release. Empty means that all namespaces may have one.
 	Namespace string
-	// Selector selects the agents' pods.
+	// Selector selects the DaemonSet and its pods.
 	Selector labels.Selector
-	// Parallel is how many agents are asked at one time, and Timeout how long each may take.
+	// Parallel is how many agents are queried at the same time, and Timeout how long each may take.
 	Parallel int
 	Timeout  time.Duration
 }
 
-// Ask asks all agents. Only if they cannot be listed it returns an error.
-func Ask(ctx context.Context, o Options) (Report, error) {
-	var pods corev1.PodList
-	selection := &client.ListOptions{Namespace: o.Namespace, LabelSelector: o.Selector}
-	if err := o.API.List(ctx, &pods, selection); err != nil {
-		return Report{}, fmt.Errorf("listing the agents' pods: %w", err)
+// Query reads the status of all agents. It returns an error only if they cannot be listed.
+func Query(ctx context.Context, o Options) (Report, error) {
+	agents, notes, err := o.agents(ctx)
+	if err != nil {
+		return Report{}, err
 	}
-	agents := byNode(pods.Items)
 	nodes, note, err := o.windowsNodes(ctx)
 	if err != nil {
 		return Report{}, err
 	}
-	for node := range agents {
-		nodes = append(nodes, node)
+	if note != "" {
+		notes = append(notes, note)
 	}
+	nodes = slices.AppendSeq(nodes, maps.Keys(agents))
 	slices.Sort(nodes)
 	nodes = slices.Compact(nodes)
-	report := Report{Nodes: make([]Row, len(nodes))}
-	if note != "" {
-		report.Notes = append(report.Notes, note)
-	}
-	var asking errgroup.Group
-	asking.SetLimit(o.Parallel)
+	report := Report{Nodes: make([]Row, len(nodes)), Notes: notes}
+	var queries errgroup.Group
+	queries.SetLimit(o.Parallel)
 	for i, node := range nodes {
-		asking.Go(func() error {
+		queries.Go(func() error {
 			report.Nodes[i] = o.row(ctx, node, agents[node])
 			return nil
 		})
 	}
-	_ = asking.Wait() // a node that does not answer is a row
+	_ = queries.Wait() // a node that does not answer is a row
 	if err := ctx.Err(); err != nil {
-		return Report{}, fmt.Errorf("asking the agents: %w", err)
+		return Report{}, fmt.Errorf("querying the agents: %w", err)
 	}
 	for _, row := range report.Nodes {
 		if row.Problem != "" {
@@ -111,7 +107,8 @@ func Ask(ctx context.Context, o Options) (Report, error) {
 	return report, nil
 }
 
-// windowsNodes lists the nodes that should have an agent. Somebody who may not list nodes sees those that have one.
+// windowsNodes lists the nodes that should have an agent. Without the right to list nodes, the report shows those that
+// have one.
 func (o Options) windowsNodes(ctx context.Context) (names []string, note string, err error) {
 	var nodes corev1.NodeList
 	err = o.API.List(ctx, &nodes, client.MatchingLabels{corev1.LabelOSStable: string(corev1.Windows)})
@@ -127,50 +124,35 @@ func (o Options) windowsNodes(ctx context.Context) (names []string, note string,
 	return names, "", nil
 }
 
-// byNode returns the agent of each node. While an agent is replaced, there are two: the one that runs counts, or else
-// the newer one.
-func byNode(pods []corev1.Pod) map[string]*corev1.Pod {
-	rank := func(p *corev1.Pod) int {
-		switch {
-		case p.Status.Phase != corev1.PodRunning:
-			return 0
-		case p.DeletionTimestamp != nil:
-			return 1
-		default:
-			return 2
-		}
-	}
-	agents := map[string]*corev1.Pod{}
-	for i := range pods {
-		p := &pods[i]
-		other := agents[p.Spec.NodeName]
-		if p.Spec.NodeName == "" {
-			continue
-		}
-		if other == nil || cmp.Or(cmp.Compare(rank(p), rank(other)),
-			p.CreationTimestamp.Compare(other.CreationTimestamp.Time)) > 0 {
-			agents[p.Spec.NodeName] = p
-		}
-	}
-	return agents
-}
-
-// row asks the agent of a node (invariant 1).
-func (o Options) row(ctx context.Context, node string, agent *corev1.Pod) Row {
-	if agent == nil {
+// row queries the agent of a node (invariant 1).
+func (o Options) row(ctx context.Context, node string, agents []*corev1.Pod) Row {
+	if len(agents) == 0 {
 		return Row{Node: node, Problem: "no agent runs on it"}
 	}
-	key := client.ObjectKeyFromObject(agent)
-	failed := Row{Node: node, Pod: key.String()}
-	if agent.Status.Phase != corev1.PodRunning {
-		failed.Problem = fmt.Sprintf("its agent does not run: the pod is %s", describePod(agent))
-		return failed
+	alive := running(agents)
+	switch len(alive) {
+	case 0:
+		pod := newest(agents)
+		return Row{
+			Node: node, Pod: client.ObjectKeyFromObject(pod).String(),
+			Problem: "its agent does not run: the pod is " + describePod(pod),
+		}
+	case 1:
+		return o.query(ctx, node, client.ObjectKeyFromObject(alive[0]))
+	default:
+		var names []string
+		for _, p := range alive {
+			names = append(names, client.ObjectKeyFromObject(p).String())
+		}
+		return Row{Node: node, Problem: fmt.Sprintf("%d agents run on it: %s", len(alive), strings.Join(names, ", "))}
 	}
+}
+
+func (o Options) query(ctx context.Context, node string, pod client.ObjectKey) Row {
 	ctx, cancel := context.WithTimeout(ctx, o.Timeout)
 	defer cancel()
-	container := agentContainer(agent)
-	status, err := o.Exec.Exec(ctx, key, container.Name, localStatus(container))
-	if ctxErr := ctx.Err(); err != nil && ctxErr != nil {
+	status, err := o.Exec.Exec(ctx, pod, Container, Command())
+	if err != nil && ctx.Err() != nil {
 		err = fmt.Errorf("no answer within %s", o.Timeout)
 	}
 	var row Row
@@ -178,45 +160,8 @@ func (o Options) row(ctx context.Context, node string, agent *corev1.Pod) Row {
 		row, err = RowOf(node, status)
 	}
 	if err != nil {
-		failed.Problem = "does not answer: " + strings.Join(strings.Fields(err.Error()), " ")
-		return failed
+		row = Row{Node: node, Problem: "does not answer: " + strings.Join(strings.Fields(err.Error()), " ")}
 	}
-	row.Pod = failed.Pod
+	row.Pod = pod.String()
 	return row
-}
-
-// describePod says why a pod does not run.
-func describePod(p *corev1.Pod) string {
-	for _, c := range slices.Concat(p.Status.InitContainerStatuses, p.Status.ContainerStatuses) {
-		if w := c.State.Waiting; w != nil && w.Reason != "" {
-			return fmt.Sprintf("%s (%s)", p.Status.Phase, w.Reason)
-		}
-	}
-	if p.Status.Phase == "" {
-		return "of unknown phase"
-	}
-	return string(p.Status.Phase)
-}
-
-// agentContainer returns the container that runs the agent.
-func agentContainer(p *corev1.Pod) corev1.Container {
-	for _, c := range p.Spec.Containers {
-		if len(c.Args) > 0 && c.Args[0] == "run" {
-			return c
-		}
-	}
-	if len(p.Spec.Containers) > 0 {
-		return p.Spec.Containers[0]
-	}
-	return corev1.Container{}
-}
-
-// localStatus is the command that prints the status of the agent in the container. The path of the program is that of
-// the container's own command: with containerd 1.6 it is not in the search path.
-func localStatus(c corev1.Container) []string {
-	program := "hnsguard.exe"
-	if len(c.Command) > 0 {
-		program = c.Command[0]
-	}
-	return []string{program, "status", "--local", "--output=json"}
 }

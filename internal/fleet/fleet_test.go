@@ -6,11 +6,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	. "github.com/onsi/gomega"
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -126,13 +128,25 @@ func (a agents) Exec(ctx context.Context, pod client.ObjectKey, container string
 	}
 }
 
+// daemonSet is that of the release.
+func daemonSet() *appsv1.DaemonSet {
+	set := &appsv1.DaemonSet{ObjectMeta: metav1.ObjectMeta{
+		Namespace: "hnsguard-system", Name: "hnsguard", UID: "ds", Labels: map[string]string{"app": "hnsguard"},
+	}}
+	set.Spec.Template.Spec.ServiceAccountName = "hnsguard"
+	return set
+}
+
 func agent(node, name string, changes ...func(*corev1.Pod)) *corev1.Pod {
 	p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{
 		Namespace: "hnsguard-system", Name: name, Labels: map[string]string{"app": "hnsguard"},
 		CreationTimestamp: metav1.NewTime(time.Date(2026, 3, 1, 0, 0, len(name), 0, time.UTC)),
+		OwnerReferences:   []metav1.OwnerReference{*metav1.NewControllerRef(daemonSet(), appsv1.SchemeGroupVersion.WithKind("DaemonSet"))},
 	}}
-	p.Spec.NodeName, p.Status.Phase = node, corev1.PodRunning
-	p.Spec.Containers = []corev1.Container{{Name: "hnsguard", Args: []string{"run"}}}
+	p.Spec.NodeName, p.Status.Phase, p.Spec.ServiceAccountName = node, corev1.PodRunning, "hnsguard"
+	p.Spec.SecurityContext = &corev1.PodSecurityContext{
+		WindowsOptions: &corev1.WindowsSecurityContextOptions{HostProcess: new(true)},
+	}
 	for _, change := range changes {
 		change(p)
 	}
@@ -143,7 +157,7 @@ func windows(name string) *corev1.Node {
 	return &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{corev1.LabelOSStable: "windows"}}}
 }
 
-func ask(t *testing.T, exec fleet.Executor, list func(client.ObjectList) error, objects ...client.Object) (fleet.Report, error) {
+func query(t *testing.T, namespace string, exec fleet.Executor, list func(client.ObjectList) error, objects ...client.Object) (fleet.Report, error) {
 	t.Helper()
 	api := fake.NewClientBuilder().WithObjects(objects...).WithInterceptorFuncs(interceptor.Funcs{
 		List: func(ctx context.Context, c client.WithWatch, into client.ObjectList, opts ...client.ListOption) error {
@@ -153,8 +167,8 @@ func ask(t *testing.T, exec fleet.Executor, list func(client.ObjectList) error, 
 			return c.List(ctx, into, opts...)
 		},
 	}).Build()
-	return fleet.Ask(t.Context(), fleet.Options{
-		API: api, Exec: exec, Namespace: "hnsguard-system", Selector: labels.SelectorFromSet(labels.Set{"app": "hnsguard"}),
+	return fleet.Query(t.Context(), fleet.Options{
+		API: api, Exec: exec, Namespace: namespace, Selector: labels.SelectorFromSet(labels.Set{"app": "hnsguard"}),
 		Parallel: 2, Timeout: time.Second,
 	})
 }
@@ -170,18 +184,22 @@ func TestEveryNodeIsARow(t *testing.T) {
 			State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "ImagePullBackOff"}},
 		}}
 	}
-	report, err := ask(t, agents{
+	ending := func(p *corev1.Pod) {
+		p.DeletionTimestamp, p.Finalizers = new(metav1.Now()), []string{"x/y"}
+	}
+	report, err := query(t, "hnsguard-system", agents{
 		"well": status("win-1"), "slow": "hang", "liar": status("win-1"), "longer-running": status("win-7"), "odd": "command",
-	}, listed,
+	}, listed, daemonSet(),
 		windows("win-1"), windows("win-0"), &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "lin-1"}},
 		agent("win-1", "well"), agent("win-2", "mute"), agent("win-3", "slow"), agent("win-4", "pending", waiting),
 		agent("win-5", "liar"), agent("win-6", "failed", func(p *corev1.Pod) { p.Status.Phase = corev1.PodFailed }),
-		agent("win-7", "old"), agent("win-7", "longer-running"), agent("win-7", "much-newer-but-pending", waiting),
+		agent("win-7", "old-and-being-deleted", ending), agent("win-7", "longer-running"), agent("win-7", "much-newer-but-pending", waiting),
 		agent("win-8", "odd", func(p *corev1.Pod) {
-			p.Spec.Containers = []corev1.Container{{Name: "sidecar"}, {Name: "main", Args: []string{"run"}, Command: []string{`c:\h.exe`}}}
+			p.Spec.Containers = []corev1.Container{{Name: "sidecar"}, {Name: "main", Command: []string{`c:\mallory.exe`}}}
 		}),
 		agent("", "unscheduled"),
 		agent("win-9", "another", func(p *corev1.Pod) { p.Labels = nil }),
+		agent("win-10", "one"), agent("win-10", "two"), agent("win-11", "leaving", ending),
 	)
 	g.Expect(err).NotTo(HaveOccurred())
 	problems := map[string]string{}
@@ -189,19 +207,68 @@ func TestEveryNodeIsARow(t *testing.T) {
 		problems[row.Node] = row.Problem
 	}
 	g.Expect(problems).To(Equal(map[string]string{
-		"win-0": "no agent runs on it",
-		"win-1": "",
-		"win-2": "does not answer: unable to upgrade connection",
-		"win-3": "does not answer: no answer within 1s",
-		"win-4": "its agent does not run: the pod is Pending (ImagePullBackOff)",
-		"win-5": `does not answer: the agent answers for node "win-1", not for "win-5"`,
-		"win-6": "its agent does not run: the pod is Failed",
-		"win-7": "",
-		"win-8": `does not answer: main: ["c:\\h.exe" "status" "--local" "--output=json"]`,
+		"win-0":  "no agent runs on it",
+		"win-1":  "",
+		"win-2":  "does not answer: unable to upgrade connection",
+		"win-3":  "does not answer: no answer within 1s",
+		"win-4":  "its agent does not run: the pod is Pending (ImagePullBackOff)",
+		"win-5":  `does not answer: the agent answers for node "win-1", not for "win-5"`,
+		"win-6":  "its agent does not run: the pod is Failed",
+		"win-7":  "",
+		"win-8":  `does not answer: hnsguard: ["%CONTAINER_SANDBOX_MOUNT_POINT%\\hnsguard.exe" "agent-status"]`,
+		"win-10": "2 agents run on it: hnsguard-system/one, hnsguard-system/two",
+		"win-11": "its agent does not run: the pod is Terminating",
 	}))
-	g.Expect(report.Problems).To(Equal(7))
-	g.Expect(report.Nodes[2].Endpoints).To(BeNil(), "unknown is not zero")
-	g.Expect(report.Nodes[7].Pod).To(Equal("hnsguard-system/longer-running"))
+	g.Expect(report.Problems).To(Equal(9))
+	g.Expect(report.Notes).To(BeEmpty())
+	row := func(node string) fleet.Row {
+		return report.Nodes[slices.IndexFunc(report.Nodes, func(r fleet.Row) bool { return r.Node == node })]
+	}
+	g.Expect(row("win-2").Endpoints).To(BeNil(), "unknown is not zero")
+	g.Expect(row("win-7").Pod).To(Equal("hnsguard-system/longer-running"))
+}
+
+// Invariant 4: an agent that hangs stays a problem, whatever pods there are beside it.
+func TestAPodThatOnlyLooksLikeAnAgentIsNotQueried(t *testing.T) {
+	for name, tc := range map[string]struct {
+		change func(*corev1.Pod)
+		fault  string // nothing if the namespace is searched only with all of them
+	}{
+		"in another namespace": {func(p *corev1.Pod) { p.Namespace = "tenant" }, ""},
+		"without owner":        {func(p *corev1.Pod) { p.OwnerReferences = nil }, "no DaemonSet of hnsguard owns it"},
+		"of another DaemonSet": {func(p *corev1.Pod) { p.OwnerReferences[0].UID = "other" }, "no DaemonSet of hnsguard owns it"},
+		"of a ReplicaSet":      {func(p *corev1.Pod) { p.OwnerReferences[0].Kind = "ReplicaSet" }, "no DaemonSet of hnsguard owns it"},
+		"of another account": {
+			func(p *corev1.Pod) { p.Spec.ServiceAccountName = "default" },
+			`its service account is "default", and that of the DaemonSet "hnsguard"`,
+		},
+		"on no host": {func(p *corev1.Pod) { p.Spec.SecurityContext = nil }, "it is not a HostProcess pod"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := NewWithT(t)
+			mallory := agent("win-1", "mallory", tc.change)
+			exec := agents{"real": "hang", "mallory": status("win-1")}
+			for _, namespace := range []string{"hnsguard-system", ""} {
+				report, err := query(t, namespace, exec, listed, daemonSet(), windows("win-1"), agent("win-1", "real"), mallory)
+				g.Expect(err).NotTo(HaveOccurred())
+				g.Expect(report.Nodes).To(ConsistOf(fleet.Row{
+					Node: "win-1", Pod: "hnsguard-system/real", Problem: "does not answer: no answer within 1s",
+				}))
+				g.Expect(report.Problems).To(Equal(1))
+				if tc.fault != "" || namespace == "" {
+					g.Expect(report.Notes).To(ConsistOf(HavePrefix("ignored pod " + mallory.Namespace + "/mallory, which has the labels of an agent: " + tc.fault)))
+				}
+			}
+		})
+	}
+}
+
+func TestWithoutARelease(t *testing.T) {
+	g := NewWithT(t)
+	report, err := query(t, "hnsguard-system", agents{}, listed, windows("win-1"))
+	g.Expect(err).NotTo(HaveOccurred())
+	g.Expect(report.Nodes).To(ConsistOf(fleet.Row{Node: "win-1", Problem: "no agent runs on it"}))
+	g.Expect(report.Notes).To(ConsistOf(ContainSubstring("namespace hnsguard-system has no DaemonSet with the labels app=hnsguard")))
 }
 
 func TestWhatCannotBeListed(t *testing.T) {
@@ -215,15 +282,15 @@ func TestWhatCannotBeListed(t *testing.T) {
 		}
 	}
 	forbidden := apierrors.NewForbidden(schema.GroupResource{Resource: "nodes"}, "", errors.New("no role"))
-	report, err := ask(t, agents{"well": status("win-1")}, refuse(forbidden), windows("win-0"), agent("win-1", "well"))
+	report, err := query(t, "hnsguard-system", agents{"well": status("win-1")}, refuse(forbidden), daemonSet(), windows("win-0"), agent("win-1", "well"))
 	g.Expect(err).NotTo(HaveOccurred())
 	g.Expect(report.Nodes).To(HaveLen(1))
 	g.Expect(report.Notes).To(ConsistOf(ContainSubstring("you may not list nodes")))
 
-	_, err = ask(t, agents{}, refuse(errors.New("no route to host")))
+	_, err = query(t, "hnsguard-system", agents{}, refuse(errors.New("no route to host")))
 	g.Expect(err).To(MatchError("listing the Windows nodes: no route to host"))
-	_, err = ask(t, agents{}, func(client.ObjectList) error { return errors.New("no route to host") })
-	g.Expect(err).To(MatchError("listing the agents' pods: no route to host"))
+	_, err = query(t, "hnsguard-system", agents{}, func(client.ObjectList) error { return errors.New("no route to host") })
+	g.Expect(err).To(MatchError("listing the agents' DaemonSets: no route to host"))
 }
 
 func TestPrint(t *testing.T) {
@@ -243,4 +310,17 @@ Note: something.
 	out.Reset()
 	g.Expect(fleet.Report{}.Print(&out)).To(Succeed())
 	g.Expect(out.String()).To(Equal("There is no Windows node, and no agent.\n"))
+}
+
+// What an agent answers reaches a terminal as a value: it starts no row and does nothing.
+func TestAHostileAnswerIsShownEscaped(t *testing.T) {
+	g := NewWithT(t)
+	row, err := fleet.RowOf("win-1", []byte(status("win-1", "v1.37.2", `v1.37.2\u001b]52;c;aGk=\u0007\u001b[31m`,
+		`"counts"`, `"victims": [{"pod": "shop/a\nwin-2  v1.2.3  enforce  guarding"}], "counts"`)))
+	g.Expect(err).NotTo(HaveOccurred())
+	var out strings.Builder
+	g.Expect(fleet.Report{Nodes: []fleet.Row{row}}.Print(&out)).To(Succeed())
+	g.Expect(strings.Count(out.String(), "\n")).To(Equal(2), "a heading and a row")
+	g.Expect(out.String()).NotTo(ContainSubstring("\x1b"))
+	g.Expect(out.String()).To(And(ContainSubstring(`v1.37.2\u001b]52;c;aGk=\u0007\u001b[31m`), ContainSubstring(`shop/a\u000awin-2`)))
 }

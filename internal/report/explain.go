@@ -118,58 +118,60 @@ func Explain(t Target, report Report, past []history.Entry) Explanation {
 
 // Print writes the explanation as text.
 func (e Explanation) Print(w io.Writer) error {
-	out := &strings.Builder{}
-	fmt.Fprintf(out, "%s, seen from node %s\nkube-proxy %s, mode: %s\n\n%s\n", capital(e.Target), e.Node, e.KubeProxy,
-		e.Mode, terminal.Wrap(e.Summary, 0))
+	page := terminal.NewPage(w)
+	page.Printf("%s, seen from node %s\nkube-proxy %s, mode: %s\n\n", capital(e.Target), e.Node, e.KubeProxy, e.Mode)
+	page.Paragraph("", e.Summary)
 	for _, p := range e.Pods {
-		printPod(out, p)
+		printPod(page, p)
 	}
 	for _, endpoint := range e.Endpoints {
-		endpoint.print(out)
+		endpoint.print(page)
 	}
-	printHistory(out, e.History)
+	printHistory(page, e.History)
 	if len(e.Notes) > 0 {
-		fmt.Fprintln(out)
+		page.Printf("\n")
 	}
 	for _, note := range e.Notes {
-		fmt.Fprintf(out, "Note: %s.\n", note)
+		page.Paragraph("Note: ", note+".")
 	}
-	_, err := io.WriteString(w, out.String())
-	return err
+	return page.Flush()
 }
 
-func printPod(out io.Writer, p Pod) {
+func printPod(page *terminal.Page, p Pod) {
 	node := p.Node
 	if p.NodeOS != "" {
 		node += " (" + p.NodeOS + ")"
 	}
-	_, _ = fmt.Fprintf(out, "\nPod %s\n", p.Name)
-	line(out, "node", node)
-	line(out, "phase", p.Phase)
-	line(out, "addresses", joined(p.Addresses))
-	line(out, "endpoint", string(p.State))
+	page.Printf("\nPod %s\n", p.Name)
+	line(page, "node", node)
+	line(page, "phase", p.Phase)
+	line(page, "addresses", joined(p.Addresses))
+	line(page, "endpoint", string(p.State))
 }
 
-// line prints what a pod or an endpoint has of something. What is empty is left out.
-func line(out io.Writer, name, value string) {
+// line prints a property of a pod or an endpoint. An empty one is left out.
+func line(page *terminal.Page, name, value string) {
 	if value != "" {
-		_, _ = fmt.Fprintf(out, "  %-15s %s\n", name, terminal.Wrap(value, 18))
+		page.Paragraph(fmt.Sprintf("  %-15s ", name), value)
 	}
 }
 
-func (e Explained) print(out io.Writer) {
-	line := func(name, value string) { line(out, name, value) }
-	_, _ = fmt.Fprintf(out, "\n%s endpoint %s\n", capital(e.Kind), e.ID)
-	line("addresses", joined(e.Addresses))
-	line("made by", e.Owner)
-	line("pods", strings.Join(e.Pods, ", "))
-	line("slices", strings.Join(e.Slices, ", "))
-	line("same address", joined(e.Locals))
-	line("load balancers", joined(e.LoadBalancers))
-	line("verdict", e.Verdict+" ("+e.Reason+")")
-	line("because", e.Because)
-	line("next", e.Next)
-	line("what to do", e.Do)
+func (e Explained) print(page *terminal.Page) {
+	page.Printf("\n%s endpoint %s\n", capital(e.Kind), e.ID)
+	for _, property := range []struct{ name, value string }{
+		{"addresses", joined(e.Addresses)},
+		{"made by", e.Owner},
+		{"pods", strings.Join(e.Pods, ", ")},
+		{"slices", strings.Join(e.Slices, ", ")},
+		{"same address", joined(e.Locals)},
+		{"load balancers", joined(e.LoadBalancers)},
+		{"verdict", e.Verdict + " (" + e.Reason + ")"},
+		{"because", e.Because},
+		{"next", e.Next},
+		{"what to do", e.Do},
+	} {
+		line(page, property.name, property.value)
+	}
 }
 
 func joined[T any](values []T) string {

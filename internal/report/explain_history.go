@@ -4,7 +4,6 @@ package report
 
 import (
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 	"time"
@@ -32,13 +31,13 @@ func (e Explanation) concerning(t Target, past []history.Entry) []history.Entry 
 }
 
 // printHistory writes what the agent has done, the last first.
-func printHistory(out io.Writer, entries []history.Entry) {
+func printHistory(page *terminal.Page, entries []history.Entry) {
 	if len(entries) == 0 {
 		return
 	}
-	_, _ = fmt.Fprintf(out, "\nWhat the agent has decided and done, the last first\n")
+	page.Printf("\nWhat the agent has decided and done, the last first\n")
 	for _, e := range entries {
-		_, _ = fmt.Fprintf(out, "  %s  %s\n", e.Last.UTC().Format(time.DateTime+"Z"), terminal.Wrap(sentence(e), 24))
+		page.Paragraph("  "+e.Last.UTC().Format(time.DateTime+"Z")+"  ", sentence(e))
 	}
 }
 

@@ -4,17 +4,16 @@ package report
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"io"
 	"net/netip"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy"
+	"github.com/hnsguard/hnsguard/internal/terminal"
 	"github.com/hnsguard/hnsguard/internal/verdict"
 )
 
@@ -171,56 +170,52 @@ func compareAddresses(a, b Row) int {
 
 // Print writes the report as text.
 func (r Report) Print(w io.Writer) error {
-	out := &strings.Builder{}
-	fmt.Fprintf(out, "Node %s, pod network %s, kube-proxy %s\n%s\n\n", r.Node, orDash(r.Network), r.DescribeKubeProxy(),
+	page := terminal.NewPage(w)
+	page.Printf("Node %s, pod network %s, kube-proxy %s\n%s\n\n", r.Node, cmp.Or(r.Network, "-"), r.DescribeKubeProxy(),
 		capital(r.describeMode()))
-	if err := errors.Join(r.printEndpoints(out), r.printPods(out)); err != nil {
-		return err
-	}
-	fmt.Fprintln(out, r.summary())
+	r.printEndpoints(page)
+	r.printPods(page)
+	page.Paragraph("", r.summary())
 	if r.Attention.Needed() {
-		fmt.Fprintf(out, "Needs attention: %s.\n", r.Attention)
+		page.Paragraph("", fmt.Sprintf("Needs attention: %s.", r.Attention))
 	}
 	for _, note := range r.Notes {
-		fmt.Fprintf(out, "Note: %s.\n", note)
+		page.Paragraph("Note: ", note+".")
 	}
-	_, err := io.WriteString(w, out.String())
-	return err
+	return page.Flush()
 }
 
-func (r Report) printEndpoints(out io.Writer) error {
+func (r Report) printEndpoints(page *terminal.Page) {
 	if len(r.Endpoints) == 0 {
-		return nil
+		return
 	}
-	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(table, "ENDPOINT\tIP\tKIND\tOWNER\tVERDICT\tREASON\tPOD")
+	var rows [][]string
 	for _, row := range r.Endpoints {
-		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n",
-			row.ID, join(row.Addresses), row.Kind, cut(orDash(row.Owner)), row.Verdict, row.Reason,
-			orDash(strings.Join(row.Pods, ",")))
+		rows = append(rows, []string{
+			string(row.ID), join(row.Addresses), row.Kind, cut(row.Owner), row.Verdict, row.Reason, strings.Join(row.Pods, ","),
+		})
 	}
-	_, _ = fmt.Fprintln(table)
-	return table.Flush()
+	page.Table([]string{"ENDPOINT", "IP", "KIND", "OWNER", "VERDICT", "REASON", "POD"}, rows)
+	page.Printf("\n")
 }
 
 // printPods lists the pods without network.
-func (r Report) printPods(out io.Writer) error {
+func (r Report) printPods(page *terminal.Page) {
 	if len(r.PodsWithoutNetwork) == 0 {
-		return nil
+		return
 	}
-	_, _ = fmt.Fprintln(out, "These pods run on this node, and no local endpoint has their address: they have no "+
-		"network.\n'hnsguard explain NAMESPACE/POD' says what to do.")
-	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(table, "POD\tIP\tSTARTED")
+	page.Printf("These pods run on this node, and no local endpoint has their address: they have no network.\n" +
+		"'hnsguard explain NAMESPACE/POD' says what to do.\n")
+	var rows [][]string
 	for _, pod := range r.PodsWithoutNetwork {
 		started := ""
 		if !pod.Started.IsZero() {
 			started = pod.Started.Format(time.DateTime + "Z")
 		}
-		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\n", pod.Name, join(pod.Addresses), orDash(started))
+		rows = append(rows, []string{pod.Name, join(pod.Addresses), started})
 	}
-	_, _ = fmt.Fprintln(table)
-	return table.Flush()
+	page.Table([]string{"POD", "IP", "STARTED"}, rows)
+	page.Printf("\n")
 }
 
 // DescribeKubeProxy says in words which version the node's kube-proxy has, and which faults.
@@ -281,12 +276,5 @@ func join(addresses []netip.Addr) string {
 	for _, addr := range addresses {
 		texts = append(texts, addr.String())
 	}
-	return orDash(strings.Join(slices.Clip(texts), ","))
-}
-
-func orDash(s string) string {
-	if s == "" {
-		return "-"
-	}
-	return s
+	return strings.Join(texts, ",")
 }

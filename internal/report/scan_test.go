@@ -5,6 +5,7 @@ package report_test
 import (
 	"encoding/json"
 	"errors"
+	"io"
 	"maps"
 	"net/netip"
 	"os"
@@ -19,6 +20,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/hnsguard/hnsguard/internal/config"
+	"github.com/hnsguard/hnsguard/internal/history"
 	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy"
 	"github.com/hnsguard/hnsguard/internal/recording"
@@ -459,5 +461,28 @@ func TestPrintOfOtherReports(t *testing.T) {
 		g := NewWithT(t)
 		g.Expect(found.Print(&out)).To(Succeed())
 		g.Expect(out.String()).To(ContainSubstring(want))
+	}
+}
+
+// A recording may come from a stranger: what it has of names starts no row, and does nothing to a terminal.
+func TestHostileNamesAreShownEscaped(t *testing.T) {
+	const hostile = "web\x1b]52;c;aGk=\a\n0f1e2d3c  10.0.0.1  remote\u202e"
+	const shown = `web\u001b]52;c;aGk=\u0007\u000a0f1e2d3c  10.0.0.1  remote\u202e`
+	addr := []netip.Addr{netip.MustParseAddr("10.0.0.1")}
+	found := report.Report{
+		Node: hostile, Network: hostile, KubeProxy: hostile, KubeProxyKnown: true, Mode: "enforce",
+		Endpoints: []report.Row{{
+			ID: hostile, Addresses: addr, Kind: "remote", Owner: "kube-proxy", Verdict: "conflict", Pods: []string{hostile},
+		}},
+		PodsWithoutNetwork: []report.Pod{{Name: hostile}}, Notes: []string{hostile},
+	}
+	explained := report.Explain(report.Target{Address: addr[0]}, found, []history.Entry{{Address: addr[0], Detail: hostile}})
+	for name, printed := range map[string]interface{ Print(w io.Writer) error }{"scan": found, "explain": explained} {
+		g := NewWithT(t)
+		var out strings.Builder
+		g.Expect(printed.Print(&out)).To(Succeed())
+		g.Expect(out.String()).NotTo(ContainSubstring("\x1b"), name)
+		g.Expect(out.String()).NotTo(MatchRegexp(`(?m)^0f1e2d3c`), name)
+		g.Expect(strings.Join(strings.Fields(out.String()), " ")).To(ContainSubstring(strings.Join(strings.Fields(shown), " ")), name)
 	}
 }

@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package terminal lays out text for people: it wraps lines, and colours words.
+// Package terminal shows text to people. Names, messages and versions come from a cluster or from a stranger's
+// recording, and a terminal obeys the control characters in them.
 //
 // Invariants:
 //
-//  1. Only a terminal gets colours, and none if $NO_COLOR is set: what is written to a file or a pipe is plain text.
-//  2. Colours repeat what words say. Without them nothing is lost.
+//  1. Of control characters, only newlines and tabs reach the output of a [Writer], and the colours of this package.
+//     Others are shown as escapes, and so are characters that reverse or hide text.
+//  2. A value on a [Page] is escaped before the page is laid out: a newline or tab in it starts no line and no column.
+//  3. Only a terminal gets colours, and none if $NO_COLOR is set. Colours repeat what words say.
+//  4. A paragraph is as wide as the terminal. A word that is wider stays whole: it may be an address that a person copies.
 package terminal

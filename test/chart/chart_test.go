@@ -26,6 +26,7 @@ import (
 	"github.com/hnsguard/hnsguard/internal/cli"
 	"github.com/hnsguard/hnsguard/internal/config"
 	"github.com/hnsguard/hnsguard/internal/doctor"
+	"github.com/hnsguard/hnsguard/internal/fleet"
 	"github.com/hnsguard/hnsguard/test/chart"
 )
 
@@ -112,7 +113,8 @@ func TestTheProgramTakesWhatThePodHas(t *testing.T) {
 				Secrets: map[string]map[string][]byte{"hnsguard-metrics-tls": certificate(t)},
 			}
 			c := pod.Spec.Containers[0]
-			g.Expect(c.Command).To(Equal([]string{`%CONTAINER_SANDBOX_MOUNT_POINT%\hnsguard.exe`}))
+			g.Expect(c.Command).To(Equal([]string{fleet.Program}), "hnsguard status runs it")
+			g.Expect(c.Name).To(Equal(fleet.Container))
 			_, said := invoke(t, pod, c, c.Args)
 			g.Expect(said).To(HavePrefix("hnsguard: run needs a Windows node"))
 		})

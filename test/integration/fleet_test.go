@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -117,7 +118,7 @@ var _ = Describe("The status over all nodes", func() {
 		k := &kubelet{commands: make(chan []string, 100), answer: func(node string, out, complaints io.Writer) error {
 			switch node {
 			case broken:
-				_, _ = io.WriteString(complaints, "hnsguard: asking the agent on this node: connection refused\n")
+				_, _ = io.WriteString(complaints, "hnsguard: reading the status of the agent on this node: connection refused\n")
 				return fmt.Errorf("exit status 1")
 			case slow:
 				<-hang
@@ -143,7 +144,7 @@ var _ = Describe("The status over all nodes", func() {
 		options := fleet.Options{
 			API: shared.client, Exec: executor, Namespace: it.namespace, Selector: selector, Parallel: 2, Timeout: 5 * time.Second,
 		}
-		report, err := fleet.Ask(ctx, options)
+		report, err := fleet.Query(ctx, options)
 		Expect(err).NotTo(HaveOccurred())
 		rows := map[string]fleet.Row{}
 		for _, row := range report.Nodes {
@@ -154,27 +155,58 @@ var _ = Describe("The status over all nodes", func() {
 			Node: well, Pod: agent + well, Version: "v1.2.3", Mode: "enforce", State: "guarding", KubeProxy: "v1.34.0",
 			KubeProxyFaults: []string{"batch-leak"}, Endpoints: new(7), Stale: new(1), Held: new(2), PassAge: new(2.0),
 		}))
-		Expect(rows[broken].Problem).To(ContainSubstring("does not answer: hnsguard: asking the agent on this node: connection refused"))
+		Expect(rows[broken].Problem).To(ContainSubstring("does not answer: hnsguard: reading the status of the agent on this node: connection refused"))
 		Expect(rows[slow].Problem).To(Equal("does not answer: no answer within 5s"))
 		Expect(rows[pending].Problem).To(Equal("its agent does not run: the pod is Pending"))
 		Expect(rows[bare]).To(Equal(fleet.Row{Node: bare, Problem: "no agent runs on it"}))
 		Expect(report.Problems).To(BeNumerically(">=", 4))
 		Expect(k.most.Load()).To(BeNumerically("<=", 2))
-		Expect(<-k.commands).To(Equal([]string{
-			"hnsguard", `%CONTAINER_SANDBOX_MOUNT_POINT%\hnsguard.exe`, "status", "--local", "--output=json",
-		}))
+		Expect(<-k.commands).To(Equal(append([]string{"hnsguard"}, fleet.Command()...)))
+
+		By("ignoring a tenant's pod that looks like the agent of the slow node")
+		tenant := shared.namespace(ctx)
+		forged := &corev1.Pod{}
+		Expect(shared.client.Get(ctx, client.ObjectKey{Namespace: it.namespace, Name: "hnsguard-" + slow}, forged)).To(Succeed())
+		owners := forged.OwnerReferences
+		for _, namespace := range []string{tenant, it.namespace} {
+			pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "mallory-" + slow, Labels: forged.Labels}, Spec: forged.Spec}
+			if namespace == tenant {
+				pod.OwnerReferences = owners
+			}
+			pod.Spec.Containers[0].Command = []string{`c:\mallory.exe`}
+			Expect(shared.client.Create(ctx, pod)).To(Succeed())
+			pod.Status.Phase = corev1.PodRunning
+			Expect(shared.client.Status().Update(ctx, pod)).To(Succeed())
+		}
+		for _, namespace := range []string{it.namespace, ""} {
+			options := options
+			options.Namespace, options.Timeout = namespace, time.Second
+			report, err := fleet.Query(ctx, options)
+			Expect(err).NotTo(HaveOccurred())
+			Expect(report.Nodes).To(ContainElement(fleet.Row{
+				Node: slow, Pod: agent + slow, Problem: "does not answer: no answer within 1s",
+			}))
+			Expect(report.Notes).To(ContainElement(ContainSubstring(it.namespace + "/mallory-" + slow)))
+			Expect(slices.ContainsFunc(report.Notes, func(note string) bool {
+				return strings.Contains(note, tenant+"/mallory-"+slow)
+			})).To(Equal(namespace == ""))
+		}
+		Consistently(k.commands).WithTimeout(time.Millisecond).ShouldNot(Receive(ContainElement(ContainSubstring("mallory"))))
 
 		By("asking as somebody who may not")
 		account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: it.namespace, Name: "person"}}
 		Expect(shared.client.Create(ctx, account)).To(Succeed())
 		config := shared.as(ctx, account, nil)
-		_, err = fleet.Ask(ctx, fleet.Options{
+		_, err = fleet.Query(ctx, fleet.Options{
 			API: clientOf(config), Exec: executor, Namespace: it.namespace, Selector: selector, Parallel: 2, Timeout: time.Second,
 		})
-		Expect(err).To(MatchError(ContainSubstring("listing the agents' pods: ")))
+		Expect(err).To(MatchError(ContainSubstring("listing the agents' DaemonSets: ")))
 		role := &rbacv1.Role{
 			ObjectMeta: metav1.ObjectMeta{Namespace: it.namespace, Name: "person"},
-			Rules:      []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: []string{"list"}}},
+			Rules: []rbacv1.PolicyRule{
+				{APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: []string{"list"}},
+				{APIGroups: []string{"apps"}, Resources: []string{"daemonsets"}, Verbs: []string{"list"}},
+			},
 		}
 		binding := &rbacv1.RoleBinding{
 			ObjectMeta: role.ObjectMeta, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: role.Name},
@@ -186,13 +218,13 @@ var _ = Describe("The status over all nodes", func() {
 		options.Exec, err = fleet.NewExecutor(config)
 		Expect(err).NotTo(HaveOccurred())
 		ask := func(g Gomega) fleet.Report {
-			report, err := fleet.Ask(ctx, options)
+			report, err := fleet.Query(ctx, options)
 			g.Expect(err).NotTo(HaveOccurred())
 			return report
 		}
 		Eventually(func(g Gomega) {
 			report := ask(g)
-			g.Expect(report.Notes).To(ConsistOf(ContainSubstring("you may not list nodes")))
+			g.Expect(report.Notes).To(ContainElement(ContainSubstring("you may not list nodes")))
 			g.Expect(report.Nodes).To(HaveLen(4), "those that have an agent")
 			g.Expect(report.Nodes).To(ContainElement(And(HaveField("Node", well), HaveField("Problem", ContainSubstring("forbidden")))))
 		}).Should(Succeed())

@@ -14,6 +14,7 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	appsv1 "k8s.io/api/apps/v1"
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -75,9 +76,13 @@ func (i installed) agentOn(ctx context.Context, node string) *rest.Config {
 	Expect(client.IgnoreAlreadyExists(err)).To(Succeed())
 	ds, err := i.objects.DaemonSet()
 	Expect(err).NotTo(HaveOccurred())
+	Expect(i.cp.client.Get(ctx, client.ObjectKeyFromObject(ds), ds)).To(Succeed())
 	pod := &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Namespace: i.namespace, Name: "hnsguard-" + node, Labels: ds.Spec.Template.Labels},
-		Spec:       ds.Spec.Template.Spec,
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: i.namespace, Name: "hnsguard-" + node, Labels: ds.Spec.Template.Labels,
+			OwnerReferences: []metav1.OwnerReference{*metav1.NewControllerRef(ds, appsv1.SchemeGroupVersion.WithKind("DaemonSet"))},
+		},
+		Spec: ds.Spec.Template.Spec,
 	}
 	pod.Spec.NodeName = node
 	Expect(i.cp.client.Create(ctx, pod)).To(Succeed())

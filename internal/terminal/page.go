@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package terminal
+
+import (
+	"fmt"
+	"io"
+	"reflect"
+	"strings"
+	"text/tabwriter"
+	"unicode/utf8"
+)
+
+// Page is a text for people that is laid out before it is written. Formats and headings are the program's own; values
+// come from elsewhere (invariant 2).
+type Page struct {
+	to    io.Writer
+	text  strings.Builder
+	width int
+}
+
+// NewPage returns a page that is written to w.
+func NewPage(w io.Writer) *Page { return &Page{to: w, width: Width(w)} }
+
+// Flush writes the page.
+func (p *Page) Flush() error {
+	_, err := io.WriteString(p.to, p.text.String())
+	p.text.Reset()
+	return err
+}
+
+// Paragraph adds a label of the program and a value, which is wrapped to the width of the page.
+func (p *Page) Paragraph(label, value string) { p.Lines(label, Escape(value)) }
+
+// Lines is Paragraph for a text whose lines stay apart, such as an error with several faults. Each line is indented to
+// the end of the label, so that none looks like a row.
+func (p *Page) Lines(label, text string) {
+	indent := utf8.RuneCountInString(paint.ReplaceAllString(label, ""))
+	var lines []string
+	for line := range strings.Lines(text) {
+		if line = wrap(Escape(strings.TrimRight(line, "\n")), p.width-indent); line != "" {
+			lines = append(lines, strings.ReplaceAll(line, "\n", "\n"+strings.Repeat(" ", indent)))
+		}
+	}
+	p.text.WriteString(label + strings.Join(lines, "\n"+strings.Repeat(" ", indent)) + "\n")
+}
+
+// Table adds a table. Empty cells have a dash.
+func (p *Page) Table(headings []string, rows [][]string) {
+	table := tabwriter.NewWriter(&p.text, 0, 0, 2, ' ', 0)
+	_, _ = fmt.Fprintln(table, strings.Join(headings, "\t"))
+	for _, row := range rows {
+		cells := make([]string, len(row))
+		for i, cell := range row {
+			if cells[i] = Escape(cell); cell == "" {
+				cells[i] = "-"
+			}
+		}
+		_, _ = fmt.Fprintln(table, strings.Join(cells, "\t"))
+	}
+	_ = table.Flush() // a strings.Builder takes everything
+}
+
+// Printf adds text. Values are escaped.
+func (p *Page) Printf(format string, values ...any) {
+	escaped := make([]any, len(values))
+	for i, value := range values {
+		escaped[i] = escapeValue(value)
+	}
+	_, _ = fmt.Fprintf(&p.text, format, escaped...)
+}
+
+func escapeValue(value any) any {
+	switch v := value.(type) {
+	case error:
+		return Escape(v.Error())
+	case fmt.Stringer:
+		return Escape(v.String())
+	}
+	if v := reflect.ValueOf(value); v.Kind() == reflect.String {
+		return Escape(v.String())
+	}
+	return value
+}
+
+// wrap breaks a text into lines of at most so many columns (invariant 4).
+func wrap(text string, width int) string {
+	var out strings.Builder
+	column := 0
+	for i, word := range strings.Fields(text) {
+		length := utf8.RuneCountInString(word)
+		switch {
+		case i == 0:
+		case column+1+length > width:
+			out.WriteByte('\n')
+			column = 0
+		default:
+			out.WriteByte(' ')
+			column++
+		}
+		out.WriteString(word)
+		column += length
+	}
+	return out.String()
+}
+
+// Colour is how a word is shown.
+type Colour string
+
+// The colours. The terminal's own scheme decides what they look like, on light ground and on dark.
+const (
+	Red    Colour = "31"
+	Green  Colour = "32"
+	Yellow Colour = "33"
+	Grey   Colour = "90"
+)
+
+// Paint returns the text in the colour, if the page is for a terminal with colours (invariant 3).
+func (p *Page) Paint(colour Colour, text string) string {
+	if w, is := p.to.(*Writer); !is || !w.colours {
+		return text
+	}
+	return "\x1b[" + string(colour) + "m" + text + "\x1b[0m"
+}
