@@ -107,7 +107,7 @@ func runBundle(ctx context.Context, p Process, o bundleOptions) error {
 	return err
 }
 
-// reportMissing says what a bundle lacks, and what that means for whoever gets it.
+// reportMissing prints what a bundle lacks, and whether the node can be judged without it.
 func reportMissing(w io.Writer, m recording.Manifest) {
 	failed := m.Failed()
 	if len(failed) == 0 {

@@ -22,11 +22,11 @@ type explainOptions struct {
 }
 
 const explainHelp = `Explain what HNS and the cluster say of an IP address, an HNS endpoint or a pod: the verdict
-and the rule that decided, what happens next, what you can do, and what the agent has done about it lately. Nothing is
+and the rule that decided, what happens next, what you can do, and what the agent has recently done about it. Nothing is
 changed.
 
 The node is read, or its recordings are, as for scan: see 'hnsguard scan --help'. What the agent has done is in a
-bundle; on a node, the agent is asked.
+bundle; on a node, the agent shows it.
 
 Exit status:
   0  it was explained
@@ -97,7 +97,7 @@ func (o explainOptions) live() bool { return o.bundle == "" && len(o.hnsDumps) =
 // askFor is how long the agent may take to answer.
 const askFor = 5 * time.Second
 
-// remembered asks the agent on this node what it has done.
+// remembered reads the history of the agent on this node.
 func (o explainOptions) remembered(ctx context.Context) past {
 	return remembered(askAgent(ctx, o.page, askFor))
 }

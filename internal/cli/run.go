@@ -91,7 +91,7 @@ func run(ctx context.Context, p Process, o runOptions) error {
 }
 
 // saveMemory makes the garbage collector keep the process small, and below the limit of its container. What the runtime
-// does not count, such as the program itself and what HNS's libraries allocate, needs room beside it.
+// does not count, such as the program itself and what HNS's libraries allocate, needs room besides.
 func saveMemory(container int64, env func(string) (string, bool)) {
 	if _, set := env("GOGC"); !set {
 		debug.SetGCPercent(agent.GCPercent)

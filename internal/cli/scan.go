@@ -53,7 +53,7 @@ func (o *inputOptions) addTo(cmd *cobra.Command) {
 }
 
 const scanHelp = `Judge every HNS endpoint of a node once, and print what hnsguard would do about it and why, and which
-running pods of the node have no endpoint and so no network. Nothing is changed.
+running pods on the node have no endpoint and so no network. Nothing is changed.
 
 Without --hns-dump the HNS of this machine is read, without --cluster-dump the API server. To scan a node from
 elsewhere, record it with 'hnsguard bundle' and pass --bundle. Without hnsguard on the node, record it in PowerShell:

@@ -15,7 +15,7 @@ import (
 const oldest = "1.26.0"
 
 // apiServer reads the version of the API server, which shows that it can be reached.
-func (o Options) apiServer(context.Context) finding {
+func (o Options) apiServer(context.Context) Result {
 	const advice = "If the Service kubernetes cannot be reached from the node, set apiServer.host and apiServer.port of " +
 		"the chart. Outside of a pod, use --kubeconfig."
 	if o.APIErr != nil {

@@ -5,7 +5,6 @@ package doctor
 import (
 	"context"
 	"fmt"
-	"sync"
 	"time"
 
 	"k8s.io/client-go/rest"
@@ -26,7 +25,7 @@ const (
 	Warn Status = "warn"
 	// Fail means that the agent does not work.
 	Fail Status = "fail"
-	// Skip means that nothing was checked: the check does not apply, or what it looks through has failed.
+	// Skip means that nothing was checked, because a check that it needs has failed.
 	Skip Status = "skip"
 )
 
@@ -49,7 +48,7 @@ type Report struct {
 	Checks  []Result `json:"checks"`
 }
 
-// Options are what is checked. What could not be made has an error in its place, which is then what the check finds.
+// Options are what is checked. What could not be created has an error in its place, which its check reports.
 type Options struct {
 	// Node is the name of the node. Required.
 	Node string
@@ -75,32 +74,22 @@ type Options struct {
 	Clock   clock.Clock
 }
 
-// check is one check. It is skipped if the check that it needs has not passed with or without a warning.
+// check is one check. It is skipped if the check that it needs has failed or was skipped.
 type check struct {
 	name, needs string
-	run         func(ctx context.Context) finding
+	run         func(ctx context.Context) Result
 }
 
-// finding is what a check found, without its name.
-type finding struct {
-	status        Status
-	found, advice string
+func pass(format string, args ...any) Result {
+	return Result{Status: Pass, Found: fmt.Sprintf(format, args...)}
 }
 
-func pass(format string, args ...any) finding {
-	return finding{status: Pass, found: fmt.Sprintf(format, args...)}
+func warn(advice, format string, args ...any) Result {
+	return Result{Status: Warn, Found: fmt.Sprintf(format, args...), Advice: advice}
 }
 
-func skip(format string, args ...any) finding {
-	return finding{status: Skip, found: fmt.Sprintf(format, args...)}
-}
-
-func warn(advice, format string, args ...any) finding {
-	return finding{Warn, fmt.Sprintf(format, args...), advice}
-}
-
-func fail(advice, format string, args ...any) finding {
-	return finding{Fail, fmt.Sprintf(format, args...), advice}
+func fail(advice, format string, args ...any) Result {
+	return Result{Status: Fail, Found: fmt.Sprintf(format, args...), Advice: advice}
 }
 
 // The names of the checks.
@@ -125,64 +114,36 @@ func (o Options) checks() []check {
 	}
 }
 
-// Run runs all checks. It returns an error only if the context ends before they have.
+// Run runs all checks, one after the other (invariant 2). It returns an error only if the context ends before they have.
 func Run(ctx context.Context, o Options) (Report, error) {
-	report := Report{Node: o.Node, Version: version.Get().Version, Checks: runAll(ctx, o.checks(), o.Timeout)}
+	report := Report{Node: o.Node, Version: version.Get().Version}
+	counts, statuses := map[Status]int{}, map[string]Status{}
+	for _, c := range o.checks() {
+		result := Result{Status: Skip, Found: fmt.Sprintf("not checked: it needs the check of %s to succeed", c.needs)}
+		if needed := statuses[c.needs]; needed != Fail && needed != Skip {
+			result = c.within(ctx, o.Timeout)
+		}
+		result.Check = c.name
+		statuses[c.name] = result.Status
+		counts[result.Status]++
+		report.Checks = append(report.Checks, result)
+	}
 	if err := ctx.Err(); err != nil {
 		return Report{}, fmt.Errorf("checking node %s: %w", o.Node, err)
 	}
-	for _, r := range report.Checks {
-		switch r.Status {
-		case Fail:
-			report.Failed++
-		case Warn:
-			report.Warned++
-		case Skip:
-			report.Skipped++
-		case Pass:
-		}
-	}
+	report.Failed, report.Warned, report.Skipped = counts[Fail], counts[Warn], counts[Skip]
 	return report, nil
 }
 
-// runAll runs the checks side by side, each after the one that it needs (invariant 2).
-func runAll(ctx context.Context, checks []check, timeout time.Duration) []Result {
-	findings, done := map[string]*finding{}, map[string]chan struct{}{}
-	for _, c := range checks {
-		findings[c.name], done[c.name] = &finding{}, make(chan struct{})
-	}
-	var all sync.WaitGroup
-	for _, c := range checks {
-		all.Go(func() {
-			defer close(done[c.name])
-			if c.needs != "" {
-				<-done[c.needs]
-				if s := findings[c.needs].status; s == Fail || s == Skip {
-					*findings[c.name] = skip("not checked: it needs the check of %s to succeed", c.needs)
-					return
-				}
-			}
-			*findings[c.name] = c.within(ctx, timeout)
-		})
-	}
-	all.Wait()
-	results := make([]Result, 0, len(checks))
-	for _, c := range checks {
-		f := *findings[c.name]
-		results = append(results, Result{Check: c.name, Status: f.status, Found: f.found, Advice: f.advice})
-	}
-	return results
-}
-
-// within runs a check, and gives it up when its time is over: calls to HNS can hang.
-func (c check) within(ctx context.Context, timeout time.Duration) finding {
+// within runs a check, and abandons it when its time is over: calls to HNS can hang.
+func (c check) within(ctx context.Context, timeout time.Duration) Result {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	result := make(chan finding, 1)
-	go func() { result <- c.run(ctx) }()
+	done := make(chan Result, 1)
+	go func() { done <- c.run(ctx) }()
 	select {
-	case f := <-result:
-		return f
+	case result := <-done:
+		return result
 	case <-ctx.Done():
 		return fail("If it is only slow, give it more time with --timeout.", "it did not finish within %s", timeout)
 	}

@@ -6,7 +6,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"net/url"
 	"strings"
 	"time"
@@ -26,7 +25,7 @@ import (
 
 // The checks of what is on the node.
 
-func (o Options) configuration(context.Context) finding {
+func (o Options) configuration(context.Context) Result {
 	from := cmp.Or(o.ConfigFile, "no file: all fields have their defaults")
 	switch {
 	case o.ConfigErr != nil:
@@ -38,7 +37,7 @@ func (o Options) configuration(context.Context) finding {
 	}
 }
 
-func (o Options) hns(ctx context.Context) finding {
+func (o Options) hns(ctx context.Context) Result {
 	if errors.Is(o.HNSErr, hns.ErrUnsupported) {
 		return fail("Run this on the Windows node, in the agent's pod.", "%v", o.HNSErr)
 	}
@@ -47,7 +46,7 @@ func (o Options) hns(ctx context.Context) finding {
 	}
 	ids, err := o.HNS.ListEndpointIDs(ctx)
 	if err != nil {
-		return fail("Look at the service hns of the node (sc.exe query hns) and at its event log.", "%v", err)
+		return fail("Look at the service hns on the node (sc.exe query hns) and at its event log.", "%v", err)
 	}
 	versioner, is := o.HNS.(hns.Versioner)
 	if !is {
@@ -61,7 +60,7 @@ func (o Options) hns(ctx context.Context) finding {
 	return pass("version %s, %d endpoints", v, len(ids))
 }
 
-func (o Options) network(ctx context.Context) finding {
+func (o Options) network(ctx context.Context) Result {
 	snapshot, err := inventory.New(o.HNS, inventory.Options{Network: o.Config.Network, Clock: o.Clock}).Observe(ctx)
 	switch {
 	case errors.Is(err, inventory.ErrNoPodNetwork):
@@ -97,7 +96,7 @@ func adviceFaults() string {
 }
 
 // kubeProxy finds the version as the agent does: what is configured is not questioned there, so it is here.
-func (o Options) kubeProxy(ctx context.Context) finding {
+func (o Options) kubeProxy(ctx context.Context) Result {
 	at := redacted(o.MetricsURL)
 	served, err := detect.FromMetrics(ctx, o.MetricsURL)
 	if err != nil {
@@ -124,38 +123,40 @@ func (o Options) kubeProxy(ctx context.Context) finding {
 }
 
 // withoutMetrics finds the version where kube-proxy's metrics do not answer.
-func (o Options) withoutMetrics(ctx context.Context, complaint string) finding {
-	if o.KubeProxyVersion != "" {
-		return warn(adviceSyncs, "%s, as configured; its metrics do not answer: %s",
-			describe(kubeproxy.ProfileOf(o.KubeProxyVersion)), complaint)
+func (o Options) withoutMetrics(ctx context.Context, complaint string) Result {
+	proxy, source := o.KubeProxyVersion, "as configured"
+	if proxy == "" {
+		proxy, source = o.fromPods(ctx), "by the image of its pod"
 	}
-	image, err := o.fromPods(ctx)
-	if err != nil {
+	if proxy == "" {
 		return warn(adviceMetrics, "its version is unknown, and every fault is assumed: %s", complaint)
 	}
-	return warn(adviceSyncs, "%s, by the image of its pod; its metrics do not answer: %s",
-		describe(kubeproxy.ProfileOf(image)), complaint)
+	return warn(adviceSyncs, "%s, %s; its metrics do not answer: %s", describe(kubeproxy.ProfileOf(proxy)), source, complaint)
 }
 
-// fromPods reads the version from the image of kube-proxy's pod.
-func (o Options) fromPods(ctx context.Context) (string, error) {
+// fromPods reads the version from the image of kube-proxy's pod. It is empty if that fails.
+func (o Options) fromPods(ctx context.Context) string {
 	if o.API == nil {
-		return "", errors.New("no API server is known")
+		return ""
 	}
 	core, err := coreclient.NewForConfig(o.API)
 	if err != nil {
-		return "", fmt.Errorf("building the client: %w", err)
+		return ""
 	}
-	ofNode := fields.OneTermEqualSelector("spec.nodeName", o.Node).String()
-	list, err := core.Pods(metav1.NamespaceAll).List(ctx, metav1.ListOptions{FieldSelector: ofNode})
+	onNode := fields.OneTermEqualSelector("spec.nodeName", o.Node).String()
+	list, err := core.Pods(metav1.NamespaceAll).List(ctx, metav1.ListOptions{FieldSelector: onNode})
 	if err != nil {
-		return "", fmt.Errorf("reading the pods of node %s: %w", o.Node, err)
+		return ""
 	}
 	pods := make([]*corev1.Pod, len(list.Items))
 	for i := range list.Items {
 		pods[i] = &list.Items[i]
 	}
-	return detect.InPods(pods, o.Node)
+	image, err := detect.InPods(pods, o.Node)
+	if err != nil {
+		return ""
+	}
+	return image
 }
 
 // redacted is a URL without the password that it may hold.

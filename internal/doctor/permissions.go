@@ -94,12 +94,12 @@ func Permissions(c config.Config, namespace string, secure bool) []Permission {
 	return needed
 }
 
-// permissions asks the API server for each right.
-func (o Options) permissions(ctx context.Context) finding {
+// permissions checks each right with the API server.
+func (o Options) permissions(ctx context.Context) Result {
 	advice := "Apply the roles of the chart of this version (rbac.create); " +
 		version.DocsURL("security.md") + " says what each is for."
 	needed := Permissions(o.Config, o.Namespace, o.MetricsSecure)
-	// The limit of client-go is made for agents that run for ever: with it, this would take seconds.
+	// client-go limits requests as controllers need it: with that limit, this would take seconds.
 	unlimited := rest.CopyConfig(o.API)
 	unlimited.QPS = -1
 	authorization, err := authorizationclient.NewForConfig(unlimited)
@@ -110,7 +110,7 @@ func (o Options) permissions(ctx context.Context) finding {
 	for _, p := range needed {
 		doubt, err := p.denied(ctx, authorization)
 		if err != nil {
-			return fail(advice, "asking for the right to %s: %v", p, err)
+			return fail(advice, "checking the right to %s: %v", p, err)
 		}
 		if doubt != "" {
 			missing = append(missing, fmt.Sprintf("%s (for %s%s", p, p.For, doubt))
@@ -127,7 +127,7 @@ func (o Options) permissions(ctx context.Context) finding {
 	}
 }
 
-// denied asks the API server. It returns an empty string if the right is granted, or else what follows its purpose. An
+// denied returns an empty string if the API server grants the right, or else what follows its purpose. An
 // answer that is uncertain is not a grant (invariant 1).
 func (p Permission) denied(ctx context.Context, api authorizationclient.AuthorizationV1Interface) (string, error) {
 	review, err := api.SelfSubjectAccessReviews().Create(ctx, &authorizationv1.SelfSubjectAccessReview{
