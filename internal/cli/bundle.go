@@ -66,7 +66,8 @@ func newBundle(p Process) *cobra.Command {
 }
 
 func addPage(cmd *cobra.Command, address *string) {
-	cmd.Flags().StringVar(address, "page-bind-address", server.PageAddress, `where the agent serves its page; "0" for nowhere`)
+	cmd.Flags().StringVar(address, "page-bind-address", server.PageAddress,
+		`where the agent serves its page; "0" for nowhere`)
 }
 
 func (o *bundleOptions) validate(out io.Writer) error {

@@ -7,8 +7,8 @@
 //
 //  1. A flag wins over its environment variable, which wins over the configuration file.
 //  2. All faults of a command line are reported at once, before anything is done.
-//  3. The exit status is 0 if all is well, 1 for an error and for what cannot be judged, 2 for a wrong command line, and 3
-//     if a report shows that something is wrong. A wrong command line names the command whose help explains it.
+//  3. The exit status is 0 if all is well, 1 for an error and for what cannot be judged, 2 for a wrong command line,
+//     and 3 if a report shows that something is wrong. A wrong command line names the command whose help explains it.
 //  4. In a pod the $KUBECONFIG and the $KUBE_NETWORK of the host are never used: a HostProcess container inherits them,
 //     but they are not meant for hnsguard. Calico's $KUBE_NETWORK is a regular expression, and GKE's holds for the
 //     whole machine. Elsewhere the commands that a person runs like kubectl use $KUBECONFIG as kubectl does, but run

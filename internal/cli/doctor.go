@@ -84,7 +84,7 @@ func runDoctor(ctx context.Context, p Process, o doctorOptions) error {
 	if err != nil {
 		return err
 	}
-	if err := o.output.print(p.Out, report); err != nil {
+	if err := o.output.show(p.Out, report); err != nil {
 		return err
 	}
 	return findingIf(report.Failed > 0)

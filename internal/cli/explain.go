@@ -81,7 +81,7 @@ func runExplain(ctx context.Context, p Process, o explainOptions, text string) e
 		found.Notes = append(found.Notes, "what the agent has done is not known: "+done.err.Error())
 	}
 	e := report.Explain(target, found, done.entries)
-	if err := o.output.print(p.Out, e); err != nil {
+	if err := o.output.show(p.Out, e); err != nil {
 		return err
 	}
 	unknown := func(e report.Explained) bool { return e.Verdict == string(report.KindUnknown) }

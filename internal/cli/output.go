@@ -31,8 +31,8 @@ func (f *format) validate() error {
 // printer is a result that can be shown as text.
 type printer interface{ Print(w io.Writer) error }
 
-// print shows a result in the format.
-func (f *format) print(w io.Writer, result printer) error {
+// show writes a result in the format.
+func (f *format) show(w io.Writer, result printer) error {
 	var data []byte
 	var err error
 	switch *f {

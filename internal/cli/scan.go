@@ -122,7 +122,7 @@ func runScan(ctx context.Context, p Process, o scanOptions) error {
 	if err != nil {
 		return err
 	}
-	if err := o.output.print(p.Out, found); err != nil {
+	if err := o.output.show(p.Out, found); err != nil {
 		return err
 	}
 	if wrong := found.Removable > 0 || found.Attention.Needed(); wrong || found.Undecided == 0 {

@@ -55,7 +55,8 @@ func newStatus(p Process) *cobra.Command {
 	flags.StringVarP(&o.namespace, "namespace", "n", "hnsguard-system", "namespace of the release")
 	flags.BoolVarP(&o.allNamespaces, "all-namespaces", "A", false,
 		"search all namespaces for agents, also those in which others may create pods")
-	flags.StringVarP(&o.selector, "selector", "l", "app.kubernetes.io/name=hnsguard", "labels of the DaemonSet and its pods")
+	flags.StringVarP(&o.selector, "selector", "l", "app.kubernetes.io/name=hnsguard",
+		"labels of the DaemonSet and its pods")
 	flags.DurationVar(&o.timeout, "timeout", 15*time.Second, "how long an agent may take to answer")
 	o.output.addTo(cmd)
 	return cmd
@@ -101,12 +102,13 @@ func runStatus(ctx context.Context, p Process, o statusOptions) error {
 		o.namespace = ""
 	}
 	report, err := fleet.Query(ctx, fleet.Options{
-		API: reader, Exec: executor, Namespace: o.namespace, Selector: selector, Parallel: parallelQueries, Timeout: o.timeout,
+		API: reader, Exec: executor, Namespace: o.namespace, Selector: selector,
+		Parallel: parallelQueries, Timeout: o.timeout,
 	})
 	if err != nil {
 		return err
 	}
-	if err := o.output.print(p.Out, report); err != nil {
+	if err := o.output.show(p.Out, report); err != nil {
 		return err
 	}
 	return findingIf(report.Problems > 0)

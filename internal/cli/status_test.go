@@ -48,7 +48,8 @@ func TestTheStatusOfThisNode(t *testing.T) {
 	}{
 		"all of it": {nil, cli.ExitOK, nodeStatus, ""},
 		"forbidden": {
-			[]string{"--page-bind-address", page(t, http.StatusForbidden)}, cli.ExitError, "",
+			[]string{"--page-bind-address", page(t, http.StatusForbidden)},
+			cli.ExitError, "",
 			"reading the status of the agent on this node: 403 Forbidden",
 		},
 		"no page":         {[]string{"--page-bind-address", "0"}, cli.ExitError, "", "it serves no page"},

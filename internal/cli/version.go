@@ -21,7 +21,7 @@ func newVersion(p Process) *cobra.Command {
 			if err := output.validate(); err != nil {
 				return err
 			}
-			return output.print(p.Out, build{version.Get()})
+			return output.show(p.Out, build{version.Get()})
 		},
 	}
 	output.addTo(cmd)

@@ -92,7 +92,8 @@ func (c Config) validateDurations() field.ErrorList {
 		switch {
 		case r.value.invalid != "":
 			errs = append(errs, field.Invalid(field.NewPath(r.path), r.value.invalid,
-				fmt.Sprintf(`must be a duration such as "%s", between %s and %s`, duration(max(r.least, time.Second)), least, most)))
+				fmt.Sprintf(`must be a duration such as "%s", between %s and %s`,
+					duration(max(r.least, time.Second)), least, most)))
 		case r.value.Duration < r.least || r.value.Duration > r.most:
 			errs = append(errs, outOfRange(r.path, r.value.String(), least, most))
 		}
@@ -119,7 +120,8 @@ func outOfRange(path string, value, least, most any) *field.Error {
 // validateRelations compares fields with each other.
 func (c Config) validateRelations() field.ErrorList {
 	return append(
-		notLonger("orphan.gracePeriodWhileWaiting", c.Orphan.GracePeriodWhileWaiting, "orphan.gracePeriod", c.Orphan.GracePeriod),
+		notLonger("orphan.gracePeriodWhileWaiting", c.Orphan.GracePeriodWhileWaiting,
+			"orphan.gracePeriod", c.Orphan.GracePeriod),
 		notLonger("poll.fastInterval", c.Poll.FastInterval, "poll.slowInterval", c.Poll.SlowInterval)...)
 }
 

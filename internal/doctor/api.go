@@ -36,7 +36,8 @@ func (o Options) apiServer(context.Context) Result {
 	v, err := utilversion.ParseGeneric(info.GitVersion)
 	switch {
 	case err != nil:
-		return warn("Check which server answers there.", "%s answers with an unknown version: %q", o.API.Host, info.GitVersion)
+		return warn("Check which server answers there.", "%s answers with an unknown version: %q",
+			o.API.Host, info.GitVersion)
 	case v.LessThan(utilversion.MustParseGeneric(oldest)):
 		return warn("Upgrade the cluster.", "%s at %s is older than %s, the oldest version that hnsguard supports",
 			info.GitVersion, o.API.Host, oldest)

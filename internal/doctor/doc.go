@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package doctor checks that a node can be guarded: that HNS, kube-proxy and the API server are as the agent needs them.
-// It changes nothing.
+// Package doctor checks that a node can be guarded: that HNS, kube-proxy and the API server are as the agent needs
+// them. It changes nothing.
 //
 // Invariants:
 //

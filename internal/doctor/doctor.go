@@ -114,7 +114,7 @@ func (o Options) checks() []check {
 	}
 }
 
-// Run runs all checks, one after the other (invariant 2). It returns an error only if the context ends before they have.
+// Run runs all checks, one after the other (invariant 2). It returns an error only if the context ends before.
 func Run(ctx context.Context, o Options) (Report, error) {
 	report := Report{Node: o.Node, Version: version.Get().Version}
 	counts, statuses := map[Status]int{}, map[string]Status{}

@@ -91,8 +91,8 @@ const (
 )
 
 func adviceFaults() string {
-	return "Upgrade when you can: " + version.DocsURL("how-it-works.md") + " has the versions without these faults. Until then " +
-		"hnsguard works around them."
+	return "Upgrade when you can: " + version.DocsURL("how-it-works.md") + " has the versions without these faults. " +
+		"Until then hnsguard works around them."
 }
 
 // kubeProxy finds the version as the agent does: what is configured is not questioned there, so it is here.
@@ -131,7 +131,8 @@ func (o Options) withoutMetrics(ctx context.Context, complaint string) Result {
 	if proxy == "" {
 		return warn(adviceMetrics, "its version is unknown, and every fault is assumed: %s", complaint)
 	}
-	return warn(adviceSyncs, "%s, %s; its metrics do not answer: %s", describe(kubeproxy.ProfileOf(proxy)), source, complaint)
+	return warn(adviceSyncs, "%s, %s; its metrics do not answer: %s",
+		describe(kubeproxy.ProfileOf(proxy)), source, complaint)
 }
 
 // fromPods reads the version from the image of kube-proxy's pod. It is empty if that fails.

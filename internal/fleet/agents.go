@@ -43,7 +43,8 @@ func (o Options) agents(ctx context.Context) (map[string][]*corev1.Pod, []string
 	for i := range pods.Items {
 		p := &pods.Items[i]
 		if fault := impostor(p, owners); fault != "" {
-			notes = append(notes, fmt.Sprintf("ignored pod %s/%s, which has the labels of an agent: %s", p.Namespace, p.Name, fault))
+			notes = append(notes, fmt.Sprintf("ignored pod %s/%s, which has the labels of an agent: %s",
+				p.Namespace, p.Name, fault))
 		} else if p.Spec.NodeName != "" {
 			agents[p.Spec.NodeName] = append(agents[p.Spec.NodeName], p)
 		}

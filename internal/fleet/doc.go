@@ -7,8 +7,8 @@
 //
 // Invariants:
 //
-//  1. A node that does not answer is a row too, and so is a Windows node without an agent, or with two. Unknown is shown
-//     as unknown, never as zero.
+//  1. A node that does not answer is a row too, and so is a Windows node without an agent, or with two. Unknown is
+//     shown as unknown, never as zero.
 //  2. The number of requests at the same time is limited, each has a timeout, and the size of an answer is limited.
 //  3. An answer counts only if it is a status, and of the node that was queried.
 //  4. An agent is a HostProcess pod in the release's namespace that its DaemonSet owns, with the DaemonSet's service

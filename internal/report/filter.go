@@ -39,8 +39,8 @@ func (f Filter) validate(dump recording.Cluster) error {
 	return errors.Join(errs...)
 }
 
-// nearPods suggests a recorded Pod whose name begins with that of the missing one: a Deployment's name is often given for
-// its Pod's.
+// nearPods suggests a recorded Pod whose name begins with that of the missing one: a Deployment's name is often given
+// for its Pod's.
 func nearPods(dump recording.Cluster, missing types.NamespacedName) string {
 	for _, p := range dump.Pods {
 		if p.Namespace == missing.Namespace && strings.HasPrefix(p.Name, missing.Name) {

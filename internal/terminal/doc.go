@@ -9,5 +9,6 @@
 //     Others are shown as escapes, and so are characters that reverse or hide text.
 //  2. A value on a [Page] is escaped before the page is laid out: a newline or tab in it starts no line and no column.
 //  3. Only a terminal gets colours, and none if $NO_COLOR is set. Colours repeat what words say.
-//  4. A paragraph is as wide as the terminal. A word that is wider stays whole: it may be an address that a person copies.
+//  4. A paragraph is as wide as the terminal. A word that is wider stays whole: it may be an address to be
+//     copied.
 package terminal
