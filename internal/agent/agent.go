@@ -150,7 +150,7 @@ func (a *Agent) addGuard(o Options, detector *detect.Detector) error {
 		return fmt.Errorf("adding the reader of load balancers: %w", err)
 	}
 	collector := p.collector(detector, tracker, balancers)
-	remover, shielder := p.removal(collector, freshness, balancers)
+	remover := p.remover(collector, freshness, balancers)
 	watch.Observe(flusher, tracker, meter, remover)
 	evictor := p.evictor()
 	a.board = report.NewBoard(report.BoardOptions{
@@ -161,8 +161,7 @@ func (a *Agent) addGuard(o Options, detector *detect.Detector) error {
 	g := guard.New(guard.Options{
 		Config: o.Config, Collector: collector, Index: p.index, Slices: watch,
 		Actions: []pass.Action{
-			remover, shielder, flusher, tracker, balancers, p.reprogrammer(balancers, detector, deadline), evictor,
-			meter,
+			remover, flusher, tracker, balancers, p.reprogrammer(balancers, detector, deadline), evictor, meter,
 		},
 		Hung: deadline.Saturated, Events: p.Events, History: p.history, Status: a.board,
 		Metrics: guard.NewMetrics(a.registry), Clock: o.Clock,

@@ -89,20 +89,14 @@ func (p *parts) slices() (*slicewatch.Watch, Freshness) {
 	})
 }
 
-// removal returns the actions that change endpoints.
-func (p *parts) removal(
-	e *pass.Collector, freshness Freshness, lbs *loadbalancer.Reader,
-) (*removal.Remover, *removal.Shielder) {
+// remover returns the action that removes endpoints.
+func (p *parts) remover(e *pass.Collector, freshness Freshness, lbs *loadbalancer.Reader) *removal.Remover {
 	confirmer := removal.Confirmer{Node: p.Node, HNS: p.service, Evidence: e, Pods: removal.PodReader{Server: p.Reader, Table: p.PodTable}}
-	limiter := removal.NewLimiter(p.Config)
 	return removal.New(removal.Options{
-			Node: p.Node, Config: p.Config, Confirmer: confirmer, HNS: p.service, Limiter: limiter, Freshness: freshness,
-			LoadBalancers: lbs, Events: p.Events, History: p.history, Metrics: removal.NewMetrics(p.registry),
-			Clock: p.Clock, Random: rand.Float64,
-		}), removal.NewShielder(removal.ShieldOptions{
-			Enforce: p.Config.Enforces(p.Config.Shield.Mode), Confirmer: confirmer, HNS: p.service, Limiter: limiter,
-			History: p.history, Registerer: p.registry, Clock: p.Clock,
-		})
+		Node: p.Node, Config: p.Config, Confirmer: confirmer, HNS: p.service, Limiter: removal.NewLimiter(p.Config),
+		Freshness: freshness, LoadBalancers: lbs, Events: p.Events, History: p.history,
+		Metrics: removal.NewMetrics(p.registry), Clock: p.Clock, Random: rand.Float64,
+	})
 }
 
 func (p *parts) flusher() *stalerecord.Flusher {

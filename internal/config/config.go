@@ -40,7 +40,6 @@ type Config struct {
 	Conflict  Conflict  `json:"conflict"`
 	Orphan    Orphan    `json:"orphan"`
 	Flush     Flush     `json:"flush"`
-	Shield    Shield    `json:"shield"`
 	Reprogram Reprogram `json:"reprogram"`
 	Eviction  Eviction  `json:"eviction"`
 	Removals  Removals  `json:"removals"`
@@ -88,14 +87,6 @@ type Flush struct {
 	Mode Mode `json:"mode"`
 }
 
-// Shield is the policy for conflicts that are held because kube-proxy would delete the pod's own endpoint. With
-// enforce, hnsguard creates a second remote endpoint for kube-proxy to delete instead.
-type Shield struct {
-	// Mode is the mode of this class.
-	// Default: observe, because a shield creates endpoints.
-	Mode Mode `json:"mode"`
-}
-
 // Reprogram is the policy for load balancers that refer to endpoints that no longer exist, or that are gone themselves.
 // They are always reported. With enforce, hnsguard makes kube-proxy program the Service again.
 type Reprogram struct {
@@ -115,7 +106,7 @@ type Eviction struct {
 	After Duration `json:"after"`
 }
 
-// Removals limits the rate of removals of all classes together. An endpoint that a shield replaces is one of them.
+// Removals limits the rate of removals of all classes together.
 type Removals struct {
 	// PerSecond is the rate.
 	// From 0.01 to 1000. Default: 10.
@@ -154,7 +145,6 @@ func Default() Config {
 			MaxPerPass:              250,
 		},
 		Flush:     Flush{Mode: Enforce},
-		Shield:    Shield{Mode: Observe},
 		Reprogram: Reprogram{Mode: Observe},
 		Eviction:  Eviction{Mode: Observe, After: duration(30 * time.Second)},
 		Removals:  Removals{PerSecond: 10},
@@ -203,7 +193,6 @@ func (c Config) classes() []class {
 		{"conflict", c.Conflict.Mode},
 		{"orphan", c.Orphan.Mode},
 		{"flush", c.Flush.Mode},
-		{"shield", c.Shield.Mode},
 		{"reprogram", c.Reprogram.Mode},
 		{"eviction", c.Eviction.Mode},
 	}

@@ -75,7 +75,6 @@ hnsguard_enforcing{class="eviction"} 0
 hnsguard_enforcing{class="flush"} 1
 hnsguard_enforcing{class="orphan"} 1
 hnsguard_enforcing{class="reprogram"} 0
-hnsguard_enforcing{class="shield"} 0
 `))).To(Succeed())
 	classes := 0
 	for path, kind := range allFields() {
@@ -83,7 +82,7 @@ hnsguard_enforcing{class="shield"} 0
 			classes++
 		}
 	}
-	g.Expect(classes).To(Equal(6), "a new class needs a label")
+	g.Expect(classes).To(Equal(5), "a new class needs a label")
 }
 
 // The configuration is logged at startup, in both formats.

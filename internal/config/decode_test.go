@@ -35,7 +35,6 @@ exclusions: [10.0.0.0/8, "fd00::/64", 192.0.2.7]
 conflict: {mode: observe, holdTimeout: 10m}
 orphan: {mode: observe, gracePeriod: 10m, gracePeriodWhileWaiting: 30s, maxPerPass: 7}
 flush: {mode: observe}
-shield: {mode: enforce}
 reprogram: {mode: enforce}
 eviction: {mode: enforce, after: 1m}
 removals: {perSecond: 0.5}
@@ -57,7 +56,6 @@ func TestEveryFieldIsDecoded(t *testing.T) {
 			MaxPerPass: 7,
 		},
 		Flush:     config.Flush{Mode: config.Observe},
-		Shield:    config.Shield{Mode: config.Enforce},
 		Reprogram: config.Reprogram{Mode: config.Enforce},
 		Eviction:  config.Eviction{Mode: config.Enforce, After: lasting(time.Minute)},
 		Removals:  config.Removals{PerSecond: 0.5},

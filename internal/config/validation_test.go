@@ -25,7 +25,6 @@ var refused = map[string]string{
 	"conflict: {mode: none}":  `conflict.mode: Unsupported value: "none"`,
 	"orphan: {mode: none}":    `orphan.mode: Unsupported value: "none"`,
 	"flush: {mode: none}":     `flush.mode: Unsupported value: "none"`,
-	"shield: {mode: none}":    `shield.mode: Unsupported value: "none"`,
 	"reprogram: {mode: none}": `reprogram.mode: Unsupported value: "none"`,
 	"eviction: {mode: none}":  `eviction.mode: Unsupported value: "none"`,
 

@@ -86,14 +86,10 @@ func (n *node) boot(base *nodetest.Node) []pass.SliceObserver {
 		Freshness: n.Freshness, LoadBalancers: n.Balancers, Events: n.Events, History: n.history,
 		Metrics: removal.NewMetrics(n.Registry), Clock: n.Clock, Random: func() float64 { return 0 },
 	})
-	shielder := removal.NewShielder(removal.ShieldOptions{
-		Enforce: n.Config.Enforces(n.Config.Shield.Mode), Confirmer: n.Confirmer(), HNS: n.Service, Limiter: limiter,
-		Registerer: n.Registry, Clock: n.Clock,
-	})
 	o := guard.Options{
 		Config: n.Config, Collector: n.Collector, Index: n.Index, Slices: n.Watch,
 		Actions: []pass.Action{
-			remover, shielder, flusher{n}, n.tracker, n.Balancers, reprogrammer{n}, evictor{n}, meter{n},
+			remover, flusher{n}, n.tracker, n.Balancers, reprogrammer{n}, evictor{n}, meter{n},
 		},
 		Events: n.Events, History: n.history, Status: n.board, Metrics: guard.NewMetrics(n.Registry), Clock: n.Clock,
 	}

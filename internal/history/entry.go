@@ -22,8 +22,6 @@ const (
 	Removal Act = "removal"
 	// Brake: an endpoint could be removed and was kept for now. The result is the brake.
 	Brake Act = "brake"
-	// Shield for a pod's endpoint. The results are those of the metric hnsguard_shields_total.
-	Shield Act = "shield"
 	// Flush of kube-proxy's record. The results are those of the metric hnsguard_flushes_total.
 	Flush Act = "flush"
 	// Reprogram: kube-proxy is made to program a Service again. The results are those of hnsguard_reprograms_total.

@@ -2,10 +2,7 @@
 
 package hns
 
-import (
-	"context"
-	"net/netip"
-)
+import "context"
 
 // Client is the part of HNS that hnsguard uses. Package hcnclient (Windows) and package hnstest implement it; both pass
 // the suite of package contract. All methods may be called at the same time.
@@ -29,10 +26,6 @@ type Client interface {
 	// it or a load balancer refers to it. It returns ErrNotFound when the endpoint had already gone, and ErrTimeout when
 	// the outcome is unknown.
 	DeleteEndpoint(ctx context.Context, id EndpointID) error
-
-	// CreateRemoteEndpoint makes a remote endpoint like those of kube-proxy, with one address. It returns ErrRefused
-	// where HNS does not let two endpoints share the address.
-	CreateRemoteEndpoint(ctx context.Context, spec RemoteSpec) (Endpoint, error)
 }
 
 // Versioner is a client that can read the version of HNS, such as "15.4".
@@ -40,29 +33,21 @@ type Versioner interface {
 	Version(ctx context.Context) (string, error)
 }
 
-// RemoteSpec says what remote endpoint to make.
-type RemoteSpec struct {
-	Network NetworkID
-	Address netip.Addr
-	MAC     MAC
-}
-
 // Operation is the closed set of HNS calls, for metrics and for the simulation's faults.
 type Operation string
 
 // One operation for each method of Client.
 const (
-	OpNetworks             Operation = "list_networks"
-	OpListEndpointIDs      Operation = "list_endpoint_ids"
-	OpEndpoint             Operation = "get_endpoint"
-	OpLoadBalancers        Operation = "list_load_balancers"
-	OpDeleteEndpoint       Operation = "delete_endpoint"
-	OpCreateRemoteEndpoint Operation = "create_remote_endpoint"
+	OpNetworks        Operation = "list_networks"
+	OpListEndpointIDs Operation = "list_endpoint_ids"
+	OpEndpoint        Operation = "get_endpoint"
+	OpLoadBalancers   Operation = "list_load_balancers"
+	OpDeleteEndpoint  Operation = "delete_endpoint"
 )
 
 // Operations lists every operation, so that metrics can start at zero.
 func Operations() []Operation {
 	return []Operation{
-		OpNetworks, OpListEndpointIDs, OpEndpoint, OpLoadBalancers, OpDeleteEndpoint, OpCreateRemoteEndpoint,
+		OpNetworks, OpListEndpointIDs, OpEndpoint, OpLoadBalancers, OpDeleteEndpoint,
 	}
 }

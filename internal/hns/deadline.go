@@ -99,13 +99,6 @@ func (d *Deadline) DeleteEndpoint(ctx context.Context, id EndpointID) error {
 	return err
 }
 
-// CreateRemoteEndpoint implements [Client].
-func (d *Deadline) CreateRemoteEndpoint(ctx context.Context, spec RemoteSpec) (Endpoint, error) {
-	return await(ctx, d, OpCreateRemoteEndpoint, d.opts.Call, func(ctx context.Context) (Endpoint, error) {
-		return d.next.CreateRemoteEndpoint(ctx, spec)
-	})
-}
-
 // Version implements [Versioner], of a client that does too.
 func (d *Deadline) Version(ctx context.Context) (string, error) {
 	versioner, is := d.next.(Versioner)

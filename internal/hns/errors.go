@@ -22,9 +22,6 @@ var (
 	// ErrSaturated says that the call was not made, because too many earlier ones have been abandoned and still hang.
 	ErrSaturated = errors.New("too many HNS calls hang")
 
-	// ErrRefused says that HNS does not want two endpoints with one address.
-	ErrRefused = errors.New("HNS refuses the address")
-
 	// ErrUnsupported says that this system has no HNS.
 	ErrUnsupported = errors.New("this system has no HNS")
 )
@@ -40,14 +37,13 @@ const (
 	ClassTimeout     ErrorClass = "timeout"
 	ClassSaturated   ErrorClass = "saturated"
 	ClassCanceled    ErrorClass = "canceled"
-	ClassRefused     ErrorClass = "refused"
 	ClassOther       ErrorClass = "other"
 )
 
 // ErrorClasses lists every class, so that metrics can start at zero.
 func ErrorClasses() []ErrorClass {
 	return []ErrorClass{
-		ClassNotFound, ClassUnavailable, ClassTimeout, ClassSaturated, ClassCanceled, ClassRefused, ClassOther,
+		ClassNotFound, ClassUnavailable, ClassTimeout, ClassSaturated, ClassCanceled, ClassOther,
 	}
 }
 
@@ -62,8 +58,6 @@ func ClassOf(err error) ErrorClass {
 		return ClassTimeout
 	case errors.Is(err, ErrSaturated):
 		return ClassSaturated
-	case errors.Is(err, ErrRefused):
-		return ClassRefused
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return ClassCanceled
 	default:

@@ -79,8 +79,8 @@ func staleNode(t *testing.T) (recording.Options, *hnstest.HNS) {
 	network := service.CreateNetwork("azure", hns.NetworkL2Bridge)
 	for _, text := range []string{"10.0.0.2", "10.0.1.9", "10.0.1.10"} {
 		addr := netip.MustParseAddr(text)
-		if _, err := service.CreateRemoteEndpoint(t.Context(), hns.RemoteSpec{
-			Network: network.ID, Address: addr, MAC: kubeproxy.RemoteMAC(addr),
+		if _, err := service.CreateEndpoint(hnstest.EndpointSpec{
+			Network: network.ID, Addresses: []netip.Addr{addr}, MAC: kubeproxy.RemoteMAC(addr), Flags: hns.FlagRemote,
 		}); err != nil {
 			t.Fatal(err)
 		}

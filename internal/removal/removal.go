@@ -118,7 +118,7 @@ const (
 	lookupMost   = time.Hour
 )
 
-// NewLimiter returns the limit of all deletions of stale endpoints on a node: those of the remover and of the shielder.
+// NewLimiter returns the limit of all deletions of stale endpoints on a node.
 func NewLimiter(c config.Config) *rate.Limiter {
 	return rate.NewLimiter(rate.Limit(c.Removals.PerSecond), c.Pace.Burst)
 }

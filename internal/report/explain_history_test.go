@@ -20,7 +20,7 @@ func TestThePastOfATarget(t *testing.T) {
 	past := []history.Entry{
 		{Act: history.Removal, Address: ip, Endpoint: "gone"},
 		{Act: history.Victim, Address: other, Pods: []string{"shop/web"}},
-		{Act: history.Shield, Endpoint: localID},
+		{Act: history.Decision, Endpoint: localID},
 		{Act: history.Removal, Address: other, Endpoint: "other"},
 		{Act: history.Pass, Result: history.Unknown},
 	}
@@ -28,9 +28,9 @@ func TestThePastOfATarget(t *testing.T) {
 		target report.Target
 		want   []history.Act
 	}{
-		"an address, and its endpoints":     {report.Target{Address: ip}, []history.Act{history.Removal, history.Shield}},
-		"a pod, and its address":            {report.Target{Pod: web}, []history.Act{history.Removal, history.Victim, history.Shield}},
-		"an endpoint, and its address":      {report.Target{ID: localID}, []history.Act{history.Removal, history.Shield}},
+		"an address, and its endpoints":     {report.Target{Address: ip}, []history.Act{history.Removal, history.Decision}},
+		"a pod, and its address":            {report.Target{Pod: web}, []history.Act{history.Removal, history.Victim, history.Decision}},
+		"an endpoint, and its address":      {report.Target{ID: localID}, []history.Act{history.Removal, history.Decision}},
 		"an endpoint that is gone":          {report.Target{ID: "OTHER"}, []history.Act{history.Removal}},
 		"an address without any endpoint":   {report.Target{Address: other}, []history.Act{history.Victim, history.Removal}},
 		"an address that never was":         {report.Target{Address: netip.MustParseAddr("10.240.0.13")}, nil},

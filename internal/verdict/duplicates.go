@@ -25,7 +25,7 @@ const (
 	LocalAndLocal DuplicateKind = "local_local"
 	// LocalAndRemote: a pod of the node, or what a CNI left behind, and an endpoint on another node.
 	LocalAndRemote DuplicateKind = "local_remote"
-	// RemoteAndRemote: several remote endpoints and no local one. One of them may be a shield.
+	// RemoteAndRemote: several remote endpoints and no local one.
 	RemoteAndRemote DuplicateKind = "remote_remote"
 )
 

@@ -5,7 +5,6 @@ package hnstest
 import (
 	"context"
 	"fmt"
-	"net/netip"
 	"slices"
 	"time"
 
@@ -104,17 +103,6 @@ func (h *HNS) DeleteEndpoint(ctx context.Context, id hns.EndpointID) (err error)
 	}
 	h.endpoints = slices.Delete(h.endpoints, at, at+1)
 	return nil
-}
-
-// CreateRemoteEndpoint implements [hns.Client].
-func (h *HNS) CreateRemoteEndpoint(ctx context.Context, spec hns.RemoteSpec) (endpoint hns.Endpoint, err error) {
-	defer func() { h.log(hns.OpCreateRemoteEndpoint, endpoint.ID, err) }()
-	if err := h.enter(ctx, hns.OpCreateRemoteEndpoint); err != nil {
-		return hns.Endpoint{}, err
-	}
-	return h.CreateEndpoint(EndpointSpec{
-		Network: spec.Network, Addresses: []netip.Addr{spec.Address}, MAC: spec.MAC, Flags: hns.FlagRemote,
-	})
 }
 
 // spend lets the time of n calls pass and counts them.

@@ -51,7 +51,7 @@ const (
 
 // ErrDuplicateAddress is what HNS answers with code 0x803b002f, "An address provided is invalid or
 // reserved".
-var ErrDuplicateAddress = fmt.Errorf("an address provided is invalid or reserved (0x803b002f): %w", hns.ErrRefused)
+var ErrDuplicateAddress = errors.New("an address provided is invalid or reserved (0x803b002f)")
 
 // ErrAlreadyAttached is what HNS answers with code 0x803b0014.
 var ErrAlreadyAttached = errors.New("the endpoint is already attached (0x803b0014)")

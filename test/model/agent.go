@@ -59,9 +59,6 @@ func policy(s Setup) config.Config {
 	if s.Observe {
 		c.Mode = config.Observe
 	}
-	if s.Shield {
-		c.Shield.Mode = config.Enforce
-	}
 	if s.Evict {
 		c.Eviction.Mode = config.Enforce
 	}
@@ -136,12 +133,7 @@ func (p *product) build(
 	p.guard = guard.New(guard.Options{
 		Config: c, Collector: collector,
 		Actions: []pass.Action{
-			remover,
-			removal.NewShielder(removal.ShieldOptions{
-				Enforce: c.Enforces(c.Shield.Mode), Confirmer: confirmer, HNS: service, Limiter: limiter,
-				Registerer: p.registry, Clock: w.clock,
-			}),
-			p.flusher, tracker, p.balancers,
+			remover, p.flusher, tracker, p.balancers,
 			loadbalancer.NewReprogrammer(loadbalancer.ReprogrammerOptions{
 				Node: a.node.Name, Enforce: c.Enforces(c.Reprogram.Mode), LoadBalancers: p.balancers, Server: api, Client: api,
 				Events: a, Metrics: loadbalancer.NewMetrics(p.registry), Clock: w.clock,
@@ -216,11 +208,8 @@ func mayWrite(obj client.Object) bool {
 	return ok && (by == stalerecord.ManagedBy && slice.Namespace == guardNamespace || by == loadbalancer.ManagedBy)
 }
 
-// What the program logs for every endpoint that it has removed.
-const (
-	removedMessage  = "Removed a stale remote endpoint"
-	unshieldMessage = "Deleted a stale remote endpoint for a shield that could not be made"
-)
+// removedMessage is what the program logs for every endpoint that it has removed.
+const removedMessage = "Removed a stale remote endpoint"
 
 // removals is how many endpoints the program has counted as removed.
 func (p *product) removals() (int, error) {
@@ -230,11 +219,8 @@ func (p *product) removals() (int, error) {
 	}
 	total := 0.0
 	for _, family := range families {
-		switch family.GetName() {
-		case "hnsguard_removals_total":
+		if family.GetName() == "hnsguard_removals_total" {
 			total += counted(family, string(removal.Removed))
-		case "hnsguard_shields_total":
-			total += counted(family, string(removal.ShieldRemoved))
 		}
 	}
 	return int(total), nil

@@ -47,8 +47,7 @@
 //     author drops an address at most a minute after its pod is gone. No author lists an address for a pod that does not
 //     have it any more, other than by being late.
 //   - A sync of kube-proxy takes at most 45 s, and its watch lags at most 3 min.
-//   - HNS enumerates in some order, or in another one at every list. The shield is played with orders that last only: it
-//     cannot protect a pod where the order changes, and it is off by default.
+//   - HNS enumerates in some order, or in another one at every list.
 //   - The clock of the API server may differ from the nodes' clocks by five minutes.
 //   - A machine that is paused stands still as a whole: agent, kube-proxy and CNI alike. Its clocks go on.
 package model

@@ -34,17 +34,13 @@ func drawSetup(t *rapid.T, version string) Setup {
 		Took:       one(t, "took", 50*time.Millisecond, 2*time.Second, 15*time.Second, 45*time.Second),
 		Nodes:      one(t, "nodes", 1, 1, 1, 1, 1, 2), Agents: one(t, "agents", 1, 1, 1, 1, 2),
 		Services: rapid.IntRange(1, maxServices).Draw(t, "services"), Pool: rapid.IntRange(1, maxPool).Draw(t, "pool"),
-		Shield: rapid.Bool().Draw(t, "shield"), Evict: rapid.Bool().Draw(t, "evict"),
-		Reprogram:   rapid.Bool().Draw(t, "reprogram"),
+		Evict: rapid.Bool().Draw(t, "evict"), Reprogram: rapid.Bool().Draw(t, "reprogram"),
 		Skew:        one(t, "skew", 0, 0, -5*time.Minute, 5*time.Minute),
 		Tight:       one(t, "tight", false, false, true),
 		OrphanGrace: one(t, "orphan grace", time.Minute, 10*time.Second, 5*time.Minute),
 	}
 	if one(t, "node version", true, true, false) {
 		s.NodeVersion = "v1.32.13" // the kubelet's own
-	}
-	if s.Order == hnstest.Random {
-		s.Shield = false // a shield relies on an order that lasts
 	}
 	lags := []time.Duration{0, 100 * time.Millisecond, 2 * time.Second, 10 * time.Second}
 	s.KubeProxyLag = one(t, "kube-proxy's lag", lags...)

@@ -37,8 +37,8 @@ type Setup struct {
 	Skew time.Duration
 	// Services and Pool are how many Services there are, and addresses for pods.
 	Services, Pool int
-	// Shield, Evict and Reprogram switch on what is off by default.
-	Shield, Evict, Reprogram bool
+	// Evict and Reprogram switch on what is off by default.
+	Evict, Reprogram bool
 	// Observe: nothing is done, only told.
 	Observe     bool
 	OrphanGrace time.Duration
@@ -343,7 +343,7 @@ func (w *World) fault(node *Node, a Action) {
 }
 
 func (w *World) faultHNS(s *service, a Action) {
-	operations := hns.Operations()
+	operations := append(hns.Operations(), opCreateRemoteEndpoint)
 	op := operations[a.N[1]%len(operations)]
 	switch a.Verb {
 	case HNSDown:

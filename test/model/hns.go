@@ -185,10 +185,3 @@ func (c hnsClient) DeleteEndpoint(ctx context.Context, id hns.EndpointID) error 
 	})
 	return err
 }
-
-// CreateRemoteEndpoint implements [hns.Client].
-func (c hnsClient) CreateRemoteEndpoint(_ context.Context, spec hns.RemoteSpec) (hns.Endpoint, error) {
-	return do(c, hns.OpCreateRemoteEndpoint, spec.Address.String(), 1, func() (hns.Endpoint, error) {
-		return c.agent.creates(spec)
-	})
-}

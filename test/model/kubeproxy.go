@@ -12,7 +12,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/hnsguard/hnsguard/internal/hns"
-	"github.com/hnsguard/hnsguard/internal/kubeproxy"
 )
 
 // Lookup says which of several endpoints of one address a kube-proxy takes for the address's.
@@ -388,8 +387,4 @@ func proxied(obj client.Object) bool {
 	_, headless := labels["service.kubernetes.io/headless"]
 	_, other := labels["service.kubernetes.io/service-proxy-name"]
 	return !headless && !other
-}
-
-func remoteSpec(network hns.NetworkID, addr netip.Addr) hns.RemoteSpec {
-	return hns.RemoteSpec{Network: network, Address: addr, MAC: kubeproxy.RemoteMAC(addr)}
 }

@@ -140,12 +140,17 @@ func (n *Node) stop() {
 	n.service.release()
 }
 
+// opCreateRemoteEndpoint is the one operation of kube-proxy's that hnsguard has no use for.
+const opCreateRemoteEndpoint hns.Operation = "create_remote_endpoint"
+
 // createRemote makes a remote endpoint like kube-proxy's.
 func (n *Node) createRemote(addr netip.Addr, actor Actor) (hns.Endpoint, error) {
-	if err := n.service.fault(hns.OpCreateRemoteEndpoint); err != nil {
+	if err := n.service.fault(opCreateRemoteEndpoint); err != nil {
 		return hns.Endpoint{}, err
 	}
-	made, err := n.HNS.CreateRemoteEndpoint(context.Background(), remoteSpec(n.network.ID, addr))
+	made, err := n.HNS.CreateEndpoint(hnstest.EndpointSpec{
+		Network: n.network.ID, Addresses: []netip.Addr{addr}, MAC: kubeproxy.RemoteMAC(addr), Flags: hns.FlagRemote,
+	})
 	if err == nil {
 		n.world.tell(actor, "%s: made remote endpoint %s for %s", n.Name, made.ID, addr)
 	}

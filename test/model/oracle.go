@@ -63,12 +63,8 @@ type account struct {
 	perSecond, burst float64
 	tokens           float64
 	filled           time.Time
-	// issued and done are deletes of endpoints: called for, and reported as done. Of those that the agent made itself,
-	// it counts the stale ones only: issued has all of them, and done none.
+	// issued and done are deletes of endpoints: called for, and reported as done.
 	issued, done int
-	made         map[hns.EndpointID]bool
-	// deleted are the addresses of which an endpoint was deleted in this pass.
-	deleted map[netip.Addr]bool
 
 	mu           sync.Mutex
 	logs, events map[string]int
@@ -77,14 +73,12 @@ type account struct {
 func newAccount(c config.Config, now time.Time) *account {
 	return &account{
 		began: now, perSecond: c.Removals.PerSecond, burst: float64(c.Pace.Burst), tokens: float64(c.Pace.Burst), filled: now,
-		made: map[hns.EndpointID]bool{}, deleted: map[netip.Addr]bool{},
 		logs: map[string]int{}, events: map[string]int{},
 	}
 }
 
 func (a *account) begin(now time.Time) {
 	a.began, a.blind = now, false
-	clear(a.deleted)
 }
 
 // called notes how a call to HNS ended.
@@ -145,9 +139,6 @@ func (a *Agent) issues(id hns.EndpointID) {
 		w.violated(InvariantUnknown, "%s deletes endpoint %s in a pass without the API server", a.Name, id)
 	}
 	a.account.issued++
-	if a.account.made[id] {
-		return
-	}
 	if !a.account.take(w.Now()) {
 		w.violated(InvariantLimits, "%s deletes more than removals.perSecond and removals.burst allow", a.Name)
 	}
@@ -166,28 +157,12 @@ func (a *Agent) deletes(id hns.EndpointID) error {
 	if err != nil || !there {
 		return err
 	}
-	if !a.account.made[id] {
-		a.account.done++
-		a.account.deleted[endpoint.Addresses[0]] = true
-	}
+	a.account.done++
 	n.touched[endpoint.Addresses[0]] = true
 	if endpoint.Remote() {
 		n.taken = append(n.taken, taken{endpoint: endpoint, at: n.world.Now()})
 	}
 	return nil
-}
-
-// creates is a remote endpoint that an agent makes.
-func (a *Agent) creates(spec hns.RemoteSpec) (hns.Endpoint, error) {
-	made, err := a.node.createRemote(spec.Address, ActorAgent)
-	if err == nil {
-		if a.account.deleted[spec.Address] {
-			a.account.done-- // a shield took the place of the stale endpoint, which is no removal
-		}
-		a.account.made[made.ID] = true
-		a.node.touched[spec.Address] = true
-	}
-	return made, err
 }
 
 // taken is a remote endpoint that an agent deleted.
@@ -330,7 +305,7 @@ func (a *Agent) audit() {
 		return
 	}
 	a.account.mu.Lock()
-	logged := a.account.logs[removedMessage] + a.account.logs[unshieldMessage]
+	logged := a.account.logs[removedMessage]
 	a.account.mu.Unlock()
 	if counted < a.account.done || counted > a.account.issued {
 		w.violated(InvariantCounted, "%s: %d endpoints were removed (%d deletes issued), and %d are counted",

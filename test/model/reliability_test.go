@@ -197,8 +197,7 @@ five minutes, unless it says otherwise.
 was gone. Most of it is by design: an orphan has a grace period of five minutes, and on 1.32.3 kube-proxy has to be
 [proved to have forgotten](../how-it-works.md#the-hold) an address. Beside the time of each kube-proxy is how
 many pods lost their endpoint to it with hnsguard, and in the same play without hnsguard. On 1.32.3 it is *reuse before
-drop* in the order that only a [shield](../how-it-works.md#the-shield) or another version of kube-proxy prevents; the shield is
-off here, as it is by default.
+drop* in the order that only another version of kube-proxy [prevents](../how-it-works.md#limits).
 
 | trouble | %s | pods lost |
 |---|---|---|---|---|---|---|

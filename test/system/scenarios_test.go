@@ -55,8 +55,6 @@ func batchLeak(p kubeproxy.Profile) bool    { return p.BatchLeak }
 func duplicates(p kubeproxy.Profile) bool   { return p.Duplicates }
 func noDuplicates(p kubeproxy.Profile) bool { return !p.Duplicates }
 
-const withShield = "shield: {mode: enforce}\n"
-
 // quickOrphans is a policy under which a scenario need not wait five minutes.
 const quickOrphans = "orphan: {gracePeriod: 10s, gracePeriodWhileWaiting: 5s, maxPerPass: 500, stepInterval: 10s}\n"
 
@@ -67,15 +65,6 @@ const soonOrphans = "orphan: {gracePeriod: 10s}\n"
 func scenarios() []scenario {
 	return []scenario{
 		{name: "stale record", repeated: true, fails: staleRecord, play: playStaleRecord},
-		{
-			name:        "reuse before drop, local enumerated last, shield on",
-			nodeOptions: nodeOptions{policy: withShield}, fails: staleRecord, play: playReuseBeforeDrop,
-		},
-		{
-			name:        "reuse before drop, local enumerated first, shield on",
-			nodeOptions: nodeOptions{order: hnstest.NewestFirst, policy: withShield},
-			fails:       staleRecord, play: playReuseBeforeDrop,
-		},
 		{
 			name: "reuse before drop, local enumerated last", fails: staleRecord, saved: notStale,
 			play: playReuseBeforeDropReported,

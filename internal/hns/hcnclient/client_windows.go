@@ -113,20 +113,6 @@ func readAll[T any](from source, decode func([]byte) (T, error)) ([]T, error) {
 	return all, nil
 }
 
-// CreateRemoteEndpoint implements [hns.Client].
-func (*client) CreateRemoteEndpoint(_ context.Context, spec hns.RemoteSpec) (hns.Endpoint, error) {
-	network := &hcn.HostComputeNetwork{Id: string(spec.Network)}
-	made, err := network.CreateRemoteEndpoint(&hcn.HostComputeEndpoint{
-		IpConfigurations: []hcn.IpConfig{{IpAddress: spec.Address.String()}},
-		MacAddress:       spec.MAC.String(),
-		SchemaVersion:    hcn.SchemaVersion{Major: 2, Minor: 0},
-	})
-	if err != nil {
-		return hns.Endpoint{}, fmt.Errorf("making a remote endpoint for %s: %w", spec.Address, translateError(err))
-	}
-	return toEndpoint(*made)
-}
-
 // DeleteEndpoint implements [hns.Client].
 func (*client) DeleteEndpoint(_ context.Context, id hns.EndpointID) error {
 	if err := (&hcn.HostComputeEndpoint{Id: string(id)}).Delete(); err != nil {

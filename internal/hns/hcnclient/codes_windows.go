@@ -19,7 +19,6 @@ func sentinels() map[uint32]error {
 		0x6be:      hns.ErrUnavailable, // RPC_S_CALL_FAILED: it went away in the middle of the call
 		0x6bf:      hns.ErrUnavailable, // RPC_S_CALL_FAILED_DNE: it went away before the call
 		1062:       hns.ErrUnavailable, // ERROR_SERVICE_NOT_ACTIVE
-		0x803b002f: hns.ErrRefused,     // HCN_E_ADDR_INVALID_OR_RESERVED: another endpoint has the address
 		0x803b0020: hns.ErrUnavailable, // HCN_E_MANAGER_STOPPED
 	}
 }

@@ -98,10 +98,6 @@ func (i *instrumented) DeleteEndpoint(ctx context.Context, id hns.EndpointID) er
 	return err
 }
 
-func (i *instrumented) CreateRemoteEndpoint(ctx context.Context, spec hns.RemoteSpec) (hns.Endpoint, error) {
-	return measure(i, hns.OpCreateRemoteEndpoint, func() (hns.Endpoint, error) { return i.next.CreateRemoteEndpoint(ctx, spec) })
-}
-
 func measure[T any](i *instrumented, op hns.Operation, call func() (T, error)) (T, error) {
 	start := i.clock.Now()
 	value, err := call()

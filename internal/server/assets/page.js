@@ -285,7 +285,7 @@ const removals = {
   unknown: "The delete did not return", failed: "Could not be removed",
 };
 const worse = {
-  removal: { removed: "good", already_gone: "good", refused: "" }, shield: { made: "good", replaced: "good" },
+  removal: { removed: "good", already_gone: "good", refused: "" },
   flush: { written: "good", conflict: "", observed: "" }, reprogram: { done: "good", done_by_another: "", observed: "" },
   eviction: { evicted: "good", already_gone: "", blocked_by_budget: "warn" }, pass: { complete: "good" },
 };
@@ -296,7 +296,6 @@ const sentences = {
   decision: (e) => `Verdict: ${spoken(e.verdict)}`,
   removal: (e) => (removals[e.result] ?? spoken(e.result)) + (e.result === "removed" ? after(e) : ""),
   brake: (e) => `Kept for now: ${brakes[e.result] ?? spoken(e.result)}`,
-  shield: (e) => `Shield for the pod's endpoint: ${spoken(e.result)}`,
   flush: (e) => `Flush of kube-proxy's record, ${e.subject}: ${spoken(e.result)}`,
   reprogram: (e) => `Service ${e.subject || "unknown"}: ${spoken(e.result)}`,
   victim: () => "A running pod has lost its endpoint",

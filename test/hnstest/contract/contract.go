@@ -43,7 +43,6 @@ func Run(t *testing.T, newHarness func(t *testing.T) Harness) {
 		"a delete takes one of two endpoints that share an IP":     deletesOneOfTwins,
 		"a load balancer names its backends, the deleted ones too": balancerKeepsDangling,
 		"load balancers that vanish do not fail the list":          balancersVanish,
-		"a remote endpoint can be made beside the one it is like":  makesRemote,
 		"calls may be made at the same time":                       concurrent,
 	} {
 		t.Run(name, func(t *testing.T) { part(t, newHarness(t)) })
@@ -178,23 +177,6 @@ func balancersVanish(t *testing.T, h Harness) {
 		}
 	}
 	g.Expect(<-deleted).To(Succeed())
-}
-
-func makesRemote(t *testing.T, h Harness) {
-	t.Helper()
-	g := NewWithT(t)
-	mac := hns.MAC{0x02, 0x11, 10, 240, 0, 30}
-	first := h.CreateRemoteEndpoint(t, address(30), mac)
-	made, err := h.Client().CreateRemoteEndpoint(t.Context(), hns.RemoteSpec{
-		Network: h.Network().ID, Address: address(30), MAC: mac,
-	})
-	if errors.Is(err, hns.ErrRefused) {
-		t.Skip("this HNS does not let two endpoints share an address")
-	}
-	g.Expect(err).NotTo(HaveOccurred())
-	g.Expect(made.ID).NotTo(Equal(first))
-	g.Expect(made.Remote()).To(BeTrue())
-	g.Expect(h.Client().Endpoint(t.Context(), made.ID)).To(Equal(made))
 }
 
 func concurrent(t *testing.T, h Harness) {

@@ -25,8 +25,8 @@ programs ran **under Wine, against a simulated Host Networking Service (HNS)**, 
 ## At a glance
 
 The first mark of each cell is the outcome without hnsguard, the second with it. A dash means that the scenario was not
-played so: where nothing is wrong and nothing may be deleted, it is played with hnsguard only. The shield and
-reprogramming were on only where the name of the scenario says so; [how-it-works.md](../how-it-works.md) explains them.
+played so: where nothing is wrong and nothing may be deleted, it is played with hnsguard only. Reprogramming
+was on only where the name of the scenario says so; [how-it-works.md](../how-it-works.md) explains it.
 
 `, generated, measured(all), periods(all))
 	versions := versionsOf(all)

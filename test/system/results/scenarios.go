@@ -27,23 +27,14 @@ func reuses() []Scenario {
 			Headline: "A Windows pod gets the address of a Linux pod that has ended (*stale record*)",
 		},
 		{
-			Name: "reuse before drop, local enumerated last, shield on",
+			Name: "reuse before drop, local enumerated last",
 			Story: "A Windows pod gets the address while an EndpointSlice still lists the old pod as terminating; " +
-				"a second later the slice drops it. HNS lists the Windows pod's endpoint after the stale one. " +
-				"`shield.mode` is `enforce`.",
-		},
-		{
-			Name:  "reuse before drop, local enumerated first, shield on",
-			Story: "The same, but HNS lists the Windows pod's endpoint before the stale one.",
-		},
-		{
-			Name:     "reuse before drop, local enumerated last",
-			Story:    "As above with the pod's endpoint listed last, and the shield off, as it is by default.",
+				"a second later the slice drops it. HNS lists the Windows pod's endpoint after the stale one.",
 			Headline: "The same, while an EndpointSlice still lists the Linux pod (*reuse before drop*)",
 		},
 		{
 			Name:  "reuse before drop, local enumerated first",
-			Story: "As above with the pod's endpoint listed first, and the shield off.",
+			Story: "The same, but HNS lists the Windows pod's endpoint before the stale one.",
 		},
 		{
 			Name: "late drop, another change after it, local enumerated first",
