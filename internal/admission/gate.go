@@ -18,8 +18,8 @@ import (
 )
 
 // ErrUnrestricted says that the API server accepts what an admission policy has to refuse.
-var ErrUnrestricted = errors.New("the API server accepts a write that an admission policy has to refuse: the policy is " +
-	"missing, not bound, or that of another version; install the policies of the chart (admissionPolicy.enabled)")
+var ErrUnrestricted = errors.New("the API server accepts a write that an admission policy has to refuse: the policy " +
+	"is missing, not bound, or that of another version; install the policies of the chart (admissionPolicy.enabled)")
 
 // Valid is how long a proof counts.
 const Valid = 10 * time.Minute
@@ -50,8 +50,8 @@ func NewMetric(reg prometheus.Registerer) *prometheus.GaugeVec {
 	return unrestricted
 }
 
-// Gate is that of one act. It is for one caller at a time. A nil gate is always open: the demo and tests have API servers
-// without policies.
+// Gate is that of one act. It is for one caller at a time. A nil gate is always open: the demo and tests have API
+// servers without policies.
 type Gate struct {
 	act          string
 	unrestricted prometheus.Gauge

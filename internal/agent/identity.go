@@ -34,8 +34,8 @@ var ErrForeignIdentity = errors.New("this is not hnsguard's own identity")
 // node: an agent with the wrong node name would judge the endpoints of one node by the pods of another.
 //
 // Only an answer is a reason to refuse. If the API server cannot be reached, the request is repeated until it is
-// answered. If it has no such API (before Kubernetes 1.28) or forbids the request, it is not repeated. Nothing waits for
-// the answer: without an API server the guard does nothing in any case.
+// answered. If it has no such API (before Kubernetes 1.28) or forbids the request, it is not repeated. Nothing waits
+// for the answer: without an API server the guard does nothing in any case.
 type IdentityChecker struct {
 	reviewer IdentityReviewer
 	node     string
@@ -54,7 +54,8 @@ func NewIdentityChecker(reviewer IdentityReviewer, node string, every time.Durat
 // reviewTimeout limits one request.
 const reviewTimeout = 5 * time.Second
 
-// Check sends one request. It returns [ErrForeignIdentity] if the answer is a reason to stop. It returns nil without an answer.
+// Check sends one request. It returns [ErrForeignIdentity] if the answer is a reason to stop. It returns nil without an
+// answer.
 func (c *IdentityChecker) Check(ctx context.Context) error {
 	reviewing, cancel := context.WithTimeout(ctx, reviewTimeout)
 	defer cancel()

@@ -91,7 +91,9 @@ func (p *parts) slices() (*slicewatch.Watch, Freshness) {
 
 // remover returns the action that removes endpoints.
 func (p *parts) remover(e *pass.Collector, freshness Freshness, lbs *loadbalancer.Reader) *removal.Remover {
-	confirmer := removal.Confirmer{Node: p.Node, HNS: p.service, Evidence: e, Pods: removal.PodReader{Server: p.Reader, Table: p.PodTable}}
+	confirmer := removal.Confirmer{
+		Node: p.Node, HNS: p.service, Evidence: e, Pods: removal.PodReader{Server: p.Reader, Table: p.PodTable},
+	}
 	return removal.New(removal.Options{
 		Node: p.Node, Config: p.Config, Confirmer: confirmer, HNS: p.service, Limiter: removal.NewLimiter(p.Config),
 		Freshness: freshness, LoadBalancers: lbs, Events: p.Events, History: p.history,
@@ -129,6 +131,7 @@ func (p *parts) evictor() *eviction.Evictor {
 		After:   p.Config.Eviction.After.Duration, Interval: p.Config.Pace.EvictionInterval,
 		Sandbox: p.Config.Pace.SandboxTime,
 		MaxGap:  maxGapInPolls * p.Config.Poll.SlowInterval.Duration,
-		Client:  p.client, Gate: p.gate(admission.Eviction), Events: p.Events, History: p.history, Metrics: eviction.NewMetrics(p.registry), Clock: p.Clock,
+		Client:  p.client, Gate: p.gate(admission.Eviction), Events: p.Events, History: p.history,
+		Metrics: eviction.NewMetrics(p.registry), Clock: p.Clock,
 	})
 }

@@ -6,9 +6,9 @@
 // An [Index] is kept current by the watches of the API (packages guard and slicewatch), or filled from a recording. A
 // [View] is what it says about some addresses at one moment: plain data that a decision can rest on.
 //
-// A cluster may have a million addresses in slices, and a node some thousands of endpoints. So the index keeps a [Slice]
-// of each EndpointSlice, which takes a few bytes per address, and where an address is listed only for the addresses of
-// the last views. It looks at all slices when a view has new addresses, once for all of them.
+// A cluster may have a million addresses in slices, and a node some thousands of endpoints. So the index keeps a
+// [Slice] of each EndpointSlice, which takes a few bytes per address, and where an address is listed only for the
+// addresses of the last views. It looks at all slices when a view has new addresses, once for all of them.
 //
 // Invariants:
 //
@@ -20,8 +20,8 @@
 //     terminating is false.
 //  5. The cost of a change of a slice grows with the slice, whatever else the cluster has. Where nothing has changed, a
 //     View allocates nothing.
-//  6. A View knows everything about the addresses it was taken of. What is kept of a Service is bounded; while a Service
-//     has more addresses than are kept, every address may be one of them.
-//  7. A slice that an agent of hnsguard wrote lists only the addresses that may receive traffic: the others are there to
-//     make kube-proxy act, and say nothing about an endpoint.
+//  6. A View knows everything about the addresses it was taken of. What is kept of a Service is bounded; while a
+//     Service has more addresses than are kept, every address may be one of them.
+//  7. A slice that an agent of hnsguard wrote lists only the addresses that may receive traffic: the others are there
+//     to make kube-proxy act, and say nothing about an endpoint.
 package cluster

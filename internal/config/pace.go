@@ -42,5 +42,8 @@ type Pace struct {
 
 // DefaultPace returns the pace of an agent.
 func DefaultPace() Pace {
-	return Pace{OrphansPerStep: 25, StepInterval: 30 * time.Second, Burst: 50, EvictionInterval: time.Minute, SandboxTime: 5 * time.Minute}
+	return Pace{
+		OrphansPerStep: 25, StepInterval: 30 * time.Second, Burst: 50,
+		EvictionInterval: time.Minute, SandboxTime: 5 * time.Minute,
+	}
 }

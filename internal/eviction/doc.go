@@ -18,6 +18,6 @@
 //     rarer: they do not help.
 //  5. No pass waits for the API server for long.
 //  6. No pod is evicted while no admission policy restricts evictions: see package admission.
-//  7. A pod whose sandbox kubelet may still be creating again is not evicted. Its status keeps the old address meanwhile,
-//     and kubelet gives up one attempt after twice its runtimeRequestTimeout, which is 4 minutes by default.
+//  7. A pod whose sandbox kubelet may still be creating again is not evicted. Its status keeps the old address
+//     meanwhile, and kubelet gives up one attempt after twice its runtimeRequestTimeout, which is 4 minutes by default.
 package eviction

@@ -224,7 +224,8 @@ func (r *Evictor) evictOne(ctx context.Context) {
 	for _, v := range r.victims {
 		pod := v.Pod
 		owner := string(pod.Controller.UID)
-		if !replaceable(pod) || now.Sub(v.Since) < r.opts.After+r.opts.Sandbox || r.backoff.IsInBackOffSinceUpdate(owner, now) {
+		early := now.Sub(v.Since) < r.opts.After+r.opts.Sandbox
+		if early || !replaceable(pod) || r.backoff.IsInBackOffSinceUpdate(owner, now) {
 			continue
 		}
 		r.evicted = now

@@ -140,8 +140,8 @@ func (r *recorder) oversizedServices(ctx context.Context, services []types.Names
 	r.metrics.oversized.Set(float64(len(services)))
 	for _, service := range services {
 		if !slices.Contains(r.oversized, service) {
-			logf.FromContext(ctx).Info("A Service has so many external addresses that hnsguard does not keep them all: until it "+
-				"has fewer, no endpoint is removed", "service", service, "most", cluster.MaxExternalAddresses)
+			logf.FromContext(ctx).Info("A Service has so many external addresses that hnsguard does not keep them all: until "+
+				"it has fewer, no endpoint is removed", "service", service, "most", cluster.MaxExternalAddresses)
 		}
 	}
 	r.oversized = services

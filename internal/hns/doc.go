@@ -3,8 +3,8 @@
 // Package hns is the seam between hnsguard and the Windows Host Networking Service.
 //
 // It holds the types, the errors and the [Client] interface that the rest of the program speaks, and the deadline that
-// any client can be wrapped in; package observe measures one. It has no build tags: everything but the one adapter that calls Windows
-// (package hcnclient) compiles and is tested on every system.
+// any client can be wrapped in; package observe measures one. It has no build tags: everything but the one adapter that
+// calls Windows (package hcnclient) compiles and is tested on every system.
 //
 // Invariants:
 //

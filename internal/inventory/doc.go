@@ -9,13 +9,14 @@
 //
 // Invariants:
 //
-//  1. A [verdict.Snapshot] is complete: it comes from calls that all succeeded. A failed call gives an error and no snapshot.
+//  1. A [verdict.Snapshot] is complete: it comes from calls that all succeeded. A failed call gives an error and no
+//     snapshot.
 //  2. An endpoint that vanishes between the list and the read is absent, because HNS said so itself; every other
 //     failure to read one fails the snapshot.
 //  3. An endpoint counts as appeared only if the snapshot before it was complete, recent, and of the same pod network.
-//  4. A wrong belief about HNS does not last. Local endpoints are read afresh every few minutes. A remote endpoint is read
-//     again soon after it was first seen, and from then on every hour at most; it is also read before it is deleted.
-//     After a failure of HNS, or a sign that it is not what it was, all are read again within minutes.
+//  4. A wrong belief about HNS does not last. Local endpoints are read afresh every few minutes. A remote endpoint is
+//     read again soon after it was first seen, and from then on every hour at most; it is also read before it is
+//     deleted. After a failure of HNS, or a sign that it is not what it was, all are read again within minutes.
 //  5. The pod network is found by name, or else only if there is no doubt which one it is; in doubt nothing is known. A
 //     better one that appears later takes its place.
 //     Networks are listed anew at once when an endpoint is on one that is not known, every few seconds while no pod

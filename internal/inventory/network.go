@@ -118,7 +118,7 @@ func (i *Inventory) podNetwork(ctx context.Context, ids []hns.EndpointID, now ti
 		return network, err
 	}
 	if err != nil || network.ID == i.chosen || !better(network.ID, i.chosen, endpoints) {
-		return i.networks[at], nil
+		return i.networks[at], nil //nolint:nilerr // the network that was found before stays the best that is known
 	}
 	logf.FromContext(ctx).Info("Another network is that of the pods", "network", network.Name, "networkID", network.ID,
 		"before", i.networks[at].Name)
@@ -127,8 +127,8 @@ func (i *Inventory) podNetwork(ctx context.Context, ids []hns.EndpointID, now ti
 	return network, nil
 }
 
-// better reports whether a network takes the place of the pod network that was found before: not if kube-proxy uses only
-// the one before, whatever the other is called.
+// better reports whether a network takes the place of the pod network that was found before: not if kube-proxy uses
+// only the one before, whatever the other is called.
 func better(network, before hns.NetworkID, endpoints []verdict.Endpoint) bool {
 	return usedByKubeProxy(network, endpoints) || !usedByKubeProxy(before, endpoints)
 }
@@ -174,7 +174,9 @@ func knownCNI(n hns.Network) bool {
 }
 
 func usedByKubeProxy(id hns.NetworkID, endpoints []verdict.Endpoint) bool {
-	return slices.ContainsFunc(endpoints, func(e verdict.Endpoint) bool { return e.Network == id && kubeproxy.Owns(e.Endpoint) })
+	return slices.ContainsFunc(endpoints, func(e verdict.Endpoint) bool {
+		return e.Network == id && kubeproxy.Owns(e.Endpoint)
+	})
 }
 
 func complaint(name string, found int) string {

@@ -12,8 +12,8 @@ import (
 	"github.com/hnsguard/hnsguard/internal/verdict"
 )
 
-// remoteRest is how long a remote endpoint that is not new is left alone at most. With 5,000 of them one or two are read
-// again each second.
+// remoteRest is how long a remote endpoint that is not new is left alone at most. With 5,000 of them one or two are
+// read again each second.
 const remoteRest = time.Hour
 
 // entry is an endpoint as it was last read.

@@ -53,7 +53,8 @@
 //  9. For a missing load balancer no Service is disturbed where kube-proxy may update load balancers in place. It would
 //     fail to update the one that is gone, at each sync until it is restarted, and count the Service's endpoints as
 //     used once more each time, so that it does not delete them later (handleUpdateLoadbalancerFailure, same file).
-//  10. Many broken load balancers, dangling or missing, are a problem of kube-proxy or HNS and not of their Services: none
+//  10. Many broken load balancers, dangling or missing, are a problem of kube-proxy or HNS and not of their Services:
+//     none
 //     of these is disturbed, because each disturbance reaches all Windows nodes.
 //  11. The API server is asked about one frontend at a time, after a random delay: a Service that is deleted is absent
 //     on all nodes at once.

@@ -141,7 +141,8 @@ func (r *Reprogrammer) mend(ctx context.Context, s *suspect) {
 	}
 	if !s.reported {
 		s.reported = true
-		r.report(service, EventMissing, fmt.Sprintf("the load balancer of this Service for %s is missing", s.Frontend), result)
+		what := fmt.Sprintf("the load balancer of this Service for %s is missing", s.Frontend)
+		r.report(service, EventMissing, what, result)
 	}
 	if result != "" {
 		if result != s.result {

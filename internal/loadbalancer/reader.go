@@ -89,8 +89,8 @@ func (r *Reader) Last() ([]hns.LoadBalancer, time.Time, bool) {
 	return r.last, r.begun, r.known
 }
 
-// ReadSince reports whether the reading that [Reader.Last] returns began at a moment or later. If not, it requests another
-// one.
+// ReadSince reports whether the reading that [Reader.Last] returns began at a moment or later. If not, it requests
+// another one.
 func (r *Reader) ReadSince(moment time.Time) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()

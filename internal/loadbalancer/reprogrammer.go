@@ -266,8 +266,8 @@ func (r *Reprogrammer) report(service *corev1.Service, event, what, hindrance st
 	case observed:
 		advice += ", or set reprogram.mode to enforce"
 	case besideLeak:
-		advice = "a CNI plugin left a local endpoint behind that has an address of this Service; remove that endpoint first, " +
-			"because kube-proxy would use it: " + version.RunbookURL("HNSGuardLeakedLocalEndpoints")
+		advice = "a CNI plugin left a local endpoint behind that has an address of this Service; remove that endpoint " +
+			"first, because kube-proxy would use it: " + version.RunbookURL("HNSGuardLeakedLocalEndpoints")
 	}
 	r.opts.Events.Eventf(service, nil, corev1.EventTypeWarning, event, eventAction,
 		"On node %s %s, and connections to it are lost: %s", r.opts.Node, what, advice)

@@ -141,7 +141,8 @@ func (r *Reprogrammer) remove(ctx context.Context, key types.NamespacedName) err
 const abandoned = time.Minute
 
 // errNotOwn says that a slice has the name, but not the label, of those that hnsguard makes.
-var errNotOwn = errors.New("another EndpointSlice has this name, without the label of those that hnsguard makes; delete it")
+var errNotOwn = errors.New(
+	"another EndpointSlice has this name, without the label of those that hnsguard creates; delete it")
 
 // verifyOwn returns an error if a slice is not one that hnsguard makes.
 func (r *Reprogrammer) verifyOwn(ctx context.Context, key types.NamespacedName) error {

@@ -126,8 +126,8 @@ func (c *Collector) Remember(verdicts []verdict.Verdict) {
 	c.unclaimed, c.elsewhere = unclaimed, elsewhere
 }
 
-// RememberElsewhere replaces what is known of the pods on other nodes that may use these addresses. There are none if an
-// entry is empty. What is remembered is kept as long as an endpoint has the address.
+// RememberElsewhere replaces what is known of the pods on other nodes that may use these addresses. There are none if
+// an entry is empty. What is remembered is kept as long as an endpoint has the address.
 func (c *Collector) RememberElsewhere(pods map[netip.Addr][]cluster.Pod) {
 	elsewhere := maps.Clone(c.elsewhere)
 	if elsewhere == nil {

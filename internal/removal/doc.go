@@ -3,14 +3,14 @@
 // Package removal removes the stale endpoints of a pass, which is the only thing that hnsguard does and cannot undo.
 //
 // Why was an endpoint deleted? Its log line and Event name the verdict and the reason; package verdict holds the rule.
-// Between a verdict and the deletion stand, in this order: the mode (brakes.go); for orphans, the steps (orphans.go); the
-// proof that the view of EndpointSlices is current (proof.go); the brakes for one endpoint; and the confirmation
+// Between a verdict and the deletion stand, in this order: the mode (brakes.go); for orphans, the steps (orphans.go);
+// the proof that the view of EndpointSlices is current (proof.go); the brakes for one endpoint; and the confirmation
 // (confirm.go, pods.go), which reads everything again that the verdict rests on and applies the same rule.
 //
 // Invariants:
 //
-//  1. Before an endpoint of any class is deleted, it and the local endpoints of its address are read again from HNS, the
-//     pods on the node and those on other nodes with the address from the API server, those in the host's network
+//  1. Before an endpoint of any class is deleted, it and the local endpoints of its address are read again from HNS,
+//     the pods on the node and those on other nodes with the address from the API server, those in the host's network
 //     included, and the same rule has to come to the same verdict. A pod on another node that keeps an endpoint is
 //     remembered as evidence and looked up again, so that the verdict names it.
 //  2. A verdict that rests on what EndpointSlices do not list needs a proof that the view of them is current, or a
@@ -27,8 +27,9 @@
 //     when an endpoint vanishes while it lists them, and tries again only at the next change or at the end of its sync
 //     period, which in some versions is an hour: a node full of orphans that went one after the other would have no
 //     working sync until the last is gone. Where slices change all the time there is no such moment, and need not be:
-//     the next change brings the next sync. The first step of a wave comes at a random time within another grace period,
-//     since a batch leak reaches all nodes in the same seconds. No step waits while a pod waits for its address.
+//     the next change brings the next sync. The first step of a wave comes at a random time within another grace
+//     period, since a batch leak reaches all nodes in the same seconds. No step waits while a pod waits for its
+//     address.
 //  7. A step reads pods with two lists, whatever its size: the pods on the node, and those with an address of the step.
 //     Where a resource version was proved, the API server's cache answers.
 package removal

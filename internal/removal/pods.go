@@ -18,8 +18,8 @@ import (
 	"github.com/hnsguard/hnsguard/internal/verdict"
 )
 
-// readTimeout bounds a request to the API server, and cacheTimeout one to its watch cache, which may wait for the cache to
-// be as new as it has to.
+// readTimeout bounds a request to the API server, and cacheTimeout one to its watch cache, which may wait for the cache
+// to be as new as it has to.
 const (
 	readTimeout  = 5 * time.Second
 	cacheTimeout = 2 * time.Second
@@ -82,7 +82,8 @@ func (read claims) add(p cluster.Pod) {
 	}
 }
 
-// listWith lists the pods that have one of some addresses, and maybe others. The API server selects by one address only.
+// listWith lists the pods that have one of some addresses, and maybe others. The API server selects by one address
+// only.
 func (r PodReader) listWith(
 	ctx context.Context, version string, addresses sets.Set[netip.Addr], each func(cluster.Pod),
 ) error {

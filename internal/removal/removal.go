@@ -259,8 +259,8 @@ func (r *Remover) remove(ctx context.Context, pass pass.Pass, v verdict.Verdict,
 	return done
 }
 
-// lookUpAgain looks up the pods on other nodes that keep endpoints, since these pods are not watched. Where a pod on this
-// node has the address too it may be waiting for that.
+// lookUpAgain looks up the pods on other nodes that keep endpoints, since these pods are not watched. Where a pod on
+// this node has the address too it may be waiting for that.
 func (r *Remover) lookUpAgain(ctx context.Context, pass pass.Pass) {
 	var due []verdict.Verdict
 	for _, v := range pass.Verdicts {

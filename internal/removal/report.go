@@ -100,7 +100,8 @@ func (r *Remover) keepMany(brake Brake, n int) {
 func (r *Remover) recordCap(ctx context.Context, n int) {
 	limits := r.opts.Config
 	logf.FromContext(ctx).Info("There are more orphans than orphan.maxPerPass; removing them in small steps, each "+
-		"after a list of all EndpointSlices", "orphans", n, "maxPerPass", limits.Orphan.MaxPerPass, "perStep", limits.Pace.OrphansPerStep)
+		"after a list of all EndpointSlices",
+		"orphans", n, "maxPerPass", limits.Orphan.MaxPerPass, "perStep", limits.Pace.OrphansPerStep)
 	node := &corev1.ObjectReference{APIVersion: "v1", Kind: "Node", Name: r.opts.Node, UID: types.UID(r.opts.Node)}
 	r.opts.Events.Eventf(node, nil, corev1.EventTypeWarning, EventOrphanCap, eventAction,
 		"%d remote HNS endpoints look like orphans, more than orphan.maxPerPass (%d); removing %d at a time",

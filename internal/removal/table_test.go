@@ -70,13 +70,19 @@ func TestPodsAreReadFromATable(t *testing.T) {
 		HaveKeyWithValue("fieldSelector", ConsistOf("status.phase!=Succeeded,status.phase!=Failed"))))
 }
 
+// upTo returns the table as it is cut off before a text.
+func upTo(text string) string {
+	head, _, _ := strings.Cut(table, text)
+	return head
+}
+
 // Unknown is not absent: a table that is not whole, or not one of pods, says nothing.
 func TestATableThatCannotBeReadIsAnError(t *testing.T) {
 	for name, text := range map[string]string{
-		"it is cut off between rows":  table[:strings.Index(table, `{"cells":["new"`)-2],
-		"it is cut off in a row":      table[:strings.Index(table, `"Terminating"`)],
+		"it is cut off between rows":  strings.TrimSuffix(upTo(`{"cells":["new"`), ",\n"),
+		"it is cut off in a row":      upTo(`"Terminating"`),
 		"it is cut off after rows":    table[:strings.LastIndex(table, "}")],
-		"it is cut off in the header": table[:strings.Index(table, `"priority"`)],
+		"it is cut off in the header": upTo(`"priority"`),
 		"there is no address":         strings.Replace(table, `"IP"`, `"Address"`, 1),
 		"there is no node":            strings.Replace(table, `"Node"`, `"Host"`, 1),
 		"there is no status":          strings.Replace(table, `"Status"`, `"State"`, 1),

@@ -70,8 +70,8 @@ func findOutWhyListed(row Row, node string) string {
 func observed(a Answer, kind verdict.Kind, setting string, remembers bool) Answer {
 	a.Next = fmt.Sprintf("hnsguard would remove it; it only observes (%s).", setting)
 	if kind == verdict.Held {
-		a.Next = fmt.Sprintf("hnsguard would hold it until kube-proxy has forgotten the address, and then remove it; it only "+
-			"observes (%s), and flushes nothing: the hold ends when another EndpointSlice changes.", setting)
+		a.Next = fmt.Sprintf("hnsguard would hold it until kube-proxy has forgotten the address, and then remove it; it "+
+			"only observes (%s), and flushes nothing: the hold ends when another EndpointSlice changes.", setting)
 	}
 	if kind.Removes() {
 		name, _, _ := strings.Cut(setting, ":")

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package report says what is right and what is wrong on a node: one verdict per endpoint, the pods without network, what
-// each verdict means, and what to do.
+// Package report says what is right and what is wrong on a node: one verdict per endpoint, the pods without network,
+// what each verdict means, and what to do.
 //
 // A [Report] is a single judgement of a live or a recorded node (Judge). An [Explanation] selects what a report and the
 // history have about one address, endpoint or pod. A [Board] holds the last pass of the agent, from which it builds the

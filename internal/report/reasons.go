@@ -21,7 +21,8 @@ const nothing = "hnsguard leaves it alone."
 
 // upgrade is the lasting cure of the stale record.
 func upgrade() string {
-	return "Upgrade kube-proxy on Windows nodes to a version without the stale record: " + version.DocsURL("results/kube-proxy-matrix.md")
+	return "Upgrade kube-proxy on Windows nodes to a version without the stale record: " +
+		version.DocsURL("results/kube-proxy-matrix.md")
 }
 
 // answers has one for every reason.
@@ -50,7 +51,8 @@ func answers() map[verdict.Reason]Answer { //nolint:funlen // a table
 			"hnsguard waits until kube-proxy has forgotten the address: about 12 minutes at most.", upgrade(),
 		},
 		verdict.ReasonPodDeleting: {
-			"A pod on this node that is being deleted has the address. Which endpoint is valid is unknown until the pod is gone.",
+			"A pod on this node that is being deleted has the address. Which endpoint is valid is unknown until the pod is " +
+				"gone.",
 			"hnsguard decides again when the pod is gone.",
 			"If the pod hangs in Terminating, look for finalizers and at the kubelet's log.",
 		},

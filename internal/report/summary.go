@@ -146,8 +146,8 @@ func summaries() []summary {
 		{
 			kinds: []verdict.Kind{verdict.Held}, text: stale,
 			enforced: "hnsguard holds it, because kube-proxy would delete the pod's own endpoint.",
-			observed: "hnsguard would hold it, because kube-proxy would delete the pod's own endpoint, and remove it later; it only " +
-				"observes (%s).",
+			observed: "hnsguard would hold it, because kube-proxy would delete the pod's own endpoint, and remove it later; " +
+				"it only observes (%s).",
 		},
 		{
 			kinds: []verdict.Kind{verdict.Contested}, reasons: []verdict.Reason{verdict.ReasonNoLocalEndpoint},

@@ -156,8 +156,8 @@ func (f *Filter) check(r *http.Request, path string) error {
 	if refused, is := f.refused.Get(asked); is {
 		return refused.(error) //nolint:forcetypeassert // nothing else is added
 	}
+	//nolint:contextcheck // the first client may leave while others wait for the answer
 	answer := f.flights.DoChan(string(asked.token[:])+path, func() (any, error) {
-		// The first client may leave while others wait for the answer.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), f.timeout)
 		defer cancel()
 		return nil, f.answer(ctx, token, asked, sourceOf(r.RemoteAddr))

@@ -42,7 +42,8 @@ type settings struct {
 func tryPage(change ...func(*settings)) (*server.Server, error) {
 	o := settings{
 		server.Options{Address: "127.0.0.1:0", Logger: logr.Discard(), Clock: clock.RealClock{}},
-		newBoard(), prometheus.Gatherers{},
+		newBoard(),
+		prometheus.Gatherers{},
 	}
 	for _, c := range change {
 		c(&o)

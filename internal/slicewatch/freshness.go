@@ -72,8 +72,8 @@ func NewFreshness(o FreshnessOptions) *Freshness {
 	return &Freshness{opts: o, requests: rate.NewLimiter(rate.Every(askEvery), askBurst)}
 }
 
-// Current reports whether the index has everything that the API server held at the given moment. If not, it requests the
-// server's version, and a later call may succeed. An error means that this cannot be found out now.
+// Current reports whether the index has everything that the API server held at the given moment. If not, it requests
+// the server's version, and a later call may succeed. An error means that this cannot be found out now.
 func (f *Freshness) Current(ctx context.Context, since time.Time) (bool, error) {
 	if err := f.settle(); err != nil {
 		return false, err

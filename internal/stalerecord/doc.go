@@ -56,8 +56,9 @@
 //  7. While kube-proxy's metrics are readable, only they count. A kube-proxy that is stuck holds everything. The hold
 //     timeout begins when they have become unreadable, and again when they have been readable in between.
 //  8. A restart of the agent starts every proof over.
-//  9. A flush writes the whole slice, so that it repairs what others have changed. A slice that the watch does not show,
-//     such as one with a label that hides it, is repaired too. Conflicts count as failures if the watch shows no change.
+//  9. A flush writes the whole slice, so that it repairs what others have changed. A slice that the watch does not
+//     show, such as one with a label that hides it, is repaired too. Conflicts count as failures if the watch shows no
+//     change.
 //  10. Nothing is written while no admission policy restricts it: see package admission.
 //  11. In observe mode a needed flush is reported once, until an EndpointSlice change may have altered the record.
 package stalerecord

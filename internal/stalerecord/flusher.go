@@ -130,14 +130,8 @@ func (f *Flusher) SliceChanged(before, after *cluster.Slice) {
 		r.own, r.conflicts = after, 0
 	}
 	now := f.opts.Clock.Now()
-	// What is older than the last write was made before the loss, however late the watch brings it.
-	late := after != nil && provenNotNewer(after.ResourceVersion, r.wrote)
 	if Flushes(before, after) {
-		r.reported = false
-	}
-	if Flushes(before, after) && !late && !r.stale.IsZero() && now.Sub(r.stale) >= f.opts.Settle {
-		r.stale = time.Time{}
-		f.opts.Metrics.changes.WithLabelValues(suppressed).Inc()
+		f.flushed(r, after, now)
 	}
 	if own {
 		return // its address belongs to no pod
@@ -145,6 +139,18 @@ func (f *Flusher) SliceChanged(before, after *cluster.Slice) {
 	for _, addr := range lost(visible(before), visible(after), f.opts.Node) {
 		r.dropped[addr] = now
 	}
+}
+
+// flushed notes that a change of a slice clears kube-proxy's record. A change that is older than the last write came
+// before the loss, however late the watch brings it.
+func (f *Flusher) flushed(r *record, after *cluster.Slice, now time.Time) {
+	r.reported = false
+	late := after != nil && provenNotNewer(after.ResourceVersion, r.wrote)
+	if late || r.stale.IsZero() || now.Sub(r.stale) < f.opts.Settle {
+		return
+	}
+	r.stale = time.Time{}
+	f.opts.Metrics.changes.WithLabelValues(suppressed).Inc()
 }
 
 // Request requests a change of a slice of the address's family, unless one comes from elsewhere.

@@ -48,8 +48,8 @@ func FamilyOf(addr netip.Addr) discoveryv1.AddressType {
 	return discoveryv1.AddressTypeIPv6
 }
 
-// visible returns the slice if kube-proxy looks at it, and else nil: to kube-proxy, a slice that is labelled for another
-// proxy is deleted. The watch leaves headless Services out already.
+// visible returns the slice if kube-proxy looks at it, and else nil: to kube-proxy, a slice that is labelled for
+// another proxy is deleted. The watch leaves headless Services out already.
 func visible(s *cluster.Slice) *cluster.Slice {
 	if s == nil || s.OtherProxy || s.Service == "" || !listsIPs(s) {
 		return nil

@@ -133,7 +133,9 @@ func (n *Node) Restart() {
 	n.Index, n.heldBack, n.stale = cluster.NewIndex(Name), nil, map[hns.EndpointID]time.Time{}
 	n.Watch = slicewatch.New(slicewatch.Options{Index: n.Index})
 	n.Freshness = slicewatch.NewFreshness(slicewatch.FreshnessOptions{Server: n.API, Watch: n.Watch, Clock: n.Clock})
-	n.Balancers = loadbalancer.NewReader(loadbalancer.ReaderOptions{HNS: n.Service, Registerer: n.Registry, Clock: n.Clock})
+	n.Balancers = loadbalancer.NewReader(loadbalancer.ReaderOptions{
+		HNS: n.Service, Registerer: n.Registry, Clock: n.Clock,
+	})
 	n.Record = Forgotten{}
 	n.Collector = n.collector()
 	if n.opts.Boot != nil {

@@ -366,7 +366,7 @@ func leak(t *testing.T, writer *kubernetes.Clientset, guards *kind) {
 	}
 	now := tallyOf(guards.members).since(before)
 	guards.report("leak", now)
-	grace := config.Default().Orphan.GracePeriod.Duration.Seconds()
+	grace := config.Default().Orphan.GracePeriod.Seconds()
 	for _, agents := range []int{fleet / 10, fleet} {
 		times := make([]float64, agents)
 		for at := range times {

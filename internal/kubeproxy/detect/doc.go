@@ -16,7 +16,7 @@
 //  3. What the metrics said counts for more than the tag of an image, which can confirm it or add faults.
 //  4. A version that the operator configured is not questioned.
 //  5. Only what serves metrics of kube-proxy is kube-proxy. Redirects are not followed, and no proxy is used.
-//  6. Only a complete sync counts as finished: kube-proxy has processed every change that it knew of when the sync began.
-//     Two that end between two readings count once, so that the count is never too high. It begins at zero again when
-//     kube-proxy was restarted.
+//  6. Only a complete sync counts as finished: kube-proxy has processed every change that it knew of when the sync
+//     began. Two that end between two readings count once, so that the count is never too high. It begins at zero again
+//     when kube-proxy was restarted.
 package detect

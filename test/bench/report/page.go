@@ -76,8 +76,13 @@ func (r results) runs() []run {
 
 // ages are the spans of an agent's life in which calls to HNS are counted.
 func ages() []row {
-	return []row{{"up to 10 minutes", "10m"}, {"up to an hour", "1h"}, {"up to a day", "1d"}, {"up to a week", "7d"},
-		{"the second week", "14d"}}
+	return []row{
+		{"up to 10 minutes", "10m"},
+		{"up to an hour", "1h"},
+		{"up to a day", "1d"},
+		{"up to a week", "7d"},
+		{"the second week", "14d"},
+	}
 }
 
 // fleet is how many nodes the waves are about.

@@ -9,6 +9,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -22,17 +23,17 @@ import (
 )
 
 func main() {
-	if err := run(os.Args[1:], os.Stdout); err != nil {
+	if err := run(context.Background(), os.Args[1:], os.Stdout); err != nil {
 		_, _ = fmt.Fprintf(os.Stderr, "collecting licences: %v\n", err)
 		os.Exit(1)
 	}
 }
 
-func run(args []string, out io.Writer) error {
+func run(ctx context.Context, args []string, out io.Writer) error {
 	if len(args) != 2 {
 		return errors.New("want a platform such as windows/amd64, and a package")
 	}
-	modules, err := linked(args[0], args[1])
+	modules, err := linked(ctx, args[0], args[1])
 	if err != nil {
 		return err
 	}
@@ -46,16 +47,16 @@ type module struct {
 }
 
 // linked lists what is linked into the package on a platform such as windows/amd64. Without a module is what Go brings.
-func linked(platform, pkg string) ([]*module, error) {
+func linked(ctx context.Context, platform, pkg string) ([]*module, error) {
 	system, arch, _ := strings.Cut(platform, "/")
-	list := exec.Command("go", "list", "-deps", "-json=Dir,Module", pkg) //nolint:gosec // of this repository
+	list := exec.CommandContext(ctx, "go", "list", "-deps", "-json=Dir,Module", pkg) //nolint:gosec // of this repository
 	list.Env = append(os.Environ(), "GOOS="+system, "GOARCH="+arch, "CGO_ENABLED=0")
 	list.Stderr = os.Stderr
 	text, err := list.Output()
 	if err != nil {
 		return nil, fmt.Errorf("listing the packages of %s: %w", pkg, err)
 	}
-	root, err := exec.Command("go", "env", "GOROOT").Output()
+	root, err := exec.CommandContext(ctx, "go", "env", "GOROOT").Output()
 	if err != nil {
 		return nil, fmt.Errorf("finding Go: %w", err)
 	}
@@ -123,7 +124,7 @@ func write(out io.Writer, modules []*module) error {
 			return err
 		}
 		for _, file := range files {
-			text, err := os.ReadFile(file) //nolint:gosec // of a module that is linked
+			text, err := os.ReadFile(file)
 			if err != nil {
 				return err
 			}
@@ -131,7 +132,8 @@ func write(out io.Writer, modules []*module) error {
 			if of[content] == nil {
 				order = append(order, content)
 			}
-			of[content] = append(of[content], m.name+": "+filepath.ToSlash(strings.TrimPrefix(file, m.root+string(filepath.Separator))))
+			within := strings.TrimPrefix(file, m.root+string(filepath.Separator))
+			of[content] = append(of[content], m.name+": "+filepath.ToSlash(within))
 		}
 	}
 	slices.SortFunc(order, func(a, b string) int { return strings.Compare(of[a][0], of[b][0]) })

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package results keeps what the system test has measured, and renders it: docs/results/kube-proxy-matrix.md, and the short
-// table of the README.
+// Package results keeps what the system test has measured, and renders it: docs/results/kube-proxy-matrix.md, and the
+// short table of the README.
 //
 // The measurements are in results.json beside this file. "make system-test-full" writes them; the pages can be rendered
 // again at any time without measuring.
