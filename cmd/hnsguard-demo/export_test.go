@@ -7,6 +7,9 @@ import (
 	"fmt"
 )
 
+// DiscardLogs is for the start of the tests.
+func DiscardLogs() { discardLogs() }
+
 // PlayExpectingRemoval plays a scenario as if one more endpoint had to be gone at its end.
 func PlayExpectingRemoval(ctx context.Context, o Options, endpoint string) error {
 	for _, sc := range scenarios() {

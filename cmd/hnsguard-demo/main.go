@@ -36,6 +36,7 @@ import (
 )
 
 func main() {
+	discardLogs()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := Run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
@@ -67,7 +68,6 @@ func Run(ctx context.Context, args []string, out, errs io.Writer) int {
 		_, _ = fmt.Fprintf(errs, "hnsguard-demo: %v\nSee 'hnsguard-demo --help'.\n", err)
 		return ExitUsage
 	}
-	discardLogs()
 	err := Play(ctx, o)
 	switch {
 	case err == nil:
@@ -108,7 +108,8 @@ func parse(o *Options, args []string, errs io.Writer) error {
 	return o.Validate()
 }
 
-// discardLogs drops the logs of controller-runtime, client-go and the standard library: the timeline replaces them.
+// discardLogs drops the logs of controller-runtime, client-go and the standard library: the timeline replaces them. These
+// logs are global, so that it is called once, before anything logs.
 func discardLogs() {
 	logf.SetLogger(logr.Discard())
 	klog.SetLogger(logr.Discard())

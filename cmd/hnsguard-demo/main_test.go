@@ -4,6 +4,7 @@ package main_test
 
 import (
 	"context"
+	"os"
 	"strings"
 	"testing"
 
@@ -11,6 +12,11 @@ import (
 
 	demo "github.com/hnsguard/hnsguard/cmd/hnsguard-demo"
 )
+
+func TestMain(m *testing.M) {
+	demo.DiscardLogs()
+	os.Exit(m.Run())
+}
 
 func run(ctx context.Context, args ...string) (code int, out, errs string) {
 	var o, e strings.Builder
