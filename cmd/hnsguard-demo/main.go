@@ -108,8 +108,8 @@ func parse(o *Options, args []string, errs io.Writer) error {
 	return o.Validate()
 }
 
-// discardLogs drops the logs of controller-runtime, client-go and the standard library: the timeline replaces them. These
-// logs are global, so that it is called once, before anything logs.
+// discardLogs drops the logs of controller-runtime, client-go and the standard library: the timeline replaces them.
+// These logs are global, so it is called once, before anything logs.
 func discardLogs() {
 	logf.SetLogger(logr.Discard())
 	klog.SetLogger(logr.Discard())
