@@ -167,7 +167,7 @@ func TestTheAPIServerIsAway(t *testing.T) {
 		"it fails":                    func(a *api) { a.broken[tokenReviews] = http.StatusInternalServerError },
 		"it forbids to review tokens": func(a *api) { a.broken[tokenReviews] = http.StatusForbidden },
 		"it forbids to review access": func(a *api) { a.broken[accessReviews] = http.StatusForbidden },
-		"it is not there":             func(a *api) { go a.CloseClientConnections(); a.Listener.Close() },
+		"it is not there":             func(a *api) { a.Listener.Close(); a.CloseClientConnections() },
 		"it hangs":                    func(a *api) { a.hold = make(chan struct{}) },
 	} {
 		t.Run(name, func(t *testing.T) {
