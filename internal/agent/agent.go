@@ -150,7 +150,7 @@ func (a *Agent) addGuard(o Options, detector *detect.Detector) error {
 		return fmt.Errorf("adding the reader of load balancers: %w", err)
 	}
 	collector := p.collector(detector, tracker, balancers)
-	remover := p.remover(collector, freshness, balancers)
+	remover := p.remover(collector, freshness, balancers, detector.Current)
 	watch.Observe(flusher, tracker, meter, remover)
 	evictor := p.evictor()
 	a.board = report.NewBoard(report.BoardOptions{

@@ -16,6 +16,7 @@ import (
 	"github.com/hnsguard/hnsguard/internal/history"
 	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/internal/inventory"
+	"github.com/hnsguard/hnsguard/internal/kubeproxy"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy/detect"
 	"github.com/hnsguard/hnsguard/internal/loadbalancer"
 	"github.com/hnsguard/hnsguard/internal/pass"
@@ -90,9 +91,13 @@ func (p *parts) slices() (*slicewatch.Watch, Freshness) {
 }
 
 // remover returns the action that removes endpoints.
-func (p *parts) remover(e *pass.Collector, freshness Freshness, lbs *loadbalancer.Reader) *removal.Remover {
+func (p *parts) remover(
+	e *pass.Collector, freshness Freshness, lbs *loadbalancer.Reader,
+	kubeProxy func(context.Context) (kubeproxy.Profile, error),
+) *removal.Remover {
 	confirmer := removal.Confirmer{
 		Node: p.Node, HNS: p.service, Evidence: e, Pods: removal.PodReader{Server: p.Reader, Table: p.PodTable},
+		KubeProxy: kubeProxy,
 	}
 	return removal.New(removal.Options{
 		Node: p.Node, Config: p.Config, Confirmer: confirmer, HNS: p.service, Limiter: removal.NewLimiter(p.Config),

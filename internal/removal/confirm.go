@@ -11,6 +11,7 @@ import (
 
 	"github.com/hnsguard/hnsguard/internal/cluster"
 	"github.com/hnsguard/hnsguard/internal/hns"
+	"github.com/hnsguard/hnsguard/internal/kubeproxy"
 	"github.com/hnsguard/hnsguard/internal/pass"
 	"github.com/hnsguard/hnsguard/internal/verdict"
 )
@@ -40,6 +41,8 @@ type Confirmer struct {
 	Evidence Evidence
 	// Pods reads pods from the API server. Required.
 	Pods PodReader
+	// KubeProxy returns what is known of the node's kube-proxy after it was looked for again. Required.
+	KubeProxy func(ctx context.Context) (kubeproxy.Profile, error)
 }
 
 // EndpointReader reads endpoints.
@@ -98,6 +101,7 @@ func (c Confirmer) rejudge(
 	}
 	evidence := c.Evidence.With(snapshot.WithEndpoints(endpoints))
 	evidence.Cluster, evidence.Elsewhere = evidence.Cluster.WithPods(read.here), read.elsewhere
+	evidence.KubeProxy = read.kubeProxy
 	again, there := verdict.DecideEndpoint(evidence, v.Endpoint.ID)
 	if !there {
 		return verdict.Verdict{}, fmt.Errorf("%w: it is not in the evidence any more", errRefused)

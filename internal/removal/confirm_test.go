@@ -185,6 +185,12 @@ func TestWhatAloneKeepsTheEndpoint(t *testing.T) {
 		"kube-proxy turns out to have the stale record": {aConflict, func(n *node, _ hns.EndpointID) {
 			n.KubeProxy = "v1.31.0"
 		}, "refused"},
+		"kube-proxy was replaced by one with the stale record": {aConflict, func(n *node, _ hns.EndpointID) {
+			n.replaced = "v1.31.0"
+		}, "refused"},
+		"kube-proxy's version cannot be read again": {aConflict, func(n *node, _ hns.EndpointID) {
+			n.replaced = unreadable
+		}, "unconfirmed"},
 		"kube-proxy may remember the address again": {wasHeld, func(n *node, _ hns.EndpointID) {
 			n.Forget()
 		}, "refused"},

@@ -11,8 +11,8 @@
 //
 //  1. Before an endpoint of any class is deleted, it and the local endpoints of its address are read again from HNS,
 //     the pods on the node and those on other nodes with the address from the API server, those in the host's network
-//     included, and the same rule has to come to the same verdict. A pod on another node that keeps an endpoint is
-//     remembered as evidence and looked up again, so that the verdict names it.
+//     included, kube-proxy's version from its metrics, and the same rule has to come to the same verdict. A pod on
+//     another node that keeps an endpoint is remembered as evidence and looked up again, so that the verdict names it.
 //  2. A verdict that rests on what EndpointSlices do not list needs a proof that the view of them is current, or a
 //     list of all slices from the API server that does not have the address. The proof is younger than what it proves:
 //     for a conflict, than the endpoints of the address; for orphans, whose addresses may be no pod's, than the moment

@@ -3,6 +3,7 @@
 package removal_test
 
 import (
+	"cmp"
 	"context"
 	"math/rand/v2"
 	"net/netip"
@@ -15,6 +16,7 @@ import (
 	"github.com/hnsguard/hnsguard/internal/config"
 	"github.com/hnsguard/hnsguard/internal/history"
 	"github.com/hnsguard/hnsguard/internal/hns"
+	"github.com/hnsguard/hnsguard/internal/kubeproxy"
 	"github.com/hnsguard/hnsguard/internal/removal"
 	"github.com/hnsguard/hnsguard/test/nodetest"
 )
@@ -32,6 +34,18 @@ type node struct {
 	table removal.Table
 	// random is the remover's chance: by default no jitter.
 	random func() float64
+	// replaced is the version of the kube-proxy that replaced the known one; empty if none did.
+	replaced string
+}
+
+const unreadable = "unreadable"
+
+// currentKubeProxy is what a remover reads before it deletes.
+func (n *node) currentKubeProxy(context.Context) (kubeproxy.Profile, error) {
+	if n.replaced == unreadable {
+		return kubeproxy.Profile{}, errConnection
+	}
+	return kubeproxy.ProfileOf(cmp.Or(n.replaced, n.KubeProxy)), nil
 }
 
 // freshness is what the remover is told about the view of EndpointSlices.
@@ -88,7 +102,7 @@ func varied() func() float64 { return rand.New(rand.NewPCG(1, 2)).Float64 }
 
 func (n *node) boot(h *history.Ring) {
 	confirmer := n.Confirmer()
-	confirmer.Pods.Table = n.table
+	confirmer.Pods.Table, confirmer.KubeProxy = n.table, n.currentKubeProxy
 	n.remover = removal.New(removal.Options{
 		Node: nodetest.Name, Config: n.Config, Confirmer: confirmer, HNS: n.Service,
 		Limiter: removal.NewLimiter(n.Config), Freshness: n.fresh,

@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/hnsguard/hnsguard/internal/cluster"
+	"github.com/hnsguard/hnsguard/internal/kubeproxy"
 	"github.com/hnsguard/hnsguard/internal/verdict"
 )
 
@@ -37,12 +38,14 @@ type PodReader struct {
 // Table lists all pods that have not ended, with what few columns say of them.
 type Table func(ctx context.Context, options metav1.ListOptions, each func(cluster.Pod)) error
 
-// claims are the pods on the API server that may use the addresses of some endpoints.
+// claims are the pods on the API server that may use the addresses of some endpoints, and what is known of the node's
+// kube-proxy at that time.
 type claims struct {
 	// here are the pods on this node.
 	here []cluster.Pod
 	// elsewhere are the pods on other nodes. Every address that was looked up has an entry.
 	elsewhere map[netip.Addr][]cluster.Pod
+	kubeProxy kubeproxy.Profile
 }
 
 // lookup returns the claims to the addresses of the endpoints of a step, which are read when they are first needed.
@@ -70,7 +73,8 @@ func (c Confirmer) readClaims(ctx context.Context, version string, verdicts []ve
 		return claims{}, err
 	}
 	c.Evidence.RememberElsewhere(read.elsewhere)
-	return read, nil
+	read.kubeProxy, err = c.KubeProxy(ctx)
+	return read, err
 }
 
 // add adds a pod on another node to the addresses that it has.

@@ -123,7 +123,9 @@ func (p *product) build(
 		},
 		FreshlyWaiting: config.FastDuration, Clock: w.clock,
 	})
-	confirmer := removal.Confirmer{Node: a.node.Name, HNS: service, Evidence: collector, Pods: removal.PodReader{Server: api}}
+	confirmer := removal.Confirmer{
+		Node: a.node.Name, HNS: service, Evidence: collector, Pods: removal.PodReader{Server: api}, KubeProxy: detector.Current,
+	}
 	limiter := removal.NewLimiter(c)
 	remover := removal.New(removal.Options{
 		Node: a.node.Name, Config: c, Confirmer: confirmer, HNS: service, Limiter: limiter, Freshness: freshness,

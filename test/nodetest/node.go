@@ -179,7 +179,12 @@ func (n *Node) listPods() {
 
 // Confirmer returns the confirmer of an agent on this node.
 func (n *Node) Confirmer() removal.Confirmer {
-	return removal.Confirmer{Node: Name, HNS: n.Service, Evidence: n.Collector, Pods: removal.PodReader{Server: n.API}}
+	return removal.Confirmer{
+		Node: Name, HNS: n.Service, Evidence: n.Collector, Pods: removal.PodReader{Server: n.API},
+		KubeProxy: func(context.Context) (kubeproxy.Profile, error) {
+			return kubeproxy.ProfileOf(n.KubeProxy), nil
+		},
+	}
 }
 
 // Observe returns the pass that a guard would make now. An error fails the test.

@@ -71,16 +71,21 @@ type Detector struct {
 	// synced is when kube-proxy had last finished a complete sync, and syncs how many were seen to end (invariant 6).
 	synced syncTimes
 	syncs  uint64
+	// answer is the version that was last found.
+	answer answer
 
-	// found is when the version was last found, and known what it was; they are for Start alone, as is what follows.
-	found time.Time
-	known kubeproxy.Profile
-	// source is where it was found.
-	source source
+	// What follows is for Start alone.
 	// image is what the pods of the node said when they were last read.
 	image     string
 	imageErr  error
 	imageRead time.Time
+}
+
+// answer is a version that was found.
+type answer struct {
+	profile kubeproxy.Profile
+	from    source
+	at      time.Time
 }
 
 // source is where a version was found.
@@ -112,16 +117,37 @@ func New(o Options) *Detector {
 			"syncs every 30 seconds by itself.",
 	})
 	o.Registerer.MustRegister(d.info, d.lastSync)
+	d.answer.profile = kubeproxy.ProfileOf(o.Version)
 	if o.Version != "" {
-		d.source = sourceConfigured
+		d.answer.from = sourceConfigured
 	}
-	d.known = kubeproxy.ProfileOf(o.Version)
-	d.set(d.known)
+	d.set(d.answer.profile, d.answer.from)
 	return d
 }
 
 // Profile is what is known now.
 func (d *Detector) Profile() kubeproxy.Profile { return *d.profile.Load() }
+
+// Current is what is known after the metrics were read again, if they are where the version was found: kube-proxy may
+// have been replaced since (invariant 7). It fails if they cannot be read now.
+func (d *Detector) Current(ctx context.Context) (kubeproxy.Profile, error) {
+	if d.found().from != sourceMetrics {
+		return d.Profile(), nil
+	}
+	version, err := d.readMetrics(ctx)
+	if err != nil {
+		return kubeproxy.Profile{}, fmt.Errorf("reading kube-proxy's version again: %w", err)
+	}
+	d.find(version, sourceMetrics)
+	return d.Profile(), nil
+}
+
+// found returns the answer that was last found.
+func (d *Detector) found() answer {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.answer
+}
 
 // Start looks until the context ends. It is a [sigs.k8s.io/controller-runtime/pkg/manager.Runnable].
 func (d *Detector) Start(ctx context.Context) error {
@@ -146,7 +172,7 @@ func (d *Detector) Start(ctx context.Context) error {
 					"profile", d.Profile())
 			case err == nil && logged != d.Profile().Version:
 				logged = d.Profile().Version
-				log.Info("Found kube-proxy", "profile", d.Profile(), "source", d.source)
+				log.Info("Found kube-proxy", "profile", d.Profile(), "source", d.found().from)
 			}
 			return err == nil, nil
 		})
@@ -170,21 +196,22 @@ func (d *Detector) Look(ctx context.Context) error {
 	}
 	image, errImage := d.fromPods(ctx)
 	// What the metrics said is not replaced by what a pod says, but confirmed.
-	if errImage == nil && (d.source != sourceMetrics || image == d.known.Version) {
-		d.find(image, cmp.Or(d.source, sourceImage))
+	known := d.found()
+	if errImage == nil && (known.from != sourceMetrics || image == known.profile.Version) {
+		d.find(image, cmp.Or(known.from, sourceImage))
 		return nil
 	}
-	profile := d.known
+	profile := known.profile
 	if errImage == nil {
 		profile = profile.Suspecting(kubeproxy.ProfileOf(image))
 	}
 	if hint, err := d.fromNode(ctx); err == nil {
 		profile = profile.Suspecting(kubeproxy.ProfileOf(hint))
 	}
-	if d.opts.Clock.Since(d.found) > doubtAfter {
+	if d.opts.Clock.Since(known.at) > doubtAfter {
 		profile = profile.Suspecting(kubeproxy.ProfileOf("")) // invariant 2
 	}
-	d.set(profile)
+	d.set(profile, known.from)
 	return fmt.Errorf("finding kube-proxy's version: %w", errors.Join(err, errImage))
 }
 
@@ -205,8 +232,11 @@ func (d *Detector) scrape(ctx context.Context) (map[string]*dto.MetricFamily, er
 }
 
 func (d *Detector) find(version string, from source) {
-	d.found, d.known, d.source = d.opts.Clock.Now(), kubeproxy.ProfileOf(version), from
-	d.set(d.known)
+	found := answer{kubeproxy.ProfileOf(version), from, d.opts.Clock.Now()}
+	d.mu.Lock()
+	d.answer = found
+	d.mu.Unlock()
+	d.set(found.profile, from)
 }
 
 // fromPods is [FromPods] of this node, read anew no more often than [Options.Every] says.
@@ -401,13 +431,13 @@ func (d *Detector) fromNode(ctx context.Context) (string, error) {
 	return "", fmt.Errorf("the status of node %s does not say", d.opts.Node)
 }
 
-func (d *Detector) set(p kubeproxy.Profile) {
+func (d *Detector) set(p kubeproxy.Profile, from source) {
 	d.profile.Store(&p)
 	version := p.Version
 	if !p.Known {
 		version = "unknown"
 	}
 	d.info.Reset()
-	d.info.WithLabelValues(version, string(d.source), strconv.FormatBool(p.StaleRecord), strconv.FormatBool(p.BatchLeak),
+	d.info.WithLabelValues(version, string(from), strconv.FormatBool(p.StaleRecord), strconv.FormatBool(p.BatchLeak),
 		strconv.FormatBool(p.Duplicates)).Set(1)
 }

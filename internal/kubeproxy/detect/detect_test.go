@@ -203,6 +203,28 @@ func TestItFollowsTheNode(t *testing.T) {
 	g.Expect(<-ended).To(Succeed())
 }
 
+// Invariant 7.
+func TestWhatTheMetricsSaidIsReadAgain(t *testing.T) {
+	g := NewWithT(t)
+	url, body := proxy(t, http.StatusOK, buildInfo)
+	d := detect.New(detect.Options{Node: "win-1", URL: url, Every: time.Hour, Registerer: prometheus.NewRegistry()})
+	g.Expect(d.Look(t.Context())).To(Succeed())
+	body.Store(strings.ReplaceAll(buildInfo, "v1.32.3-eks-abc", "v1.32.5"))
+	g.Expect(d.Current(t.Context())).To(HaveField("Version", "v1.32.5"))
+	g.Expect(d.Profile()).To(HaveField("Version", "v1.32.5"), "for the passes too")
+
+	body.Store("")
+	_, err := d.Current(t.Context())
+	g.Expect(err).To(MatchError(ContainSubstring("reading kube-proxy's version again")))
+	g.Expect(d.Profile()).To(HaveField("Version", "v1.32.5"), "one failure is no doubt yet")
+}
+
+// Invariant 7: what was configured needs no metrics.
+func TestAConfiguredVersionIsCurrent(t *testing.T) {
+	d := detect.New(detect.Options{Version: "v1.37.2", URL: "http://127.0.0.1:1", Registerer: prometheus.NewRegistry()})
+	NewWithT(t).Expect(d.Current(t.Context())).To(HaveField("Version", "v1.37.2"))
+}
+
 func TestTheOperatorKnowsBest(t *testing.T) {
 	g := NewWithT(t)
 	url, _ := proxy(t, http.StatusOK, buildInfo+syncs)
