@@ -21,7 +21,8 @@
 //     delete one.
 //  4. After the first failure of a kind that is not understood, a pass deletes nothing more.
 //  5. Whether a deleted endpoint is gone is verified by the next pass. An endpoint whose delete did not return is left
-//     alone until the call returns or a long backoff ends, so that one endpoint cannot use up all calls.
+//     alone until the call returns or a long backoff ends, so that one endpoint cannot use up all calls. If it is gone
+//     by then, it counts as removed.
 //  6. Orphans go in short steps with long pauses, and a step begins while kube-proxy rests: some time after the last
 //     change of an EndpointSlice. It ends when one changes, or after a fifth of the pause. kube-proxy gives up a sync
 //     when an endpoint vanishes while it lists them, and tries again only at the next change or at the end of its sync

@@ -83,7 +83,7 @@ type Remover struct {
 	backoff *pauses
 	// hung is by endpoint: a call that does not return holds a thread until it does.
 	hung *pauses
-	// deleted are the endpoints whose absence the next pass has to verify, with the result if they are gone.
+	// deleted are the endpoints whose absence has to be verified.
 	deleted map[hns.EndpointID]attempt
 	// lookups is by address of an endpoint that nothing but a pod on another node keeps.
 	lookups *pauses
@@ -162,6 +162,7 @@ func results() []Result {
 // Run implements [pass.Action]. Conflicts come first: there a pod suffers.
 func (r *Remover) Run(ctx context.Context, pass pass.Pass) time.Duration {
 	r.verify(ctx, pass)
+	unverified := len(r.deleted)
 	conflicts, orphans := r.enforced(pass)
 	if r.removeAll(ctx, pass, r.proveConflicts(ctx, pass, conflicts), "") {
 		step, version := r.nextOrphans(ctx, pass, orphans)
@@ -171,7 +172,7 @@ func (r *Remover) Run(ctx context.Context, pass pass.Pass) time.Duration {
 	for _, p := range []*pauses{r.backoff, r.hung, r.lookups} {
 		p.forget()
 	}
-	if len(r.deleted) > 0 {
+	if len(r.deleted) > unverified {
 		return r.opts.Config.Poll.FastInterval.Duration // to verify what was deleted
 	}
 	return r.retry(pass, conflicts)
@@ -282,7 +283,8 @@ func (r *Remover) lookUpAgain(ctx context.Context, pass pass.Pass) {
 	}
 }
 
-// verify finds what became of the deletes of the pass before (invariant 5). One that did nothing is decided again.
+// verify finds what became of the deletes of earlier passes (invariant 5). One that did nothing is decided again, and
+// one that did not return may take effect for as long as its endpoint is left alone.
 func (r *Remover) verify(ctx context.Context, pass pass.Pass) {
 	if len(r.deleted) == 0 {
 		return
@@ -301,7 +303,9 @@ func (r *Remover) verify(ctx context.Context, pass pass.Pass) {
 		case done.result == Removed:
 			done.result = StillListed
 			r.record(ctx, done)
+		case r.hung.left(string(id), pass.Evidence.Now) > 0:
+			continue
 		}
+		delete(r.deleted, id)
 	}
-	clear(r.deleted)
 }

@@ -59,6 +59,23 @@ func TestWhatBecameOfADeleteThatDidNotReturn(t *testing.T) {
 	}
 }
 
+// Invariant 5.
+func TestADeleteThatTakesEffectLateIsCounted(t *testing.T) {
+	g := NewWithT(t)
+	n := newNode(t)
+	remote := conflict(n)
+	n.HNS.FailNext(hns.OpDeleteEndpoint, hns.ErrTimeout)
+	n.pass()
+	n.Wait(time.Minute)
+	n.pass()
+	g.Expect(n.Removals("conflict", "removed")).To(BeZero())
+	n.Wait(30 * time.Second)
+	n.Delete(remote)
+	n.pass()
+	n.pass()
+	g.Expect(n.Removals("conflict", "removed")).To(BeEquivalentTo(1))
+}
+
 func TestTheTimeFromDetectionToRemoval(t *testing.T) {
 	g := NewWithT(t)
 	n := newNode(t)

@@ -72,3 +72,19 @@ func TestAPodThatHasEndedHidesNoEarlyConflict(t *testing.T) {
 		g.Expect(w.Lost()).To(BeEmpty())
 	})
 }
+
+// Invariant 12: a kube-proxy with the stale record replaced one without, and recorded a drop before the agent saw that.
+func TestAnAffectedKubeProxyReplacesAnother(t *testing.T) {
+	guarded(t, setup("v1.34.0"), func(g *WithT, w *model.World) {
+		pod := w.StartPod("web", lin, linux(0))
+		w.Run(70 * time.Second)
+		w.Nodes[0].KubeProxy.Upgrade("v1.32.3")
+		w.Run(5 * time.Second)
+		before := w.Writes()
+		pod.Delete()
+		w.Run(4 * time.Minute)
+		if w.Writes() == before {
+			t.Errorf("VIOLATED invariant 12: no flush has followed the drop of %s", first)
+		}
+	})
+}

@@ -92,6 +92,13 @@ func defects() []defect {
 			{"removal/proof.go", "Freshness.Current(ctx, s.asked)", "Freshness.Current(ctx, now.Add(-maxProofAge))"},
 			noPodElsewhere(),
 		}, leaving, "3"},
+		{"a removal rests on the version of kube-proxy that was read a minute ago", []edit{
+			{"removal/confirm.go", "	evidence.KubeProxy = read.kubeProxy\n", ""},
+			{"removal/pods.go", "read.kubeProxy, err = c.KubeProxy(ctx)", "err = ctx.Err()"},
+		}, fixed, "4"},
+		{"what an affected kube-proxy recorded before it was detected is not flushed", []edit{
+			{"stalerecord/flusher.go", "		if f.remotes == nil {\n", "		if false {\n"},
+		}, "TestAnAffectedKubeProxyReplacesAnother", "12"},
 		{"the address of a pod that has ended hides an early conflict", []edit{
 			{"verdict/decide.go", "return len(d.podsUsing(addr)) > 0 })", "return len(d.Cluster.PodsWith(addr)) > 0 })"},
 		}, "TestAPodThatHasEndedHidesNoEarlyConflict", "13"},

@@ -114,6 +114,7 @@ func (a *account) noteEvent(reason string) {
 // cannot know.
 func (a *Agent) issues(id hns.EndpointID) {
 	n, w := a.node, a.node.world
+	a.account.issued++ // of one that hangs, and whose endpoint is gone, the agent cannot know that it did nothing
 	endpoint, there := n.endpoint(id)
 	if !there {
 		return
@@ -138,7 +139,6 @@ func (a *Agent) issues(id hns.EndpointID) {
 	if !a.faulty.IsZero() && a.faulty.Before(a.account.began) {
 		w.violated(InvariantUnknown, "%s deletes endpoint %s in a pass without the API server", a.Name, id)
 	}
-	a.account.issued++
 	if !a.account.take(w.Now()) {
 		w.violated(InvariantLimits, "%s deletes more than removals.perSecond and removals.burst allow", a.Name)
 	}
