@@ -56,7 +56,7 @@ func duplicates(p kubeproxy.Profile) bool   { return p.Duplicates }
 func noDuplicates(p kubeproxy.Profile) bool { return !p.Duplicates }
 
 // quickOrphans is a policy under which a scenario need not wait five minutes.
-const quickOrphans = "orphan: {gracePeriod: 10s, gracePeriodWhileWaiting: 5s, maxPerPass: 500, stepInterval: 10s}\n"
+const quickOrphans = "orphan: {gracePeriod: 10s, gracePeriodWhileWaiting: 5s, maxPerPass: 500}\n"
 
 // soonOrphans is one under which orphans do not wait long for their first step, but for as long as by default for a
 // moment in which kube-proxy rests.
@@ -144,7 +144,7 @@ func scenarios() []scenario {
 		{name: "dual stack", nodeOptions: nodeOptions{dualStack: true}, fails: duplicates, play: playDualStack},
 		{
 			name: "installed late", play: playInstalledLate,
-			nodeOptions: nodeOptions{policy: "orphan: {gracePeriod: 10s, maxPerStep: 100, stepInterval: 10s}\n"},
+			nodeOptions: nodeOptions{policy: "orphan: {gracePeriod: 10s}\n"},
 		},
 		{
 			name:        "many orphans, a new Service meanwhile",
