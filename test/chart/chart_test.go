@@ -117,6 +117,13 @@ func TestTheProgramTakesWhatThePodHas(t *testing.T) {
 			g.Expect(c.Name).To(Equal(fleet.Container))
 			_, said := invoke(t, pod, c, c.Args)
 			g.Expect(said).To(HavePrefix("hnsguard: run needs a Windows node"))
+			var help strings.Builder
+			cli.Run(t.Context(), []string{"run", "--help"}, cli.Process{Out: &help, Err: &help})
+			for _, variable := range c.Env {
+				if strings.HasPrefix(variable.Name, "HNSGUARD_") {
+					g.Expect(help.String()).To(ContainSubstring("$"+variable.Name+"\n"), "the program ignores it")
+				}
+			}
 		})
 	}
 }
