@@ -41,7 +41,7 @@ type Collector interface {
 
 // Status is shown how each pass ended. It is called by one goroutine, and must not wait.
 type Status interface {
-	// Complete is called after a complete pass and its actions. Nothing of the pass changes afterwards.
+	// Complete is called after a complete pass and its actions. The next pass overwrites the verdicts, and nothing else.
 	Complete(pass pass.Pass, began time.Time)
 	// Idle is called if there is nothing to guard.
 	Idle(why error)
@@ -91,6 +91,8 @@ type Guard struct {
 	health   *health
 	// overlay is closed when the pod network turns out to be an overlay, for which Services have to be known.
 	overlay *signal
+	// last are the verdicts of the last pass, whose memory the next one uses again.
+	last []verdict.Verdict
 }
 
 var _ reconcile.TypedReconciler[Request] = (*Guard)(nil)
@@ -175,10 +177,10 @@ func (g *Guard) observe(ctx context.Context) (pass.Pass, error) {
 	if evidence.Snapshot.Network.Type == hns.NetworkOverlay {
 		g.overlay.set()
 	}
-	verdicts := verdict.Decide(evidence)
-	g.opts.Collector.Remember(verdicts)
+	g.last = verdict.DecideInto(g.last, evidence)
+	g.opts.Collector.Remember(g.last)
 	return pass.Pass{
-		Evidence: evidence, Verdicts: verdicts, StaleSince: g.recorder.verdicts(ctx, evidence, verdicts),
+		Evidence: evidence, Verdicts: g.last, StaleSince: g.recorder.verdicts(ctx, evidence, g.last),
 		Waiting: g.opts.Collector.FreshlyWaiting(),
 	}, nil
 }

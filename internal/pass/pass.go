@@ -14,7 +14,7 @@ import (
 // Pass is one complete look at the node.
 type Pass struct {
 	Evidence verdict.Evidence
-	// Verdicts has one verdict for each endpoint of the evidence.
+	// Verdicts has one verdict for each endpoint of the evidence. The next pass overwrites them: what is kept is copied.
 	Verdicts []verdict.Verdict
 	// StaleSince is when each stale endpoint was first found to be stale.
 	StaleSince map[hns.EndpointID]time.Time

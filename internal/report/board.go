@@ -75,7 +75,7 @@ type findings struct {
 	rows func() []NodeEndpoint
 }
 
-// newFindings keeps the verdicts of a pass, whose memory the next pass uses again.
+// newFindings keeps the verdicts of a pass, which the next pass overwrites.
 func newFindings(p pass.Pass) *findings {
 	f := &findings{verdicts: slices.Clone(p.Verdicts), staleSince: p.StaleSince}
 	f.rows = sync.OnceValue(f.makeRows)

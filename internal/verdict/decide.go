@@ -50,11 +50,15 @@ type Evidence struct {
 }
 
 // Decide gives every endpoint of the snapshot its verdict, in the snapshot's order.
-func Decide(e Evidence) []Verdict {
+func Decide(e Evidence) []Verdict { return DecideInto(nil, e) }
+
+// DecideInto is [Decide] for a caller that decides often: it overwrites verdicts that the caller needs no more. What
+// they refer to stays.
+func DecideInto(verdicts []Verdict, e Evidence) []Verdict {
 	d := prepare(e)
-	verdicts := make([]Verdict, 0, len(e.Snapshot.Endpoints))
-	for i := range e.Snapshot.Endpoints {
-		verdicts = append(verdicts, d.decide(&e.Snapshot.Endpoints[i]))
+	verdicts = slices.Grow(verdicts[:0], len(e.Snapshot.Endpoints))[:len(e.Snapshot.Endpoints)]
+	for i := range verdicts {
+		d.decide(&verdicts[i], &e.Snapshot.Endpoints[i])
 	}
 	return verdicts
 }
@@ -66,7 +70,9 @@ func DecideEndpoint(e Evidence, id hns.EndpointID) (Verdict, bool) {
 	if at < 0 {
 		return Verdict{}, false
 	}
-	return prepare(e).decide(&e.Snapshot.Endpoints[at]), true
+	var v Verdict
+	prepare(e).decide(&v, &e.Snapshot.Endpoints[at])
+	return v, true
 }
 
 // decision is the evidence with what is looked up repeatedly put in order.
@@ -102,10 +108,9 @@ func (d *decision) isLocalOfPods(ep *Endpoint) bool {
 	return ep.Network == d.Snapshot.Network.ID && !ep.Remote()
 }
 
-func (d *decision) decide(ep *Endpoint) Verdict {
-	v := Verdict{Endpoint: ep.Endpoint, LoadBalancers: d.referrers[ep.ID]}
-	v.Kind, v.Reason = d.judge(&v, ep)
-	return v
+func (d *decision) decide(v *Verdict, ep *Endpoint) {
+	*v = Verdict{Endpoint: ep.Endpoint, LoadBalancers: d.referrers[ep.ID]}
+	v.Kind, v.Reason = d.judge(v, ep)
 }
 
 // judge applies ownership first: only what passes all of these is judged by its address.

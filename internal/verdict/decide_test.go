@@ -5,6 +5,7 @@ package verdict_test
 import (
 	"cmp"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -385,6 +386,18 @@ func TestDecidingAboutAnEndpointThatIsNotThere(t *testing.T) {
 	if v, there := verdict.DecideEndpoint(w.evidence(), "another"); there {
 		t.Errorf("it has the verdict %v", v)
 	}
+}
+
+// The memory of verdicts that are used no more is used again. What they refer to may still be in use.
+func TestDecidingInUsedMemory(t *testing.T) {
+	g := NewWithT(t)
+	first, second := conflicting(), orphaned()
+	used := verdict.Decide(first.evidence())
+	copies := slices.Clone(used)
+	again := verdict.DecideInto(used, second.evidence())
+	g.Expect(again).To(Equal(verdict.Decide(second.evidence())))
+	g.Expect(copies).To(Equal(verdict.Decide(first.evidence())))
+	g.Expect(&again[0]).To(BeIdenticalTo(&used[0]))
 }
 
 func TestEvidenceIsNamed(t *testing.T) {

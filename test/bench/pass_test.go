@@ -166,24 +166,29 @@ func collectorOf(reader inventory.Reader, index *cluster.Index, clk clock.Passiv
 // whole pass before any action: the list of IDs, the view, the decision.
 func BenchmarkDecide(b *testing.B) {
 	index, _ := filled()
-	collector := collectorOf(newStill(looked()), index, testingclock.NewFakePassiveClock(nodetest.Start()))
+	clk := testingclock.NewFakePassiveClock(nodetest.Start())
+	collector := collectorOf(newStill(looked()), index, clk)
 	e, err := collector.Collect(b.Context())
 	must(b, err)
 	b.Run(fmt.Sprintf("part=decision/endpoints=%d", endpoints), func(b *testing.B) {
 		b.ReportAllocs()
 		clock := start(b)
+		var verdicts []verdict.Verdict
 		for b.Loop() {
-			verdict.Decide(e)
+			verdicts = verdict.DecideInto(verdicts, e)
 		}
 		clock.report()
 	})
 	b.Run(fmt.Sprintf("part=pass/endpoints=%d", endpoints), func(b *testing.B) {
 		b.ReportAllocs()
 		clock := start(b)
+		var verdicts []verdict.Verdict
 		for b.Loop() {
+			clk.SetTime(clk.Now().Add(5 * time.Second))
 			e, err := collector.Collect(b.Context())
 			must(b, err)
-			collector.Remember(verdict.Decide(e))
+			verdicts = verdict.DecideInto(verdicts, e)
+			collector.Remember(verdicts)
 		}
 		clock.report()
 	})
