@@ -3,6 +3,7 @@
 package removal
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -49,30 +50,22 @@ func readTable(table io.Reader, each func(cluster.Pod)) error {
 	decoder, columns, complete := json.NewDecoder(table), podColumns{}, false
 	for {
 		token, err := decoder.Token()
-		if err != nil {
-			return err
-		}
 		switch token {
-		case json.Delim('{'):
+		case nil, json.Delim('{'): // with an error, there is no token
 		case "columnDefinitions":
-			if err := decoder.Decode(&columns); err != nil {
-				return err
-			}
+			err = decoder.Decode(&columns)
 		case "rows":
-			if err := columns.readRows(decoder, each); err != nil {
-				return err
-			}
-			complete = true
+			complete, err = true, columns.readRows(decoder, each)
 		case json.Delim('}'):
 			if !complete {
 				return errors.New("it has no rows")
 			}
 			return nil
 		default:
-			var ignored json.RawMessage
-			if err := decoder.Decode(&ignored); err != nil {
-				return err
-			}
+			err = decoder.Decode(&json.RawMessage{}) // which is ignored
+		}
+		if err != nil {
+			return err
 		}
 	}
 }
@@ -81,8 +74,8 @@ func readTable(table io.Reader, each func(cluster.Pod)) error {
 type podColumns []metav1.TableColumnDefinition
 
 func (c podColumns) readRows(decoder *json.Decoder, each func(cluster.Pod)) error {
-	if _, err := decoder.Token(); err != nil { // the list begins
-		return err
+	if begin, err := decoder.Token(); begin != json.Delim('[') {
+		return cmp.Or(err, errors.New("its rows are no list"))
 	}
 	for decoder.More() {
 		var row struct {
