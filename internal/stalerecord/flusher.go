@@ -252,7 +252,7 @@ func (f *Flusher) due(p pass.Pass) (due map[discoveryv1.AddressType]write, next 
 			next = pass.Soonest(next, wait)
 			continue
 		}
-		due[kind] = write{seen: r.own, unseen: r.own == nil && r.conflicts > 0, conflicts: r.conflicts}
+		due[kind] = write{seen: r.own, conflicts: r.conflicts}
 	}
 	f.opts.Metrics.pending.Set(float64(pending))
 	return due, next
@@ -372,11 +372,10 @@ func (f *Flusher) flush(
 		r.urgent, r.endangered = r.due, now.Add(f.opts.Settle)
 	default:
 		f.retryLater(r, result, now)
-		if result == unrestricted {
-			break // which is logged once
+		if result != unrestricted { // which the gate logs once
+			log.Error(err, "Cannot flush kube-proxy's record of terminated addresses; "+
+				"a pod that gets one of them may lose its endpoint", "retryIn", r.when(pass).Sub(now).Round(time.Second))
 		}
-		log.Error(err, "Cannot flush kube-proxy's record of terminated addresses; "+
-			"a pod that gets one of them may lose its endpoint", "retryIn", r.when(pass).Sub(now).Round(time.Second))
 	}
 	return r.when(pass).Sub(now)
 }
@@ -396,18 +395,18 @@ const (
 )
 
 // retryLater doubles the backoff, and lengthens it by a random part, so that the agents of a cluster do not come back
-// together.
+// together. A write that no admission policy restricts is retried as soon as one that may succeed: the gate remembers,
+// and seldom sends a request.
 func (f *Flusher) retryLater(r *record, result string, now time.Time) {
 	first, most := backoffFirst, backoffMost
-	denied := result == forbidden || result == unrestricted
-	if denied {
+	if result == forbidden {
 		first, most = backoffFirstDenied, backoffMostDenied
 	}
 	wait := min(first<<min(r.failures, 10), most)
 	wait += time.Duration(f.opts.Random() * float64(wait) / 2)
 	r.failures++
 	r.retry, r.retrySoon = now.Add(wait), now.Add(wait)
-	if !denied {
+	if result != forbidden {
 		r.retrySoon = now.Add(min(wait, backoffSoon))
 	}
 }

@@ -18,6 +18,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/hnsguard/hnsguard/internal/admission"
+	"github.com/hnsguard/hnsguard/internal/cluster"
+	"github.com/hnsguard/hnsguard/internal/history"
 	"github.com/hnsguard/hnsguard/internal/stalerecord"
 )
 
@@ -95,10 +97,46 @@ func TestALabelDoesNotEndFlushing(t *testing.T) {
 	g.Expect(n.count("failed")).To(BeZero())
 }
 
+// kube-proxy does not look at the slice while it is labelled for another proxy, but others may change it again.
+func TestAFlushRepairsASliceThatChangedWhileItWasHidden(t *testing.T) {
+	g := NewWithT(t)
+	n := began(t)
+	n.touch(n.spoil(func(s *discoveryv1.EndpointSlice) { s.Labels[cluster.LabelServiceProxyName] = "x" }))
+	n.touch(n.spoil(func(s *discoveryv1.EndpointSlice) { s.Labels[cluster.LabelServiceProxyName] = "y" }))
+	n.lose(v4)
+	n.wait(2 * time.Second)
+	n.pass()
+	g.Expect(n.writes()).To(BeEquivalentTo(2))
+	g.Expect(n.count("conflict")).To(BeZero())
+	g.Expect(n.own(discoveryv1.AddressTypeIPv4).Labels).NotTo(HaveKey(cluster.LabelServiceProxyName))
+}
+
+// The watch does not show that a slice was deleted which it did not show before.
+func TestASliceThatIsDeletedWhileALabelHidesItIsCreatedAgain(t *testing.T) {
+	g := NewWithT(t)
+	n := began(t)
+	before, hidden := n.spoil(func(s *discoveryv1.EndpointSlice) { s.Labels["service.kubernetes.io/headless"] = "" })
+	n.touch(before, nil)
+	n.lose(v4)
+	n.wait(2 * time.Second)
+	n.pass()
+	g.Expect(n.count("conflict")).To(BeEquivalentTo(1))
+	g.Expect(n.api.Delete(t.Context(), hidden)).To(Succeed())
+	n.requests = 0
+	n.wait(2 * time.Second)
+	n.pass()
+	g.Expect(n.own(discoveryv1.AddressTypeIPv4)).NotTo(BeNil())
+	g.Expect(n.requests).To(Equal(1))
+}
+
 // A slice whose changes the watch never brings.
 func TestConflictsWithoutAChangeAreFailures(t *testing.T) {
 	g := NewWithT(t)
-	n := began(t)
+	var ring *history.Ring
+	n := began(t, func(o *stalerecord.FlusherOptions) {
+		ring = history.NewRing(history.Options{Clock: o.Clock})
+		o.History = ring
+	})
 	n.random = 0
 	n.lose(v4)
 	n.apiErr = apierrors.NewConflict(discoveryv1.Resource("endpointslices"), "hnsguard-flush-ipv4", errors.New("changed"))
@@ -109,6 +147,8 @@ func TestConflictsWithoutAChangeAreFailures(t *testing.T) {
 	}
 	g.Expect(n.count("conflict")).To(BeEquivalentTo(2))
 	g.Expect(n.count("failed")).To(BeNumerically("~", 3600/30, 20), "with a backoff")
+	g.Expect(ring.Entries()).To(ContainElement(And(
+		HaveField("Result", "failed"), HaveField("Detail", HaveSuffix("the watch of EndpointSlices shows no change")))))
 
 	n.apiErr = nil
 	n.otherWrites(2)
@@ -122,36 +162,57 @@ func TestConflictsWithoutAChangeAreFailures(t *testing.T) {
 	g.Expect(n.count("failed")).To(BeNumerically("~", 3600/30, 20), "a change that the watch has brought starts the count again")
 }
 
-// Without an admission policy it does not write, and goes on when the policy is there.
-func TestItDoesNotWriteWithoutAnAdmissionPolicy(t *testing.T) {
-	g := NewWithT(t)
-	clock := testingclock.NewFakeClock(time.Date(2026, 3, 1, 3, 0, 0, 0, time.UTC))
-	n := newNode(t, func(o *stalerecord.FlusherOptions) {
-		o.Gate = admission.NewGate(admission.Flush, admission.NewMetric(prometheus.NewRegistry()), clock)
-		o.Client = dryRuns{o.Client, func() error { return nil }}
-	})
-	n.touch(nil, slice("other", "lin-1"))
-	for range 600 {
-		n.wait(time.Second)
-		clock.Step(time.Second)
-		n.pass()
+// Invariants 6 and 10.
+func TestItDoesNotWriteUntilAnAdmissionPolicyRestrictsIt(t *testing.T) {
+	for _, addr := range []netip.Addr{v4, v6} {
+		t.Run(addr.String(), func(t *testing.T) {
+			g := NewWithT(t)
+			clock := testingclock.NewFakeClock(time.Date(2026, 3, 1, 3, 0, 0, 0, time.UTC))
+			api := &apiServer{}
+			n := newNode(t, func(o *stalerecord.FlusherOptions) {
+				o.Gate = admission.NewGate(admission.Flush, admission.NewMetric(prometheus.NewRegistry()), clock)
+				api.Client = o.Client
+				o.Client = api
+			})
+			n.touch(nil, slice("other", "lin-1", addr))
+			pass := func(times int) {
+				for range times {
+					n.wait(time.Second)
+					clock.Step(time.Second)
+					n.pass()
+				}
+			}
+			pass(3600)
+			g.Expect(n.requests).To(BeZero())
+			g.Expect(n.count("unrestricted")).To(BeNumerically(">", 2))
+			g.Expect(n.pending()).To(BeEquivalentTo(1))
+			g.Expect(api.dryRuns).To(BeNumerically("<", 15), "the API server is not pressed")
+			api.restricts = true
+			pass(11 * 60)
+			g.Expect(n.writes()).To(BeEquivalentTo(1), "soon after the gate's backoff")
+		})
 	}
-	g.Expect(n.requests).To(BeZero())
-	g.Expect(n.count("unrestricted")).To(BeNumerically(">", 2))
-	g.Expect(n.pending()).To(BeEquivalentTo(1))
 }
 
-// dryRuns is an API server whose admission policies answer dry runs.
-type dryRuns struct {
+// apiServer answers dry runs. The admission policy that it may have allows the addresses of hnsguard's own slices only.
+type apiServer struct {
 	client.Client
-	answer func() error
+	restricts bool
+	dryRuns   int
 }
 
-func (d dryRuns) Create(ctx context.Context, o client.Object, opts ...client.CreateOption) error {
+func (a *apiServer) Create(ctx context.Context, o client.Object, opts ...client.CreateOption) error {
 	var all client.CreateOptions
 	all.ApplyOptions(opts)
-	if len(all.DryRun) > 0 {
-		return d.answer()
+	if len(all.DryRun) == 0 {
+		return a.Client.Create(ctx, o, opts...)
 	}
-	return d.Client.Create(ctx, o, opts...)
+	a.dryRuns++
+	s, _ := o.(*discoveryv1.EndpointSlice)
+	if a.restricts && s.Endpoints[0].Addresses[0] != map[discoveryv1.AddressType]string{
+		discoveryv1.AddressTypeIPv4: "192.0.2.1", discoveryv1.AddressTypeIPv6: "2001:db8::1",
+	}[s.AddressType] {
+		return apierrors.NewInvalid(discoveryv1.SchemeGroupVersion.WithKind("EndpointSlice").GroupKind(), s.Name, nil)
+	}
+	return nil
 }

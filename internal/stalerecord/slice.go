@@ -98,8 +98,6 @@ const (
 type write struct {
 	// seen is the slice as it was last seen; nil if it was not.
 	seen *cluster.Slice
-	// unseen is set if the slice is there, but the watch does not show it: a label hides it, or the watch is late.
-	unseen bool
 	// conflicts is how many writes met another's since the watch last showed a change of the slice.
 	conflicts int
 }
@@ -110,18 +108,13 @@ const mostConflicts = 2
 // errNoChange says why a conflict counts as a failure.
 var errNoChange = errors.New("it was changed meanwhile, but the watch of EndpointSlices shows no change")
 
-// write changes the slice's port from what it was seen to be, and only from that (invariant 3), or creates the slice.
-// It returns the resource version that it wrote.
+// write makes the change, if an admission policy restricts it. It returns the resource version that it wrote.
 func (f *Flusher) write(
 	ctx context.Context, kind discoveryv1.AddressType, w write,
 ) (result, version string, err error) {
 	slice := newSlice(f.opts.Namespace, kind, 1)
 	if err = f.opts.Gate.Pass(ctx, f.trial(kind)); err == nil {
-		if w.seen == nil && !w.unseen {
-			err = f.opts.Client.Create(ctx, slice)
-		} else {
-			err = f.opts.Client.Patch(ctx, slice, patch(slice, w.seen))
-		}
+		err = f.send(ctx, slice, w)
 	}
 	if result = resultOf(err, w); result == written || result == conflicted {
 		return result, slice.ResourceVersion, nil
@@ -130,6 +123,18 @@ func (f *Flusher) write(
 		err = errNoChange
 	}
 	return result, "", fmt.Errorf("writing EndpointSlice %s/%s: %w", f.opts.Namespace, SliceName(kind), err)
+}
+
+// send changes the slice's port from what it was seen to be, and only from that (invariant 3), or creates the slice.
+// One that exists and that the watch does not show even after a conflict is hidden by a label, and changed as it is.
+func (f *Flusher) send(ctx context.Context, slice *discoveryv1.EndpointSlice, w write) error {
+	if w.seen == nil {
+		err := f.opts.Client.Create(ctx, slice)
+		if w.conflicts == 0 || !apierrors.IsAlreadyExists(err) {
+			return err
+		}
+	}
+	return f.opts.Client.Patch(ctx, slice, patch(slice, w.seen))
 }
 
 func resultOf(err error, w write) string {
