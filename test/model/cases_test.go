@@ -75,7 +75,7 @@ func TestAPodThatHasEndedHidesNoEarlyConflict(t *testing.T) {
 
 // Invariant 12: a kube-proxy with the stale record replaced one without, and recorded a drop before the agent saw that.
 func TestAnAffectedKubeProxyReplacesAnother(t *testing.T) {
-	guarded(t, setup("v1.34.0"), func(g *WithT, w *model.World) {
+	guarded(t, setup("v1.34.0"), func(_ *WithT, w *model.World) {
 		pod := w.StartPod("web", lin, linux(0))
 		w.Run(70 * time.Second)
 		w.Nodes[0].KubeProxy.Upgrade("v1.32.3")
