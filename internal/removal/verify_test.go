@@ -76,6 +76,24 @@ func TestADeleteThatTakesEffectLateIsCounted(t *testing.T) {
 	g.Expect(n.Removals("conflict", "removed")).To(BeEquivalentTo(1))
 }
 
+// Invariant 5: when the endpoint is not left alone any more, the delete has failed. What becomes of the endpoint
+// afterwards is not this agent's work.
+func TestWhatKubeProxyDeletesAfterADeleteHasFailedIsNotCounted(t *testing.T) {
+	g := NewWithT(t)
+	n := newNode(t)
+	remote, local := n.Conflict("web", ip)
+	n.HNS.FailNext(hns.OpDeleteEndpoint, hns.ErrTimeout)
+	n.pass()
+	n.PodGone("web") // so that there is no second delete
+	n.Delete(local)
+	n.Wait(2 * time.Minute)
+	n.pass()
+	g.Expect(n.There()).To(ContainElement(remote))
+	n.Delete(remote)
+	n.pass()
+	g.Expect(n.Removals("conflict", "removed")).To(BeZero())
+}
+
 func TestTheTimeFromDetectionToRemoval(t *testing.T) {
 	g := NewWithT(t)
 	n := newNode(t)
