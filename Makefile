@@ -217,12 +217,6 @@ bench: ## Measure what the agent costs at scale, in a few minutes, and write doc
 	mv test/bench/results/bench.partial test/bench/results/bench.txt
 	$(MAKE) --no-print-directory generate-performance
 
-.PHONY: bench-before
-bench-before: ## Measure the agent as it was before the work on speed, on this machine too, and write docs/results/performance.md
-	test/bench/before.sh > test/bench/results/before.partial
-	mv test/bench/results/before.partial test/bench/results/before.txt
-	$(MAKE) --no-print-directory generate-performance
-
 .PHONY: test-scale
 test-scale: ## Attach the agent to a real API server with 100,000 endpoints; writes docs/results/performance.md
 	assets=$$(test/controlplane/assets.sh); \

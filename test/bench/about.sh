@@ -5,12 +5,12 @@
 set -euo pipefail
 
 revision=$(git describe --always)
-# What was measured before, and the page that shows it, change nothing.
+# The results, and the page that shows them, change nothing.
 git diff --quiet HEAD -- ':(top)' ':(top,exclude)docs' ':(top,exclude)test/bench/results' || revision+=-dirty
 
 echo "go: $(go env GOVERSION)"
 echo "goos: $(go env GOOS)"
 echo "goarch: $(go env GOARCH)"
 echo "cpu: $(sed -n 's/^model name[[:space:]]*: //p' /proc/cpuinfo | head -1)"
-echo "revision: ${REVISION:-$revision}"
+echo "revision: $revision"
 echo "when: $(date -u +%Y-%m-%d)"

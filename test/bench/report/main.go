@@ -26,9 +26,7 @@ func fail(err error) {
 
 func write(from, to string) error {
 	r := results{values: map[key][]float64{}, about: map[string]map[string]string{}}
-	for set, file := range map[string]string{
-		"": "bench.txt", "before": "before.txt", "scale": "scale.txt", "memory": "memory.txt",
-	} {
+	for set, file := range map[string]string{"": "bench.txt", "scale": "scale.txt", "memory": "memory.txt"} {
 		if err := r.read(set, filepath.Join(from, file)); err != nil {
 			return err
 		}

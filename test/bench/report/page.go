@@ -18,10 +18,8 @@ var text string
 // page renders the page. A value that is missing is an error.
 func (r results) page() ([]byte, error) {
 	t, err := template.New("page").Funcs(template.FuncMap{
-		// of is a value that was measured now, before one that was measured before the work on speed, and scale one of the
-		// scale test.
+		// of is a value of the benchmarks, scale one of the scale test, memory one of the memory test.
 		"of":     func(name, unit string) (float64, error) { return r.value("", name, unit) },
-		"before": func(name, unit string) (float64, error) { return r.value("before", name, unit) },
 		"scale":  func(name, unit string) (float64, error) { return r.value("scale", name, unit) },
 		"memory": func(name, unit string) (float64, error) { return r.value("memory", name, unit) },
 		"mib":    func(v float64) string { return show(v/(1<<20)) + " MiB" },
@@ -32,7 +30,6 @@ func (r results) page() ([]byte, error) {
 		"factor": func(a, b float64) string { return show(a/b) + "×" },
 		"times":  func(a, b float64) float64 { return a * b },
 		"divide": func(a, b float64) float64 { return a / b },
-		"add":    func(a, b float64) float64 { return a + b },
 		"list":   func(all ...string) []string { return all },
 		"rows":   clients,
 		"ages":   ages,
@@ -61,7 +58,6 @@ func (r results) runs() []run {
 	var all []run
 	for _, known := range []struct{ set, what, command string }{
 		{"", "the parts of the agent", "make bench"},
-		{"before", "*before*", "make bench-before"},
 		{"scale", "the agent at a real API server", "make test-scale"},
 		{"memory", "hnsguard.exe beside kube-proxy.exe", "make test-memory"},
 	} {

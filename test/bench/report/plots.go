@@ -22,14 +22,14 @@ func newPlot(title, x, y string) *plot.Plot {
 }
 
 // points are the values of a unit by a number in the names of benchmarks.
-func (r results) points(set, format, unit string, factor float64, numbers ...int) (plotter.XYs, error) {
+func (r results) points(format, unit string, numbers ...int) (plotter.XYs, error) {
 	var xys plotter.XYs
 	for _, n := range numbers {
-		v, err := r.value(set, fmt.Sprintf(format, n), unit)
+		v, err := r.value("", fmt.Sprintf(format, n), unit)
 		if err != nil {
 			return nil, err
 		}
-		xys = append(xys, plotter.XY{X: float64(n), Y: v * factor})
+		xys = append(xys, plotter.XY{X: float64(n), Y: v})
 	}
 	return xys, nil
 }
@@ -43,13 +43,13 @@ func (r results) drawCalls(path string) error {
 	p := newPlot("Calls to HNS in one pass", "endpoints of the node", "calls")
 	logarithmic(p)
 	numbers := []int{100, 1000, 5000, 20_000}
-	all, err := r.points("", "Calls/way=list-all/endpoints=%d", "calls/pass", 1, numbers...)
+	all, err := r.points("Calls/way=list-all/endpoints=%d", "calls/pass", numbers...)
 	if err != nil {
 		return err
 	}
 	lines := []any{"listing everything", all}
 	for _, d := range []int{100, 10, 1, 0} {
-		some, err := r.points("", fmt.Sprintf("Calls/way=hnsguard/endpoints=%%d/new=%d", d), "calls/pass", 1, numbers...)
+		some, err := r.points(fmt.Sprintf("Calls/way=hnsguard/endpoints=%%d/new=%d", d), "calls/pass", numbers...)
 		if err != nil {
 			return err
 		}
@@ -64,8 +64,8 @@ func (r results) drawCalls(path string) error {
 func (r results) drawMemory(path string) error {
 	p := newPlot("Memory for a million slice addresses", "", "bytes per address")
 	var values plotter.Values
-	for _, of := range [][2]string{{"", "informer"}, {"before", "hnsguard"}, {"", "hnsguard"}} {
-		v, err := r.value(of[0], "Memory/keeper="+of[1], "heap-B/address")
+	for _, keeper := range []string{"informer", "hnsguard"} {
+		v, err := r.value("", "Memory/keeper="+keeper, "heap-B/address")
 		if err != nil {
 			return err
 		}
@@ -77,7 +77,7 @@ func (r results) drawMemory(path string) error {
 	}
 	bars.Color = plotutil.Color(2)
 	p.Add(bars)
-	p.NominalX("an informer's cache", "hnsguard, before", "hnsguard")
+	p.NominalX("an informer's cache", "hnsguard")
 	return p.Save(width, height, path)
 }
 
@@ -101,15 +101,11 @@ func (r results) drawReaction(path string) error {
 func (r results) drawUpdate(path string) error {
 	p := newPlot("One endpoint of a slice changes", "endpoints of the slice", "processor time, µs")
 	logarithmic(p)
-	var lines []any
-	for _, of := range [][2]string{{"before", "before"}, {"", "now"}} {
-		xys, err := r.points(of[0], "Update/size=%d", "cpu-us/op", 1, 10, 100, 1000)
-		if err != nil {
-			return err
-		}
-		lines = append(lines, of[1], xys)
+	xys, err := r.points("Update/size=%d", "cpu-us/op", 10, 100, 1000)
+	if err != nil {
+		return err
 	}
-	if err := plotutil.AddLinePoints(p, lines...); err != nil {
+	if err := plotutil.AddLinePoints(p, xys); err != nil {
 		return err
 	}
 	return p.Save(width, height, path)
