@@ -54,8 +54,7 @@
 //     fail to update the one that is gone, at each sync until it is restarted, and count the Service's endpoints as
 //     used once more each time, so that it does not delete them later (handleUpdateLoadbalancerFailure, same file).
 //  10. Many broken load balancers, dangling or missing, are a problem of kube-proxy or HNS and not of their Services:
-//     none
-//     of these is disturbed, because each disturbance reaches all Windows nodes.
+//     none of these is disturbed, because each disturbance reaches all Windows nodes.
 //  11. The API server is asked about one frontend at a time, after a random delay: a Service that is deleted is absent
 //     on all nodes at once.
 //  12. No Service is disturbed while a leaked local endpoint has one of its addresses: kube-proxy would build the load
