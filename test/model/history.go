@@ -167,8 +167,8 @@ func NewWorld(s Setup, p Play) *World {
 }
 
 // quiet is how long a world goes on after its history when everything is well, and orphans had their grace period:
-// longer than any bound. The slowest kube-proxy syncs every 75 s. Package clearance waits twice for four syncs of it, and
-// twice for its watch to reach them.
+// longer than any bound. The slowest kube-proxy syncs every 75 s. Package stalerecord waits twice for four syncs of it,
+// and twice for its watch to reach them.
 const quiet = 20 * time.Minute
 
 // begin is how long a world goes on before its history begins.
