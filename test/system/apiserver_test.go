@@ -56,10 +56,6 @@ func startAPIServers(t *testing.T, n int) *apiServers {
 	if os.Getenv("KUBEBUILDER_ASSETS") == "" {
 		t.Fatal("KUBEBUILDER_ASSETS does not say where kube-apiserver and etcd are; run: make system-test")
 	}
-	quiet.Do(func() {
-		logf.SetLogger(logr.Discard())
-		klog.SetLogger(logr.Discard())
-	})
 	all := &apiServers{free: make(chan *apiServer, n)}
 	all.free <- startAPIServer(t)
 	var others sync.WaitGroup
@@ -87,6 +83,10 @@ func startAPIServer(t *testing.T) *apiServer {
 // newAPIServer starts an API server, which stops with the test.
 func newAPIServer(t *testing.T) (*apiServer, error) {
 	t.Helper()
+	quiet.Do(func() {
+		logf.SetLogger(logr.Discard())
+		klog.SetLogger(logr.Discard())
+	})
 	env := &envtest.Environment{}
 	api := env.ControlPlane.GetAPIServer()
 	api.Address, api.Port = "127.0.0.1", freePort(t)

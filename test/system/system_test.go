@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -35,7 +36,7 @@ type result struct {
 func TestScenarios(t *testing.T) {
 	exe := findPrograms(t)
 	t.Cleanup(func() { expectNobodyLeft(t) })
-	all := startAPIServers(t, number(t, "HNSGUARD_API_SERVERS", 16))
+	all := startAPIServers(t, number(t, "HNSGUARD_API_SERVERS", min(16, nodesPerProcessor*runtime.NumCPU())))
 	var mu sync.Mutex
 	var measured []result
 	t.Run("group", func(t *testing.T) { // all have to be done before the results are kept
@@ -66,6 +67,10 @@ func TestScenarios(t *testing.T) {
 		keep(t, path, measured)
 	}
 }
+
+// nodesPerProcessor is how many nodes a processor carries at a time, with their API servers, so that kube-proxy and
+// hnsguard are as prompt as a scenario expects. All their Windows programs wait for one and the same wineserver.
+const nodesPerProcessor = 4
 
 // resultsFile is the variable that names the file for the results.
 const resultsFile = "HNSGUARD_RESULTS"
