@@ -93,33 +93,29 @@ func runBundle(ctx context.Context, p Process, o bundleOptions) error {
 	if o.page != nowhere {
 		this.pageURL = "http://" + reachable(o.page)
 	}
-	options := this.options()
-	if terminal.Is(p.Err) {
-		options.Progress = func(about string) { _, _ = fmt.Fprintf(p.Err, "Recording %s...\n", about) }
-	}
-	manifest, err := writeBundle(ctx, p, o.file, options)
+	bundle, err := writeBundle(ctx, p, o.file, this)
 	if err != nil {
 		return err
 	}
-	reportMissing(p.Err, manifest)
+	reportMissing(p.Err, bundle)
 	if o.file != recording.Stdin {
-		_, err = fmt.Fprintf(p.Out, "Recorded node %s in %s.\n", manifest.Node, o.file)
+		_, err = fmt.Fprintf(p.Out, "Recorded node %s in %s.\n", node.Node, o.file)
 	}
 	return err
 }
 
 // reportMissing prints what a bundle lacks, and whether the node can be judged without it.
-func reportMissing(w io.Writer, m recording.Manifest) {
-	failed := m.Failed()
+func reportMissing(w io.Writer, b recording.Bundle) {
+	failed := b.Manifest.Failed()
 	if len(failed) == 0 {
 		return
 	}
 	for _, f := range failed {
 		_, _ = fmt.Fprintf(w, "Not recorded: %s (%s)\n", f.Name, strings.Join(strings.Fields(f.Error), " "))
 	}
-	_, _ = fmt.Fprintf(w, "%d of %d parts are missing", len(failed), len(m.Files))
-	if needed := m.NeededMissing(); len(needed) > 0 {
-		_, _ = fmt.Fprintf(w, "; without %s the node cannot be judged", strings.Join(needed, ", "))
+	_, _ = fmt.Fprintf(w, "%d of %d parts are missing", len(failed), len(b.Manifest.Files))
+	if b.Missing() != nil {
+		_, _ = fmt.Fprint(w, ", and without them the node cannot be judged")
 	}
 	_, _ = fmt.Fprintln(w, ".")
 }
@@ -154,17 +150,17 @@ func unescaped(w io.Writer) io.Writer {
 }
 
 // writeBundle writes the bundle to a file, or to stdout. What was not written whole does not stay.
-func writeBundle(ctx context.Context, p Process, name string, o recording.Options) (recording.Manifest, error) {
+func writeBundle(ctx context.Context, p Process, name string, node recorded) (recording.Bundle, error) {
 	if name == recording.Stdin {
-		return recording.Record(ctx, unescaped(p.Out), o)
+		return node.write(ctx, unescaped(p.Out))
 	}
 	file, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
-		return recording.Manifest{}, fmt.Errorf("writing the bundle: %w", err)
+		return recording.Bundle{}, fmt.Errorf("writing the bundle: %w", err)
 	}
-	manifest, err := recording.Record(ctx, file, o)
+	bundle, err := node.write(ctx, file)
 	if err = errors.Join(err, file.Close()); err != nil {
-		return recording.Manifest{}, errors.Join(err, os.Remove(name))
+		return recording.Bundle{}, errors.Join(err, os.Remove(name))
 	}
-	return manifest, nil
+	return bundle, nil
 }

@@ -154,8 +154,7 @@ func TestABundleWithoutACluster(t *testing.T) {
 	g.Expect(recorded.code).To(Equal(cli.ExitOK))
 	const why = "connecting to the API server: this is not a pod"
 	g.Expect(recorded.err).To(ContainSubstring("Not recorded: cluster/pods.json (" + why))
-	g.Expect(recorded.err).To(HaveSuffix(" parts are missing; without cluster/pods.json, cluster/endpointslices.json the node " +
-		"cannot be judged.\n"))
+	g.Expect(recorded.err).To(HaveSuffix(" parts are missing, and without them the node cannot be judged.\n"))
 	for line := range strings.Lines(recorded.err) {
 		g.Expect(line).To(Or(HavePrefix("Not recorded: "), MatchRegexp(`^\d+ of 12 parts`)), "a part has a line")
 	}

@@ -321,8 +321,11 @@ func TestScanExitStatus(t *testing.T) {
 		"no file": {scanArgs("nowhere.json", cluster, "akswin000001"), cli.ExitError, "nowhere.json"},
 		"swapped dumps": {
 			scanArgs(cluster, duplicate, "akswin000001"), cli.ExitError,
-			"hnsguard: " + cluster + ":1:1: this is a recording of the cluster, not of HNS: pass it with --cluster-dump\n" +
-				"  " + duplicate + ":1:1: this is a recording of HNS, not of the cluster: pass it with --hns-dump\n",
+			"hnsguard: " + cluster + ":1:1: this is a recording of the cluster, not of HNS: pass it with --cluster-dump\n",
+		},
+		"a recording of HNS for the cluster": {
+			scanArgs(duplicate, duplicate, "akswin000001"), cli.ExitError,
+			duplicate + ":1:1: not a Kubernetes object: is of JSON type array; a recording of HNS is passed with --hns-dump\n",
 		},
 		"live, but this is not Windows": {
 			[]string{"scan", "--node-name", "win-1", "--cluster-dump", cluster}, cli.ExitError, "pass --hns-dump",

@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"time"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
@@ -28,46 +30,62 @@ type recorded struct {
 	pageURL string
 }
 
-// options are what is recorded of the node.
-func (r recorded) options() recording.Options {
-	return recording.Options{
-		Node: r.node.Node, Now: r.node.Clock.Now(), Timeout: r.node.Timeout,
-		HNS: func(ctx context.Context) (recording.HNS, error) {
-			if r.node.HNSErr != nil {
-				return recording.HNS{}, r.node.HNSErr
-			}
-			return report.RecordHNS(ctx, hns.WithDeadline(r.node.HNS, hns.DeadlineOptions{
-				Call: r.node.Timeout, List: r.node.Timeout, MaxHung: 1, Clock: r.node.Clock,
-			}))
-		},
-		Cluster: func(ctx context.Context) (recording.Cluster, error) {
-			if r.node.APIErr != nil {
-				return recording.Cluster{}, r.node.APIErr
-			}
-			return report.ReadCluster(ctx, r.reader, r.node.Node, nil)
-		},
-		KubeProxyVersion: func(ctx context.Context, c recording.Cluster) string {
-			if r.node.KubeProxyVersion != "" {
-				return r.node.KubeProxyVersion
-			}
-			return detect.Version(ctx, r.node.MetricsURL, c.Pods, r.node.Node)
-		},
-		Parts: r.parts,
+// write records the node. What cannot be recorded is missing in the bundle, and is no error; a context that ends is.
+func (r recorded) write(ctx context.Context, w io.Writer) (recording.Bundle, error) {
+	b := recording.Bundle{Manifest: recording.Manifest{Node: r.node.Node, Recorded: r.node.Clock.Now().UTC()}}
+	b.HNS, b.HNSErr = within(ctx, r.node.Timeout, r.hns)
+	b.Cluster, b.ClusterErr = within(ctx, r.node.Timeout, r.cluster)
+	b.Manifest.KubeProxyVersion = r.node.KubeProxyVersion
+	if r.node.KubeProxyVersion == "" {
+		b.Manifest.KubeProxyVersion = detect.Version(ctx, r.node.MetricsURL, b.Cluster.Pods, r.node.Node)
 	}
+	var parts []recording.Part
+	for _, part := range []struct {
+		name    string
+		content func(context.Context) ([]byte, error)
+	}{
+		{recording.FileConfig, r.config},
+		{recording.FileScan, func(context.Context) ([]byte, error) { return r.verdicts(b) }},
+		{recording.FileDoctor, r.checks},
+		{recording.FileStatus, r.served(server.StatusPath)},
+		{recording.FileMetrics, r.served(server.MetricsPath)},
+	} {
+		data, err := within(ctx, r.node.Timeout, part.content)
+		parts = append(parts, recording.NewPart(part.name, data, err))
+	}
+	if err := ctx.Err(); err != nil {
+		return recording.Bundle{}, fmt.Errorf("recording node %s: %w", r.node.Node, err)
+	}
+	var err error
+	b.Manifest, err = b.Write(w, parts...)
+	return b, err
 }
 
-// parts are the files besides HNS and the cluster.
-func (r recorded) parts(b recording.Bundle) []recording.Part {
-	return []recording.Part{
-		{Name: recording.FileConfig, About: "the agent's configuration", Content: r.config},
-		{
-			Name: recording.FileScan, About: "verdicts",
-			Content: func(context.Context) ([]byte, error) { return r.verdicts(b) },
-		},
-		{Name: recording.FileDoctor, About: "checks of the node", Content: r.checks},
-		{Name: recording.FileStatus, About: "the agent's own view of the node", Content: r.served(server.StatusPath)},
-		{Name: recording.FileMetrics, About: "the agent's metrics", Content: r.served(server.MetricsPath)},
+// within runs a function with a timeout. The function returns when its context ends.
+func within[T any](ctx context.Context, timeout time.Duration, run func(context.Context) (T, error)) (T, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("it did not finish within %s", timeout))
+	defer cancel()
+	value, err := run(ctx)
+	if err != nil && ctx.Err() != nil {
+		err = fmt.Errorf("%w: %w", context.Cause(ctx), err)
 	}
+	return value, err
+}
+
+func (r recorded) hns(ctx context.Context) (recording.HNS, error) {
+	if r.node.HNSErr != nil {
+		return recording.HNS{}, r.node.HNSErr
+	}
+	return report.RecordHNS(ctx, hns.WithDeadline(r.node.HNS, hns.DeadlineOptions{
+		Call: r.node.Timeout, List: r.node.Timeout, MaxHung: 1, Clock: r.node.Clock,
+	}))
+}
+
+func (r recorded) cluster(ctx context.Context) (recording.Cluster, error) {
+	if r.node.APIErr != nil {
+		return recording.Cluster{}, r.node.APIErr
+	}
+	return report.ReadCluster(ctx, r.reader, r.node.Node, nil)
 }
 
 // config is what the program understood of the configuration. Comments, where anything may stand, are left out.

@@ -168,7 +168,7 @@ func judged(in report.Input, doing string) (report.Report, error) {
 
 // judgeBundle judges a recorded node. What the flags say wins over what the bundle says.
 func (o inputOptions) judgeBundle(p Process, filter report.Filter, doing string) (report.Report, past, error) {
-	b, err := readDump(p, o.bundle, recording.ReadBundle)
+	b, err := readBundle(p, o.bundle)
 	if err != nil {
 		return report.Report{}, past{}, err
 	}
@@ -242,7 +242,7 @@ func (o scanOptions) validate() (report.Filter, error) {
 // hns reads the dumps, or else this machine.
 func (o inputOptions) hns(ctx context.Context, p Process, network string) (recording.HNS, error) {
 	if len(o.hnsDumps) > 0 {
-		return readDumps(p, o.hnsDumps, recording.ReadHNS, recording.MergeHNS)
+		return readDumps(p, o.hnsDumps, recording.ReadHNS)
 	}
 	service, err := p.HNS()
 	if err != nil {
@@ -254,7 +254,7 @@ func (o inputOptions) hns(ctx context.Context, p Process, network string) (recor
 // cluster reads the dumps, or else the API server.
 func (o inputOptions) cluster(ctx context.Context, p Process, filter report.Filter) (recording.Cluster, error) {
 	if len(o.clusterDumps) > 0 {
-		return readDumps(p, o.clusterDumps, recording.ReadCluster, recording.MergeCluster)
+		return readDumps(p, o.clusterDumps, recording.ReadCluster)
 	}
 	config, err := personConfig(o.node.kubeconfig, "", p.Env)
 	if err != nil && o.node.kubeconfig == "" {
@@ -283,31 +283,24 @@ func (o inputOptions) kubeProxy(ctx context.Context, pods []*corev1.Pod) kubepro
 	return kubeproxy.ProfileOf(version)
 }
 
-// readDumps reads and merges files. It reports every file that cannot be read.
-func readDumps[T any](
-	p Process, names []string, read func(string, []byte) (T, error), merge func(...T) (T, error),
-) (T, error) {
-	var dumps []T
+// readDumps reads files. It reports every one that cannot be read.
+func readDumps[T any](p Process, names []string, read func(...recording.File) (T, error)) (dump T, err error) {
+	var files []recording.File
 	var errs []error
 	for _, name := range names {
-		dump, err := readDump(p, name, read)
-		dumps, errs = append(dumps, dump), append(errs, err)
+		file, err := recording.Load(name, p.In)
+		files, errs = append(files, file), append(errs, err)
 	}
 	if err := errors.Join(errs...); err != nil {
-		var none T
-		return none, err
+		return dump, err
 	}
-	return merge(dumps...)
+	return read(files...)
 }
 
-func readDump[T any](p Process, name string, read func(string, []byte) (T, error)) (T, error) {
-	data, err := recording.Load(name, p.In, recording.MaxSize)
+func readBundle(p Process, name string) (recording.Bundle, error) {
+	file, err := recording.Load(name, p.In)
 	if err != nil {
-		var none T
-		return none, err
+		return recording.Bundle{}, err
 	}
-	if name == recording.Stdin {
-		name = "stdin"
-	}
-	return read(name, data)
+	return recording.ReadBundle(file)
 }

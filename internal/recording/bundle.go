@@ -3,6 +3,8 @@
 package recording
 
 import (
+	"errors"
+	"fmt"
 	"time"
 
 	"github.com/hnsguard/hnsguard/internal/config"
@@ -12,7 +14,7 @@ import (
 // BundleKind is the kind of a manifest, whose API version is that of the configuration.
 const BundleKind = "Bundle"
 
-// Bundle is what a bundle says of its node.
+// Bundle is what is recorded of a node in one file.
 type Bundle struct {
 	Manifest Manifest
 	Config   config.Config
@@ -38,49 +40,24 @@ type Manifest struct {
 	// KubeProxyVersion is empty if it is unknown.
 	KubeProxyVersion string `json:"kubeProxyVersion,omitempty"`
 	// Files are all files that a bundle has, whether they could be recorded or not.
-	Files []File `json:"files"`
+	Files []Part `json:"files"`
 }
 
-// File is one file of a bundle.
-type File struct {
-	Name  string `json:"name"`
-	About string `json:"about"`
-	// Bytes is its size, unpacked.
-	Bytes int `json:"bytes,omitempty"`
+// Part is one file of a bundle.
+type Part struct {
+	Name string `json:"name"`
+	// Data is its content, which the manifest does not repeat.
+	Data []byte `json:"-"`
 	// Error is why it is missing.
 	Error string `json:"error,omitempty"`
 }
 
-// Failed returns the files that are missing.
-func (m Manifest) Failed() []File {
-	var failed []File
-	for _, f := range m.Files {
-		if f.Error != "" {
-			failed = append(failed, f)
-		}
+// NewPart returns a file that has the data, or is missing for the error.
+func NewPart(name string, data []byte, err error) Part {
+	if err != nil {
+		return Part{Name: name, Error: err.Error()}
 	}
-	return failed
-}
-
-// NeededMissing returns the names of the missing files without which no endpoint can be judged.
-func (m Manifest) NeededMissing() []string {
-	var names []string
-	for _, name := range []string{fileEndpoints, filePods, fileSlices} {
-		if m.reason(name) != "" {
-			names = append(names, name)
-		}
-	}
-	return names
-}
-
-// reason returns why a file is missing, or an empty string.
-func (m Manifest) reason(name string) string {
-	for _, f := range m.Files {
-		if f.Name == name {
-			return f.Error
-		}
-	}
-	return ""
+	return Part{Name: name, Data: data}
 }
 
 // The files of a bundle. Those with exported names are made elsewhere.
@@ -99,3 +76,40 @@ const (
 	FileStatus    = "agent/status.json"
 	FileMetrics   = "agent/metrics.txt"
 )
+
+// Failed returns the files that are missing.
+func (m Manifest) Failed() []Part {
+	var failed []Part
+	for _, f := range m.Files {
+		if f.Error != "" {
+			failed = append(failed, f)
+		}
+	}
+	return failed
+}
+
+// notRecorded is an error that says why a file is missing.
+func (m Manifest) notRecorded(name string) error {
+	for _, f := range m.Files {
+		if f.Name == name {
+			return fmt.Errorf("%s was not recorded: %s", name, f.Error)
+		}
+	}
+	return fmt.Errorf("%s was not recorded", name)
+}
+
+// Missing says why what a verdict depends on was not recorded, or returns nil.
+func (b Bundle) Missing() error {
+	var errs []error
+	for _, f := range []struct {
+		name     string
+		recorded bool
+	}{
+		{fileEndpoints, b.HNS.EndpointsRecorded}, {filePods, b.Cluster.PodsRecorded}, {fileSlices, b.Cluster.SlicesRecorded},
+	} {
+		if !f.recorded {
+			errs = append(errs, b.Manifest.notRecorded(f.name))
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -3,20 +3,25 @@
 package recording
 
 import (
+	"bufio"
+	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
+	"io"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
-	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
+	kjson "sigs.k8s.io/json"
+	"sigs.k8s.io/yaml"
 )
 
-// Cluster is what one or more files say about a cluster.
+// Cluster is what files say about a cluster. Of each object, it has what trim.go keeps.
 type Cluster struct {
-	Nodes    []Node
+	Nodes    []*corev1.Node
 	Pods     []*corev1.Pod
 	Slices   []*discoveryv1.EndpointSlice
 	Services []*corev1.Service
@@ -27,94 +32,199 @@ type Cluster struct {
 	SlicesRecorded   bool
 	ServicesRecorded bool
 
-	// Skipped counts the objects of other kinds, by API version and kind: "apps/v1 Deployment".
-	Skipped map[string]int
+	// Skipped counts the objects of other kinds.
+	Skipped int
 }
 
-// Node is what a scan needs to know of a Node. Fields are empty if the Node does not say.
-type Node struct {
-	Name string
-	// OS is "windows" or "linux".
-	OS             string
-	KubeletVersion string
-	// KubeProxyVersion is what the kubelet reports: up to 1.32 its own version, from 1.33 on nothing.
-	KubeProxyVersion string
-}
+const howToRecordCluster = "Record the cluster at one moment, with:\n" +
+	"  kubectl get nodes,pods,endpointslices,services -A -o json > cluster.json"
 
-// NodeOf reads a Node.
-func NodeOf(node *corev1.Node) Node {
-	info := node.Status.NodeInfo
-	n := Node{Name: node.Name, OS: info.OperatingSystem, KubeletVersion: info.KubeletVersion}
-	n.KubeProxyVersion = info.KubeProxyVersion //nolint:staticcheck // deprecated, but older kubelets set it
-	if n.OS == "" {
-		n.OS = node.Labels[corev1.LabelOSStable]
+// The bounds of YAML, whose parser needs half a kilobyte for each line, key and element: what kubectl writes is read up
+// to about 5 MiB.
+const (
+	maxYAML      = 8 << 20
+	maxYAMLParts = 350_000
+)
+
+// ReadCluster reads what was recorded of one cluster, at one moment. Files may overlap.
+func ReadCluster(files ...File) (Cluster, error) {
+	b := budgetFor(files...)
+	dump := b.readCluster(files...)
+	if err := b.err(howToRecordCluster); err != nil {
+		return Cluster{}, err
 	}
-	return n
+	return dump, nil
 }
 
-// Notes says for people what was skipped.
-func (d Cluster) Notes() []string {
-	var notes []string
-	for _, kind := range slices.Sorted(maps.Keys(d.Skipped)) {
-		note := fmt.Sprintf("skipped %d × %s, which a scan does not need", d.Skipped[kind], kind)
-		if kind == endpointsKind {
-			note = fmt.Sprintf("skipped %d × %s: EndpointSlices are read instead", d.Skipped[kind], kind)
-		}
-		notes = append(notes, note)
-	}
-	return notes
-}
-
-// MergeCluster combines the files of one cluster, recorded at one moment. Files may overlap; files that contradict each
-// other are an error.
-func MergeCluster(dumps ...Cluster) (Cluster, error) {
-	all := Cluster{Skipped: map[string]int{}}
-	for _, d := range dumps {
-		all.Nodes = append(all.Nodes, d.Nodes...)
-		all.Pods = append(all.Pods, d.Pods...)
-		all.Slices = append(all.Slices, d.Slices...)
-		all.Services = append(all.Services, d.Services...)
-		all.NodesRecorded = all.NodesRecorded || d.NodesRecorded
-		all.PodsRecorded = all.PodsRecorded || d.PodsRecorded
-		all.SlicesRecorded = all.SlicesRecorded || d.SlicesRecorded
-		all.ServicesRecorded = all.ServicesRecorded || d.ServicesRecorded
-		for kind, n := range d.Skipped {
-			all.Skipped[kind] += n
-		}
-	}
-	if conflicts := all.compact(); len(conflicts) > 0 {
-		return Cluster{}, fmt.Errorf("merging recordings of the cluster (record all files at one moment): %w",
-			errors.Join(conflicts...))
-	}
-	return all, nil
-}
-
-// compact drops repeated objects, and returns an error for each of the first that differ.
-func (d *Cluster) compact() []error {
-	var conflicts []error
-	d.Nodes = distinct("Node", d.Nodes, func(n Node) string { return n.Name }, &conflicts)
-	d.Pods = distinct("Pod", d.Pods, nameOf, &conflicts)
-	d.Slices = distinct("EndpointSlice", d.Slices, nameOf, &conflicts)
-	d.Services = distinct("Service", d.Services, nameOf, &conflicts)
-	return conflicts
-}
-
-func nameOf[T metav1.Object](object T) string { return object.GetNamespace() + "/" + object.GetName() }
-
-// distinct keeps the first of equal objects and reports different ones of one name.
-func distinct[T any](kind string, objects []T, nameOf func(T) string, conflicts *[]error) []T {
-	var kept []T
-	byName := map[string]T{}
-	for _, o := range objects {
-		name := nameOf(o)
-		first, known := byName[name]
+func (b *budget) readCluster(files ...File) Cluster {
+	r := &clusterReader{known: map[string]any{}}
+	for _, f := range files {
+		s, ok := b.open(f)
+		r.source = s
 		switch {
-		case !known:
-			byName[name] = o
-			kept = append(kept, o)
-		case len(*conflicts) < maxFaults && !apiequality.Semantic.DeepEqual(first, o):
-			*conflicts = append(*conflicts, fmt.Errorf("%s %.300s occurs twice, with different content", kind, name))
+		case !ok:
+		case bytes.HasPrefix(s.text[space(s.text):], []byte("{")), bytes.HasPrefix(s.text[space(s.text):], []byte("[")):
+			r.readJSON()
+		case len(s.text) > maxYAML || yamlParts(s.text) > maxYAMLParts:
+			s.report(0, "the file is too large for YAML, of which about 5 MiB are read")
+		default:
+			r.readYAML()
 		}
 	}
-	return kept
+	return r.dump
+}
+
+// space is the length of the space at the beginning of a text.
+func space(text []byte) int { return len(text) - len(bytes.TrimLeft(text, " \t\r\n")) }
+
+// yamlParts counts the lines, keys and elements of a text.
+func yamlParts(text []byte) int {
+	return bytes.Count(text, []byte("\n")) + bytes.Count(text, []byte(",")) + bytes.Count(text, []byte(":"))
+}
+
+// clusterReader reads one file after the other.
+type clusterReader struct {
+	*source
+	dump Cluster
+	// known are the objects in the dump, by kind and name.
+	known map[string]any
+}
+
+// readJSON reads the JSON values of a file.
+func (r *clusterReader) readJSON() {
+	for at := space(r.text); at < len(r.text) && !r.full(); {
+		value, ok := r.value(at)
+		if !ok {
+			return // there is no telling where the next value begins
+		}
+		r.readDocument(value, func(offset int) int { return at + offset })
+		at += len(value)
+	}
+}
+
+// readYAML reads the YAML documents of a file. Everything in a document has its place.
+func (r *clusterReader) readYAML() {
+	if len(r.text) > 0 && !bytes.HasSuffix(r.text, []byte("\n")) {
+		r.report(len(r.text), "the last line has no end, as in a truncated file; record it again, or end the line")
+	}
+	split := utilyaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(r.text)))
+	empty := true
+	for at := 0; !r.full(); {
+		document, err := split.Read()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		var value []byte
+		if err == nil {
+			value, err = yaml.YAMLToJSONStrict(document)
+		}
+		if err != nil {
+			r.report(at, "invalid YAML in the document that begins here: %v", err)
+			return
+		}
+		if !bytes.Equal(value, []byte("null")) {
+			empty = false
+			r.readDocument(value, func(int) int { return at })
+		}
+		// The reader drops a separator that ends a document, and keeps one that begins it.
+		at = afterLine(r.text, min(at+len(document), len(r.text)))
+	}
+	if empty && !r.full() {
+		r.report(0, "the file holds no objects")
+	}
+}
+
+// header is what an object says about itself, and what tells a whole list from a part of one.
+type header struct {
+	metav1.TypeMeta `json:",inline"`
+
+	Metadata struct {
+		Name               string `json:"name"`
+		Namespace          string `json:"namespace"`
+		Continue           string `json:"continue"`
+		RemainingItemCount int    `json:"remainingItemCount"`
+	} `json:"metadata"`
+	Message string `json:"message"`
+	Items   part   `json:"items"`
+}
+
+// kind is the API version and the kind, such as "v1 Pod".
+func (h header) kind() string {
+	if h.Kind == "" || h.APIVersion == "" {
+		return ""
+	}
+	return h.APIVersion + " " + h.Kind
+}
+
+// readHeader reads the header of an object. Names are compared with their case, as the API server does.
+func readHeader(object []byte) (h header, err error) {
+	duplicates, err := kjson.UnmarshalStrict(object, &h, kjson.DisallowDuplicateFields)
+	if wrong := (*json.UnmarshalTypeError)(nil); errors.As(err, &wrong) { // it speaks of Go types
+		err = errors.New(strings.TrimSpace(wrong.Field + " is of JSON type " + wrong.Value))
+	}
+	return h, errors.Join(append(duplicates, err)...)
+}
+
+// readDocument reads an object or a list. The function tells the place of an offset in it.
+func (r *clusterReader) readDocument(document []byte, place func(offset int) int) {
+	h, err := readHeader(document)
+	itemKind, isList := strings.CutSuffix(h.kind(), "List")
+	switch {
+	case err != nil:
+		r.report(place(0), "not a Kubernetes object: %v; a recording of HNS is passed with --hns-dump", err)
+	case h.kind() == "":
+		r.report(place(0), "not a Kubernetes object: apiVersion and kind are missing. A YAML list ends with them, so the "+
+			"file may be truncated")
+	case !isList:
+		r.readObject(h, document, place(0), "")
+	case h.Metadata.Continue != "":
+		r.report(place(0), "%s: the list is one of several parts, and at least %d objects are missing; record it without a "+
+			"limit", h.kind(), max(1, h.Metadata.RemainingItemCount))
+	case !bytes.HasPrefix(h.Items, []byte("[")):
+		r.report(place(0), "%s: the list has no items", h.kind())
+	default:
+		r.dump.saw(itemKind)
+		start := bytes.Index(document, h.Items)
+		r.readItems(h, func(offset int) int { return place(start + offset) })
+	}
+}
+
+// readItems reads the objects of a list. In a list of one kind, they carry none of their own.
+func (r *clusterReader) readItems(list header, place func(offset int) int) {
+	index := 0
+	for offset, item := range r.elements(list.Items) {
+		path := fmt.Sprintf("items[%d]", index)
+		h, err := readHeader(item)
+		if h.kind() == "" && list.kind() != "v1 List" {
+			h.APIVersion, h.Kind = list.APIVersion, strings.TrimSuffix(list.Kind, "List")
+		}
+		if err != nil {
+			r.report(place(offset), "%s: not a Kubernetes object: %v", path, err)
+		} else {
+			r.readObject(h, item, place(offset), path)
+		}
+		index++
+	}
+}
+
+// saw notes that the files mention a kind.
+func (d *Cluster) saw(kind string) {
+	switch kind {
+	case nodeKind:
+		d.NodesRecorded = true
+	case podKind:
+		d.PodsRecorded = true
+	case sliceKind:
+		d.SlicesRecorded = true
+	case serviceKind:
+		d.ServicesRecorded = true
+	}
+}
+
+// Notes says what was skipped.
+func (d Cluster) Notes() []string {
+	if d.Skipped == 0 {
+		return nil
+	}
+	return []string{fmt.Sprintf("skipped %d objects of kinds that a scan does not need", d.Skipped)}
 }

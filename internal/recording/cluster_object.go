@@ -3,13 +3,12 @@
 package recording
 
 import (
-	"bytes"
-	"fmt"
 	"net/netip"
-	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/kubernetes/scheme"
 )
@@ -20,157 +19,121 @@ const (
 	nodeKind         = "v1 Node"
 	podKind          = "v1 Pod"
 	serviceKind      = "v1 Service"
-	endpointsKind    = "v1 Endpoints"
 	sliceKind        = "discovery.k8s.io/v1 EndpointSlice"
 	sliceKindRetired = "discovery.k8s.io/v1beta1 EndpointSlice"
 )
 
-// maxFields is how many fields and elements an object may have: a slice has about 15,000 at most. Each takes up to a
-// kilobyte while it is decoded.
-const maxFields = 50_000
+// object is an object in a file.
+type object struct {
+	header
 
-// maxSkipped is how many kinds are counted that are not read.
-const maxSkipped = 100
-
-// saw notes that the file mentions a kind.
-func (d *Cluster) saw(kind string) {
-	switch kind {
-	case nodeKind:
-		d.NodesRecorded = true
-	case podKind:
-		d.PodsRecorded = true
-	case sliceKind:
-		d.SlicesRecorded = true
-	case serviceKind:
-		d.ServicesRecorded = true
-	}
+	at int
+	// name is what faults call it: "items[17] Pod default/web".
+	name string
 }
 
 // readObject reads one object of any kind.
 func (r *clusterReader) readObject(h header, text []byte, at int, path string) {
-	at, name := r.at(at), h.name(path)
+	qualified := strings.TrimPrefix(h.Metadata.Namespace+"/"+h.Metadata.Name, "/")
+	o := object{h, at, strings.Join(strings.Fields(path+" "+h.Kind+" "+qualified), " ")}
 	r.dump.saw(h.kind())
 	switch h.kind() {
 	case nodeKind, podKind, sliceKind, serviceKind:
-		if len(text) > maxObject || bytes.Count(text, []byte(",")) > maxFields {
-			r.file.report(at, "%s: the object is larger than any that an API server has", name)
+		if oversized(text) {
+			r.report(at, "%s: the object is larger than any that an API server has", o.name)
 			return
 		}
-		r.decode(h, text, at, name)
+		r.decode(o, text)
 	case sliceKindRetired: // skipping it would make every address in it look unused
-		r.file.report(at, "%s: the API version discovery.k8s.io/v1beta1 is not read, Kubernetes has removed it; "+
-			"record them with: kubectl get endpointslices.v1.discovery.k8s.io -A -o json", name)
+		r.report(at, "%s: the API version discovery.k8s.io/v1beta1 is not read, Kubernetes has removed it; "+
+			"record them with: kubectl get endpointslices.v1.discovery.k8s.io -A -o json", o.name)
 	case statusKind:
-		r.file.report(at, "%s: the API server returned an error instead of objects: %.200s; record it again", name, h.Message)
+		r.report(at, "%s: the API server returned an error instead of objects: %.200s", o.name, h.Message)
 	case "":
-		r.file.report(at, "%s: not a Kubernetes object: apiVersion and kind are missing; record it again", path)
+		r.report(at, "%s: not a Kubernetes object: apiVersion and kind are missing", path)
 	default:
-		kind := h.kind()
-		if _, known := r.dump.Skipped[kind]; !known && len(r.dump.Skipped) == maxSkipped {
-			kind = "other kinds"
-		}
-		r.dump.Skipped[kind]++
+		r.dump.Skipped++
 	}
 }
 
 // decode reads an object of a kind that verdicts need, checks it, and keeps what they need of it.
-func (r *clusterReader) decode(h header, text []byte, at int, name string) {
-	gvk := schema.FromAPIVersionAndKind(h.APIVersion, h.Kind)
-	object, _, err := scheme.Codecs.UniversalDeserializer().Decode(text, &gvk, nil)
+func (r *clusterReader) decode(o object, text []byte) {
+	gvk := schema.FromAPIVersionAndKind(o.APIVersion, o.Kind)
+	decoded, _, err := scheme.Codecs.UniversalDeserializer().Decode(text, &gvk, nil)
 	if err != nil {
-		r.file.report(at, "%s: %v", name, err)
+		r.report(o.at, "%s: %v", o.name, err)
 		return
 	}
-	var faults []string
-	switch o := object.(type) {
+	r.require(o, "metadata.name", o.Metadata.Name != "")
+	r.require(o, "metadata.namespace", o.Metadata.Namespace != "" || o.kind() == nodeKind)
+	switch d := decoded.(type) {
 	case *corev1.Node:
-		faults = checkNode(o)
-		r.dump.Nodes = append(r.dump.Nodes, NodeOf(o))
-		r.file.keep(at, NodeOf(o))
+		node := trimNode(d)
+		r.require(o, "status.nodeInfo", node.Status.NodeInfo != corev1.NodeSystemInfo{})
+		r.dump.Nodes = keepObject(r, o, r.dump.Nodes, node)
 	case *corev1.Pod:
-		faults = checkPod(o)
-		r.dump.Pods = append(r.dump.Pods, trimPod(o))
-		r.file.keep(at, r.dump.Pods[len(r.dump.Pods)-1])
+		r.require(o, "status.phase", d.Status.Phase != "")
+		r.checkAddresses(o, d.Status.PodIP)
+		for _, ip := range d.Status.PodIPs {
+			r.checkAddresses(o, ip.IP)
+		}
+		r.dump.Pods = keepObject(r, o, r.dump.Pods, trimPod(d))
 	case *discoveryv1.EndpointSlice:
-		faults = checkSlice(o)
-		r.dump.Slices = append(r.dump.Slices, trimSlice(o))
-		r.file.keep(at, r.dump.Slices[len(r.dump.Slices)-1])
+		r.checkSlice(o, d)
+		r.dump.Slices = keepObject(r, o, r.dump.Slices, trimSlice(d))
 	case *corev1.Service:
-		faults = checkService(o)
-		r.dump.Services = append(r.dump.Services, trimService(o))
-		r.file.keep(at, r.dump.Services[len(r.dump.Services)-1])
-	}
-	if h.Metadata.Name == "" {
-		faults = append(faults, "metadata.name is missing")
-	}
-	if h.Metadata.Namespace == "" && h.kind() != nodeKind {
-		faults = append(faults, "metadata.namespace is missing")
-	}
-	for _, fault := range faults {
-		r.file.report(at, "%s: %s", name, fault)
+		r.require(o, "spec.type", d.Spec.Type != "")
+		if d.Spec.ClusterIP != corev1.ClusterIPNone {
+			r.checkAddresses(o, append(d.Spec.ClusterIPs, d.Spec.ClusterIP)...)
+		}
+		r.checkAddresses(o, d.Spec.ExternalIPs...)
+		for _, ingress := range d.Status.LoadBalancer.Ingress {
+			r.checkAddresses(o, ingress.IP)
+		}
+		r.dump.Services = keepObject(r, o, r.dump.Services, trimService(d))
 	}
 }
 
-// The checks require what an API server sets in every object. An object that was cut off, or a manifest, is not read as
-// one with less content. They return what is wrong.
-
-const manifest = "is missing: it was cut off, or is a manifest instead of a recorded object"
-
-func checkNode(node *corev1.Node) []string {
-	if node.Status.NodeInfo.KubeletVersion == "" && NodeOf(node).OS == "" {
-		return []string{"status.nodeInfo " + manifest}
+// keepObject adds an object to a list. One that is equal to an earlier one is dropped, and one that differs is a fault.
+func keepObject[T any](r *clusterReader, o object, list []T, kept T) []T {
+	name := o.Kind + " " + o.Metadata.Namespace + "/" + o.Metadata.Name
+	earlier, isKnown := r.known[name]
+	switch {
+	case !isKnown:
+		r.known[name] = kept
+		r.keep(o.at, kept)
+		return append(list, kept)
+	case !apiequality.Semantic.DeepEqual(earlier, any(kept)):
+		r.report(o.at, "%s occurs twice, with different content", o.name)
 	}
-	return nil
+	return list
 }
 
-func checkPod(pod *corev1.Pod) []string {
-	faults := checkAddrs("status.podIP", pod.Status.PodIP)
-	for i, ip := range pod.Status.PodIPs {
-		faults = append(faults, checkAddrs(fmt.Sprintf("status.podIPs[%d].ip", i), ip.IP)...)
+// require reports that an object lacks what an API server sets in every one. An object that was cut off, or a manifest,
+// is not read as one with less content.
+func (r *clusterReader) require(o object, path string, has bool) {
+	if !has {
+		r.report(o.at, "%s: %s is missing: it was cut off, or is a manifest instead of a recorded object", o.name, path)
 	}
-	if pod.Status.Phase == "" {
-		faults = append(faults, "status.phase "+manifest)
-	}
-	return faults
 }
 
-func checkSlice(slice *discoveryv1.EndpointSlice) []string {
+func (r *clusterReader) checkSlice(o object, slice *discoveryv1.EndpointSlice) {
 	switch slice.AddressType {
-	case discoveryv1.AddressTypeIPv4, discoveryv1.AddressTypeIPv6:
 	case discoveryv1.AddressTypeFQDN:
-		return nil
+	case discoveryv1.AddressTypeIPv4, discoveryv1.AddressTypeIPv6:
+		for _, endpoint := range slice.Endpoints {
+			r.checkAddresses(o, endpoint.Addresses...)
+		}
 	default:
-		return []string{fmt.Sprintf("addressType is %q: want IPv4, IPv6 or FQDN", slice.AddressType)}
+		r.report(o.at, "%s: addressType is %q: want IPv4, IPv6 or FQDN", o.name, slice.AddressType)
 	}
-	var faults []string
-	for i, endpoint := range slice.Endpoints {
-		faults = append(faults, checkAddrs(fmt.Sprintf("endpoints[%d].addresses", i), endpoint.Addresses...)...)
-	}
-	return faults
 }
 
-func checkService(service *corev1.Service) []string {
-	faults := checkAddrs("spec.externalIPs", service.Spec.ExternalIPs...)
-	if service.Spec.Type == "" {
-		faults = append(faults, "spec.type "+manifest)
-	}
-	ips := slices.Concat(service.Spec.ClusterIPs, []string{service.Spec.ClusterIP})
-	if !slices.Contains(ips, corev1.ClusterIPNone) {
-		faults = append(faults, checkAddrs("spec.clusterIPs", ips...)...)
-	}
-	for i, ingress := range service.Status.LoadBalancer.Ingress {
-		faults = append(faults, checkAddrs(fmt.Sprintf("status.loadBalancer.ingress[%d].ip", i), ingress.IP)...)
-	}
-	return faults
-}
-
-// checkAddrs checks IP addresses, each of which may be missing.
-func checkAddrs(path string, texts ...string) []string {
-	var faults []string
+// checkAddresses checks IP addresses, each of which may be missing.
+func (r *clusterReader) checkAddresses(o object, texts ...string) {
 	for _, text := range texts {
 		if _, err := netip.ParseAddr(text); text != "" && err != nil {
-			faults = append(faults, fmt.Sprintf("%s: parsing IP address: %v", path, err))
+			r.report(o.at, "%s: parsing IP address: %v", o.name, err)
 		}
 	}
-	return faults
 }

@@ -3,13 +3,10 @@
 // Package recording reads what was recorded of a node, so that it can be judged away from it, and records a node in
 // one zip file, the bundle. It changes nothing.
 //
-// # Recordings of HNS
-//
 // [ReadHNS] reads Get-HnsEndpoint, Get-HnsNetwork, Get-HnsPolicyList and Get-HnsLoadBalancer piped into
 // ConvertTo-Json, as V1 objects and as the V2 objects of hcn: one object, a list, an object whose Output or value is a
 // list, or several of these in a row. Text around the JSON is skipped, such as the summary tables that collectlogs.ps1
-// puts above it and the prompts of a console. Text of hnsdiag, Format-List and Format-Table is not read: it leaves out
-// most of what a verdict needs.
+// puts above it and the prompts of a console.
 //
 // HNS shows IsRemoteEndpoint only on remote V1 endpoints. An endpoint without it is local if the record is whole. One
 // that went through Select-Object is not: it lacks the properties that only HNS has a use for (V1: State with one of
@@ -19,41 +16,33 @@
 // Any sign of use makes an endpoint attached: a namespace, listed containers, or the V1 states Attached (2) and
 // AttachedSharing (3). HNS may report these states without naming the user; SharedContainers is then 1.
 //
-// # Recordings of the cluster
-//
 // [ReadCluster] reads what "kubectl get nodes,pods,endpointslices,services -A -o json" (or -o yaml) prints: a List of
 // mixed kinds, a typed list such as a PodList, a single object, or several of these: JSON values in a row or YAML
 // documents.
 //
-// # Invariants
+// Invariants:
 //
-//  1. A file is read whole or refused. All faults are reported at once, in the order of the file, each with its file,
-//     line and column, counted in the decoded text, and with its object. Of YAML, an item has the place of its
-//     document. Refused are, of HNS: truncated JSON, objects
-//     of no known kind, empty lists, files without JSON, and text that lists an HNS object which the JSON lacks; of the
-//     cluster: a truncated file, a list that is one of several parts, and an object without what an API server always
-//     sets. Ignored are properties that verdicts do not need and namespaces of HNS; objects of other kinds of the
-//     cluster are counted.
+//  1. A file is read whole or refused. All faults are reported at once, each with its file, line and column, counted in
+//     the decoded text, and with its object. Of YAML, an item has the place of its document. Refused are a truncated
+//     file and an object that is cut off; of HNS, objects of no known kind, files without JSON, and text that lists an
+//     HNS object which the JSON lacks; of the cluster, a list that is one of several parts. Properties and kinds that
+//     verdicts do not need are ignored.
 //  2. Unknown is never absent. [HNS] and [Cluster] say which kinds were recorded, and which endpoints have an
-//     incomplete record. Nothing is inferred from names. A typed list of the cluster says that its kind was recorded
-//     even if it is empty; an empty List of mixed kinds says nothing about any kind.
-//  3. Complete records that contradict each other are a fault. Neither the first nor the last one wins.
+//     incomplete record. Nothing is inferred from names, or from a list that does not say what it is a list of.
+//  3. Complete records that contradict each other are a fault, in one file or in several. None of them wins.
 //  4. What is returned has the shape that package hns promises for live objects.
-//  5. Memory and time are bounded by the size of a file, whatever it holds: at most four times its size above 200 MiB,
-//     also of what a bundle unpacks to. Reading stops after 20 faults, and says once what to do about them. Lists are
-//     read element by element, and what is kept is accounted for. A file above [MaxSize] is refused.
-//  6. Text is UTF-8 or UTF-16 of either byte order. A damaged file is an error that names the place.
+//  5. Memory and time are bounded by the size of the files, whatever they hold: at most four times their size above
+//     200 MiB, also of what a bundle unpacks to. Reading stops after 20 faults. Lists are read element by element, and
+//     what is kept is accounted for. A file above [MaxSize] is refused.
+//  6. Text is UTF-8 or UTF-16 of either byte order. A damaged file is a fault with its place.
+//  7. No secret is recorded. Of the objects of the cluster, only the fields that trim.go names are kept when they are
+//     read, and recorded: nothing of a pod's environment, commands, volumes, annotations or labels.
+//  8. What cannot be recorded does not keep the rest from being recorded. The manifest of a bundle lists every file,
+//     and says why one is missing.
+//  9. Read elsewhere, a bundle gives the verdicts that the node gives.
+//  10. A bundle from a stranger does no harm: its size, unpacked, and the number of its files are limited, and nothing
+//     is written.
 //
 // One truncation cannot be seen: a single object in YAML that was cut exactly between two lines near its end. Lists,
 // which kubectl writes for more than one object, end with their kind and are safe.
-//
-// Of bundles:
-//
-//  7. No secret is recorded. Of the objects of the cluster, only the fields that trim.go names are kept when they are
-//     read, and recorded: nothing of a pod's environment, commands, volumes, annotations or labels.
-//  8. What cannot be recorded does not keep the rest from being recorded. The manifest lists every file, and says why
-//     one is missing.
-//  9. Read elsewhere, a bundle gives the verdicts that the node gives.
-//  10. A bundle from a stranger does no harm: its size, unpacked, and the number of its files are limited, nothing is
-//     written, and names that are not those of a bundle are refused or ignored.
 package recording

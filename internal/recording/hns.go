@@ -2,9 +2,15 @@
 
 package recording
 
-import "github.com/hnsguard/hnsguard/internal/hns"
+import (
+	"bytes"
+	"regexp"
+	"strings"
 
-// HNS is what one or more files say about the HNS of a node.
+	"github.com/hnsguard/hnsguard/internal/hns"
+)
+
+// HNS is what files say about the HNS of a node.
 type HNS struct {
 	// Networks are the recorded networks and those that endpoints name. Subnets are not read. Name and type of a network
 	// that only V2 endpoints name are unknown.
@@ -23,4 +29,124 @@ type HNS struct {
 	// Incomplete names, for each endpoint whose record does not suffice for a verdict, what is missing. Its fields may
 	// mean nothing: an endpoint of unknown kind has no remote flag, and yet may be remote.
 	Incomplete map[hns.EndpointID]string
+}
+
+const howToRecordHNS = "Record JSON on the node, all files at one moment, with:\n" +
+	"  Get-HnsEndpoint | ConvertTo-Json -Depth 10 > endpoints.json\n" +
+	"  Get-HnsPolicyList | ConvertTo-Json -Depth 10 > policies.json\n" +
+	"  Get-HnsNetwork | ConvertTo-Json -Depth 10 > networks.json"
+
+// ReadHNS reads what was recorded of HNS on one node, at one moment. Files may overlap.
+func ReadHNS(files ...File) (HNS, error) {
+	b := budgetFor(files...)
+	dump := b.readHNS(files...)
+	if err := b.err(howToRecordHNS); err != nil {
+		return HNS{}, err
+	}
+	return dump, nil
+}
+
+func (b *budget) readHNS(files ...File) HNS {
+	r := &hnsReader{dump: HNS{Incomplete: map[hns.EndpointID]string{}}, index: map[any]int{}}
+	for _, f := range files {
+		if s, ok := b.open(f); ok {
+			r.source, r.ids, r.outside = s, map[string]bool{}, nil
+			r.readFile()
+		}
+	}
+	return r.dump
+}
+
+// hnsReader reads one file after the other.
+type hnsReader struct {
+	*source
+	dump HNS
+	// index has the places of the objects in the dump, by their IDs.
+	index map[any]int
+	// ids are the IDs of all objects of the file, in lower case.
+	ids map[string]bool
+	// outside is the text of the file before, between and after its JSON values.
+	outside []span
+}
+
+type span struct{ start, end int }
+
+var (
+	// jsonStart matches a line that begins with a JSON object or a list. Other text may begin with a bracket too.
+	jsonStart = regexp.MustCompile(`^[ \t]*(?:\{\s*"|\[\s*["\[{\]])`)
+	// jsonRest matches a line from the middle or the end of a JSON value.
+	jsonRest = regexp.MustCompile(`(?m)^[ \t]*(?:[\]},]|"[^"\n]*"[ \t]*:)`)
+	// listing matches the lines by which text that lists HNS objects is recognized: an object or the head of a table of
+	// hnsdiag, an ID in Format-List, and the head of Format-Table with the rule below it.
+	listing = regexp.MustCompile(`(?im)^(?:(?:Endpoint|Network|Namespace|Load Balancer)\s*:|Name\s+ID\b|ID\s*[|:]|` +
+		`\S+[ \t]+\S.*\n[ \t-]*--[ \t-]*\r?$)`)
+	guid = regexp.MustCompile(`(?i)\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b`)
+)
+
+// readFile reads every JSON value that begins a line.
+func (r *hnsReader) readFile() {
+	start, hasJSON := 0, false
+	for at := 0; at < len(r.text) && !r.full(); {
+		if !jsonStart.Match(r.text[at:]) {
+			at = afterLine(r.text, at)
+			continue
+		}
+		value, ok := r.value(at)
+		if !ok {
+			return // there is no telling where the next value begins
+		}
+		r.readValue(value, at)
+		r.outside = append(r.outside, span{start, at})
+		at += len(value)
+		start, hasJSON = at, true
+	}
+	r.outside = append(r.outside, span{start, len(r.text)})
+	switch {
+	case r.full():
+	case len(bytes.TrimSpace(r.text)) == 0:
+		r.report(0, "the file is empty; if there was nothing to record, leave it out")
+	case !hasJSON:
+		r.report(0, "found text instead of JSON; what hnsdiag, Format-List and Format-Table print is not enough")
+	default:
+		r.checkOutside()
+	}
+}
+
+// readValue reads a JSON value, an object or a list of objects.
+func (r *hnsReader) readValue(value []byte, at int) {
+	text := bytes.TrimLeft(value, " \t")
+	at += len(value) - len(text)
+	if text[0] == '{' {
+		r.readObject(bytes.TrimSpace(text), at, false)
+		return
+	}
+	for offset, object := range r.elements(text) {
+		r.readObject(object, at+offset, false)
+	}
+}
+
+// checkOutside reports text that JSON should have been: a part of it, or objects that only the text lists.
+func (r *hnsReader) checkOutside() {
+	lists := false
+	for _, o := range r.outside {
+		text := r.text[o.start:o.end]
+		lists = lists || listing.Match(text)
+		if rest := jsonRest.FindIndex(text); rest != nil {
+			r.report(o.start+rest[0], "found %.40q outside of any JSON value: the beginning of the file is missing, or it is "+
+				"damaged", bytes.TrimSpace(text[rest[0]:afterLine(text, rest[0])]))
+			return
+		}
+	}
+	for _, o := range r.outside {
+		for at := o.start; lists && !r.full(); {
+			id := guid.FindIndex(r.text[at:o.end])
+			if id == nil {
+				break
+			}
+			if text := r.text[at+id[0] : at+id[1]]; !r.ids[strings.ToLower(string(text))] {
+				r.report(at+id[0], "the text outside of the JSON lists %s, which is missing in the JSON", text)
+			}
+			at += id[1]
+		}
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -19,7 +20,7 @@ func readHNSFixture(t *testing.T, name string) (recording.HNS, error) {
 	t.Helper()
 	data, err := os.ReadFile(filepath.Join("testdata", "hns", name))
 	NewWithT(t).Expect(err).NotTo(HaveOccurred())
-	return recording.ReadHNS(name, data)
+	return recording.ReadHNS(file(name, data))
 }
 
 // hnsFixture reads a fixture that holds JSON.
@@ -46,18 +47,12 @@ func mac(text string) hns.MAC {
 	return m
 }
 
-// textFixtures are what people posted instead of JSON, with the format that the refusal names.
-func textFixtures() map[string]string {
-	return map[string]string{
-		"wc-631-format-table.txt":              "output of Format-Table",
-		"wc-563-nat-format-list.txt":           "output of Format-List",
-		"rke2-calico-format-list.txt":          "output of Format-List",
-		"rke2-calico-hnsdiag-all.txt":          "output of hnsdiag",
-		"k8s-100962-hnsdiag-endpoints.txt":     "output of hnsdiag",
-		"k8s-135802-hnsdiag-loadbalancers.txt": "output of hnsdiag",
-		"sdn-kubecluster-hnsdiag-all.txt":      "output of hnsdiag",
-		"swt-168-hnsdiag-all.txt":              "output of hnsdiag",
-		"flannel-hnsdiag-loadbalancers.txt":    "output of hnsdiag",
+// textFixtures are what people posted instead of JSON.
+func textFixtures() []string {
+	return []string{
+		"wc-631-format-table.txt", "wc-563-nat-format-list.txt", "rke2-calico-format-list.txt", "rke2-calico-hnsdiag-all.txt",
+		"k8s-100962-hnsdiag-endpoints.txt", "k8s-135802-hnsdiag-loadbalancers.txt", "sdn-kubecluster-hnsdiag-all.txt",
+		"swt-168-hnsdiag-all.txt", "flannel-hnsdiag-loadbalancers.txt",
 	}
 }
 
@@ -74,12 +69,12 @@ func TestEveryFixtureIsReadOrRefusedAndExplained(t *testing.T) {
 			continue // fuzz holds the inputs that the fuzzer kept
 		}
 		g.Expect(strings.Count(string(readme), "| `"+entry.Name()+"` |")).To(Equal(1), entry.Name())
-		if format, isText := textFixtures()[entry.Name()]; isText {
+		if slices.Contains(textFixtures(), entry.Name()) {
 			refused++
 			dump, err := readHNSFixture(t, entry.Name())
 			g.Expect(dump).To(BeZero())
 			g.Expect(err).To(MatchError(And(
-				HavePrefix("%s:1:1: found %s instead of JSON", entry.Name(), format),
+				HavePrefix("%s:1:1: found text instead of JSON", entry.Name()),
 				ContainSubstring("\n  Get-HnsEndpoint | ConvertTo-Json -Depth 10 > endpoints.json\n"),
 			)))
 			continue
@@ -127,11 +122,13 @@ func TestCollectlogsEndpointFile(t *testing.T) {
 
 func TestCollectlogsFilesTogether(t *testing.T) {
 	g := NewWithT(t)
-	dump, err := recording.MergeHNS(
-		hnsFixture(t, "collectlogs-endpoint.txt"),
-		hnsFixture(t, "collectlogs-policy.txt"),
-		hnsFixture(t, "collectlogs-network.txt"),
-	)
+	var files []recording.File
+	for _, name := range []string{"collectlogs-endpoint.txt", "collectlogs-policy.txt", "collectlogs-network.txt"} {
+		data, err := os.ReadFile(filepath.Join("testdata", "hns", name))
+		g.Expect(err).NotTo(HaveOccurred())
+		files = append(files, file(name, data))
+	}
+	dump, err := recording.ReadHNS(files...)
 	g.Expect(err).NotTo(HaveOccurred())
 
 	want := aks1367()

@@ -3,6 +3,7 @@
 package recording_test
 
 import (
+	"strconv"
 	"testing"
 
 	. "github.com/onsi/gomega"
@@ -11,20 +12,29 @@ import (
 	"github.com/hnsguard/hnsguard/internal/recording"
 )
 
-func TestMergeHNSOfNothing(t *testing.T) {
+// readHNSFiles reads files with the given contents, which are named by their numbers.
+func readHNSFiles(texts ...string) (recording.HNS, error) {
+	var files []recording.File
+	for i, text := range texts {
+		files = append(files, file(strconv.Itoa(i), []byte(text)))
+	}
+	return recording.ReadHNS(files...)
+}
+
+func TestHNSFilesOfNothing(t *testing.T) {
 	g := NewWithT(t)
-	dump, err := recording.MergeHNS()
+	dump, err := recording.ReadHNS()
 	g.Expect(err).NotTo(HaveOccurred())
 	g.Expect(dump.EndpointsRecorded).To(BeFalse())
 	g.Expect(dump.LoadBalancersRecorded).To(BeFalse())
 }
 
-func TestMergeHNSOfAllKinds(t *testing.T) {
+func TestHNSFilesOfAllKinds(t *testing.T) {
 	g := NewWithT(t)
-	dump, err := recording.MergeHNS(
-		readHNS(t, v1(`"IPAddress":"10.0.0.5"`)),
-		readHNS(t, `{"ID":"`+idC+`","HostComputeEndpoints":["`+idA+`"]}`),
-		readHNS(t, `{"ID":"`+net+`","Name":"azure","Type":"L2Bridge","Ipams":[]}`),
+	dump, err := readHNSFiles(
+		v1(`"IPAddress":"10.0.0.5"`),
+		`{"ID":"`+idC+`","HostComputeEndpoints":["`+idA+`"]}`,
+		`{"ID":"`+net+`","Name":"azure","Type":"L2Bridge","Ipams":[]}`,
 	)
 	g.Expect(err).NotTo(HaveOccurred())
 	g.Expect(dump.EndpointsRecorded).To(BeTrue())
@@ -34,33 +44,30 @@ func TestMergeHNSOfAllKinds(t *testing.T) {
 	g.Expect(dump.Networks).To(Equal([]hns.Network{{ID: net, Name: "azure", Type: hns.NetworkL2Bridge}}))
 }
 
-func TestMergeHNSCompletesRecordsAndLeavesItsArgumentsAlone(t *testing.T) {
+func TestHNSFilesCompleteEachOther(t *testing.T) {
 	g := NewWithT(t)
-	some := readHNS(t, `{"ID":"`+idA+`","IPAddress":"10.0.0.5"}`)
-	whole := readHNS(t, v1(`"IPAddress":"10.0.0.5"`, `"IsRemoteEndpoint":true`, `"Flags":33`))
-	g.Expect(some.Incomplete).To(HaveKey(hns.EndpointID(idA)))
-	for _, order := range [][]recording.HNS{{some, whole}, {whole, some}, {some, whole, some}} {
-		every, err := recording.MergeHNS(order...)
+	const some = `{"ID":"` + idA + `","IPAddress":"10.0.0.5"}`
+	whole := v1(`"IPAddress":"10.0.0.5"`, `"IsRemoteEndpoint":true`, `"Flags":33`)
+	g.Expect(readHNS(t, some).Incomplete).To(HaveKey(hns.EndpointID(idA)))
+	for _, order := range [][]string{{some, whole}, {whole, some}, {some, whole, some}} {
+		every, err := readHNSFiles(order...)
 		g.Expect(err).NotTo(HaveOccurred())
 		g.Expect(every.Incomplete).To(BeEmpty())
-		g.Expect(every.Endpoints).To(Equal(whole.Endpoints))
+		g.Expect(every.Endpoints).To(Equal(readHNS(t, whole).Endpoints))
 		g.Expect(every.Endpoints[0].Flags).To(Equal(hns.EndpointFlags(33)))
 	}
-	g.Expect(some.Incomplete).To(HaveLen(1))
-	g.Expect(some.Endpoints[0].Remote()).To(BeFalse())
-
-	both, err := recording.MergeHNS(some, some)
+	both, err := readHNSFiles(some, some)
 	g.Expect(err).NotTo(HaveOccurred())
-	g.Expect(both).To(Equal(some))
+	g.Expect(both).To(Equal(readHNS(t, some)))
 }
 
 // The two interfaces of HNS show different signs of use. Any of them counts.
-func TestMergeHNSAddsUpSignsOfUse(t *testing.T) {
+func TestHNSFilesAddUpSignsOfUse(t *testing.T) {
 	g := NewWithT(t)
-	older := readHNS(t, v1(`"State":3`))
-	newer := readHNS(t, v2(`"HostComputeNamespace":"`+idB+`"`))
-	for _, order := range [][]recording.HNS{{older, newer}, {newer, older}} {
-		dump, err := recording.MergeHNS(order...)
+	older := v1(`"State":3`)
+	newer := v2(`"HostComputeNamespace":"` + idB + `"`)
+	for _, order := range [][]string{{older, newer}, {newer, older}} {
+		dump, err := readHNSFiles(order...)
 		g.Expect(err).NotTo(HaveOccurred())
 		g.Expect(dump.Endpoints[0].Namespace).To(Equal(hns.NamespaceID(idB)))
 		g.Expect(dump.Endpoints[0].SharedContainers).To(Equal(1))
@@ -68,12 +75,12 @@ func TestMergeHNSAddsUpSignsOfUse(t *testing.T) {
 }
 
 // A V1 policy list and a V2 load balancer of one ID are one.
-func TestMergeHNSOfLoadBalancers(t *testing.T) {
+func TestHNSFilesOfLoadBalancers(t *testing.T) {
 	g := NewWithT(t)
-	list := readHNS(t, `{"ID":"`+idC+`","References":["/endpoints/`+idB+`","/endpoints/`+idA+`"]}`)
-	balancer := readHNS(t, `{"ID":"`+idC+`","HostComputeEndpoints":["`+idA+`","`+idB+`"]}`)
-	for _, order := range [][]recording.HNS{{list, balancer}, {balancer, list}} {
-		dump, err := recording.MergeHNS(order...)
+	const list = `{"ID":"` + idC + `","References":["/endpoints/` + idB + `","/endpoints/` + idA + `"]}`
+	const balancer = `{"ID":"` + idC + `","HostComputeEndpoints":["` + idA + `","` + idB + `"]}`
+	for _, order := range [][]string{{list, balancer}, {balancer, list}} {
+		dump, err := readHNSFiles(order...)
 		g.Expect(err).NotTo(HaveOccurred())
 		g.Expect(dump.LoadBalancers).To(HaveLen(1))
 		g.Expect(dump.LoadBalancers[0].Endpoints).To(ConsistOf(hns.EndpointID(idA), hns.EndpointID(idB)))
@@ -81,7 +88,7 @@ func TestMergeHNSOfLoadBalancers(t *testing.T) {
 }
 
 // Invariant 3: dumps of two moments are not taken for one.
-func TestMergeHNSOfContradictions(t *testing.T) {
+func TestHNSFilesOfContradictions(t *testing.T) {
 	network := func(properties string) string {
 		return `{"ID":"` + net + `","CurrentEndpointCount":1,` + properties + `}`
 	}
@@ -100,8 +107,8 @@ func TestMergeHNSOfContradictions(t *testing.T) {
 	} {
 		t.Run(want, func(t *testing.T) {
 			g := NewWithT(t)
-			dump, err := recording.MergeHNS(readHNS(t, pair[0]), readHNS(t, pair[1]))
-			g.Expect(err).To(MatchError(And(ContainSubstring(want), ContainSubstring("on one node, at one moment"))))
+			dump, err := readHNSFiles(pair[0], pair[1])
+			g.Expect(err).To(MatchError(And(HavePrefix("1:1:1: "), ContainSubstring(want), ContainSubstring("at one moment"))))
 			g.Expect(dump).To(BeZero())
 		})
 	}

@@ -24,10 +24,12 @@ const (
 
 func readHNS(t *testing.T, text string) recording.HNS {
 	t.Helper()
-	dump, err := recording.ReadHNS("dump", []byte(text))
+	dump, err := recording.ReadHNS(file("dump", []byte(text)))
 	NewWithT(t).Expect(err).NotTo(HaveOccurred())
 	return dump
 }
+
+func file(name string, data []byte) recording.File { return recording.File{Name: name, Data: data} }
 
 // one reads a dump of a single endpoint, and returns what its record lacks too.
 func one(t *testing.T, text string) (hns.Endpoint, string) {
@@ -304,8 +306,6 @@ func TestHNSFaults(t *testing.T) {
 			[]string{`dump:1:2: want an HNS object, found "\"a\""`, "dump:2:1: want an HNS object"},
 		},
 		"a list in a list":    {"[[" + v1() + "]]", []string{"dump:1:2: want an HNS object"}},
-		"an empty list":       {"[\n\n]\n", []string{"dump:1:1: an empty list"}},
-		"only namespaces":     {`{"ID":"` + idA + `","CompartmentId":1}`, []string{"only namespaces"}},
 		"no JSON":             {"[\n  {\n    \"ID\": 'x'\n", []string{"dump:3:11: invalid JSON", `'\''`}},
 		"no comma":            {"[" + v1() + "\n" + v1() + "]", []string{"dump:2:1: invalid JSON"}},
 		"cut in a list":       {"\n[" + v1() + ",\n" + v1(), []string{"dump:3:", "truncated", "begins in line 2"}},
@@ -327,20 +327,20 @@ func TestHNSFaults(t *testing.T) {
 		"an end too many":        {v1() + "]", []string{"dump:1:", `found "]" outside of any JSON value`}},
 		"hnsdiag beside JSON": {
 			"Endpoint : " + idA + "\n  IP Address : 10.0.0.5\nEndpoint : " + strings.ToUpper(idB) + "\n" + v1(),
-			[]string{"dump:3:12: output of hnsdiag lists " + strings.ToUpper(idB) + ", which is missing in the JSON"},
+			[]string{"dump:3:12: the text outside of the JSON lists " + strings.ToUpper(idB) + ", which is missing in the JSON"},
 		},
 		"a table of hnsdiag beside JSON": {
 			v1() + "\nName  ID   Virtual Network Name\nEthernet " + idB + " azure\n",
-			[]string{"output of hnsdiag lists " + idB},
+			[]string{"outside of the JSON lists " + idB},
 		},
-		"Format-List beside JSON": {v1() + "\n\nID : " + idB + "\n", []string{"output of Format-List lists " + idB}},
+		"Format-List beside JSON": {v1() + "\n\nID : " + idB + "\n", []string{"outside of the JSON lists " + idB}},
 		"a summary with more than the JSON": {
 			"Name Type Id                                   AddressPrefix\n" +
 				"---- ---- --                                   -------------\n" +
 				"a    NAT  " + idA + " 10.0.0.0/8\n" +
 				"b    NAT  " + idB + " 10.0.0.0/8\n\n" +
 				`{"ID":"` + idA + `","Ipams":[]}`,
-			[]string{"dump:4:11: output of Format-Table lists " + idB},
+			[]string{"dump:4:11: the text outside of the JSON lists " + idB},
 		},
 
 		"a bad address": {
@@ -349,7 +349,7 @@ func TestHNSFaults(t *testing.T) {
 		},
 		"a bad address of V2": {
 			v2(`"IpConfigurations":[{"IpAddress":"10.0.0.5"},{"IpAddress":"nine"}]`),
-			[]string{"IpConfigurations.IpAddress of endpoint " + idA, `"nine"`},
+			[]string{"IPAddress of endpoint " + idA, `"nine"`},
 		},
 		"a bad ID": {
 			`{"ID":"x","VirtualNetwork":"` + net + `"}`,
@@ -362,8 +362,8 @@ func TestHNSFaults(t *testing.T) {
 		"no ID":                  {`[{"VirtualNetwork":"` + net + `"}]`, []string{"dump:1:2: ID of endpoint without ID"}},
 		"an ID that is a number": {`{"ID":7,"IPAddress":"10.0.0.5"}`, []string{"ID of endpoint 7: want string, found number"}},
 		"an ID that is a list":   {`{"ID":[{}],"IPAddress":"10.0.0.5"}`, []string{"ID of endpoint", "want string, found array"}},
-		"a bad network":          {v2(`"HostComputeNetwork":"x"`), []string{"HostComputeNetwork of endpoint"}},
-		"a bad namespace":        {v1(`"Namespace":{"ID":"x"}`), []string{"Namespace.ID of endpoint"}},
+		"a bad network":          {v2(`"HostComputeNetwork":"x"`), []string{"network of endpoint"}},
+		"a bad namespace":        {v1(`"Namespace":{"ID":"x"}`), []string{"namespace of endpoint"}},
 		"a bad hardware address": {
 			v1(`"MacAddress":"02-11"`),
 			[]string{"MacAddress of endpoint", "parsing hardware address"},
@@ -410,7 +410,7 @@ func TestHNSFaults(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := NewWithT(t)
-			dump, err := recording.ReadHNS("dump", []byte(tc.text))
+			dump, err := recording.ReadHNS(file("dump", []byte(tc.text)))
 			g.Expect(err).To(HaveOccurred())
 			g.Expect(dump).To(BeZero())
 			for _, want := range tc.want {
@@ -425,7 +425,7 @@ func TestEveryTruncationOfHNSIsRefused(t *testing.T) {
 	whole := "IPAddress\n---------\n10.0.0.5\n\n[" + v1(`"IPAddress":"10.0.0.5"`) + ",\n" +
 		v2(`"ID":"`+idB+`"`, `"IpConfigurations":[{"IpAddress":"10.0.0.6"}]`) + "]\n"
 	for n := range len(whole) - 1 { // the last byte is a line end
-		_, err := recording.ReadHNS("dump", []byte(whole[:n]))
+		_, err := recording.ReadHNS(file("dump", []byte(whole[:n])))
 		if err == nil {
 			t.Fatalf("read without an error: %q", whole[:n])
 		}
@@ -439,23 +439,29 @@ func TestEveryTruncationOfHNSIsRefused(t *testing.T) {
 // Invariant 1: all that is wrong is reported at once.
 func TestAllHNSFaultsAtOnce(t *testing.T) {
 	g := NewWithT(t)
-	_, err := recording.ReadHNS("endpoint.txt", []byte(`[
+	_, err := recording.ReadHNS(file("endpoint.txt", []byte(`[
  {"ID":"`+idA+`","VirtualNetwork":"`+net+`","IPAddress":"10.0.0.256","MacAddress":"zz"},
  {"ID":"`+idB+`","VirtualNetwork":"`+net+`","IPAddress":"10.0.0.5"},
  {"ID":"`+idC+`","VirtualNetwork":"`+net+`","IPAddress":5,
-  "MacAddress":"zz"},
- {"ID":"`+idC+`"`))
+  "MacAddress":"zz"}]`)))
 	g.Expect(err).To(HaveOccurred())
 	g.Expect(strings.Split(err.Error(), "\n")).To(HaveExactElements(
-		HavePrefix("endpoint.txt:2:2: IPAddress of endpoint "+idA+":"),
 		HavePrefix("endpoint.txt:2:2: MacAddress of endpoint "+idA+":"),
+		HavePrefix("endpoint.txt:2:2: IPAddress of endpoint "+idA+":"),
+		HavePrefix("endpoint.txt:4:2: IPAddress of endpoint "+idC+": want string, found number"),
 		HavePrefix("endpoint.txt:4:2: MacAddress of endpoint "+idC+":"),
-		HavePrefix("endpoint.txt:4:115: IPAddress of endpoint "+idC+": want string, found number"),
-		HavePrefix("endpoint.txt:6:46: the file is truncated"),
+		HavePrefix("Record JSON on the node"), HavePrefix("  Get-HnsEndpoint"), HavePrefix("  Get-"), HavePrefix("  Get-"),
 	))
 }
 
+// Invariant 2: what says nothing of endpoints is no fault, and does not say that there are none.
+func TestFilesWithoutEndpointsSayNothingOfThem(t *testing.T) {
+	for _, text := range []string{"[\n\n]\n", `{"ID":"` + idA + `","CompartmentId":1}`} {
+		NewWithT(t).Expect(readHNS(t, text)).To(Equal(recording.HNS{Incomplete: map[hns.EndpointID]string{}}), text)
+	}
+}
+
 func TestEncodingFaultsOfHNSNameTheFile(t *testing.T) {
-	_, err := recording.ReadHNS("dump", []byte("[\n\x81"))
-	NewWithT(t).Expect(err).To(MatchError(ContainSubstring("reading dump: line 2, column 1")))
+	_, err := recording.ReadHNS(file("dump", []byte("[\n\x81")))
+	NewWithT(t).Expect(err).To(MatchError(ContainSubstring("dump:2:1: the file is no text")))
 }

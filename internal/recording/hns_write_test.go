@@ -3,6 +3,7 @@
 package recording_test
 
 import (
+	"bytes"
 	"net/netip"
 	"testing"
 
@@ -33,17 +34,10 @@ func TestWhatIsWrittenIsRead(t *testing.T) {
 		},
 		EndpointsRecorded: true, LoadBalancersRecorded: true, Incomplete: map[hns.EndpointID]string{},
 	}
-	var objects []any
-	for _, n := range want.Networks {
-		objects = append(objects, recording.NetworkObject(n))
-	}
-	for _, e := range want.Endpoints {
-		objects = append(objects, recording.EndpointObject(e))
-	}
-	for _, lb := range want.LoadBalancers {
-		objects = append(objects, recording.BalancerObject(lb))
-	}
-	text, err := recording.Indented(objects)
+	var out bytes.Buffer
+	_, err := recording.Bundle{HNS: want}.Write(&out)
 	g.Expect(err).NotTo(HaveOccurred())
-	g.Expect(readHNS(t, string(text))).To(Equal(want))
+	b, err := recording.ReadBundle(file("b", out.Bytes()))
+	g.Expect(err).NotTo(HaveOccurred())
+	g.Expect(b.HNS).To(Equal(want))
 }

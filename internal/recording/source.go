@@ -4,13 +4,13 @@ package recording
 
 import (
 	"bytes"
-	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"os"
-	"slices"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -18,10 +18,13 @@ import (
 const (
 	// MaxSize is the largest file that is read.
 	MaxSize = 256 << 20
-	// maxFaults is how many faults of a file are reported.
+	// maxFaults is how many faults are reported.
 	maxFaults = 20
-	// maxObject is the largest JSON object of a file. The API server takes none above 3 MiB, and HNS has none near it.
+	// maxObject is the largest JSON object. The API server takes none above 3 MiB, and HNS has none near it.
 	maxObject = 4 << 20
+	// maxFields is how many fields and elements an object may have: an EndpointSlice has about 15,000 at most. Each takes
+	// up to a kilobyte while it is decoded.
+	maxFields = 50_000
 )
 
 // Stdin is the name that stands for stdin.
@@ -30,13 +33,19 @@ const Stdin = "-"
 // ErrTooLarge says that a file is larger than the limit.
 var ErrTooLarge = errors.New("file too large")
 
-// Load reads the named file, or stdin for [Stdin], if it is no larger than limit bytes.
-func Load(name string, stdin io.Reader, limit int64) ([]byte, error) {
+// File is the content of a file. Faults refer to it by its name.
+type File struct {
+	Name string
+	Data []byte
+}
+
+// Load reads the named file, or stdin for [Stdin], if it is not larger than [MaxSize].
+func Load(name string, stdin io.Reader) (File, error) {
 	in, size := stdin, int64(0)
 	if name != Stdin {
 		file, err := os.Open(name)
 		if err != nil {
-			return nil, fmt.Errorf("reading recording: %w", err)
+			return File{}, fmt.Errorf("reading recording: %w", err)
 		}
 		defer file.Close() //nolint:errcheck // it was only read
 		if info, err := file.Stat(); err == nil {
@@ -44,26 +53,23 @@ func Load(name string, stdin io.Reader, limit int64) ([]byte, error) {
 		}
 		in = file
 	} else if name = "stdin"; in == nil {
-		return nil, errors.New("reading recording: there is no stdin")
+		return File{}, errors.New("reading recording: there is no stdin")
 	}
-	data, err := readUpTo(in, size, limit)
+	data, err := readUpTo(in, size, MaxSize)
 	if errors.Is(err, ErrTooLarge) {
 		err = fmt.Errorf("%w: at most %d MiB are read; of a large cluster, record the Pods of the node only (kubectl get "+
-			"pods -A --field-selector spec.nodeName=NODE -o json) and the other kinds in another file", err, limit>>20)
+			"pods -A --field-selector spec.nodeName=NODE -o json) and the other kinds in another file", err, MaxSize>>20)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("reading recording %s: %w", name, err)
+		return File{}, fmt.Errorf("reading recording %s: %w", name, err)
 	}
-	return data, nil
+	return File{name, data}, nil
 }
 
-// readUpTo reads all of r, at most limit bytes. The size is the expected one; that of a pipe is 0.
+// readUpTo reads all of r, if it is not more than limit bytes. The size is a hint.
 func readUpTo(r io.Reader, size, limit int64) ([]byte, error) {
-	if size > limit {
-		return nil, ErrTooLarge
-	}
 	var data bytes.Buffer
-	data.Grow(int(size) + bytes.MinRead)
+	data.Grow(int(min(size, limit)) + bytes.MinRead)
 	read, err := data.ReadFrom(io.LimitReader(r, limit+1))
 	if err == nil && read > limit {
 		err = ErrTooLarge
@@ -71,36 +77,47 @@ func readUpTo(r io.Reader, size, limit int64) ([]byte, error) {
 	return data.Bytes(), err
 }
 
-// source is the text of one file and what is wrong with it.
-type source struct {
-	name string
-	text []byte
+// budget is what reading some files may still take, and what was found to be wrong with them.
+type budget struct {
 	// memory is how much of what is read may still be kept.
-	memory *int
-
-	faults []fault
+	memory int
+	faults []error
 	// more is set once a fault was not kept.
 	more bool
-	// advice is what to do about the faults. It follows the last of them.
-	advice string
 }
 
-// fault is one thing wrong with a file.
-type fault struct {
-	offset int
-	reason string
-}
-
-// memoryFor is how much may be kept of what is read from a file of a size.
-func memoryFor(size int) int { return 48<<20 + 2*size }
-
-// newSource turns the content of a file into text.
-func newSource(name string, data []byte, memory *int) (*source, error) {
-	text, err := decodeText(data)
-	if err != nil {
-		return nil, fmt.Errorf("reading %s: %w", name, err)
+// budgetFor is how much may be kept of what is read from some files.
+func budgetFor(files ...File) *budget {
+	b := &budget{memory: 48 << 20}
+	for _, f := range files {
+		b.memory += 2 * len(f.Data)
 	}
-	return &source{name: name, text: text, memory: memory}, nil
+	return b
+}
+
+// full reports whether there are so many faults, or so much was kept, that the rest need not be read.
+func (b *budget) full() bool { return b.more || b.memory < 0 }
+
+// err returns the faults in one error that ends with advice, or nil.
+func (b *budget) err(advice string) error {
+	if len(b.faults) == 0 {
+		return nil
+	}
+	all := b.faults
+	if b.more {
+		all = append(all, errors.New("and more"))
+	}
+	if advice != "" {
+		all = append(all, errors.New(advice))
+	}
+	return errors.Join(all...)
+}
+
+// source is the text of one file.
+type source struct {
+	*budget
+	name string
+	text []byte
 }
 
 // report notes a fault at an offset of the text. It clips what the file itself put into the reason.
@@ -109,84 +126,71 @@ func (s *source) report(offset int, format string, args ...any) {
 		s.more = true
 		return
 	}
-	reason := fmt.Sprintf("%.600s", fmt.Sprintf(format, args...))
-	s.faults = append(s.faults, fault{max(0, min(offset, len(s.text))), reason})
+	before := s.text[:offset]
+	line := bytes.Count(before, []byte("\n")) + 1
+	column := utf8.RuneCount(before[bytes.LastIndexByte(before, '\n')+1:]) + 1
+	s.faults = append(s.faults, fmt.Errorf("%s:%d:%d: %.600s", s.name, line, column, fmt.Sprintf(format, args...)))
 }
-
-// reportJSON notes what a [json.Decoder] complained of that reads a JSON value beginning at the offset start.
-func (s *source) reportJSON(start int, err error) {
-	var syntax *json.SyntaxError
-	switch {
-	case errors.Is(err, errFull):
-	case errors.As(err, &syntax):
-		// A decoder that was used for tokens does not count their bytes. So the value is checked again, from its beginning.
-		if again := json.Unmarshal(s.text[start:], &skipped{}); again != nil {
-			errors.As(again, &syntax)
-		}
-		s.report(start+int(syntax.Offset)-1, "invalid JSON: %v", syntax)
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		s.report(len(s.text), "the file is truncated: it ends inside the JSON value that begins in line %d; record it again",
-			bytes.Count(s.text[:start], []byte("\n"))+1)
-	default:
-		s.report(start, "reading JSON: %v", err)
-	}
-}
-
-// skipped is a JSON value that is not kept.
-type skipped struct{}
-
-// UnmarshalJSON implements [json.Unmarshaler].
-func (*skipped) UnmarshalJSON([]byte) error { return nil }
-
-// errFull says that a file has so many faults, or so much to keep, that the rest of it is not read.
-var errFull = errors.New("enough was read")
-
-// full reports whether the rest of the file need not be read.
-func (s *source) full() bool { return s.more || *s.memory < 0 }
 
 // keep accounts for a value that is kept, at an offset of the text.
 func (s *source) keep(offset int, value any) {
-	if *s.memory -= sizeOf(value); *s.memory < 0 {
+	if s.memory -= sizeOf(value); s.memory < 0 {
 		s.report(offset, "reading stops here: the objects take too much memory for a file of this size; record less")
 	}
 }
 
-// elements reads the elements of the list whose bracket a decoder has read, and passes each on with its offset. The
-// JSON is valid until the next one is read.
-func (s *source) elements(dec *json.Decoder, element func(raw []byte, at int)) error {
-	var raw json.RawMessage
-	for dec.More() {
-		if err := dec.Decode(&raw); err != nil {
-			return err
-		}
-		if element(raw, int(dec.InputOffset())-len(raw)); s.full() {
-			return errFull
-		}
-	}
-	_, err := dec.Token()
-	return err
+// part is a part of a JSON text, whose memory it shares.
+type part []byte
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (p *part) UnmarshalJSON(text []byte) error {
+	*p = text
+	return nil
 }
 
-// err returns the faults in one error, in the order of the file, or nil.
-func (s *source) err() error {
-	slices.SortStableFunc(s.faults, func(a, b fault) int { return cmp.Compare(a.offset, b.offset) })
-	var errs []error
-	line, column, counted := 1, 1, 0
-	for i, fault := range s.faults {
-		passed := s.text[counted:fault.offset]
-		if last := bytes.LastIndexByte(passed, '\n'); last >= 0 {
-			line += bytes.Count(passed, []byte("\n"))
-			column, passed = 1, passed[last+1:]
-		}
-		column += utf8.RuneCount(passed)
-		counted = fault.offset
-		if i == len(s.faults)-1 && s.advice != "" && !s.more {
-			fault.reason += "; " + s.advice
-		}
-		errs = append(errs, fmt.Errorf("%s:%d:%d: %s", s.name, line, column, fault.reason))
+// value returns the JSON value at an offset of the text, or reports why there is none. Space may follow in it.
+func (s *source) value(at int) (value []byte, ok bool) {
+	rest := s.text[at:]
+	var invalid *json.SyntaxError
+	if !errors.As(json.Unmarshal(rest, new(part)), &invalid) {
+		return rest, true
 	}
-	if s.more {
-		errs = append(errs, fmt.Errorf("%s: and more; %s", s.name, cmp.Or(s.advice, "record it again")))
+	end := int(invalid.Offset) - 1
+	switch {
+	case json.Valid(rest[:end]): // something follows
+		return rest[:end], true
+	case end == len(rest)-1 && !strings.Contains(invalid.Error(), fmt.Sprintf("character %q", rest[end])):
+		s.report(len(s.text), "the file is truncated: it ends inside the JSON value that begins in line %d (%v)",
+			bytes.Count(s.text[:at], []byte("\n"))+1, invalid)
+	default:
+		s.report(at+end, "invalid JSON: %v", invalid)
 	}
-	return errors.Join(errs...)
+	return nil, false
+}
+
+// elements are the elements of a valid JSON list, with their offsets in it. An element is valid until the next one.
+func (b *budget) elements(list []byte) iter.Seq2[int, []byte] {
+	return func(yield func(int, []byte) bool) {
+		dec := json.NewDecoder(bytes.NewReader(list))
+		_, _ = dec.Token()
+		var raw json.RawMessage
+		for !b.full() && dec.More() && dec.Decode(&raw) == nil {
+			if !yield(int(dec.InputOffset())-len(raw), raw) {
+				return
+			}
+		}
+	}
+}
+
+// oversized reports whether an object is larger than any that HNS or an API server has.
+func oversized(object []byte) bool {
+	return len(object) > maxObject || bytes.Count(object, []byte(",")) > maxFields
+}
+
+// afterLine is the offset of the line after the one at an offset.
+func afterLine(text []byte, at int) int {
+	if i := bytes.IndexByte(text[at:], '\n'); i >= 0 {
+		return at + i + 1
+	}
+	return len(text)
 }

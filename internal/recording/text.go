@@ -4,8 +4,6 @@ package recording
 
 import (
 	"bytes"
-	"errors"
-	"fmt"
 	"unicode/utf8"
 
 	"golang.org/x/text/encoding"
@@ -13,52 +11,53 @@ import (
 	"golang.org/x/text/transform"
 )
 
-// decodeText returns the text of a file in UTF-8 or in UTF-16 of either byte order, with or without a byte order mark.
-func decodeText(data []byte) ([]byte, error) {
-	if bytes.HasPrefix(data, []byte("PK\x03\x04")) {
-		return nil, errors.New("this is a zip archive, not a recording: unpack it and give the files in it; " +
-			"one that 'hnsguard bundle' wrote is read with --bundle")
+// open decodes a file in UTF-8 or in UTF-16 of either byte order, with or without a byte order mark. It reports a file
+// that is no text (invariant 6), and returns whether it is one.
+func (b *budget) open(f File) (s *source, ok bool) {
+	s = &source{budget: b, name: f.Name, text: bytes.TrimPrefix(f.Data, []byte("\xEF\xBB\xBF"))}
+	utf16, err := utf16Of(f.Data), error(nil)
+	if utf16 != nil {
+		s.text, _, err = transform.Bytes(utf16.NewDecoder(), f.Data)
 	}
-	text, _, err := transform.Bytes(unicode.BOMOverride(withoutMark(data)), data)
-	if err != nil {
-		return nil, fmt.Errorf("decoding text: %w", err)
+	at := damage(s.text, utf16 == nil)
+	switch {
+	case bytes.HasPrefix(f.Data, []byte("PK\x03\x04")):
+		s.report(0, "this is a zip archive, not a recording: unpack it and give the files in it; one that 'hnsguard bundle' "+
+			"wrote is read with --bundle")
+	case err != nil:
+		s.report(0, "decoding text: %v", err)
+	case at >= 0:
+		s.report(at, "the file is no text, is damaged or truncated, or mixes two encodings; save it as UTF-8")
+	default:
+		return s, true
 	}
-	if at := damage(text, bytes.HasSuffix(data, text)); at >= 0 {
-		return nil, fmt.Errorf("%s: the file is no text, is damaged or truncated, or mixes two encodings; record it again, "+
-			"or save it as UTF-8", position(text, at))
-	}
-	return text, nil
+	return s, false
 }
 
-// withoutMark decodes a file that has no byte order mark. Every recording begins with ASCII, of which UTF-16 makes a
+// utf16Of returns the encoding of a file in UTF-16, or nil. Every recording begins with ASCII, of which UTF-16 makes a
 // NUL and another byte.
-func withoutMark(data []byte) transform.Transformer {
+func utf16Of(data []byte) encoding.Encoding {
 	switch {
-	case len(data) > 1 && data[1] == 0:
-		return unicode.UTF16(unicode.LittleEndian, unicode.IgnoreBOM).NewDecoder()
-	case len(data) > 1 && data[0] == 0:
-		return unicode.UTF16(unicode.BigEndian, unicode.IgnoreBOM).NewDecoder()
+	case len(data) < 2:
+		return nil
+	case data[1] == 0, bytes.HasPrefix(data, []byte("\xFF\xFE")), bytes.HasPrefix(data, []byte("\xFE\xFF")):
+		return unicode.UTF16(unicode.LittleEndian, unicode.UseBOM)
+	case data[0] == 0:
+		return unicode.UTF16(unicode.BigEndian, unicode.UseBOM)
 	default:
-		return encoding.Nop.NewDecoder()
+		return nil
 	}
 }
 
 // damage returns where a text holds what no text does, or -1. A decoder of UTF-16 replaces what it cannot read; in a
-// file in UTF-8, which is taken as it is, the replacement character is one that its writer wrote.
-func damage(text []byte, unchanged bool) int {
+// file in UTF-8 the replacement character is one that its writer wrote.
+func damage(text []byte, isUTF8 bool) int {
 	for at := 0; at < len(text); {
 		r, size := utf8.DecodeRune(text[at:])
-		if r == 0 || r == utf8.RuneError && (size == 1 || !unchanged) {
+		if r == 0 || r == utf8.RuneError && (size == 1 || !isUTF8) {
 			return at
 		}
 		at += size
 	}
 	return -1
-}
-
-// position names the line and the column of an offset, counted from 1.
-func position(text []byte, offset int) string {
-	before := text[:offset]
-	lineStart := bytes.LastIndexByte(before, '\n') + 1
-	return fmt.Sprintf("line %d, column %d", bytes.Count(before, []byte("\n"))+1, utf8.RuneCount(before[lineStart:])+1)
 }

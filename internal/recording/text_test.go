@@ -57,22 +57,21 @@ func TestTextRefusesDamage(t *testing.T) {
 		data []byte
 		want string
 	}{
-		"half a UTF-16 character":       {encode(t, le, "[{}]")[:7], "line 1, column 3: the file is no text, is damaged or truncated"},
-		"an unpaired surrogate":         {append(encode(t, le, "ab\n"), 0x00, 0xD8), "line 2, column 1"},
-		"an OEM code page":              {[]byte("Name\r\nM\x81ller"), "line 2, column 2"},
-		"UTF-16 appended to UTF-8":      {append([]byte("[\n"), encode(t, le, "{}")[2:]...), "line 2, column 2"},
-		"a binary file":                 {[]byte{0x4D, 0x5A, 0x90, 0x00}, "line 1, column 3"},
-		"NULs from the first byte on":   {make([]byte, 64), "line 1, column 1"},
-		"a NUL late in ASCII text":      {[]byte("abcdefgh\x00"), "line 1, column 9"},
-		"UTF-16 text that holds a NUL":  {encode(t, le, "ab\x00"), "line 1, column 3"},
-		"a single byte that is not one": {[]byte{0xFF}, "line 1, column 1"},
+		"half a UTF-16 character":       {encode(t, le, "[{}]")[:7], "f:1:3: the file is no text, is damaged or truncated"},
+		"an unpaired surrogate":         {append(encode(t, le, "ab\n"), 0x00, 0xD8), "f:2:1: the file is no text"},
+		"an OEM code page":              {[]byte("Name\r\nM\x81ller"), "f:2:2: the file is no text"},
+		"UTF-16 appended to UTF-8":      {append([]byte("[\n"), encode(t, le, "{}")[2:]...), "f:2:2: the file is no text"},
+		"a binary file":                 {[]byte{0x4D, 0x5A, 0x90, 0x00}, "f:1:3: the file is no text"},
+		"NULs from the first byte on":   {make([]byte, 64), "f:1:1: the file is no text"},
+		"a NUL late in ASCII text":      {[]byte("abcdefgh\x00"), "f:1:9: the file is no text"},
+		"UTF-16 text that holds a NUL":  {encode(t, le, "ab\x00"), "f:1:3: the file is no text"},
+		"a single byte that is not one": {[]byte{0xFF}, "f:1:1: the file is no text"},
 		"a zip archive":                 {[]byte("PK\x03\x04"), "this is a zip archive"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := NewWithT(t)
-			text, err := recording.DecodeText(tc.data)
+			_, err := recording.DecodeText(tc.data)
 			g.Expect(err).To(MatchError(ContainSubstring(tc.want)))
-			g.Expect(text).To(BeEmpty())
 		})
 	}
 }

@@ -3,6 +3,8 @@
 package recording
 
 import (
+	"cmp"
+
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -10,16 +12,15 @@ import (
 	"github.com/hnsguard/hnsguard/internal/cluster"
 )
 
-// What is kept of each kind (invariant 7): what verdicts depend on, and what tells a person in which state a pod is. A
-// field that is not named here is neither kept nor recorded.
+// What is kept of each kind (invariant 7): what reports depend on. A field that is not named here is neither kept nor
+// recorded.
 
 // metadata keeps what identifies an object, its age, and the labels by which Kubernetes relates Services and
 // EndpointSlices.
 func metadata(m metav1.ObjectMeta) metav1.ObjectMeta {
 	kept := metav1.ObjectMeta{
 		Namespace: m.Namespace, Name: m.Name, UID: m.UID, ResourceVersion: m.ResourceVersion,
-		CreationTimestamp: m.CreationTimestamp, DeletionTimestamp: m.DeletionTimestamp,
-		DeletionGracePeriodSeconds: m.DeletionGracePeriodSeconds, OwnerReferences: m.OwnerReferences,
+		CreationTimestamp: m.CreationTimestamp, DeletionTimestamp: m.DeletionTimestamp, OwnerReferences: m.OwnerReferences,
 	}
 	for _, key := range []string{
 		discoveryv1.LabelServiceName, discoveryv1.LabelManagedBy, corev1.IsHeadlessService, cluster.LabelServiceProxyName,
@@ -31,11 +32,18 @@ func metadata(m metav1.ObjectMeta) metav1.ObjectMeta {
 	return kept
 }
 
+// trimNode keeps nothing that changes all the time. The kubelet knows the operating system better than a label.
+func trimNode(n *corev1.Node) *corev1.Node {
+	info := n.Status.NodeInfo
+	kept := corev1.NodeSystemInfo{KubeletVersion: info.KubeletVersion}
+	kept.OperatingSystem = cmp.Or(info.OperatingSystem, n.Labels[corev1.LabelOSStable])
+	kept.KubeProxyVersion = info.KubeProxyVersion //nolint:staticcheck // deprecated, but kubelets up to 1.32 set it
+	return &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: n.Name}, Status: corev1.NodeStatus{NodeInfo: kept}}
+}
+
 func trimPod(p *corev1.Pod) *corev1.Pod {
 	kept := &corev1.Pod{ObjectMeta: metadata(p.ObjectMeta)}
-	kept.Spec = corev1.PodSpec{
-		NodeName: p.Spec.NodeName, HostNetwork: p.Spec.HostNetwork, RestartPolicy: p.Spec.RestartPolicy, OS: p.Spec.OS,
-	}
+	kept.Spec = corev1.PodSpec{NodeName: p.Spec.NodeName, HostNetwork: p.Spec.HostNetwork, OS: p.Spec.OS}
 	if c := p.Spec.SecurityContext; c != nil {
 		kept.Spec.SecurityContext = &corev1.PodSecurityContext{WindowsOptions: hostProcess(c.WindowsOptions)}
 	}
@@ -50,16 +58,11 @@ func trimPod(p *corev1.Pod) *corev1.Pod {
 		kept.Spec.Containers = append(kept.Spec.Containers, container)
 	}
 	kept.Status = corev1.PodStatus{
-		Phase: p.Status.Phase, Reason: p.Status.Reason, PodIP: p.Status.PodIP, PodIPs: p.Status.PodIPs,
-		HostIP: p.Status.HostIP, StartTime: p.Status.StartTime,
-	}
-	for _, c := range p.Status.Conditions {
-		c.Message = ""
-		kept.Status.Conditions = append(kept.Status.Conditions, c)
+		Phase: p.Status.Phase, PodIP: p.Status.PodIP, PodIPs: p.Status.PodIPs, StartTime: p.Status.StartTime,
 	}
 	for _, c := range p.Status.ContainerStatuses {
 		kept.Status.ContainerStatuses = append(kept.Status.ContainerStatuses, corev1.ContainerStatus{
-			Name: c.Name, Ready: c.Ready, RestartCount: c.RestartCount, State: corev1.ContainerState{Running: c.State.Running},
+			Name: c.Name, State: corev1.ContainerState{Running: c.State.Running},
 		})
 	}
 	return kept
@@ -76,7 +79,7 @@ func trimSlice(s *discoveryv1.EndpointSlice) *discoveryv1.EndpointSlice {
 	kept := &discoveryv1.EndpointSlice{ObjectMeta: metadata(s.ObjectMeta), AddressType: s.AddressType, Ports: s.Ports}
 	for _, e := range s.Endpoints {
 		kept.Endpoints = append(kept.Endpoints, discoveryv1.Endpoint{
-			Addresses: e.Addresses, Conditions: e.Conditions, NodeName: e.NodeName, TargetRef: e.TargetRef,
+			Addresses: e.Addresses, Conditions: e.Conditions, NodeName: e.NodeName,
 		})
 	}
 	return kept
@@ -86,21 +89,11 @@ func trimService(s *corev1.Service) *corev1.Service {
 	kept := &corev1.Service{ObjectMeta: metadata(s.ObjectMeta)}
 	kept.Spec = corev1.ServiceSpec{
 		Type: s.Spec.Type, ClusterIP: s.Spec.ClusterIP, ClusterIPs: s.Spec.ClusterIPs, ExternalIPs: s.Spec.ExternalIPs,
-		IPFamilies: s.Spec.IPFamilies, IPFamilyPolicy: s.Spec.IPFamilyPolicy, Ports: s.Spec.Ports,
-		InternalTrafficPolicy: s.Spec.InternalTrafficPolicy, ExternalTrafficPolicy: s.Spec.ExternalTrafficPolicy,
+		Ports: s.Spec.Ports,
 	}
 	for _, ingress := range s.Status.LoadBalancer.Ingress {
 		kept.Status.LoadBalancer.Ingress = append(kept.Status.LoadBalancer.Ingress,
 			corev1.LoadBalancerIngress{IP: ingress.IP})
 	}
 	return kept
-}
-
-// object forms what is read of a Node.
-func (n Node) object() *corev1.Node {
-	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: n.Name}}
-	info := corev1.NodeSystemInfo{OperatingSystem: n.OS, KubeletVersion: n.KubeletVersion}
-	info.KubeProxyVersion = n.KubeProxyVersion //nolint:staticcheck // deprecated, but older kubelets set it
-	node.Status.NodeInfo = info
-	return node
 }

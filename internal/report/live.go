@@ -77,7 +77,7 @@ func readNode(ctx context.Context, api client.Reader, name string, dump *recordi
 	case err != nil:
 		return fmt.Errorf("reading Node %s: %w", name, err)
 	}
-	dump.NodesRecorded, dump.Nodes = true, []recording.Node{recording.NodeOf(&node)}
+	dump.NodesRecorded, dump.Nodes = true, []*corev1.Node{&node}
 	return nil
 }
 

@@ -9,8 +9,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/sets"
-
-	"github.com/hnsguard/hnsguard/internal/recording"
 )
 
 const windows = "windows"
@@ -35,20 +33,20 @@ func (in Input) validateNode() error {
 	}
 }
 
-// node returns the recorded Node.
-func (in Input) node() (recording.Node, bool) {
-	i := slices.IndexFunc(in.Cluster.Nodes, func(n recording.Node) bool { return n.Name == in.Node })
+// node returns what the kubelet reports of the recorded Node.
+func (in Input) node() (corev1.NodeSystemInfo, bool) {
+	i := slices.IndexFunc(in.Cluster.Nodes, func(n *corev1.Node) bool { return n.Name == in.Node })
 	if i < 0 {
-		return recording.Node{}, false
+		return corev1.NodeSystemInfo{}, false
 	}
-	return in.Cluster.Nodes[i], true
+	return in.Cluster.Nodes[i].Status.NodeInfo, true
 }
 
 // nodeOS returns the operating system of the node: the one that its Node shows, or else the one that its Pods require.
 // It is empty if nothing shows it.
 func (in Input) nodeOS() string {
-	if node, found := in.node(); found && node.OS != "" {
-		return node.OS
+	if node, found := in.node(); found && node.OperatingSystem != "" {
+		return node.OperatingSystem
 	}
 	required := sets.New[string]()
 	for _, pod := range in.Cluster.Pods {
@@ -74,7 +72,7 @@ func requiredOS(pod *corev1.Pod) string {
 func (in Input) windowsNodes() string {
 	var names []string
 	for _, node := range in.Cluster.Nodes {
-		if node.OS == windows {
+		if node.Status.NodeInfo.OperatingSystem == windows {
 			names = append(names, node.Name)
 		}
 	}

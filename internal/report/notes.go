@@ -54,7 +54,7 @@ func (in Input) notes(rows []Row) []string {
 func (in Input) unknownVersion() string {
 	note := "the version of kube-proxy is unknown; pass --kube-proxy-version"
 	node, found := in.node()
-	hint := node.KubeProxyVersion
+	hint := node.KubeProxyVersion //nolint:staticcheck // deprecated, but kubelets up to 1.32 set it
 	if hint == "" {
 		hint = node.KubeletVersion
 	}

@@ -128,8 +128,8 @@ func startOf(pod *corev1.Pod) time.Time {
 // osOf returns the operating system of the pod's node, if anything shows it.
 func (s podStates) osOf(pod *corev1.Pod) string {
 	for _, node := range s.in.Cluster.Nodes {
-		if node.Name == pod.Spec.NodeName && node.OS != "" {
-			return node.OS
+		if node.Name == pod.Spec.NodeName && node.Status.NodeInfo.OperatingSystem != "" {
+			return node.Status.NodeInfo.OperatingSystem
 		}
 	}
 	return requiredOS(pod)

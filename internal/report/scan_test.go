@@ -34,19 +34,16 @@ func input(t *testing.T, node, cluster string, hns ...string) report.Input {
 		Node: node, Config: config.Default(), KubeProxy: kubeproxy.ProfileOf("v1.34.0"),
 		Now: time.Date(2026, 3, 1, 3, 0, 0, 0, time.UTC),
 	}
-	var dumps []recording.HNS
+	var files []recording.File
 	for _, name := range hns {
-		dump, err := recording.ReadHNS(name, file(t, "../recording/testdata/hns", name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		dumps = append(dumps, dump)
+		files = append(files, recording.File{Name: name, Data: file(t, "../recording/testdata/hns", name)})
 	}
 	var err error
-	if in.HNS, err = recording.MergeHNS(dumps...); err != nil {
+	if in.HNS, err = recording.ReadHNS(files...); err != nil {
 		t.Fatal(err)
 	}
-	if in.Cluster, err = recording.ReadCluster(cluster, file(t, "../recording/testdata/cluster", cluster)); err != nil {
+	recorded := recording.File{Name: cluster, Data: file(t, "../recording/testdata/cluster", cluster)}
+	if in.Cluster, err = recording.ReadCluster(recorded); err != nil {
 		t.Fatal(err)
 	}
 	return in
@@ -225,8 +222,7 @@ func TestVerdictsThatDependOnAnUnknownVersion(t *testing.T) {
 		g.Expect(found.Notes).To(hint, "the Node is a hint, and never the version")
 	}
 	in.KubeProxy = kubeproxy.ProfileOf("")
-	in.Cluster.Nodes[1].KubeProxyVersion = "" // as from 1.33 on
-	in.Cluster.Nodes[1].KubeletVersion = "v1.34.1"
+	in.Cluster.Nodes[1].Status.NodeInfo = corev1.NodeSystemInfo{KubeletVersion: "v1.34.1"} // as from 1.33 on
 	g.Expect(judge(t, in).Notes).To(ContainElement(ContainSubstring("the kubelet is v1.34.1;")))
 }
 

@@ -146,7 +146,7 @@ func (n node) dump(t *testing.T) recording.HNS {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dump, err := recording.ReadHNS(path, data)
+	dump, err := recording.ReadHNS(recording.File{Name: path, Data: data})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -174,10 +174,17 @@ func (n node) verdicts() map[string]string {
 	return want
 }
 
+func kubeNode(name, os string) *corev1.Node {
+	return &corev1.Node{
+		ObjectMeta: metav1.ObjectMeta{Name: name},
+		Status:     corev1.NodeStatus{NodeInfo: corev1.NodeSystemInfo{OperatingSystem: os}},
+	}
+}
+
 // cluster is what the API server holds.
 func (n node) cluster() recording.Cluster {
 	dump := recording.Cluster{
-		Nodes:         []recording.Node{{Name: windowsNode, OS: "windows"}, {Name: linuxNode, OS: "linux"}},
+		Nodes:         []*corev1.Node{kubeNode(windowsNode, "windows"), kubeNode(linuxNode, "linux")},
 		NodesRecorded: true, PodsRecorded: true, SlicesRecorded: true, ServicesRecorded: true,
 		Slices: []*discoveryv1.EndpointSlice{slice("kube-system", "eks-extension-metrics-api", "", "172.0.32.0")},
 		Services: []*corev1.Service{{

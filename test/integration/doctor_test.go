@@ -68,17 +68,13 @@ var _ = Describe("The doctor", func() {
 
 		By("recording the node with the same rights")
 		recorded := &bytes.Buffer{}
-		manifest, err := recording.Record(ctx, recorded, recording.Options{
-			Node: o.Node, Now: o.Clock.Now(), Timeout: o.Timeout,
-			HNS: func(ctx context.Context) (recording.HNS, error) { return report.RecordHNS(ctx, o.HNS) },
-			Cluster: func(ctx context.Context) (recording.Cluster, error) {
-				return report.ReadCluster(ctx, clientOf(o.API), o.Node, nil)
-			},
-			KubeProxyVersion: func(context.Context, recording.Cluster) string { return "" },
-		})
+		bundle := recording.Bundle{Manifest: recording.Manifest{Node: o.Node, Recorded: o.Clock.Now()}}
+		bundle.HNS, bundle.HNSErr = report.RecordHNS(ctx, o.HNS)
+		bundle.Cluster, bundle.ClusterErr = report.ReadCluster(ctx, clientOf(o.API), o.Node, nil)
+		manifest, err := bundle.Write(recorded)
 		Expect(err).NotTo(HaveOccurred())
 		Expect(manifest.Failed()).To(BeEmpty())
-		read, err := recording.ReadBundle("recorded", recorded.Bytes())
+		read, err := recording.ReadBundle(recording.File{Name: "recorded", Data: recorded.Bytes()})
 		Expect(err).NotTo(HaveOccurred())
 		Expect(read.Missing()).To(Succeed())
 		Expect(read.Cluster.Slices).NotTo(BeEmpty())

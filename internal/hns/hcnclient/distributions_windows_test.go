@@ -29,7 +29,7 @@ func TestTheNodesOfAllDistributions(t *testing.T) {
 			g := NewWithT(t)
 			data, err := os.ReadFile(file)
 			g.Expect(err).NotTo(HaveOccurred())
-			dump, err := recording.ReadHNS(file, data)
+			dump, err := recording.ReadHNS(recording.File{Name: file, Data: data})
 			g.Expect(err).NotTo(HaveOccurred())
 			lists := listsOf(t, data)
 
