@@ -129,17 +129,27 @@ func New(o Options) *Detector {
 func (d *Detector) Profile() kubeproxy.Profile { return *d.profile.Load() }
 
 // Current is what is known after the metrics were read again, if they are where the version was found: kube-proxy may
-// have been replaced since (invariant 7). It fails if they cannot be read now.
+// have been replaced since (invariant 7). Where they cannot be read, its pod has to confirm the version.
 func (d *Detector) Current(ctx context.Context) (kubeproxy.Profile, error) {
-	if d.found().from != sourceMetrics {
+	known := d.found()
+	if known.from != sourceMetrics {
 		return d.Profile(), nil
 	}
 	version, err := d.readMetrics(ctx)
-	if err != nil {
-		return kubeproxy.Profile{}, fmt.Errorf("reading kube-proxy's version again: %w", err)
+	if err == nil {
+		d.find(version, sourceMetrics)
+		return d.Profile(), nil
 	}
-	d.find(version, sourceMetrics)
-	return d.Profile(), nil
+	image, errImage := d.readPods(ctx)
+	switch {
+	case errImage != nil:
+		return kubeproxy.Profile{}, fmt.Errorf("reading kube-proxy's version again: %w", errors.Join(err, errImage))
+	case image != known.profile.Version:
+		return kubeproxy.Profile{}, fmt.Errorf("reading kube-proxy's version again: %w; its pod runs %s, and not %s as before",
+			err, image, known.profile.Version)
+	default:
+		return d.Profile(), nil
+	}
 }
 
 // found returns the answer that was last found.
@@ -241,14 +251,18 @@ func (d *Detector) find(version string, from source) {
 
 // fromPods is [FromPods] of this node, read anew no more often than [Options.Every] says.
 func (d *Detector) fromPods(ctx context.Context) (string, error) {
-	if d.opts.Server == nil {
-		return "", errors.New("the pods of the node are not read")
-	}
 	if now := d.opts.Clock.Now(); d.imageRead.IsZero() || now.Sub(d.imageRead) >= d.opts.Every {
-		d.image, d.imageErr = FromPods(ctx, d.opts.Server, d.opts.Node)
+		d.image, d.imageErr = d.readPods(ctx)
 		d.imageRead = now
 	}
 	return d.image, d.imageErr
+}
+
+func (d *Detector) readPods(ctx context.Context) (string, error) {
+	if d.opts.Server == nil {
+		return "", errors.New("the pods of the node are not read")
+	}
+	return FromPods(ctx, d.opts.Server, d.opts.Node)
 }
 
 // Syncs returns how many complete syncs of kube-proxy were seen to end since it started, those of both IP families

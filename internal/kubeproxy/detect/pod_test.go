@@ -160,3 +160,23 @@ func TestTheImageOfThePod(t *testing.T) {
 	g.Expect(look(time.Hour)).To(MatchError(ContainSubstring("no pod of node win-1 is known to run kube-proxy")))
 	g.Expect(d.Profile().StaleRecord).To(BeTrue(), "nothing has confirmed it for an hour")
 }
+
+// Invariant 7: without metrics, the pod confirms the version or nothing does.
+func TestThePodConfirmsWhatTheMetricsSaid(t *testing.T) {
+	g := NewWithT(t)
+	url, body := proxy(t, http.StatusOK, buildInfo)
+	api := server(proxyPod("kube-proxy", "x/kube-proxy:v1.32.3-eks-abc"))
+	d := detect.New(detect.Options{
+		Node: "win-1", Server: api, URL: url, Every: time.Hour, Registerer: prometheus.NewRegistry(),
+	})
+	g.Expect(d.Look(t.Context())).To(Succeed())
+	body.Store("")
+	g.Expect(d.Current(t.Context())).To(HaveField("Version", "v1.32.3-eks-abc"))
+
+	pod := proxyPod("kube-proxy", "")
+	g.Expect(api.Get(t.Context(), client.ObjectKeyFromObject(pod), pod)).To(Succeed())
+	pod.Spec.Containers[0].Image = "x/kube-proxy:v1.37.2"
+	g.Expect(api.Update(t.Context(), pod)).To(Succeed())
+	_, err := d.Current(t.Context())
+	g.Expect(err).To(MatchError(ContainSubstring("its pod runs v1.37.2, and not v1.32.3-eks-abc as before")))
+}
