@@ -131,7 +131,7 @@ func TestExplainTellsWhatTheAgentHasDone(t *testing.T) {
 	}
 	const done = "What the agent has decided and done, the last first\n" +
 		"  2026-11-20 03:00:00Z  removal removed, endpoint gone, pods shop/cart-0, 3\n" +
-		"                        times since 02:00:00Z\n"
+		"                        times since 2026-11-20 02:00:00Z\n"
 	live := onNode(t, service, settings, "explain", "shop/cart-0", "--kubeconfig", kc)
 	g.Expect(live.code).To(Equal(cli.ExitOK), live.err)
 	g.Expect(live.out).To(ContainSubstring(done))

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/hnsguard/hnsguard/internal/report"
 )
@@ -66,11 +65,7 @@ func runExplain(ctx context.Context, p Process, o explainOptions, text string) e
 	if err != nil {
 		return usageError{err}
 	}
-	var filter report.Filter
-	if target.Pod != (types.NamespacedName{}) {
-		filter.Pods = []types.NamespacedName{target.Pod}
-	}
-	found, done, err := o.judge(ctx, p, filter, "explaining "+text)
+	found, done, err := o.judge(ctx, p, target, "explaining "+text)
 	if err != nil {
 		return err
 	}
@@ -80,11 +75,11 @@ func runExplain(ctx context.Context, p Process, o explainOptions, text string) e
 	if done.err != nil {
 		found.Notes = append(found.Notes, "what the agent has done is not known: "+done.err.Error())
 	}
-	e := report.Explain(target, found, done.entries)
+	e := found.Explain(target, done.entries)
 	if err := o.output.show(p.Out, e); err != nil {
 		return err
 	}
-	unknown := func(e report.Explained) bool { return e.Verdict == string(report.KindUnknown) }
+	unknown := func(e report.Row) bool { return e.Verdict == string(report.KindUnknown) }
 	if slices.ContainsFunc(e.Endpoints, unknown) {
 		return result(ExitError)
 	}

@@ -32,7 +32,7 @@ func TestExplain(t *testing.T) {
 		"a pod":       {explainArgs("default/web-5c8d7f6b9-q4w2z", known...), cli.ExitOK, "Pod default/web-5c8d7f6b9-q4w2z, seen from node akswin000001 "},
 		"a pod elsewhere": {
 			explainArgs("kube-system/coredns-6f7d9c5b8-2xk9p", known...), cli.ExitOK,
-			"runs on node aks-agentpool-000000, not on akswin000001. That is a Linux node, which has no HNS. Here its remote",
+			"runs on node aks-agentpool-000000, not on akswin000001. That is a Linux node, which has no HNS. Here it has a remote",
 		},
 		"a hostNetwork pod": {
 			explainArgs("kube-system/csi-azuredisk-node-win-7hj2k", known...), cli.ExitOK, "uses the node's own network",
@@ -45,7 +45,7 @@ func TestExplain(t *testing.T) {
 		"nothing there": {explainArgs("10.9.9.9", known...), cli.ExitOK, "HNS on this node has no such endpoint"},
 		"another pod": {
 			explainArgs("default/web", known...), cli.ExitError,
-			"explaining default/web on node akswin000001: there is no Pod default/web in the cluster dump; did you mean",
+			"explaining default/web on node akswin000001: there is no Pod default/web in the cluster dump",
 		},
 		"two targets":    {explainArgs("10.240.0.11", "10.240.0.12"), cli.ExitUsage, "give one IP address"},
 		"a wrong target": {explainArgs("web"), cli.ExitUsage, "must be an IP address"},

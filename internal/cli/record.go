@@ -76,7 +76,7 @@ func (r recorded) hns(ctx context.Context) (recording.HNS, error) {
 	if r.node.HNSErr != nil {
 		return recording.HNS{}, r.node.HNSErr
 	}
-	return report.RecordHNS(ctx, hns.WithDeadline(r.node.HNS, hns.DeadlineOptions{
+	return report.ReadHNS(ctx, hns.WithDeadline(r.node.HNS, hns.DeadlineOptions{
 		Call: r.node.Timeout, List: r.node.Timeout, MaxHung: 1, Clock: r.node.Clock,
 	}))
 }

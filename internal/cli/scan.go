@@ -13,7 +13,6 @@ import (
 
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/hnsguard/hnsguard/internal/history"
 	"github.com/hnsguard/hnsguard/internal/hns"
@@ -125,8 +124,8 @@ func runScan(ctx context.Context, p Process, o scanOptions) error {
 	if err := o.output.show(p.Out, found); err != nil {
 		return err
 	}
-	if wrong := found.Removable > 0 || found.Attention.Needed(); wrong || found.Undecided == 0 {
-		return findingIf(wrong)
+	if found.Wrong() || found.Undecided == 0 {
+		return findingIf(found.Wrong())
 	}
 	return result(ExitError)
 }
@@ -148,7 +147,7 @@ func (o inputOptions) judge(ctx context.Context, p Process, filter report.Filter
 	policy, errPolicy := o.node.policy(p.Env)
 	in := report.Input{Node: o.node.name, Config: policy, Filter: filter, Now: time.Now()}
 	var errHNS, errCluster error
-	in.HNS, errHNS = o.hns(ctx, p, policy.Network)
+	in.HNS, errHNS = o.hns(ctx, p)
 	in.Cluster, errCluster = o.cluster(ctx, p, filter)
 	if err := errors.Join(errPolicy, errHNS, errCluster); err != nil {
 		return report.Report{}, past{}, err
@@ -224,11 +223,11 @@ func (o scanOptions) validate() (report.Filter, error) {
 		f.Addresses = append(f.Addresses, addr)
 	}
 	for _, text := range o.pods {
-		namespace, name, found := strings.Cut(text, "/")
-		if !found || namespace == "" || name == "" || strings.Contains(name, "/") {
-			errs = append(errs, fmt.Errorf("--pod %q: must be NAMESPACE/NAME", text))
+		pod, err := report.ParsePod(text)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("--pod %w", err))
 		}
-		f.Pods = append(f.Pods, types.NamespacedName{Namespace: namespace, Name: name})
+		f.Pods = append(f.Pods, pod)
 	}
 	for _, text := range o.verdicts {
 		if !slices.Contains(verdictNames(), text) {
@@ -240,7 +239,7 @@ func (o scanOptions) validate() (report.Filter, error) {
 }
 
 // hns reads the dumps, or else this machine.
-func (o inputOptions) hns(ctx context.Context, p Process, network string) (recording.HNS, error) {
+func (o inputOptions) hns(ctx context.Context, p Process) (recording.HNS, error) {
 	if len(o.hnsDumps) > 0 {
 		return readDumps(p, o.hnsDumps, recording.ReadHNS)
 	}
@@ -248,7 +247,7 @@ func (o inputOptions) hns(ctx context.Context, p Process, network string) (recor
 	if err != nil {
 		return recording.HNS{}, fmt.Errorf("%w\nTo scan a recorded node, pass --hns-dump", err)
 	}
-	return report.ReadHNS(ctx, service, network)
+	return report.ReadHNS(ctx, service)
 }
 
 // cluster reads the dumps, or else the API server.

@@ -101,7 +101,7 @@ func read(t *testing.T, service hns.Client) recording.Bundle {
 	b := recording.Bundle{Config: config.Default(), Manifest: recording.Manifest{
 		Node: "win-1", Recorded: time.Date(2026, 11, 30, 3, 0, 0, 0, time.UTC), KubeProxyVersion: "v1.34.0",
 	}}
-	b.HNS, b.HNSErr = report.RecordHNS(t.Context(), service)
+	b.HNS, b.HNSErr = report.ReadHNS(t.Context(), service)
 	b.Cluster, b.ClusterErr = report.ReadCluster(t.Context(), clusterReader(), "win-1", nil)
 	return b
 }

@@ -161,11 +161,10 @@ func (b *Board) documentOf(s *snapshot) NodeStatus {
 
 // headOf is the part of a document that does not grow.
 func (b *Board) headOf(s *snapshot) NodeStatus {
-	profile := b.opts.KubeProxy()
 	d := NodeStatus{
 		APIVersion: APIVersion, Kind: Kind, Time: b.opts.Clock.Now().UTC(), Node: b.opts.Node, Agent: version.Get(),
 		Started: b.started, State: s.state, Since: s.since, Mode: b.opts.Config.Mode, Config: b.opts.Config,
-		KubeProxy: KubeProxy{Version: profile.Version, Known: profile.Known, Faults: profile.Faults()},
+		KubeProxy: kubeProxyOf(b.opts.KubeProxy()),
 		HNS:       b.opts.HNS(),
 	}
 	if s.err != nil {

@@ -3,9 +3,9 @@
 // Package report says what is right and what is wrong on a node: one verdict per endpoint, the pods without network,
 // what each verdict means, and what to do.
 //
-// A [Report] is a single judgement of a live or a recorded node (Judge). An [Explanation] selects what a report and the
-// history have about one address, endpoint or pod. A [Board] holds the last pass of the agent, from which it builds the
-// [NodeStatus] for the node page, the bundle and the status of all nodes.
+// A [Report] is a single judgement of a live or a recorded node ([Judge]), of all of it or of what a [Filter] selects.
+// [Report.Explain] adds what its verdicts mean and what the agent has done. A [Board] holds the agent's last pass, from
+// which it builds the [NodeStatus] for the node page, the bundle and the status of all nodes.
 //
 // Invariants of a report:
 //

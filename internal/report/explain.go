@@ -4,180 +4,134 @@ package report
 
 import (
 	"fmt"
-	"io"
-	"net/netip"
 	"slices"
 	"strings"
 
-	"k8s.io/apimachinery/pkg/types"
-
 	"github.com/hnsguard/hnsguard/internal/history"
-	"github.com/hnsguard/hnsguard/internal/hns"
-	"github.com/hnsguard/hnsguard/internal/terminal"
+	"github.com/hnsguard/hnsguard/internal/verdict"
 )
 
-// Explanation is what is to be said about a target. Its JSON form is for scripts: fields may be added, but do not
-// change.
-type Explanation struct {
-	// Target is what was asked about.
-	Target string `json:"target"`
-	Node   string `json:"node"`
-	// KubeProxy is the version of the node's kube-proxy and its faults, in words.
-	KubeProxy string `json:"kubeProxy"`
-	// Summary is the whole in a sentence or two.
-	Summary string `json:"summary"`
-	// Mode is the mode of the configuration, and Modes what follows for each class of acts.
-	Mode  string            `json:"mode"`
-	Modes map[string]string `json:"modes"`
-	// Pods are the pod that was asked about, or the pods without network that have an address of the target.
-	Pods      []Pod       `json:"pods,omitempty"`
-	Endpoints []Explained `json:"endpoints"`
-	// History is what the agent has decided and done about the target lately, the last first.
-	History []history.Entry `json:"history,omitempty"`
-	Notes   []string        `json:"notes,omitempty"`
-}
-
-// Explained is one endpoint with its answer.
-type Explained struct {
-	Row
-	Answer
-}
-
-// Target is what is asked about: an address, an endpoint or a pod. Only one of them is set.
-type Target struct {
-	Address netip.Addr
-	ID      hns.EndpointID
-	Pod     types.NamespacedName
-}
-
-// ParseTarget reads a target as it is given on a command line.
-func ParseTarget(text string) (Target, error) {
-	if addr, err := hns.ParseAddr(text); err == nil {
-		return Target{Address: addr}, nil
+// Explain adds to a report what its verdicts mean and what the agent has done about the target, which the report was
+// filtered by.
+func (r Report) Explain(target Filter, past []history.Entry) Report {
+	r.Target, r.Endpoints = target.name(), slices.Clone(r.Endpoints)
+	for i, row := range r.Endpoints {
+		r.Endpoints[i].Answer = new(r.answerTo(row))
 	}
-	if namespace, name, isPod := strings.Cut(text, "/"); isPod {
-		if namespace == "" || name == "" || strings.Contains(name, "/") {
-			return Target{}, fmt.Errorf("%q: a pod must be given as NAMESPACE/NAME", text)
+	r.Summary = r.summarizeTarget()
+	for _, entry := range past {
+		if r.concerns(target, entry) {
+			r.History = append(r.History, entry)
 		}
-		return Target{Pod: types.NamespacedName{Namespace: namespace, Name: name}}, nil
 	}
-	const guid = 36
-	if len(text) != guid || strings.Count(text, "-") != 4 {
-		return Target{}, fmt.Errorf("%q: must be an IP address, the ID of an endpoint, or a pod as NAMESPACE/NAME", text)
-	}
-	return Target{ID: hns.EndpointID(strings.ToLower(text))}, nil
+	return r
 }
 
-func (t Target) String() string {
+// name is what a target is called.
+func (f Filter) name() string {
 	switch {
-	case t.Address.IsValid():
-		return "address " + t.Address.String()
-	case t.Pod.Name != "":
-		return "pod " + t.Pod.String()
+	case len(f.Addresses) > 0:
+		return "address " + f.Addresses[0].String()
+	case len(f.Pods) > 0:
+		return "pod " + f.Pods[0].String()
 	default:
-		return "endpoint " + string(t.ID)
+		return "endpoint " + string(f.Endpoint)
 	}
 }
 
-// selects reports whether a row is about the target. Endpoints that share an address with it belong together.
-func (t Target) selects(r Row, all []Row) bool {
+// targetPods are the pods that an explanation is about: those that it names, or those without network that have an
+// address of the target.
+func (r Report) targetPods() []Pod {
+	if len(r.Pods) > 0 {
+		return r.Pods
+	}
+	return r.PodsWithoutNetwork
+}
+
+// summarizeTarget says first what a pod lacks, and then what the worst verdict comes to: it is that of the first row.
+func (r Report) summarizeTarget() string {
+	var said []string
+	for _, p := range r.targetPods() {
+		if message := p.describe(r.Node); message != "" {
+			said = append(said, message)
+		}
+	}
+	headline := "HNS on this node has no such endpoint."
+	if len(r.Endpoints) > 0 {
+		headline = r.Endpoints[0].headline()
+	}
 	switch {
-	case t.Address.IsValid():
-		return slices.Contains(r.Addresses, t.Address)
-	case t.Pod.Name != "":
-		return true // the scan has selected them
+	case len(said) == 0 && headline == "":
+		return "Nothing is wrong with the endpoints of this address."
+	case len(said) == 0:
+		return headline
+	case len(r.Endpoints) > 0 && headline != "":
+		said = append(said, "Of its address here: "+headline)
+	}
+	return strings.Join(said, " ")
+}
+
+// headline says what a verdict comes to. It is empty if nothing is wrong.
+func (r Row) headline() string {
+	switch kind, reason := verdict.Kind(r.Verdict), verdict.Reason(r.Reason); {
+	case kind == verdict.Orphan, kind == verdict.OrphanPending:
+		return "The address is not used any more. " + r.Next
+	case kind.Stale():
+		return "A stale remote endpoint conflicts with a pod on this node. " + r.Next
+	case reason == verdict.ReasonNoLocalEndpoint, reason == verdict.ReasonLocalUnclaimed:
+		return r.Because
+	case kind == verdict.Contested:
+		return "Ownership of the address is ambiguous; hnsguard keeps the endpoint."
+	case kind == verdict.LeakedLocal:
+		return "A local endpoint was left behind on this node. The remote one is valid, and hnsguard keeps it."
+	case reason == verdict.ReasonLocalLeaked:
+		return "A local endpoint was left behind on this node, and another node uses its address: this node cannot reach " +
+			"that pod."
+	case kind == KindUnknown:
+		return "Something that the verdict needs is unknown."
 	default:
-		return slices.ContainsFunc(all, func(o Row) bool {
-			return strings.EqualFold(string(o.ID), string(t.ID)) && (o.ID == r.ID || share(o, r))
+		return ""
+	}
+}
+
+// concerns reports whether an entry is about the target, or about an address of it. An endpoint that is gone by now is
+// found by its address.
+func (r Report) concerns(target Filter, entry history.Entry) bool {
+	return slices.Contains(target.Addresses, entry.Address) ||
+		target.Endpoint != "" && strings.EqualFold(string(entry.Endpoint), string(target.Endpoint)) ||
+		len(target.Pods) > 0 && slices.Contains(entry.Pods, target.Pods[0].String()) ||
+		slices.ContainsFunc(r.Endpoints, func(row Row) bool {
+			return row.ID == entry.Endpoint && row.ID != "" || slices.Contains(row.Addresses, entry.Address)
 		})
-	}
 }
 
-func share(a, b Row) bool {
-	return slices.ContainsFunc(a.Addresses, func(addr netip.Addr) bool { return slices.Contains(b.Addresses, addr) })
-}
-
-// Explain explains what a report says of the target. Of what the agent has done in the past, it tells what concerns the
-// target.
-func Explain(t Target, report Report, past []history.Entry) Explanation {
-	e := Explanation{
-		Target: t.String(), Node: report.Node, KubeProxy: report.DescribeKubeProxy(), Endpoints: []Explained{},
-		Notes: report.Notes, Mode: report.Mode, Modes: report.Modes,
+// sentence says what an entry is about in a line.
+func sentence(e history.Entry) string {
+	what := string(e.Act)
+	if e.Result != "" {
+		what += " " + e.Result
 	}
-	for _, row := range report.Endpoints {
-		if !t.selects(row, report.Endpoints) {
-			continue
+	if e.Verdict != "" {
+		what += ": " + string(e.Verdict)
+		if e.Reason != "" {
+			what += " (" + string(e.Reason) + ")"
 		}
-		e.Endpoints = append(e.Endpoints, Explained{row, answerTo(row, report)})
 	}
-	e.Pods = e.podsOf(t, report)
-	e.Summary = e.summarize(t, report)
-	e.History = e.concerning(t, past)
-	return e
-}
-
-// Print writes the explanation as text.
-func (e Explanation) Print(w io.Writer) error {
-	page := terminal.NewPage(w)
-	page.Printf("%s, seen from node %s\nkube-proxy %s, mode: %s\n\n", capital(e.Target), e.Node, e.KubeProxy, e.Mode)
-	page.Paragraph("", e.Summary)
-	for _, p := range e.Pods {
-		printPod(page, p)
-	}
-	for _, endpoint := range e.Endpoints {
-		endpoint.print(page)
-	}
-	printHistory(page, e.History)
-	if len(e.Notes) > 0 {
-		page.Printf("\n")
-	}
-	for _, note := range e.Notes {
-		page.Paragraph("Note: ", note+".")
-	}
-	return page.Flush()
-}
-
-func printPod(page *terminal.Page, p Pod) {
-	node := p.Node
-	if p.NodeOS != "" {
-		node += " (" + p.NodeOS + ")"
-	}
-	page.Printf("\nPod %s\n", p.Name)
-	line(page, "node", node)
-	line(page, "phase", p.Phase)
-	line(page, "addresses", joined(p.Addresses))
-	line(page, "endpoint", string(p.State))
-}
-
-// line prints a property of a pod or an endpoint. An empty one is left out.
-func line(page *terminal.Page, name, value string) {
-	if value != "" {
-		page.Paragraph(fmt.Sprintf("  %-15s ", name), value)
-	}
-}
-
-func (e Explained) print(page *terminal.Page) {
-	page.Printf("\n%s endpoint %s\n", capital(e.Kind), e.ID)
-	for _, property := range []struct{ name, value string }{
-		{"addresses", joined(e.Addresses)},
-		{"made by", e.Owner},
-		{"pods", strings.Join(e.Pods, ", ")},
-		{"slices", strings.Join(e.Slices, ", ")},
-		{"same address", joined(e.Locals)},
-		{"load balancers", joined(e.LoadBalancers)},
-		{"verdict", e.Verdict + " (" + e.Reason + ")"},
-		{"because", e.Because},
-		{"next", e.Next},
-		{"what to do", e.Do},
+	for _, more := range []struct{ name, value string }{
+		{"endpoint", string(e.Endpoint)}, {"of", e.Subject}, {"pods", strings.Join(e.Pods, " ")},
 	} {
-		line(page, property.name, property.value)
+		if more.value != "" {
+			what += ", " + more.name + " " + more.value
+		}
 	}
-}
-
-func joined[T any](values []T) string {
-	texts := make([]string, 0, len(values))
-	for _, v := range values {
-		texts = append(texts, fmt.Sprint(v))
+	if e.Count > 1 {
+		what += fmt.Sprintf(", %d times since %s", e.Count, moment(e.First))
 	}
-	return strings.Join(texts, ", ")
+	if e.AfterSeconds > 0 {
+		what += fmt.Sprintf(", after %v s", e.AfterSeconds)
+	}
+	if e.Detail != "" {
+		what += "; " + e.Detail
+	}
+	return what
 }

@@ -10,7 +10,9 @@ import (
 	"time"
 
 	. "github.com/onsi/gomega"
+	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/hnsguard/hnsguard/internal/config"
 	"github.com/hnsguard/hnsguard/internal/report"
 	"github.com/hnsguard/hnsguard/internal/verdict"
 )
@@ -45,15 +47,15 @@ func TestThePodThatIsAskedAbout(t *testing.T) {
 		"on a Linux node": {
 			podIn(report.PodElsewhere, on("lin-1", "linux")),
 			[]report.Row{inUse},
-			"runs on node lin-1, not on win-1. That is a Linux node, which has no HNS. Here its remote endpoint is in use and right.", false,
+			"runs on node lin-1, not on win-1. That is a Linux node, which has no HNS. Here it has a remote endpoint only if", false,
 		},
 		"on another Windows node": {
 			podIn(report.PodElsewhere, on("win-2", "windows")),
 			[]report.Row{inUse},
-			"runs on node win-2, not on win-1: explain it there. Here its remote endpoint is in use and right.", false,
+			"runs on node win-2, not on win-1. Explain it there. Here it has", false,
 		},
 		"on another node, which has no endpoint here": {
-			podIn(report.PodElsewhere, on("lin-1", "")), nil, "HNS has no endpoint with its address; it needs one only if", false,
+			podIn(report.PodElsewhere, on("lin-1", "")), nil, "only if a Service leads to it.", false,
 		},
 		"on another node, which has an orphan here": {
 			podIn(report.PodElsewhere, on("lin-1", "")), []report.Row{orphan}, "Of its address here: The address is not used", false,
@@ -84,7 +86,7 @@ func TestThePodThatIsAskedAbout(t *testing.T) {
 			g := NewWithT(t)
 			r := reportOf(tc.rows...)
 			r.Pods = []report.Pod{tc.pod}
-			e := report.Explain(report.Target{Pod: web}, r, nil)
+			e := r.Explain(report.Filter{Pods: []types.NamespacedName{web}}, nil)
 			g.Expect(e.Summary).To(ContainSubstring(tc.want))
 			g.Expect(strings.Contains(e.Summary, "Delete it")).To(Equal(tc.lethal), e.Summary)
 			data, err := json.Marshal(e)
@@ -103,16 +105,15 @@ func TestThePodThatIsAskedAbout(t *testing.T) {
 // A pod without network is told of by its address too, with and without endpoints.
 func TestTheAddressOfAPodWithoutNetwork(t *testing.T) {
 	g := NewWithT(t)
-	const lost = "Pod shop/web runs on this node with the address 10.240.0.11 and without a local endpoint: it has no network. Delete it"
+	const lost = "Pod shop/web runs on this node without a local endpoint: it has no network. Delete it"
 	r := reportOf()
 	r.PodsWithoutNetwork = []report.Pod{podIn(report.PodWithoutNetwork, nil)}
-	g.Expect(report.Explain(report.Target{Address: ip}, r, nil).Summary).To(HavePrefix(lost))
-	other := netip.MustParseAddr("10.240.0.12")
-	g.Expect(report.Explain(report.Target{Address: other}, r, nil).Summary).To(Equal("HNS on this node has no such endpoint."))
+	g.Expect(r.Explain(report.Filter{Addresses: []netip.Addr{ip}}, nil).Summary).To(HavePrefix(lost))
+	g.Expect(reportOf().Explain(report.Filter{Addresses: []netip.Addr{ip}}, nil).Summary).To(Equal("HNS on this node has no such endpoint."))
 
 	r.Endpoints = []report.Row{row(remoteID, "remote", verdict.Contested, verdict.ReasonNoLocalEndpoint)}
-	g.Expect(report.Explain(report.Target{Address: ip}, r, nil).Summary).To(HavePrefix(lost))
-	g.Expect(report.Explain(report.Target{ID: remoteID}, r, nil).Summary).To(HavePrefix(lost))
+	g.Expect(r.Explain(report.Filter{Addresses: []netip.Addr{ip}}, nil).Summary).To(HavePrefix(lost))
+	g.Expect(r.Explain(report.Filter{Endpoint: remoteID}, nil).Summary).To(HavePrefix(lost))
 }
 
 // Invariant 9: what only observes never says that it removes.
@@ -121,8 +122,8 @@ func TestTheModeIsRespected(t *testing.T) {
 	orphan := row(remoteID, "remote", verdict.Orphan, verdict.ReasonUnclaimed)
 	for name, tc := range map[string]struct {
 		row        report.Row
-		mode       string
-		modes      map[string]string
+		mode       config.Mode
+		modes      map[string]config.Mode
 		faults     []string
 		summary    string
 		next, doIt string
@@ -133,24 +134,24 @@ func TestTheModeIsRespected(t *testing.T) {
 		},
 		"a conflict, by its class": {
 			conflictReport().Endpoints[0], "enforce",
-			map[string]string{"conflict": "observe"},
+			map[string]config.Mode{"conflict": "observe"},
 			nil, "(conflict.mode: observe)",
 			"it only observes (conflict.mode: observe).", "set conflict.mode in its configuration to enforce",
 		},
 		"a conflict that kube-proxy may remember": {
 			conflictReport().Endpoints[0], "observe", nil, []string{"stale-record"}, "would remove it", "Do not delete it by hand", "",
 		},
-		"a held one": {held, "observe", nil, nil, "would hold it, because", "hnsguard would hold it until", "shop/web"},
+		"a held one": {held, "observe", nil, nil, "hnsguard would hold it until", "hnsguard would hold it until", "shop/web"},
 		"an orphan": {
-			orphan, "enforce", map[string]string{"orphan": "observe"}, nil, "The address is not used", "(orphan.mode: observe)", "orphan.mode",
+			orphan, "enforce", map[string]config.Mode{"orphan": "observe"}, nil, "The address is not used", "(orphan.mode: observe)", "orphan.mode",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := NewWithT(t)
 			r := reportOf(tc.row)
-			r.Mode, r.Modes, r.KubeProxyFaults = tc.mode, tc.modes, tc.faults
+			r.Mode, r.Modes, r.KubeProxy.Faults = tc.mode, tc.modes, tc.faults
 			r.Endpoints[0].Slices = []string{"shop/web-x (lin-1)"}
-			e := report.Explain(report.Target{Address: ip}, r, nil)
+			e := r.Explain(report.Filter{Addresses: []netip.Addr{ip}}, nil)
 			g.Expect(e.Mode).To(Equal(tc.mode))
 			g.Expect(e.Summary).To(ContainSubstring(tc.summary))
 			g.Expect(e.Endpoints[0].Next).To(ContainSubstring(tc.next))
@@ -164,11 +165,11 @@ func TestWhatToDo(t *testing.T) {
 	g := NewWithT(t)
 	held := row(remoteID, "remote", verdict.Held, verdict.ReasonStaleRecord)
 	held.Slices = []string{"shop/web-x (lin-1)", "shop/here (win-1)", "shop/old (no node)"}
-	do := report.Explain(report.Target{Address: ip}, reportOf(held), nil).Endpoints[0].Do
-	g.Expect(do).To(HavePrefix("Find out why EndpointSlice shop/web-x still lists it for node lin-1, and EndpointSlice shop/old " +
-		"still lists it, for no node (a pod stuck in Terminating?). Lasting cure: upgrade kube-proxy"))
+	do := reportOf(held).Explain(report.Filter{Addresses: []netip.Addr{ip}}, nil).Endpoints[0].Do
+	g.Expect(do).To(HavePrefix("Find out why EndpointSlices still list it elsewhere: shop/web-x (lin-1), shop/old (no node) " +
+		"(a pod stuck in Terminating?). Lasting cure: upgrade kube-proxy"))
 	g.Expect(do).To(HaveSuffix(" https://github.com/hnsguard/hnsguard/blob/main/docs/results/kube-proxy-matrix.md"))
-	do = report.Explain(report.Target{Address: ip}, conflictReport(), nil).Endpoints[0].Do
+	do = conflictReport().Explain(report.Filter{Addresses: []netip.Addr{ip}}, nil).Endpoints[0].Do
 	g.Expect(do).To(ContainSubstring("kubectl -n hnsguard-system exec POD -- hnsguard.exe explain 10.240.0.11"))
 }
 
@@ -176,7 +177,7 @@ func TestWhatToDo(t *testing.T) {
 func TestReferencesAreURLs(t *testing.T) {
 	g := NewWithT(t)
 	r := reportOf(row(localID, "local", verdict.Local, verdict.ReasonLocalLeaked), row(remoteID, "remote", verdict.LeakedLocal, verdict.ReasonListedReady))
-	for _, e := range report.Explain(report.Target{Address: ip}, r, nil).Endpoints {
+	for _, e := range r.Explain(report.Filter{Addresses: []netip.Addr{ip}}, nil).Endpoints {
 		g.Expect(e.Do).To(ContainSubstring("https://github.com/hnsguard/hnsguard/blob/main/docs/runbooks/HNSGuardLeakedLocalEndpoints.md"))
 	}
 }

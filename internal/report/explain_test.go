@@ -35,7 +35,7 @@ func row(id hns.EndpointID, kind string, v verdict.Kind, reason verdict.Reason) 
 }
 
 func reportOf(rows ...report.Row) report.Report {
-	return report.Report{Node: "win-1", KubeProxy: "v1.37.2", KubeProxyKnown: true, Mode: "enforce", Endpoints: rows}
+	return report.Report{Node: "win-1", KubeProxy: report.KubeProxy{Version: "v1.37.2", Known: true}, Mode: "enforce", Endpoints: rows}
 }
 
 func conflictReport() report.Report {
@@ -53,7 +53,7 @@ func TestEveryReasonIsExplained(t *testing.T) {
 	g.Expect(len(reasons)).To(BeNumerically(">", 20))
 	said := map[string]string{}
 	for _, r := range reasons {
-		e := report.Explain(report.Target{Address: ip}, reportOf(row(remoteID, "remote", verdict.InUse, verdict.Reason(r[1]))), nil)
+		e := reportOf(row(remoteID, "remote", verdict.InUse, verdict.Reason(r[1]))).Explain(report.Filter{Addresses: []netip.Addr{ip}}, nil)
 		g.Expect(e.Endpoints).To(HaveLen(1))
 		g.Expect(e.Endpoints[0].Because).NotTo(ContainSubstring("cannot be judged"), "%s", r[1])
 		g.Expect(e.Endpoints[0].Next).NotTo(BeEmpty(), "%s", r[1])
@@ -64,13 +64,13 @@ func TestEveryReasonIsExplained(t *testing.T) {
 
 func TestATarget(t *testing.T) {
 	for text, tc := range map[string]struct {
-		target report.Target
+		target report.Filter
 		err    string
 	}{
-		"10.240.0.11":                          {target: report.Target{Address: ip}},
-		"fd00::11":                             {target: report.Target{Address: netip.MustParseAddr("fd00::11")}},
-		"shop/web":                             {target: report.Target{Pod: web}},
-		"2462B2D1-C402-4024-9C86-5A6903AF7759": {target: report.Target{ID: remoteID}},
+		"10.240.0.11":                          {target: report.Filter{Addresses: []netip.Addr{ip}}},
+		"fd00::11":                             {target: report.Filter{Addresses: []netip.Addr{netip.MustParseAddr("fd00::11")}}},
+		"shop/web":                             {target: report.Filter{Pods: []types.NamespacedName{web}}},
+		"2462B2D1-C402-4024-9C86-5A6903AF7759": {target: report.Filter{Endpoint: remoteID}},
 		"shop/":                                {err: "NAMESPACE/NAME"},
 		"a/b/c":                                {err: "NAMESPACE/NAME"},
 		"web":                                  {err: "must be an IP address, the ID of an endpoint, or a pod"},
@@ -90,57 +90,31 @@ func TestATarget(t *testing.T) {
 	}
 }
 
-// Endpoints that share the address belong to the explanation, and others do not.
-func TestWhichEndpointsAreExplained(t *testing.T) {
-	r := conflictReport()
-	other := row("other", "remote", verdict.InUse, verdict.ReasonListed)
-	other.Addresses = []netip.Addr{netip.MustParseAddr("10.240.0.12")}
-	r.Endpoints = append(r.Endpoints, other)
-	for name, tc := range map[string]struct {
-		target report.Target
-		ids    []hns.EndpointID
-	}{
-		"of an address":        {report.Target{Address: ip}, []hns.EndpointID{remoteID, localID}},
-		"of an endpoint":       {report.Target{ID: localID}, []hns.EndpointID{remoteID, localID}},
-		"of an unknown one":    {report.Target{ID: "gone"}, nil},
-		"of another address":   {report.Target{Address: netip.MustParseAddr("10.240.0.13")}, nil},
-		"of the other address": {report.Target{Address: other.Addresses[0]}, []hns.EndpointID{"other"}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			var ids []hns.EndpointID
-			for _, e := range report.Explain(tc.target, r, nil).Endpoints {
-				ids = append(ids, e.ID)
-			}
-			NewWithT(t).Expect(ids).To(Equal(tc.ids))
-		})
-	}
-}
-
 func TestTheSummary(t *testing.T) {
 	local := row(localID, "local", verdict.Local, verdict.ReasonLocalPod)
 	remote := func(kind verdict.Kind, reason verdict.Reason) report.Row {
 		return row(remoteID, "remote", kind, reason)
 	}
 	for name, tc := range map[string]struct {
-		target report.Target
+		target report.Filter
 		rows   []report.Row
 		want   string
 	}{
-		"a claim without local endpoint": {report.Target{Address: ip}, []report.Row{remote(verdict.Contested, verdict.ReasonNoLocalEndpoint)}, "it has no network, or is only starting"},
-		"an address that is not there":   {report.Target{Address: ip}, nil, "HNS on this node has no such endpoint"},
-		"a conflict":                     {report.Target{Pod: web}, conflictReport().Endpoints, "hnsguard removes it"},
-		"a held one":                     {report.Target{Pod: web}, []report.Row{remote(verdict.Held, verdict.ReasonStaleRecord), local}, "holds it, because"},
-		"a leaked local one":             {report.Target{Address: ip}, []report.Row{remote(verdict.LeakedLocal, verdict.ReasonListedReady)}, "The remote one is valid"},
-		"an orphan":                      {report.Target{Address: ip}, []report.Row{remote(verdict.Orphan, verdict.ReasonUnclaimed)}, "The address is not used"},
-		"a contested one":                {report.Target{Address: ip}, []report.Row{remote(verdict.Contested, verdict.ReasonPodDeleting)}, "is ambiguous"},
-		"a local one without pod":        {report.Target{Address: ip}, []report.Row{row(localID, "local", verdict.Local, verdict.ReasonLocalUnclaimed)}, "no pod on this node has it"},
-		"a leaked one alone":             {report.Target{Address: ip}, []report.Row{row(localID, "local", verdict.Local, verdict.ReasonLocalLeaked)}, "cannot reach that pod"},
-		"one that cannot be judged":      {report.Target{Address: ip}, []report.Row{remote(report.KindUnknown, "not recorded: Flags")}, "is unknown"},
-		"a pod with which all is well":   {report.Target{Pod: web}, []report.Row{local}, "Nothing is wrong"},
-		"a remote endpoint that is used": {report.Target{Address: ip}, []report.Row{remote(verdict.InUse, verdict.ReasonListedReady)}, "Nothing is wrong"},
+		"a claim without local endpoint": {report.Filter{Addresses: []netip.Addr{ip}}, []report.Row{remote(verdict.Contested, verdict.ReasonNoLocalEndpoint)}, "it has no network, or is only starting"},
+		"an address that is not there":   {report.Filter{Addresses: []netip.Addr{ip}}, nil, "HNS on this node has no such endpoint"},
+		"a conflict":                     {report.Filter{Pods: []types.NamespacedName{web}}, conflictReport().Endpoints, "hnsguard removes it"},
+		"a held one":                     {report.Filter{Pods: []types.NamespacedName{web}}, []report.Row{remote(verdict.Held, verdict.ReasonStaleRecord), local}, "hnsguard holds it until"},
+		"a leaked local one":             {report.Filter{Addresses: []netip.Addr{ip}}, []report.Row{remote(verdict.LeakedLocal, verdict.ReasonListedReady)}, "The remote one is valid"},
+		"an orphan":                      {report.Filter{Addresses: []netip.Addr{ip}}, []report.Row{remote(verdict.Orphan, verdict.ReasonUnclaimed)}, "The address is not used"},
+		"a contested one":                {report.Filter{Addresses: []netip.Addr{ip}}, []report.Row{remote(verdict.Contested, verdict.ReasonPodDeleting)}, "is ambiguous"},
+		"a local one without pod":        {report.Filter{Addresses: []netip.Addr{ip}}, []report.Row{row(localID, "local", verdict.Local, verdict.ReasonLocalUnclaimed)}, "no pod on this node has it"},
+		"a leaked one alone":             {report.Filter{Addresses: []netip.Addr{ip}}, []report.Row{row(localID, "local", verdict.Local, verdict.ReasonLocalLeaked)}, "cannot reach that pod"},
+		"one that cannot be judged":      {report.Filter{Addresses: []netip.Addr{ip}}, []report.Row{remote(report.KindUnknown, "not recorded: Flags")}, "is unknown"},
+		"a pod with which all is well":   {report.Filter{Pods: []types.NamespacedName{web}}, []report.Row{local}, "Nothing is wrong"},
+		"a remote endpoint that is used": {report.Filter{Addresses: []netip.Addr{ip}}, []report.Row{remote(verdict.InUse, verdict.ReasonListedReady)}, "Nothing is wrong"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			NewWithT(t).Expect(report.Explain(tc.target, reportOf(tc.rows...), nil).Summary).To(ContainSubstring(tc.want))
+			NewWithT(t).Expect(reportOf(tc.rows...).Explain(tc.target, nil).Summary).To(ContainSubstring(tc.want))
 		})
 	}
 }
@@ -149,9 +123,9 @@ func TestTheSummary(t *testing.T) {
 func TestAKubeProxyWithTheStaleRecordIsWaitedFor(t *testing.T) {
 	g := NewWithT(t)
 	r := conflictReport()
-	g.Expect(report.Explain(report.Target{Address: ip}, r, nil).Endpoints[0].Next).To(ContainSubstring("within seconds"))
-	r.KubeProxyFaults = []string{"stale-record"}
-	e := report.Explain(report.Target{Address: ip}, r, nil)
+	g.Expect(r.Explain(report.Filter{Addresses: []netip.Addr{ip}}, nil).Endpoints[0].Next).To(ContainSubstring("within seconds"))
+	r.KubeProxy.Faults = []string{"stale-record"}
+	e := r.Explain(report.Filter{Addresses: []netip.Addr{ip}}, nil)
 	g.Expect(e.Endpoints[0].Next).To(ContainSubstring("7 to 12 minutes"))
 	g.Expect(e.Endpoints[1].Next).To(ContainSubstring("never removed"), "the pod's own")
 }
@@ -162,7 +136,7 @@ func TestTheText(t *testing.T) {
 	r.Endpoints[0].Slices, r.Endpoints[0].Locals = []string{"shop/web-x (win-1)"}, []hns.EndpointID{localID}
 	r.Notes = []string{"load balancers were not recorded"}
 	var out strings.Builder
-	g.Expect(report.Explain(report.Target{Pod: web}, r, nil).Print(&out)).To(Succeed())
+	g.Expect(r.Explain(report.Filter{Pods: []types.NamespacedName{web}}, nil).Print(&out)).To(Succeed())
 	g.Expect(out.String()).To(HavePrefix(
 		"Pod shop/web, seen from node win-1\nkube-proxy v1.37.2 without known faults, mode: enforce\n\nA stale remote"))
 	g.Expect(out.String()).To(ContainSubstring("\nRemote endpoint " + string(remoteID) + "\n  addresses       10.240.0.11\n"))

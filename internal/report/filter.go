@@ -3,7 +3,6 @@
 package report
 
 import (
-	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -12,14 +11,16 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/hnsguard/hnsguard/internal/cluster"
+	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/internal/recording"
 	"github.com/hnsguard/hnsguard/internal/verdict"
 )
 
-// Filter selects endpoints. An endpoint has to match one element of each list that is not empty.
+// Filter selects endpoints and pods. An endpoint has to match one element of each list that is not empty.
 type Filter struct {
 	Addresses []netip.Addr
+	// Endpoint selects an endpoint, and those that share an address with it.
+	Endpoint hns.EndpointID
 	// Pods select the endpoints with their addresses, whatever node they are on.
 	Pods     []types.NamespacedName
 	Verdicts []verdict.Kind
@@ -28,67 +29,58 @@ type Filter struct {
 // Verdicts are the verdicts that a report may hold.
 func Verdicts() []verdict.Kind { return append(verdict.Kinds(), KindUnknown) }
 
-// validate refuses a Pod that the cluster does not have: its endpoints are unknown, not none.
-func (f Filter) validate(dump recording.Cluster) error {
-	var errs []error
-	for _, name := range f.Pods {
-		if _, found := podIn(dump, name); !found {
-			errs = append(errs, fmt.Errorf("there is no Pod %s in the cluster dump%s", name, nearPods(dump, name)))
-		}
+// ParsePod reads the name of a pod as it is given on a command line.
+func ParsePod(text string) (types.NamespacedName, error) {
+	namespace, name, _ := strings.Cut(text, "/")
+	if namespace == "" || name == "" || strings.Contains(name, "/") {
+		return types.NamespacedName{}, fmt.Errorf("%q: must be NAMESPACE/NAME", text)
 	}
-	return errors.Join(errs...)
+	return types.NamespacedName{Namespace: namespace, Name: name}, nil
 }
 
-// nearPods suggests a recorded Pod whose name begins with that of the missing one: a Deployment's name is often given
-// for its Pod's.
-func nearPods(dump recording.Cluster, missing types.NamespacedName) string {
-	for _, p := range dump.Pods {
-		if p.Namespace == missing.Namespace && strings.HasPrefix(p.Name, missing.Name) {
-			return fmt.Sprintf("; did you mean %s/%s?", p.Namespace, p.Name)
-		}
+// ParseTarget reads what is to be explained: an address, an endpoint or a pod.
+func ParseTarget(text string) (Filter, error) {
+	if addr, err := hns.ParseAddr(text); err == nil {
+		return Filter{Addresses: []netip.Addr{addr}}, nil
 	}
-	return ""
+	if strings.Contains(text, "/") {
+		pod, err := ParsePod(text)
+		return Filter{Pods: []types.NamespacedName{pod}}, err
+	}
+	const guid = 36
+	if len(text) != guid || strings.Count(text, "-") != 4 {
+		return Filter{}, fmt.Errorf("%q: must be an IP address, the ID of an endpoint, or a pod as NAMESPACE/NAME", text)
+	}
+	return Filter{Endpoint: hns.EndpointID(strings.ToLower(text))}, nil
 }
 
-// apply returns the rows that the filter selects, and notes on what it selects nothing by. The pods are those that it
-// names, all of which are known.
-func (f Filter) apply(rows []Row, dump recording.Cluster, named []Pod) (selected []Row, notes []string) {
-	for _, addr := range f.Addresses {
-		if !slices.ContainsFunc(rows, func(r Row) bool { return slices.Contains(r.Addresses, addr) }) {
-			notes = append(notes, fmt.Sprintf("HNS has no endpoint with the address %s", addr))
+// withAddresses lets the filter select what shares an address with its endpoint.
+func (f Filter) withAddresses(endpoints []hns.Endpoint) Filter {
+	for _, e := range endpoints {
+		if strings.EqualFold(string(e.ID), string(f.Endpoint)) {
+			f.Endpoint, f.Addresses = e.ID, e.Addresses
 		}
 	}
-	for _, name := range f.Pods {
-		if !slices.ContainsFunc(rows, func(r Row) bool { return f.isOf(r, name, dump) }) {
-			i := slices.IndexFunc(named, func(p Pod) bool { return p.Name == name.String() })
-			notes = append(notes, named[i].missing())
-		}
-	}
-	for _, r := range rows {
-		switch {
-		case len(f.Addresses) > 0 && !intersect(f.Addresses, r.Addresses):
-		case len(f.Pods) > 0 && !slices.ContainsFunc(f.Pods, func(name types.NamespacedName) bool {
-			return f.isOf(r, name, dump)
-		}):
-		case len(f.Verdicts) > 0 && !slices.Contains(f.Verdicts, verdict.Kind(r.Verdict)):
-		default:
-			selected = append(selected, r)
-		}
-	}
-	return selected, notes
+	return f
 }
 
-// isOf reports whether an endpoint has to do with a Pod: it has an address of the Pod, or its verdict rests on it.
-func (f Filter) isOf(r Row, pod types.NamespacedName, dump recording.Cluster) bool {
-	return slices.Contains(r.Pods, pod.String()) || intersect(addressesOf(dump, pod), r.Addresses)
+// selects reports whether the filter selects a row. The pods are those that it names. A row is about a pod if it has an
+// address of the pod, or its verdict rests on the pod.
+func (f Filter) selects(r Row, named []Pod) bool {
+	about := func(p Pod) bool { return slices.Contains(r.Pods, p.Name) || intersect(p.Addresses, r.Addresses) }
+	return (r.ID == f.Endpoint || f.hasOneOf(r.Addresses)) &&
+		(len(f.Pods) == 0 || slices.ContainsFunc(named, about)) &&
+		(len(f.Verdicts) == 0 || slices.Contains(f.Verdicts, verdict.Kind(r.Verdict)))
 }
 
-func addressesOf(dump recording.Cluster, name types.NamespacedName) []netip.Addr {
-	pod, found := podIn(dump, name)
-	if !found {
-		return nil
-	}
-	return cluster.PodOf(pod).Addresses
+// selectsPod reports whether the filter selects a pod without endpoint. Verdicts select endpoints only.
+func (f Filter) selectsPod(p Pod) bool {
+	named := func(name types.NamespacedName) bool { return name.String() == p.Name }
+	return f.hasOneOf(p.Addresses) && (len(f.Pods) == 0 || slices.ContainsFunc(f.Pods, named)) && len(f.Verdicts) == 0
+}
+
+func (f Filter) hasOneOf(addresses []netip.Addr) bool {
+	return len(f.Addresses) == 0 && f.Endpoint == "" || intersect(f.Addresses, addresses)
 }
 
 func podIn(dump recording.Cluster, name types.NamespacedName) (*corev1.Pod, bool) {

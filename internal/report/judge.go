@@ -3,12 +3,15 @@
 package report
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/sets"
 
 	"github.com/hnsguard/hnsguard/internal/cluster"
@@ -23,7 +26,11 @@ import (
 // ErrCannotJudge says that the input does not suffice to judge any endpoint.
 var ErrCannotJudge = errors.New("cannot judge")
 
-const recordCluster = "kubectl get nodes,pods,endpointslices,services -A -o json"
+const (
+	recordCluster  = "kubectl get nodes,pods,endpointslices,services -A -o json"
+	recordNetworks = "\nRecord the networks too, and pass them as another dump: " +
+		"Get-HnsNetwork | ConvertTo-Json -Depth 10 > networks.json"
+)
 
 // Input is what a node is judged by. A live node is read into the same form as a recorded one.
 type Input struct {
@@ -40,7 +47,7 @@ type Input struct {
 
 // Judge gives every endpoint its verdict and reports those that the filter selects.
 func Judge(in Input) (Report, error) {
-	if err := in.validate(); err != nil {
+	if err := errors.Join(in.validateNode(), in.validate()); err != nil {
 		return Report{}, err
 	}
 	complete, rows := in.split()
@@ -48,28 +55,71 @@ func Judge(in Input) (Report, error) {
 	if len(complete) > 0 {
 		var err error
 		if network, err = inventory.PodNetwork(in.Config.Network, in.HNS.Networks, complete); err != nil {
-			return Report{}, fmt.Errorf("%w: %w%s", ErrCannotJudge, err, in.recordNetworks())
+			return Report{}, in.noNetwork(err)
 		}
 		rows = append(rows, in.decide(network, complete)...)
 	}
+	slices.SortFunc(rows, Row.Compare)
 	return in.report(network, rows), nil
 }
 
-// recordNetworks says how the networks are recorded, if they were not: endpoints show no more of them than their IDs.
-func (in Input) recordNetworks() string {
+// noNetwork says how the networks are recorded, if they were not: endpoints show no more of them than their IDs.
+func (in Input) noNetwork(err error) error {
 	if slices.ContainsFunc(in.HNS.Networks, func(n hns.Network) bool { return n.Type != "" }) {
-		return ""
+		return fmt.Errorf("%w: %w", ErrCannotJudge, err)
 	}
-	return "\nRecord the networks too, and pass them as another dump: " +
-		"Get-HnsNetwork | ConvertTo-Json -Depth 10 > networks.json"
+	return fmt.Errorf("%w: %w%s", ErrCannotJudge, err, recordNetworks)
 }
 
-// validate refuses a node without HNS (invariant 5), input that lacks what every verdict depends on (invariant 2),
-// and a filter that names what is unknown.
-func (in Input) validate() error {
-	if err := in.validateNode(); err != nil {
-		return err
+// validateNode refuses a node that is known not to run Windows, or that the cluster does not have (invariant 5).
+func (in Input) validateNode() error {
+	windows := ""
+	var names []string
+	for _, node := range in.Cluster.Nodes {
+		if node.Status.NodeInfo.OperatingSystem == "windows" {
+			names = append(names, node.Name)
+			windows = "; the recorded Windows nodes are " + enumerate(names)
+		}
 	}
+	pods := sets.New[string]()
+	for _, pod := range in.Cluster.Pods {
+		pods.Insert(pod.Spec.NodeName)
+	}
+	pods.Delete("")
+	node, found := in.node(in.Node)
+	switch system := node.OperatingSystem; {
+	case system != "" && system != "windows":
+		return fmt.Errorf("node %q runs %s, and only Windows nodes have HNS%s", in.Node, system, windows)
+	case in.Cluster.NodesRecorded && !found:
+		return fmt.Errorf("there is no Node %q%s", in.Node, windows)
+	case !found && len(pods) > 0 && !pods.Has(in.Node):
+		return fmt.Errorf("there is no Pod on node %q; there are Pods on %s", in.Node, enumerate(sets.List(pods)))
+	default:
+		return nil
+	}
+}
+
+// node returns what the kubelet reports of a recorded Node.
+func (in Input) node(name string) (corev1.NodeSystemInfo, bool) {
+	i := slices.IndexFunc(in.Cluster.Nodes, func(n *corev1.Node) bool { return n.Name == name })
+	if i < 0 {
+		return corev1.NodeSystemInfo{}, false
+	}
+	return in.Cluster.Nodes[i].Status.NodeInfo, true
+}
+
+// enumerate lists names, but not more than a terminal shows.
+func enumerate(names []string) string {
+	const most = 10
+	if len(names) > most {
+		return fmt.Sprintf("%s and %d others", strings.Join(names[:most], ", "), len(names)-most)
+	}
+	return strings.Join(names, ", ")
+}
+
+// validate refuses input that lacks what every verdict depends on (invariant 2), and a filter that names what is
+// unknown.
+func (in Input) validate() error {
 	var errs []error
 	if !in.HNS.EndpointsRecorded {
 		errs = append(errs, fmt.Errorf("%w: the HNS dump has no endpoints; record them with "+
@@ -79,10 +129,12 @@ func (in Input) validate() error {
 		errs = append(errs, fmt.Errorf("%w: the cluster dump has no Pods or no EndpointSlices; record them with %s",
 			ErrCannotJudge, recordCluster))
 	}
-	if len(errs) > 0 {
-		return errors.Join(errs...)
+	for _, name := range in.Filter.Pods {
+		if _, found := podIn(in.Cluster, name); !found {
+			errs = append(errs, fmt.Errorf("there is no Pod %s in the cluster dump", name))
+		}
 	}
-	return in.Filter.validate(in.Cluster)
+	return errors.Join(errs...)
 }
 
 // split returns the endpoints that can be judged, and the rows of those that cannot (invariant 2).
@@ -98,7 +150,8 @@ func (in Input) split() (complete []verdict.Endpoint, unknown []Row) {
 			unknown = append(unknown, unknownRow(e, "not recorded: "+missing))
 			continue
 		}
-		if i := slices.IndexFunc(obscured, func(o hns.Endpoint) bool { return mayShare(e, o) }); e.Remote() && i >= 0 {
+		i := slices.IndexFunc(obscured, func(o hns.Endpoint) bool { return mayHave(o, e.Addresses) })
+		if e.Remote() && i >= 0 {
 			unknown = append(unknown, unknownRow(e, fmt.Sprintf("endpoint %s may have the address", obscured[i].ID)))
 			continue
 		}
@@ -107,9 +160,9 @@ func (in Input) split() (complete []verdict.Endpoint, unknown []Row) {
 	return complete, unknown
 }
 
-// mayShare reports whether an incomplete endpoint may have an address of another one.
-func mayShare(e, incomplete hns.Endpoint) bool {
-	return len(incomplete.Addresses) == 0 || slices.ContainsFunc(incomplete.Addresses, e.Has)
+// mayHave reports whether an endpoint that is not known whole may have one of the addresses.
+func mayHave(e hns.Endpoint, addresses []netip.Addr) bool {
+	return len(e.Addresses) == 0 || slices.ContainsFunc(addresses, e.Has)
 }
 
 // decide judges the endpoints. If the version of kube-proxy is unknown, a verdict that depends on it is too.
@@ -164,4 +217,72 @@ func (in Input) view(addresses []netip.Addr) cluster.View {
 		index.WatchServices()
 	}
 	return index.View(addresses)
+}
+
+// report puts together what the filter selects.
+func (in Input) report(network hns.Network, rows []Row) Report {
+	in.Filter = in.Filter.withAddresses(in.HNS.Endpoints)
+	r := Report{
+		Node: in.Node, Network: cmp.Or(network.Name, string(network.ID)), KubeProxy: kubeProxyOf(in.KubeProxy),
+		Mode: in.Config.Mode, Modes: in.Config.EffectiveModes(), Endpoints: []Row{},
+	}
+	var note string
+	r.PodsWithoutNetwork, r.Pods, note = in.pods()
+	for _, row := range rows {
+		if in.Filter.selects(row, r.Pods) {
+			r.Endpoints = append(r.Endpoints, row)
+		}
+	}
+	r.Omitted = len(rows) - len(r.Endpoints)
+	r.count()
+	r.Summary = r.summarize()
+	r.Notes = in.notes(r.Endpoints)
+	if note != "" {
+		r.Notes = append(r.Notes, note)
+	}
+	return r
+}
+
+// notes say what a reader has to know to understand the rows.
+func (in Input) notes(rows []Row) []string {
+	notes := in.Cluster.Notes()
+	add := func(format string, args ...any) { notes = append(notes, fmt.Sprintf(format, args...)) }
+	if node, _ := in.node(in.Node); node.OperatingSystem == "" {
+		add("nothing in the cluster dump shows that %s is a Windows node; record Nodes too, with %s", in.Node, recordCluster)
+	}
+	if n := len(in.HNS.Incomplete); n > 0 {
+		add("the records of %d endpoints are incomplete; record whole endpoints, without Select-Object: "+
+			"Get-HnsEndpoint | ConvertTo-Json -Depth 10", n)
+	}
+	said := sets.New[string]()
+	for _, row := range rows {
+		if answer, known := answers()[verdict.Reason(row.Reason)]; known && row.undecided() && !said.Has(row.Reason) {
+			said.Insert(row.Reason)
+			add("%s: %s %s", row.Reason, answer.Because, strings.TrimSuffix(answer.Do, "."))
+		}
+	}
+	if !in.KubeProxy.Known {
+		add("%s", in.unknownVersion())
+	}
+	if slices.ContainsFunc(rows, func(r Row) bool { return r.Verdict == string(verdict.Orphan) }) {
+		add("orphans are due for removal when their address has been unused for %s, which a single scan cannot see",
+			in.Config.Orphan.GracePeriod.Duration)
+	}
+	if in.KubeProxy.StaleRecord && slices.ContainsFunc(rows, Row.removable) {
+		add("do not delete these endpoints by hand: this kube-proxy may remember their addresses, and delete the Pods' own " +
+			"endpoints then. hnsguard waits until kube-proxy has forgotten the addresses, which a single scan cannot see")
+	}
+	return notes
+}
+
+// unknownVersion says how to find the version of kube-proxy. The Node is a hint and no proof: kubelets before 1.33
+// report their own version as that of kube-proxy.
+func (in Input) unknownVersion() string {
+	note := "the version of kube-proxy is unknown; pass --kube-proxy-version"
+	node, _ := in.node(in.Node)
+	hint := cmp.Or(node.KubeProxyVersion, node.KubeletVersion) //nolint:staticcheck // kubelets up to 1.32 set it
+	if kubeproxy.ProfileOf(hint).Known {
+		note += fmt.Sprintf(" (the kubelet is %s; its kube-proxy often has the same version, but verify it)", hint)
+	}
+	return note
 }

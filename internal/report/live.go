@@ -11,39 +11,46 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/hnsguard/hnsguard/internal/hns"
-	"github.com/hnsguard/hnsguard/internal/inventory"
 	"github.com/hnsguard/hnsguard/internal/recording"
 )
 
-// ReadHNS reads the HNS of this machine.
-func ReadHNS(ctx context.Context, service hns.Client, network string) (recording.HNS, error) {
-	reader := inventory.New(service, inventory.Options{Network: network, Clock: clock.RealClock{}})
-	snapshot, err := reader.Observe(ctx)
-	if errors.Is(err, inventory.ErrNoPodNetwork) || errors.Is(err, inventory.ErrAmbiguousPodNetwork) {
-		err = fmt.Errorf("%w: %w", ErrCannotJudge, err)
-	}
-	if err != nil {
-		return recording.HNS{}, err
-	}
-	balancers, err := service.LoadBalancers(ctx)
-	if err != nil {
-		return recording.HNS{}, fmt.Errorf("reading HNS: %w", err)
-	}
-	networks, err := service.Networks(ctx)
-	if err != nil {
-		return recording.HNS{}, fmt.Errorf("reading HNS: %w", err)
-	}
-	dump := recording.HNS{
-		Networks: networks, EndpointsRecorded: true, LoadBalancers: balancers, LoadBalancersRecorded: true,
-	}
-	for _, e := range snapshot.Endpoints {
-		dump.Endpoints = append(dump.Endpoints, e.Endpoint)
+// ReadHNS reads all of HNS, whatever the pod network is. What cannot be read is an error and missing in the dump, whose
+// flags say so; the rest is read.
+func ReadHNS(ctx context.Context, service hns.Client) (recording.HNS, error) {
+	var dump recording.HNS
+	var errEndpoints, errBalancers, errNetworks error
+	dump.Endpoints, errEndpoints = readEndpoints(ctx, service)
+	dump.EndpointsRecorded = errEndpoints == nil
+	dump.LoadBalancers, errBalancers = service.LoadBalancers(ctx)
+	dump.LoadBalancersRecorded = errBalancers == nil
+	dump.Networks, errNetworks = service.Networks(ctx)
+	if err := errors.Join(errEndpoints, errBalancers, errNetworks); err != nil {
+		return dump, fmt.Errorf("reading HNS: %w", err)
 	}
 	return dump, nil
+}
+
+// readEndpoints reads every endpoint. One that is gone before it is read does not exist.
+func readEndpoints(ctx context.Context, service hns.Client) ([]hns.Endpoint, error) {
+	ids, err := service.ListEndpointIDs(ctx)
+	if err != nil {
+		return nil, err
+	}
+	endpoints := make([]hns.Endpoint, 0, len(ids))
+	for _, id := range ids {
+		e, err := service.Endpoint(ctx, id)
+		if errors.Is(err, hns.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		endpoints = append(endpoints, e)
+	}
+	return endpoints, nil
 }
 
 // ReadCluster reads what a verdict on the node needs from the API server, and the given Pods of any node.
@@ -90,11 +97,7 @@ func readPods(ctx context.Context, api client.Reader, names []types.NamespacedNa
 		}
 		var pod corev1.Pod
 		if err := api.Get(ctx, name, &pod); err != nil {
-			near := ""
-			if apierrors.IsNotFound(err) {
-				near = nearPods(*dump, name)
-			}
-			errs = append(errs, fmt.Errorf("reading Pod %s: %w%s", name, err, near))
+			errs = append(errs, fmt.Errorf("reading Pod %s: %w", name, err))
 			continue
 		}
 		dump.Pods = append(dump.Pods, &pod)

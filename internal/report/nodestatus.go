@@ -76,14 +76,6 @@ type NodeStatus struct {
 	Config config.Config `json:"config"`
 }
 
-// KubeProxy is what is known of the node's kube-proxy.
-type KubeProxy struct {
-	Version string `json:"version"`
-	// Known is false if the version is unknown. The faults are then those that any version has.
-	Known  bool     `json:"known"`
-	Faults []string `json:"faults"`
-}
-
 // HNS is how HNS has answered lately.
 type HNS struct {
 	observe.Health

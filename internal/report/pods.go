@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/sets"
 
 	"github.com/hnsguard/hnsguard/internal/cluster"
@@ -78,16 +78,20 @@ func (in Input) podStates() podStates {
 }
 
 func (s podStates) of(pod *corev1.Pod) Pod {
-	known := cluster.PodOf(pod)
+	known, started := cluster.PodOf(pod), time.Time{}
+	if pod.Status.StartTime != nil {
+		started = pod.Status.StartTime.Time
+	}
+	node, _ := s.in.node(known.Node)
 	return Pod{
-		Name: known.Key.String(), State: s.state(known, startOf(pod)), Node: known.Node, NodeOS: s.osOf(pod),
-		Phase: string(pod.Status.Phase), Addresses: known.Addresses, Created: known.Created.UTC(),
-		Started: startOf(pod).UTC(),
+		Name: known.Key.String(), State: s.state(known, started), Node: known.Node, NodeOS: node.OperatingSystem,
+		Phase: string(pod.Status.Phase), Addresses: known.Addresses, Created: known.Created.UTC(), Started: started.UTC(),
 	}
 }
 
 // state looks at what explains a missing endpoint first: only a pod that should have one can lack it. A pod is said to
-// lack it by the rule of package eviction.
+// lack it by the rule of package eviction. HNS and the cluster are not read at the same moment, so that the endpoint of
+// a pod that was started in between is missing.
 func (s podStates) state(p cluster.Pod, started time.Time) PodState {
 	switch {
 	case p.Terminal:
@@ -111,33 +115,9 @@ func (s podStates) state(p cluster.Pod, started time.Time) PodState {
 	}
 }
 
-// mayHave reports whether an endpoint that is not known whole may have one of the addresses.
-func mayHave(e hns.Endpoint, addresses []netip.Addr) bool {
-	return len(e.Addresses) == 0 || slices.ContainsFunc(addresses, e.Has)
-}
-
-// startOf is when the kubelet began to start the pod. HNS and the cluster are not read at one moment, so that the
-// endpoint of a pod that was started in between is missing.
-func startOf(pod *corev1.Pod) time.Time {
-	if pod.Status.StartTime == nil {
-		return time.Time{}
-	}
-	return pod.Status.StartTime.Time
-}
-
-// osOf returns the operating system of the pod's node, if anything shows it.
-func (s podStates) osOf(pod *corev1.Pod) string {
-	for _, node := range s.in.Cluster.Nodes {
-		if node.Name == pod.Spec.NodeName && node.Status.NodeInfo.OperatingSystem != "" {
-			return node.Status.NodeInfo.OperatingSystem
-		}
-	}
-	return requiredOS(pod)
-}
-
 // pods returns the pods without network and those that the filter names. A note says if all pods of the node seem to be
 // without network.
-func (in Input) pods() (without, named []Pod, notes []string) {
+func (in Input) pods() (without, named []Pod, note string) {
 	states, attached := in.podStates(), 0
 	without = []Pod{}
 	for _, pod := range in.Cluster.Pods {
@@ -155,34 +135,56 @@ func (in Input) pods() (without, named []Pod, notes []string) {
 		}
 	}
 	if len(without) > 1 && attached == 0 {
-		notes = append(notes, fmt.Sprintf("no pod of %s seems to have a network: HNS may have been recorded on another "+
-			"node, at another time, or in part", in.Node))
+		note = fmt.Sprintf("no pod of %s seems to have a network: HNS may have been recorded on another node, at another "+
+			"time, or in part", in.Node)
 	}
-	return without, named, notes
+	return without, named, note
 }
 
-// selectsPod reports whether the filter selects a pod without endpoint. Verdicts select endpoints only.
-func (f Filter) selectsPod(p Pod) bool {
-	named := slices.ContainsFunc(f.Pods, func(name types.NamespacedName) bool { return name.String() == p.Name })
-	return len(f.Verdicts) == 0 && (named || len(f.Pods) == 0) &&
-		(len(f.Addresses) == 0 || intersect(f.Addresses, p.Addresses))
-}
-
-// missing says why HNS has no endpoint of a pod that the filter names.
-func (p Pod) missing() string {
+// describe says why a pod has no local endpoint, and what to do. It is empty if the pod has one.
+func (p Pod) describe(node string) string {
+	namespace, name, _ := strings.Cut(p.Name, "/")
+	kubectl := fmt.Sprintf("'kubectl -n %s describe pod %s'", namespace, name)
 	switch p.State {
-	case PodEnded:
-		return fmt.Sprintf("Pod %s has ended, and HNS has no endpoint with an address of it", p.Name)
-	case PodUnscheduled:
-		return fmt.Sprintf("Pod %s is not scheduled to a node yet", p.Name)
+	case PodAttached:
+		return ""
+	case PodWithoutNetwork:
+		return fmt.Sprintf("Pod %s runs on this node without a local endpoint: it has no network. Delete it: its "+
+			"replacement gets one.", p.Name)
 	case PodHostNetwork:
-		return fmt.Sprintf("Pod %s uses the network of its node and has no HNS endpoint", p.Name)
+		return fmt.Sprintf("Pod %s uses the node's own network and has no HNS endpoint; nothing is wrong.", p.Name)
 	case PodElsewhere:
-		return fmt.Sprintf("Pod %s is on node %s, and HNS has no endpoint with its address here", p.Name, p.Node)
+		return fmt.Sprintf("Pod %s runs on node %s, not on %s. %s Here it has a remote endpoint only if a Service leads to "+
+			"it.", p.Name, p.Node, node, p.whereToExplain())
+	case PodUnscheduled:
+		return fmt.Sprintf("Pod %s is not scheduled to a node yet: %s says why.", p.Name, kubectl)
+	case PodUnknown:
+		return fmt.Sprintf("Whether Pod %s has a network is unknown: the record of an endpoint that may be its own is "+
+			"incomplete.", p.Name)
+	case PodEnded:
+		return fmt.Sprintf("Pod %s has ended (%s) and needs no endpoint any more.", p.Name, p.Phase)
+	case PodDeleting:
+		return fmt.Sprintf("Pod %s is being deleted, and its local endpoint is gone.", p.Name)
+	case PodStarting:
+	}
+	what := "endpoint"
+	if len(p.Addresses) == 0 {
+		what = "address"
+	} else if p.Phase == string(corev1.PodRunning) {
+		return fmt.Sprintf("Pod %s has only just started, and HNS has no endpoint for it yet. Ask again in half a minute.",
+			p.Name)
+	}
+	return fmt.Sprintf("Pod %s is %s since %s and has no %s yet. If that does not change, look at the log of the CNI on "+
+		"its node, and at %s.", p.Name, p.Phase, p.Created.Format(time.DateTime+"Z"), what, kubectl)
+}
+
+func (p Pod) whereToExplain() string {
+	switch p.NodeOS {
+	case "windows":
+		return "Explain it there."
+	case "":
+		return "Explain it there, if that is a Windows node."
 	default:
-		if len(p.Addresses) == 0 {
-			return fmt.Sprintf("Pod %s has no address yet", p.Name)
-		}
-		return fmt.Sprintf("HNS has no endpoint with the address %s of Pod %s", join(p.Addresses), p.Name)
+		return fmt.Sprintf("That is a %s node, which has no HNS.", capital(p.NodeOS))
 	}
 }

@@ -5,46 +5,71 @@ package report
 import (
 	"cmp"
 	"fmt"
-	"io"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
-	"time"
 
+	"github.com/hnsguard/hnsguard/internal/config"
+	"github.com/hnsguard/hnsguard/internal/history"
 	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy"
-	"github.com/hnsguard/hnsguard/internal/terminal"
 	"github.com/hnsguard/hnsguard/internal/verdict"
 )
 
 // KindUnknown is the verdict on an endpoint that cannot be judged.
 const KindUnknown verdict.Kind = "unknown"
 
-// Report is what a scan found. Its JSON form is for scripts: fields may be added, but do not change.
+// Report is the judgement of a node. Its JSON form is for scripts: fields may be added, but do not change.
 type Report struct {
-	Node string `json:"node"`
+	// Target is what an explanation is about, such as "pod shop/web". It is empty for a scan.
+	Target string `json:"target,omitempty"`
+	Node   string `json:"node"`
 	// Network is the name of the pod network, or its ID if the dumps do not have the name.
-	Network        string `json:"network"`
-	KubeProxy      string `json:"kubeProxyVersion"`
-	KubeProxyKnown bool   `json:"kubeProxyKnown"`
-	// KubeProxyFaults are the faults of the version, or all if it is unknown. docs/how-it-works.md explains them.
-	KubeProxyFaults []string `json:"kubeProxyFaults"`
+	Network   string    `json:"network"`
+	KubeProxy KubeProxy `json:"kubeProxy"`
 	// Mode is the upper limit, and Modes what follows for each class of acts.
-	Mode  string            `json:"mode"`
-	Modes map[string]string `json:"modes"`
+	Mode  config.Mode            `json:"mode"`
+	Modes map[string]config.Mode `json:"modes"`
+	// Summary is the whole in a sentence or two.
+	Summary string `json:"summary"`
 	// Removable and Undecided count reported endpoints: those that would be removed, and those of which it is unknown.
 	Removable int `json:"removable"`
 	Undecided int `json:"undecided"`
 	// Omitted counts the endpoints that the filter does not select.
 	Omitted int `json:"omitted"`
-	// Attention counts what needs a person's attention although nothing is to be removed.
-	Attention Attention `json:"attention"`
-	Endpoints []Row     `json:"endpoints"`
+	// Attention counts what is wrong although nothing is to be removed, such as "2 held".
+	Attention string `json:"attention,omitempty"`
+	Endpoints []Row  `json:"endpoints"`
 	// PodsWithoutNetwork are running pods of the node that have no local endpoint.
 	PodsWithoutNetwork []Pod `json:"podsWithoutNetwork"`
 	// Pods are the pods that the filter names.
-	Pods  []Pod    `json:"pods,omitempty"`
-	Notes []string `json:"notes,omitempty"`
+	Pods []Pod `json:"pods,omitempty"`
+	// History is what the agent has decided and done about the target of an explanation, the last first.
+	History []history.Entry `json:"history,omitempty"`
+	Notes   []string        `json:"notes,omitempty"`
+}
+
+// KubeProxy is what is known of the node's kube-proxy.
+type KubeProxy struct {
+	Version string `json:"version"`
+	// Known is false if the version is unknown. The faults are then those that any version has.
+	Known bool `json:"known"`
+	// Faults are explained in docs/how-it-works.md.
+	Faults []string `json:"faults"`
+}
+
+func kubeProxyOf(p kubeproxy.Profile) KubeProxy { return KubeProxy{p.Version, p.Known, p.Faults()} }
+
+func (k KubeProxy) String() string {
+	switch {
+	case !k.Known:
+		return "of unknown version"
+	case len(k.Faults) == 0:
+		return k.Version + " without known faults"
+	default:
+		return k.Version + " with " + strings.Join(k.Faults, ", ")
+	}
 }
 
 // Row is one endpoint.
@@ -62,6 +87,8 @@ type Row struct {
 	Slices        []string             `json:"slices,omitempty"`
 	Locals        []hns.EndpointID     `json:"localEndpoints,omitempty"`
 	LoadBalancers []hns.LoadBalancerID `json:"loadBalancers,omitempty"`
+	// Answer explains the verdict. Only an explanation has it.
+	*Answer
 }
 
 // RowOf returns the row of an endpoint with its verdict.
@@ -80,21 +107,9 @@ func RowOf(v verdict.Verdict) Row {
 		r.Pods = append(r.Pods, pod.String())
 	}
 	for _, l := range v.Listings {
-		r.Slices = append(r.Slices, fmt.Sprintf("%s (%s)", l.Slice, cmp.Or(l.Node, noNode)))
+		r.Slices = append(r.Slices, fmt.Sprintf("%s (%s)", l.Slice, cmp.Or(l.Node, "no node")))
 	}
 	return r
-}
-
-// noNode is what an EndpointSlice shows that lists an address without a node.
-const noNode = "no node"
-
-// PlaceOf takes an element of [Row.Slices] apart. The node is empty if the slice names none.
-func PlaceOf(listed string) (slice, node string) {
-	slice, node, _ = strings.Cut(strings.TrimSuffix(listed, ")"), " (")
-	if node == noNode {
-		node = ""
-	}
-	return slice, node
 }
 
 func unknownRow(e hns.Endpoint, reason string) Row {
@@ -120,118 +135,48 @@ func (r Row) undecided() bool {
 	}
 }
 
-// report puts the rows together, those that need attention first.
-func (in Input) report(network hns.Network, rows []Row) Report {
-	slices.SortStableFunc(rows, Row.Compare)
-	without, named, podNotes := in.pods()
-	selected, notes := in.Filter.apply(rows, in.Cluster, named)
-	notes = append(notes, podNotes...)
-	r := Report{
-		Node: in.Node, Network: cmp.Or(network.Name, string(network.ID)), KubeProxy: in.KubeProxy.Version,
-		KubeProxyKnown:  in.KubeProxy.Known,
-		KubeProxyFaults: in.KubeProxy.Faults(), Mode: string(in.Config.Mode), Modes: modesOf(in.Config),
-		Attention: attentionOf(selected, without), PodsWithoutNetwork: without, Pods: named,
-		Omitted: len(rows) - len(selected), Endpoints: selected, Notes: append(notes, in.notes(selected)...),
+// Compare orders rows: those that need attention come first.
+func (r Row) Compare(other Row) int {
+	order := []verdict.Kind{
+		verdict.Conflict, verdict.EarlyConflict, verdict.Orphan, verdict.Held, verdict.Contested, verdict.LeakedLocal,
+		KindUnknown, verdict.OrphanPending, verdict.Protected, verdict.Foreign, verdict.InUse, verdict.Local,
 	}
-	for _, row := range selected {
+	urgency := func(r Row) int { return slices.Index(order, verdict.Kind(r.Verdict)) }
+	return cmp.Or(cmp.Compare(urgency(r), urgency(other)),
+		slices.CompareFunc(r.Addresses, other.Addresses, netip.Addr.Compare), cmp.Compare(r.ID, other.ID))
+}
+
+// count sums up the rows and the pods.
+func (r *Report) count() {
+	attention := map[string]int{"pod(s) without network": len(r.PodsWithoutNetwork)}
+	for _, row := range r.Endpoints {
 		if row.removable() {
 			r.Removable++
 		}
 		if row.undecided() {
 			r.Undecided++
 		}
-	}
-	return r
-}
-
-// Compare orders rows: those that need attention come first.
-func (r Row) Compare(other Row) int {
-	return cmp.Or(cmp.Compare(urgency(r.Verdict), urgency(other.Verdict)), compareAddresses(r, other),
-		cmp.Compare(r.ID, other.ID))
-}
-
-func urgency(kind string) int {
-	order := []verdict.Kind{
-		verdict.Conflict, verdict.EarlyConflict, verdict.Orphan, verdict.Held, verdict.Contested, verdict.LeakedLocal,
-		KindUnknown, verdict.OrphanPending, verdict.Protected, verdict.Foreign, verdict.InUse, verdict.Local,
-	}
-	return slices.Index(order, verdict.Kind(kind))
-}
-
-func compareAddresses(a, b Row) int {
-	first := func(r Row) netip.Addr {
-		if len(r.Addresses) == 0 {
-			return netip.Addr{}
+		switch kind := verdict.Kind(row.Verdict); {
+		case kind == verdict.Contested, kind == verdict.Held:
+			attention[row.Verdict]++
+		case row.Reason == string(verdict.ReasonLocalLeaked):
+			attention["leaked local"]++
 		}
-		return r.Addresses[0]
 	}
-	return first(a).Compare(first(b))
-}
-
-// Print writes the report as text.
-func (r Report) Print(w io.Writer) error {
-	page := terminal.NewPage(w)
-	page.Printf("Node %s, pod network %s, kube-proxy %s\n%s\n\n", r.Node, cmp.Or(r.Network, "-"), r.DescribeKubeProxy(),
-		capital(r.describeMode()))
-	r.printEndpoints(page)
-	r.printPods(page)
-	page.Paragraph("", r.summary())
-	if r.Attention.Needed() {
-		page.Paragraph("", fmt.Sprintf("Needs attention: %s.", r.Attention))
-	}
-	for _, note := range r.Notes {
-		page.Paragraph("Note: ", note+".")
-	}
-	return page.Flush()
-}
-
-func (r Report) printEndpoints(page *terminal.Page) {
-	if len(r.Endpoints) == 0 {
-		return
-	}
-	var rows [][]string
-	for _, row := range r.Endpoints {
-		rows = append(rows, []string{
-			string(row.ID), join(row.Addresses), row.Kind, cut(row.Owner), row.Verdict, row.Reason, strings.Join(row.Pods, ","),
-		})
-	}
-	page.Table([]string{"ENDPOINT", "IP", "KIND", "OWNER", "VERDICT", "REASON", "POD"}, rows)
-	page.Printf("\n")
-}
-
-// printPods lists the pods without network.
-func (r Report) printPods(page *terminal.Page) {
-	if len(r.PodsWithoutNetwork) == 0 {
-		return
-	}
-	page.Printf("These pods run on this node, and no local endpoint has their address: they have no network.\n" +
-		"'hnsguard explain NAMESPACE/POD' says what to do.\n")
-	var rows [][]string
-	for _, pod := range r.PodsWithoutNetwork {
-		started := ""
-		if !pod.Started.IsZero() {
-			started = pod.Started.Format(time.DateTime + "Z")
+	var parts []string
+	for _, what := range slices.Sorted(maps.Keys(attention)) {
+		if n := attention[what]; n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n, what))
 		}
-		rows = append(rows, []string{pod.Name, join(pod.Addresses), started})
 	}
-	page.Table([]string{"POD", "IP", "STARTED"}, rows)
-	page.Printf("\n")
+	r.Attention = strings.Join(parts, ", ")
 }
 
-// DescribeKubeProxy says in words which version the node's kube-proxy has, and which faults.
-func (r Report) DescribeKubeProxy() string {
-	faults := strings.Join(r.KubeProxyFaults, ", ")
-	switch {
-	case !r.KubeProxyKnown:
-		return "of unknown version"
-	case faults == "":
-		return r.KubeProxy + " without known faults"
-	default:
-		return r.KubeProxy + " with " + faults
-	}
-}
+// Wrong reports whether anything is wrong with the node.
+func (r Report) Wrong() bool { return r.Removable > 0 || r.Attention != "" }
 
-func (r Report) summary() string {
+// summarize says what a scan comes to.
+func (r Report) summarize() string {
 	shown := len(r.Endpoints)
 	switch {
 	case shown == 0 && r.Omitted > 0:
@@ -240,7 +185,9 @@ func (r Report) summary() string {
 		return "HNS has no endpoints."
 	}
 	s := fmt.Sprintf("%d of %d endpoints would be removed", r.Removable, shown)
-	if r.Removable > 0 && r.onlyObserves() {
+	if r.Removable > 0 && !slices.ContainsFunc(r.Endpoints, func(row Row) bool {
+		return row.removable() && r.observing(verdict.Kind(row.Verdict)) == ""
+	}) {
 		s += ", but hnsguard only observes"
 	}
 	if r.Undecided > 0 {
@@ -252,29 +199,19 @@ func (r Report) summary() string {
 	return s + "."
 }
 
-// onlyObserves reports whether none of the removable endpoints is removed in this mode.
-func (r Report) onlyObserves() bool {
-	return !slices.ContainsFunc(r.Endpoints, func(row Row) bool {
-		return row.removable() && r.Observes(verdict.Kind(row.Verdict)) == ""
-	})
-}
-
-func capital(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
-
-// ownerWidth is how much of a name the table shows: CNIs use container IDs of 64 digits.
-const ownerWidth = 20
-
-func cut(s string) string {
-	if len(s) <= ownerWidth {
-		return s
+// observing returns the setting because of which endpoints with the verdict are never removed, such as "mode: observe".
+// It is empty if there is none.
+func (r Report) observing(kind verdict.Kind) string {
+	class := "conflict"
+	if kind == verdict.Orphan || kind == verdict.OrphanPending {
+		class = "orphan"
 	}
-	return s[:ownerWidth-1] + "…"
-}
-
-func join(addresses []netip.Addr) string {
-	texts := make([]string, 0, len(addresses))
-	for _, addr := range addresses {
-		texts = append(texts, addr.String())
+	switch config.Observe {
+	case r.Mode:
+		return "mode: observe"
+	case r.Modes[class]:
+		return class + ".mode: observe"
+	default:
+		return ""
 	}
-	return strings.Join(texts, ",")
 }

@@ -69,7 +69,7 @@ var _ = Describe("The doctor", func() {
 		By("recording the node with the same rights")
 		recorded := &bytes.Buffer{}
 		bundle := recording.Bundle{Manifest: recording.Manifest{Node: o.Node, Recorded: o.Clock.Now()}}
-		bundle.HNS, bundle.HNSErr = report.RecordHNS(ctx, o.HNS)
+		bundle.HNS, bundle.HNSErr = report.ReadHNS(ctx, o.HNS)
 		bundle.Cluster, bundle.ClusterErr = report.ReadCluster(ctx, clientOf(o.API), o.Node, nil)
 		manifest, err := bundle.Write(recorded)
 		Expect(err).NotTo(HaveOccurred())

@@ -3,6 +3,10 @@
 package report
 
 import (
+	"fmt"
+	"slices"
+	"strings"
+
 	"github.com/hnsguard/hnsguard/internal/verdict"
 	"github.com/hnsguard/hnsguard/internal/version"
 )
@@ -21,7 +25,7 @@ const nothing = "hnsguard leaves it alone."
 
 // upgrade is the lasting cure of the stale record.
 func upgrade() string {
-	return "Upgrade kube-proxy on Windows nodes to a version without the stale record: " +
+	return "upgrade kube-proxy on Windows nodes to a version without the stale record: " +
 		version.DocsURL("results/kube-proxy-matrix.md")
 }
 
@@ -43,12 +47,12 @@ func answers() map[verdict.Reason]Answer { //nolint:funlen // a table
 			"A pod on this node has the address, but an EndpointSlice still lists it elsewhere. This kube-proxy remembers " +
 				"addresses that slices drop, and would delete the pod's own endpoint if the remote one were gone by then.",
 			"hnsguard holds it until the slice has dropped the address and kube-proxy has forgotten it, 7 to 12 minutes " +
-				"after the drop.", upgrade(),
+				"after the drop.", "Lasting cure: " + upgrade(),
 		},
 		verdict.ReasonMayRemember: {
 			"kube-proxy may still remember the address as one that EndpointSlices have dropped. It would delete any endpoint " +
 				"that it finds under it, a pod's own too.",
-			"hnsguard waits until kube-proxy has forgotten the address: about 12 minutes at most.", upgrade(),
+			"hnsguard waits until kube-proxy has forgotten the address: about 12 minutes at most.", "Lasting cure: " + upgrade(),
 		},
 		verdict.ReasonPodDeleting: {
 			"A pod on this node that is being deleted has the address. Which endpoint is valid is unknown until the pod is " +
@@ -134,34 +138,77 @@ func answers() map[verdict.Reason]Answer { //nolint:funlen // a table
 	}
 }
 
-// afterTheHold is what happens next to a stale endpoint on a kube-proxy with the stale record. A scan cannot see what
-// kube-proxy remembers.
-const afterTheHold = "hnsguard removes it when kube-proxy has forgotten the address: 7 to 12 minutes " +
-	"after the last EndpointSlice has dropped it. Do not delete it by hand before."
-
-// besideLeaked is what a remote endpoint beside a leaked local one means.
-func besideLeaked() Answer {
-	return Answer{
-		"An EndpointSlice lists the address as ready elsewhere, so that the remote endpoint is the valid one; the local " +
-			"one with the same address was left behind.",
-		"hnsguard keeps both. kube-proxy 1.34.8, 1.35.5, 1.36.1, 1.37.0 and later delete the remote one, once.",
-		"Follow " + version.RunbookURL("HNSGuardLeakedLocalEndpoints"),
-	}
-}
-
-// undecided is what a verdict means that could not be made.
-func undecided(reason string) Answer {
-	return Answer{
-		"It cannot be judged: " + reason + ".", "A scan changes nothing. The agent on the node knows more.",
-		"Record what is missing, or give --kube-proxy-version.",
-	}
-}
-
 // AnswerFor returns what a verdict means. The last value is false if there is no such reason.
 func AnswerFor(kind verdict.Kind, reason verdict.Reason) (Answer, bool) {
 	if kind == verdict.LeakedLocal {
-		return besideLeaked(), true
+		return Answer{
+			"An EndpointSlice lists the address as ready elsewhere, so that the remote endpoint is the valid one; the local " +
+				"one with the same address was left behind.",
+			"hnsguard keeps both. kube-proxy 1.34.8, 1.35.5, 1.36.1, 1.37.0 and later delete the remote one, once.",
+			"Follow " + version.RunbookURL("HNSGuardLeakedLocalEndpoints"),
+		}, true
 	}
 	a, known := answers()[reason]
 	return a, known
+}
+
+// answerTo returns what the verdict on an endpoint means on this node, in this mode.
+func (r Report) answerTo(row Row) Answer {
+	kind, reason := verdict.Kind(row.Verdict), verdict.Reason(row.Reason)
+	answer, known := AnswerFor(kind, reason)
+	if !known {
+		return Answer{
+			"It cannot be judged: " + row.Reason + ".", "A scan changes nothing. The agent on the node knows more.",
+			"Record what is missing, or give --kube-proxy-version.",
+		}
+	}
+	remembers := slices.Contains(r.KubeProxy.Faults, "stale-record")
+	if kind.Removes() && remembers { // a scan cannot see what kube-proxy remembers
+		answer.Next = "hnsguard removes it when kube-proxy has forgotten the address: 7 to 12 minutes after the last " +
+			"EndpointSlice has dropped it. Do not delete it by hand before."
+	}
+	if reason == verdict.ReasonLivePod { // brakes are in the agent's memory
+		answer.Do = "If it stays, ask the agent on this node which brake keeps it: " +
+			"kubectl -n hnsguard-system exec POD -- hnsguard.exe explain " + row.target()
+	}
+	if reason == verdict.ReasonStaleRecord {
+		answer.Do = fmt.Sprintf("Find out why EndpointSlices still list it elsewhere: %s (a pod stuck in Terminating?). "+
+			"Lasting cure: %s", row.listedElsewhere(r.Node), upgrade())
+	}
+	if setting := r.observing(kind); setting != "" && kind.Stale() {
+		return answer.whileObserving(kind, setting, remembers)
+	}
+	return answer
+}
+
+// target is what an endpoint is explained by.
+func (r Row) target() string {
+	if len(r.Addresses) > 0 {
+		return r.Addresses[0].String()
+	}
+	return string(r.ID)
+}
+
+// listedElsewhere names the EndpointSlices that list the address for another node, or for none.
+func (r Row) listedElsewhere(node string) string {
+	return strings.Join(slices.DeleteFunc(slices.Clone(r.Slices), func(listed string) bool {
+		return strings.HasSuffix(listed, " ("+node+")")
+	}), ", ")
+}
+
+// whileObserving is the answer if hnsguard may not remove the endpoint.
+func (a Answer) whileObserving(kind verdict.Kind, setting string, remembers bool) Answer {
+	a.Next = fmt.Sprintf("hnsguard would remove it; it only observes (%s).", setting)
+	if kind == verdict.Held {
+		a.Next = fmt.Sprintf("hnsguard would hold it until kube-proxy has forgotten the address, and then remove it; it "+
+			"only observes (%s), and flushes nothing: the hold ends when another EndpointSlice changes.", setting)
+	}
+	if kind.Removes() {
+		name, _, _ := strings.Cut(setting, ":")
+		a.Do = fmt.Sprintf("To let hnsguard remove it, set %s in its configuration to enforce.", name)
+	}
+	if remembers {
+		a.Next += " Do not delete it by hand: kube-proxy may remember the address, and would delete the pod's own endpoint."
+	}
+	return a
 }
