@@ -145,8 +145,8 @@ func (d *Detector) Current(ctx context.Context) (kubeproxy.Profile, error) {
 	case errImage != nil:
 		return kubeproxy.Profile{}, fmt.Errorf("reading kube-proxy's version again: %w", errors.Join(err, errImage))
 	case image != known.profile.Version:
-		return kubeproxy.Profile{}, fmt.Errorf("reading kube-proxy's version again: %w; its pod runs %s, and not %s as before",
-			err, image, known.profile.Version)
+		return kubeproxy.Profile{}, fmt.Errorf(
+			"reading kube-proxy's version again: %w; its pod runs %s, and not %s as before", err, image, known.profile.Version)
 	default:
 		return d.Profile(), nil
 	}
