@@ -9,6 +9,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	utilversion "k8s.io/apimachinery/pkg/util/version"
 	"k8s.io/client-go/discovery"
+	"k8s.io/client-go/rest"
 )
 
 // oldest is the oldest Kubernetes that the chart installs on.
@@ -21,7 +22,9 @@ func (o Options) apiServer(context.Context) Result {
 	if o.APIErr != nil {
 		return fail(advice, "%v", o.APIErr)
 	}
-	client, err := discovery.NewDiscoveryClientForConfig(o.API)
+	api := rest.CopyConfig(o.API)
+	api.Timeout = o.Timeout // the client takes no context
+	client, err := discovery.NewDiscoveryClientForConfig(api)
 	if err != nil {
 		return fail(advice, "reaching the API server at %s: %v", o.API.Host, err)
 	}

@@ -5,6 +5,7 @@ package doctor
 import (
 	"context"
 	"fmt"
+	"io"
 	"time"
 
 	"k8s.io/client-go/rest"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/hnsguard/hnsguard/internal/config"
 	"github.com/hnsguard/hnsguard/internal/hns"
+	"github.com/hnsguard/hnsguard/internal/terminal"
 	"github.com/hnsguard/hnsguard/internal/version"
 )
 
@@ -59,7 +61,7 @@ type Options struct {
 	Config     config.Config
 	ConfigFile string
 	ConfigErr  error
-	// HNS is the client of the Host Networking Service. If it is an [hns.Versioner], its version is reported.
+	// HNS is the client of the Host Networking Service.
 	HNS    hns.Client
 	HNSErr error
 	// API is how the agent reaches the API server.
@@ -116,12 +118,17 @@ func (o Options) checks() []check {
 
 // Run runs all checks, one after the other (invariant 2). It returns an error only if the context ends before.
 func Run(ctx context.Context, o Options) (Report, error) {
+	if o.HNSErr == nil { // calls to HNS can hang
+		o.HNS = hns.WithDeadline(o.HNS, hns.DeadlineOptions{Call: o.Timeout, List: o.Timeout, MaxHung: 1, Clock: o.Clock})
+	}
 	report := Report{Node: o.Node, Version: version.Get().Version}
 	counts, statuses := map[Status]int{}, map[string]Status{}
 	for _, c := range o.checks() {
 		result := Result{Status: Skip, Found: fmt.Sprintf("not checked: it needs the check of %s to succeed", c.needs)}
 		if needed := statuses[c.needs]; needed != Fail && needed != Skip {
-			result = c.within(ctx, o.Timeout)
+			checking, cancel := context.WithTimeout(ctx, o.Timeout)
+			result = c.run(checking)
+			cancel()
 		}
 		result.Check = c.name
 		statuses[c.name] = result.Status
@@ -135,16 +142,23 @@ func Run(ctx context.Context, o Options) (Report, error) {
 	return report, nil
 }
 
-// within runs a check, and abandons it when its time is over: calls to HNS can hang.
-func (c check) within(ctx context.Context, timeout time.Duration) Result {
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	done := make(chan Result, 1)
-	go func() { done <- c.run(ctx) }()
-	select {
-	case result := <-done:
-		return result
-	case <-ctx.Done():
-		return fail("If it is only slow, give it more time with --timeout.", "it did not finish within %s", timeout)
+// Print writes the report as a table. What to do stands below what was found.
+func (r Report) Print(w io.Writer) error {
+	colours := map[Status]terminal.Colour{
+		Pass: terminal.Green, Warn: terminal.Yellow, Fail: terminal.Red, Skip: terminal.Grey,
 	}
+	page := terminal.NewPage(w)
+	page.Printf("Node %s, hnsguard %s\n\n", r.Node, r.Version)
+	for _, c := range r.Checks {
+		page.Lines(fmt.Sprintf("%s  %-13s  ", page.Paint(colours[c.Status], string(c.Status)), c.Check), c.Found)
+		if c.Advice != "" {
+			page.Lines(fmt.Sprintf("%21s", ""), "To do: "+c.Advice)
+		}
+	}
+	conclusion := "This node can be guarded"
+	if r.Failed > 0 {
+		conclusion = "This node cannot be guarded as it is"
+	}
+	page.Printf("\n%s: %d failed, %d warned, %d skipped.\n", conclusion, r.Failed, r.Warned, r.Skipped)
+	return page.Flush()
 }

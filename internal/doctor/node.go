@@ -10,10 +10,7 @@ import (
 	"strings"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/fields"
-	coreclient "k8s.io/client-go/kubernetes/typed/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/hnsguard/hnsguard/internal/config"
 	"github.com/hnsguard/hnsguard/internal/hns"
@@ -48,16 +45,13 @@ func (o Options) hns(ctx context.Context) Result {
 	if err != nil {
 		return fail("Look at the service hns on the node (sc.exe query hns) and at its event log.", "%v", err)
 	}
-	versioner, is := o.HNS.(hns.Versioner)
-	if !is {
-		return pass("it answers, with %d endpoints", len(ids))
+	v := "of unknown version" // which nothing depends on
+	if versioner, is := o.HNS.(hns.Versioner); is {
+		if read, err := versioner.Version(ctx); err == nil {
+			v = "version " + read
+		}
 	}
-	v, err := versioner.Version(ctx)
-	if err != nil {
-		return warn("Without the version, load balancers that are missing are only reported.",
-			"it answers, with %d endpoints, but does not tell its version: %v", len(ids), err)
-	}
-	return pass("version %s, %d endpoints", v, len(ids))
+	return pass("%s, %d endpoints", v, len(ids))
 }
 
 func (o Options) network(ctx context.Context) Result {
@@ -97,42 +91,35 @@ func adviceFaults() string {
 
 // kubeProxy finds the version as the agent does: what is configured is not questioned there, so it is here.
 func (o Options) kubeProxy(ctx context.Context) Result {
-	at := redacted(o.MetricsURL)
 	served, err := detect.FromMetrics(ctx, o.MetricsURL)
-	if err != nil {
-		return o.withoutMetrics(ctx, strings.ReplaceAll(err.Error(), o.MetricsURL, at))
+	version := cmp.Or(o.KubeProxyVersion, served)
+	if version == "" {
+		version = o.fromPods(ctx)
 	}
-	profile := kubeproxy.ProfileOf(cmp.Or(o.KubeProxyVersion, served))
-	if o.KubeProxyVersion != "" && kubeproxy.ProfileOf(served).Version != o.KubeProxyVersion {
+	profile := kubeproxy.ProfileOf(version)
+	if err == nil && o.KubeProxyVersion != "" && kubeproxy.ProfileOf(served).Version != profile.Version {
 		return fail("Correct kubeProxy.version of the chart, or leave it empty.",
-			"%s is configured, but %s serves the metrics at %s", o.KubeProxyVersion, served, at)
+			"%s is configured, but %s serves the metrics", o.KubeProxyVersion, served)
 	}
-	synced, err := detect.LastSync(ctx, o.MetricsURL)
+	var synced time.Time
+	if err == nil {
+		synced, err = detect.LastSync(ctx, o.MetricsURL)
+	}
+	found := describe(profile)
 	switch {
+	case version == "":
+		return warn(adviceMetrics, "its version is unknown, and every fault is assumed: %s", o.redacted(err))
 	case err != nil:
-		return warn(adviceSyncs, "%s; %s", describe(profile), strings.ReplaceAll(err.Error(), o.MetricsURL, at))
+		return warn(adviceSyncs, "%s; %s", found, o.redacted(err))
 	case synced.IsZero():
-		return warn("Look at kube-proxy's log.", "%s, which has not finished a sync yet", describe(profile))
+		return warn("Look at kube-proxy's log.", "%s, which has not finished a sync yet", found)
 	case !profile.Known:
-		return warn(adviceMetrics, "%s cannot be read as a version, and every fault is assumed", served)
+		return warn(adviceMetrics, "%s cannot be read as a version, and every fault is assumed", version)
 	case len(profile.Faults()) > 0:
-		return warn(adviceFaults(), "%s; last sync %s", describe(profile), synced.UTC().Format(time.RFC3339))
+		return warn(adviceFaults(), "%s; last sync %s", found, synced.UTC().Format(time.RFC3339))
 	default:
-		return pass("%s; last sync %s", describe(profile), synced.UTC().Format(time.RFC3339))
+		return pass("%s; last sync %s", found, synced.UTC().Format(time.RFC3339))
 	}
-}
-
-// withoutMetrics finds the version where kube-proxy's metrics do not answer.
-func (o Options) withoutMetrics(ctx context.Context, complaint string) Result {
-	proxy, source := o.KubeProxyVersion, "as configured"
-	if proxy == "" {
-		proxy, source = o.fromPods(ctx), "by the image of its pod"
-	}
-	if proxy == "" {
-		return warn(adviceMetrics, "its version is unknown, and every fault is assumed: %s", complaint)
-	}
-	return warn(adviceSyncs, "%s, %s; its metrics do not answer: %s",
-		describe(kubeproxy.ProfileOf(proxy)), source, complaint)
 }
 
 // fromPods reads the version from the image of kube-proxy's pod. It is empty if that fails.
@@ -140,33 +127,21 @@ func (o Options) fromPods(ctx context.Context) string {
 	if o.API == nil {
 		return ""
 	}
-	core, err := coreclient.NewForConfig(o.API)
+	reader, err := client.New(o.API, client.Options{})
 	if err != nil {
 		return ""
 	}
-	onNode := fields.OneTermEqualSelector("spec.nodeName", o.Node).String()
-	list, err := core.Pods(metav1.NamespaceAll).List(ctx, metav1.ListOptions{FieldSelector: onNode})
-	if err != nil {
-		return ""
-	}
-	pods := make([]*corev1.Pod, len(list.Items))
-	for i := range list.Items {
-		pods[i] = &list.Items[i]
-	}
-	image, err := detect.InPods(pods, o.Node)
-	if err != nil {
-		return ""
-	}
-	return image
+	version, _ := detect.FromPods(ctx, reader, o.Node) // the check reports that it is unknown
+	return version
 }
 
-// redacted is a URL without the password that it may hold.
-func redacted(text string) string {
-	u, err := url.Parse(text)
-	if err != nil {
-		return "the URL"
+// redacted is an error without the password that the URL of the metrics may hold.
+func (o Options) redacted(err error) string {
+	shown := "the URL"
+	if u, errURL := url.Parse(o.MetricsURL); errURL == nil {
+		shown = u.Redacted()
 	}
-	return u.Redacted()
+	return strings.ReplaceAll(err.Error(), o.MetricsURL, shown)
 }
 
 func describe(p kubeproxy.Profile) string {

@@ -10,6 +10,7 @@ import (
 	authorizationv1 "k8s.io/api/authorization/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	authorizationclient "k8s.io/client-go/kubernetes/typed/authorization/v1"
 	"k8s.io/client-go/rest"
 
@@ -33,16 +34,8 @@ type Permission struct {
 
 // String names the right as kubectl does: "create pods/eviction".
 func (p Permission) String() string {
-	text := p.Verb + " " + p.Resource
-	if p.Group != "" {
-		text += "." + p.Group
-	}
-	if p.Subresource != "" {
-		text += "/" + p.Subresource
-	}
-	if p.Name != "" {
-		text += " " + p.Name
-	}
+	resource := strings.TrimSuffix(schema.GroupResource{Group: p.Group, Resource: p.Resource}.String()+"/"+p.Subresource, "/")
+	text := strings.TrimSpace(p.Verb + " " + resource + " " + p.Name)
 	if p.Namespace != "" {
 		text += " in namespace " + p.Namespace
 	}
@@ -54,44 +47,37 @@ func (p Permission) String() string {
 // its metrics.
 func Permissions(c config.Config, namespace string, secure bool) []Permission {
 	const discovery = "discovery.k8s.io"
-	needed := []Permission{
-		{Verb: "get", Resource: "pods", For: "scan and explain"},
-		{Verb: "list", Resource: "pods", For: "every verdict"},
-		{Verb: "watch", Resource: "pods", For: "every verdict"},
-		{Verb: "list", Group: discovery, Resource: "endpointslices", For: "every verdict"},
-		{Verb: "watch", Group: discovery, Resource: "endpointslices", For: "every verdict"},
-		{Verb: "list", Resource: "services", For: "verdicts on overlay networks, and load balancers"},
-		{Verb: "watch", Resource: "services", For: "verdicts on overlay networks, and load balancers"},
-		{Verb: "get", Resource: "nodes", For: "the version of kube-proxy"},
-		{Verb: "create", Group: "events.k8s.io", Resource: "events", For: "Events"},
-		{Verb: "patch", Group: "events.k8s.io", Resource: "events", For: "Events that repeat"},
+	var all []Permission
+	need := func(right Permission, verbs ...string) {
+		for _, right.Verb = range verbs {
+			all = append(all, right)
+		}
 	}
+	need(Permission{Resource: "pods", For: "scan and explain"}, "get")
+	need(Permission{Resource: "pods", For: "every verdict"}, "list", "watch")
+	need(Permission{Group: discovery, Resource: "endpointslices", For: "every verdict"}, "list", "watch")
+	need(Permission{Resource: "services", For: "verdicts on overlay networks, and load balancers"}, "list", "watch")
+	need(Permission{Resource: "nodes", For: "the version of kube-proxy"}, "get")
+	need(Permission{Group: "events.k8s.io", Resource: "events", For: "Events"}, "create", "patch")
 	if c.Enforces(c.Reprogram.Mode) {
-		needed = append(needed,
-			Permission{Verb: "create", Group: discovery, Resource: "endpointslices", For: "reprogram.mode: enforce"},
-			Permission{Verb: "delete", Group: discovery, Resource: "endpointslices", For: "reprogram.mode: enforce"})
+		need(Permission{Group: discovery, Resource: "endpointslices", For: "reprogram.mode: enforce"}, "create", "delete")
 	}
 	if c.Enforces(c.Eviction.Mode) {
-		needed = append(needed,
-			Permission{Verb: "create", Resource: "pods", Subresource: "eviction", For: "eviction.mode: enforce"})
+		need(Permission{Resource: "pods", Subresource: "eviction", For: "eviction.mode: enforce"}, "create")
 	}
 	if secure {
-		needed = append(needed,
-			Permission{Verb: "create", Group: "authentication.k8s.io", Resource: "tokenreviews", For: "secure metrics"},
-			Permission{Verb: "create", Group: "authorization.k8s.io", Resource: "subjectaccessreviews", For: "secure metrics"})
+		need(Permission{Group: "authentication.k8s.io", Resource: "tokenreviews", For: "secure metrics"}, "create")
+		need(Permission{Group: "authorization.k8s.io", Resource: "subjectaccessreviews", For: "secure metrics"}, "create")
 	}
 	if c.Enforces(c.Flush.Mode) && namespace != "" {
-		slice := Permission{
-			Verb: "create", Group: discovery, Resource: "endpointslices", Namespace: namespace, For: "flush.mode: enforce",
-		}
-		needed = append(needed, slice)
-		slice.Verb = "patch"
+		slice := Permission{Group: discovery, Resource: "endpointslices", Namespace: namespace, For: "flush.mode: enforce"}
+		need(slice, "create")
 		for _, family := range []discoveryv1.AddressType{discoveryv1.AddressTypeIPv4, discoveryv1.AddressTypeIPv6} {
 			slice.Name = stalerecord.SliceName(family)
-			needed = append(needed, slice)
+			need(slice, "patch")
 		}
 	}
-	return needed
+	return all
 }
 
 // permissions checks each right with the API server.
@@ -108,12 +94,15 @@ func (o Options) permissions(ctx context.Context) Result {
 	}
 	var missing []string
 	for _, p := range needed {
-		doubt, err := p.denied(ctx, authorization)
-		if err != nil {
+		review, err := authorization.SelfSubjectAccessReviews().Create(ctx, p.review(), metav1.CreateOptions{})
+		switch {
+		case err != nil:
 			return fail(advice, "checking the right to %s: %v", p, err)
-		}
-		if doubt != "" {
-			missing = append(missing, fmt.Sprintf("%s (for %s%s", p, p.For, doubt))
+		case review.Status.Allowed:
+		case review.Status.EvaluationError != "": // invariant 1: an answer that is uncertain is no grant
+			missing = append(missing, fmt.Sprintf("%s (for %s; uncertain: %s)", p, p.For, review.Status.EvaluationError))
+		default:
+			missing = append(missing, fmt.Sprintf("%s (for %s)", p, p.For))
 		}
 	}
 	switch {
@@ -127,23 +116,12 @@ func (o Options) permissions(ctx context.Context) Result {
 	}
 }
 
-// denied returns an empty string if the API server grants the right, or else what follows its purpose. An
-// answer that is uncertain is not a grant (invariant 1).
-func (p Permission) denied(ctx context.Context, api authorizationclient.AuthorizationV1Interface) (string, error) {
-	review, err := api.SelfSubjectAccessReviews().Create(ctx, &authorizationv1.SelfSubjectAccessReview{
+// review is what the API server is asked of the right.
+func (p Permission) review() *authorizationv1.SelfSubjectAccessReview {
+	return &authorizationv1.SelfSubjectAccessReview{
 		Spec: authorizationv1.SelfSubjectAccessReviewSpec{ResourceAttributes: &authorizationv1.ResourceAttributes{
 			Verb: p.Verb, Group: p.Group, Resource: p.Resource, Subresource: p.Subresource,
 			Namespace: p.Namespace, Name: p.Name,
 		}},
-	}, metav1.CreateOptions{})
-	switch {
-	case err != nil:
-		return "", err
-	case review.Status.Allowed:
-		return "", nil
-	case review.Status.EvaluationError != "":
-		return "; uncertain: " + review.Status.EvaluationError + ")", nil
-	default:
-		return ")", nil
 	}
 }
