@@ -47,7 +47,7 @@ func TestDoctorReportsWhatFails(t *testing.T) {
 	g.Expect(got.out).To(MatchRegexp(`(?m)^pass  pod network    "azure"`))
 	g.Expect(got.out).To(MatchRegexp(`(?m)^warn  kube-proxy     its version is unknown`))
 	g.Expect(got.out).To(MatchRegexp(`(?m)^fail  API server     reaching the API server at http://127.0.0.1:1: Get`))
-	g.Expect(got.out).To(HaveSuffix("This node cannot be guarded as it is: 2 checks failed, 1 warning, 1 skipped.\n"))
+	g.Expect(got.out).To(HaveSuffix("This node cannot be guarded as it is: 2 failed, 1 warned, 1 skipped.\n"))
 	g.Expect(got.out).NotTo(ContainSubstring("\x1b"), "no colours without a terminal")
 
 	got = onNode(t, service, env, "doctor", "-o", "json")

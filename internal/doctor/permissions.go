@@ -34,8 +34,8 @@ type Permission struct {
 
 // String names the right as kubectl does: "create pods/eviction".
 func (p Permission) String() string {
-	resource := strings.TrimSuffix(schema.GroupResource{Group: p.Group, Resource: p.Resource}.String()+"/"+p.Subresource, "/")
-	text := strings.TrimSpace(p.Verb + " " + resource + " " + p.Name)
+	resource := schema.GroupResource{Group: p.Group, Resource: p.Resource}.String()
+	text := strings.TrimSpace(p.Verb + " " + strings.TrimSuffix(resource+"/"+p.Subresource, "/") + " " + p.Name)
 	if p.Namespace != "" {
 		text += " in namespace " + p.Namespace
 	}

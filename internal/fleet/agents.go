@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
@@ -84,22 +85,7 @@ func impostor(p *corev1.Pod, owners map[types.UID]*appsv1.DaemonSet) string {
 
 func isHostProcess(p *corev1.Pod) bool {
 	context := p.Spec.SecurityContext
-	return context != nil && context.WindowsOptions != nil && context.WindowsOptions.HostProcess != nil &&
-		*context.WindowsOptions.HostProcess
-}
-
-// running returns the pods that run and are not being deleted.
-func running(pods []*corev1.Pod) []*corev1.Pod {
-	return slices.DeleteFunc(slices.Clone(pods), func(p *corev1.Pod) bool {
-		return p.Status.Phase != corev1.PodRunning || p.DeletionTimestamp != nil
-	})
-}
-
-// newest returns the pod that was created last. While an agent is replaced, there are two.
-func newest(pods []*corev1.Pod) *corev1.Pod {
-	return slices.MaxFunc(pods, func(a, b *corev1.Pod) int {
-		return a.CreationTimestamp.Compare(b.CreationTimestamp.Time)
-	})
+	return context != nil && context.WindowsOptions != nil && ptr.Deref(context.WindowsOptions.HostProcess, false)
 }
 
 // describePod says why a pod does not run.

@@ -7,5 +7,5 @@ import "io"
 // Bounded returns a writer with a limit, and what it kept.
 func Bounded(limit int) (w io.Writer, content func() ([]byte, bool)) {
 	b := &bounded{limit: limit}
-	return b, b.content
+	return b, func() ([]byte, bool) { return b.kept, b.cut }
 }

@@ -5,6 +5,7 @@ package fleet
 import (
 	"context"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 	"strings"
@@ -15,33 +16,9 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/labels"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-)
 
-// Row is the status of one node. Fields that are unknown are empty or missing.
-type Row struct {
-	Node string `json:"node"`
-	// Pod is the agent's pod, as namespace/name.
-	Pod     string `json:"pod,omitempty"`
-	Version string `json:"version,omitempty"`
-	Mode    string `json:"mode,omitempty"`
-	// State is the agent's view of its node: starting, guarding, idle or unknown.
-	State string `json:"state,omitempty"`
-	// Message explains the state.
-	Message         string   `json:"message,omitempty"`
-	KubeProxy       string   `json:"kubeProxyVersion,omitempty"`
-	KubeProxyFaults []string `json:"kubeProxyFaults,omitempty"`
-	// Endpoints, Stale and Held count the endpoints of the last complete pass, those of them that are to be removed, and
-	// those that wait for kube-proxy.
-	Endpoints *int `json:"endpoints,omitempty"`
-	Stale     *int `json:"stale,omitempty"`
-	Held      *int `json:"held,omitempty"`
-	// Victims are the pods, as namespace/name, that had lost their endpoint in that pass, and with it their network.
-	Victims []string `json:"podsWithoutNetwork,omitempty"`
-	// PassAge is how long ago that pass ended, in seconds on the clock of the node.
-	PassAge *float64 `json:"lastPassAgeSeconds,omitempty"`
-	// Problem is why the node does not answer, or what needs attention.
-	Problem string `json:"problem,omitempty"`
-}
+	"github.com/hnsguard/hnsguard/internal/terminal"
+)
 
 // Report is the status of all nodes. Its JSON form is for scripts: fields may be added, but do not change.
 type Report struct {
@@ -51,11 +28,9 @@ type Report struct {
 	Notes    []string `json:"notes,omitempty"`
 }
 
-// Executor runs a command in a container of a pod and returns what it writes to stdout. The error of a command that
-// fails has what it wrote to stderr.
-type Executor interface {
-	Exec(ctx context.Context, pod client.ObjectKey, container string, command []string) ([]byte, error)
-}
+// Executor runs [Command] in the [Container] of a pod, and returns what it writes to stdout. The error of a command
+// that fails has what it wrote to stderr.
+type Executor func(ctx context.Context, pod client.ObjectKey) ([]byte, error)
 
 // Options say which agents are queried. All fields but Namespace are required.
 type Options struct {
@@ -76,16 +51,19 @@ func Query(ctx context.Context, o Options) (Report, error) {
 	if err != nil {
 		return Report{}, err
 	}
-	nodes, note, err := o.windowsNodes(ctx)
+	nodes, err := o.windowsNodes(ctx)
+	if apierrors.IsForbidden(err) {
+		notes, err = append(notes, "you may not list nodes: Windows nodes without an agent are not shown"), nil
+	}
 	if err != nil {
 		return Report{}, err
-	}
-	if note != "" {
-		notes = append(notes, note)
 	}
 	nodes = slices.AppendSeq(nodes, maps.Keys(agents))
 	slices.Sort(nodes)
 	nodes = slices.Compact(nodes)
+	if len(nodes) == 0 {
+		notes = append(notes, "there is no Windows node, and no agent")
+	}
 	report := Report{Nodes: make([]Row, len(nodes)), Notes: notes}
 	var queries errgroup.Group
 	queries.SetLimit(o.Parallel)
@@ -107,51 +85,46 @@ func Query(ctx context.Context, o Options) (Report, error) {
 	return report, nil
 }
 
-// windowsNodes lists the nodes that should have an agent. Without the right to list nodes, the report shows those that
-// have one.
-func (o Options) windowsNodes(ctx context.Context) (names []string, note string, err error) {
+// windowsNodes lists the nodes that should have an agent.
+func (o Options) windowsNodes(ctx context.Context) (names []string, err error) {
 	var nodes corev1.NodeList
-	err = o.API.List(ctx, &nodes, client.MatchingLabels{corev1.LabelOSStable: string(corev1.Windows)})
-	if apierrors.IsForbidden(err) {
-		return nil, "you may not list nodes: Windows nodes without an agent are not shown", nil
-	}
-	if err != nil {
-		return nil, "", fmt.Errorf("listing the Windows nodes: %w", err)
+	if err := o.API.List(ctx, &nodes, client.MatchingLabels{corev1.LabelOSStable: string(corev1.Windows)}); err != nil {
+		return nil, fmt.Errorf("listing the Windows nodes: %w", err)
 	}
 	for _, n := range nodes.Items {
 		names = append(names, n.Name)
 	}
-	return names, "", nil
+	return names, nil
 }
 
-// row queries the agent of a node (invariant 1).
+// row queries the agent of a node (invariant 1). While an agent is replaced, there are two pods, one of which runs.
 func (o Options) row(ctx context.Context, node string, agents []*corev1.Pod) Row {
-	if len(agents) == 0 {
+	var running, others []string
+	for _, p := range agents {
+		name := client.ObjectKeyFromObject(p).String()
+		if p.Status.Phase == corev1.PodRunning && p.DeletionTimestamp == nil {
+			running = append(running, name)
+		} else {
+			others = append(others, fmt.Sprintf("pod %s is %s", name, describePod(p)))
+		}
+	}
+	switch {
+	case len(running) == 1:
+		return o.query(ctx, node, running[0])
+	case len(running) > 1:
+		return Row{Node: node, Problem: fmt.Sprintf("%d agents run on it: %s", len(running), strings.Join(running, ", "))}
+	case len(others) > 0:
+		return Row{Node: node, Problem: "its agent does not run: " + strings.Join(others, ", ")}
+	default:
 		return Row{Node: node, Problem: "no agent runs on it"}
 	}
-	alive := running(agents)
-	switch len(alive) {
-	case 0:
-		pod := newest(agents)
-		return Row{
-			Node: node, Pod: client.ObjectKeyFromObject(pod).String(),
-			Problem: "its agent does not run: the pod is " + describePod(pod),
-		}
-	case 1:
-		return o.query(ctx, node, client.ObjectKeyFromObject(alive[0]))
-	default:
-		var names []string
-		for _, p := range alive {
-			names = append(names, client.ObjectKeyFromObject(p).String())
-		}
-		return Row{Node: node, Problem: fmt.Sprintf("%d agents run on it: %s", len(alive), strings.Join(names, ", "))}
-	}
 }
 
-func (o Options) query(ctx context.Context, node string, pod client.ObjectKey) Row {
+func (o Options) query(ctx context.Context, node, pod string) Row {
 	ctx, cancel := context.WithTimeout(ctx, o.Timeout)
 	defer cancel()
-	status, err := o.Exec.Exec(ctx, pod, Container, Command())
+	namespace, name, _ := strings.Cut(pod, "/")
+	status, err := o.Exec(ctx, client.ObjectKey{Namespace: namespace, Name: name})
 	if err != nil && ctx.Err() != nil {
 		err = fmt.Errorf("no answer within %s", o.Timeout)
 	}
@@ -162,6 +135,36 @@ func (o Options) query(ctx context.Context, node string, pod client.ObjectKey) R
 	if err != nil {
 		row = Row{Node: node, Problem: "does not answer: " + strings.Join(strings.Fields(err.Error()), " ")}
 	}
-	row.Pod = pod.String()
+	row.Pod = pod
 	return row
+}
+
+// Print writes the report as a table.
+func (r Report) Print(w io.Writer) error {
+	page := terminal.NewPage(w)
+	var rows [][]string
+	for _, n := range r.Nodes {
+		age := ""
+		if n.PassAge != nil {
+			age = time.Duration(*n.PassAge*float64(time.Second)).Round(time.Second).String() + " ago"
+		}
+		rows = append(rows, []string{
+			n.Node, n.Version, n.Mode, n.State, n.KubeProxy, number(n.Endpoints), number(n.Stale), number(n.Held), age,
+			n.Problem,
+		})
+	}
+	page.Table([]string{
+		"NODE", "AGENT", "MODE", "STATE", "KUBE-PROXY", "ENDPOINTS", "STALE", "HELD", "LAST PASS", "PROBLEM",
+	}, rows)
+	for _, note := range r.Notes {
+		page.Paragraph("Note: ", note+".")
+	}
+	return page.Flush()
+}
+
+func number(n *int) string {
+	if n == nil {
+		return ""
+	}
+	return fmt.Sprint(*n)
 }
