@@ -5,6 +5,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
@@ -12,23 +13,19 @@ import (
 
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
 // serviceAccountDir is where a pod has its token and the certificate of the API server.
 const serviceAccountDir = "/var/run/secrets/kubernetes.io/serviceaccount"
 
-// apiConfig returns how the agent connects to the API server: with the kubeconfig of the flag, or else as this pod. It
+// agentConfig returns how the agent connects to the API server: with the kubeconfig of the flag, or as this pod. It
 // never uses $KUBECONFIG, which a HostProcess container inherits from the host.
-func apiConfig(kubeconfig string, env func(string) (string, bool)) (*rest.Config, error) {
+func agentConfig(kubeconfig string, env func(string) (string, bool)) (*rest.Config, error) {
 	if kubeconfig == "" {
 		return inCluster(env)
 	}
-	rules := &clientcmd.ClientConfigLoadingRules{ExplicitPath: kubeconfig}
-	config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, nil).ClientConfig()
-	if err != nil {
-		return nil, fmt.Errorf("reading kubeconfig %s: %w", kubeconfig, err)
-	}
-	return config, nil
+	return personConfig(kubeconfig, "", env)
 }
 
 // kubeconfigOfPerson is the help for the flag of commands that a person runs.
@@ -42,10 +39,13 @@ func personConfig(kubeconfig, context string, env func(string) (string, bool)) (
 		return inCluster(env)
 	}
 	rules := &clientcmd.ClientConfigLoadingRules{ExplicitPath: kubeconfig}
-	if files, set := env("KUBECONFIG"); set && files != "" {
+	if files, _ := env("KUBECONFIG"); files != "" {
 		rules.Precedence = filepath.SplitList(files)
 	} else {
-		rules.Precedence = homeConfigs(env)
+		for _, name := range []string{"HOME", "USERPROFILE"} {
+			home, _ := env(name)
+			rules.Precedence = append(rules.Precedence, filepath.Join(home, ".kube", "config"))
+		}
 	}
 	overrides := &clientcmd.ConfigOverrides{CurrentContext: context}
 	config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, overrides).ClientConfig()
@@ -61,28 +61,19 @@ func personConfig(kubeconfig, context string, env func(string) (string, bool)) (
 	return config, nil
 }
 
-// homeConfigs returns where kubectl has its configuration without $KUBECONFIG.
-func homeConfigs(env func(string) (string, bool)) []string {
-	var paths []string
-	for _, name := range []string{"HOME", "USERPROFILE"} {
-		if home, set := env(name); set && home != "" {
-			paths = append(paths, filepath.Join(home, clientcmd.RecommendedHomeDir, clientcmd.RecommendedFileName))
-		}
+// mounted returns where a path of the pod is. With containerd 1.6, a HostProcess container finds its mounts only below
+// its own root. The root comes first: newer versions have it too, and it is right even if the working directory is on
+// another drive than the mounts.
+func mounted(path string, env func(string) (string, bool)) string {
+	root, _ := env("CONTAINER_SANDBOX_MOUNT_POINT")
+	below := filepath.Join(root, strings.TrimPrefix(path, filepath.VolumeName(path)))
+	if _, err := os.Stat(below); root != "" && !errors.Is(err, fs.ErrNotExist) {
+		return below // one that cannot be read is not replaced by another one
 	}
-	return paths
+	return path
 }
 
-// mounted returns where a path of the pod can be. With containerd 1.6, a HostProcess container finds its mounts only
-// below its own root. The root comes first: newer versions have it too, and it is right even if the working directory
-// is on another drive than the mounts.
-func mounted(path string, env func(string) (string, bool)) []string {
-	if root, ok := env("CONTAINER_SANDBOX_MOUNT_POINT"); ok && root != "" {
-		return []string{filepath.Join(root, strings.TrimPrefix(path, filepath.VolumeName(path))), path}
-	}
-	return []string{path}
-}
-
-// inCluster is rest.InClusterConfig for all places where mounts can be.
+// inCluster is rest.InClusterConfig, which does not know where mounts can be.
 func inCluster(env func(string) (string, bool)) (*rest.Config, error) {
 	host, _ := env("KUBERNETES_SERVICE_HOST")
 	port, _ := env("KUBERNETES_SERVICE_PORT")
@@ -90,18 +81,23 @@ func inCluster(env func(string) (string, bool)) (*rest.Config, error) {
 		return nil, errors.New("connecting to the API server: this is not a pod ($KUBERNETES_SERVICE_HOST or " +
 			"$KUBERNETES_SERVICE_PORT is not set); use --kubeconfig")
 	}
-	var errs []error
-	for _, dir := range mounted(serviceAccountDir, env) {
-		token := filepath.Join(dir, "token")
-		if _, err := os.ReadFile(token); err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		return &rest.Config{
-			Host:            "https://" + net.JoinHostPort(host, port),
-			BearerTokenFile: token,
-			TLSClientConfig: rest.TLSClientConfig{CAFile: filepath.Join(dir, "ca.crt")},
-		}, nil
+	dir := mounted(serviceAccountDir, env)
+	token := filepath.Join(dir, "token")
+	if _, err := os.ReadFile(token); err != nil {
+		return nil, fmt.Errorf("connecting to the API server as a pod: no service account token: %w", err)
 	}
-	return nil, fmt.Errorf("connecting to the API server as a pod: no service account token:\n%w", errors.Join(errs...))
+	return &rest.Config{
+		Host:            "https://" + net.JoinHostPort(host, port),
+		BearerTokenFile: token,
+		TLSClientConfig: rest.TLSClientConfig{CAFile: filepath.Join(dir, "ca.crt")},
+	}, nil
+}
+
+// readerOf returns a client of the API server.
+func readerOf(config *rest.Config) (client.Reader, error) {
+	reader, err := client.New(config, client.Options{})
+	if err != nil {
+		return nil, fmt.Errorf("reaching the API server: %w", err)
+	}
+	return reader, nil
 }

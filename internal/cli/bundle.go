@@ -12,10 +12,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-	"k8s.io/client-go/rest"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/hnsguard/hnsguard/internal/agent"
 	"github.com/hnsguard/hnsguard/internal/recording"
 	"github.com/hnsguard/hnsguard/internal/server"
 	"github.com/hnsguard/hnsguard/internal/terminal"
@@ -61,7 +58,6 @@ func newBundle(p Process) *cobra.Command {
 	o.addTo(cmd)
 	cmd.Flags().StringVarP(&o.file, "file", "f", "", "file to write, or - for stdout; required")
 	addPage(cmd, &o.page)
-	completeFiles(cmd, "file", "zip")
 	return cmd
 }
 
@@ -118,18 +114,6 @@ func reportMissing(w io.Writer, b recording.Bundle) {
 		_, _ = fmt.Fprint(w, ", and without them the node cannot be judged")
 	}
 	_, _ = fmt.Fprintln(w, ".")
-}
-
-func readerOf(config *rest.Config) (client.Reader, error) {
-	scheme, err := agent.Scheme()
-	if err != nil {
-		return nil, err
-	}
-	reader, err := client.New(config, client.Options{Scheme: scheme})
-	if err != nil {
-		return nil, fmt.Errorf("reaching the API server: %w", err)
-	}
-	return reader, nil
 }
 
 // reachable is the address at which this node reaches what listens on an address.

@@ -77,7 +77,6 @@ func newRoot(p Process) *cobra.Command {
 			return fromEnvironment(cmd.Flags(), p.Env)
 		},
 	}
-	root.CompletionOptions.SetDefaultShellCompDirective(cobra.ShellCompDirectiveNoFileComp)
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetOut(p.Out)
 	root.SetErr(p.Err)

@@ -13,7 +13,5 @@
 //     but they are not meant for hnsguard. Calico's $KUBE_NETWORK is a regular expression, and GKE's holds for the
 //     whole machine. Elsewhere the commands that a person runs like kubectl use $KUBECONFIG as kubectl does, but run
 //     does not.
-//  5. A shell can complete the value of every flag that takes one of a known set, and proposes files only where a file
-//     is wanted.
-//  6. All text goes through a [terminal.Writer]. Only a bundle, which is not text, is written as it is.
+//  5. All text goes through a [terminal.Writer]. Only a bundle, which is not text, is written as it is.
 package cli

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -65,34 +64,22 @@ func runExplain(ctx context.Context, p Process, o explainOptions, text string) e
 	if err != nil {
 		return usageError{err}
 	}
-	found, done, err := o.judge(ctx, p, target, "explaining "+text)
+	found, past, err := o.judge(ctx, p, target, "explaining "+text)
 	if err != nil {
 		return err
 	}
-	if o.live() {
-		done = o.remembered(ctx)
+	if o.bundle == "" && len(o.hnsDumps) == 0 { // it is this node
+		past = pastOf(askAgent(ctx, o.page))
 	}
-	if done.err != nil {
-		found.Notes = append(found.Notes, "what the agent has done is not known: "+done.err.Error())
+	if past.err != nil {
+		found.Notes = append(found.Notes, "what the agent has done is not known: "+past.err.Error())
 	}
-	e := found.Explain(target, done.entries)
-	if err := o.output.show(p.Out, e); err != nil {
+	found = found.Explain(target, past.entries)
+	if err := o.output.show(p.Out, found); err != nil {
 		return err
 	}
-	unknown := func(e report.Row) bool { return e.Verdict == string(report.KindUnknown) }
-	if slices.ContainsFunc(e.Endpoints, unknown) {
+	if slices.ContainsFunc(found.Endpoints, func(e report.Row) bool { return e.Verdict == string(report.KindUnknown) }) {
 		return result(ExitError)
 	}
 	return nil
-}
-
-// live reports whether this node is explained, and not one that was recorded.
-func (o explainOptions) live() bool { return o.bundle == "" && len(o.hnsDumps) == 0 }
-
-// askFor is how long the agent may take to answer.
-const askFor = 5 * time.Second
-
-// remembered reads the history of the agent on this node.
-func (o explainOptions) remembered(ctx context.Context) past {
-	return remembered(askAgent(ctx, o.page, askFor))
 }

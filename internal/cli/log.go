@@ -20,43 +20,34 @@ type logOptions struct {
 	level, format string
 }
 
-func (o *logOptions) addTo(cmd *cobra.Command, level, format string) {
+func (o *logOptions) addTo(cmd *cobra.Command) {
 	flags := cmd.Flags()
-	flags.StringVar(&o.level, "log-level", level,
+	flags.StringVar(&o.level, "log-level", "info",
 		"error, info, debug (every decision) or trace (the Kubernetes client too)")
-	completeValues(cmd, "log-level", "error", "info", "debug\tevery decision", "trace\tthe Kubernetes client too")
-	flags.StringVar(&o.format, "log-format", format, "json or text")
-	completeValues(cmd, "log-format", "json", "text")
+	flags.StringVar(&o.format, "log-format", "json", "json or text")
 }
 
-// levelDebug is logr's V(1).
+// levelDebug is logr's V(1), which shows every decision. Higher ones show the work of the Kubernetes client.
 const levelDebug slog.Level = -1
 
-// logger makes the log. The levels below info are those of logr: debug shows every decision, trace the work of the
-// Kubernetes client.
+// logger makes the log.
 func (o *logOptions) logger(w io.Writer) (logr.Logger, error) {
-	levels := map[string]slog.Level{
+	level, known := map[string]slog.Level{
 		"error": slog.LevelError, "info": slog.LevelInfo, "debug": levelDebug, "trace": -6,
+	}[o.level]
+	options := &slog.HandlerOptions{Level: level, ReplaceAttr: nameLevel}
+	var handler slog.Handler = slog.NewJSONHandler(w, options)
+	if o.format == "text" {
+		handler = slog.NewTextHandler(w, options)
 	}
 	var errs []error
-	level, ok := levels[o.level]
-	if !ok {
-		errs = append(errs, usageError{fmt.Errorf("--log-level %q: must be error, info, debug or trace", o.level)})
+	if !known {
+		errs = append(errs, fmt.Errorf("--log-level %q: must be error, info, debug or trace", o.level))
 	}
-	options := &slog.HandlerOptions{Level: level, ReplaceAttr: nameLevel}
-	var handler slog.Handler
-	switch o.format {
-	case "json":
-		handler = slog.NewJSONHandler(w, options)
-	case "text":
-		handler = slog.NewTextHandler(w, options)
-	default:
-		errs = append(errs, usageError{fmt.Errorf("--log-format %q: must be json or text", o.format)})
+	if o.format != "json" && o.format != "text" {
+		errs = append(errs, fmt.Errorf("--log-format %q: must be json or text", o.format))
 	}
-	if err := errors.Join(errs...); err != nil {
-		return logr.Logger{}, err
-	}
-	return logr.FromSlogHandler(handler), nil
+	return logr.FromSlogHandler(handler), usage(errors.Join(errs...))
 }
 
 // nameLevel gives logr's levels below info the names of the flag; slog would print DEBUG+3.

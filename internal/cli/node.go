@@ -5,7 +5,6 @@ package cli
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"net/url"
 	"os"
 
@@ -29,11 +28,8 @@ func (o *nodeOptions) addTo(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&o.name, "node-name", "", "name of the Windows node; required, here or as $NODE_NAME")
 	flags.StringVar(&o.kubeconfig, "kubeconfig", "", kubeconfigOfPerson)
-	completeFiles(cmd, "kubeconfig")
 	flags.StringVar(&o.configFile, "config", "", "configuration file; without it, all fields have their defaults")
-	completeFiles(cmd, "config", "yaml", "yml", "json")
 	flags.StringVar(&o.mode, "mode", "", "enforce or observe (change nothing); replaces mode in the configuration file")
-	completeValues(cmd, "mode", "enforce", "observe\tchange nothing")
 	flags.StringVar(&o.network, "network", "",
 		"HNS network of the pods; replaces network in the configuration file")
 	flags.StringVar(&o.kubeProxyVersion, "kube-proxy-version", "",
@@ -66,10 +62,7 @@ func (o *nodeOptions) validateFlags() error {
 		errs = append(errs, fmt.Errorf("--kube-proxy-metrics-url %q: must be a URL such as %s",
 			o.kubeProxyMetricsURL, detect.MetricsURL))
 	}
-	for i := range errs {
-		errs[i] = usageError{errs[i]}
-	}
-	return errors.Join(errs...)
+	return usage(errors.Join(errs...))
 }
 
 // policy reads the configuration file and lets the flags win over it.
@@ -102,25 +95,10 @@ func (o *nodeOptions) policyOver(c config.Config, env func(string) (string, bool
 }
 
 func readPolicy(path string, env func(string) (string, bool)) (config.Config, error) {
-	name, data, err := readMounted(path, env)
+	path = mounted(path, env)
+	data, err := os.ReadFile(path)
 	if err != nil {
 		return config.Config{}, fmt.Errorf("reading the configuration: %w", err)
 	}
-	return config.Decode(name, data)
-}
-
-// readMounted reads a file that may be mounted and returns the path that it was read from.
-func readMounted(path string, env func(string) (string, bool)) (string, []byte, error) {
-	var errs []error
-	for _, name := range mounted(path, env) {
-		data, err := os.ReadFile(name)
-		if err == nil {
-			return name, data, nil
-		}
-		errs = append(errs, err)
-		if !errors.Is(err, fs.ErrNotExist) {
-			break // a file that exists but cannot be read is not replaced by another one
-		}
-	}
-	return "", nil, errors.Join(errs...)
+	return config.Decode(path, data)
 }

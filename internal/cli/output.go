@@ -16,7 +16,6 @@ type format string
 
 func (f *format) addTo(cmd *cobra.Command) {
 	cmd.Flags().StringVarP((*string)(f), "output", "o", "", "output format: json or yaml; without it, text")
-	completeValues(cmd, "output", "json", "yaml")
 }
 
 func (f *format) validate() error {

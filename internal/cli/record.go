@@ -100,22 +100,21 @@ func (r recorded) verdicts(b recording.Bundle) ([]byte, error) {
 	if b.ClusterErr != nil || !b.HNS.EndpointsRecorded {
 		return nil, errors.Join(b.HNSErr, b.ClusterErr)
 	}
-	found, err := report.Judge(report.Input{
+	return indented(report.Judge(report.Input{
 		Node: r.node.Node, Config: r.node.Config, KubeProxy: kubeproxy.ProfileOf(b.Manifest.KubeProxyVersion),
 		HNS: b.HNS, Cluster: b.Cluster, Now: b.Manifest.Recorded,
-	})
-	if err != nil {
-		return nil, err
-	}
-	return recording.Indented(found)
+	}))
 }
 
 func (r recorded) checks(ctx context.Context) ([]byte, error) {
-	report, err := doctor.Run(ctx, r.node)
+	return indented(doctor.Run(ctx, r.node))
+}
+
+func indented[T any](value T, err error) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return recording.Indented(report)
+	return recording.Indented(value)
 }
 
 // served reads what the agent serves. It may not run, or be of a version that serves less.

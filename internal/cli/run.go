@@ -48,7 +48,7 @@ func newRun(p Process) *cobra.Command {
 	cmd.Flags().Int64Var(&o.memory, "memory-limit", 0,
 		"memory limit of the container in bytes, of which hnsguard keeps a tenth free; $GOMEMLIMIT wins")
 	o.serve.addTo(cmd)
-	o.log.addTo(cmd, "info", "json")
+	o.log.addTo(cmd)
 	return cmd
 }
 
@@ -60,7 +60,7 @@ func addNamespace(cmd *cobra.Command, namespace *string) {
 func run(ctx context.Context, p Process, o runOptions) error {
 	log, errLog := o.log.logger(p.Err)
 	policy, errPolicy := o.node.policy(p.Env)
-	api, errAPI := apiConfig(o.node.kubeconfig, p.Env)
+	api, errAPI := agentConfig(o.node.kubeconfig, p.Env)
 	namespace, errNamespace := o.ownNamespace(p, policy)
 	certificate, errServe := o.serve.certificate(o.node.name, p.Env)
 	if err := errors.Join(o.node.validate(), errLog, errPolicy, errNamespace, errAPI, errServe); err != nil {
@@ -131,12 +131,8 @@ func (o *runOptions) ownNamespace(p Process, c config.Config) (string, error) {
 
 // podNamespace returns the namespace of this pod, or an empty string.
 func podNamespace(env func(string) (string, bool)) string {
-	for _, dir := range mounted(serviceAccountDir, env) {
-		if name, err := os.ReadFile(filepath.Join(dir, "namespace")); err == nil && len(name) > 0 {
-			return string(name)
-		}
-	}
-	return ""
+	name, _ := os.ReadFile(filepath.Join(mounted(serviceAccountDir, env), "namespace"))
+	return string(name)
 }
 
 // announce logs what the reader of the log needs to know first.

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -46,9 +45,6 @@ func (o *inputOptions) addTo(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&o.bundle, "bundle", "",
 		"file recorded with 'hnsguard bundle', or - for stdin; it has the node's name, configuration and version of "+
 			"kube-proxy too")
-	completeFiles(cmd, "bundle", "zip")
-	completeFiles(cmd, "hns-dump")
-	completeFiles(cmd, "cluster-dump")
 }
 
 const scanHelp = `Judge every HNS endpoint of a node once, and print what hnsguard would do about it and why, and which
@@ -98,18 +94,8 @@ func newScan(p Process) *cobra.Command {
 	flags.StringSliceVar(&o.pods, "pod", nil,
 		"report only endpoints of this Pod, given as NAMESPACE/NAME; repeatable")
 	flags.StringSliceVar(&o.verdicts, "verdict", nil, "report only endpoints with this verdict; repeatable")
-	completeValues(cmd, "verdict", verdictNames()...)
 	o.output.addTo(cmd)
 	return cmd
-}
-
-// verdictNames are the values of --verdict.
-func verdictNames() []string {
-	var names []string
-	for _, kind := range report.Verdicts() {
-		names = append(names, string(kind))
-	}
-	return names
 }
 
 func runScan(ctx context.Context, p Process, o scanOptions) error {
@@ -141,8 +127,21 @@ type past struct {
 func (o inputOptions) judge(ctx context.Context, p Process, filter report.Filter, doing string) (
 	report.Report, past, error,
 ) {
+	in, done, err := o.input(ctx, p, filter)
+	if err != nil {
+		return report.Report{}, past{}, err
+	}
+	found, err := report.Judge(in)
+	if err != nil {
+		return report.Report{}, past{}, fmt.Errorf("%s on node %s: %w", doing, in.Node, err)
+	}
+	return found, done, nil
+}
+
+// input reads a bundle, or else dumps or what is live.
+func (o inputOptions) input(ctx context.Context, p Process, filter report.Filter) (report.Input, past, error) {
 	if o.bundle != "" {
-		return o.judgeBundle(p, filter, doing)
+		return o.bundled(p, filter)
 	}
 	policy, errPolicy := o.node.policy(p.Env)
 	in := report.Input{Node: o.node.name, Config: policy, Filter: filter, Now: time.Now()}
@@ -150,44 +149,35 @@ func (o inputOptions) judge(ctx context.Context, p Process, filter report.Filter
 	in.HNS, errHNS = o.hns(ctx, p)
 	in.Cluster, errCluster = o.cluster(ctx, p, filter)
 	if err := errors.Join(errPolicy, errHNS, errCluster); err != nil {
-		return report.Report{}, past{}, err
+		return report.Input{}, past{}, err
 	}
 	in.KubeProxy = o.kubeProxy(ctx, in.Cluster.Pods)
-	found, err := judged(in, doing)
-	return found, past{}, err
+	return in, past{}, nil
 }
 
-func judged(in report.Input, doing string) (report.Report, error) {
-	found, err := report.Judge(in)
+// bundled reads a recorded node. What the flags say wins over what the bundle says.
+func (o inputOptions) bundled(p Process, filter report.Filter) (report.Input, past, error) {
+	file, err := recording.Load(o.bundle, p.In)
 	if err != nil {
-		return report.Report{}, fmt.Errorf("%s on node %s: %w", doing, in.Node, err)
+		return report.Input{}, past{}, err
 	}
-	return found, nil
-}
-
-// judgeBundle judges a recorded node. What the flags say wins over what the bundle says.
-func (o inputOptions) judgeBundle(p Process, filter report.Filter, doing string) (report.Report, past, error) {
-	b, err := readBundle(p, o.bundle)
+	b, err := recording.ReadBundle(file)
 	if err != nil {
-		return report.Report{}, past{}, err
+		return report.Input{}, past{}, err
 	}
 	if err := b.Missing(); err != nil {
-		return report.Report{}, past{}, fmt.Errorf("%w node %s: %w", report.ErrCannotJudge, b.Manifest.Node, err)
+		return report.Input{}, past{}, fmt.Errorf("%w node %s: %w", report.ErrCannotJudge, b.Manifest.Node, err)
 	}
 	policy, err := o.node.policyOver(b.Config, p.Env)
-	if err != nil {
-		return report.Report{}, past{}, err
-	}
-	found, err := judged(report.Input{
+	return report.Input{
 		Node: cmp.Or(o.node.name, b.Manifest.Node), Config: policy, Filter: filter, Now: b.Manifest.Recorded,
 		KubeProxy: kubeproxy.ProfileOf(cmp.Or(o.node.kubeProxyVersion, b.Manifest.KubeProxyVersion)),
 		HNS:       b.HNS, Cluster: b.Cluster,
-	}, doing)
-	return found, remembered(b.Status, b.StatusErr), err
+	}, pastOf(b.Status, b.StatusErr), err
 }
 
-// remembered is what the agent's status document says of what it has done.
-func remembered(status []byte, err error) past {
+// pastOf is what the agent's status document says of what it has done.
+func pastOf(status []byte, err error) past {
 	if err != nil {
 		return past{err: err}
 	}
@@ -230,10 +220,11 @@ func (o scanOptions) validate() (report.Filter, error) {
 		f.Pods = append(f.Pods, pod)
 	}
 	for _, text := range o.verdicts {
-		if !slices.Contains(verdictNames(), text) {
-			errs = append(errs, fmt.Errorf("--verdict %q: must be one of %s", text, strings.Join(verdictNames(), ", ")))
+		kind := verdict.Kind(text)
+		if !slices.Contains(report.Verdicts(), kind) {
+			errs = append(errs, fmt.Errorf("--verdict %q: must be one of %v", text, report.Verdicts()))
 		}
-		f.Verdicts = append(f.Verdicts, verdict.Kind(text))
+		f.Verdicts = append(f.Verdicts, kind)
 	}
 	return f, errors.Join(errs...)
 }
@@ -294,12 +285,4 @@ func readDumps[T any](p Process, names []string, read func(...recording.File) (T
 		return dump, err
 	}
 	return read(files...)
-}
-
-func readBundle(p Process, name string) (recording.Bundle, error) {
-	file, err := recording.Load(name, p.In)
-	if err != nil {
-		return recording.Bundle{}, err
-	}
-	return recording.ReadBundle(file)
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
 	"strconv"
 
 	"github.com/spf13/cobra"
@@ -28,7 +27,6 @@ func (o *serveOptions) addTo(cmd *cobra.Command) {
 	addMetricsSecure(cmd, &o.secure)
 	flags.StringVar(&o.certDir, "metrics-cert-dir", "",
 		"folder with tls.crt and tls.key, which may change; without it, a self-signed certificate")
-	must(cmd.MarkFlagDirname("metrics-cert-dir"))
 	flags.StringVar(&o.probes, "health-probe-bind-address", "127.0.0.1:10353", `where to serve probes; "0" serves none`)
 	flags.StringVar(&o.page, "page-bind-address", server.PageAddress,
 		`where to serve the node page; "0" serves none, and elsewhere than on loopback it needs --metrics-secure`)
@@ -44,7 +42,12 @@ func addMetricsSecure(cmd *cobra.Command, secure *bool) {
 func (o *serveOptions) certificate(node string, env func(string) (string, bool)) (*server.Certificate, error) {
 	errs := []error{
 		checkAddress("--metrics-bind-address", o.metrics), checkAddress("--health-probe-bind-address", o.probes),
-		o.checkPage(),
+		checkAddress("--page-bind-address", o.page),
+	}
+	public := o.page != nowhere && !server.IsLoopback(o.page)
+	if public && !o.secure {
+		errs = append(errs, usageError{fmt.Errorf("--page-bind-address %q: needs --metrics-secure, since others than the "+
+			"node's own processes can connect to it; or use an address such as %s", o.page, server.PageAddress)})
 	}
 	var certificate *server.Certificate
 	var err error
@@ -52,33 +55,13 @@ func (o *serveOptions) certificate(node string, env func(string) (string, bool))
 	case !o.secure && o.certDir != "":
 		err = usageError{errors.New("--metrics-cert-dir needs --metrics-secure: plain HTTP uses no certificate")}
 	case o.secure && o.certDir != "":
-		if certificate, err = server.FromFolder(folder(mounted(o.certDir, env))); err != nil {
+		if certificate, err = server.FromFolder(mounted(o.certDir, env)); err != nil {
 			err = fmt.Errorf("--metrics-cert-dir: %w", err)
 		}
-	case o.secure && (o.metrics != nowhere || o.pageIsPublic()):
+	case o.secure && (o.metrics != nowhere || public):
 		certificate, err = server.InMemory(node)
 	}
 	return certificate, errors.Join(append(errs, err)...)
-}
-
-func (o *serveOptions) pageIsPublic() bool { return o.page != nowhere && !server.IsLoopback(o.page) }
-
-func (o *serveOptions) checkPage() error {
-	if err := checkAddress("--page-bind-address", o.page); err != nil || o.secure || !o.pageIsPublic() {
-		return err
-	}
-	return usageError{fmt.Errorf("--page-bind-address %q: needs --metrics-secure, since others than the node's own "+
-		"processes can connect to it; or use an address such as %s", o.page, server.PageAddress)}
-}
-
-// folder returns the first of several folders that exists, or the last one.
-func folder(places []string) string {
-	for _, place := range places {
-		if _, err := os.Stat(place); err == nil {
-			return place
-		}
-	}
-	return places[len(places)-1]
 }
 
 // nowhere is the address that is not listened on.

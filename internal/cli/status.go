@@ -10,9 +10,9 @@ import (
 
 	"github.com/spf13/cobra"
 	"k8s.io/apimachinery/pkg/labels"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/hnsguard/hnsguard/internal/fleet"
+	"github.com/hnsguard/hnsguard/internal/server"
 )
 
 // statusOptions are the flags of status.
@@ -50,7 +50,6 @@ func newStatus(p Process) *cobra.Command {
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&o.kubeconfig, "kubeconfig", "", kubeconfigOfPerson)
-	completeFiles(cmd, "kubeconfig")
 	flags.StringVar(&o.context, "context", "", "context of the kubeconfig; without it, the current one")
 	flags.StringVarP(&o.namespace, "namespace", "n", "hnsguard-system", "namespace of the release")
 	flags.BoolVarP(&o.allNamespaces, "all-namespaces", "A", false,
@@ -90,9 +89,9 @@ func runStatus(ctx context.Context, p Process, o statusOptions) error {
 		return err
 	}
 	config.QPS = -1 // client-go's limit is meant for controllers; parallelQueries limits the requests here
-	reader, err := client.New(config, client.Options{})
+	reader, err := readerOf(config)
 	if err != nil {
-		return fmt.Errorf("reaching the API server: %w", err)
+		return err
 	}
 	executor, err := fleet.NewExecutor(config)
 	if err != nil {
@@ -126,7 +125,7 @@ func newAgentStatus(p Process) *cobra.Command {
 			if err := checkAddress("--page-bind-address", address); err != nil {
 				return err
 			}
-			document, err := askAgent(cmd.Context(), address, askFor)
+			document, err := askAgent(cmd.Context(), address)
 			if err != nil {
 				return fmt.Errorf("reading the status of the agent on this node: %w\nCheck that the agent runs on this node, "+
 					"that page.enabled of the chart is true, and that --page-bind-address is the agent's", err)
@@ -137,4 +136,17 @@ func newAgentStatus(p Process) *cobra.Command {
 	}
 	addPage(cmd, &address)
 	return cmd
+}
+
+// askFor is how long the agent may take to answer.
+const askFor = 5 * time.Second
+
+// askAgent returns the status document of the agent on this node, which serves it at the given address.
+func askAgent(ctx context.Context, address string) ([]byte, error) {
+	if address == nowhere {
+		return nil, errors.New("it serves no page (--page-bind-address)")
+	}
+	ctx, cancel := context.WithTimeout(ctx, askFor)
+	defer cancel()
+	return server.Get(ctx, "http://"+reachable(address)+server.StatusPath)
 }
