@@ -14,7 +14,7 @@ import (
 
 func main() {
 	// On Windows the Go runtime turns console close, log-off and shutdown events into SIGTERM, and holds the process open
-	// for whoever has asked for it.
+	// while a handler is registered.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := cli.Run(ctx, os.Args[1:], cli.Process{
 		Name: os.Args[0], In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Env: os.LookupEnv,

@@ -11,8 +11,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/sets"
 )
 
-// MaxExternalAddresses is how many addresses the index keeps of a Service besides its cluster IPs: whoever may write
-// Services can give each one as many as fit into an object.
+// MaxExternalAddresses is how many addresses the index keeps of a Service besides its cluster IPs. A user who may
+// write Services can give each one as many as fit into an object.
 const MaxExternalAddresses = 1000
 
 // serviceAddresses are the virtual addresses of a Service.

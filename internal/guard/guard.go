@@ -49,12 +49,12 @@ type Status interface {
 	Unknown(err error)
 }
 
-// nobody looks at the status.
-type nobody struct{}
+// noStatus keeps no status.
+type noStatus struct{}
 
-func (nobody) Complete(pass.Pass, time.Time) {}
-func (nobody) Idle(error)                    {}
-func (nobody) Unknown(error)                 {}
+func (noStatus) Complete(pass.Pass, time.Time) {}
+func (noStatus) Idle(error)                    {}
+func (noStatus) Unknown(error)                 {}
 
 // Options configure a guard.
 type Options struct {
@@ -76,7 +76,7 @@ type Options struct {
 	// Default: it is not kept.
 	History *history.Ring
 	// Status is shown how each pass ended.
-	// Default: nobody looks.
+	// Default: it is not kept.
 	Status Status
 	// Metrics are the measurements. Required.
 	Metrics *Metrics
@@ -100,7 +100,7 @@ var _ reconcile.TypedReconciler[Request] = (*Guard)(nil)
 // New returns a guard.
 func New(o Options) *Guard {
 	if o.Status == nil {
-		o.Status = nobody{}
+		o.Status = noStatus{}
 	}
 	return &Guard{
 		opts: o, recorder: newRecorder(o.Config, o.Events, o.History, o.Metrics, o.Clock),

@@ -94,8 +94,8 @@ func (r *recorder) unknown(ctx context.Context, err error) {
 	logf.FromContext(ctx).Error(err, "Cannot observe the node; nothing is touched", "class", hns.ClassOf(err))
 }
 
-// idle reports that there is no network to guard: not yet on a fresh node, or never with some CNIs. HNS was read for
-// that, so that nobody has to be told that the agent cannot.
+// idle reports that there is no network to guard: not yet on a fresh node, or never with some CNIs. HNS was
+// read for that, so the agent can read it.
 func (r *recorder) idle(ctx context.Context, why error) {
 	now := r.clock.Now()
 	r.verdicts(ctx, verdict.Evidence{Now: now}, nil)

@@ -71,8 +71,8 @@ type Entry struct {
 	// Verdict and Reason are the decision that it rests on.
 	Verdict verdict.Kind   `json:"verdict,omitempty"`
 	Reason  verdict.Reason `json:"reason,omitempty"`
-	// Before and After describe the endpoints of the address before and after a removal, for whoever has to show what it
-	// changed. They are missing where nobody has looked, and empty where there was none.
+	// Before and After describe the endpoints of the address before and after a removal: they show what it changed. They
+	// are missing where HNS was not read, and empty where there was none.
 	Before []string `json:"before,omitzero"`
 	After  []string `json:"after,omitzero"`
 	// AfterSeconds is how long it took: until a stale endpoint was removed, or an address was reused.

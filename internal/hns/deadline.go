@@ -24,7 +24,7 @@ type DeadlineOptions struct {
 	Clock   clock.Clock
 }
 
-// Deadline is a [Client] that gives up waiting. HNS calls take no context and can hang for ever; an abandoned one
+// Deadline is a [Client] that gives up waiting. HNS calls take no context and can hang forever; an abandoned one
 // goes on in its own goroutine until HNS returns, and its late result is dropped.
 type Deadline struct {
 	next Client

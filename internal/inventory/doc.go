@@ -2,10 +2,10 @@
 
 // Package inventory knows what is in HNS, and keeps knowing it with few calls.
 //
-// HNS tells nobody when an endpoint comes or goes, so it has to be polled, and has no call that reads more than one
-// endpoint. But one call lists all IDs, and an ID never changes its identity (address, hardware address, flags,
-// network): only IDs that are new have to be read. What does change is whether a local endpoint is attached; that is
-// read again where a decision may rest on it, which is where a remote endpoint has the same address.
+// HNS does not notify when an endpoint is created or deleted, so it has to be polled, and has no call that reads more
+// than one endpoint. But one call lists all IDs, and an ID never changes its identity (address, hardware address,
+// flags, network): only IDs that are new have to be read. What does change is whether a local endpoint is attached;
+// that is read again where a decision may rest on it, which is where a remote endpoint has the same address.
 //
 // Invariants:
 //
@@ -19,6 +19,6 @@
 //     deleted. After a failure of HNS, or a sign that it is not what it was, all are read again within minutes.
 //  5. The pod network is found by name, or else only if there is no doubt which one it is; in doubt nothing is known. A
 //     better one that appears later takes its place.
-//     Networks are listed anew at once when an endpoint is on one that is not known, every few seconds while no pod
+//     Networks are listed again at once when an endpoint is on one that is not known, every few seconds while no pod
 //     network is found, or none of its endpoints is left, or HNS has failed, and every few minutes otherwise.
 package inventory

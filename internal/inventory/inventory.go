@@ -47,7 +47,7 @@ type Inventory struct {
 
 	known    map[hns.EndpointID]entry
 	networks []hns.Network
-	listed   time.Time // when the networks were; zero to list them anew
+	listed   time.Time // when the networks were; zero to list them again
 	// chosen is the pod network, once it was found.
 	chosen hns.NetworkID
 	// last is the snapshot before, if nothing has gone wrong since.

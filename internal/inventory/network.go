@@ -63,8 +63,8 @@ func PodNetwork(name string, networks []hns.Network, endpoints []verdict.Endpoin
 	}
 }
 
-// refreshNetworks lists networks again if they may have changed. An HNS restart gives them other IDs, and so does
-// whoever makes one again.
+// refreshNetworks lists networks again if they may have changed. Their IDs change when HNS
+// restarts and when a network is created again.
 func (i *Inventory) refreshNetworks(ctx context.Context, now time.Time) error {
 	good := i.opts.NetworksEvery
 	if i.networkInUse() {

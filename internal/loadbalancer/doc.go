@@ -16,10 +16,10 @@
 // # Reprogramming
 //
 // A dangling or missing one is always reported, with an Event on its Service. Only on request kube-proxy is made to
-// program the Service again, by a change of its endpoints that means nothing to anybody: for a few seconds the
-// Service has one EndpointSlice more, with one endpoint that is not ready, under an address that nobody has and a
-// port that the Service does not have. Every Windows node of the cluster programs the Service again, which interrupts
-// it there for a moment; that is why it has to be asked for.
+// program the Service again, by a change of its endpoints without effect: for a few seconds the Service has one more
+// EndpointSlice. Its one endpoint is not ready, and has an address for documentation and a port that the Service does
+// not have. Every Windows node of the cluster programs the Service again, which interrupts it there for a moment;
+// therefore this is off by default.
 //
 // On an HNS of version 15.4 this does not help with a kube-proxy that updates load balancers in place there, which such
 // an HNS is reported to ignore (https://github.com/kubernetes/kubernetes/issues/131466): before 1.32.6, and 1.33.0 and
@@ -58,5 +58,5 @@
 //  11. The API server is asked about one frontend at a time, after a random delay: a Service that is deleted is absent
 //     on all nodes at once.
 //  12. No Service is disturbed while a leaked local endpoint has one of its addresses: kube-proxy would build the load
-//     balancer on it, which then looks right and loses the connections all the same.
+//     balancer on it, which then looks right and still loses the connections.
 package loadbalancer

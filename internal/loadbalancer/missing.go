@@ -126,7 +126,7 @@ func (r *Reprogrammer) count(ctx context.Context, s *suspect) bool {
 		s.counted = false
 		return r.opts.Clock.Since(s.since) >= unread
 	}
-	if !s.counted || syncs < s.base { // a kube-proxy that has started anew makes all of them again
+	if !s.counted || syncs < s.base { // a kube-proxy that was restarted creates all of them again
 		s.base, s.counted = syncs, true
 	}
 	return syncs >= s.base+kubeproxy.SyncsBetween

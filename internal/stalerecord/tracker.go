@@ -287,7 +287,7 @@ func (t *Tracker) synced(p *proof, o observation) bool {
 	if o.now.Sub(p.since) < min(t.opts.WatchLag, t.opts.HoldTimeout) {
 		return false
 	}
-	if !p.counted || o.syncs < p.base { // a kube-proxy that has started anew counts from zero
+	if !p.counted || o.syncs < p.base { // a kube-proxy that was restarted counts from zero
 		p.base, p.counted = o.syncs, true
 	}
 	return o.syncs >= p.base+kubeproxy.SyncsBetween

@@ -19,7 +19,7 @@ import (
 type Policy struct {
 	// Exclusions are address ranges in which nothing is ever removed.
 	Exclusions []netip.Prefix
-	// OrphanGrace is how long nobody may have claimed an address before its endpoint is an orphan.
+	// OrphanGrace is how long an address must be unclaimed before its endpoint is an orphan.
 	OrphanGrace time.Duration
 	// OrphanGraceUrgent is the same while [Evidence.Urgent].
 	OrphanGraceUrgent time.Duration

@@ -32,9 +32,9 @@ const (
 	InUse Kind = "in_use"
 	// Protected: the address is not to be touched.
 	Protected Kind = "protected"
-	// Orphan: nobody has claimed the address for longer than the grace period, and no load balancer refers to it.
+	// Orphan: the address was unclaimed for longer than the grace period, and no load balancer refers to it.
 	Orphan Kind = "orphan"
-	// OrphanPending: nobody claims the address, but something still speaks against removal.
+	// OrphanPending: the address is unclaimed, but a reason to keep the endpoint remains.
 	OrphanPending Kind = "orphan_pending"
 	// Foreign: a remote endpoint that kube-proxy did not make on the pod network.
 	Foreign Kind = "foreign"
@@ -124,7 +124,7 @@ type Verdict struct {
 	early bool
 }
 
-// Unclaimed reports whether nobody claims the endpoint's address.
+// Unclaimed reports whether the endpoint's address is unclaimed.
 func (v Verdict) Unclaimed() bool { return v.Kind == Orphan || v.Kind == OrphanPending }
 
 // Early reports whether the verdict rests on a pod that has not reported the address yet.

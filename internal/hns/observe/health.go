@@ -13,7 +13,7 @@ import (
 	"github.com/hnsguard/hnsguard/internal/hns"
 )
 
-// Health is how HNS has answered lately.
+// Health is how HNS has answered in the last minutes.
 type Health struct {
 	// Answered is when a call was answered last; zero if none was.
 	Answered time.Time `json:"answered,omitzero"`

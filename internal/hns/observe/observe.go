@@ -19,7 +19,7 @@ type Metrics struct {
 	outcomes outcomes
 }
 
-// Health returns how HNS has answered lately.
+// Health returns how HNS has answered in the last minutes.
 func (m *Metrics) Health() Health { return m.outcomes.health() }
 
 // NewMetrics makes the measurements, registers them and starts every series at zero.

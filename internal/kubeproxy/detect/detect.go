@@ -249,7 +249,7 @@ func (d *Detector) find(version string, from source) {
 	d.set(found.profile, from)
 }
 
-// fromPods is [FromPods] of this node, read anew no more often than [Options.Every] says.
+// fromPods is [FromPods] of this node, read again no more often than [Options.Every] says.
 func (d *Detector) fromPods(ctx context.Context) (string, error) {
 	if now := d.opts.Clock.Now(); d.imageRead.IsZero() || now.Sub(d.imageRead) >= d.opts.Every {
 		d.image, d.imageErr = d.readPods(ctx)
@@ -295,7 +295,7 @@ func (s syncTimes) last() (last float64) {
 }
 
 // count counts the syncs that ended between two readings: several of one family count once. Of a kube-proxy that was
-// restarted it counts anew.
+// restarted it counts from zero.
 func (d *Detector) count(now syncTimes) uint64 {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -396,7 +396,7 @@ func versionIn(families map[string]*dto.MetricFamily, url string) (string, error
 	return "", fmt.Errorf("the metrics of %s have no kubernetes_build_info", url)
 }
 
-// scrape reads metrics. The address is the operator's, and whoever answers there may not send the agent elsewhere:
+// scrape reads metrics. The address is the operator's. A server there cannot send the agent elsewhere:
 // redirects are not followed, and no proxy is used.
 func scrape(ctx context.Context, url string, transport http.RoundTripper) (map[string]*dto.MetricFamily, error) {
 	if transport == nil {

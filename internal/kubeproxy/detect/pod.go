@@ -45,7 +45,7 @@ func Version(ctx context.Context, url string, pods []*corev1.Pod, node string) s
 // InPods returns the version in the tag of the image that a kube-proxy pod of the node runs. It fails unless exactly
 // one version runs there: while kube-proxy is replaced, the old one may still be at work.
 //
-// Only somebody who may run pods with the host's network on the node can make it answer something wrong.
+// Only a user who may run pods with the host's network on the node can make it return a wrong version.
 func InPods(pods []*corev1.Pod, node string) (string, error) {
 	versions := sets.New[string]()
 	for _, pod := range pods {
