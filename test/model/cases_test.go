@@ -10,13 +10,13 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/hnsguard/hnsguard/test/model"
+	"github.com/hnsguard/hnsguard/test/world"
 )
 
 // guarded plays a scene with an agent, and expects that it breaks no invariant.
-func guarded(t *testing.T, s model.Setup, scene func(g *WithT, w *model.World)) {
+func guarded(t *testing.T, s world.Setup, scene func(g *WithT, w *world.World)) {
 	t.Helper()
-	stage(t, s, model.Play{Guarded: true}, func(g *WithT, w *model.World) {
+	stage(t, s, world.Play{Guarded: true}, func(g *WithT, w *world.World) {
 		scene(g, w)
 		for _, v := range w.Violations {
 			t.Error("VIOLATED", v)
@@ -26,7 +26,7 @@ func guarded(t *testing.T, s model.Setup, scene func(g *WithT, w *model.World)) 
 
 // Invariant 3: the address of two live pods is contested, and the remote endpoint stays.
 func TestTwoLivePodsHaveOneAddress(t *testing.T) {
-	guarded(t, setup("v1.34.0"), func(g *WithT, w *model.World) {
+	guarded(t, setup("v1.34.0"), func(g *WithT, w *world.World) {
 		old := w.StartPod("old", lin, linux(0))
 		w.Run(10 * time.Second)
 		w.Double(old, "twin", win, windows())
@@ -40,14 +40,14 @@ func TestTwoLivePodsHaveOneAddress(t *testing.T) {
 
 // The status of a pod whose sandbox is gone is no claim: its address may be that of a pod of another node.
 func TestTheStatusOfAPodOutlivesItsSandbox(t *testing.T) {
-	guarded(t, setup("v1.34.0"), func(g *WithT, w *model.World) {
+	guarded(t, setup("v1.34.0"), func(g *WithT, w *world.World) {
 		pod := w.StartPod("web", win, windows())
 		w.Run(10 * time.Second)
 		pod.LoseSandbox(5 * time.Minute)
 		w.Run(2 * time.Second)
 		w.StartPod("next", lin, linux(0))
 		w.Run(3 * time.Minute)
-		seen := w.API.Get(model.KindPod, types.NamespacedName{Namespace: "shop", Name: "web"}).(*corev1.Pod)
+		seen := w.API.Get(world.KindPod, types.NamespacedName{Namespace: "shop", Name: "web"}).(*corev1.Pod)
 		g.Expect(seen.Status.Phase).To(Equal(corev1.PodRunning))
 		g.Expect(seen.Status.PodIP).To(Equal(first.String()))
 		g.Expect(ends(w, first)).To(Equal("R"))
@@ -56,7 +56,7 @@ func TestTheStatusOfAPodOutlivesItsSandbox(t *testing.T) {
 
 // Invariant 13: the status of a pod that has ended names an address that is another pod's by now.
 func TestAPodThatHasEndedHidesNoEarlyConflict(t *testing.T) {
-	guarded(t, setup("v1.34.0"), func(g *WithT, w *model.World) {
+	guarded(t, setup("v1.34.0"), func(g *WithT, w *world.World) {
 		done := w.StartPod("done", win, windows())
 		w.Run(10 * time.Second)
 		done.Finish()
@@ -75,15 +75,15 @@ func TestAPodThatHasEndedHidesNoEarlyConflict(t *testing.T) {
 
 // Invariant 12: a kube-proxy with the stale record replaced one without, and recorded a drop before the agent saw that.
 func TestAnAffectedKubeProxyReplacesAnother(t *testing.T) {
-	guarded(t, setup("v1.34.0"), func(_ *WithT, w *model.World) {
+	guarded(t, setup("v1.34.0"), func(_ *WithT, w *world.World) {
 		pod := w.StartPod("web", lin, linux(0))
 		w.Run(70 * time.Second)
 		w.Nodes[0].KubeProxy.Upgrade("v1.32.3")
 		w.Run(5 * time.Second)
-		before := w.Writes()
+		before := len(w.Writes())
 		pod.Delete()
 		w.Run(4 * time.Minute)
-		if w.Writes() == before {
+		if len(w.Writes()) == before {
 			t.Errorf("VIOLATED invariant 12: no flush has followed the drop of %s", first)
 		}
 	})

@@ -12,28 +12,28 @@ import (
 
 	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/test/hnstest"
-	"github.com/hnsguard/hnsguard/test/model"
+	"github.com/hnsguard/hnsguard/test/world"
 )
 
 // setup is a calm world.
-func setup(version string) model.Setup {
-	return model.Setup{
+func setup(version string) world.Setup {
+	return world.Setup{
 		KubeProxy: version, NodeVersion: version, Latency: time.Millisecond, APILatency: 5 * time.Millisecond,
 		Took: 100 * time.Millisecond, Nodes: 1, Agents: 1, Services: 2, Pool: 1, OrphanGrace: time.Minute,
 	}
 }
 
 // without plays a scene without agents.
-func without(t *testing.T, s model.Setup, scene func(g *WithT, w *model.World)) {
+func without(t *testing.T, s world.Setup, scene func(g *WithT, w *world.World)) {
 	t.Helper()
-	stage(t, s, model.Play{}, scene)
+	stage(t, s, world.Play{}, scene)
 }
 
-func stage(t *testing.T, s model.Setup, p model.Play, scene func(g *WithT, w *model.World)) {
+func stage(t *testing.T, s world.Setup, p world.Play, scene func(g *WithT, w *world.World)) {
 	t.Helper()
-	p.Trace = true
+	p.Trace, p.Idle = true, synctest.Wait
 	synctest.Test(t, func(t *testing.T) {
-		w := model.NewWorld(s, p)
+		w := world.New(s, p)
 		defer w.End()
 		defer func() {
 			if t.Failed() {
@@ -46,15 +46,15 @@ func stage(t *testing.T, s model.Setup, p model.Play, scene func(g *WithT, w *mo
 }
 
 // linux is a pod of a Linux node behind a Service.
-func linux(services ...int) model.PodOptions {
-	return model.PodOptions{
+func linux(services ...int) world.PodOptions {
+	return world.PodOptions{
 		Services: services, Create: 100 * time.Millisecond, Report: 100 * time.Millisecond, Teardown: time.Second,
 	}
 }
 
 // windows is a pod of a Windows node, behind no Service.
-func windows(services ...int) model.PodOptions {
-	return model.PodOptions{
+func windows(services ...int) world.PodOptions {
+	return world.PodOptions{
 		Services: services, Create: time.Second, Attach: 500 * time.Millisecond, Report: 500 * time.Millisecond,
 		Teardown: time.Second,
 	}
@@ -70,7 +70,7 @@ var first = netip.MustParseAddr("10.240.0.10")
 func affected(version string) bool { return version == "v1.31.0" || version == "v1.32.3" }
 
 // ends tells what is left of an address: L for its local endpoint, R for each remote one, in HNS's order.
-func ends(w *model.World, addr netip.Addr) (order string) {
+func ends(w *world.World, addr netip.Addr) (order string) {
 	for _, e := range w.Nodes[0].HNS.State().Endpoints {
 		switch {
 		case !e.Has(addr):
@@ -86,7 +86,7 @@ func ends(w *model.World, addr netip.Addr) (order string) {
 // These are the rows of the table in docs/results/kube-proxy-matrix.md that was measured with real kube-proxies: the model has to
 // agree with each.
 func TestKubeProxyDoesWhatWasMeasured(t *testing.T) {
-	for _, traits := range model.Versions() {
+	for _, traits := range world.Versions() {
 		version := traits.Version
 		t.Run(version, func(t *testing.T) {
 			t.Run("stale record", func(t *testing.T) { staleRecord(t, version) })
@@ -103,7 +103,7 @@ func TestKubeProxyDoesWhatWasMeasured(t *testing.T) {
 }
 
 func staleRecord(t *testing.T, version string) {
-	without(t, setup(version), func(g *WithT, w *model.World) {
+	without(t, setup(version), func(g *WithT, w *world.World) {
 		old := w.StartPod("old", lin, linux(0))
 		w.Run(5 * time.Second)
 		g.Expect(ends(w, first)).To(Equal("R"))
@@ -119,7 +119,7 @@ func staleRecord(t *testing.T, version string) {
 }
 
 func staleRecordFlushed(t *testing.T, version string) {
-	without(t, setup(version), func(g *WithT, w *model.World) {
+	without(t, setup(version), func(g *WithT, w *world.World) {
 		old := w.StartPod("old", lin, linux(0))
 		w.Run(5 * time.Second)
 		old.Delete()
@@ -132,7 +132,7 @@ func staleRecordFlushed(t *testing.T, version string) {
 }
 
 // reuse lets a Windows pod get an address that slices still list, as terminating.
-func reuse(w *model.World) (*model.Pod, func()) {
+func reuse(w *world.World) (*world.Pod, func()) {
 	o := linux(0)
 	o.Teardown, o.Drop = time.Second, time.Hour
 	old := w.StartPod("old", lin, o)
@@ -150,7 +150,7 @@ func reuseBeforeDrop(t *testing.T, version string) {
 	} {
 		s := setup(version)
 		s.Order = order
-		without(t, s, func(g *WithT, w *model.World) {
+		without(t, s, func(g *WithT, w *world.World) {
 			pod, drop := reuse(w)
 			g.Expect(ends(w, first)).To(Or(Equal("RL"), Equal("LR"), Equal("L")))
 			drop()
@@ -164,7 +164,7 @@ func removedEarly(t *testing.T, version string) {
 	for _, order := range []hnstest.Order{hnstest.OldestFirst, hnstest.NewestFirst} {
 		s := setup(version)
 		s.Order = order
-		without(t, s, func(g *WithT, w *model.World) {
+		without(t, s, func(g *WithT, w *world.World) {
 			pod, drop := reuse(w)
 			for _, e := range w.Nodes[0].HNS.State().Endpoints {
 				if e.Remote() {
@@ -183,7 +183,7 @@ func removedEarly(t *testing.T, version string) {
 func batchLeak(t *testing.T, version string) {
 	s := setup(version)
 	s.Services, s.Pool = 8, 80
-	without(t, s, func(g *WithT, w *model.World) {
+	without(t, s, func(g *WithT, w *world.World) {
 		for at := range s.Pool {
 			w.StartPod(string(rune('a'+at%8))+string(rune('a'+at/8)), lin, linux(at%8))
 		}
@@ -201,7 +201,7 @@ func batchLeak(t *testing.T, version string) {
 }
 
 // leak lets kube-proxy forget a remote endpoint: it restarts while the address is dropped.
-func leak(w *model.World) {
+func leak(w *world.World) {
 	old := w.StartPod("old", lin, linux(0))
 	w.Run(5 * time.Second)
 	w.Nodes[0].KubeProxy.Restart(10 * time.Second)
@@ -210,7 +210,7 @@ func leak(w *model.World) {
 }
 
 func duplicate(t *testing.T, version string) {
-	without(t, setup(version), func(g *WithT, w *model.World) {
+	without(t, setup(version), func(g *WithT, w *world.World) {
 		leak(w)
 		g.Expect(ends(w, first)).To(Equal("R"))
 		pod := w.StartPod("web", win, windows())
@@ -227,7 +227,7 @@ func duplicate(t *testing.T, version string) {
 func refused(t *testing.T, version string) {
 	s := setup(version)
 	s.Duplicates = hnstest.RefuseDuplicates
-	without(t, s, func(g *WithT, w *model.World) {
+	without(t, s, func(g *WithT, w *world.World) {
 		leak(w)
 		pod := w.StartPod("web", win, windows())
 		w.Run(5 * time.Minute)
@@ -237,7 +237,7 @@ func refused(t *testing.T, version string) {
 }
 
 func localBackend(t *testing.T, version string) {
-	without(t, setup(version), func(g *WithT, w *model.World) {
+	without(t, setup(version), func(g *WithT, w *world.World) {
 		o := linux(0)
 		o.Drop = 3 * time.Second
 		old := w.StartPod("old", lin, o)
@@ -260,7 +260,7 @@ func localBackend(t *testing.T, version string) {
 }
 
 func leakedLocal(t *testing.T, version string) {
-	without(t, setup(version), func(g *WithT, w *model.World) {
+	without(t, setup(version), func(g *WithT, w *world.World) {
 		w.StartPod("old", lin, linux(0))
 		w.Run(5 * time.Second)
 		node := w.Nodes[0]

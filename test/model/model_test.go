@@ -13,7 +13,7 @@ import (
 
 	"pgregory.net/rapid"
 
-	"github.com/hnsguard/hnsguard/test/model"
+	"github.com/hnsguard/hnsguard/test/world"
 )
 
 // The environment of a run, see the Makefile.
@@ -27,10 +27,10 @@ const (
 // total counts what runs have done.
 type total struct {
 	histories, removed, lost, lostWithout int
-	steps                                 map[model.Actor]int
+	steps                                 map[world.Actor]int
 }
 
-func (c *total) add(r model.Report) {
+func (c *total) add(r report) {
 	c.histories++
 	c.removed += r.Removed
 	c.lost += r.Lost
@@ -53,14 +53,14 @@ func TestModel(t *testing.T) {
 		t.Skip("one history is played")
 	}
 	want, _ := strconv.Atoi(os.Getenv(envSteps)) // zero makes one round
-	for _, traits := range model.Versions() {
+	for _, traits := range world.Versions() {
 		t.Run(traits.Version, func(t *testing.T) {
 			t.Parallel()
-			c := &total{steps: map[model.Actor]int{}}
+			c := &total{steps: map[world.Actor]int{}}
 			start := time.Now()
 			for {
-				rapid.Check(t, func(rt *rapid.T) { check(t, rt, model.Histories(traits.Version).Draw(rt, "history"), c) })
-				if t.Failed() || c.all() >= want/len(model.Versions()) {
+				rapid.Check(t, func(rt *rapid.T) { check(t, rt, historiesOf(traits.Version).Draw(rt, "history"), c) })
+				if t.Failed() || c.all() >= want/len(world.Versions()) {
 					break
 				}
 			}
@@ -70,16 +70,16 @@ func TestModel(t *testing.T) {
 	}
 }
 
-func check(t *testing.T, rt *rapid.T, h model.History, c *total) {
-	r := model.Judge(t, h, false)
+func check(t *testing.T, rt *rapid.T, h world.History, c *total) {
+	r := judge(t, h, false)
 	c.add(r)
 	if len(r.Violations) == 0 {
 		return
 	}
-	rt.Fatalf("%s\n%s\n%s", describe(h), violations(r), model.Judge(t, h, true).Trace)
+	rt.Fatalf("%s\n%s\n%s", describe(h), violations(r), judge(t, h, true).Trace)
 }
 
-func violations(r model.Report) string {
+func violations(r report) string {
 	var b strings.Builder
 	for _, v := range r.Violations {
 		fmt.Fprintln(&b, "VIOLATED", v)
@@ -88,7 +88,7 @@ func violations(r model.Report) string {
 }
 
 // describe prints a history so that it can be read and played again.
-func describe(h model.History) string {
+func describe(h world.History) string {
 	encoded, err := json.Marshal(h)
 	if err != nil {
 		return err.Error()
@@ -111,11 +111,11 @@ func TestReplay(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var h model.History
+	var h world.History
 	if err := json.Unmarshal(encoded, &h); err != nil {
 		t.Fatal(err)
 	}
-	r := model.Judge(t, h, true)
+	r := judge(t, h, true)
 	t.Logf("%s\n%s", describe(h), r.Trace)
 	if len(r.Violations) > 0 {
 		t.Fatal(violations(r))

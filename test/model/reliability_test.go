@@ -17,7 +17,7 @@ import (
 	. "github.com/onsi/gomega"
 
 	"github.com/hnsguard/hnsguard/internal/hns"
-	"github.com/hnsguard/hnsguard/test/model"
+	"github.com/hnsguard/hnsguard/test/world"
 )
 
 var update = flag.Bool("update", false, "write docs/results/reliability.md anew")
@@ -27,70 +27,70 @@ const reliabilityPage = "../../docs/results/reliability.md"
 // trouble is one thing that goes wrong for some minutes.
 type trouble struct {
 	what  string
-	setup func(s *model.Setup)
-	begin func(w *model.World)
+	setup func(s *world.Setup)
+	begin func(w *world.World)
 }
 
 // troubleLasts is how long each of them lasts.
 const troubleLasts = 5 * time.Minute
 
 func troubles() []trouble {
-	fault := func(verb model.Verb, n ...int) func(w *model.World) {
-		a := model.Action{Verb: verb, For: troubleLasts}
+	fault := func(verb world.Verb, n ...int) func(w *world.World) {
+		a := world.Action{Verb: verb, For: troubleLasts}
 		copy(a.N[:], n)
-		return func(w *model.World) { w.Fault(a) }
+		return func(w *world.World) { w.Fault(a) }
 	}
-	call := func(verb model.Verb, op hns.Operation) func(w *model.World) {
+	call := func(verb world.Verb, op hns.Operation) func(w *world.World) {
 		return fault(verb, 0, slices.Index(hns.Operations(), op))
 	}
-	again := func(every time.Duration, verb model.Verb, lasts time.Duration, n ...int) func(w *model.World) {
-		a := model.Action{Verb: verb, For: lasts}
+	again := func(every time.Duration, verb world.Verb, lasts time.Duration, n ...int) func(w *world.World) {
+		a := world.Action{Verb: verb, For: lasts}
 		copy(a.N[:], n)
-		return func(w *model.World) {
+		return func(w *world.World) {
 			for at := time.Duration(0); at < troubleLasts; at += every {
-				w.After(at, model.ActorHistory, func() { w.Fault(a) })
+				w.After(at, world.ActorHistory, func() { w.Fault(a) })
 			}
 		}
 	}
 	return []trouble{
-		{what: "nothing", begin: func(*model.World) {}},
-		{what: "HNS is down (0x6b5)", begin: fault(model.HNSDown)},
-		{what: "HNS takes a hundred times as long", begin: fault(model.HNSSlow)},
-		{what: "listing endpoints fails", begin: call(model.HNSFails, hns.OpListEndpointIDs)},
-		{what: "reading endpoints fails", begin: call(model.HNSFails, hns.OpEndpoint)},
-		{what: "deleting endpoints fails", begin: call(model.HNSFails, hns.OpDeleteEndpoint)},
-		{what: "listing load balancers fails", begin: call(model.HNSFails, hns.OpLoadBalancers)},
-		{what: "listing endpoints does not return", begin: call(model.HNSHangs, hns.OpListEndpointIDs)},
-		{what: "deleting endpoints does not return", begin: call(model.HNSHangs, hns.OpDeleteEndpoint)},
-		{what: "listing load balancers does not return", begin: call(model.HNSHangs, hns.OpLoadBalancers)},
-		{what: "the API server refuses connections", begin: fault(model.APIFails, 0, 0)},
-		{what: "the API server answers 429", begin: fault(model.APIFails, 0, 1)},
-		{what: "the API server does not answer", begin: fault(model.APIFails, 0, 2)},
-		{what: "answers of the API server are lost", begin: fault(model.APIFails, 0, 3)},
-		{what: "hnsguard's watch of EndpointSlices is cut", begin: fault(model.CutGuard, 0, 0, 0)},
-		{what: "it is cut, and lists again", begin: fault(model.CutGuard, 0, 0, 1)},
-		{what: "it is cut and lists again every second", begin: again(time.Second, model.CutGuard, 100*time.Millisecond, 0, 0, 1)},
-		{what: "hnsguard's watch of pods is cut", begin: fault(model.CutGuard, 0, 1, 0)},
-		{what: "all watches are 10 s late", setup: func(s *model.Setup) {
+		{what: "nothing", begin: func(*world.World) {}},
+		{what: "HNS is down (0x6b5)", begin: fault(world.HNSDown)},
+		{what: "HNS takes a hundred times as long", begin: fault(world.HNSSlow)},
+		{what: "listing endpoints fails", begin: call(world.HNSFails, hns.OpListEndpointIDs)},
+		{what: "reading endpoints fails", begin: call(world.HNSFails, hns.OpEndpoint)},
+		{what: "deleting endpoints fails", begin: call(world.HNSFails, hns.OpDeleteEndpoint)},
+		{what: "listing load balancers fails", begin: call(world.HNSFails, hns.OpLoadBalancers)},
+		{what: "listing endpoints does not return", begin: call(world.HNSHangs, hns.OpListEndpointIDs)},
+		{what: "deleting endpoints does not return", begin: call(world.HNSHangs, hns.OpDeleteEndpoint)},
+		{what: "listing load balancers does not return", begin: call(world.HNSHangs, hns.OpLoadBalancers)},
+		{what: "the API server refuses connections", begin: fault(world.APIFails, 0, 0)},
+		{what: "the API server answers 429", begin: fault(world.APIFails, 0, 1)},
+		{what: "the API server does not answer", begin: fault(world.APIFails, 0, 2)},
+		{what: "answers of the API server are lost", begin: fault(world.APIFails, 0, 3)},
+		{what: "hnsguard's watch of EndpointSlices is cut", begin: fault(world.CutGuard, 0, 0, 0)},
+		{what: "it is cut, and lists again", begin: fault(world.CutGuard, 0, 0, 1)},
+		{what: "it is cut and lists again every second", begin: again(time.Second, world.CutGuard, 100*time.Millisecond, 0, 0, 1)},
+		{what: "hnsguard's watch of pods is cut", begin: fault(world.CutGuard, 0, 1, 0)},
+		{what: "all watches are 10 s late", setup: func(s *world.Setup) {
 			s.GuardLag, s.KubeProxyLag = 10*time.Second, 10*time.Second
-		}, begin: func(*model.World) {}},
-		{what: "hnsguard is not running", begin: fault(model.Crash)},
-		{what: "hnsguard crashes every 10 s", begin: again(10*time.Second, model.Crash, time.Second)},
-		{what: "two agents run on the node", setup: func(s *model.Setup) { s.Agents = 2 }, begin: func(*model.World) {}},
-		{what: "kube-proxy serves no metrics", begin: fault(model.MetricsDown)},
-		{what: "kube-proxy is not running", begin: fault(model.RestartKubeProxy)},
-		{what: "kube-proxy restarts every 10 s", begin: again(10*time.Second, model.RestartKubeProxy, time.Second)},
-		{what: "kube-proxy's watch is cut for 3 min", begin: func(w *model.World) {
-			w.Fault(model.Action{Verb: model.CutKubeProxy, For: 3 * time.Minute})
+		}, begin: func(*world.World) {}},
+		{what: "hnsguard is not running", begin: fault(world.Crash)},
+		{what: "hnsguard crashes every 10 s", begin: again(10*time.Second, world.Crash, time.Second)},
+		{what: "two agents run on the node", setup: func(s *world.Setup) { s.Agents = 2 }, begin: func(*world.World) {}},
+		{what: "kube-proxy serves no metrics", begin: fault(world.MetricsDown)},
+		{what: "kube-proxy is not running", begin: fault(world.RestartKubeProxy)},
+		{what: "kube-proxy restarts every 10 s", begin: again(10*time.Second, world.RestartKubeProxy, time.Second)},
+		{what: "kube-proxy's watch is cut for 3 min", begin: func(w *world.World) {
+			w.Fault(world.Action{Verb: world.CutKubeProxy, For: 3 * time.Minute})
 		}},
-		{what: "syncs of kube-proxy take 45 s", setup: func(s *model.Setup) { s.Took = 45 * time.Second }, begin: func(*model.World) {}},
-		{what: "the node stands still", begin: fault(model.Freeze)},
+		{what: "syncs of kube-proxy take 45 s", setup: func(s *world.Setup) { s.Took = 45 * time.Second }, begin: func(*world.World) {}},
+		{what: "the node stands still", begin: fault(world.Freeze)},
 	}
 }
 
 // outcome is what came of one trouble on one kube-proxy.
 type outcome struct {
-	violations []model.Violation
+	violations []world.Violation
 	lost       []string
 	// right is how long after the trouble the last stale endpoint was there; never is set if it stayed.
 	right time.Duration
@@ -111,7 +111,7 @@ func suffer(t *testing.T, version string, tr trouble, guarded bool) (o outcome) 
 	if tr.setup != nil {
 		tr.setup(&s)
 	}
-	stage(t, s, model.Play{Guarded: guarded}, func(_ *WithT, w *model.World) {
+	stage(t, s, world.Play{Guarded: guarded}, func(_ *WithT, w *world.World) {
 		old := w.StartPod("old", lin, linux(0))
 		w.StartPod("valid", lin, linux(1))
 		w.Nodes[0].LeaveRemote(leftover)

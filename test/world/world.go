@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package model
+package world
 
 import (
 	"container/heap"
@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"testing/synctest"
 	"time"
 
 	"k8s.io/utils/clock"
@@ -35,8 +34,8 @@ const (
 
 // World is one cluster at work: an API server, the Windows nodes, and time. One goroutine, which calls [World.Run],
 // lets everything happen, one event after the other; the agents under test run in goroutines of their own and wait for
-// it whenever they call something outside of themselves. The whole has to run in a bubble of testing/synctest, whose
-// clock is the world's.
+// it whenever they call something outside of themselves. In a bubble of testing/synctest it is played the same way every
+// time; outside of one it is played in real time.
 type World struct {
 	Setup Setup
 	API   *API
@@ -69,7 +68,7 @@ type World struct {
 	// lasted is how long the world went on.
 	lasted time.Duration
 
-	trace   bool
+	play    Play
 	lines   []string
 	unlinks []func()
 }
@@ -157,7 +156,7 @@ func (w *World) post(r *request) bool {
 
 // settle waits until every other goroutine of the bubble waits for the world, and puts what they want in the queue.
 func (w *World) settle() {
-	synctest.Wait()
+	w.play.Idle()
 	w.mu.Lock()
 	posted := w.inbox
 	w.inbox = nil
@@ -273,6 +272,7 @@ func (w *World) End() {
 	w.mu.Lock()
 	w.ended, w.lasted = true, w.clock.Since(w.start)
 	w.mu.Unlock()
+	w.settle() // what came meanwhile, in real time
 	for w.next() != nil {
 		// What waits for an answer gets one; what would happen without anybody waiting does not any more.
 		e := heap.Pop(&w.queue).(*event)
@@ -283,18 +283,23 @@ func (w *World) End() {
 	for _, unlink := range w.unlinks {
 		unlink()
 	}
-	synctest.Wait()
+	w.play.Idle()
 }
 
-// tell writes a line into the world's log, if it is kept. Agents' goroutines may call it too.
+// tell continues the story, if it is kept. Agents' goroutines may call it too.
 func (w *World) tell(actor Actor, format string, args ...any) {
-	if !w.trace {
+	if !w.play.Trace && w.play.Tell == nil {
 		return
 	}
-	line := fmt.Sprintf("%10.3fs %-16s %s", w.Elapsed().Seconds(), actor, fmt.Sprintf(format, args...))
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.lines = append(w.lines, line)
+	at, text := w.Elapsed(), fmt.Sprintf(format, args...)
+	if w.play.Tell != nil {
+		w.play.Tell(at, actor, text)
+	}
+	if w.play.Trace {
+		w.lines = append(w.lines, fmt.Sprintf("%10.3fs %-16s %s", at.Seconds(), actor, text))
+	}
 }
 
 // Trace is the log of what happened.

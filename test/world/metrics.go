@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package model
+package world
 
 import (
 	"fmt"
@@ -10,7 +10,7 @@ import (
 	"sync"
 )
 
-// metricsScheme is the scheme of the URLs at which kube-proxies of the model serve their metrics. Agents reach them by
+// metricsScheme is the scheme of the URLs at which kube-proxies of the world serve their metrics. Agents reach them by
 // a transport of their own, without a network.
 const metricsScheme = "model"
 

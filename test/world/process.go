@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package model
+package world
 
 import (
 	"context"
@@ -17,6 +17,7 @@ import (
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/hnsguard/hnsguard/internal/hns"
+	"github.com/hnsguard/hnsguard/internal/kubeproxy/detect"
 )
 
 // Agent is one process of hnsguard on a node. Its passes run in a goroutine of their own and stop wherever they call
@@ -57,6 +58,24 @@ func newAgent(n *Node, name string) *Agent {
 	a := &Agent{Name: name, node: n}
 	a.start()
 	return a
+}
+
+// Connect lets an agent use the node that the world does not run itself. It is known by its name.
+func (n *Node) Connect(name string) *Agent {
+	return &Agent{Name: name, node: n, account: newAccount(policy(n.world.Setup), n.world.Now())}
+}
+
+// HNS is the agent's client of the node's HNS.
+func (a *Agent) HNS() hns.Client { return hnsClient{a} }
+
+// API is the agent's client of the API server. It reads the truth, and knows the types of a scheme.
+func (a *Agent) API(scheme *runtime.Scheme) client.WithWatch {
+	return apiClient{agent: a, scheme: scheme}
+}
+
+// KubeProxy is how the agent finds the metrics of the node's kube-proxy.
+func (a *Agent) KubeProxy() detect.Options {
+	return detect.Options{Node: a.node.Name, URL: a.metricsURL(), Every: detect.Every, Transport: transport()}
 }
 
 func (a *Agent) start() {
@@ -250,7 +269,7 @@ func (s logSink) Error(err error, msg string, keysAndValues ...any) {
 
 // WithValues implements [logr.LogSink].
 func (s logSink) WithValues(keysAndValues ...any) logr.LogSink {
-	if s.agent.node.world.trace {
+	if s.agent.node.world.play.Trace {
 		s.values = append(append([]any{}, s.values...), keysAndValues...)
 	}
 	return s

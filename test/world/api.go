@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package model
+package world
 
 import (
 	"cmp"
@@ -20,7 +20,7 @@ import (
 	"github.com/hnsguard/hnsguard/internal/cluster"
 )
 
-// Kind names a kind of API object that the model has.
+// Kind names a kind of API object that the world has.
 type Kind string
 
 // The kinds.
@@ -42,7 +42,7 @@ func kindOf(obj client.Object) Kind {
 	case *corev1.Node:
 		return KindNode
 	default:
-		panic(fmt.Sprintf("the model's API server has no %T", obj))
+		panic(fmt.Sprintf("the world's API server has no %T", obj))
 	}
 }
 
@@ -52,6 +52,8 @@ type API struct {
 	objects map[Kind]map[types.NamespacedName]client.Object
 	version int
 	feeds   []*Feed
+	// deleted are the deletions, in order.
+	deleted []change
 	// listed says since when a slice lists an address, by address and node.
 	listed map[netip.Addr]map[types.NamespacedName]listing
 	// held says since when a pod that is not being deleted and has not finished reports an address, by address and node.
@@ -144,7 +146,9 @@ func (a *API) Delete(kind Kind, key types.NamespacedName) bool {
 	}
 	a.version++
 	delete(a.objects[kind], key)
-	a.published(change{version: a.version, kind: kind, before: before})
+	c := change{version: a.version, kind: kind, before: before}
+	a.deleted = append(a.deleted, c)
+	a.published(c)
 	return true
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package model
+package world
 
 import (
 	"net/netip"
@@ -57,6 +57,7 @@ func (n *Node) LeaveLocal(addr netip.Addr, attached bool) hns.EndpointID {
 	if attached {
 		_ = n.HNS.Attach(made.ID, n.HNS.CreateNamespace()) // both were made just now
 	}
+	n.world.tell(ActorKubelet, "%s: the CNI leaves local endpoint %s for %s behind", n.Name, made.ID, addr)
 	return made.ID
 }
 
@@ -88,8 +89,11 @@ func (w *World) Touch(service int) { w.controller.Touch(service) }
 // Repack moves what one slice of a Service lists to another one, with a gap.
 func (w *World) Repack(service int, gap time.Duration) { w.controller.Repack(service, gap) }
 
-// Writes is how many writes of agents the API server has let pass.
-func (w *World) Writes() int { return len(w.writes) }
+// Writes are the writes of agents that the API server has let pass.
+func (w *World) Writes() []GhostWrite { return w.writes }
+
+// Removed is how many remote endpoints agents have deleted on the node.
+func (n *Node) Removed() int { return len(n.taken) }
 
 // Drop lets all slices drop a pod now.
 func (w *World) Drop(p *Pod) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package model
+package world
 
 import (
 	"fmt"
@@ -16,10 +16,10 @@ import (
 	"github.com/hnsguard/hnsguard/internal/kubeproxy"
 )
 
-// Invariant names one of the invariants in doc.go.
+// Invariant names one of the invariants of package model.
 type Invariant string
 
-// The invariants, by their numbers in doc.go.
+// The invariants, by their numbers in the documentation of package model.
 const (
 	InvariantLocal    Invariant = "1: no local endpoint is deleted by hnsguard"
 	InvariantOwner    Invariant = "2: no endpoint is deleted that kube-proxy did not make"

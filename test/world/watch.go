@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package model
+package world
 
 import (
 	"fmt"
@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/watch"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
@@ -193,6 +194,43 @@ func (f *Feed) Hold(d time.Duration) { f.line.stall(d) }
 
 // Let delivers what happened up to a resource version of the API server.
 func (f *Feed) Let(version int) { f.line.let(version) }
+
+// stream is a watch of objects for a client, with everything that happened since a resource version.
+func (a *API) stream(kind Kind, o *client.ListOptions, since int) watch.Interface {
+	events := watch.NewRaceFreeFake()
+	send := func(event watch.EventType, obj client.Object, version int) {
+		if version > since {
+			obj = copyOf(obj)
+			obj.SetResourceVersion(strconv.Itoa(version))
+			events.Action(event, obj)
+		}
+	}
+	for _, c := range a.deleted {
+		if c.kind == kind && selected(c.before, o) {
+			send(watch.Deleted, c.before, c.version)
+		}
+	}
+	var feed Feed
+	feed = Feed{
+		name: "stream", kind: kind, wants: func(obj client.Object) bool { return selected(obj, o) },
+		handle: func(before, after client.Object) {
+			version := 0
+			if after != nil {
+				version, _ = strconv.Atoi(after.GetResourceVersion()) // the API server has set it
+			}
+			switch {
+			case after == nil:
+				send(watch.Deleted, before, feed.revision)
+			case before == nil:
+				send(watch.Added, after, version)
+			default:
+				send(watch.Modified, after, version)
+			}
+		},
+	}
+	a.watch(&feed)
+	return events
+}
 
 // bookmarkEvery is how often the API server says how far a watch is in which nothing happens.
 const bookmarkEvery = time.Minute

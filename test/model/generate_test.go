@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package model
+package model_test
 
 import (
 	"slices"
@@ -9,13 +9,14 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/hnsguard/hnsguard/test/hnstest"
+	"github.com/hnsguard/hnsguard/test/world"
 )
 
-// Histories generates histories of one kube-proxy. What comes first in a list is what a counterexample is shrunk to.
-func Histories(version string) *rapid.Generator[History] {
-	return rapid.Custom(func(t *rapid.T) History {
+// historiesOf generates histories of one kube-proxy. What comes first in a list is what a counterexample is shrunk to.
+func historiesOf(version string) *rapid.Generator[world.History] {
+	return rapid.Custom(func(t *rapid.T) world.History {
 		kinds := one(t, "subject", subjects()...)
-		return History{Setup: drawSetup(t, version), Actions: rapid.SliceOfN(actions(kinds), 1, maxActions).Draw(t, "actions")}
+		return world.History{Setup: drawSetup(t, version), Actions: rapid.SliceOfN(actions(kinds), 1, maxActions).Draw(t, "actions")}
 	})
 }
 
@@ -24,8 +25,8 @@ const maxActions = 40
 
 func one[T any](t *rapid.T, name string, from ...T) T { return rapid.SampledFrom(from).Draw(t, name) }
 
-func drawSetup(t *rapid.T, version string) Setup {
-	s := Setup{
+func drawSetup(t *rapid.T, version string) world.Setup {
+	s := world.Setup{
 		Seed: rapid.Uint64Range(0, 1<<20).Draw(t, "seed"), KubeProxy: version, NodeVersion: version,
 		Order:      one(t, "order", hnstest.OldestFirst, hnstest.NewestFirst, hnstest.ByID, hnstest.Random),
 		Duplicates: one(t, "duplicates", hnstest.AllowDuplicates, hnstest.OneRemote, hnstest.RefuseDuplicates),
@@ -55,39 +56,39 @@ const (
 )
 
 // verbs are what a history may consist of, each verb as often as it should be drawn.
-type verbs []Verb
+type verbs []world.Verb
 
 // subjects are what histories are about. The world lives by pods that come and go.
 func subjects() []verbs {
-	pods := verbs{StartRemote, StartRemote, ReplacePod, ReplacePod, StartLocal, DeletePod}
+	pods := verbs{world.StartRemote, world.StartRemote, world.ReplacePod, world.ReplacePod, world.StartLocal, world.DeletePod}
 	faults := verbs{
-		HNSDown, HNSFails, HNSHangs, HNSSlow, CutGuard, CutGuard, StallHandlers, CutKubeProxy, CutKubeProxy,
-		APIFails, MetricsDown, Crash, RestartKubeProxy, Freeze,
+		world.HNSDown, world.HNSFails, world.HNSHangs, world.HNSSlow, world.CutGuard, world.CutGuard, world.StallHandlers, world.CutKubeProxy, world.CutKubeProxy,
+		world.APIFails, world.MetricsDown, world.Crash, world.RestartKubeProxy, world.Freeze,
 	}
-	usual := slices.Concat(pods, pods, pods, pods, verbs{Touch, Repack, Repack, Mirror, Mirror, FinishPod, External}, faults)
+	usual := slices.Concat(pods, pods, pods, pods, verbs{world.Touch, world.Repack, world.Repack, world.Mirror, world.Mirror, world.FinishPod, world.External}, faults)
 	return []verbs{
 		usual, usual, usual,
-		slices.Concat(pods, pods, verbs{DoublePod, DoublePod, LoseSandbox, LoseSandbox, LoseSandbox, FinishPod, FinishPod, Repack}, faults),
-		slices.Concat(pods, verbs{External, External, External, External, Relist, Relist, Touch, RestartKubeProxy, StallHandlers}),
-		slices.Concat(pods, pods, pods, verbs{ReplaceKubeProxy, ReplaceKubeProxy, RestartKubeProxy, MetricsDown, Touch, CutKubeProxy}),
+		slices.Concat(pods, pods, verbs{world.DoublePod, world.DoublePod, world.LoseSandbox, world.LoseSandbox, world.LoseSandbox, world.FinishPod, world.FinishPod, world.Repack}, faults),
+		slices.Concat(pods, verbs{world.External, world.External, world.External, world.External, world.Relist, world.Relist, world.Touch, world.RestartKubeProxy, world.StallHandlers}),
+		slices.Concat(pods, pods, pods, verbs{world.ReplaceKubeProxy, world.ReplaceKubeProxy, world.RestartKubeProxy, world.MetricsDown, world.Touch, world.CutKubeProxy}),
 	}
 }
 
-func actions(kinds verbs) *rapid.Generator[Action] {
-	return rapid.Custom(func(t *rapid.T) Action {
-		a := Action{Verb: rapid.SampledFrom([]Verb(kinds)).Draw(t, "verb"), Then: drawWait(t)}
+func actions(kinds verbs) *rapid.Generator[world.Action] {
+	return rapid.Custom(func(t *rapid.T) world.Action {
+		a := world.Action{Verb: rapid.SampledFrom([]world.Verb(kinds)).Draw(t, "verb"), Then: drawWait(t)}
 		switch a.Verb {
-		case StartLocal, StartRemote:
+		case world.StartLocal, world.StartRemote:
 			a.N[0] = rapid.IntRange(0, 1).Draw(t, "node")
 			a.Pod = drawPod(t, a.Verb)
-		case ReplacePod, DoublePod:
+		case world.ReplacePod, world.DoublePod:
 			a.N[0], a.N[1] = rapid.IntRange(0, 1).Draw(t, "node"), drawNumber(t)
 			a.Pod = drawPod(t, a.Verb)
-		case DeletePod, FinishPod, Touch:
+		case world.DeletePod, world.FinishPod, world.Touch:
 			a.N[0] = drawNumber(t)
-		case Repack:
+		case world.Repack:
 			a.N[0], a.For = drawNumber(t), one(t, "gap", 0, 100*time.Millisecond, 2*time.Second, 8*time.Second)
-		case Mirror:
+		case world.Mirror:
 			a.N[0], a.N[1], a.For = drawNumber(t), drawNumber(t), one(t, "until", time.Second, 10*time.Second, time.Minute)
 		default:
 			a.N = [3]int{drawNumber(t), drawNumber(t), drawNumber(t)}
@@ -104,9 +105,9 @@ func drawWait(t *rapid.T) time.Duration {
 		31*time.Second, 90*time.Second)
 }
 
-func drawPod(t *rapid.T, verb Verb) PodOptions {
+func drawPod(t *rapid.T, verb world.Verb) world.PodOptions {
 	quick := []time.Duration{100 * time.Millisecond, time.Second, 3 * time.Second}
-	o := PodOptions{
+	o := world.PodOptions{
 		Address: rapid.IntRange(0, 3).Draw(t, "address"),
 		Create:  one(t, "create", quick...), Report: one(t, "report", 100*time.Millisecond, time.Second, 10*time.Second),
 		Teardown: one(t, "teardown", 500*time.Millisecond, 2*time.Second, 20*time.Second),
@@ -115,10 +116,10 @@ func drawPod(t *rapid.T, verb Verb) PodOptions {
 	}
 	backs := []int{1, 1, 1, 0, 2}
 	o.Host = one(t, "host", false, false, false, false, true)
-	if verb != StartRemote {
+	if verb != world.StartRemote {
 		backs = []int{0, 0, 1}
 		o.Attach = one(t, "attach", quick...)
-		o.Leak = one(t, "leak", LeakNothing, LeakNothing, LeakNothing, LeakDetached, LeakAttached)
+		o.Leak = one(t, "leak", world.LeakNothing, world.LeakNothing, world.LeakNothing, world.LeakDetached, world.LeakAttached)
 		o.Stuck = one(t, "stuck", false, false, false, false, false, false, true)
 		switch one(t, "owner", "none", "controller", "node") {
 		case "controller":

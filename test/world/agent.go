@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package model
+package world
 
 import (
 	"context"
@@ -75,16 +75,15 @@ func assemble(ctx context.Context, a *Agent) (*product, error) {
 	if err != nil {
 		return nil, err
 	}
-	api := apiClient{agent: a, scheme: scheme}
+	api := a.API(scheme)
 	p := &product{registry: prometheus.NewRegistry(), index: cluster.NewIndex(a.node.Name)}
-	deadline := hns.WithDeadline(hnsClient{a}, hns.DeadlineOptions{
+	deadline := hns.WithDeadline(a.HNS(), hns.DeadlineOptions{
 		Call: c.HNS.CallTimeout.Duration, List: config.ListTimeout, MaxHung: config.MaxHungCalls, Clock: w.clock,
 	})
 	service := observe.WithMetrics(deadline, observe.NewMetrics(p.registry), w.clock)
-	detector := detect.New(detect.Options{
-		Node: a.node.Name, Server: api, URL: a.metricsURL(), Every: detect.Every, Registerer: p.registry,
-		Transport: transport(),
-	})
+	options := a.KubeProxy()
+	options.Server, options.Registerer = api, p.registry
+	detector := detect.New(options)
 	go func() { _ = detector.Start(ctx) }() // it returns when the context ends, and nothing else
 	p.detector = detector
 	p.build(a, c, api, service, detector, deadline)
@@ -93,7 +92,7 @@ func assemble(ctx context.Context, a *Agent) (*product, error) {
 
 // build wires the guard and its actions as package agent does.
 func (p *product) build(
-	a *Agent, c config.Config, api apiClient, service hns.Client, detector *detect.Detector, deadline *hns.Deadline,
+	a *Agent, c config.Config, api client.Client, service hns.Client, detector *detect.Detector, deadline *hns.Deadline,
 ) {
 	w := a.node.world
 	const maxGapInPolls = 4

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package model
+package world
 
 import (
 	"context"
@@ -57,7 +57,11 @@ func newNode(w *World, index int) *Node {
 		Duplicates: w.Setup.Duplicates, Order: w.Setup.Order, Clock: w.clock, NewID: n.newID,
 		Rank: func(id hns.EndpointID) uint64 { return n.rank(id, w.Now()) },
 	})
-	n.network = n.HNS.CreateNetwork("azure", hns.NetworkL2Bridge)
+	layout := w.Setup.Layout
+	if layout.Pods.Name == "" {
+		layout.Pods = hnstest.LayoutNetwork{Name: "azure", Type: hns.NetworkL2Bridge}
+	}
+	n.network = n.HNS.Build(layout)
 	n.createForeign()
 	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: n.Name}}
 	node.Status.NodeInfo.KubeProxyVersion = w.Setup.NodeVersion //nolint:staticcheck // old kubelets still fill it in

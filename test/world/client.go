@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package model
+package world
 
 import (
 	"context"
@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"strconv"
 
 	jsonpatch "gopkg.in/evanphx/json-patch.v4"
 	corev1 "k8s.io/api/core/v1"
@@ -20,6 +21,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/watch"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
@@ -45,10 +47,10 @@ type apiClient struct {
 	scheme *runtime.Scheme
 }
 
-var _ client.Client = apiClient{}
+var _ client.WithWatch = apiClient{}
 
 // errNotModelled is the answer to what no agent has asked for yet.
-var errNotModelled = errors.New("the model's API server does not serve this request")
+var errNotModelled = errors.New("the world's API server does not serve this request")
 
 // request makes one request.
 func apiRequest[T any](ctx context.Context, c apiClient, verb string, writes bool, effect func() (T, error)) (T, error) {
@@ -163,6 +165,24 @@ func fieldsOf(obj client.Object) fields.Set {
 		set["spec.clusterIP"], set["spec.type"] = o.Spec.ClusterIP, string(o.Spec.Type)
 	}
 	return set
+}
+
+// Watch implements [client.WithWatch]: it begins with what has happened since the resource version of a list.
+func (c apiClient) Watch(
+	ctx context.Context, list client.ObjectList, opts ...client.ListOption,
+) (watch.Interface, error) {
+	o := (&client.ListOptions{}).ApplyOptions(opts)
+	kind, err := kindOfList(list)
+	if err != nil {
+		return nil, err
+	}
+	since := 0
+	if o.Raw != nil {
+		since, _ = strconv.Atoi(o.Raw.ResourceVersion) // without one, everything is new
+	}
+	return apiRequest(ctx, c, "watch "+string(kind), false, func() (watch.Interface, error) {
+		return c.agent.node.world.API.stream(kind, o, since), nil
+	})
 }
 
 // Create implements [client.Client].

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package model
+package world
 
 import (
 	"fmt"
@@ -46,7 +46,7 @@ type SliceController struct {
 func newSliceController(w *World) *SliceController {
 	c := &SliceController{world: w, entries: map[sliceID][]entry{}, mirrored: map[string][]func(){}}
 	for s := range w.Setup.Services {
-		service := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: serviceName(s)}}
+		service := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: c.serviceName(s)}}
 		service.Spec.ClusterIP = netip.AddrFrom4([4]byte{10, 96, 0, byte(s + 1)}).String()
 		service.Spec.ClusterIPs = []string{service.Spec.ClusterIP}
 		w.API.Put(service)
@@ -63,7 +63,13 @@ func newSliceController(w *World) *SliceController {
 	return c
 }
 
-func serviceName(s int) string { return fmt.Sprintf("svc-%d", s) }
+// serviceName is the name of a Service.
+func (c *SliceController) serviceName(s int) string {
+	if s < len(c.world.Setup.ServiceNames) {
+		return c.world.Setup.ServiceNames[s]
+	}
+	return fmt.Sprintf("svc-%d", s)
+}
 
 func vipOf(service client.Object) netip.Addr {
 	return netip.MustParseAddr(service.(*corev1.Service).Spec.ClusterIP)
@@ -76,7 +82,7 @@ func (c *SliceController) lag(p *Pod, what string) time.Duration {
 
 func (c *SliceController) podReady(p *Pod) {
 	for _, s := range p.Services {
-		id := sliceID{s, c.world.roll(slicesPerService, "slice", p.Name, serviceName(s))}
+		id := sliceID{s, c.world.roll(slicesPerService, "slice", p.Name, c.serviceName(s))}
 		c.world.After(c.lag(p, "ready"), ActorController, func() {
 			if p.Deleting || p.Finished {
 				return
@@ -109,7 +115,7 @@ func (c *SliceController) podTerminating(p *Pod) {
 // podGone lets slices drop the pod, each Service's after a time of its own.
 func (c *SliceController) podGone(p *Pod) {
 	for _, s := range p.Services {
-		c.world.After(p.Drop+c.lag(p, "gone"+serviceName(s)), ActorController, func() { c.remove(p, s) })
+		c.world.After(p.Drop+c.lag(p, "gone"+c.serviceName(s)), ActorController, func() { c.remove(p, s) })
 	}
 	c.dropMirrored(p)
 }
@@ -158,7 +164,7 @@ func (c *SliceController) Repack(service int, gap time.Duration) {
 	if len(moved) == 0 {
 		return
 	}
-	c.world.tell(ActorController, "repacks %s: %v leave slice %d for slice %d", serviceName(service), moved, from.slice, to.slice)
+	c.world.tell(ActorController, "repacks %s: %v leave slice %d for slice %d", c.serviceName(service), moved, from.slice, to.slice)
 	c.entries[from] = nil
 	c.write(from)
 	c.world.After(gap, ActorController, func() {
@@ -222,8 +228,8 @@ func (c *SliceController) ids() []sliceID {
 func (c *SliceController) write(id sliceID) {
 	slice := &discoveryv1.EndpointSlice{
 		ObjectMeta: metav1.ObjectMeta{
-			Namespace: namespace, Name: fmt.Sprintf("%s-%c", serviceName(id.service), 'a'+id.slice),
-			Labels: map[string]string{discoveryv1.LabelServiceName: serviceName(id.service)},
+			Namespace: namespace, Name: fmt.Sprintf("%s-%c", c.serviceName(id.service), 'a'+id.slice),
+			Labels: map[string]string{discoveryv1.LabelServiceName: c.serviceName(id.service)},
 		},
 		AddressType: discoveryv1.AddressTypeIPv4,
 		Ports: []discoveryv1.EndpointPort{{

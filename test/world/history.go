@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package model
+package world
 
 import (
 	"fmt"
@@ -31,12 +31,18 @@ type Setup struct {
 	Took time.Duration
 	// KubeProxyLag, GuardLag and ControllerLag are how late a change comes at most.
 	KubeProxyLag, GuardLag, ControllerLag time.Duration
+	// Layout is what networks a node has.
+	// Default: only that of the pods.
+	Layout hnstest.Layout
 	// Nodes and Agents are how many Windows nodes there are, and agents on each.
 	Nodes, Agents int
 	// Skew is how far the API server's clock is ahead of the nodes' clocks.
 	Skew time.Duration
 	// Services and Pool are how many Services there are, and addresses for pods.
 	Services, Pool int
+	// ServiceNames are their names.
+	// Default: svc-0 and so on.
+	ServiceNames []string
 	// Evict and Reprogram switch on what is off by default.
 	Evict, Reprogram bool
 	// Observe: nothing is done, only told.
@@ -128,7 +134,7 @@ func (s Setup) traits() Traits {
 	all := Versions()
 	at := slices.IndexFunc(all, func(t Traits) bool { return t.Version == s.KubeProxy })
 	if at < 0 {
-		panic("the model has no kube-proxy " + s.KubeProxy)
+		panic("the world has no kube-proxy " + s.KubeProxy)
 	}
 	return all[at]
 }
@@ -141,13 +147,22 @@ type Play struct {
 	Haunted []GhostWrite
 	// Trace: with a log of what happens.
 	Trace bool
+	// Tell gets the story while it happens, one line after the other.
+	// Default: nothing is told.
+	Tell func(at time.Duration, actor Actor, text string)
+	// Idle returns when all agents wait for the world. In a bubble of testing/synctest it is synctest.Wait.
+	// Default: the world waits for no agent, as in real time.
+	Idle func()
 }
 
-// NewWorld makes a world at its beginning. Call [World.End] when it is not needed any more.
-func NewWorld(s Setup, p Play) *World {
+// New makes a world at its beginning. Call [World.End] when it is not needed any more.
+func New(s Setup, p Play) *World {
+	if p.Idle == nil {
+		p.Idle = func() {}
+	}
 	w := &World{
 		Setup: s, Pods: map[string]*Pod{}, Steps: map[Actor]int{}, IPAM: newIPAM(s.Pool), clock: clock.RealClock{},
-		wake: make(chan struct{}, 1), trace: p.Trace,
+		wake: make(chan struct{}, 1), play: p,
 	}
 	w.start = w.clock.Now()
 	w.API = newAPI(w)
@@ -174,9 +189,9 @@ const quiet = 20 * time.Minute
 // begin is how long a world goes on before its history begins.
 const begin = 40 * time.Second
 
-// Play lets a history happen. It has to be called in a bubble of testing/synctest.
+// Play lets a history happen. It takes too long for real time.
 func (h History) Play(p Play) *World {
-	w := NewWorld(h.Setup, p)
+	w := New(h.Setup, p)
 	defer w.End()
 	w.Run(begin)
 	for at, a := range h.Actions {

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package model_test
+
+import (
+	"testing"
+	"testing/synctest"
+
+	"github.com/hnsguard/hnsguard/test/world"
+)
+
+// report is what came of a history.
+type report struct {
+	Violations []world.Violation
+	// Lost are the pods that lost their endpoint with the guard, and LostWithout those that did without.
+	Lost, LostWithout int
+	// Removed is how many remote endpoints the guard deleted.
+	Removed int
+	Steps   map[world.Actor]int
+	Trace   string
+}
+
+// judge plays a history with and without the guard and compares. Each play has a bubble of its own.
+func judge(t *testing.T, h world.History, trace bool) report {
+	t.Helper()
+	with := play(t, h, world.Play{Guarded: true, Trace: trace})
+	without := play(t, h, world.Play{})
+	r := report{
+		Violations: with.Violations, Lost: len(with.Lost()), LostWithout: len(without.Lost()), Steps: with.Steps,
+		Trace: with.Trace(),
+	}
+	for _, n := range with.Nodes {
+		r.Removed += n.Removed()
+	}
+	for actor, steps := range without.Steps {
+		r.Steps[actor] += steps
+	}
+	lost := worse(with, without)
+	if len(lost) == 0 {
+		return r
+	}
+	// Writes to the API server make kube-proxy sync at other times, and luck is another then. What is worse only because
+	// of that is worse in the same way when the writes are made and nothing else.
+	haunted := play(t, h, world.Play{Haunted: with.Writes()})
+	for _, p := range worse(with, haunted) {
+		for _, q := range lost {
+			if p.Name == q.Name {
+				r.Violations = append(r.Violations, world.Violation{
+					Invariant: world.InvariantWorse, At: with.Elapsed(), What: "pod " + p.String() + " lost its endpoint to " + string(p.LostTo),
+				})
+			}
+		}
+	}
+	return r
+}
+
+// worse are the pods that were lost in one world and lived in the other.
+func worse(w, other *world.World) []*world.Pod {
+	var all []*world.Pod
+	for _, name := range w.Lost() {
+		if o := other.Pods[name]; o != nil && o.Attached && !o.Lost {
+			all = append(all, w.Pods[name])
+		}
+	}
+	return all
+}
+
+func play(t *testing.T, h world.History, p world.Play) *world.World {
+	t.Helper()
+	var w *world.World
+	p.Idle = synctest.Wait
+	synctest.Test(t, func(*testing.T) { w = h.Play(p) })
+	return w
+}
