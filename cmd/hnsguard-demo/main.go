@@ -3,14 +3,14 @@
 // Command hnsguard-demo plays incidents from real clusters against the real agent, on a timeline that a person can
 // follow.
 //
-// The agent is the one that hnsguard run starts. Everything around it is simulated: HNS, the API server and the actors
-// (the cluster, kube-proxy, the CNI). Nothing outside the process is touched. It is a command of its own, so that
-// hnsguard, which runs as SYSTEM, contains no simulation.
+// The agent is the one that hnsguard run starts. Everything around it is package world, in real time: HNS, the API
+// server, kube-proxy, the kubelet and its CNI. Nothing outside the process is touched. It is a command of its own, so
+// that hnsguard, which runs as SYSTEM, contains no simulation.
 //
 // Invariants:
 //
-//  1. A scenario says which endpoints must exist at its end. If hnsguard enforces and HNS holds anything else, the demo
-//     fails.
+//  1. If hnsguard enforces and at the end a pod has lost its endpoint, a valid endpoint is missing or a stale one is
+//     there, the demo fails.
 //  2. With --observe hnsguard changes nothing. The demo then reports what went wrong, which is the story of a node
 //     without hnsguard, and succeeds.
 //  3. The exit status is 0 for success, 1 if hnsguard did not do its job, 2 for a wrong command line, and 130 if the
@@ -31,7 +31,6 @@ import (
 
 	"github.com/go-logr/logr"
 	"k8s.io/klog/v2"
-	"k8s.io/utils/clock"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 )
 
@@ -60,7 +59,7 @@ Flags:
 
 // Run runs the command and returns its exit status.
 func Run(ctx context.Context, args []string, out, errs io.Writer) int {
-	o := Options{Out: out, Clock: clock.RealClock{}}
+	o := Options{Out: out}
 	switch err := parse(&o, args, errs); {
 	case errors.Is(err, flag.ErrHelp):
 		return 0

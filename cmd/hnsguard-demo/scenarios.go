@@ -3,37 +3,31 @@
 package main
 
 import (
-	"context"
-	"net/netip"
 	"time"
+
+	"github.com/hnsguard/hnsguard/test/hnstest"
+	"github.com/hnsguard/hnsguard/test/world"
 )
 
 // scenario is one incident.
 type scenario struct {
 	name, title string
-	// kubeProxy is the version that the node runs.
+	// kubeProxy is the version that the node runs, and order how its HNS lists endpoints.
 	kubeProxy string
-	steps     []step
-	// stays and goes name the endpoints that must exist at the end, and those that must not.
-	stays, goes []string
-	// outcome describes a good end, if the list of removed endpoints does not.
-	outcome string
-	// loss describes the end without hnsguard. A scenario without it ends well in any case.
-	loss string
+	order     hnstest.Order
+	scene     func(s *stage)
+	// outcome describes the end with hnsguard, and loss the end without. A scenario without loss ends well in any case.
+	outcome, loss string
 }
 
-// step is something that an actor does some time after the previous step.
-type step struct {
-	after time.Duration
-	do    func(ctx context.Context, s *stage) error
-}
-
-// reused is the address that the scenarios are about; neighbor is an unrelated one.
-func reused() netip.Addr   { return netip.AddrFrom4([4]byte{10, 244, 1, 17}) }
-func neighbor() netip.Addr { return netip.AddrFrom4([4]byte{10, 244, 2, 9}) }
-
-// grace is the orphan grace period of the demo, instead of the default of five minutes.
-const grace = 3 * time.Second
+const (
+	windowsNode = "win-1"
+	linuxNode   = "lin-1"
+	// syncPeriod is how often a kube-proxy syncs by itself that usually does every 30 seconds.
+	syncPeriod = 10 * time.Second
+	// grace is the orphan grace period of the demo, instead of the default of five minutes.
+	grace = 3 * time.Second
+)
 
 // Names lists the scenarios in the order in which "all" plays them.
 func Names() []string {
@@ -44,133 +38,134 @@ func Names() []string {
 	return names
 }
 
+// scenarios are incidents that were measured with real kube-proxies: see docs/results/kube-proxy-matrix.md.
 func scenarios() []scenario {
-	return []scenario{incident(), staleRecord(), held(), orphan(), leakedLocal()}
+	const twoEndpoints = "The address has two endpoints on " + windowsNode +
+		": connections to pod billing-0 may be sent to the pod that is gone."
+	return []scenario{
+		{
+			name: "incident", title: "a Windows pod gets the address of a Linux pod, whose remote endpoint was left behind",
+			kubeProxy: "v1.34.0", scene: incident,
+			outcome: "The stale endpoint is gone; all others are untouched.", loss: twoEndpoints,
+		},
+		{
+			name:      "stale-record",
+			title:     "everything is cleaned up, and still kube-proxy would delete the new pod's own endpoint",
+			kubeProxy: "v1.32.3", scene: staleRecord,
+			outcome: "hnsguard flushed kube-proxy's record in time; pod billing-0 still has its endpoint.",
+			loss:    "Pod billing-0 runs without any network.",
+		},
+		{
+			name: "held",
+			title: "the address is reused while a slice still lists it; this kube-proxy would delete the pod's\n" +
+				"own endpoint if the stale one went first (HNS lists the newest endpoint first)",
+			kubeProxy: "v1.32.3", order: hnstest.NewestFirst, scene: held,
+			outcome: "hnsguard left the stale endpoint to kube-proxy and flushed its record; pod billing-0 still has\n" +
+				"its endpoint. Where HNS lists the pod's endpoint last, kube-proxy deletes it at once, with hnsguard or without.",
+			loss: "Pod billing-0 runs without any network.",
+		},
+		{
+			name: "orphan", title: "a remote endpoint that is no longer in use is removed after the grace period (here 3s)",
+			kubeProxy: "v1.34.0", scene: orphan,
+			outcome: "The stale endpoint is gone; all others are untouched.",
+			loss:    "The endpoint stays on " + windowsNode + ", in the way of the next pod that gets its address.",
+		},
+		{
+			name:      "leaked-local",
+			title:     "a CNI left a local endpoint behind; the remote endpoint of that address is valid and stays",
+			kubeProxy: "v1.34.0", scene: leakedLocal,
+			outcome: "Nothing was removed.",
+		},
+	}
 }
 
-// healthy adds an unrelated backend on another node. Its endpoint must stay.
-func healthy(ctx context.Context, s *stage) error {
-	return s.linuxPodServes(ctx, "neighbor", "search", linuxNode, neighbor())
+// The Services, by number.
+const (
+	search = iota
+	cart
+)
+
+func serviceNames() []string { return []string{"search", "cart"} }
+
+// opening starts an unrelated pod on another node, whose endpoint must stay, and then the one that the scene is about.
+// Slices list that one for a while after it is gone.
+func (s *stage) opening(drop time.Duration) *world.Pod {
+	s.start("search-0", linuxNode, world.PodOptions{Services: []int{search}})
+	s.run(time.Second)
+	pod := s.start("cart-0", linuxNode, world.PodOptions{Services: []int{cart}, Drop: drop})
+	s.until(func() bool { return s.hasRemote(pod) })
+	s.run(time.Second)
+	return pod
 }
 
-// The steps that several scenarios share: a Linux pod of Service cart, and the Windows pod billing-0 that gets its
-// address.
-
-func cartServes(ctx context.Context, s *stage) error {
-	return s.linuxPodServes(ctx, "stale", "cart", linuxNode, reused())
+// start starts a pod, which takes a second, or a second and a half on Windows.
+func (s *stage) start(name, node string, o world.PodOptions) *world.Pod {
+	const step = 500 * time.Millisecond
+	o.Create, o.Attach, o.Report, o.Teardown = step, step, step, step
+	return s.world.StartPod(name, node, o)
 }
 
-func cartGoes(ctx context.Context, s *stage) error { return s.drops(ctx, "cart") }
-
-func billingScheduled(ctx context.Context, s *stage) error {
-	return s.windowsPodScheduled(ctx, "billing-0")
+// reuse starts a Windows pod, which gets the address that was freed last.
+func (s *stage) reuse() {
+	pod := s.start("billing-0", windowsNode, world.PodOptions{})
+	s.until(func() bool { return pod.Attached })
+	s.run(time.Second)
 }
 
-func billingStarts(_ context.Context, s *stage) error {
-	return s.localEndpoint("local", "billing-0", reused(), true)
+// end deletes a pod and waits until its address is free.
+func (s *stage) end(pod *world.Pod) {
+	pod.Delete()
+	s.until(func() bool { return !pod.Holds })
 }
 
-func billingReports(ctx context.Context, s *stage) error {
-	return s.podReportsAddress(ctx, "billing-0", reused())
+// later is when slices drop a pod: when the scene says so.
+const later = time.Hour
+
+// leave lets kube-proxy leave the endpoint of a pod behind: it restarts while slices drop the pod.
+func (s *stage) leave() {
+	pod := s.opening(later)
+	s.end(pod)
+	s.node().KubeProxy.Restart(time.Second)
+	s.world.Drop(pod)
+	s.until(func() bool { return len(s.node().Stale()) > 0 })
+	s.run(time.Second)
 }
 
 // incident is the case that hnsguard was written for.
-func incident() scenario {
-	return scenario{
-		name: "incident", title: "a Windows pod gets the address of a Linux pod, whose remote endpoint was left behind",
-		kubeProxy: "v1.34.0",
-		steps: []step{
-			{0, healthy},
-			{time.Second, cartServes},
-			{1500 * time.Millisecond, cartGoes},
-			{1500 * time.Millisecond, billingScheduled},
-			{time.Second, billingStarts},
-			{time.Second, billingReports},
-			{time.Second, nothing},
-		},
-		stays: []string{"neighbor", "local"}, goes: []string{"stale"},
-		loss: "10.244.1.17 has two endpoints on win-1: connections to pod billing-0 may be sent to the pod that is gone.",
-	}
+func incident(s *stage) {
+	s.leave()
+	s.reuse()
 }
 
 // staleRecord is the bug that users report. There is no stale endpoint to remove.
-func staleRecord() scenario {
-	return scenario{
-		name: "stale-record", title: "everything is cleaned up, and still kube-proxy would delete the new pod's own endpoint",
-		kubeProxy: "v1.32.3",
-		steps: []step{
-			{0, healthy},
-			{time.Second, cartServes},
-			{1500 * time.Millisecond, func(ctx context.Context, s *stage) error {
-				return s.dropsProperly(ctx, "stale", "cart", reused())
-			}},
-			{2 * time.Second, billingScheduled},
-			{time.Second, billingStarts},
-			{time.Second, billingReports},
-			{time.Second, func(ctx context.Context, s *stage) error { return s.syncs(ctx, reused()) }},
-		},
-		stays: []string{"neighbor", "local"}, goes: []string{"stale"},
-		outcome: "hnsguard flushed kube-proxy's record in time; pod billing-0 still has its endpoint.",
-		loss:    "kube-proxy deleted the local endpoint of pod billing-0: the pod runs without any network.",
-	}
+func staleRecord(s *stage) {
+	pod := s.opening(0)
+	s.end(pod)
+	s.until(func() bool { return !s.hasRemote(pod) })
+	s.reuse()
+	s.wait(syncPeriod + 2*time.Second)
 }
 
 // held is a conflict on a kube-proxy that would delete the pod's endpoint if the remote one were removed too early.
-func held() scenario {
-	return scenario{
-		name: "held", title: "the address is reused while a slice still lists it, on a kube-proxy with the stale record; " +
-			"the hold is shortened from the usual 7 to 12 minutes to seconds",
-		kubeProxy: "v1.32.3",
-		steps: []step{
-			{0, healthy},
-			{time.Second, cartServes},
-			{time.Second, func(ctx context.Context, s *stage) error { return s.terminates(ctx, "cart", linuxNode, reused()) }},
-			{time.Second, billingScheduled},
-			{time.Second, billingStarts},
-			{time.Second, billingReports},
-			{2 * time.Second, cartGoes},
-			{time.Second, nothing},
-		},
-		stays: []string{"neighbor", "local"}, goes: []string{"stale"},
-		loss: "10.244.1.17 has two endpoints on win-1: connections to pod billing-0 may be sent to the pod that is gone.",
-	}
+func held(s *stage) {
+	pod := s.opening(later)
+	s.end(pod)
+	s.reuse()
+	s.world.Drop(pod)
+	s.wait(syncPeriod + 2*time.Second)
 }
 
 // orphan is a remote endpoint that is no longer in use.
-func orphan() scenario {
-	return scenario{
-		name: "orphan", title: "a remote endpoint that is no longer in use is removed after the grace period (here 3s)",
-		kubeProxy: "v1.34.0",
-		steps: []step{
-			{0, healthy},
-			{time.Second, cartServes},
-			{time.Second, cartGoes},
-			{grace + 2*time.Second, nothing},
-		},
-		stays: []string{"neighbor"}, goes: []string{"stale"},
-		loss: "The endpoint stays on win-1, in the way of the next pod that gets 10.244.1.17.",
-	}
+func orphan(s *stage) {
+	s.leave()
+	s.run(grace)
 }
 
 // leakedLocal is the case in which a naive cleanup deletes the wrong endpoint.
-func leakedLocal() scenario {
-	return scenario{
-		name:      "leaked-local",
-		title:     "a CNI left a local endpoint behind; the remote endpoint of that address is valid and stays",
-		kubeProxy: "v1.34.0",
-		steps: []step{
-			{0, healthy},
-			{time.Second, func(_ context.Context, s *stage) error {
-				return s.localEndpoint("leaked", "gone-0", reused(), false)
-			}},
-			{time.Second, func(ctx context.Context, s *stage) error {
-				return s.linuxPodServes(ctx, "valid", "cart", otherNode, reused())
-			}},
-			{grace + 2*time.Second, nothing},
-		},
-		stays: []string{"neighbor", "leaked", "valid"},
+func leakedLocal(s *stage) {
+	pod := s.opening(0)
+	if s.ctx.Err() == nil {
+		s.node().LeaveLocal(pod.Addr, false)
 	}
+	s.run(grace + 2*time.Second)
 }
-
-// nothing gives the guard time to work.
-func nothing(context.Context, *stage) error { return nil }

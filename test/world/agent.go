@@ -75,13 +75,13 @@ func assemble(ctx context.Context, a *Agent) (*product, error) {
 	if err != nil {
 		return nil, err
 	}
-	api := a.API(scheme)
+	api := apiClient{agent: a, scheme: scheme}
 	p := &product{registry: prometheus.NewRegistry(), index: cluster.NewIndex(a.node.Name)}
-	deadline := hns.WithDeadline(a.HNS(), hns.DeadlineOptions{
+	deadline := hns.WithDeadline(hnsClient{a}, hns.DeadlineOptions{
 		Call: c.HNS.CallTimeout.Duration, List: config.ListTimeout, MaxHung: config.MaxHungCalls, Clock: w.clock,
 	})
 	service := observe.WithMetrics(deadline, observe.NewMetrics(p.registry), w.clock)
-	options := a.KubeProxy()
+	options := a.kubeProxy()
 	options.Server, options.Registerer = api, p.registry
 	detector := detect.New(options)
 	go func() { _ = detector.Start(ctx) }() // it returns when the context ends, and nothing else
@@ -92,7 +92,7 @@ func assemble(ctx context.Context, a *Agent) (*product, error) {
 
 // build wires the guard and its actions as package agent does.
 func (p *product) build(
-	a *Agent, c config.Config, api client.Client, service hns.Client, detector *detect.Detector, deadline *hns.Deadline,
+	a *Agent, c config.Config, api apiClient, service hns.Client, detector *detect.Detector, deadline *hns.Deadline,
 ) {
 	w := a.node.world
 	const maxGapInPolls = 4

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -239,7 +240,7 @@ func (c *SliceController) write(id sliceID) {
 	for _, e := range c.entries[id] {
 		slice.Endpoints = append(slice.Endpoints, endpointOf(e))
 	}
-	c.world.tell(ActorController, "writes %s: %v", slice.Name, c.entries[id])
+	c.world.tell(ActorController, "EndpointSlice %s lists %s", slice.Name, listed(c.entries[id]))
 	c.world.API.Put(slice)
 }
 
@@ -269,5 +270,17 @@ func (e entry) String() string {
 	case !e.ready:
 		state = "not ready"
 	}
-	return fmt.Sprintf("%s/%s(%s)", e.addr, e.node, state)
+	return fmt.Sprintf("%s on %s (%s)", e.addr, e.node, state)
+}
+
+// listed is what a slice with the entries lists.
+func listed(entries []entry) string {
+	if len(entries) == 0 {
+		return "nothing"
+	}
+	all := make([]string, 0, len(entries))
+	for _, e := range entries {
+		all = append(all, e.String())
+	}
+	return strings.Join(all, ", ")
 }

@@ -149,7 +149,7 @@ func (s *syncing) begin() {
 	}
 	k.takeChanges()
 	if len(k.record) > 0 {
-		k.world.tell(ActorKubeProxy, "%s: sync begins; record %v", k.node.Name, sortedAddrs(k.record))
+		k.world.tell(ActorKubeProxy, "%s: syncs; its record of terminated addresses has %v", k.node.Name, sortedAddrs(k.record))
 	}
 	s.then(s.share(0), s.list)
 }
@@ -342,7 +342,7 @@ func (s *syncing) lookUp(addr netip.Addr) {
 	if !known || e.local && !k.DeletesLocals || *k.refCount(e.id) != 0 {
 		return
 	}
-	k.world.tell(ActorKubeProxy, "%s: deletes endpoint %s of %s by its record (local %v)", k.node.Name, e.id, addr, e.local)
+	k.world.tell(ActorKubeProxy, "%s: looks %s of its record up, and deletes endpoint %s", k.node.Name, addr, e.id)
 	if e.local {
 		k.node.missed(addr, e.id, s.enumerated)
 	}

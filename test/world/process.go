@@ -60,24 +60,6 @@ func newAgent(n *Node, name string) *Agent {
 	return a
 }
 
-// Connect lets an agent use the node that the world does not run itself. It is known by its name.
-func (n *Node) Connect(name string) *Agent {
-	return &Agent{Name: name, node: n, account: newAccount(policy(n.world.Setup), n.world.Now())}
-}
-
-// HNS is the agent's client of the node's HNS.
-func (a *Agent) HNS() hns.Client { return hnsClient{a} }
-
-// API is the agent's client of the API server. It reads the truth, and knows the types of a scheme.
-func (a *Agent) API(scheme *runtime.Scheme) client.WithWatch {
-	return apiClient{agent: a, scheme: scheme}
-}
-
-// KubeProxy is how the agent finds the metrics of the node's kube-proxy.
-func (a *Agent) KubeProxy() detect.Options {
-	return detect.Options{Node: a.node.Name, URL: a.metricsURL(), Every: detect.Every, Transport: transport()}
-}
-
 func (a *Agent) start() {
 	w := a.node.world
 	ctx, cancel := context.WithCancel(logf.IntoContext(context.Background(), logr.New(logSink{agent: a})))
@@ -239,8 +221,9 @@ func (a *Agent) SetAPIFault(fault APIFault) {
 }
 
 // Eventf implements the recorder of Events.
-func (a *Agent) Eventf(_, _ runtime.Object, _, reason, _, _ string, _ ...any) {
+func (a *Agent) Eventf(_, _ runtime.Object, kind, reason, _, note string, args ...any) {
 	a.account.noteEvent(reason)
+	a.node.world.tell(ActorAgent, "%s: Event %s %s: %s", a.Name, kind, reason, fmt.Sprintf(note, args...))
 }
 
 // logSink counts what the program logs, and shows it in the world's log.
@@ -304,6 +287,11 @@ func (a *Agent) evicts(key types.NamespacedName) {
 		return // the kubelet makes its mirror pod again at once
 	}
 	p.Delete()
+}
+
+// kubeProxy is how the agent finds the metrics of the node's kube-proxy.
+func (a *Agent) kubeProxy() detect.Options {
+	return detect.Options{Node: a.node.Name, URL: a.metricsURL(), Every: detect.Every, Transport: transport()}
 }
 
 // metricsURL is where the agent finds its kube-proxy's metrics.

@@ -302,6 +302,9 @@ func (w *World) tell(actor Actor, format string, args ...any) {
 	}
 }
 
+// Say continues the story with what the world does not know. It is safe for concurrent use.
+func (w *World) Say(actor Actor, text string) { w.tell(actor, "%s", text) }
+
 // Trace is the log of what happened.
 func (w *World) Trace() string { return strings.Join(w.lines, "\n") }
 

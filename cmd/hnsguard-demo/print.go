@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/go-logr/logr"
+	"github.com/go-logr/logr/funcr"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/hnsguard/hnsguard/internal/agent"
+	"github.com/hnsguard/hnsguard/internal/hns"
+	"github.com/hnsguard/hnsguard/test/world"
+)
+
+// introduce says where to look at the agent, as long as it runs.
+func (o Options) introduce() {
+	long := " (use --stay to keep it)"
+	if o.Stay {
+		long = ""
+	}
+	_, _ = fmt.Fprintln(o.Out, "HNS and the API server are simulated in this process; nothing else is touched.")
+	if o.Observe {
+		_, _ = fmt.Fprintln(o.Out, "hnsguard only observes: this is what happens without it.")
+	}
+	if o.MetricsAddress != "0" {
+		_, _ = fmt.Fprintf(o.Out, "Metrics are at http://%s/metrics%s\n", o.MetricsAddress, long)
+	}
+	if o.PageAddress != "" && o.PageAddress != "0" {
+		_, _ = fmt.Fprintf(o.Out, "The node page is at http://%s/%s\n", o.PageAddress, long)
+	}
+	_, _ = fmt.Fprintln(o.Out)
+}
+
+// say writes a line of the timeline.
+func (o Options) say(at time.Duration, actor world.Actor, text string) {
+	if actor == world.ActorHistory {
+		actor = "cluster"
+	}
+	text = strings.TrimPrefix(strings.TrimPrefix(text, windowsNode+": "), string(actor)+": ")
+	_, _ = fmt.Fprintf(o.Out, "%5.1fs  %-16s  %s\n", at.Seconds(), actor, shortened(text))
+}
+
+// shortened is a text with the first part of each ID.
+func shortened(text string) string {
+	return regexp.MustCompile("([0-9a-f]{8})(-[0-9a-f]{4}){3}-[0-9a-f]{12}").ReplaceAllString(text, "$1")
+}
+
+// logger puts the guard's log on the timeline. With --verdicts that includes every decision.
+func (s *stage) logger() logr.Logger {
+	options := funcr.Options{RenderBuiltinsHook: shown, RenderValuesHook: shown, RenderArgsHook: shown}
+	if s.Verdicts {
+		options.Verbosity = 1
+	}
+	return funcr.New(func(name, entry string) {
+		if name != "guard" {
+			return // the rest of the agent logs starting and stopping
+		}
+		message, about, _ := strings.Cut(strings.TrimPrefix(entry, `"msg"="`), `"`)
+		if about = strings.ReplaceAll(strings.TrimSpace(about), `"`, ""); about != "" {
+			message += " (" + about + ")"
+		}
+		s.world.Say(world.ActorAgent, message)
+	}, options)
+}
+
+// shown are the values of a log entry that a person needs.
+func shown(values []any) []any {
+	var kept []any
+	for i := 0; i+1 < len(values); i += 2 {
+		switch values[i] {
+		case "msg", "error", "endpointID", "ip", "verdict", "reason":
+			kept = append(kept, values[i], values[i+1])
+		}
+	}
+	return kept
+}
+
+// summary prints what HNS holds at the end, and judges it (invariants 1 and 2).
+func (s *stage) summary(sc scenario, a *agent.Agent) error {
+	_, _ = fmt.Fprintln(s.Out, "\nWhat HNS holds at the end:")
+	table := tabwriter.NewWriter(s.Out, 0, 0, 2, ' ', 0)
+	_, _ = fmt.Fprintln(table, "  ENDPOINT\tIP\tKIND\tPOD")
+	for _, e := range s.node().HNS.State().Endpoints {
+		kind := "local"
+		if e.Remote() {
+			kind = "remote"
+		}
+		_, _ = fmt.Fprintf(table, "  %s\t%s\t%s\t%s\n", shortened(string(e.ID)), e.Addresses[0], kind, s.podOf(e))
+	}
+	_ = table.Flush()
+	if err := s.printCounts(a.Metrics()); err != nil {
+		return err
+	}
+	faults := strings.Join(s.faults(), "; ")
+	switch {
+	case faults == "":
+		_, _ = fmt.Fprintf(s.Out, "Result: as it should be. %s\n\n", sc.outcome)
+		return nil
+	case s.Observe:
+		_, _ = fmt.Fprintf(s.Out, "Result without hnsguard: %s. %s\n"+
+			"Play it without --observe to see what hnsguard does.\n\n", faults, sc.loss)
+		return nil
+	default:
+		return fmt.Errorf("%w: %s", ErrGuardFailed, faults)
+	}
+}
+
+// podOf names the pod that an endpoint is for.
+func (s *stage) podOf(e hns.Endpoint) string {
+	for name, p := range s.world.Pods {
+		if e.Has(p.Addr) && e.Remote() == (p.Node != windowsNode) && p.Holds {
+			return name
+		}
+	}
+	return "-"
+}
+
+// printCounts prints the non-zero series of some metrics in Prometheus notation.
+func (s *stage) printCounts(from prometheus.Gatherer) error {
+	names := []string{"hnsguard_removals_total", "hnsguard_flushes_total", "hnsguard_endpoints"}
+	_, _ = fmt.Fprintln(s.Out, "What hnsguard counted:")
+	families, err := from.Gather()
+	if err != nil {
+		return fmt.Errorf("gathering metrics: %w", err)
+	}
+	for _, family := range families {
+		if !slices.Contains(names, family.GetName()) {
+			continue
+		}
+		for _, m := range family.GetMetric() {
+			var labels []string
+			for _, l := range m.GetLabel() {
+				labels = append(labels, fmt.Sprintf("%s=%q", l.GetName(), l.GetValue()))
+			}
+			if value := m.GetCounter().GetValue() + m.GetGauge().GetValue(); value != 0 {
+				_, _ = fmt.Fprintf(s.Out, "  %s{%s} %g\n", family.GetName(), strings.Join(labels, ","), value)
+			}
+		}
+	}
+	return nil
+}
