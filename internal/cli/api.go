@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -53,10 +54,8 @@ func personConfig(kubeconfig, context string, env func(string) (string, bool)) (
 	case clientcmd.IsEmptyConfig(err): // its text advises what does not work here
 		return nil, errors.New("connecting to the API server: this is not a pod, and there is no kubeconfig, or an empty " +
 			"one; pass --kubeconfig or set $KUBECONFIG")
-	case err != nil && kubeconfig != "":
-		return nil, fmt.Errorf("reading kubeconfig %s: %w", kubeconfig, err)
 	case err != nil:
-		return nil, fmt.Errorf("reading kubectl's configuration: %w", err)
+		return nil, fmt.Errorf("reading kubeconfig %s: %w", cmp.Or(kubeconfig, "of kubectl"), err)
 	}
 	return config, nil
 }

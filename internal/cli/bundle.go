@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"strings"
 
@@ -82,12 +81,9 @@ func runBundle(ctx context.Context, p Process, o bundleOptions) error {
 	if err := errors.Join(o.validate(p.Out), err); err != nil {
 		return err
 	}
-	this := recorded{node: node}
+	this := recorded{node: node, page: o.page}
 	if node.APIErr == nil {
 		this.reader, this.node.APIErr = readerOf(node.API)
-	}
-	if o.page != nowhere {
-		this.pageURL = "http://" + reachable(o.page)
 	}
 	bundle, err := writeBundle(ctx, p, o.file, this)
 	if err != nil {
@@ -114,15 +110,6 @@ func reportMissing(w io.Writer, b recording.Bundle) {
 		_, _ = fmt.Fprint(w, ", and without them the node cannot be judged")
 	}
 	_, _ = fmt.Fprintln(w, ".")
-}
-
-// reachable is the address at which this node reaches what listens on an address.
-func reachable(address string) string {
-	host, port, _ := net.SplitHostPort(address)
-	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
-		host = "127.0.0.1"
-	}
-	return net.JoinHostPort(host, port)
 }
 
 // unescaped is an output for what is not text.

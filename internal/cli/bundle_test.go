@@ -144,7 +144,7 @@ func TestExplainTellsWhatTheAgentHasDone(t *testing.T) {
 	settings["HNSGUARD_PAGE_BIND_ADDRESS"] = "0"
 	silent := onNode(t, service, settings, "explain", "shop/cart-0", "--kubeconfig", kc)
 	g.Expect(silent.code).To(Equal(cli.ExitOK), silent.err)
-	g.Expect(silent.out).To(ContainSubstring("Note: what the agent has done is not known: it serves no page"))
+	g.Expect(silent.out).To(ContainSubstring("Note: what the agent has done is not known: the agent serves no page"))
 }
 
 func TestABundleWithoutACluster(t *testing.T) {

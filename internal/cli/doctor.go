@@ -14,12 +14,6 @@ import (
 	"github.com/hnsguard/hnsguard/internal/doctor"
 )
 
-// doctorOptions are the flags of doctor.
-type doctorOptions struct {
-	examineOptions
-	output format
-}
-
 // examineOptions are the flags that say which agent is examined, and how long a check may take.
 type examineOptions struct {
 	node      nodeOptions
@@ -58,7 +52,8 @@ Exit status:
   3  a check has failed`
 
 func newDoctor(p Process) *cobra.Command {
-	var o doctorOptions
+	var o examineOptions
+	var output format
 	cmd := &cobra.Command{
 		Use:   "doctor",
 		Short: "Check that this node can be guarded, and say what to do if not",
@@ -67,24 +62,24 @@ func newDoctor(p Process) *cobra.Command {
 			"  hnsguard doctor --node-name win-1 --kubeconfig kubeconfig -o json",
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return runDoctor(cmd.Context(), p, o)
+			return runDoctor(cmd.Context(), p, o, output)
 		},
 	}
 	o.addTo(cmd)
-	o.output.addTo(cmd)
+	output.addTo(cmd)
 	return cmd
 }
 
-func runDoctor(ctx context.Context, p Process, o doctorOptions) error {
+func runDoctor(ctx context.Context, p Process, o examineOptions, output format) error {
 	options, err := o.options(p)
-	if err := errors.Join(o.validate(), o.output.validate(), err); err != nil {
+	if err := errors.Join(o.validate(), output.validate(), err); err != nil {
 		return err
 	}
 	report, err := doctor.Run(ctx, options)
 	if err != nil {
 		return err
 	}
-	if err := o.output.show(p.Out, report); err != nil {
+	if err := output.show(p.Out, report); err != nil {
 		return err
 	}
 	return findingIf(report.Failed > 0)

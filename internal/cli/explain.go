@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/hnsguard/hnsguard/internal/report"
+	"github.com/hnsguard/hnsguard/internal/server"
 )
 
 // explainOptions are the flags of explain.
@@ -69,7 +70,7 @@ func runExplain(ctx context.Context, p Process, o explainOptions, text string) e
 		return err
 	}
 	if o.bundle == "" && len(o.hnsDumps) == 0 { // it is this node
-		past = pastOf(askAgent(ctx, o.page))
+		past = pastOf(askAgent(ctx, o.page, server.StatusPath))
 	}
 	if past.err != nil {
 		found.Notes = append(found.Notes, "what the agent has done is not known: "+past.err.Error())

@@ -26,8 +26,8 @@ type recorded struct {
 	node doctor.Options
 	// reader reads from the API server. Without it, node.APIErr says why.
 	reader client.Reader
-	// pageURL is where the agent serves its page, without a path, or empty.
-	pageURL string
+	// page is where the agent serves its page.
+	page string
 }
 
 // write records the node. What cannot be recorded is missing in the bundle, and is no error; a context that ends is.
@@ -119,14 +119,5 @@ func indented[T any](value T, err error) ([]byte, error) {
 
 // served reads what the agent serves. It may not run, or be of a version that serves less.
 func (r recorded) served(path string) func(context.Context) ([]byte, error) {
-	return func(ctx context.Context) ([]byte, error) {
-		if r.pageURL == "" {
-			return nil, errors.New("the agent serves no page")
-		}
-		data, err := server.Get(ctx, r.pageURL+path)
-		if err != nil {
-			return nil, fmt.Errorf("reading %s: %w", r.pageURL+path, err)
-		}
-		return data, nil
-	}
+	return func(ctx context.Context) ([]byte, error) { return askAgent(ctx, r.page, path) }
 }

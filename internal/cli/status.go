@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -125,9 +126,9 @@ func newAgentStatus(p Process) *cobra.Command {
 			if err := checkAddress("--page-bind-address", address); err != nil {
 				return err
 			}
-			document, err := askAgent(cmd.Context(), address)
+			document, err := askAgent(cmd.Context(), address, server.StatusPath)
 			if err != nil {
-				return fmt.Errorf("reading the status of the agent on this node: %w\nCheck that the agent runs on this node, "+
+				return fmt.Errorf("asking the agent on this node: %w\nCheck that the agent runs on this node, "+
 					"that page.enabled of the chart is true, and that --page-bind-address is the agent's", err)
 			}
 			_, err = p.Out.Write(document)
@@ -141,12 +142,21 @@ func newAgentStatus(p Process) *cobra.Command {
 // askFor is how long the agent may take to answer.
 const askFor = 5 * time.Second
 
-// askAgent returns the status document of the agent on this node, which serves it at the given address.
-func askAgent(ctx context.Context, address string) ([]byte, error) {
+// askAgent reads what the agent on this node serves at its address.
+func askAgent(ctx context.Context, address, path string) ([]byte, error) {
 	if address == nowhere {
-		return nil, errors.New("it serves no page (--page-bind-address)")
+		return nil, errors.New("the agent serves no page (--page-bind-address)")
+	}
+	host, port, _ := net.SplitHostPort(address)
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
 	}
 	ctx, cancel := context.WithTimeout(ctx, askFor)
 	defer cancel()
-	return server.Get(ctx, "http://"+reachable(address)+server.StatusPath)
+	url := "http://" + net.JoinHostPort(host, port) + path
+	data, err := server.Get(ctx, url)
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", url, err)
+	}
+	return data, nil
 }

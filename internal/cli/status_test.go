@@ -50,10 +50,10 @@ func TestTheStatusOfThisNode(t *testing.T) {
 		"forbidden": {
 			[]string{"--page-bind-address", page(t, http.StatusForbidden)},
 			cli.ExitError, "",
-			"reading the status of the agent on this node: 403 Forbidden",
+			"/api/v1/status: 403 Forbidden",
 		},
-		"no page":         {[]string{"--page-bind-address", "0"}, cli.ExitError, "", "it serves no page"},
-		"no answer":       {[]string{"--page-bind-address", "127.0.0.1:1"}, cli.ExitError, "", "the agent on this node: Get"},
+		"no page":         {[]string{"--page-bind-address", "0"}, cli.ExitError, "", "the agent serves no page"},
+		"no answer":       {[]string{"--page-bind-address", "127.0.0.1:1"}, cli.ExitError, "", "the agent on this node: reading http://127.0.0.1:1/"},
 		"what to look at": {[]string{"--page-bind-address", "127.0.0.1:1"}, cli.ExitError, "", "\n  Check that the agent runs"},
 		"no address":      {[]string{"--page-bind-address", "x"}, cli.ExitUsage, "", `--page-bind-address "x"`},
 	} {

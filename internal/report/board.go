@@ -21,11 +21,6 @@ import (
 	"github.com/hnsguard/hnsguard/internal/version"
 )
 
-// History is what was decided and done lately.
-type History interface {
-	Entries() []history.Entry
-}
-
 // BoardOptions configure a board. All but Victims are required.
 type BoardOptions struct {
 	// Node is the name of the node.
@@ -37,7 +32,7 @@ type BoardOptions struct {
 	// HNS returns how HNS has answered lately.
 	HNS func() HNS
 	// History is what was decided and done.
-	History History
+	History *history.Ring
 	// Victims returns the pods that have lost their endpoint. The writer calls it, after each complete pass.
 	// Default: there are none.
 	Victims func() []eviction.Victim
