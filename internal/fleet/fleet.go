@@ -144,14 +144,7 @@ func (r Report) Print(w io.Writer) error {
 	page := terminal.NewPage(w)
 	var rows [][]string
 	for _, n := range r.Nodes {
-		age := ""
-		if n.PassAge != nil {
-			age = time.Duration(*n.PassAge*float64(time.Second)).Round(time.Second).String() + " ago"
-		}
-		rows = append(rows, []string{
-			n.Node, n.Version, n.Mode, n.State, n.KubeProxy, number(n.Endpoints), number(n.Stale), number(n.Held), age,
-			n.Problem,
-		})
+		rows = append(rows, n.cells())
 	}
 	page.Table([]string{
 		"NODE", "AGENT", "MODE", "STATE", "KUBE-PROXY", "ENDPOINTS", "STALE", "HELD", "LAST PASS", "PROBLEM",
@@ -160,11 +153,4 @@ func (r Report) Print(w io.Writer) error {
 		page.Paragraph("Note: ", note+".")
 	}
 	return page.Flush()
-}
-
-func number(n *int) string {
-	if n == nil {
-		return ""
-	}
-	return fmt.Sprint(*n)
 }

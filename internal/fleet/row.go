@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -13,29 +14,14 @@ import (
 	"github.com/hnsguard/hnsguard/internal/verdict"
 )
 
-// Row is the status of one node. Fields that are unknown are empty or missing.
+// Row is one node.
 type Row struct {
 	Node string `json:"node"`
 	// Pod is the agent's pod, as namespace/name.
-	Pod     string `json:"pod,omitempty"`
-	Version string `json:"version,omitempty"`
-	Mode    string `json:"mode,omitempty"`
-	// State is the agent's view of its node: starting, guarding, idle or unknown.
-	State string `json:"state,omitempty"`
-	// Message explains the state.
-	Message         string   `json:"message,omitempty"`
-	KubeProxy       string   `json:"kubeProxyVersion,omitempty"`
-	KubeProxyFaults []string `json:"kubeProxyFaults,omitempty"`
-	// Endpoints, Stale and Held count the endpoints of the last complete pass, those of them that are to be removed, and
-	// those that wait for kube-proxy.
-	Endpoints *int `json:"endpoints,omitempty"`
-	Stale     *int `json:"stale,omitempty"`
-	Held      *int `json:"held,omitempty"`
-	// Victims are the pods, as namespace/name, that had lost their endpoint in that pass, and with it their network.
-	Victims []string `json:"podsWithoutNetwork,omitempty"`
-	// PassAge is how long ago that pass ended, in seconds on the clock of the node.
-	PassAge *float64 `json:"lastPassAgeSeconds,omitempty"`
-	// Problem is why the node does not answer, or what needs attention.
+	Pod string `json:"pod,omitempty"`
+	// Status is what the agent says of the node, without endpoints and history. It is missing without an answer.
+	Status *report.NodeStatus `json:"status,omitempty"`
+	// Problem is why the agent does not answer, or what needs attention.
 	Problem string `json:"problem,omitempty"`
 }
 
@@ -55,52 +41,63 @@ func RowOf(node string, status []byte) (Row, error) {
 	if s.Node != node {
 		return Row{}, fmt.Errorf("the agent answers for node %.100q, not for %q", s.Node, node)
 	}
-	row := Row{
-		Node: node, Version: s.Agent.Version, Mode: string(s.Mode), State: string(s.State), Message: s.Message,
-		KubeProxyFaults: s.KubeProxy.Faults,
-	}
-	if s.KubeProxy.Known {
-		row.KubeProxy = s.KubeProxy.Version
-	}
-	age := time.Duration(0)
-	if s.Pass != nil {
-		age = s.Time.Sub(s.Pass.Ended)
-		row.PassAge = new(age.Seconds())
-		row.count(s.Counts)
-	}
-	for _, v := range s.Victims {
-		row.Victims = append(row.Victims, v.Pod)
-	}
-	row.Problem = problem(s, age, row.Victims)
-	return row, nil
-}
-
-// count sums up the verdicts of a pass.
-func (r *Row) count(verdicts map[verdict.Kind]int) {
-	r.Endpoints, r.Stale, r.Held = new(0), new(0), new(verdicts[verdict.Held])
-	for kind, n := range verdicts {
-		*r.Endpoints += n
-		if kind.Removes() {
-			*r.Stale += n
-		}
-	}
+	s.Endpoints, s.Answers, s.History = nil, nil, nil
+	return Row{Node: node, Status: &s, Problem: problem(s)}, nil
 }
 
 // problem says why the agent may not do its work, or which pods have lost their endpoint, or returns an empty string.
-func problem(s report.NodeStatus, age time.Duration, victims []string) string {
+func problem(s report.NodeStatus) string {
+	var victims []string
+	for _, v := range s.Victims {
+		victims = append(victims, v.Pod)
+	}
 	const named = 3
 	switch n := len(victims); {
 	case s.State == report.StateUnknown:
 		return "cannot observe the node: " + cmp.Or(s.Message, "no reason given")
 	case s.State == report.StateStarting:
 		return "has not completed a pass yet"
-	case age > late:
-		return fmt.Sprintf("the last pass ended %s ago", age.Round(time.Second))
-	case n == 0:
-		return ""
+	case age(s) > late:
+		return fmt.Sprintf("the last pass ended %s ago", age(s))
 	case n > named:
 		return fmt.Sprintf("pods without network: %s, and %d more", strings.Join(victims[:named], ", "), n-named)
-	default:
+	case n > 0:
 		return "pods without network: " + strings.Join(victims, ", ")
+	default:
+		return ""
+	}
+}
+
+// age is how long ago the last pass ended, on the clock of the node, or zero if there was none.
+func age(s report.NodeStatus) time.Duration {
+	if s.Pass == nil {
+		return 0
+	}
+	return s.Time.Sub(s.Pass.Ended).Round(time.Second)
+}
+
+// cells are the row of a table. What is unknown is empty (invariant 1).
+func (r Row) cells() []string {
+	if r.Status == nil {
+		return []string{r.Node, "", "", "", "", "", "", "", "", r.Problem}
+	}
+	s := r.Status
+	version, endpoints, stale, held, ended := "", "", "", "", ""
+	if s.KubeProxy.Known {
+		version = s.KubeProxy.Version
+	}
+	if s.Pass != nil {
+		all, removable := 0, 0
+		for kind, n := range s.Counts {
+			all += n
+			if kind.Removes() {
+				removable += n
+			}
+		}
+		endpoints, stale = strconv.Itoa(all), strconv.Itoa(removable)
+		held, ended = strconv.Itoa(s.Counts[verdict.Held]), age(*s).String()+" ago"
+	}
+	return []string{
+		r.Node, s.Agent.Version, string(s.Mode), string(s.State), version, endpoints, stale, held, ended, r.Problem,
 	}
 }
