@@ -50,7 +50,7 @@ func (b *budget) readHNS(files ...File) HNS {
 	r := &hnsReader{dump: HNS{Incomplete: map[hns.EndpointID]string{}}, index: map[any]int{}}
 	for _, f := range files {
 		if s, ok := b.open(f); ok {
-			r.source, r.ids, r.outside = s, map[string]bool{}, nil
+			r.source, r.ids = s, map[string]bool{}
 			r.readFile()
 		}
 	}
@@ -65,11 +65,7 @@ type hnsReader struct {
 	index map[any]int
 	// ids are the IDs of all objects of the file, in lower case.
 	ids map[string]bool
-	// outside is the text of the file before, between and after its JSON values.
-	outside []span
 }
-
-type span struct{ start, end int }
 
 var (
 	// jsonStart matches a line that begins with a JSON object or a list. Other text may begin with a bracket too.
@@ -85,7 +81,7 @@ var (
 
 // readFile reads every JSON value that begins a line.
 func (r *hnsReader) readFile() {
-	start, hasJSON := 0, false
+	outside, hasJSON := bytes.Clone(r.text), false
 	for at := 0; at < len(r.text) && !r.full(); {
 		if !jsonStart.Match(r.text[at:]) {
 			at = afterLine(r.text, at)
@@ -96,11 +92,10 @@ func (r *hnsReader) readFile() {
 			return // there is no telling where the next value begins
 		}
 		r.readValue(value, at)
-		r.outside = append(r.outside, span{start, at})
+		blank(outside[at : at+len(value)])
 		at += len(value)
-		start, hasJSON = at, true
+		hasJSON = true
 	}
-	r.outside = append(r.outside, span{start, len(r.text)})
 	switch {
 	case r.full():
 	case len(bytes.TrimSpace(r.text)) == 0:
@@ -108,7 +103,16 @@ func (r *hnsReader) readFile() {
 	case !hasJSON:
 		r.report(0, "found text instead of JSON; what hnsdiag, Format-List and Format-Table print is not enough")
 	default:
-		r.checkOutside()
+		r.checkOutside(outside)
+	}
+}
+
+// blank overwrites a text, except for its line ends.
+func blank(text []byte) {
+	for i, c := range text {
+		if c != '\n' {
+			text[i] = ' '
+		}
 	}
 }
 
@@ -125,28 +129,23 @@ func (r *hnsReader) readValue(value []byte, at int) {
 	}
 }
 
-// checkOutside reports text that JSON should have been: a part of it, or objects that only the text lists.
-func (r *hnsReader) checkOutside() {
-	lists := false
-	for _, o := range r.outside {
-		text := r.text[o.start:o.end]
-		lists = lists || listing.Match(text)
-		if rest := jsonRest.FindIndex(text); rest != nil {
-			r.report(o.start+rest[0], "found %.40q outside of any JSON value: the beginning of the file is missing, or it is "+
-				"damaged", bytes.TrimSpace(text[rest[0]:afterLine(text, rest[0])]))
+// checkOutside reports text that JSON should have been: a part of it, or objects that only the text lists. The JSON
+// that was read is blank in it.
+func (r *hnsReader) checkOutside(text []byte) {
+	if rest := jsonRest.FindIndex(text); rest != nil {
+		r.report(rest[0], "found %.40q outside of any JSON value: the beginning of the file is missing, or it is damaged",
+			bytes.TrimSpace(text[rest[0]:afterLine(text, rest[0])]))
+		return
+	}
+	lists := listing.Match(text)
+	for at := 0; lists && !r.full(); {
+		id := guid.FindIndex(text[at:])
+		if id == nil {
 			return
 		}
-	}
-	for _, o := range r.outside {
-		for at := o.start; lists && !r.full(); {
-			id := guid.FindIndex(r.text[at:o.end])
-			if id == nil {
-				break
-			}
-			if text := r.text[at+id[0] : at+id[1]]; !r.ids[strings.ToLower(string(text))] {
-				r.report(at+id[0], "the text outside of the JSON lists %s, which is missing in the JSON", text)
-			}
-			at += id[1]
+		if listed := text[at+id[0] : at+id[1]]; !r.ids[strings.ToLower(string(listed))] {
+			r.report(at+id[0], "the text outside of the JSON lists %s, which is missing in the JSON", listed)
 		}
+		at += id[1]
 	}
 }
