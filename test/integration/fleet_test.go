@@ -101,8 +101,8 @@ func statusOf(node string) string {
 		"agent": map[string]any{"version": "v1.2.3"}, "time": "2026-03-01T03:00:02Z",
 		"kubeProxy": map[string]any{"version": "v1.34.0", "known": true, "faults": []string{"batch-leak"}},
 		"pass":      map[string]any{"ended": "2026-03-01T03:00:00Z"}, "counts": map[string]int{"conflict": 1, "held": 2, "in_use": 4},
-		// More than one frame, as of a node with thousands of endpoints.
-		"endpoints": strings.Repeat("x", 300<<10),
+		// More than one frame, as of a node with thousands of endpoints, in a field of a later version.
+		"later": strings.Repeat("x", 300<<10),
 	})
 	Expect(err).NotTo(HaveOccurred())
 	return string(text)
