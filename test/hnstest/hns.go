@@ -312,6 +312,20 @@ func (h *HNS) State() State {
 	}
 }
 
+// OrderOf shows the endpoints of an address as they are enumerated: L for a local one, R for a remote one.
+func (h *HNS) OrderOf(addr netip.Addr) (order string) {
+	for _, e := range h.State().Endpoints {
+		switch {
+		case !e.Has(addr):
+		case e.Remote():
+			order += "R"
+		default:
+			order += "L"
+		}
+	}
+	return order
+}
+
 func (h *HNS) indexOf(id hns.EndpointID) int {
 	return slices.IndexFunc(h.endpoints, func(e hns.Endpoint) bool { return e.ID == id })
 }

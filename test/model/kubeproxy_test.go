@@ -69,19 +69,8 @@ var first = netip.MustParseAddr("10.240.0.10")
 
 func affected(version string) bool { return version == "v1.31.0" || version == "v1.32.3" }
 
-// ends tells what is left of an address: L for its local endpoint, R for each remote one, in HNS's order.
-func ends(w *world.World, addr netip.Addr) (order string) {
-	for _, e := range w.Nodes[0].HNS.State().Endpoints {
-		switch {
-		case !e.Has(addr):
-		case e.Remote():
-			order += "R"
-		default:
-			order += "L"
-		}
-	}
-	return order
-}
+// ends tells what is left of an address.
+func ends(w *world.World, addr netip.Addr) string { return w.Nodes[0].HNS.OrderOf(addr) }
 
 // These are the rows of the table in docs/results/kube-proxy-matrix.md that was measured with real kube-proxies: the model has to
 // agree with each.

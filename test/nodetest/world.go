@@ -273,20 +273,8 @@ func (n *Node) There() []hns.EndpointID {
 	return ids
 }
 
-// Order shows the endpoints of an address as HNS enumerates them: L for a local one, R for a remote one.
-func (n *Node) Order(addr string) string {
-	ip, kinds := netip.MustParseAddr(addr), strings.Builder{}
-	for _, e := range n.HNS.State().Endpoints {
-		switch {
-		case !e.Has(ip):
-		case e.Remote():
-			kinds.WriteByte('R')
-		default:
-			kinds.WriteByte('L')
-		}
-	}
-	return kinds.String()
-}
+// Order is [hnstest.HNS.OrderOf] an address.
+func (n *Node) Order(addr string) string { return n.HNS.OrderOf(netip.MustParseAddr(addr)) }
 
 // Calls returns how many calls of an operation HNS has answered.
 func (n *Node) Calls(op hns.Operation) (count int) {
