@@ -146,7 +146,7 @@ func TestTheKeyboardFiltersAndSorts(t *testing.T) {
 	b.press(kb.Enter)
 	b.await(`document.activeElement.getAttribute("aria-expanded") === "true"`)
 	g.Expect(eval[string](b, `document.querySelector("tr.detail").innerText`)).To(
-		And(ContainSubstring("Because"), ContainSubstring("What to do"), ContainSubstring("Upgrade kube-proxy")))
+		And(ContainSubstring("Because"), ContainSubstring("What to do"), ContainSubstring("upgrade kube-proxy")))
 	g.Expect(b.complained()).To(BeEmpty())
 }
 
