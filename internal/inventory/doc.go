@@ -15,7 +15,7 @@
 //     failure to read one fails the snapshot.
 //  3. An endpoint counts as appeared only if the snapshot before it was complete, recent, and of the same pod network.
 //  4. A wrong belief about HNS does not last. Local endpoints are read afresh every few minutes. A remote endpoint is
-//     read again soon after it was first seen, and from then on every hour at most; it is also read before it is
+//     read again soon after it was first seen, and from then on within a week; it is also read before it is
 //     deleted. After a failure of HNS, or a sign that it is not what it was, all are read again within minutes.
 //  5. The pod network is found by name, or else only if there is no doubt which one it is; in doubt nothing is known. A
 //     better one that appears later takes its place.

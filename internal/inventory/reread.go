@@ -12,9 +12,9 @@ import (
 	"github.com/hnsguard/hnsguard/internal/verdict"
 )
 
-// remoteRest is how long a remote endpoint that is not new is left alone at most. With 5,000 of them one or two are
-// read again each second.
-const remoteRest = time.Hour
+// remoteRest is how long a remote endpoint that is not new is left alone at most. With 5,000 of them, one is read again
+// in a minute.
+const remoteRest = 7 * 24 * time.Hour
 
 // entry is an endpoint as it was last read.
 type entry struct {

@@ -88,3 +88,38 @@ func TestAnAffectedKubeProxyReplacesAnother(t *testing.T) {
 		}
 	})
 }
+
+// Invariant 12: a kube-proxy whose metrics fail keeps its stale record, whatever version the node's status names.
+func TestADropWhileMetricsFailIsFlushed(t *testing.T) {
+	affected := setup("v1.32.3")
+	affected.NodeVersion = "v1.37.2"
+	guarded(t, affected, func(_ *WithT, w *world.World) {
+		pod := w.StartPod("web", lin, linux(0))
+		w.Run(70 * time.Second)
+		w.Nodes[0].SetMetricsDown(true)
+		w.Run(2 * time.Minute)
+		before := len(w.Writes())
+		pod.Delete()
+		w.Run(time.Minute)
+		w.Nodes[0].SetMetricsDown(false)
+		w.Run(4 * time.Minute)
+		if len(w.Writes()) == before {
+			t.Errorf("VIOLATED invariant 12: no flush has followed the drop of %s", first)
+		}
+	})
+}
+
+// Invariant 3: the address of another node is its pods' that are in the host's network, although no slice lists it.
+func TestPodsInTheHostsNetworkKeepTheirAddress(t *testing.T) {
+	guarded(t, setup("v1.34.0"), func(_ *WithT, w *world.World) {
+		host := linux()
+		host.Host = true
+		pod := w.StartPod("host", lin, host)
+		w.Run(10 * time.Second)
+		w.Nodes[0].LeaveRemote(pod.Addr)
+		w.Run(20 * time.Minute)
+		if ends(w, pod.Addr) != "R" {
+			t.Errorf("the remote endpoint of %s is not there any more", pod.Addr)
+		}
+	})
+}

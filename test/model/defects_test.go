@@ -60,7 +60,8 @@ func defects() []defect {
 				"kubeproxy/detect/detect.go", "profile = profile.Suspecting(kubeproxy.ProfileOf(hint))",
 				"profile = kubeproxy.ProfileOf(hint)",
 			},
-		}, affected, "12"},
+			{"stalerecord/flusher.go", "		if f.remotes == nil {\n", "		if false {\n"},
+		}, "TestADropWhileMetricsFailIsFlushed", "12"},
 		{"any local endpoint counts as that of a waiting pod, and the watch as current", []edit{
 			{"verdict/decide.go", "d.unclaimedLocal(e) && !e.Appeared.Before(pods[0])", "d.unclaimedLocal(e)"},
 			{"verdict/decide.go", "at >= len(pods) || e.Appeared.Before(pods[at])", "at < 0"},
@@ -87,7 +88,7 @@ func defects() []defect {
 		}, leaving, "3"},
 		{"pods in the host's network of other nodes do not count", []edit{
 			{"removal/pods.go", "if p.Node != c.Node && !p.Terminal {", "if p.Node != c.Node && !p.Terminal && !p.HostNetwork {"},
-		}, leaving, "3"},
+		}, "TestPodsInTheHostsNetworkKeepTheirAddress", "3"},
 		{"a proof of two minutes ago is enough for an orphan", []edit{
 			{"removal/proof.go", "Freshness.Current(ctx, s.asked)", "Freshness.Current(ctx, now.Add(-maxProofAge))"},
 			noPodElsewhere(),

@@ -25,6 +25,7 @@ func (r results) page() ([]byte, error) {
 		"mib":    func(v float64) string { return show(v/(1<<20)) + " MiB" },
 		"waves":  waves,
 		"wave":   r.wave,
+		"leaks":  leaks,
 		"runs":   r.runs,
 		"show":   show,
 		"factor": func(a, b float64) string { return show(a/b) + "×" },
@@ -105,6 +106,11 @@ func waves() []wave {
 		{"", "requests in the busiest second", steady, "most-requests/s", 1},
 		{"", "received for each change of a slice of 100, MB", steady, "wire-B/change", fleet / 1e6},
 	}
+}
+
+// leaks are the rows of the wave of a batch leak.
+func leaks() []row {
+	return []row{{"a tenth of the nodes", "500"}, {"all nodes", "5000"}}
 }
 
 // wave returns a number about a kind of client.
