@@ -106,7 +106,7 @@ func (s *stage) node() *world.Node { return s.world.Nodes[0] }
 // run lets the world go on for that long, or less if the demo plays faster.
 func (s *stage) run(d time.Duration) { s.wait(time.Duration(float64(d) / s.Speed)) }
 
-// wait lets the world go on until the context ends.
+// wait lets the world go on for that long, at any speed, or until the context ends.
 func (s *stage) wait(d time.Duration) {
 	end := s.world.Elapsed() + d
 	s.within(d+time.Second, func() bool { return s.world.Elapsed() >= end })

@@ -47,10 +47,11 @@ func (o Options) say(at time.Duration, actor world.Actor, text string) {
 	_, _ = fmt.Fprintf(o.Out, "%5.1fs  %-16s  %s\n", at.Seconds(), actor, shortened(text))
 }
 
+// guid matches an ID, and the first part of it.
+var guid = regexp.MustCompile("([0-9a-f]{8})(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
 // shortened is a text with the first part of each ID.
-func shortened(text string) string {
-	return regexp.MustCompile("([0-9a-f]{8})(-[0-9a-f]{4}){3}-[0-9a-f]{12}").ReplaceAllString(text, "$1")
-}
+func shortened(text string) string { return guid.ReplaceAllString(text, "$1") }
 
 // logger puts the guard's log on the timeline. With --verdicts that includes every decision.
 func (s *stage) logger() logr.Logger {

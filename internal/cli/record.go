@@ -13,7 +13,6 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/hnsguard/hnsguard/internal/doctor"
-	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy/detect"
 	"github.com/hnsguard/hnsguard/internal/recording"
@@ -76,9 +75,7 @@ func (r recorded) hns(ctx context.Context) (recording.HNS, error) {
 	if r.node.HNSErr != nil {
 		return recording.HNS{}, r.node.HNSErr
 	}
-	return report.ReadHNS(ctx, hns.WithDeadline(r.node.HNS, hns.DeadlineOptions{
-		Call: r.node.Timeout, List: r.node.Timeout, MaxHung: 1, Clock: r.node.Clock,
-	}))
+	return report.ReadHNS(ctx, r.node.BoundedHNS())
 }
 
 func (r recorded) cluster(ctx context.Context) (recording.Cluster, error) {

@@ -116,10 +116,15 @@ func (o Options) checks() []check {
 	}
 }
 
+// BoundedHNS is HNS with the timeout for each call, since calls can hang.
+func (o Options) BoundedHNS() hns.Client {
+	return hns.WithDeadline(o.HNS, hns.DeadlineOptions{Call: o.Timeout, List: o.Timeout, MaxHung: 1, Clock: o.Clock})
+}
+
 // Run runs all checks, one after the other (invariant 2). It returns an error only if the context ends before.
 func Run(ctx context.Context, o Options) (Report, error) {
-	if o.HNSErr == nil { // calls to HNS can hang
-		o.HNS = hns.WithDeadline(o.HNS, hns.DeadlineOptions{Call: o.Timeout, List: o.Timeout, MaxHung: 1, Clock: o.Clock})
+	if o.HNSErr == nil {
+		o.HNS = o.BoundedHNS()
 	}
 	report := Report{Node: o.Node, Version: version.Get().Version}
 	counts, statuses := map[Status]int{}, map[string]Status{}

@@ -100,17 +100,18 @@ func (o Options) windowsNodes(ctx context.Context) (names []string, err error) {
 // row queries the agent of a node (invariant 1). While an agent is replaced, there are two pods, one of which runs.
 func (o Options) row(ctx context.Context, node string, agents []*corev1.Pod) Row {
 	var running, others []string
+	var agent client.ObjectKey
 	for _, p := range agents {
-		name := client.ObjectKeyFromObject(p).String()
+		pod := client.ObjectKeyFromObject(p)
 		if p.Status.Phase == corev1.PodRunning && p.DeletionTimestamp == nil {
-			running = append(running, name)
+			agent, running = pod, append(running, pod.String())
 		} else {
-			others = append(others, fmt.Sprintf("pod %s is %s", name, describePod(p)))
+			others = append(others, fmt.Sprintf("pod %s is %s", pod, describePod(p)))
 		}
 	}
 	switch {
 	case len(running) == 1:
-		return o.query(ctx, node, running[0])
+		return o.query(ctx, node, agent)
 	case len(running) > 1:
 		return Row{Node: node, Problem: fmt.Sprintf("%d agents run on it: %s", len(running), strings.Join(running, ", "))}
 	case len(others) > 0:
@@ -120,11 +121,10 @@ func (o Options) row(ctx context.Context, node string, agents []*corev1.Pod) Row
 	}
 }
 
-func (o Options) query(ctx context.Context, node, pod string) Row {
+func (o Options) query(ctx context.Context, node string, pod client.ObjectKey) Row {
 	ctx, cancel := context.WithTimeout(ctx, o.Timeout)
 	defer cancel()
-	namespace, name, _ := strings.Cut(pod, "/")
-	status, err := o.Exec(ctx, client.ObjectKey{Namespace: namespace, Name: name})
+	status, err := o.Exec(ctx, pod)
 	if err != nil && ctx.Err() != nil {
 		err = fmt.Errorf("no answer within %s", o.Timeout)
 	}
@@ -135,7 +135,7 @@ func (o Options) query(ctx context.Context, node, pod string) Row {
 	if err != nil {
 		row = Row{Node: node, Problem: "does not answer: " + strings.Join(strings.Fields(err.Error()), " ")}
 	}
-	row.Pod = pod
+	row.Pod = pod.String()
 	return row
 }
 

@@ -73,6 +73,15 @@ func (c Confirmer) readClaims(ctx context.Context, version string, verdicts []ve
 		return claims{}, err
 	}
 	c.Evidence.RememberElsewhere(read.elsewhere)
+	return read, nil
+}
+
+// readAgain reads the claims for a removal, and kube-proxy's version.
+func (c Confirmer) readAgain(ctx context.Context, version string, verdicts []verdict.Verdict) (claims, error) {
+	read, err := c.readClaims(ctx, version, verdicts)
+	if err != nil {
+		return claims{}, err
+	}
 	read.kubeProxy, err = c.KubeProxy(ctx)
 	return read, err
 }

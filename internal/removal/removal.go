@@ -203,7 +203,7 @@ func (r *Remover) removeAll(
 	var read time.Time
 	pods := sync.OnceValues(func() (claims, error) {
 		read = r.opts.Clock.Now()
-		return r.opts.Confirmer.readClaims(ctx, version, removable)
+		return r.opts.Confirmer.readAgain(ctx, version, removable)
 	})
 	for at, v := range removable {
 		if !read.IsZero() && r.opts.Clock.Since(read) >= maxReadAge || v.Kind == verdict.Orphan && r.over() {

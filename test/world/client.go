@@ -188,9 +188,22 @@ func (c apiClient) Watch(
 // Create implements [client.Client].
 func (c apiClient) Create(ctx context.Context, obj client.Object, _ ...client.CreateOption) error {
 	kind, made := kindOf(obj), copyOf(obj)
-	stored, err := apiRequest(ctx, c, "create "+string(kind), true, func() (client.Object, error) {
+	return c.write(ctx, "create", obj, func() (client.Object, error) {
 		if c.agent.node.world.API.Get(kind, client.ObjectKeyFromObject(made)) != nil {
 			return nil, apierrors.NewAlreadyExists(resourceOf(kind), made.GetName())
+		}
+		return made, nil
+	})
+}
+
+// write requests a change of an object, and assigns to it what the API server has stored.
+func (c apiClient) write(
+	ctx context.Context, verb string, obj client.Object, change func() (client.Object, error),
+) error {
+	stored, err := apiRequest(ctx, c, verb+" "+string(kindOf(obj)), true, func() (client.Object, error) {
+		made, err := change()
+		if err != nil {
+			return nil, err
 		}
 		c.agent.writes(made)
 		return made, nil
@@ -256,26 +269,17 @@ func (c apiClient) replace(ctx context.Context, verb string, obj client.Object, 
 	with func(client.Object) (client.Object, error),
 ) error {
 	kind, key := kindOf(obj), client.ObjectKeyFromObject(obj)
-	stored, err := apiRequest(ctx, c, verb+" "+string(kind), true, func() (client.Object, error) {
+	return c.write(ctx, verb, obj, func() (client.Object, error) {
 		present := c.agent.node.world.API.Get(kind, key)
 		switch {
 		case present == nil:
 			return nil, apierrors.NewNotFound(resourceOf(kind), key.Name)
 		case version != "" && version != present.GetResourceVersion():
 			return nil, conflict(kind, key.Name)
+		default:
+			return with(present)
 		}
-		made, err := with(present)
-		if err != nil {
-			return nil, err
-		}
-		c.agent.writes(made)
-		return made, nil
 	})
-	if err != nil {
-		return err
-	}
-	assign(obj, stored)
-	return nil
 }
 
 // Delete implements [client.Client].

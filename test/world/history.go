@@ -148,14 +148,14 @@ type Play struct {
 	// Trace: with a log of what happens.
 	Trace bool
 	// Tell gets the story while it happens, one line after the other.
-	// Default: nothing is told.
+	// Default: the story is not kept.
 	Tell func(at time.Duration, actor Actor, text string)
 	// Idle returns when all agents wait for the world. In a bubble of testing/synctest it is synctest.Wait.
 	// Default: the world waits for no agent, as in real time.
 	Idle func()
 }
 
-// New makes a world at its beginning. Call [World.End] when it is not needed any more.
+// New returns a world at its beginning. Call [World.End] when it is not needed any more.
 func New(s Setup, p Play) *World {
 	if p.Idle == nil {
 		p.Idle = func() {}

@@ -135,9 +135,8 @@ func (d *Detector) Current(ctx context.Context) (kubeproxy.Profile, error) {
 	if known.from != sourceMetrics {
 		return d.Profile(), nil
 	}
-	version, err := d.readMetrics(ctx)
+	err := d.findInMetrics(ctx)
 	if err == nil {
-		d.find(version, sourceMetrics)
 		return d.Profile(), nil
 	}
 	image, errImage := d.readPods(ctx)
@@ -199,9 +198,8 @@ const doubtAfter = 10 * time.Minute
 // Look looks once, and updates the profile. An error means that neither kube-proxy's metrics nor its pod show the
 // version.
 func (d *Detector) Look(ctx context.Context) error {
-	version, err := d.readMetrics(ctx)
+	err := d.findInMetrics(ctx)
 	if err == nil {
-		d.find(version, sourceMetrics)
 		return nil
 	}
 	image, errImage := d.fromPods(ctx)
@@ -239,6 +237,14 @@ func (d *Detector) readMetrics(ctx context.Context) (string, error) {
 
 func (d *Detector) scrape(ctx context.Context) (map[string]*dto.MetricFamily, error) {
 	return scrape(ctx, d.opts.URL, d.opts.Transport)
+}
+
+func (d *Detector) findInMetrics(ctx context.Context) error {
+	version, err := d.readMetrics(ctx)
+	if err == nil {
+		d.find(version, sourceMetrics)
+	}
+	return err
 }
 
 func (d *Detector) find(version string, from source) {
