@@ -33,7 +33,7 @@ type Dependencies struct {
 	// PodTable lists all pods with few bytes.
 	// Default: Reader lists them.
 	PodTable removal.Table
-	// Watcher lists and watches EndpointSlices.
+	// Watcher lists and watches EndpointSlices and Services.
 	Watcher client.WithWatch
 	// NoWatchList makes Watcher list first and then watch, for an API server without streaming lists.
 	// Default: a watch that begins with the list.
@@ -87,7 +87,7 @@ func FromManager(api *rest.Config, o Options, mgr manager.Manager) (Dependencies
 		Scheme: mgr.GetScheme(), HTTPClient: mgr.GetHTTPClient(), Mapper: mgr.GetRESTMapper(),
 	})
 	if err != nil {
-		return Dependencies{}, fmt.Errorf("building the client that watches EndpointSlices: %w", err)
+		return Dependencies{}, fmt.Errorf("building the client that watches EndpointSlices and Services: %w", err)
 	}
 	table, err := podTable(api, mgr.GetHTTPClient())
 	if err != nil {

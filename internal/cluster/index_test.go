@@ -5,7 +5,6 @@ package cluster_test
 import (
 	"fmt"
 	"net/netip"
-	"runtime"
 	"sync"
 	"testing"
 
@@ -181,7 +180,7 @@ func TestServices(t *testing.T) {
 	g := NewWithT(t)
 	index := cluster.NewIndex("win-1")
 	g.Expect(index.View(nil).ServicesKnown).To(BeFalse())
-	index.WatchServices()
+	index.ReplaceServices(nil)
 	service := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "svc"}}
 	service.Spec.ClusterIPs = []string{"10.0.0.10", "None"}
 	service.Spec.ExternalIPs = []string{"192.0.2.1"}
@@ -196,6 +195,23 @@ func TestServices(t *testing.T) {
 	g.Expect(view.VIP(addr)).To(BeFalse())
 	index.DeleteService(service)
 	g.Expect(index.View(vips).VIP(vips[0])).To(BeFalse())
+}
+
+// What a list of Services lacks is gone.
+func TestAListOfServicesReplacesThem(t *testing.T) {
+	g := NewWithT(t)
+	index := cluster.NewIndex("win-1")
+	service := func(name, ip string) *corev1.Service {
+		s := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name}}
+		s.Spec.ClusterIP = ip
+		return s
+	}
+	index.SetService(service("gone", "10.0.0.10"))
+	index.ReplaceServices([]*corev1.Service{service("svc", "10.0.0.11")})
+	vips := []netip.Addr{netip.MustParseAddr("10.0.0.10"), netip.MustParseAddr("10.0.0.11")}
+	view := index.View(vips)
+	g.Expect(view.VIP(vips[0])).To(BeFalse())
+	g.Expect(view.VIP(vips[1])).To(BeTrue())
 }
 
 // Invariant 6.
@@ -302,30 +318,4 @@ func TestItMayBeUsedFromEverywhere(*testing.T) {
 		})
 	}
 	done.Wait()
-}
-
-// A cluster may have thousands of Services, most of which have one address.
-func TestAServiceTakesLittleMemory(t *testing.T) {
-	const services, most = 10_000, 300
-	heap := func() int {
-		var stats runtime.MemStats
-		runtime.GC()
-		runtime.GC()
-		runtime.ReadMemStats(&stats)
-		return int(stats.HeapAlloc)
-	}
-	index := cluster.NewIndex("win-1")
-	before := heap()
-	for n := range services {
-		s := &corev1.Service{}
-		s.Namespace, s.Name = fmt.Sprintf("namespace-%d", n/10), fmt.Sprintf("service-%d", n)
-		s.Spec.ClusterIP = fmt.Sprintf("10.96.%d.%d", n>>8, n&0xff)
-		s.Spec.ClusterIPs = []string{s.Spec.ClusterIP}
-		index.SetService(s)
-	}
-	index.View([]netip.Addr{addr})
-	used := (heap() - before) / services
-	t.Logf("%d bytes for each Service", used)
-	NewWithT(t).Expect(used).To(BeNumerically("<=", most))
-	runtime.KeepAlive(index)
 }

@@ -49,11 +49,15 @@ func addressesOf(service *corev1.Service) serviceAddresses {
 	return serviceAddresses{pack(slices.Compact(addrs)), oversized}
 }
 
-// WatchServices records that the Services in the index are complete and kept current.
-func (i *Index) WatchServices() {
+// ReplaceServices replaces all Services. From then on those in the index are complete, and kept current.
+func (i *Index) ReplaceServices(all []*corev1.Service) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	i.view.ServicesKnown = true
+	clear(i.services)
+	for _, service := range all {
+		i.services[keyOf(service)] = addressesOf(service)
+	}
+	i.view.vips, i.view.ServicesKnown = nil, true
 }
 
 // SetService adds or replaces a Service.

@@ -62,9 +62,9 @@ type Options struct {
 	Config config.Config
 	// Collector collects the evidence. Required.
 	Collector Collector
-	// Index gets the pods of the node, and Services where they are needed. Required by [Guard.SetupWithManager].
+	// Index gets the pods of the node. Required by [Guard.SetupWithManager].
 	Index *cluster.Index
-	// Slices is the watch of EndpointSlices. Required by [Guard.SetupWithManager].
+	// Slices is the watch of EndpointSlices, and of Services where they are needed. Required by [Guard.SetupWithManager].
 	Slices *slicewatch.Watch
 	// Actions run in every pass, in this order. What saves a pod comes first. None by default.
 	Actions []pass.Action
@@ -131,7 +131,7 @@ func (g *Guard) SetupWithManager(mgr manager.Manager) error {
 	if err != nil {
 		return fmt.Errorf("building the controller: %w", err)
 	}
-	if err := mgr.Add(serviceWatch{g.opts.Index, g.overlay, mgr.GetCache(), ctrl}); err != nil {
+	if err := mgr.Add(serviceWatch{g.opts.Slices, g.overlay, ctrl}); err != nil {
 		return fmt.Errorf("adding the watch of Services: %w", err)
 	}
 	return nil

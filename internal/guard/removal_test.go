@@ -396,7 +396,7 @@ func TestOnAnOverlayNetworkOrphansWaitForServices(t *testing.T) {
 	n.Remote(ip)
 	n.passes(6 * time.Minute)
 	g.Expect(n.There()).To(HaveLen(1))
-	n.Index.WatchServices()
+	n.Index.ReplaceServices(nil)
 	n.pass()
 	n.Wait(5 * time.Second)
 	n.pass()
@@ -408,7 +408,7 @@ func TestWhileAServiceIsOversizedNothingIsRemoved(t *testing.T) {
 	g := NewWithT(t)
 	n := newNodeWith(t, nodetest.Options{Network: hns.NetworkOverlay})
 	n.Remote(ip)
-	n.Index.WatchServices()
+	n.Index.ReplaceServices(nil)
 	service := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "many"}}
 	service.Spec.ExternalIPs = slices.Repeat([]string{"192.0.2.1"}, cluster.MaxExternalAddresses+1)
 	n.Index.SetService(service)

@@ -9,14 +9,13 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/util/workqueue"
-	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
-	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	"github.com/hnsguard/hnsguard/internal/slicewatch"
 )
 
 // Request requests a look at the node. There is only one, so any number of events makes one pass.
@@ -69,13 +68,8 @@ func follow[T client.Object](set, remove func(T), enqueue func(queue)) handler.T
 // serviceWatch begins to watch Services when the pod network is known to be an overlay. Only there does kube-proxy make
 // endpoints for their addresses; elsewhere the watch would cost memory for nothing.
 type serviceWatch struct {
-	index interface {
-		SetService(*corev1.Service)
-		DeleteService(*corev1.Service)
-		WatchServices()
-	}
+	slices *slicewatch.Watch
 	wanted *signal
-	cache  cache.Cache
 	ctrl   controller.TypedController[Request]
 }
 
@@ -86,15 +80,8 @@ func (w serviceWatch) Start(ctx context.Context) error {
 		return nil
 	case <-w.wanted.done:
 	}
-	services := source.TypedKind(w.cache, &corev1.Service{}, follow(w.index.SetService, w.index.DeleteService, later))
-	if err := w.ctrl.Watch(services); err != nil {
+	if err := w.ctrl.Watch(slicewatch.Services(w.slices, later)); err != nil {
 		return fmt.Errorf("watching Services: %w", err)
-	}
-	if err := services.WaitForSync(ctx); err != nil {
-		return fmt.Errorf("watching Services: %w", err)
-	}
-	if ctx.Err() == nil {
-		w.index.WatchServices()
 	}
 	return nil
 }

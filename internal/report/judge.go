@@ -210,11 +210,11 @@ func (in Input) view(addresses []netip.Addr) cluster.View {
 	for _, slice := range in.Cluster.Slices {
 		index.SetSlice(cluster.SliceOf(slice))
 	}
+	if in.Cluster.ServicesRecorded {
+		index.ReplaceServices(nil)
+	}
 	for _, service := range in.Cluster.Services {
 		index.SetService(service)
-	}
-	if in.Cluster.ServicesRecorded {
-		index.WatchServices()
 	}
 	return index.View(addresses)
 }

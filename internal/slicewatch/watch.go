@@ -39,9 +39,9 @@ func Selector() labels.Selector {
 
 // Options configure a watch.
 type Options struct {
-	// Client lists and watches slices on the API server. Required.
+	// Client lists and watches on the API server. Required.
 	Client client.WithWatch
-	// Index gets every slice, and has no others. Required.
+	// Index gets every slice, and has no others; and every Service, where they are watched. Required.
 	Index *cluster.Index
 	// Selector limits which slices are watched, usually [Selector]. All by default.
 	Selector labels.Selector
@@ -104,10 +104,8 @@ func (s *watchSource[R]) Start(ctx context.Context, queue workqueue.TypedRateLim
 	s.watch.mu.Lock()
 	s.watch.notify = func() { s.enqueue(queue) }
 	s.watch.mu.Unlock()
-	log := logf.FromContext(ctx)
-	reflector := toolscache.NewReflectorWithOptions(s.watch.listerWatcher(), &discoveryv1.EndpointSlice{}, s.watch,
-		toolscache.ReflectorOptions{Name: "EndpointSlice", Logger: &log})
-	go reflector.RunWithContext(ctx)
+	w := s.watch
+	runReflector(ctx, w.opts, w.opts.Selector, &discoveryv1.EndpointSlice{}, &discoveryv1.EndpointSliceList{}, w)
 	return nil
 }
 
@@ -121,19 +119,27 @@ func (s *watchSource[R]) WaitForSync(ctx context.Context) error {
 	}
 }
 
-func (w *Watch) listerWatcher() toolscache.ListerWatcher {
+// runReflector keeps a store current until the context ends. The type of the list is that of an empty one.
+func runReflector(
+	ctx context.Context, o Options, selector labels.Selector, kind client.Object, empty client.ObjectList,
+	store toolscache.ReflectorStore,
+) {
 	options := func(raw metav1.ListOptions) *client.ListOptions {
-		return &client.ListOptions{LabelSelector: w.opts.Selector, Limit: raw.Limit, Continue: raw.Continue, Raw: &raw}
+		return &client.ListOptions{LabelSelector: selector, Limit: raw.Limit, Continue: raw.Continue, Raw: &raw}
 	}
-	return toolscache.ToListWatcherWithWatchListSemantics(&toolscache.ListWatch{
+	server := toolscache.ToListWatcherWithWatchListSemantics(&toolscache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, raw metav1.ListOptions) (runtime.Object, error) {
-			list := &discoveryv1.EndpointSliceList{}
-			return list, w.opts.Client.List(ctx, list, options(raw))
+			list := empty.DeepCopyObject().(client.ObjectList) //nolint:forcetypeassert // a copy has the same type
+			return list, o.Client.List(ctx, list, options(raw))
 		},
 		WatchFuncWithContext: func(ctx context.Context, raw metav1.ListOptions) (watch.Interface, error) {
-			return w.opts.Client.Watch(ctx, &discoveryv1.EndpointSliceList{}, options(raw))
+			return o.Client.Watch(ctx, empty, options(raw))
 		},
-	}, watchListSemantics(w.opts.NoWatchList))
+	}, watchListSemantics(o.NoWatchList))
+	log := logf.FromContext(ctx)
+	reflector := toolscache.NewReflectorWithOptions(server, kind, store,
+		toolscache.ReflectorOptions{Name: fmt.Sprintf("%T", kind), Logger: &log})
+	go reflector.RunWithContext(ctx)
 }
 
 // watchListSemantics tells client-go whether the server streams lists.

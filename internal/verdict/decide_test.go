@@ -119,7 +119,7 @@ func (w world) evidence() verdict.Evidence {
 		index.SetSlice(cluster.SliceOf(s))
 	}
 	if w.servicesWatched {
-		index.WatchServices()
+		index.ReplaceServices(nil)
 	}
 	for _, s := range w.services {
 		index.SetService(s)
