@@ -159,7 +159,7 @@ func (a *Agent) addGuard(o Options, detector *detect.Detector) error {
 		HNS:   func() report.HNS { return report.HNS{Health: measured.Health(), HungCalls: deadline.Hung()} },
 	})
 	g := guard.New(guard.Options{
-		Config: o.Config, Collector: collector, Index: p.index, Slices: watch,
+		Config: o.Config, Collector: collector, Slices: watch,
 		Actions: []pass.Action{
 			remover, flusher, tracker, balancers, p.reprogrammer(balancers, detector, deadline), evictor, meter,
 		},

@@ -13,12 +13,12 @@ import (
 	authenticationclient "k8s.io/client-go/kubernetes/typed/authentication/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/events"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	crconfig "sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
-	"github.com/hnsguard/hnsguard/internal/guard"
 	"github.com/hnsguard/hnsguard/internal/removal"
 	"github.com/hnsguard/hnsguard/internal/server"
 )
@@ -33,7 +33,7 @@ type Dependencies struct {
 	// PodTable lists all pods with few bytes.
 	// Default: Reader lists them.
 	PodTable removal.Table
-	// Watcher lists and watches EndpointSlices and Services.
+	// Watcher lists and watches pods, EndpointSlices and Services.
 	Watcher client.WithWatch
 	// NoWatchList makes Watcher list first and then watch, for an API server without streaming lists.
 	// Default: a watch that begins with the list.
@@ -87,7 +87,7 @@ func FromManager(api *rest.Config, o Options, mgr manager.Manager) (Dependencies
 		Scheme: mgr.GetScheme(), HTTPClient: mgr.GetHTTPClient(), Mapper: mgr.GetRESTMapper(),
 	})
 	if err != nil {
-		return Dependencies{}, fmt.Errorf("building the client that watches EndpointSlices and Services: %w", err)
+		return Dependencies{}, fmt.Errorf("building the client that watches the cluster: %w", err)
 	}
 	table, err := podTable(api, mgr.GetHTTPClient())
 	if err != nil {
@@ -139,8 +139,8 @@ func ManagerOptions(o Options) (manager.Options, error) {
 		Scheme:                  scheme,
 		MapperProvider:          func(*rest.Config, *http.Client) (meta.RESTMapper, error) { return resources(), nil },
 		Logger:                  o.Logger,
-		Cache:                   guard.CacheOptions(o.Node),
-		Metrics:                 metricsserver.Options{BindAddress: "0"}, // the agent serves them
+		Cache:                   cache.Options{ReaderFailOnMissingInformer: true}, // nothing is cached
+		Metrics:                 metricsserver.Options{BindAddress: "0"},          // the agent serves them
 		HealthProbeBindAddress:  o.ProbeAddress,
 		GracefulShutdownTimeout: new(ShutdownTimeout),
 		// The names of controllers must be unique in a process, but the demo runs several agents one after the other.

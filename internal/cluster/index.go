@@ -40,6 +40,9 @@ func NewIndex(node string) *Index {
 	}
 }
 
+// Node returns the name of the node.
+func (i *Index) Node() string { return i.node }
+
 // SetPod adds or replaces a pod. Pods of other nodes are ignored.
 func (i *Index) SetPod(pod *corev1.Pod) {
 	if pod.Spec.NodeName != i.node {
@@ -48,6 +51,19 @@ func (i *Index) SetPod(pod *corev1.Pod) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.pods[keyOf(pod)] = PodOf(pod)
+	i.view.byAddress = nil
+}
+
+// ReplacePods replaces all pods. Pods of other nodes are ignored.
+func (i *Index) ReplacePods(all []*corev1.Pod) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	clear(i.pods)
+	for _, pod := range all {
+		if pod.Spec.NodeName == i.node {
+			i.pods[keyOf(pod)] = PodOf(pod)
+		}
+	}
 	i.view.byAddress = nil
 }
 

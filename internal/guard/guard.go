@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
@@ -19,7 +18,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
-	"github.com/hnsguard/hnsguard/internal/cluster"
 	"github.com/hnsguard/hnsguard/internal/config"
 	"github.com/hnsguard/hnsguard/internal/history"
 	"github.com/hnsguard/hnsguard/internal/hns"
@@ -62,9 +60,8 @@ type Options struct {
 	Config config.Config
 	// Collector collects the evidence. Required.
 	Collector Collector
-	// Index gets the pods of the node. Required by [Guard.SetupWithManager].
-	Index *cluster.Index
-	// Slices is the watch of EndpointSlices, and of Services where they are needed. Required by [Guard.SetupWithManager].
+	// Slices is the watch of EndpointSlices, of the node's pods, and of Services where they are needed. Required by
+	// [Guard.SetupWithManager].
 	Slices *slicewatch.Watch
 	// Actions run in every pass, in this order. What saves a pod comes first. None by default.
 	Actions []pass.Action
@@ -113,13 +110,12 @@ func New(o Options) *Guard {
 // sooner: it would only let kubelet start the agent less and less often. The readiness probe says what is missing.
 const forever = math.MaxInt64 * time.Nanosecond
 
-// SetupWithManager adds the guard to a manager. The manager's cache should have [CacheOptions].
+// SetupWithManager adds the guard to a manager. It does not use the manager's cache.
 func (g *Guard) SetupWithManager(mgr manager.Manager) error {
 	ctrl, err := builder.TypedControllerManagedBy[Request](mgr).
 		Named("guard").
 		WatchesRawSource(source.TypedFunc[Request](firstTick)).
-		WatchesRawSource(source.TypedKind(mgr.GetCache(), &corev1.Pod{},
-			follow(g.opts.Index.SetPod, g.opts.Index.DeletePod, now))).
+		WatchesRawSource(slicewatch.Pods(g.opts.Slices, now)).
 		WatchesRawSource(slicewatch.Source(g.opts.Slices, later)).
 		WithOptions(controller.TypedOptions[Request]{
 			MaxConcurrentReconciles: 1,

@@ -87,7 +87,7 @@ func (n *node) boot(base *nodetest.Node) []pass.SliceObserver {
 		Metrics: removal.NewMetrics(n.Registry), Clock: n.Clock, Random: func() float64 { return 0 },
 	})
 	o := guard.Options{
-		Config: n.Config, Collector: n.Collector, Index: n.Index, Slices: n.Watch,
+		Config: n.Config, Collector: n.Collector, Slices: n.Watch,
 		Actions: []pass.Action{
 			remover, flusher{n}, n.tracker, n.Balancers, reprogrammer{n}, evictor{n}, meter{n},
 		},

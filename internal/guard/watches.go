@@ -10,10 +10,7 @@ import (
 
 	"github.com/go-logr/logr"
 	"k8s.io/client-go/util/workqueue"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
-	"sigs.k8s.io/controller-runtime/pkg/event"
-	"sigs.k8s.io/controller-runtime/pkg/handler"
 
 	"github.com/hnsguard/hnsguard/internal/slicewatch"
 )
@@ -46,24 +43,6 @@ func firstTick(_ context.Context, q queue) error {
 
 func now(q queue)   { q.Add(Request{}) }
 func later(q queue) { q.AddAfter(Request{}, sliceDelay) }
-
-// follow keeps the index current with a watch, and enqueues a pass.
-func follow[T client.Object](set, remove func(T), enqueue func(queue)) handler.TypedEventHandler[T, Request] {
-	return handler.TypedFuncs[T, Request]{
-		CreateFunc: func(_ context.Context, e event.TypedCreateEvent[T], q queue) {
-			set(e.Object)
-			enqueue(q)
-		},
-		UpdateFunc: func(_ context.Context, e event.TypedUpdateEvent[T], q queue) {
-			set(e.ObjectNew)
-			enqueue(q)
-		},
-		DeleteFunc: func(_ context.Context, e event.TypedDeleteEvent[T], q queue) {
-			remove(e.Object)
-			enqueue(q)
-		},
-	}
-}
 
 // serviceWatch begins to watch Services when the pod network is known to be an overlay. Only there does kube-proxy make
 // endpoints for their addresses; elsewhere the watch would cost memory for nothing.

@@ -11,14 +11,11 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/selection"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/watch"
 	toolscache "k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	logf "sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/hnsguard/hnsguard/internal/cluster"
@@ -41,7 +38,7 @@ func Selector() labels.Selector {
 type Options struct {
 	// Client lists and watches on the API server. Required.
 	Client client.WithWatch
-	// Index gets every slice, and has no others; and every Service, where they are watched. Required.
+	// Index gets every slice, and has no others. It also gets what [Pods] and [Services] watch. Required.
 	Index *cluster.Index
 	// Selector limits which slices are watched, usually [Selector]. All by default.
 	Selector labels.Selector
@@ -91,63 +88,13 @@ func (w *Watch) Version() string {
 func Source[R comparable](
 	w *Watch, enqueue func(workqueue.TypedRateLimitingInterface[R]),
 ) source.TypedSyncingSource[R] {
-	return &watchSource[R]{watch: w, enqueue: enqueue}
-}
-
-type watchSource[R comparable] struct {
-	watch   *Watch
-	enqueue func(workqueue.TypedRateLimitingInterface[R])
-}
-
-// Start implements [source.TypedSource].
-func (s *watchSource[R]) Start(ctx context.Context, queue workqueue.TypedRateLimitingInterface[R]) error {
-	s.watch.mu.Lock()
-	s.watch.notify = func() { s.enqueue(queue) }
-	s.watch.mu.Unlock()
-	w := s.watch
-	runReflector(ctx, w.opts, w.opts.Selector, &discoveryv1.EndpointSlice{}, &discoveryv1.EndpointSliceList{}, w)
-	return nil
-}
-
-// WaitForSync implements [source.TypedSyncingSource].
-func (s *watchSource[R]) WaitForSync(ctx context.Context) error {
-	select {
-	case <-s.watch.synced:
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("waiting for the first list of EndpointSlices: %w", ctx.Err())
-	}
-}
-
-// runReflector keeps a store current until the context ends. The type of the list is that of an empty one.
-func runReflector(
-	ctx context.Context, o Options, selector labels.Selector, kind client.Object, empty client.ObjectList,
-	store toolscache.ReflectorStore,
-) {
-	options := func(raw metav1.ListOptions) *client.ListOptions {
-		return &client.ListOptions{LabelSelector: selector, Limit: raw.Limit, Continue: raw.Continue, Raw: &raw}
-	}
-	server := toolscache.ToListWatcherWithWatchListSemantics(&toolscache.ListWatch{
-		ListWithContextFunc: func(ctx context.Context, raw metav1.ListOptions) (runtime.Object, error) {
-			list := empty.DeepCopyObject().(client.ObjectList) //nolint:forcetypeassert // a copy has the same type
-			return list, o.Client.List(ctx, list, options(raw))
-		},
-		WatchFuncWithContext: func(ctx context.Context, raw metav1.ListOptions) (watch.Interface, error) {
-			return o.Client.Watch(ctx, empty, options(raw))
-		},
-	}, watchListSemantics(o.NoWatchList))
-	log := logf.FromContext(ctx)
-	reflector := toolscache.NewReflectorWithOptions(server, kind, store,
-		toolscache.ReflectorOptions{Name: fmt.Sprintf("%T", kind), Logger: &log})
-	go reflector.RunWithContext(ctx)
-}
-
-// watchListSemantics tells client-go whether the server streams lists.
-type watchListSemantics bool
-
-// IsWatchListSemanticsUnSupported is the method that client-go looks for.
-func (unsupported watchListSemantics) IsWatchListSemanticsUnSupported() bool {
-	return bool(unsupported)
+	return &reflection[R]{"EndpointSlices", w.synced, enqueue, func(ctx context.Context, notify func()) {
+		w.mu.Lock()
+		w.notify = notify
+		w.mu.Unlock()
+		selected := client.ListOptions{LabelSelector: w.opts.Selector}
+		w.reflect(ctx, selected, &discoveryv1.EndpointSlice{}, &discoveryv1.EndpointSliceList{}, w)
+	}}
 }
 
 // compact is a slice as the reflector keeps it until a streamed list is complete, which it does by name.

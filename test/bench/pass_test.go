@@ -308,7 +308,7 @@ func (n *reacting) boot(base *nodetest.Node) []pass.SliceObserver {
 		Events: n.Events, Metrics: removal.NewMetrics(n.Registry), Clock: n.Clock, Random: rand.Float64,
 	})
 	n.guard = guard.New(guard.Options{
-		Config: n.Config, Collector: n.Collector, Index: n.Index, Slices: n.Watch,
+		Config: n.Config, Collector: n.Collector, Slices: n.Watch,
 		Actions: []pass.Action{remover, n.Balancers, meter},
 		Events:  n.Events, Metrics: guard.NewMetrics(n.Registry), Clock: n.Clock,
 	})

@@ -69,7 +69,7 @@ func newNode(t *testing.T) *node {
 		History: n.history, Metrics: removal.NewMetrics(n.Registry), Clock: n.Clock, Random: rand.Float64,
 	})
 	n.guard = guard.New(guard.Options{
-		Config: n.Config, Collector: n.Collector, Index: n.Index, Slices: n.Watch,
+		Config: n.Config, Collector: n.Collector, Slices: n.Watch,
 		Actions: []pass.Action{remover, n.Balancers, evictor}, Events: n.Events, History: n.history, Status: n.board,
 		Metrics: guard.NewMetrics(n.Registry), Clock: n.Clock,
 	})

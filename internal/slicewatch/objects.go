@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package slicewatch
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	toolscache "k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/util/workqueue"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	"github.com/hnsguard/hnsguard/internal/cluster"
+)
+
+// Pods returns the source of a controller that keeps the pods of the node in the index of a watch current, and enqueues
+// a request after each change.
+func Pods[R comparable](
+	w *Watch, enqueue func(workqueue.TypedRateLimitingInterface[R]),
+) source.TypedSyncingSource[R] {
+	index := w.opts.Index
+	pods := newObjects(index.SetPod, index.DeletePod, index.ReplacePods)
+	ofNode := client.ListOptions{FieldSelector: fields.OneTermEqualSelector("spec.nodeName", index.Node())}
+	return &reflection[R]{"pods", pods.synced, enqueue, func(ctx context.Context, notify func()) {
+		pods.notify = notify
+		w.reflect(ctx, ofNode, &corev1.Pod{}, &corev1.PodList{}, pods)
+	}}
+}
+
+// Services returns the source of a controller that keeps the Services in the index of a watch current, and enqueues a
+// request after each change.
+func Services[R comparable](
+	w *Watch, enqueue func(workqueue.TypedRateLimitingInterface[R]),
+) source.TypedSyncingSource[R] {
+	index := w.opts.Index
+	all := services{newObjects(index.SetService, index.DeleteService, index.ReplaceServices)}
+	return &reflection[R]{"Services", all.synced, enqueue, func(ctx context.Context, notify func()) {
+		all.notify = notify
+		w.reflect(ctx, client.ListOptions{}, &corev1.Service{}, &corev1.ServiceList{}, all)
+	}}
+}
+
+// objects are what an index has of one kind, as the store of a reflector: nothing else keeps them.
+type objects[T client.Object] struct {
+	set, remove func(T)
+	replace     func([]T)
+	notify      func()
+	synced      chan struct{}
+	once        sync.Once
+}
+
+func newObjects[T client.Object](set, remove func(T), replace func([]T)) *objects[T] {
+	return &objects[T]{set: set, remove: remove, replace: replace, synced: make(chan struct{})}
+}
+
+// Add implements [toolscache.ReflectorStore].
+func (o *objects[T]) Add(obj any) error { return o.Update(obj) }
+
+// Update implements [toolscache.ReflectorStore].
+func (o *objects[T]) Update(obj any) error { return o.change(obj, o.set) }
+
+// Delete implements [toolscache.ReflectorStore].
+func (o *objects[T]) Delete(obj any) error { return o.change(obj, o.remove) }
+
+func (o *objects[T]) change(obj any, change func(T)) error {
+	typed, err := as[T](obj)
+	if err != nil {
+		return err
+	}
+	change(typed)
+	o.notify()
+	return nil
+}
+
+// Replace implements [toolscache.ReflectorStore].
+func (o *objects[T]) Replace(list []any, _ string) error {
+	all := make([]T, 0, len(list))
+	for _, obj := range list {
+		typed, err := as[T](obj)
+		if err != nil {
+			return err
+		}
+		all = append(all, typed)
+	}
+	o.replace(all)
+	o.notify()
+	o.once.Do(func() { close(o.synced) })
+	return nil
+}
+
+// Resync implements [toolscache.ReflectorStore]. There is nothing to do.
+func (*objects[T]) Resync() error { return nil }
+
+func as[T client.Object](obj any) (T, error) {
+	typed, is := obj.(T)
+	if !is {
+		return typed, fmt.Errorf("keeping the index of the API current: unexpected %T", obj)
+	}
+	return typed, nil
+}
+
+// services are the Services of an index.
+type services struct{ *objects[*corev1.Service] }
+
+var _ toolscache.TransformingStore = services{}
+
+// Transformer implements [toolscache.TransformingStore]: until a streamed list is complete, the reflector keeps of each
+// Service only its name and addresses, and of these not more than the index.
+func (services) Transformer() toolscache.TransformFunc {
+	return func(obj any) (any, error) {
+		service, err := as[*corev1.Service](obj)
+		if err != nil {
+			return nil, err
+		}
+		small := &corev1.Service{}
+		small.Namespace, small.Name = service.Namespace, service.Name
+		small.Spec.ClusterIP, small.Spec.ClusterIPs = service.Spec.ClusterIP, service.Spec.ClusterIPs
+		small.Spec.ExternalIPs = cluster.ExternalAddresses(service)
+		return small, nil
+	}
+}
