@@ -197,6 +197,21 @@ func TestServices(t *testing.T) {
 	g.Expect(index.View(vips).VIP(vips[0])).To(BeFalse())
 }
 
+// What a list of pods lacks is gone (invariant 3: those of other nodes are ignored).
+func TestAListOfPodsReplacesThem(t *testing.T) {
+	g := NewWithT(t)
+	pod := func(name, node string) *corev1.Pod {
+		return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: corev1.PodSpec{NodeName: node}}
+	}
+	index := cluster.NewIndex("win-1")
+	index.SetPod(pod("gone", "win-1"))
+	g.Expect(index.View(nil).Pods).To(HaveLen(1))
+	index.ReplacePods([]*corev1.Pod{pod("web", "win-1"), pod("other", "win-2")})
+	pods := index.View(nil).Pods
+	g.Expect(pods).To(HaveLen(1))
+	g.Expect(pods[0].Key.Name).To(Equal("web"))
+}
+
 // What a list of Services lacks is gone.
 func TestAListOfServicesReplacesThem(t *testing.T) {
 	g := NewWithT(t)
