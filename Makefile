@@ -113,6 +113,7 @@ test: test-unit test-model test-docs test-chart test-integration ## Run unit, mo
 .PHONY: test-unit
 test-unit: ## Run the unit tests, with the race detector and in random order
 	CGO_ENABLED=1 go test -race -shuffle=on $(PRODUCT) ./test/hnstest ./test/distributions
+	go test -run TestHostileFilesTakeLittle ./internal/recording # which measures the program, not the race detector
 
 .PHONY: test-docs
 test-docs: ## Check the links of the documentation, and the names that it uses

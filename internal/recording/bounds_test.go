@@ -1,5 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
+//go:build !race
+
+// The race detector makes these files take ten times as long, and has memory and time of its own: what is measured here
+// is the program. make test-unit and make test-windows run these tests without it.
+
 package recording_test
 
 import (

@@ -28,13 +28,20 @@ const (
 	envSeen = "HNSGUARD_MUTANTS_SEEN"
 )
 
-// limit is how long the tests of a mutant may take: many times as long as those of the program.
-const limit = time.Minute
+// The tests of a mutant may take thirty times as long as those of the program, within these limits. One that takes
+// longer hangs.
+const (
+	timesAsLong = 30
+	leastLimit  = 10 * time.Second
+	mostLimit   = time.Minute
+)
 
 // Package is the test binary of a package, with its mutants.
 type Package struct {
 	dir, binary, temp string
 	mutants           []Mutant
+	// limit is how long the tests may take.
+	limit time.Duration
 }
 
 // Build compiles a package's tests with its mutants. Everything that it writes is in temp.
@@ -43,7 +50,7 @@ func Build(ctx context.Context, dir, temp string) (*Package, error) {
 	if err != nil {
 		return nil, fmt.Errorf("finding %s: %w", dir, err)
 	}
-	p := &Package{dir: dir, binary: filepath.Join(temp, "mutants.test"), temp: temp}
+	p := &Package{dir: dir, binary: filepath.Join(temp, "mutants.test"), temp: temp, limit: mostLimit}
 	overlay, err := p.overlay()
 	if err != nil {
 		return nil, err
@@ -114,6 +121,7 @@ func (p *Package) Run(ctx context.Context) ([]Mutant, error) {
 	if err := os.WriteFile(seenFile, nil, 0o600); err != nil {
 		return nil, fmt.Errorf("preparing a run: %w", err)
 	}
+	began := time.Now() //nolint:forbidigo // tests take real time
 	out, killed, err := p.test(ctx, 0, seenFile)
 	if err != nil {
 		return nil, fmt.Errorf("running the tests of %s: %w", p.dir, err)
@@ -121,6 +129,8 @@ func (p *Package) Run(ctx context.Context) ([]Mutant, error) {
 	if killed {
 		return nil, fmt.Errorf("the tests of %s fail without any mutant:\n%s", p.dir, out)
 	}
+	took := time.Since(began) //nolint:forbidigo // see above
+	p.limit = min(max(timesAsLong*took, leastLimit), mostLimit)
 	numbers, err := os.ReadFile(seenFile)
 	if err != nil {
 		return nil, fmt.Errorf("reading which mutants are tested: %w", err)
@@ -158,10 +168,10 @@ func (p *Package) Run(ctx context.Context) ([]Mutant, error) {
 
 // test runs the tests as one mutant, and reports whether they failed. Tests that do not end have failed.
 func (p *Package) test(ctx context.Context, number int, seen string) (out []byte, killed bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, limit)
+	ctx, cancel := context.WithTimeout(ctx, p.limit)
 	defer cancel()
 	//nolint:gosec // Build made it
-	cmd := exec.CommandContext(ctx, p.binary, "-test.short", "-test.failfast", "-test.timeout", limit.String())
+	cmd := exec.CommandContext(ctx, p.binary, "-test.short", "-test.failfast", "-test.timeout", p.limit.String())
 	cmd.Dir = p.dir
 	// A short run is over before it needs its garbage collected.
 	cmd.Env = append(os.Environ(), "GOGC=400", envMutant+"="+strconv.Itoa(number), envSeen+"="+seen)
