@@ -159,8 +159,8 @@ KUBE_PROXY ?= v1.32.3 v1.34.0 v1.37.2
 KUBE_PROXY_ALL := v1.31.0 v1.32.3 v1.32.13 v1.33.0 v1.33.13 v1.34.0 v1.36.3 v1.37.2
 
 .PHONY: kube-proxies
-kube-proxies: ## Build each kube-proxy.exe of the system test, once
-	for version in $(KUBE_PROXY); do test/system/kubeproxy/build.sh $$version; done
+kube-proxies: ## Build each kube-proxy of the system test and of model-kube-proxy, once
+	for version in $(KUBE_PROXY); do test/system/kubeproxy/build.sh $$version; test/winkernel/build.sh $$version; done
 
 .PHONY: system-test
 system-test: build-windows $(HELM) ## Play the incidents with real kube-proxy.exe under Wine (builds each version once, in 2 minutes)
@@ -180,6 +180,20 @@ STEPS ?= 1000000
 .PHONY: model
 model: ## Play random histories with and without hnsguard, STEPS steps in all
 	HNSGUARD_MODEL_STEPS=$(STEPS) go test -count=1 -timeout 2h ./test/model -run TestModel -v
+
+# The versions to play: VERSION if it is given, or KUBE_PROXY.
+RELEASED = $(if $(filter command,$(firstword $(origin VERSION))),$(VERSION),$(KUBE_PROXY))
+MODEL_KUBE_PROXY = test/winkernel/run.sh "$(RELEASED)" \
+	go test -count=1 -timeout 3h ./test/model -run 'Released' -v
+
+.PHONY: test-model-kube-proxy
+test-model-kube-proxy: ## Play a few histories with kube-proxy's own code, compare the world's kube-proxy with it (builds each version once)
+	$(MODEL_KUBE_PROXY) -rapid.seed=1 -rapid.checks=$(or $(HISTORIES),80) -rapid.nofailfile
+
+SYNCS ?= 100000
+.PHONY: model-kube-proxy
+model-kube-proxy: ## The same with random histories until kube-proxy has synced SYNCS times; VERSION="v1.32.3 v1.37.2" chooses
+	HNSGUARD_MODEL_SYNCS=$(SYNCS) $(MODEL_KUBE_PROXY)
 
 .PHONY: model-defects
 model-defects: ## Put back one defect after the other that was fixed, and expect the model to find it

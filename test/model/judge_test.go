@@ -16,18 +16,23 @@ type report struct {
 	Lost, LostWithout int
 	// Removed is how many remote endpoints the guard deleted.
 	Removed int
-	Steps   map[world.Actor]int
-	Trace   string
+	// Syncs is how many syncs kube-proxies made.
+	Syncs int
+	Steps map[world.Actor]int
+	Trace string
 }
 
+// programs run the code of released kube-proxies, by version. Without one, the world does a kube-proxy itself.
+type programs = map[string][]world.Program
+
 // judge plays a history with and without the guard and compares. Each play has a bubble of its own.
-func judge(t *testing.T, h world.History, trace bool) report {
+func judge(t *testing.T, h world.History, released programs, trace bool) report {
 	t.Helper()
-	with := play(t, h, world.Play{Guarded: true, Trace: trace})
-	without := play(t, h, world.Play{})
+	with := play(t, h, world.Play{Guarded: true, Programs: released, Trace: trace})
+	without := play(t, h, world.Play{Programs: released})
 	r := report{
 		Violations: with.Violations, Lost: len(with.Lost()), LostWithout: len(without.Lost()), Steps: with.Steps,
-		Trace: with.Trace(),
+		Syncs: with.Syncs + without.Syncs, Trace: with.Trace(),
 	}
 	for _, n := range with.Nodes {
 		r.Removed += n.Removed()
@@ -41,7 +46,8 @@ func judge(t *testing.T, h world.History, trace bool) report {
 	}
 	// Writes to the API server make kube-proxy sync at other times, and luck is another then. What is worse only because
 	// of that is worse in the same way when the writes are made and nothing else.
-	haunted := play(t, h, world.Play{Haunted: with.Writes()})
+	haunted := play(t, h, world.Play{Haunted: with.Writes(), Programs: released})
+	r.Syncs += haunted.Syncs
 	for _, p := range worse(with, haunted) {
 		for _, q := range lost {
 			if p.Name == q.Name {

@@ -5,7 +5,9 @@ package model_test
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -13,6 +15,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/hnsguard/hnsguard/test/winkernel"
 	"github.com/hnsguard/hnsguard/test/world"
 )
 
@@ -20,14 +23,16 @@ import (
 const (
 	// envSteps is how many steps a long run makes at least, all kube-proxies together.
 	envSteps = "HNSGUARD_MODEL_STEPS"
+	// envSyncs is how many syncs released kube-proxies make at least, all together.
+	envSyncs = "HNSGUARD_MODEL_SYNCS"
 	// envReplay is a file with one history to play, with its whole log.
 	envReplay = "HNSGUARD_MODEL_REPLAY"
 )
 
 // total counts what runs have done.
 type total struct {
-	histories, removed, lost, lostWithout int
-	steps                                 map[world.Actor]int
+	histories, removed, lost, lostWithout, syncs int
+	steps                                        map[world.Actor]int
 }
 
 func (c *total) add(r report) {
@@ -35,6 +40,7 @@ func (c *total) add(r report) {
 	c.removed += r.Removed
 	c.lost += r.Lost
 	c.lostWithout += r.LostWithout
+	c.syncs += r.Syncs
 	for actor, n := range r.Steps {
 		c.steps[actor] += n
 	}
@@ -56,27 +62,48 @@ func TestModel(t *testing.T) {
 	for _, traits := range world.Versions() {
 		t.Run(traits.Version, func(t *testing.T) {
 			t.Parallel()
-			c := &total{steps: map[world.Actor]int{}}
-			start := time.Now()
-			for {
-				rapid.Check(t, func(rt *rapid.T) { check(t, rt, historiesOf(traits.Version).Draw(rt, "history"), c) })
-				if t.Failed() || c.all() >= want/len(world.Versions()) {
-					break
-				}
-			}
-			t.Logf("%d histories, %d steps %v in %s; %d endpoints removed; pods that lost theirs: %d with hnsguard, %d without",
-				c.histories, c.all(), c.steps, time.Since(start).Round(time.Millisecond), c.removed, c.lost, c.lostWithout)
+			c := playHistories(t, traits.Version, nil, func(c *total) bool { return c.all() >= want/len(world.Versions()) })
+			t.Logf("%d histories, %d steps %v; %d endpoints removed; pods that lost theirs: %d with hnsguard, %d without",
+				c.histories, c.all(), c.steps, c.removed, c.lost, c.lostWithout)
 		})
 	}
 }
 
-func check(t *testing.T, rt *rapid.T, h world.History, c *total) {
-	r := judge(t, h, false)
-	c.add(r)
-	if len(r.Violations) == 0 {
-		return
+// TestReleasedKubeProxies plays them with the code of kube-proxy as released.
+func TestReleasedKubeProxies(t *testing.T) {
+	versions := slices.Sorted(maps.Keys(winkernel.Programs()))
+	if len(versions) == 0 || os.Getenv(envReplay) != "" {
+		t.Skip("make model-kube-proxy builds them")
 	}
-	rt.Fatalf("%s\n%s\n%s", describe(h), violations(r), judge(t, h, true).Trace)
+	want, _ := strconv.Atoi(os.Getenv(envSyncs)) // zero makes one round
+	for _, version := range versions {
+		t.Run(version, func(t *testing.T) {
+			t.Parallel()
+			start := time.Now()
+			c := playHistories(t, version, startPrograms(t, version), func(c *total) bool { return c.syncs >= want/len(versions) })
+			t.Logf("%d histories, %d syncs in %s; %d endpoints removed; pods that lost theirs: %d with hnsguard, %d without",
+				c.histories, c.syncs, time.Since(start).Round(time.Second), c.removed, c.lost, c.lostWithout)
+		})
+	}
+}
+
+// playHistories plays and judges rounds of histories until there are enough, or one breaks an invariant.
+func playHistories(t *testing.T, version string, released programs, enough func(*total) bool) *total {
+	t.Helper()
+	c := &total{steps: map[world.Actor]int{}}
+	for {
+		rapid.Check(t, func(rt *rapid.T) {
+			h := historiesOf(version).Draw(rt, "history")
+			r := judge(t, h, released, false)
+			c.add(r)
+			if len(r.Violations) > 0 {
+				rt.Fatalf("%s\n%s\n%s", describe(h), violations(r), judge(t, h, released, true).Trace)
+			}
+		})
+		if t.Failed() || enough(c) {
+			return c
+		}
+	}
 }
 
 func violations(r report) string {
@@ -115,7 +142,11 @@ func TestReplay(t *testing.T) {
 	if err := json.Unmarshal(encoded, &h); err != nil {
 		t.Fatal(err)
 	}
-	r := judge(t, h, true)
+	released := startPrograms(t, h.Setup.KubeProxy)
+	if released != nil {
+		t.Log(compare(t, h, world.Play{Trace: true}, released))
+	}
+	r := judge(t, h, released, true)
 	t.Logf("%s\n%s", describe(h), r.Trace)
 	if len(r.Violations) > 0 {
 		t.Fatal(violations(r))

@@ -13,11 +13,15 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/intstr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
 // servicePort is the name of the one port that Services have.
 const servicePort = "http"
+
+// balancedPort is its number, and that of the pods behind it.
+const balancedPort = 80
 
 // slicesPerService is how many slices of its own the controller keeps for a Service; the mirror comes on top.
 const slicesPerService = 2
@@ -50,6 +54,10 @@ func newSliceController(w *World) *SliceController {
 		service := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: c.serviceName(s)}}
 		service.Spec.ClusterIP = netip.AddrFrom4([4]byte{10, 96, 0, byte(s + 1)}).String()
 		service.Spec.ClusterIPs = []string{service.Spec.ClusterIP}
+		service.Spec.IPFamilies = []corev1.IPFamily{corev1.IPv4Protocol}
+		service.Spec.Ports = []corev1.ServicePort{{
+			Name: servicePort, Port: balancedPort, Protocol: corev1.ProtocolTCP, TargetPort: intstr.FromInt32(balancedPort),
+		}}
 		w.API.Put(service)
 	}
 	// Every cluster has this one.

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
 
 	"github.com/hnsguard/hnsguard/internal/hns"
@@ -19,7 +20,7 @@ import (
 type Setup struct {
 	// Seed is all chance that there is.
 	Seed uint64
-	// KubeProxy is the version, one of [Versions].
+	// KubeProxy is the version: one of [KnownVersions], or one of the play's programs.
 	KubeProxy string
 	// NodeVersion is what the status of the Node says of kube-proxy. Kubelets before 1.33 write their own version there.
 	NodeVersion string
@@ -29,6 +30,8 @@ type Setup struct {
 	Latency, APILatency time.Duration
 	// Took is how long a sync of kube-proxy takes.
 	Took time.Duration
+	// Remakes: HNS cannot update load balancers, so that kube-proxy deletes them and makes others.
+	Remakes bool
 	// KubeProxyLag, GuardLag and ControllerLag are how late a change comes at most.
 	KubeProxyLag, GuardLag, ControllerLag time.Duration
 	// Layout is what networks a node has.
@@ -129,16 +132,6 @@ type History struct {
 	Actions []Action
 }
 
-// traits finds the kube-proxy of a setup.
-func (s Setup) traits() Traits {
-	all := Versions()
-	at := slices.IndexFunc(all, func(t Traits) bool { return t.Version == s.KubeProxy })
-	if at < 0 {
-		panic("the world has no kube-proxy " + s.KubeProxy)
-	}
-	return all[at]
-}
-
 // Play says how a history is played.
 type Play struct {
 	// Guarded: with agents.
@@ -147,6 +140,13 @@ type Play struct {
 	Haunted []GhostWrite
 	// Trace: with a log of what happens.
 	Trace bool
+	// Writes: with a log of what kube-proxies do to HNS, to be compared: programs go through their maps without chance.
+	Writes bool
+	// Programs run the code of kube-proxies as released, by version: one for each node.
+	// Default: the world's own kube-proxy, which does the same.
+	Programs map[string][]Program
+	// Batches are the orders in which such a program processed batches of Services, for the world's own to do the same.
+	Batches map[Batch][]types.NamespacedName
 	// Tell gets the story while it happens, one line after the other.
 	// Default: the story is not kept.
 	Tell func(at time.Duration, actor Actor, text string)
@@ -171,7 +171,7 @@ func New(s Setup, p Play) *World {
 	for i := range s.Nodes {
 		n := newNode(w, i)
 		w.Nodes = append(w.Nodes, n)
-		n.KubeProxy = newKubeProxy(n, s.traits(), s.Took)
+		n.KubeProxy = newKubeProxy(n, w.traits(s.KubeProxy), s.Took)
 		for a := range s.Agents {
 			if p.Guarded {
 				n.Agents = append(n.Agents, newAgent(n, fmt.Sprintf("agent-%d-%d", i+1, a+1)))
@@ -358,7 +358,7 @@ func (w *World) fault(node *Node, a Action) {
 }
 
 func (w *World) faultHNS(s *service, a Action) {
-	operations := append(hns.Operations(), opCreateRemoteEndpoint)
+	operations := append(hns.Operations(), opCreateRemoteEndpoint, opWriteLoadBalancer)
 	op := operations[a.N[1]%len(operations)]
 	switch a.Verb {
 	case HNSDown:

@@ -32,8 +32,17 @@ func newService(w *World, latency time.Duration) *service {
 	}
 }
 
-// fails reports whether a call fails at the moment.
-func (s *service) fails(op hns.Operation) bool { return s.down || s.failing[op] }
+// code is the code with which a call fails at the moment, or zero.
+func (s *service) code(op hns.Operation) uint32 {
+	switch {
+	case s.down:
+		return codeUnknown
+	case s.failing[op]:
+		return codeInvalid
+	default:
+		return 0
+	}
+}
 
 // fault is how it fails, or nil.
 func (s *service) fault(op hns.Operation) error {

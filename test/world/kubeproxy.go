@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/hnsguard/hnsguard/internal/hns"
+	"github.com/hnsguard/hnsguard/test/winkernel/wire"
 )
 
 // Lookup says which of several endpoints of one address a kube-proxy takes for the address's.
@@ -39,6 +40,12 @@ type Traits struct {
 	// local (1.31.0, 1.32.3, 1.33.0).
 	DeletesLocals bool
 	Lookup        Lookup
+	// PrefersRunning: of several entries of an address, that of a pod that is not being deleted counts. Otherwise a local
+	// one does, or the first (addEndpoints of endpointslicecache.go, before 1.36).
+	PrefersRunning bool
+	// KeepsUnread: deleteLoadBalancer of hns.go fails if it cannot look the load balancer up, so that this is deleted later
+	// (1.37). While HNS is not running (0x6b5), a sync does nothing at all.
+	KeepsUnread bool
 	// Burst: syncs are started by the BoundedFrequencyRunner of pkg/util/async, which lets two run back to back (before
 	// 1.34). That of pkg/proxy/runner lets MinSyncPeriod pass after each.
 	Burst bool
@@ -53,20 +60,30 @@ const minSyncPeriod = time.Second
 
 const defaultPeriod = 30 * time.Second
 
-// Versions are the kube-proxies that histories are played with.
+// Versions are the kube-proxies that histories are played with: one of each kind.
 func Versions() []Traits {
+	return slices.DeleteFunc(KnownVersions(), func(t Traits) bool {
+		return !slices.Contains([]string{"v1.31.0", "v1.32.3", "v1.32.13", "v1.34.0", "v1.37.2"}, t.Version)
+	})
+}
+
+// KnownVersions are the kube-proxies that the world can do itself.
+func KnownVersions() []Traits {
+	deletesLocals := Traits{RecordPerService: true, DeletesLocals: true, Lookup: LastWins, Burst: true, SyncPeriod: defaultPeriod}
+	keepsTwins := Traits{Lookup: RemoteWins, Burst: true, SyncPeriod: defaultPeriod}
+	latest := Traits{Lookup: LocalWins, PrefersRunning: true, SyncPeriod: defaultPeriod}
+	keeper := latest
+	keeper.KeepsUnread = true
+	hourly := Traits{RecordPerService: true, Lookup: RemoteWins, SyncPeriod: time.Hour}
+	unbuffered := Traits{Lookup: RemoteWins, SyncPeriod: defaultPeriod}
+	named := func(t Traits, version string) Traits {
+		t.Version = version
+		return t
+	}
 	return []Traits{
-		{
-			Version: "v1.31.0", RecordPerService: true, DeletesLocals: true, Lookup: LastWins, Burst: true,
-			SyncPeriod: defaultPeriod,
-		},
-		{
-			Version: "v1.32.3", RecordPerService: true, DeletesLocals: true, Lookup: LastWins, Burst: true,
-			SyncPeriod: defaultPeriod,
-		},
-		{Version: "v1.32.13", Lookup: RemoteWins, Burst: true, SyncPeriod: defaultPeriod},
-		{Version: "v1.34.0", RecordPerService: true, Lookup: RemoteWins, SyncPeriod: time.Hour},
-		{Version: "v1.37.2", Lookup: LocalWins, SyncPeriod: defaultPeriod},
+		named(deletesLocals, "v1.31.0"), named(deletesLocals, "v1.32.3"), named(keepsTwins, "v1.32.13"),
+		named(deletesLocals, "v1.33.0"), named(keepsTwins, "v1.33.13"), named(hourly, "v1.34.0"),
+		named(unbuffered, "v1.35.4"), named(latest, "v1.36.3"), named(keeper, "v1.37.2"),
 	}
 }
 
@@ -94,8 +111,36 @@ type balancedService struct {
 }
 
 // tracker holds the slices of one Service: endpointSliceTracker in pkg/proxy/endpointslicecache.go.
-type tracker struct {
-	applied, pending map[string]*discoveryv1.EndpointSlice
+type tracker struct{ applied, pending slots }
+
+// slots are slices by name, in the order of a small map of Go's when no chance moves where it begins.
+type slots []slot
+
+type slot struct {
+	name  string
+	slice *discoveryv1.EndpointSlice
+}
+
+func (m slots) at(name string) int {
+	return slices.IndexFunc(m, func(s slot) bool { return s.name == name })
+}
+
+func (m *slots) set(name string, slice *discoveryv1.EndpointSlice) {
+	at := m.at(name)
+	if at < 0 {
+		at = m.at("") // what was deleted leaves a slot
+	}
+	if at < 0 {
+		*m = append(*m, slot{})
+		at = len(*m) - 1
+	}
+	(*m)[at] = slot{name, slice}
+}
+
+func (m slots) remove(name string) {
+	if at := m.at(name); at >= 0 {
+		m[at] = slot{}
+	}
 }
 
 // found is an entry of what getAllEndpointsByNetwork returns.
@@ -104,7 +149,8 @@ type found struct {
 	local bool
 }
 
-// KubeProxy is the proxier of one IP family on one node.
+// KubeProxy is the proxier of one IP family on one node. It starts syncs and knows when; what a sync does is either the
+// world's own work, or that of a [Program].
 type KubeProxy struct {
 	Traits
 	// Took is how long a sync takes, apart from what HNS takes for itself.
@@ -112,7 +158,12 @@ type KubeProxy struct {
 
 	node  *Node
 	world *World
+	hns   proxyHNS
 	feed  *Feed
+	// program runs the code as released, or is nil.
+	program Program
+	// first is set until the first sync.
+	first bool
 
 	trackers map[types.NamespacedName]*tracker
 	services map[portName]*balancedService
@@ -123,11 +174,19 @@ type KubeProxy struct {
 	staleLBs map[hns.LoadBalancerID]bool
 
 	runner runner
-	sync   *syncing
-	stats  Stats
-	down   bool
+	sync   syncing
+	// enumerated is when endpoints were last listed.
+	enumerated time.Time
+	stats      Stats
+	down       bool
 	// processed counts how often each Service was processed, to vary the order of batches.
 	processed map[types.NamespacedName]int
+}
+
+// syncing is a sync at work.
+type syncing interface {
+	begin()
+	abort()
 }
 
 // Stats are what kube-proxy's metrics say.
@@ -143,13 +202,13 @@ type Stats struct {
 }
 
 func newKubeProxy(n *Node, traits Traits, took time.Duration) *KubeProxy {
-	k := &KubeProxy{Traits: traits, Took: took, node: n, world: n.world}
+	k := &KubeProxy{Traits: traits, Took: took, node: n, world: n.world, hns: proxyHNS{n}}
 	k.start()
 	return k
 }
 
-// start is the start of the process: it remembers nothing, deletes all load balancers (NewProxier) and syncs once it
-// has listed everything.
+// start is the start of the process: it remembers nothing, deletes all load balancers if it can, waits for its network
+// (NewProxier), and syncs once it has listed everything.
 func (k *KubeProxy) start() {
 	k.trackers = map[types.NamespacedName]*tracker{}
 	k.services = map[portName]*balancedService{}
@@ -159,20 +218,41 @@ func (k *KubeProxy) start() {
 	k.staleLBs = map[hns.LoadBalancerID]bool{}
 	k.processed = map[types.NamespacedName]int{}
 	k.stats = Stats{}
-	k.sync, k.down = nil, false
+	k.sync, k.first, k.program = nil, true, k.world.programOf(k)
 	k.runner = newRunner(k)
-	for _, lb := range k.node.HNS.State().LoadBalancers {
-		_ = k.node.HNS.DeleteLoadBalancer(lb.ID) // it was listed just now
+	leftovers, _ := k.hns.loadBalancers() // those that cannot be listed stay
+	for _, lb := range leftovers {
+		_ = k.hns.deleteLoadBalancer(lb.ID) // what cannot be deleted stays too
+	}
+	k.awaitNetwork()
+}
+
+// awaitNetwork is getNetworkInfo of NewProxier, and what follows.
+func (k *KubeProxy) awaitNetwork() {
+	if k.hns.fault(hns.OpNetworks) != nil {
+		k.runner.arm(time.Second, k.awaitNetwork)
+		return
+	}
+	k.down = false
+	if k.program != nil {
+		k.startProgram()
 	}
 	for _, obj := range k.world.API.All(KindService) {
-		key := client.ObjectKeyFromObject(obj)
-		k.services[portName{key, servicePort}] = &balancedService{vip: vipOf(obj)}
+		k.serviceThere(obj)
 	}
 	k.feed = k.world.API.watch(&Feed{
 		name: k.node.Name + "/kube-proxy", kind: KindSlice, lag: k.world.Setup.KubeProxyLag,
 		wants: proxied, handle: k.sliceChanged,
 	})
 	k.runner.begin()
+}
+
+func (k *KubeProxy) serviceThere(obj client.Object) {
+	if k.program != nil {
+		k.tellProgram(wire.Service, obj, false)
+		return
+	}
+	k.services[portName{client.ObjectKeyFromObject(obj), servicePort}] = &balancedService{vip: vipOf(obj)}
 }
 
 // Restart ends the process and starts it again after some time.
@@ -190,46 +270,52 @@ func (k *KubeProxy) Restart(after time.Duration) {
 	k.world.After(after, ActorKubeProxy, func() { k.start() })
 }
 
-// sliceChanged is EndpointSliceUpdate of pkg/proxy/endpointschangetracker.go with updatePending and esDataChanged of
-// endpointslicecache.go: whatever has another resource version counts, whether or not its Service exists.
+// sliceChanged lets kube-proxy know of a change, which may make it want a sync.
 func (k *KubeProxy) sliceChanged(before, after client.Object) {
 	one := after
 	if one == nil {
 		one = before
 	}
 	slice := one.(*discoveryv1.EndpointSlice)
-	if slice.AddressType != discoveryv1.AddressTypeIPv4 {
-		return
-	}
 	service := types.NamespacedName{Namespace: slice.Namespace, Name: slice.Labels[discoveryv1.LabelServiceName]}
-	if service.Name == "" {
+	if slice.AddressType != discoveryv1.AddressTypeIPv4 || service.Name == "" {
 		return
 	}
 	k.stats.Changes++
+	var pending bool
+	if k.program != nil {
+		pending = k.tellProgram(wire.Slice, slice, after == nil)
+	} else {
+		pending = k.track(service, slice, after == nil)
+	}
+	if pending {
+		k.stats.Pending++
+		k.stats.Queued = k.world.Now()
+		k.runner.request()
+	}
+}
+
+// track is EndpointSliceUpdate of pkg/proxy/endpointschangetracker.go with updatePending and esDataChanged of
+// endpointslicecache.go: whatever has another resource version counts, whether or not its Service exists.
+func (k *KubeProxy) track(service types.NamespacedName, slice *discoveryv1.EndpointSlice, gone bool) bool {
 	t := k.trackers[service]
 	if t == nil {
-		t = &tracker{
-			applied: map[string]*discoveryv1.EndpointSlice{}, pending: map[string]*discoveryv1.EndpointSlice{},
-		}
+		t = &tracker{}
 		k.trackers[service] = t
 	}
-	var now *discoveryv1.EndpointSlice // nil stands for the removal
-	if after != nil {
-		now = slice
+	now := slice // nil stands for the removal
+	if gone {
+		now = nil
 	}
-	known, there := t.pending[slice.Name]
-	if !there {
-		if known, there = t.applied[slice.Name]; !there && now == nil {
-			return
-		}
+	known, at := t.pending, t.pending.at(slice.Name)
+	if at < 0 {
+		known, at = t.applied, t.applied.at(slice.Name)
 	}
-	if there && known == now {
-		return
+	if at < 0 && gone || at >= 0 && known[at].slice == now {
+		return false
 	}
-	t.pending[slice.Name] = now
-	k.stats.Pending++
-	k.stats.Queued = k.world.Now()
-	k.runner.request()
+	t.pending.set(slice.Name, now)
+	return true
 }
 
 // takeChanges is EndpointsMap.Update of pkg/proxy/endpointschangetracker.go: it checks the pending changes out, one for
@@ -242,14 +328,16 @@ func (k *KubeProxy) takeChanges() {
 	for _, service := range k.batch() {
 		t := k.trackers[service]
 		old := k.backendsOf(service, t.applied)
-		for name, slice := range t.pending {
-			if slice == nil {
-				delete(t.applied, name)
-			} else {
-				t.applied[name] = slice
+		for _, p := range t.pending {
+			switch {
+			case p.name == "":
+			case p.slice == nil:
+				t.applied.remove(p.name)
+			default:
+				t.applied.set(p.name, p.slice)
 			}
-			delete(t.pending, name)
 		}
+		t.pending = nil
 		k.changed(old, k.backendsOf(service, t.applied))
 		k.processed[service]++
 	}
@@ -273,25 +361,43 @@ func (k *KubeProxy) batch() []types.NamespacedName {
 		}
 		return compareKeys(a, b)
 	})
-	return all
+	return inOrder(all, k.world.play.Batches[Batch{k.node.Name, k.world.Elapsed()}])
+}
+
+// inOrder puts Services in an order that is known of a program. It does not name those without endpoints.
+func inOrder(all, known []types.NamespacedName) []types.NamespacedName {
+	if len(known) != len(all) {
+		return all
+	}
+	rest := slices.DeleteFunc(slices.Clone(all), func(s types.NamespacedName) bool { return slices.Contains(known, s) })
+	ordered := slices.Clone(known)
+	for at, s := range ordered {
+		if s.Name == "" && len(rest) > 0 {
+			ordered[at], rest = rest[0], rest[1:]
+		}
+	}
+	if len(rest) > 0 {
+		return all
+	}
+	return ordered
 }
 
 // backendsOf is getEndpointsMap of endpointslicecache.go.
-func (k *KubeProxy) backendsOf(
-	service types.NamespacedName, applied map[string]*discoveryv1.EndpointSlice,
-) map[portName][]*backend {
+func (k *KubeProxy) backendsOf(service types.NamespacedName, applied slots) map[portName][]*backend {
 	all := map[portName][]*backend{}
-	for _, name := range sortedKeys(applied) {
-		slice := applied[name]
-		for _, port := range slice.Ports {
+	for _, s := range applied {
+		if s.name == "" {
+			continue
+		}
+		for _, port := range s.slice.Ports {
 			key := portName{service, ptrOr(port.Name, "")}
-			for _, e := range slice.Endpoints {
+			for _, e := range s.slice.Endpoints {
 				b := k.backendOf(e)
 				at := slices.IndexFunc(all[key], func(o *backend) bool { return o.addr == b.addr })
 				switch {
 				case at < 0:
 					all[key] = append(all[key], b)
-				case b.local:
+				case b.local && !k.PrefersRunning, k.PrefersRunning && !b.terminating:
 					all[key][at] = b
 				}
 			}
@@ -363,15 +469,10 @@ func (k *KubeProxy) cleanup(b *backend) {
 		return
 	}
 	*b.refs--
-	if *b.refs == 0 && k.delete(b.id) {
+	if *b.refs == 0 && k.hns.deleteEndpoint(b.id) == nil {
 		b.id = ""
 	}
 	b.refs = nil
-}
-
-// delete deletes an endpoint by ID, whatever it is, and reports whether that worked.
-func (k *KubeProxy) delete(id hns.EndpointID) bool {
-	return k.node.delete(id, ActorKubeProxy) == nil
 }
 
 func (k *KubeProxy) refCount(id hns.EndpointID) *uint16 {

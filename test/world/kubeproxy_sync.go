@@ -3,6 +3,7 @@
 package world
 
 import (
+	"errors"
 	"maps"
 	"net/netip"
 	"slices"
@@ -92,7 +93,11 @@ func (r *runner) accept() bool {
 
 func (r *runner) run() {
 	r.requested, r.starting = false, false
-	r.k.sync = &syncing{k: r.k}
+	if r.k.program != nil {
+		r.k.sync = &served{k: r.k}
+	} else {
+		r.k.sync = &ownSync{k: r.k}
+	}
 	r.k.sync.begin()
 }
 
@@ -100,6 +105,7 @@ func (r *runner) run() {
 func (r *runner) finished() {
 	r.k.sync = nil
 	r.k.stats.Finished++
+	r.k.world.Syncs++
 	r.ended = r.k.world.Now()
 	if r.requested {
 		r.requested = false
@@ -109,41 +115,51 @@ func (r *runner) finished() {
 	r.arm(r.k.SyncPeriod, r.try)
 }
 
-// syncing is one run of syncProxyRules in proxier.go. Other actors act between its stages.
-type syncing struct {
+// stages are the stages of a sync, between which others act.
+type stages struct {
 	k     *KubeProxy
-	stage *event
-	// queried is what was enumerated, once, with what has been made since.
-	queried map[netip.Addr]found
-	byID    map[hns.EndpointID]found
-	twins   []hns.EndpointID
-	// enumerated is when that was.
-	enumerated time.Time
-	balanced   map[string]hns.LoadBalancerID
-	work       []portName
-	// each is how long it takes to program one Service.
-	each time.Duration
+	began time.Time
+	next  *event
 }
 
-func (s *syncing) abort() { s.stage.cancel() }
+func (s *stages) abort() { s.next.cancel() }
 
-// then goes on with the next stage after some time.
-func (s *syncing) then(after time.Duration, do func()) {
-	s.stage = s.k.world.After(after, ActorKubeProxy, func() {
+// at goes on with the next stage when that part of the time that a sync takes has passed.
+func (s *stages) at(part, of time.Duration, do func()) {
+	due := s.began.Add(s.k.Took * part / of)
+	s.next = s.k.world.After(due.Sub(s.k.world.Now()), ActorKubeProxy, func() {
 		if frozen := s.k.node.frozenFor(); frozen > 0 {
-			s.then(frozen, do)
+			s.next = s.k.world.After(frozen, ActorKubeProxy, func() { s.at(part, of, do) })
 			return
 		}
 		do()
 	})
 }
 
-// begin takes the pending changes, unless HNS does not answer.
-func (s *syncing) begin() {
+// toList, toProgram and toFinish let a sync go on: kube-proxy lists after a hundredth of its time, programs Services after
+// the half, and goes through its record at the end.
+func (s *stages) toList(do func())    { s.at(1, 100, do) }
+func (s *stages) toProgram(do func()) { s.at(1, 2, do) }
+func (s *stages) toFinish(do func())  { s.at(1, 1, do) }
+
+// ownSync is one run of syncProxyRules in proxier.go.
+type ownSync struct {
+	stages
+	k *KubeProxy
+	// queried is what was enumerated, once, with what has been made since.
+	queried  map[netip.Addr]found
+	byID     map[hns.EndpointID]found
+	twins    []hns.EndpointID
+	balanced map[string]hns.LoadBalancerID
+}
+
+// begin takes the pending changes, if the network is there.
+func (s *ownSync) begin() {
 	k := s.k
-	if k.node.service.down {
-		k.world.tell(ActorKubeProxy, "%s: sync fails: HNS is down", k.node.Name)
-		s.forgetPolicies()
+	s.stages = stages{k: k, began: k.world.Now()}
+	if err := k.hns.fault(hns.OpNetworks); err != nil {
+		k.world.tell(ActorKubeProxy, "%s: sync fails: no network: %v", k.node.Name, err)
+		s.forgetPolicies(err)
 		k.runner.finished()
 		return
 	}
@@ -151,64 +167,73 @@ func (s *syncing) begin() {
 	if len(k.record) > 0 {
 		k.world.tell(ActorKubeProxy, "%s: syncs; its record of terminated addresses has %v", k.node.Name, sortedAddrs(k.record))
 	}
-	s.then(s.share(0), s.list)
+	s.toList(s.list)
 }
 
-// forgetPolicies is what a sync does when it does not find its network: cleanupAllPolicies of Proxier. Nothing can be
-// deleted while HNS is down, but the references are given up all the same. 1.37 leaves everything as it is
-// (IsHnsNotRunningError).
-func (s *syncing) forgetPolicies() {
-	if s.k.Lookup == LocalWins {
+// forgetPolicies is what a sync does when it does not find its network: cleanupAllPolicies of Proxier. 1.37 leaves
+// everything as it is while HNS is not running (IsHnsNotRunningError).
+func (s *ownSync) forgetPolicies(why error) {
+	if s.k.KeepsUnread && errors.Is(why, refused{codeUnknown}) {
 		return
 	}
-	for key, service := range s.k.services {
-		service.lb, service.applied = "", false // deleteLoadBalancer says nothing about what it does not find
+	for _, key := range s.k.ports() {
+		service := s.k.services[key]
+		s.cleanBalancer(service)
+		service.applied = false
 		for _, b := range s.k.backends[key] {
 			s.k.cleanup(b)
 		}
 	}
 }
 
-// share is how long a stage of the sync takes: that before the list a hundredth of the whole.
-func (s *syncing) share(programmed int) time.Duration {
-	const beforeTheList = 100
-	if programmed == 0 {
-		return s.k.Took / beforeTheList
-	}
-	return (s.k.Took - s.k.Took/beforeTheList) / time.Duration(programmed)
-}
-
 // list is getAllEndpointsByNetwork of hns.go, with getAllLoadBalancers.
-func (s *syncing) list() {
+func (s *ownSync) list() {
 	k := s.k
-	if k.node.service.fails(hns.OpListEndpointIDs) || k.node.service.fails(hns.OpEndpoint) {
+	endpoints, err := k.hns.endpoints()
+	if err == nil {
+		err = k.hns.fault(hns.OpNetworks)
+	}
+	if err != nil {
 		k.world.tell(ActorKubeProxy, "%s: sync fails: HNS cannot be listed", k.node.Name)
 		k.runner.finished()
 		return
 	}
-	s.queried, s.byID, s.enumerated = map[netip.Addr]found{}, map[hns.EndpointID]found{}, k.world.Now()
-	state := k.node.HNS.State()
-	for _, e := range state.Endpoints {
-		if e.Network == k.node.network.ID && len(e.Addresses) > 0 {
+	s.queried, s.byID, k.enumerated = map[netip.Addr]found{}, map[hns.EndpointID]found{}, k.world.Now()
+	for _, e := range endpoints {
+		if len(e.Addresses) > 0 {
 			s.enumerate(found{id: e.ID, local: !e.Remote()}, e.Addresses[0])
 		}
 	}
+	balancers, err := k.hns.loadBalancers()
+	if err != nil {
+		s.deleteTwins()
+		k.runner.finished()
+		return
+	}
 	s.balanced = map[string]hns.LoadBalancerID{}
-	for _, lb := range state.LoadBalancers {
+	for _, lb := range balancers {
 		s.balanced[balancerKey(lb)] = lb.ID
 	}
-	for key, service := range k.services {
-		if !service.applied {
-			s.work = append(s.work, key)
+	s.toProgram(s.program)
+}
+
+// program deals with the Services whose policy is not applied.
+func (s *ownSync) program() {
+	for _, key := range s.k.ports() {
+		if service := s.k.services[key]; !service.applied {
+			s.programService(key, service)
 		}
 	}
-	slices.SortFunc(s.work, func(a, b portName) int { return strings.Compare(a.service.Name, b.service.Name) })
-	s.each = s.share(len(s.work) + 1)
-	s.then(s.each, s.program)
+	s.toFinish(s.finish)
+}
+
+// ports are the ports of Services in order.
+func (k *KubeProxy) ports() []portName {
+	return slices.SortedFunc(maps.Keys(k.services), func(a, b portName) int { return compareKeys(a.service, b.service) })
 }
 
 // enumerate adds one endpoint of the enumeration.
-func (s *syncing) enumerate(e found, addr netip.Addr) {
+func (s *ownSync) enumerate(e found, addr netip.Addr) {
 	before, twice := s.queried[addr]
 	switch {
 	case !twice, s.k.Lookup == LastWins, s.k.Lookup == RemoteWins && !e.local:
@@ -224,21 +249,7 @@ func (s *syncing) enumerate(e found, addr netip.Addr) {
 	s.queried[addr], s.byID[e.id] = e, e
 }
 
-// program deals with one Service of those whose policy is not applied.
-func (s *syncing) program() {
-	if len(s.work) == 0 {
-		s.finish()
-		return
-	}
-	key := s.work[0]
-	s.work = s.work[1:]
-	if service := s.k.services[key]; service != nil {
-		s.programService(key, service)
-	}
-	s.then(s.each, s.program)
-}
-
-func (s *syncing) programService(key portName, service *balancedService) {
+func (s *ownSync) programService(key portName, service *balancedService) {
 	var ids []hns.EndpointID
 	for _, b := range s.k.backends[key] {
 		if !b.ready || !b.serving {
@@ -256,17 +267,14 @@ func (s *syncing) programService(key portName, service *balancedService) {
 		b.id = endpoint.id
 	}
 	if len(ids) == 0 {
-		if service.lb != "" {
-			s.deleteBalancer(service.lb)
-			service.lb = ""
-		}
+		s.cleanBalancer(service)
 		return
 	}
 	service.applied = s.balance(service, ids)
 }
 
 // endpointFor finds the HNS endpoint of a backend, or makes a remote one.
-func (s *syncing) endpointFor(b *backend) (found, bool) {
+func (s *ownSync) endpointFor(b *backend) (found, bool) {
 	if e, known := s.byID[b.id]; known && b.id != "" {
 		return e, true
 	}
@@ -276,7 +284,7 @@ func (s *syncing) endpointFor(b *backend) (found, bool) {
 	if b.local {
 		return found{}, false
 	}
-	made, err := s.k.node.createRemote(b.addr, ActorKubeProxy)
+	made, err := s.k.hns.createEndpoint(b.addr)
 	if err != nil {
 		s.k.world.tell(ActorKubeProxy, "%s: making a remote endpoint for %s: %v", s.k.node.Name, b.addr, err)
 		return found{}, false
@@ -287,66 +295,89 @@ func (s *syncing) endpointFor(b *backend) (found, bool) {
 }
 
 // balance is getLoadBalancer or updateLoadBalancer of hns.go. It fails if a backend has gone since it was enumerated.
-func (s *syncing) balance(service *balancedService, ids []hns.EndpointID) bool {
-	node := s.k.node
-	if node.service.down {
-		return false
-	}
+func (s *ownSync) balance(service *balancedService, ids []hns.EndpointID) bool {
 	spec := hns.LoadBalancer{
 		ID: service.lb, Endpoints: ids, FrontendVIPs: []netip.Addr{service.vip},
-		Ports: []hns.PortMapping{{Protocol: 6, InternalPort: 80, ExternalPort: 80}},
+		Ports: []hns.PortMapping{{Protocol: 6, InternalPort: balancedPort, ExternalPort: balancedPort}},
 	}
-	if id, there := s.balanced[balancerKey(spec)]; there {
+	key := balancerKey(spec)
+	if id, there := s.balanced[key]; there {
 		service.lb = id
 		return true
 	}
-	if service.lb != "" {
-		return node.HNS.UpdateLoadBalancer(spec) == nil
+	if s.k.world.Setup.Remakes {
+		s.deleteBalancer(service)
+		spec.ID = ""
 	}
-	made, err := node.HNS.CreateLoadBalancer(spec)
-	service.lb = made.ID
-	return err == nil
+	made, err := s.k.hns.setLoadBalancer(spec)
+	if err != nil {
+		return false
+	}
+	service.lb, s.balanced[key] = made.ID, made.ID
+	return true
 }
 
-func (s *syncing) deleteBalancer(id hns.LoadBalancerID) {
-	if s.k.node.service.down || s.k.node.HNS.DeleteLoadBalancer(id) != nil {
-		s.k.staleLBs[id] = true
+// cleanBalancer is deleteLoadBalancerPolicy of proxier.go: it keeps the ID of a load balancer that it could not delete.
+func (s *ownSync) cleanBalancer(service *balancedService) {
+	before := service.lb
+	if s.deleteBalancer(service); s.k.staleLBs[before] {
+		service.lb = before
 	}
+}
+
+// deleteBalancer is deleteLoadBalancer of proxier.go: it deletes the load balancer of a Service, now or at the end of this
+// or a later sync.
+func (s *ownSync) deleteBalancer(service *balancedService) {
+	if service.lb != "" && !s.deletedBalancer(service.lb) {
+		s.k.staleLBs[service.lb] = true
+	}
+	service.lb = ""
+}
+
+// deletedBalancer is deleteLoadBalancer of hns.go. Before 1.37 it says nothing about what it cannot look up.
+func (s *ownSync) deletedBalancer(id hns.LoadBalancerID) bool {
+	if err := s.k.hns.fault(hns.OpLoadBalancers); err != nil {
+		return !s.k.KeepsUnread
+	}
+	err := s.k.hns.deleteLoadBalancer(id)
+	return err == nil || errors.Is(err, refused{codeNotFound})
 }
 
 // finish is the end of syncProxyRules: the time stamp first, then the record, looked up in what was enumerated at the
 // start.
-func (s *syncing) finish() {
+func (s *ownSync) finish() {
 	k := s.k
 	k.stats.Succeeded = k.world.Now()
 	for _, addr := range sortedAddrs(k.record) {
 		s.lookUp(addr)
 	}
 	for id := range k.staleLBs {
-		if !k.node.service.down && k.node.HNS.DeleteLoadBalancer(id) == nil {
+		if s.deletedBalancer(id) {
 			delete(k.staleLBs, id)
 		}
 	}
-	for _, id := range s.twins {
-		k.world.tell(ActorKubeProxy, "%s: deletes remote endpoint %s, whose address a local one has", k.node.Name, id)
-		k.delete(id)
-	}
+	s.deleteTwins()
 	k.runner.finished()
 }
 
+// deleteTwins is deleteAllRemoteEndpointsWithDupIP of hns.go.
+func (s *ownSync) deleteTwins() {
+	for _, id := range s.twins {
+		s.k.world.tell(ActorKubeProxy, "%s: deletes remote endpoint %s, whose address a local one has", s.k.node.Name, id)
+		_ = s.k.hns.deleteEndpoint(id) // it only says so in its log
+	}
+}
+
 // lookUp is the part of syncProxyRules about one address of the record.
-func (s *syncing) lookUp(addr netip.Addr) {
+func (s *ownSync) lookUp(addr netip.Addr) {
 	k := s.k
-	defer func() { k.node.looked[addr] = s.enumerated }()
+	defer func() { k.node.looked[addr] = k.enumerated }()
 	e, known := s.queried[addr]
 	if !known || e.local && !k.DeletesLocals || *k.refCount(e.id) != 0 {
 		return
 	}
 	k.world.tell(ActorKubeProxy, "%s: looks %s of its record up, and deletes endpoint %s", k.node.Name, addr, e.id)
-	if e.local {
-		k.node.missed(addr, e.id, s.enumerated)
-	}
-	k.delete(e.id)
+	_ = k.hns.deleteEndpoint(e.id) // it only says so in its log
 }
 
 // balancerKey is loadBalancerIdentifier of proxier.go: equal keys mean the same load balancer.

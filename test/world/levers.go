@@ -66,7 +66,7 @@ func (k *KubeProxy) Watch() *Feed { return k.feed }
 
 // Upgrade replaces kube-proxy by another version.
 func (k *KubeProxy) Upgrade(version string) {
-	k.Traits = Setup{KubeProxy: version}.traits()
+	k.Traits = k.world.traits(version)
 	k.Restart(time.Second)
 }
 

@@ -26,6 +26,8 @@ type Node struct {
 	HNS       *hnstest.HNS
 	KubeProxy *KubeProxy
 	Agents    []*Agent
+	// Written is what kube-proxy has done to HNS, if the play keeps it.
+	Written []ProxyWrite
 
 	world   *World
 	network hns.Network

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
 )
 
@@ -47,6 +48,10 @@ type World struct {
 	Evicted []string
 	// Violations are the invariants that were broken, in order.
 	Violations []Violation
+	// Batches are the orders in which programs processed batches of Services.
+	Batches map[Batch][]types.NamespacedName
+	// Syncs is how many syncs kube-proxies have made.
+	Syncs int
 	// Steps counts events by actor. Single calls of an agent do not count.
 	Steps map[Actor]int
 

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package model_test
+
+import (
+	"cmp"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	. "github.com/onsi/gomega"
+	"pgregory.net/rapid"
+
+	"github.com/hnsguard/hnsguard/test/winkernel"
+	"github.com/hnsguard/hnsguard/test/world"
+)
+
+// mostNodes is how many nodes a history has at most.
+const mostNodes = 2
+
+// startPrograms starts the program of a version, once for each node, if that is to be used.
+func startPrograms(t *testing.T, version string) programs {
+	t.Helper()
+	path, used := winkernel.Programs()[version]
+	if !used {
+		return nil
+	}
+	var started []world.Program
+	for range mostNodes {
+		p, err := winkernel.Start(t.Context(), path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		started = append(started, p)
+	}
+	return programs{version: started}
+}
+
+// TestReleasedKubeProxiesAreTheSameEveryTime plays histories twice, with other processes.
+func TestReleasedKubeProxiesAreTheSameEveryTime(t *testing.T) {
+	const histories = 5
+	for version := range winkernel.Programs() {
+		t.Run(version, func(t *testing.T) {
+			t.Parallel()
+			first, second := startPrograms(t, version), startPrograms(t, version)
+			for seed := range histories {
+				h := historiesOf(version).Filter(func(h world.History) bool { return len(h.Actions) > maxActions/2 }).Example(seed)
+				p := world.Play{Guarded: true, Trace: true, Programs: first}
+				once := play(t, h, p)
+				p.Programs = second
+				NewWithT(t).Expect(play(t, h, p).Trace()).To(Equal(once.Trace()), describe(h))
+			}
+		})
+	}
+}
+
+// TestTheWorldsKubeProxyDoesAsReleasedOnesDo plays histories with the code of kube-proxy and with the world's own, and
+// compares everything that they do to HNS.
+func TestTheWorldsKubeProxyDoesAsReleasedOnesDo(t *testing.T) {
+	if os.Getenv(envReplay) != "" {
+		t.Skip("one history is played")
+	}
+	for _, traits := range world.KnownVersions() {
+		t.Run(traits.Version, func(t *testing.T) {
+			t.Parallel()
+			released := startPrograms(t, traits.Version)
+			if released == nil {
+				t.Skip("make model-kube-proxy builds it")
+			}
+			c := compared{}
+			rapid.Check(t, func(rt *rapid.T) {
+				h := historiesOf(traits.Version).Draw(rt, "history")
+				is := compare(t, h, world.Play{Guarded: rapid.Bool().Draw(rt, "guarded")}, released)
+				c.histories++
+				c.writes += is.writes
+				if is.difference != "" {
+					rt.Fatalf("%s\n%s", describe(h), is)
+				}
+			})
+			t.Logf("%d histories, %d calls that changed HNS", c.histories, c.writes)
+		})
+	}
+}
+
+// compared is what came of a history that was played with two kube-proxies.
+type compared struct {
+	histories, writes  int
+	difference, traces string
+}
+
+func (c compared) String() string { return c.traces + "\n" + c.difference }
+
+// compare plays a history with the code of kube-proxy and with the world's own.
+func compare(t *testing.T, h world.History, p world.Play, released programs) compared {
+	t.Helper()
+	p.Writes, p.Programs = true, released
+	theirs := play(t, h, p)
+	p.Programs, p.Batches = nil, theirs.Batches
+	own := play(t, h, p)
+	c := compared{traces: fmt.Sprintf("as released:\n%s\nthe world's own:\n%s", theirs.Trace(), own.Trace())}
+	for at, n := range theirs.Nodes {
+		c.writes += len(n.Written)
+		if c.difference == "" {
+			c.difference = difference(n.Written, own.Nodes[at].Written)
+		}
+	}
+	return c
+}
+
+// difference describes where two kube-proxies begin to do different things, or is empty. What they do in one instant has
+// no order.
+func difference(released, own []world.ProxyWrite) string {
+	sorted := func(writes []world.ProxyWrite) []world.ProxyWrite {
+		return slices.SortedStableFunc(slices.Values(writes), func(a, b world.ProxyWrite) int {
+			return cmp.Or(cmp.Compare(a.At, b.At), strings.Compare(a.What, b.What))
+		})
+	}
+	released, own = sorted(released), sorted(own)
+	for at := range max(len(released), len(own)) {
+		if at >= len(released) || at >= len(own) || released[at] != own[at] {
+			return fmt.Sprintf("as released:\n%s\nthe world's own:\n%s", around(released, at), around(own, at))
+		}
+	}
+	return ""
+}
+
+func around(writes []world.ProxyWrite, at int) string {
+	var b strings.Builder
+	for i := max(0, at-3); i < min(len(writes), at+6); i++ {
+		fmt.Fprintf(&b, "  %10.3fs %s\n", writes[i].At.Seconds(), writes[i].What)
+	}
+	return b.String()
+}

@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package world
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/hnsguard/hnsguard/internal/hns"
+	"github.com/hnsguard/hnsguard/test/hnstest"
+	"github.com/hnsguard/hnsguard/test/winkernel/wire"
+)
+
+// The codes with which HNS answers.
+const (
+	codeInvalid    = 0x57
+	codeNotFound   = 0x490
+	codeUnknown    = 0x6b5
+	codeNoEndpoint = 0x803b0002
+	codeInvalidIP  = 0x803b002f
+)
+
+// opWriteLoadBalancer are the operations of kube-proxy's that make, change and delete load balancers.
+const opWriteLoadBalancer hns.Operation = "write_load_balancer"
+
+// ProxyWrite is something that kube-proxy has done to HNS.
+type ProxyWrite struct {
+	At time.Duration
+	// What is the call, with what it is about.
+	What string
+}
+
+// refused is a call that HNS answered with a code.
+type refused struct{ code uint32 }
+
+func (r refused) Error() string { return fmt.Sprintf("HNS answers %#x", r.code) }
+
+// proxyHNS is HNS as the kube-proxy of a node calls it. Nothing takes time here.
+type proxyHNS struct{ node *Node }
+
+// do makes a call as one of winkernel's HcnService.
+func (p proxyHNS) do(c wire.Call) wire.Result {
+	var r wire.Result
+	var err error
+	switch c.Op {
+	case wire.GetNetwork:
+		if err = p.fault(hns.OpNetworks); err == nil {
+			r.Network = &wire.Network{ID: string(p.node.network.ID), Name: c.ID, Type: string(p.node.network.Type)}
+		}
+	case wire.ListEndpoints, wire.GetEndpoint:
+		r.Endpoints, err = p.wiredEndpoints(hns.EndpointID(c.ID), c.Op == wire.GetEndpoint)
+	case wire.CreateEndpoint:
+		var made hns.Endpoint
+		if made, err = p.createEndpoint(netip.MustParseAddr(c.Endpoint.Addresses[0])); err == nil {
+			r.Endpoints = []wire.Endpoint{wiredEndpoint(made)}
+		}
+	case wire.DeleteEndpoint:
+		err = p.deleteEndpoint(hns.EndpointID(c.ID))
+	case wire.ListLoadBalancers, wire.GetLoadBalancer:
+		r.LoadBalancers, err = p.wiredBalancers(hns.LoadBalancerID(c.ID), c.Op == wire.GetLoadBalancer)
+	case wire.CreateLoadBalancer, wire.UpdateLoadBalancer:
+		var made hns.LoadBalancer
+		if made, err = p.setLoadBalancer(balancerOf(*c.LoadBalancer)); err == nil {
+			r.LoadBalancers = []wire.LoadBalancer{wiredBalancer(made)}
+		}
+	case wire.DeleteLoadBalancer:
+		err = p.deleteLoadBalancer(hns.LoadBalancerID(c.ID))
+	}
+	if err != nil {
+		var answered refused
+		if !errors.As(err, &answered) {
+			answered.code = codeInvalid
+		}
+		return wire.Result{Code: answered.code, Text: err.Error()}
+	}
+	return r
+}
+
+func (p proxyHNS) fault(ops ...hns.Operation) error {
+	for _, op := range ops {
+		if code := p.node.service.code(op); code != 0 {
+			return refused{code}
+		}
+	}
+	return nil
+}
+
+// wrote notes what kube-proxy did, unless it failed.
+func (p proxyHNS) wrote(err error, format string, args ...any) error {
+	if n := p.node; err == nil && n.world.play.Writes {
+		n.Written = append(n.Written, ProxyWrite{At: n.world.Elapsed(), What: fmt.Sprintf(format, args...)})
+	}
+	return err
+}
+
+// endpoints are those of the network, in HNS's order.
+func (p proxyHNS) endpoints() ([]hns.Endpoint, error) {
+	if err := p.fault(hns.OpListEndpointIDs, hns.OpEndpoint); err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(p.node.HNS.State().Endpoints, func(e hns.Endpoint) bool {
+		return e.Network != p.node.network.ID
+	}), nil
+}
+
+// createEndpoint makes a remote endpoint.
+func (p proxyHNS) createEndpoint(addr netip.Addr) (hns.Endpoint, error) {
+	made, err := hns.Endpoint{}, p.fault(hns.OpNetworks, opCreateRemoteEndpoint)
+	if err == nil {
+		made, err = p.node.createRemote(addr, ActorKubeProxy)
+	}
+	if errors.Is(err, hnstest.ErrDuplicateAddress) {
+		err = refused{codeInvalidIP}
+	}
+	return made, p.wrote(err, "make a remote endpoint of %s", addr)
+}
+
+// deleteEndpoint deletes an endpoint by ID, whatever it is, after a look at it.
+func (p proxyHNS) deleteEndpoint(id hns.EndpointID) error {
+	n := p.node
+	endpoint, there := n.endpoint(id)
+	err := p.fault(hns.OpListEndpointIDs, hns.OpEndpoint, hns.OpDeleteEndpoint)
+	if err != nil || !there {
+		return cmp.Or[error](err, refused{codeNotFound})
+	}
+	if !endpoint.Remote() {
+		n.missed(endpoint.Addresses[0], id, n.KubeProxy.enumerated)
+	}
+	err = n.delete(id, ActorKubeProxy)
+	return p.wrote(err, "delete endpoint %s of %s", id, endpoint.Addresses[0])
+}
+
+func (p proxyHNS) loadBalancers() ([]hns.LoadBalancer, error) {
+	if err := p.fault(hns.OpLoadBalancers); err != nil {
+		return nil, err
+	}
+	return p.node.HNS.State().LoadBalancers, nil
+}
+
+// setLoadBalancer makes a load balancer or, if it has an ID, changes it.
+func (p proxyHNS) setLoadBalancer(spec hns.LoadBalancer) (hns.LoadBalancer, error) {
+	err, did := p.fault(opWriteLoadBalancer), "change"
+	switch {
+	case err != nil:
+	case spec.ID == "":
+		did = "make"
+		spec, err = p.node.HNS.CreateLoadBalancer(spec)
+	default:
+		err = p.node.HNS.UpdateLoadBalancer(spec)
+	}
+	if errors.Is(err, hns.ErrNotFound) {
+		err = refused{codeNoEndpoint}
+	}
+	return spec, p.wrote(err, "%s a load balancer: %s", did, balancerKey(spec))
+}
+
+// deleteLoadBalancer deletes a load balancer.
+func (p proxyHNS) deleteLoadBalancer(id hns.LoadBalancerID) error {
+	all := p.node.HNS.State().LoadBalancers
+	at := slices.IndexFunc(all, func(lb hns.LoadBalancer) bool { return lb.ID == id })
+	err := p.fault(opWriteLoadBalancer)
+	if err != nil || at < 0 {
+		return cmp.Or[error](err, refused{codeNotFound})
+	}
+	err = p.node.HNS.DeleteLoadBalancer(id)
+	return p.wrote(err, "delete a load balancer: %s", balancerKey(all[at]))
+}
+
+func (p proxyHNS) wiredEndpoints(id hns.EndpointID, one bool) ([]wire.Endpoint, error) {
+	all, err := p.endpoints()
+	var wired []wire.Endpoint
+	for _, e := range all {
+		if !one || e.ID == id {
+			wired = append(wired, wiredEndpoint(e))
+		}
+	}
+	return wired, err
+}
+
+func wiredEndpoint(e hns.Endpoint) wire.Endpoint {
+	wired := wire.Endpoint{ID: string(e.ID), Network: string(e.Network), MAC: e.MAC.String(), Remote: e.Remote()}
+	for _, a := range e.Addresses {
+		wired.Addresses = append(wired.Addresses, a.String())
+	}
+	return wired
+}
+
+func (p proxyHNS) wiredBalancers(id hns.LoadBalancerID, one bool) ([]wire.LoadBalancer, error) {
+	all, err := p.loadBalancers()
+	var wired []wire.LoadBalancer
+	for _, lb := range all {
+		if !one || lb.ID == id {
+			wired = append(wired, wiredBalancer(lb))
+		}
+	}
+	return wired, err
+}
+
+func wiredBalancer(lb hns.LoadBalancer) wire.LoadBalancer {
+	wired := wire.LoadBalancer{ID: string(lb.ID)}
+	for _, id := range lb.Endpoints {
+		wired.Endpoints = append(wired.Endpoints, string(id))
+	}
+	for _, vip := range lb.FrontendVIPs {
+		wired.FrontendVIPs = append(wired.FrontendVIPs, vip.String())
+	}
+	for _, port := range lb.Ports {
+		wired.Protocol, wired.InternalPort, wired.ExternalPort = port.Protocol, port.InternalPort, port.ExternalPort
+	}
+	return wired
+}
+
+func balancerOf(wired wire.LoadBalancer) hns.LoadBalancer {
+	lb := hns.LoadBalancer{ID: hns.LoadBalancerID(wired.ID), Ports: []hns.PortMapping{{
+		Protocol: wired.Protocol, InternalPort: wired.InternalPort, ExternalPort: wired.ExternalPort,
+	}}}
+	for _, id := range wired.Endpoints {
+		lb.Endpoints = append(lb.Endpoints, hns.EndpointID(id))
+	}
+	for _, vip := range wired.FrontendVIPs {
+		lb.FrontendVIPs = append(lb.FrontendVIPs, netip.MustParseAddr(vip))
+	}
+	return lb
+}
