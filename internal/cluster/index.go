@@ -23,7 +23,9 @@ type Index struct {
 	mu       sync.Mutex
 	pods     map[types.NamespacedName]Pod
 	slices   map[types.NamespacedName]*Slice
-	services map[types.NamespacedName]serviceAddresses
+	services map[types.NamespacedName]*backing
+	// revision counts the changes of services.
+	revision uint64
 	// listings are those of the addresses that views were taken of, which may have none. They are in the order of slices.
 	listings map[netip.Addr][]Listing
 	// shared is set when a view has the listings: then they are copied before they change.
@@ -36,7 +38,7 @@ type Index struct {
 func NewIndex(node string) *Index {
 	return &Index{
 		node: node, pods: map[types.NamespacedName]Pod{}, slices: map[types.NamespacedName]*Slice{},
-		services: map[types.NamespacedName]serviceAddresses{}, view: View{Node: node},
+		services: map[types.NamespacedName]*backing{}, view: View{Node: node},
 	}
 }
 
@@ -81,6 +83,7 @@ func (i *Index) SetSlice(slice *Slice) (before *Slice) {
 	defer i.mu.Unlock()
 	before = i.slices[slice.Key]
 	i.slices[slice.Key] = slice
+	i.replaceBacking(before, slice)
 	i.replaceListings(before, slice)
 	return before
 }
@@ -91,6 +94,7 @@ func (i *Index) DeleteSlice(key types.NamespacedName) (before *Slice) {
 	defer i.mu.Unlock()
 	before = i.slices[key]
 	delete(i.slices, key)
+	i.replaceBacking(before, nil)
 	i.replaceListings(before, nil)
 	return before
 }

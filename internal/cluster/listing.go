@@ -25,6 +25,8 @@ type Backend struct {
 	// Node is where the backend is, or empty if the slice does not say: an address outside the cluster, for example.
 	Node                        string
 	Ready, Serving, Terminating bool
+	// Spare is set if the address is not the first one of its endpoint: kube-proxy does not use it.
+	Spare bool
 }
 
 // Elsewhere reports whether the address is that of a remote endpoint for the kube-proxy of the node: the slice names

@@ -50,14 +50,14 @@ func naiveListings(slice *discoveryv1.EndpointSlice) map[netip.Addr][]cluster.Li
 	}
 	for _, e := range slice.Endpoints {
 		ready := ptr.Deref(e.Conditions.Ready, true)
-		for _, text := range e.Addresses {
+		for n, text := range e.Addresses {
 			if addr, known := read()[text]; known {
 				all[addr] = append(all[addr], cluster.Listing{
 					Slice:   types.NamespacedName{Namespace: slice.Namespace, Name: slice.Name},
 					Service: slice.Labels[discoveryv1.LabelServiceName],
 					Backend: cluster.Backend{
 						Node: ptr.Deref(e.NodeName, ""), Ready: ready, Serving: ptr.Deref(e.Conditions.Serving, ready),
-						Terminating: ptr.Deref(e.Conditions.Terminating, false),
+						Terminating: ptr.Deref(e.Conditions.Terminating, false), Spare: n > 0,
 					},
 				})
 			}

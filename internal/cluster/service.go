@@ -3,89 +3,327 @@
 package cluster
 
 import (
+	"iter"
 	"net/netip"
 	"slices"
+	"unique"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/sets"
+	"k8s.io/utils/ptr"
 )
 
-// MaxExternalAddresses is how many addresses the index keeps of a Service besides its cluster IPs. A user who may
-// write Services can give each one as many as fit into an object.
+// MaxExternalAddresses is how many addresses the index keeps of a Service besides its cluster IPs, and how many ports.
+// A user who may write Services can give each one as many as fit into an object.
 const MaxExternalAddresses = 1000
 
-// serviceAddresses are the virtual addresses of a Service.
-type serviceAddresses struct {
-	packed
-	// oversized is set if the Service has more than these.
+// annotationPreserve makes kube-proxy for Windows send what comes from outside of the cluster to local endpoints only.
+// Source: newServiceInfo in pkg/proxy/winkernel/proxier.go.
+const annotationPreserve = "preserve-destination"
+
+// Service is what hnsguard keeps of a Service: few bytes, because a cluster has thousands. It does not change.
+type Service struct {
+	// Proxied is set if kube-proxy programs the Service, and all of it is kept.
+	Proxied bool
+	// InternalLocal and ExternalLocal are the traffic policies; Preserve is set if the Service has
+	// [annotationPreserve].
+	InternalLocal, ExternalLocal, Preserve bool
+	// oversized is set if the Service has more addresses than these.
 	oversized bool
+	// cluster, external and ingress are how many of the addresses are of that class. They are in this order.
+	cluster, external, ingress uint16
+	addresses                  packed
+	// Ports are the ports that kube-proxy programs on Windows.
+	Ports []ServicePort
 }
 
-// ExternalAddresses returns the addresses of a Service besides its cluster IPs. If it has more than
-// [MaxExternalAddresses], the result has one more than that, and no others.
-func ExternalAddresses(service *corev1.Service) []string {
-	all := slices.Clone(service.Spec.ExternalIPs)
-	for _, ingress := range service.Status.LoadBalancer.Ingress {
-		if ingress.IP != "" {
-			all = append(all, ingress.IP)
+// ServicePort is one port of a Service.
+type ServicePort struct {
+	// name has the name and the protocol, as [Slice.Backs] looks it up.
+	name unique.Handle[string]
+	Port uint16
+	// NodePort is zero if there is none.
+	NodePort uint16
+	UDP      bool
+}
+
+// AddressClass says what kind of an address of a Service it is.
+type AddressClass int
+
+// The classes.
+const (
+	ClusterIP AddressClass = iota
+	ExternalIP
+	IngressIP
+	// OtherIngress is an ingress address that the Service's load balancer does not want kube-proxy to serve.
+	OtherIngress
+)
+
+// Addresses yields the virtual addresses of the Service.
+func (s *Service) Addresses() iter.Seq2[netip.Addr, AddressClass] {
+	return func(yield func(netip.Addr, AddressClass) bool) {
+		ends := []uint16{s.cluster, s.cluster + s.external, s.cluster + s.external + s.ingress}
+		class := ClusterIP
+		for n := range s.addresses.len() {
+			for class < OtherIngress && n >= int(ends[class]) {
+				class++
+			}
+			if !yield(s.addresses.at(n), class) {
+				return
+			}
 		}
 	}
-	return slices.Clone(all[:min(len(all), MaxExternalAddresses+1)]) // which lets the others be freed
 }
 
-func addressesOf(service *corev1.Service) serviceAddresses {
-	external := ExternalAddresses(service)
-	oversized := len(external) > MaxExternalAddresses
-	all := slices.Concat(service.Spec.ClusterIPs, []string{service.Spec.ClusterIP},
-		external[:min(len(external), MaxExternalAddresses)])
+func (s *Service) equal(other *Service) bool {
+	if s == nil || other == nil {
+		return s == other
+	}
+	a, b := *s, *other
+	a.Ports, b.Ports = nil, nil
+	return s.addresses == other.addresses && a.flags() == b.flags() && slices.Equal(s.Ports, other.Ports)
+}
+
+// flags are all of the Service but its addresses and ports.
+func (s *Service) flags() [8]any {
+	return [8]any{
+		s.Proxied, s.InternalLocal, s.ExternalLocal, s.Preserve, s.oversized, s.cluster, s.external, s.ingress,
+	}
+}
+
+// TrimService keeps of a Service what [ServiceOf] reads, and not more addresses and ports than that.
+func TrimService(s *corev1.Service) *corev1.Service {
+	kept := &corev1.Service{ObjectMeta: metav1.ObjectMeta{
+		Namespace: s.Namespace, Name: s.Name, DeletionTimestamp: s.DeletionTimestamp,
+	}}
+	for _, label := range []string{LabelServiceProxyName, corev1.IsHeadlessService} {
+		if value, has := s.Labels[label]; has {
+			metav1.SetMetaDataLabel(&kept.ObjectMeta, label, value)
+		}
+	}
+	if value, has := s.Annotations[annotationPreserve]; has {
+		metav1.SetMetaDataAnnotation(&kept.ObjectMeta, annotationPreserve, value)
+	}
+	kept.Spec = corev1.ServiceSpec{
+		Type: s.Spec.Type, ClusterIP: s.Spec.ClusterIP, ClusterIPs: s.Spec.ClusterIPs,
+		ExternalIPs:           slices.Clone(s.Spec.ExternalIPs[:min(len(s.Spec.ExternalIPs), MaxExternalAddresses+1)]),
+		InternalTrafficPolicy: s.Spec.InternalTrafficPolicy, ExternalTrafficPolicy: s.Spec.ExternalTrafficPolicy,
+	}
+	for _, p := range s.Spec.Ports[:min(len(s.Spec.Ports), MaxExternalAddresses+1)] {
+		kept.Spec.Ports = append(kept.Spec.Ports, corev1.ServicePort{
+			Name: p.Name, Protocol: p.Protocol, Port: p.Port, NodePort: p.NodePort,
+		})
+	}
+	ingress := s.Status.LoadBalancer.Ingress
+	for _, i := range ingress[:min(len(ingress), MaxExternalAddresses+1)] {
+		kept.Status.LoadBalancer.Ingress = append(kept.Status.LoadBalancer.Ingress,
+			corev1.LoadBalancerIngress{IP: i.IP, IPMode: i.IPMode})
+	}
+	return kept
+}
+
+// ServiceOf returns what is kept of a Service.
+func ServiceOf(service *corev1.Service) *Service {
 	var addrs []netip.Addr
-	for _, text := range all {
-		if addr, ok := parse(text); ok {
-			addrs = append(addrs, addr)
+	add := func(texts ...string) (added uint16) {
+		for _, text := range texts {
+			addr, ok := parse(text)
+			if ok && !slices.Contains(addrs, addr) && len(addrs) <= MaxExternalAddresses {
+				addrs = append(addrs, addr)
+				added++
+			}
+		}
+		return added
+	}
+	var ingress, other []string
+	for _, i := range service.Status.LoadBalancer.Ingress {
+		if ptr.Deref(i.IPMode, corev1.LoadBalancerIPModeVIP) == corev1.LoadBalancerIPModeVIP {
+			ingress = append(ingress, i.IP)
+		} else {
+			other = append(other, i.IP)
 		}
 	}
-	slices.SortFunc(addrs, netip.Addr.Compare)
-	return serviceAddresses{pack(slices.Compact(addrs)), oversized}
+	s := &Service{
+		InternalLocal: ptr.Deref(service.Spec.InternalTrafficPolicy, "") == corev1.ServiceInternalTrafficPolicyLocal,
+		ExternalLocal: service.Spec.ExternalTrafficPolicy == corev1.ServiceExternalTrafficPolicyLocal,
+		Preserve:      service.Annotations[annotationPreserve] == "true",
+		oversized:     len(service.Spec.ExternalIPs)+len(ingress)+len(other) > MaxExternalAddresses,
+	}
+	s.cluster = add(service.Spec.ClusterIPs...) + add(service.Spec.ClusterIP)
+	s.external, s.ingress = add(service.Spec.ExternalIPs...), add(ingress...)
+	add(other...)
+	s.addresses = pack(addrs)
+	s.Proxied = s.cluster > 0 && proxied(service) && !s.oversized
+	if s.Proxied {
+		s.Ports = portsOf(service)
+	}
+	return s
+}
+
+// proxied reports whether kube-proxy programs the Service at all. Source: ShouldSkipService in pkg/proxy/util, and the
+// label selector in cmd/kube-proxy.
+func proxied(service *corev1.Service) bool {
+	_, otherProxy := service.Labels[LabelServiceProxyName]
+	_, headless := service.Labels[corev1.IsHeadlessService]
+	return !otherProxy && !headless && service.Spec.Type != corev1.ServiceTypeExternalName &&
+		service.DeletionTimestamp.IsZero() && len(service.Spec.Ports) <= MaxExternalAddresses
+}
+
+// portsOf returns the TCP and UDP ports: kube-proxy for Windows knows no others.
+func portsOf(service *corev1.Service) []ServicePort {
+	ports := make([]ServicePort, 0, len(service.Spec.Ports))
+	for _, p := range service.Spec.Ports {
+		if p.Protocol == corev1.ProtocolSCTP {
+			continue
+		}
+		ports = append(ports, ServicePort{
+			name: unique.Make(portName(p.Name, p.Protocol)),
+			Port: uint16(p.Port), NodePort: uint16(p.NodePort), UDP: p.Protocol == corev1.ProtocolUDP,
+		})
+	}
+	return ports
+}
+
+// portName is what the ports of a Service and of its slices have in common. No name of a port has a separator in it.
+func portName(name string, protocol corev1.Protocol) string {
+	if protocol == "" {
+		protocol = corev1.ProtocolTCP
+	}
+	return ";" + name + "/" + string(protocol) + ";"
+}
+
+// Backing is a Service with the slices that kube-proxy makes its endpoints of.
+type Backing struct {
+	Key types.NamespacedName
+	// Service is nil if only slices name it.
+	Service *Service
+	Slices  []*Slice
+	// Revision is that of the [Index] at which any of it changed last.
+	Revision uint64
+}
+
+// backing is what the index has of a [Backing].
+type backing struct {
+	service  *Service
+	slices   []*Slice
+	revision uint64
 }
 
 // ReplaceServices replaces all Services. From then on those in the index are complete, and kept current.
 func (i *Index) ReplaceServices(all []*corev1.Service) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	clear(i.services)
+	present := make(map[types.NamespacedName]bool, len(all))
 	for _, service := range all {
-		i.services[keyOf(service)] = addressesOf(service)
+		present[keyOf(service)] = true
+		i.setService(keyOf(service), ServiceOf(service))
 	}
-	i.view.vips, i.view.ServicesKnown = nil, true
+	for key, b := range i.services {
+		if b.service != nil && !present[key] {
+			i.setService(key, nil)
+		}
+	}
+	i.view.ServicesKnown = true
 }
 
 // SetService adds or replaces a Service.
 func (i *Index) SetService(service *corev1.Service) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	i.services[keyOf(service)] = addressesOf(service)
-	i.view.vips = nil
+	i.setService(keyOf(service), ServiceOf(service))
 }
 
 // DeleteService removes a Service.
 func (i *Index) DeleteService(service *corev1.Service) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	delete(i.services, keyOf(service))
+	i.setService(keyOf(service), nil)
+}
+
+// setService replaces a Service; nil removes it.
+func (i *Index) setService(key types.NamespacedName, service *Service) {
+	if b := i.services[key]; b != nil && b.service.equal(service) {
+		return
+	}
 	i.view.vips = nil
+	i.changeBacking(key, func(b *backing) { b.service = service })
+}
+
+// changeBacking changes what is known of a Service.
+func (i *Index) changeBacking(key types.NamespacedName, change func(*backing)) {
+	b := i.services[key]
+	if b == nil {
+		b = &backing{}
+		i.services[key] = b
+	}
+	change(b)
+	i.revision++
+	b.revision = i.revision
+	if b.service == nil && len(b.slices) == 0 {
+		delete(i.services, key)
+	}
+}
+
+// replaceBacking puts a slice in the place of its last version among those of its Service; either may be nil.
+func (i *Index) replaceBacking(before, after *Slice) {
+	if before.sameForKubeProxy(after) {
+		i.exchange(before, after)
+		return
+	}
+	if key, has := before.backs(); has {
+		i.changeBacking(key, func(b *backing) {
+			b.slices = slices.DeleteFunc(slices.Clone(b.slices), func(s *Slice) bool { return s == before })
+		})
+	}
+	if key, has := after.backs(); has {
+		i.changeBacking(key, func(b *backing) { b.slices = append(slices.Clip(b.slices), after) })
+	}
+}
+
+// exchange replaces a slice by one that says the same to kube-proxy.
+func (i *Index) exchange(before, after *Slice) {
+	key, has := after.backs()
+	if !has {
+		return
+	}
+	b := i.services[key]
+	b.slices = slices.Clone(b.slices)
+	b.slices[slices.Index(b.slices, before)] = after
+}
+
+// Revision counts the changes of Services and of the slices that kube-proxy makes their endpoints of.
+func (i *Index) Revision() uint64 {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.revision
+}
+
+// Backings returns all Services with their slices, in no order. Nothing in it may be changed.
+func (i *Index) Backings() []Backing {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	all := make([]Backing, 0, len(i.services))
+	for key, b := range i.services {
+		all = append(all, Backing{key, b.service, b.slices, b.revision})
+	}
+	return all
 }
 
 // findServices looks at all Services, and returns which of the addresses in the listings they have, and which of them
 // are oversized.
 func (i *Index) findServices() (vips sets.Set[netip.Addr], oversized []types.NamespacedName) {
 	vips = sets.New[netip.Addr]()
-	for key, addresses := range i.services {
-		if addresses.oversized {
+	for key, b := range i.services {
+		if b.service == nil {
+			continue
+		}
+		if b.service.oversized {
 			oversized = append(oversized, key)
 		}
-		for n := range addresses.len() {
-			addr := addresses.at(n)
+		for n := range b.service.addresses.len() {
+			addr := b.service.addresses.at(n)
 			if _, followed := i.listings[addr]; followed {
 				vips.Insert(addr)
 			}

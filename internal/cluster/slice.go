@@ -10,9 +10,11 @@ import (
 	"strings"
 	"unique"
 
+	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/sets"
+	"k8s.io/utils/ptr"
 )
 
 // LabelServiceProxyName marks what is for another proxy than kube-proxy.
@@ -35,6 +37,8 @@ type Slice struct {
 	ResourceVersion string
 	// Port is the number of the only port; zero if there is none or there are several.
 	Port int32
+	// ports are the names of those with a number: see [portName].
+	ports unique.Handle[string]
 
 	// addresses are sorted; backends has what the slice says about each.
 	addresses packed
@@ -55,6 +59,7 @@ func SliceOf(slice *discoveryv1.EndpointSlice) *Slice {
 	if len(slice.Ports) == 1 && slice.Ports[0].Port != nil {
 		s.Port = *slice.Ports[0].Port
 	}
+	s.ports = unique.Make(portNames(slice.Ports))
 	s.keep(slice.Endpoints)
 	return s
 }
@@ -67,10 +72,11 @@ func (s *Slice) keep(endpoints []discoveryv1.Endpoint) {
 	}
 	all := make([]listed, 0, len(endpoints))
 	for i := range endpoints {
-		backend := unique.Make(backendOf(&endpoints[i]))
-		for _, text := range endpoints[i].Addresses {
+		backend := backendOf(&endpoints[i])
+		for n, text := range endpoints[i].Addresses {
+			backend.Spare = n > 0
 			if addr, ok := parse(text); ok {
-				all = append(all, listed{addr, backend})
+				all = append(all, listed{addr, unique.Make(backend)})
 			}
 		}
 	}
@@ -83,11 +89,57 @@ func (s *Slice) keep(endpoints []discoveryv1.Endpoint) {
 	s.addresses = pack(addrs)
 }
 
+// portNames are the names of the ports that have a number: kube-proxy ignores others.
+func portNames(ports []discoveryv1.EndpointPort) string {
+	names := ""
+	for _, p := range ports {
+		if ptr.Deref(p.Port, 0) != 0 {
+			names += portName(ptr.Deref(p.Name, ""), ptr.Deref(p.Protocol, corev1.ProtocolTCP))
+		}
+	}
+	return names
+}
+
+// Backs reports whether the slice has a port of that name and protocol: kube-proxy goes by these.
+func (s *Slice) Backs(p ServicePort) bool {
+	return s.ports == p.name || strings.Contains(s.ports.Value(), p.name.Value())
+}
+
+// backs returns the Service that kube-proxy makes endpoints of the slice for. What agents of hnsguard wrote does not
+// count (invariant 7).
+func (s *Slice) backs() (service types.NamespacedName, has bool) {
+	if s == nil || s.Service == "" || s.OtherProxy || s.Own {
+		return types.NamespacedName{}, false
+	}
+	return types.NamespacedName{Namespace: s.Key.Namespace, Name: s.Service}, true
+}
+
+// sameForKubeProxy reports whether two versions of a slice say the same to kube-proxy.
+func (s *Slice) sameForKubeProxy(other *Slice) bool {
+	if s == nil || other == nil {
+		return s == other
+	}
+	before, _ := s.backs()
+	after, _ := other.backs()
+	return before == after && s.ports == other.ports && s.AddressType == other.AddressType && s.SameEndpoints(other)
+}
+
 // Listings yields every address that the slice lists, in the order of addresses. A nil slice lists nothing.
 func (s *Slice) Listings() iter.Seq2[netip.Addr, Listing] {
 	return func(yield func(netip.Addr, Listing) bool) {
 		for n := range s.len() {
 			if !yield(s.addresses.at(n), s.listing(s.backends[n])) {
+				return
+			}
+		}
+	}
+}
+
+// Backends yields what the slice says about every address, in the order of addresses.
+func (s *Slice) Backends() iter.Seq2[netip.Addr, Backend] {
+	return func(yield func(netip.Addr, Backend) bool) {
+		for n, b := range s.backends {
+			if !yield(s.addresses.at(n), b.Value()) {
 				return
 			}
 		}

@@ -103,7 +103,7 @@ func networkObject(n hns.Network) any {
 	return map[string]any{"ID": n.ID, "Name": n.Name, "Type": n.Type, "Ipams": []any{}}
 }
 
-// balancerObject forms a load balancer. Frontends and ports are for people: they are not read.
+// balancerObject forms a load balancer.
 func balancerObject(lb hns.LoadBalancer) any {
 	return map[string]any{
 		"ID": lb.ID, "HostComputeEndpoints": append([]hns.EndpointID{}, lb.Endpoints...), "FrontendVIPs": lb.FrontendVIPs,

@@ -21,7 +21,7 @@ type HNS struct {
 	// EndpointsRecorded is false if no file mentions endpoints: unknown is not "none".
 	EndpointsRecorded bool
 
-	// LoadBalancers are V2 load balancers and V1 policy lists. Only ID and Endpoints are read.
+	// LoadBalancers are V2 load balancers and V1 policy lists.
 	LoadBalancers []hns.LoadBalancer
 	// LoadBalancersRecorded is false if no file mentions load balancers: unknown is not "none".
 	LoadBalancersRecorded bool

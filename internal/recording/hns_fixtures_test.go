@@ -136,7 +136,8 @@ func TestCollectlogsFilesTogether(t *testing.T) {
 	want.LoadBalancersRecorded = true
 	want.LoadBalancers = []hns.LoadBalancer{{
 		ID:        "91c4e7ab-6d20-4f13-a8b9-0e5d3c7f2a64",
-		Endpoints: []hns.EndpointID{want.Endpoints[0].ID, want.Endpoints[1].ID},
+		Endpoints: []hns.EndpointID{want.Endpoints[0].ID, want.Endpoints[1].ID}, FrontendVIPs: addrs("10.0.0.10"),
+		Ports: []hns.PortMapping{{Protocol: 17, InternalPort: 53, ExternalPort: 53}},
 	}}
 	g.Expect(dump).To(Equal(want))
 }
@@ -182,13 +183,15 @@ func TestLoadBalancers(t *testing.T) {
 	g.Expect(v2.LoadBalancers).To(Equal([]hns.LoadBalancer{{
 		ID:        "0be07c06-353c-4fbf-8ebc-5531f877e68a",
 		Endpoints: []hns.EndpointID{"fd6bec0f-7b88-4b61-b5af-70897ab0960b"},
+		Ports:     []hns.PortMapping{{Protocol: 6, InternalPort: 80, ExternalPort: 31416}}, // a node port
 	}}))
 
 	// It names its network as an endpoint of hcn does, and is none.
 	v1 := hnsFixture(t, "calico-8465-policylist.json")
 	g.Expect(v1.LoadBalancers).To(Equal([]hns.LoadBalancer{{
 		ID:        "d680d0e7-185b-46a7-b097-37a8b439f588",
-		Endpoints: []hns.EndpointID{"c55b2c86-bd06-400e-bca7-8fb7de11e635"},
+		Endpoints: []hns.EndpointID{"c55b2c86-bd06-400e-bca7-8fb7de11e635"}, FrontendVIPs: addrs("10.96.55.68"),
+		Ports: []hns.PortMapping{{Protocol: 6, InternalPort: 55680, ExternalPort: 55680}},
 	}}))
 	g.Expect(v1.EndpointsRecorded).To(BeFalse())
 }

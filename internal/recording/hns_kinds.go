@@ -146,8 +146,14 @@ func (r *hnsReader) addNetwork(o hnsObject, n hns.Network) {
 // balancer is a list with policies of type ELB. A list of other policies counts too: it refers to endpoints as well.
 func (r *hnsReader) loadBalancer(o hnsObject) {
 	v := decodeHNS[struct {
-		ID                               string
-		HostComputeEndpoints, References []string
+		ID                                             string
+		HostComputeEndpoints, References, FrontendVIPs []string
+		PortMappings                                   []hns.PortMapping
+		Policies                                       []struct {
+			hns.PortMapping
+			Type string
+			VIPs []string
+		}
 	}](r, o)
 	lb := hns.LoadBalancer{ID: parse(r, o, "ID", v.ID, hns.ParseID[hns.LoadBalancerID])}
 	for _, id := range v.HostComputeEndpoints {
@@ -155,6 +161,17 @@ func (r *hnsReader) loadBalancer(o hnsObject) {
 	}
 	for _, path := range v.References {
 		lb.Endpoints = append(lb.Endpoints, parse(r, o, "References", path, endpointOf))
+	}
+	lb.Ports = v.PortMappings
+	for _, p := range v.Policies {
+		if p.Type == "ELB" {
+			lb.Ports, v.FrontendVIPs = append(lb.Ports, p.PortMapping), append(v.FrontendVIPs, p.VIPs...)
+		}
+	}
+	for _, text := range v.FrontendVIPs {
+		if text != "" {
+			lb.FrontendVIPs = append(lb.FrontendVIPs, parse(r, o, "VIP", text, hns.ParseAddr))
+		}
 	}
 	r.dump.LoadBalancersRecorded = true
 	if old := first(r, o, &r.dump.LoadBalancers, lb.ID, lb); old != nil && !sameSet(old.Endpoints, lb.Endpoints) {

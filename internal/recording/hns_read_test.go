@@ -119,7 +119,10 @@ func TestObjectsInARow(t *testing.T) {
 `)
 	g.Expect(dump.Networks).To(Equal([]hns.Network{{ID: net, Name: "l2", Type: hns.NetworkL2Bridge}}))
 	g.Expect(dump.Endpoints).To(HaveLen(1))
-	g.Expect(dump.LoadBalancers).To(Equal([]hns.LoadBalancer{{ID: idC, Endpoints: []hns.EndpointID{idA}}}))
+	g.Expect(dump.LoadBalancers).To(Equal([]hns.LoadBalancer{{
+		ID: idC, Endpoints: []hns.EndpointID{idA}, FrontendVIPs: addrs("10.96.0.1"),
+		Ports: []hns.PortMapping{{Protocol: 6, InternalPort: 443, ExternalPort: 443}},
+	}}))
 }
 
 func TestEndpointV1(t *testing.T) {

@@ -30,7 +30,11 @@ func TestWhatIsWrittenIsRead(t *testing.T) {
 			{ID: idC, Network: net, Untranslated: `"x" is no address`},
 		},
 		LoadBalancers: []hns.LoadBalancer{
-			{ID: idA, Endpoints: []hns.EndpointID{idA, idB}}, {ID: idB},
+			{
+				ID: idA, Endpoints: []hns.EndpointID{idA, idB}, FrontendVIPs: []netip.Addr{netip.MustParseAddr("10.0.0.10")},
+				Ports: []hns.PortMapping{{Protocol: 17, InternalPort: 5353, ExternalPort: 53}},
+			},
+			{ID: idB},
 		},
 		EndpointsRecorded: true, LoadBalancersRecorded: true, Incomplete: map[hns.EndpointID]string{},
 	}

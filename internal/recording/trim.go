@@ -86,14 +86,9 @@ func trimSlice(s *discoveryv1.EndpointSlice) *discoveryv1.EndpointSlice {
 }
 
 func trimService(s *corev1.Service) *corev1.Service {
-	kept := &corev1.Service{ObjectMeta: metadata(s.ObjectMeta)}
-	kept.Spec = corev1.ServiceSpec{
-		Type: s.Spec.Type, ClusterIP: s.Spec.ClusterIP, ClusterIPs: s.Spec.ClusterIPs, ExternalIPs: s.Spec.ExternalIPs,
-		Ports: s.Spec.Ports,
-	}
-	for _, ingress := range s.Status.LoadBalancer.Ingress {
-		kept.Status.LoadBalancer.Ingress = append(kept.Status.LoadBalancer.Ingress,
-			corev1.LoadBalancerIngress{IP: ingress.IP})
-	}
+	kept := cluster.TrimService(s)
+	annotations := kept.Annotations
+	kept.ObjectMeta = metadata(s.ObjectMeta)
+	kept.Annotations = annotations
 	return kept
 }

@@ -93,8 +93,8 @@ func TestOnlyWhatIsKnownIsRecorded(t *testing.T) {
 		".Ports.Protocol")))
 	g.Expect(kept(t, recording.TrimService, func(s *corev1.Service) { label(s.Labels) })).To(ConsistOf(append(metadata,
 		"label", ".Spec.Type", ".Spec.ClusterIP", ".Spec.ClusterIPs", ".Spec.ExternalIPs",
-		".Spec.Ports.Name",
-		".Spec.Ports.AppProtocol", ".Spec.Ports.Protocol", ".Status.LoadBalancer.Ingress.IP")))
+		".Spec.InternalTrafficPolicy", ".Spec.ExternalTrafficPolicy", ".Spec.Ports.Name", ".Spec.Ports.Protocol",
+		".Status.LoadBalancer.Ingress.IP", ".Status.LoadBalancer.Ingress.IPMode")))
 }
 
 // The test above is worth nothing if it plants nothing.

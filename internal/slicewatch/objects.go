@@ -109,17 +109,13 @@ type services struct{ *objects[*corev1.Service] }
 var _ toolscache.TransformingStore = services{}
 
 // Transformer implements [toolscache.TransformingStore]: until a streamed list is complete, the reflector keeps of each
-// Service only its name and addresses, and of these not more than the index.
+// Service no more than the index.
 func (services) Transformer() toolscache.TransformFunc {
 	return func(obj any) (any, error) {
 		service, err := as[*corev1.Service](obj)
 		if err != nil {
 			return nil, err
 		}
-		small := &corev1.Service{}
-		small.Namespace, small.Name = service.Namespace, service.Name
-		small.Spec.ClusterIP, small.Spec.ClusterIPs = service.Spec.ClusterIP, service.Spec.ClusterIPs
-		small.Spec.ExternalIPs = cluster.ExternalAddresses(service)
-		return small, nil
+		return cluster.TrimService(service), nil
 	}
 }

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package verdict
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/hnsguard/hnsguard/internal/hns"
+)
+
+// BalancerKind is the closed set of verdicts on load balancers.
+type BalancerKind string
+
+// The kinds.
+const (
+	// BalancerDangling: it names an endpoint that is gone.
+	BalancerDangling BalancerKind = "dangling"
+	// BalancerMissing: kube-proxy has to program a frontend of a Service, and no load balancer has it.
+	BalancerMissing BalancerKind = "missing"
+	// BalancerStale: a backend is not one that kube-proxy uses for the Service any more, or one that it uses is lacking.
+	BalancerStale BalancerKind = "stale"
+	// BalancerOnLeakedLocal: a backend is a local endpoint that was left behind, and another node has its address.
+	BalancerOnLeakedLocal BalancerKind = "on_leaked_local"
+	// BalancerUnknown: what is known does not suffice, or kube-proxy may not have processed the Service's last change.
+	BalancerUnknown BalancerKind = "unknown"
+	// BalancerForeign: no Service that kube-proxy programs has its frontend.
+	BalancerForeign BalancerKind = "foreign"
+	// BalancerRight: it sends to what kube-proxy has to send to.
+	BalancerRight BalancerKind = "right"
+)
+
+// BalancerKinds lists every kind, the most urgent first.
+func BalancerKinds() []BalancerKind {
+	return []BalancerKind{
+		BalancerDangling, BalancerMissing, BalancerStale, BalancerOnLeakedLocal, BalancerUnknown, BalancerForeign,
+		BalancerRight,
+	}
+}
+
+// Broken reports whether connections to the load balancer are lost, all or some.
+func (k BalancerKind) Broken() bool {
+	return k == BalancerDangling || k == BalancerMissing || k == BalancerStale || k == BalancerOnLeakedLocal
+}
+
+// The IP protocols of load balancers.
+const (
+	ProtocolTCP = 6
+	ProtocolUDP = 17
+)
+
+// Frontend is what clients connect to at a load balancer: an address of a Service, and one of its ports.
+type Frontend struct {
+	// VIP is the unspecified address of a family for a node port.
+	VIP netip.Addr
+	// Protocol is the IP protocol number.
+	Protocol uint32
+	Port     uint16
+}
+
+// String names the frontend as people do: "10.0.0.7:80/TCP".
+func (f Frontend) String() string {
+	protocol := fmt.Sprint(f.Protocol)
+	switch f.Protocol {
+	case ProtocolTCP:
+		protocol = "TCP"
+	case ProtocolUDP:
+		protocol = "UDP"
+	}
+	switch {
+	case !f.VIP.IsValid():
+		return "-"
+	case f.VIP.IsUnspecified():
+		return fmt.Sprintf("node port %d/%s", f.Port, protocol)
+	default:
+		return netip.AddrPortFrom(f.VIP, f.Port).String() + "/" + protocol
+	}
+}
+
+// MarshalText makes a frontend readable in JSON.
+func (f Frontend) MarshalText() ([]byte, error) { return []byte(f.String()), nil }
+
+func (f Frontend) compare(other Frontend) int {
+	return cmp.Or(f.VIP.Compare(other.VIP), cmp.Compare(f.Protocol, other.Protocol), cmp.Compare(f.Port, other.Port))
+}
+
+// Balancer is the verdict on one load balancer, or on a frontend that lacks one.
+type Balancer struct {
+	Kind BalancerKind
+	// ID is empty if the load balancer is missing.
+	ID       hns.LoadBalancerID
+	Frontend Frontend
+	// Service has the frontend. It is zero if none is known that has.
+	Service types.NamespacedName
+	// Gone are the backends that HNS has no more.
+	Gone []hns.EndpointID
+	// Dead are the addresses of backends that kube-proxy does not use, and Lacking those that it uses and are no backend.
+	Dead, Lacking []netip.Addr
+	// BesideLeak is set if a local endpoint that was left behind has an address of the Service.
+	BesideLeak bool
+}
+
+// SameAs reports whether both are about the same thing: a finding counts when two readings in a row have made it.
+func (b Balancer) SameAs(other Balancer) bool {
+	return b.Kind == other.Kind && b.ID == other.ID && b.Frontend == other.Frontend && b.Service == other.Service &&
+		slices.Equal(b.Gone, other.Gone) && slices.Equal(b.Dead, other.Dead) && slices.Equal(b.Lacking, other.Lacking)
+}
+
+// Compare orders verdicts: the most urgent come first.
+func (b Balancer) Compare(other Balancer) int {
+	urgency := func(k BalancerKind) int { return slices.Index(BalancerKinds(), k) }
+	return cmp.Or(cmp.Compare(urgency(b.Kind), urgency(other.Kind)),
+		strings.Compare(b.Service.Namespace, other.Service.Namespace), strings.Compare(b.Service.Name, other.Service.Name),
+		b.Frontend.compare(other.Frontend), cmp.Compare(b.ID, other.ID))
+}
