@@ -20,8 +20,8 @@ type explainOptions struct {
 	page   string
 }
 
-const explainHelp = `Explain what HNS and the cluster say of an IP address, an HNS endpoint or a pod: the verdict
-and the rule that decided, what happens next, what you can do, and what the agent has recently done about it. Nothing is
+const explainHelp = `Explain what HNS and the cluster say of an IP address (of a pod or a Service), an HNS endpoint, a pod or a
+Service: the verdict and the rule that decided, what happens next, what you can do, and what the agent has recently done about it. Nothing is
 changed.
 
 The node is read, or its recordings are, as for scan: see 'hnsguard scan --help'. What the agent has done is in a
@@ -36,15 +36,15 @@ Exit status:
 func newExplain(p Process) *cobra.Command {
 	var o explainOptions
 	cmd := &cobra.Command{
-		Use:   "explain IP|ENDPOINT-ID|NAMESPACE/POD",
-		Short: "Explain what is known of an address, an HNS endpoint or a pod, and what to do",
+		Use:   "explain IP|ENDPOINT-ID|NAMESPACE/NAME",
+		Short: "Explain what is known of an address, an HNS endpoint, a pod or a Service, and what to do",
 		Long:  explainHelp,
 		Example: "  hnsguard explain shop/cart-0 --node-name win-1 --hns-dump endpoints.json --hns-dump policies.json \\\n" +
 			"    --cluster-dump cluster.json --kube-proxy-version v1.32.3\n" +
 			"  kubectl -n hnsguard-system exec POD -- hnsguard.exe explain 10.240.0.11",
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 {
-				return usageError{errors.New("give one IP address, endpoint ID, or pod as NAMESPACE/NAME")}
+				return usageError{errors.New("give one IP address, endpoint ID, or pod or Service as NAMESPACE/NAME")}
 			}
 			return nil
 		},

@@ -44,8 +44,8 @@ func TestExplain(t *testing.T) {
 		},
 		"nothing there": {explainArgs("10.9.9.9", known...), cli.ExitOK, "HNS on this node has no such endpoint"},
 		"another pod": {
-			explainArgs("default/web", known...), cli.ExitError,
-			"explaining default/web on node akswin000001: there is no Pod default/web in the cluster dump",
+			explainArgs("default/gone", known...), cli.ExitError,
+			"explaining default/gone on node akswin000001: there is no Pod or Service default/gone in the cluster dump",
 		},
 		"two targets":    {explainArgs("10.240.0.11", "10.240.0.12"), cli.ExitUsage, "give one IP address"},
 		"a wrong target": {explainArgs("web"), cli.ExitUsage, "must be an IP address"},

@@ -15,8 +15,15 @@ import (
 // filtered by.
 func (r Report) Explain(target Filter, past []history.Entry) Report {
 	r.Target, r.Endpoints = target.name(), slices.Clone(r.Endpoints)
+	if target.OrServices && len(r.Pods) == 0 {
+		r.Target = "service " + target.Pods[0].String()
+	}
 	for i, row := range r.Endpoints {
 		r.Endpoints[i].Answer = new(r.answerTo(row))
+	}
+	r.LoadBalancers = slices.Clone(r.LoadBalancers)
+	for i, b := range r.LoadBalancers {
+		r.LoadBalancers[i].Answer = new(b.answer(r.Modes["reprogram"]))
 	}
 	r.Summary = r.summarizeTarget()
 	for _, entry := range past {
@@ -57,10 +64,22 @@ func (r Report) summarizeTarget() string {
 		}
 	}
 	headline := "HNS on this node has no such endpoint."
+	if len(r.Endpoints) > 0 || len(r.LoadBalancers) > 0 {
+		headline = ""
+	}
 	if len(r.Endpoints) > 0 {
 		headline = r.Endpoints[0].headline()
 	}
+	for _, b := range r.LoadBalancers {
+		if sentence := b.Sentence(); sentence != "" {
+			said = append(said, sentence)
+		}
+	}
 	switch {
+	case len(said) == 0 && len(r.Endpoints) == 0 && len(r.LoadBalancers) > 0:
+		return "Nothing is wrong with the load balancers of this Service."
+	case len(said) == 0 && strings.HasPrefix(r.Target, "service "):
+		return "HNS on this node has no load balancer of this Service that is known."
 	case len(said) == 0 && headline == "":
 		return "Nothing is wrong with the endpoints of this address."
 	case len(said) == 0:

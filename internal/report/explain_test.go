@@ -69,7 +69,7 @@ func TestATarget(t *testing.T) {
 	}{
 		"10.240.0.11":                          {target: report.Filter{Addresses: []netip.Addr{ip}}},
 		"fd00::11":                             {target: report.Filter{Addresses: []netip.Addr{netip.MustParseAddr("fd00::11")}}},
-		"shop/web":                             {target: report.Filter{Pods: []types.NamespacedName{web}}},
+		"shop/web":                             {target: report.Filter{Pods: []types.NamespacedName{web}, OrServices: true}},
 		"2462B2D1-C402-4024-9C86-5A6903AF7759": {target: report.Filter{Endpoint: remoteID}},
 		"shop/":                                {err: "NAMESPACE/NAME"},
 		"a/b/c":                                {err: "NAMESPACE/NAME"},

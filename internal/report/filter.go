@@ -22,8 +22,10 @@ type Filter struct {
 	// Endpoint selects an endpoint, and those that share an address with it.
 	Endpoint hns.EndpointID
 	// Pods select the endpoints with their addresses, whatever node they are on.
-	Pods     []types.NamespacedName
-	Verdicts []verdict.Kind
+	Pods []types.NamespacedName
+	// OrServices lets Pods name Services too.
+	OrServices bool
+	Verdicts   []verdict.Kind
 }
 
 // Verdicts are the verdicts that a report may hold.
@@ -45,14 +47,18 @@ func ParseTarget(text string) (Filter, error) {
 	}
 	if strings.Contains(text, "/") {
 		pod, err := ParsePod(text)
-		return Filter{Pods: []types.NamespacedName{pod}}, err
+		return Filter{Pods: []types.NamespacedName{pod}, OrServices: true}, err
 	}
 	const guid = 36
 	if len(text) != guid || strings.Count(text, "-") != 4 {
-		return Filter{}, fmt.Errorf("%q: must be an IP address, the ID of an endpoint, or a pod as NAMESPACE/NAME", text)
+		return Filter{}, fmt.Errorf(
+			"%q: must be an IP address, the ID of an endpoint, or a pod or Service as NAMESPACE/NAME", text)
 	}
 	return Filter{Endpoint: hns.EndpointID(strings.ToLower(text))}, nil
 }
+
+// explains reports whether the filter is the target of an explanation.
+func (f Filter) explains() bool { return len(f.Addresses)+len(f.Pods) > 0 || f.Endpoint != "" }
 
 // withAddresses lets the filter select what shares an address with its endpoint.
 func (f Filter) withAddresses(endpoints []hns.Endpoint) Filter {

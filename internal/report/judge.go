@@ -130,9 +130,14 @@ func (in Input) validate() error {
 			ErrCannotJudge, recordCluster))
 	}
 	for _, name := range in.Filter.Pods {
-		if _, found := podIn(in.Cluster, name); !found {
-			errs = append(errs, fmt.Errorf("there is no Pod %s in the cluster dump", name))
+		if _, found := podIn(in.Cluster, name); found || in.Filter.OrServices && serviceIn(in.Cluster, name) {
+			continue
 		}
+		what := "Pod"
+		if in.Filter.OrServices {
+			what = "Pod or Service"
+		}
+		errs = append(errs, fmt.Errorf("there is no %s %s in the cluster dump", what, name))
 	}
 	return errors.Join(errs...)
 }
@@ -227,6 +232,9 @@ func (in Input) report(network hns.Network, rows []Row) Report {
 		Mode: in.Config.Mode, Modes: in.Config.EffectiveModes(), Endpoints: []Row{},
 	}
 	var note string
+	balancers, unjudged := in.judgeBalancers(network, rows)
+	slices.SortStableFunc(balancers, func(a, b Balancer) int { return a.Verdict.Compare(b.Verdict) })
+	r.LoadBalancers = in.selectBalancers(balancers)
 	r.PodsWithoutNetwork, r.Pods, note = in.pods()
 	for _, row := range rows {
 		if in.Filter.selects(row, r.Pods) {
@@ -237,8 +245,10 @@ func (in Input) report(network hns.Network, rows []Row) Report {
 	r.count()
 	r.Summary = r.summarize()
 	r.Notes = in.notes(r.Endpoints)
-	if note != "" {
-		r.Notes = append(r.Notes, note)
+	for _, note := range append(in.balancerNotes(balancers, r.LoadBalancers), note, unjudged) {
+		if note != "" {
+			r.Notes = append(r.Notes, note)
+		}
 	}
 	return r
 }

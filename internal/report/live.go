@@ -96,7 +96,11 @@ func readPods(ctx context.Context, api client.Reader, names []types.NamespacedNa
 			continue
 		}
 		var pod corev1.Pod
-		if err := api.Get(ctx, name, &pod); err != nil {
+		err := api.Get(ctx, name, &pod)
+		if apierrors.IsNotFound(err) && serviceIn(*dump, name) {
+			continue // it is a Service that is to be explained
+		}
+		if err != nil {
 			errs = append(errs, fmt.Errorf("reading Pod %s: %w", name, err))
 			continue
 		}

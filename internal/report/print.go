@@ -41,6 +41,8 @@ func (r Report) printTables(page *terminal.Page) {
 		})
 	}
 	printTable(page, []string{"ENDPOINT", "IP", "KIND", "OWNER", "VERDICT", "REASON", "POD"}, rows)
+	printTable(page, []string{"LOAD BALANCER", "FRONTEND", "SERVICE", "VERDICT", "DEAD", "LACKING"},
+		balancerRows(r.LoadBalancers))
 	if rows = nil; len(r.PodsWithoutNetwork) > 0 {
 		page.Printf("These pods run on this node, and no local endpoint has their address: they have no network.\n" +
 			"'hnsguard explain NAMESPACE/POD' says what to do.\n")
@@ -108,6 +110,15 @@ func (r Report) printDetails(page *terminal.Page) {
 		printProperty(page, "because", row.Because)
 		printProperty(page, "next", row.Next)
 		printProperty(page, "what to do", row.Do)
+	}
+	for _, b := range r.LoadBalancers {
+		page.Printf("\nLoad balancer for %s\n", b.Frontend)
+		printProperty(page, "id", string(b.ID))
+		printProperty(page, "service", b.Service)
+		printProperty(page, "verdict", string(b.Verdict))
+		printProperty(page, "because", b.Because)
+		printProperty(page, "next", b.Next)
+		printProperty(page, "what to do", b.Do)
 	}
 	if len(r.History) > 0 {
 		page.Printf("\nWhat the agent has decided and done, the last first\n")

@@ -41,6 +41,8 @@ type Report struct {
 	// Attention counts what is wrong although nothing is to be removed, such as "2 held".
 	Attention string `json:"attention,omitempty"`
 	Endpoints []Row  `json:"endpoints"`
+	// LoadBalancers are those that are broken; in an explanation, all that it is about.
+	LoadBalancers []Balancer `json:"loadBalancers"`
 	// PodsWithoutNetwork are running pods of the node that have no local endpoint.
 	PodsWithoutNetwork []Pod `json:"podsWithoutNetwork"`
 	// Pods are the pods that the filter names.
@@ -161,6 +163,11 @@ func (r *Report) count() {
 			attention[row.Verdict]++
 		case row.Reason == string(verdict.ReasonLocalLeaked):
 			attention["leaked local"]++
+		}
+	}
+	for _, b := range r.LoadBalancers {
+		if b.Verdict.Broken() {
+			attention["load balancer(s) "+strings.ReplaceAll(string(b.Verdict), "_", " ")]++
 		}
 	}
 	var parts []string

@@ -412,7 +412,8 @@ func TestPrint(t *testing.T) {
 	g.Expect(lines[1]).To(Equal("Mode: enforce"))
 	g.Expect(lines[3]).To(MatchRegexp(`^ENDPOINT +IP +KIND +OWNER +VERDICT +REASON +POD$`))
 	g.Expect(lines[4]).To(MatchRegexp(`^[0-9a-f-]{36}  10\.240\.0\.11  remote  kube-proxy .*  conflict +live-pod-with-local-endpoint +\S+/\S+$`))
-	g.Expect(out.String()).To(HaveSuffix("\n1 of 4 endpoints would be removed.\n"))
+	g.Expect(out.String()).To(HaveSuffix("\n1 of 4 endpoints would be removed.\nNote: load balancers cannot be judged: they were not recorded; " +
+		"record them with\n      Get-HnsPolicyList | ConvertTo-Json -Depth 10 > policies.json.\n"))
 
 	data, err := json.Marshal(found)
 	g.Expect(err).NotTo(HaveOccurred())

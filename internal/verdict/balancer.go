@@ -82,9 +82,6 @@ func (f Frontend) String() string {
 	}
 }
 
-// MarshalText makes a frontend readable in JSON.
-func (f Frontend) MarshalText() ([]byte, error) { return []byte(f.String()), nil }
-
 func (f Frontend) compare(other Frontend) int {
 	return cmp.Or(f.VIP.Compare(other.VIP), cmp.Compare(f.Protocol, other.Protocol), cmp.Compare(f.Port, other.Port))
 }
@@ -99,7 +96,8 @@ type Balancer struct {
 	Service types.NamespacedName
 	// Gone are the backends that HNS has no more.
 	Gone []hns.EndpointID
-	// Dead are the addresses of backends that kube-proxy does not use, and Lacking those that it uses and are no backend.
+	// Dead are the addresses of backends that kube-proxy does not use, and Lacking those that it uses and are no backend;
+	// of a load balancer that is missing, all.
 	Dead, Lacking []netip.Addr
 	// BesideLeak is set if a local endpoint that was left behind has an address of the Service.
 	BesideLeak bool
@@ -111,10 +109,14 @@ func (b Balancer) SameAs(other Balancer) bool {
 		slices.Equal(b.Gone, other.Gone) && slices.Equal(b.Dead, other.Dead) && slices.Equal(b.Lacking, other.Lacking)
 }
 
+// Compare orders kinds: the most urgent come first.
+func (k BalancerKind) Compare(other BalancerKind) int {
+	return cmp.Compare(slices.Index(BalancerKinds(), k), slices.Index(BalancerKinds(), other))
+}
+
 // Compare orders verdicts: the most urgent come first.
 func (b Balancer) Compare(other Balancer) int {
-	urgency := func(k BalancerKind) int { return slices.Index(BalancerKinds(), k) }
-	return cmp.Or(cmp.Compare(urgency(b.Kind), urgency(other.Kind)),
+	return cmp.Or(b.Kind.Compare(other.Kind),
 		strings.Compare(b.Service.Namespace, other.Service.Namespace), strings.Compare(b.Service.Name, other.Service.Name),
 		b.Frontend.compare(other.Frontend), cmp.Compare(b.ID, other.ID))
 }

@@ -313,17 +313,26 @@ func (j *balancerJudge) judgeFrontend(
 	processed := kept && b.Revision <= j.Processed
 	at, has := j.first[f]
 	if !has {
-		isNeeded := slices.ContainsFunc(j.candidates, func(c candidate) bool { return c.needed(local) })
-		if isNeeded && processed && j.mayBeMissing(f, class) {
-			j.missing = append(j.missing, absent{Balancer{
-				Kind: BalancerMissing, Frontend: f, Service: b.Key, BesideLeak: j.besideLeak(),
-			}, class})
+		if processed && j.mayBeMissing(f, class) {
+			j.miss(Balancer{Kind: BalancerMissing, Frontend: f, Service: b.Key, BesideLeak: j.besideLeak()}, class, local)
 		}
 		return
 	}
 	j.shows[class] = true
 	for ; at >= 0; at = j.next[at] {
 		j.claim(at, b, local, processed)
+	}
+}
+
+// miss adds a load balancer that is missing, if there has to be one.
+func (j *balancerJudge) miss(b Balancer, class cluster.AddressClass, local bool) {
+	for _, c := range j.candidates {
+		if c.needed(local) {
+			b.Lacking = append(b.Lacking, c.addr)
+		}
+	}
+	if len(b.Lacking) > 0 {
+		j.missing = append(j.missing, absent{b, class})
 	}
 }
 

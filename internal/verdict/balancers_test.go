@@ -139,7 +139,7 @@ func TestLoadBalancers(t *testing.T) {
 		return b
 	}
 	missing := is(verdict.BalancerMissing)
-	missing.ID = ""
+	missing.ID, missing.Lacking = "", addrs("10.240.0.70", "10.240.1.7")
 	gone := func(n *balanced) { n.balancers = nil }
 	for name, tc := range map[string]struct {
 		change func(*balanced)
@@ -201,7 +201,10 @@ func TestLoadBalancers(t *testing.T) {
 		}, nil},
 		"no Service has its frontend": {func(n *balanced) { n.services[0].Spec.Ports[0].Port = 81 }, []verdict.Balancer{
 			{Kind: verdict.BalancerForeign, ID: "IPv4-10.0.0.7-TCP-80", Frontend: frontend},
-			{Kind: verdict.BalancerMissing, Service: cart, Frontend: verdict.Frontend{VIP: frontend.VIP, Protocol: 6, Port: 81}},
+			{
+				Kind: verdict.BalancerMissing, Service: cart, Lacking: missing.Lacking,
+				Frontend: verdict.Frontend{VIP: frontend.VIP, Protocol: 6, Port: 81},
+			},
 		}},
 		"a slice with another port": {func(n *balanced) {
 			n.slices[0].Ports[0].Name = new("other")

@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package report
+
+import (
+	"fmt"
+	"math"
+	"net/netip"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/sets"
+
+	"github.com/hnsguard/hnsguard/internal/cluster"
+	"github.com/hnsguard/hnsguard/internal/config"
+	"github.com/hnsguard/hnsguard/internal/hns"
+	"github.com/hnsguard/hnsguard/internal/recording"
+	"github.com/hnsguard/hnsguard/internal/verdict"
+	"github.com/hnsguard/hnsguard/internal/version"
+)
+
+// Balancer is one load balancer of HNS, or one that is missing.
+type Balancer struct {
+	Verdict verdict.BalancerKind `json:"verdict"`
+	// ID is empty if it is missing.
+	ID hns.LoadBalancerID `json:"id,omitempty"`
+	// Frontend is as in "10.0.0.7:80/TCP" or "node port 30080/TCP". VIP is its address, if it has one.
+	Frontend string     `json:"frontend"`
+	VIP      netip.Addr `json:"vip,omitzero"`
+	Service  string     `json:"service,omitempty"`
+	// Gone are the backends that HNS has no more, Dead the addresses that kube-proxy does not use any more, and Lacking
+	// those that have to be backends and are not.
+	Gone    []hns.EndpointID `json:"gone,omitempty"`
+	Dead    []netip.Addr     `json:"dead,omitempty"`
+	Lacking []netip.Addr     `json:"lacking,omitempty"`
+	// BesideLeak is set if a local endpoint that was left behind has an address of the Service.
+	BesideLeak bool `json:"besideLeakedLocal,omitempty"`
+	// Answer explains the verdict. Only an explanation has it.
+	*Answer
+}
+
+// BalancerOf returns what is reported of a verdict.
+func BalancerOf(v verdict.Balancer) Balancer {
+	b := Balancer{
+		Verdict: v.Kind, ID: v.ID, Frontend: v.Frontend.String(), Gone: v.Gone, Dead: v.Dead, Lacking: v.Lacking,
+		BesideLeak: v.BesideLeak,
+	}
+	if !v.Frontend.VIP.IsUnspecified() {
+		b.VIP = v.Frontend.VIP
+	}
+	if v.Service != (types.NamespacedName{}) {
+		b.Service = v.Service.String()
+	}
+	return b
+}
+
+// judgeBalancers gives every load balancer its verdict. A note says if they cannot be judged.
+func (in Input) judgeBalancers(network hns.Network, rows []Row) (all []Balancer, note string) {
+	if !in.HNS.LoadBalancersRecorded {
+		return nil, "load balancers cannot be judged: they were not recorded; record them with " +
+			"Get-HnsPolicyList | ConvertTo-Json -Depth 10 > policies.json"
+	}
+	evidence := verdict.BalancerEvidence{
+		Node: in.Node, Leaked: sets.New[hns.EndpointID](), Obscured: sets.KeySet(in.HNS.Incomplete),
+		KubeProxy: in.KubeProxy.Known, Processed: math.MaxUint64,
+		Snapshot: verdict.Snapshot{Network: network, LoadBalancers: in.HNS.LoadBalancers, LoadBalancersKnown: true},
+	}
+	for _, e := range in.HNS.Endpoints {
+		evidence.Snapshot.Endpoints = append(evidence.Snapshot.Endpoints, verdict.Endpoint{Endpoint: e})
+	}
+	for _, row := range rows {
+		if row.Reason == string(verdict.ReasonLocalLeaked) {
+			evidence.Leaked.Insert(row.ID)
+		}
+	}
+	if evidence.ServicesKnown = in.wholeCluster(); !evidence.ServicesKnown {
+		note = "which load balancers are missing or stale cannot be judged: not all Services and EndpointSlices were " +
+			"recorded; record them with " + recordCluster
+	}
+	index := cluster.NewIndex(in.Node)
+	for _, slice := range in.Cluster.Slices {
+		index.SetSlice(cluster.SliceOf(slice))
+	}
+	index.ReplaceServices(in.Cluster.Services)
+	evidence.Backings = index.Backings()
+	for _, v := range verdict.JudgeBalancers(evidence) {
+		all = append(all, BalancerOf(v))
+	}
+	return all, note
+}
+
+// wholeCluster reports whether the Services and slices of all namespaces seem to be recorded: every cluster has those of
+// its own API.
+func (in Input) wholeCluster() bool {
+	return serviceIn(in.Cluster, types.NamespacedName{Namespace: corev1.NamespaceDefault, Name: "kubernetes"}) &&
+		slices.ContainsFunc(in.Cluster.Slices, func(s *discoveryv1.EndpointSlice) bool {
+			return s.Namespace == corev1.NamespaceDefault && s.Name == "kubernetes"
+		})
+}
+
+func serviceIn(dump recording.Cluster, name types.NamespacedName) bool {
+	return slices.ContainsFunc(dump.Services, func(s *corev1.Service) bool {
+		return s.Namespace == name.Namespace && s.Name == name.Name
+	})
+}
+
+// balancerNotes say what a reader has to know of the load balancers.
+func (in Input) balancerNotes(all []Balancer, shown []Balancer) (notes []string) {
+	broken := func(b Balancer) bool { return b.Verdict.Broken() }
+	unprocessed := func(b Balancer) bool {
+		return b.Verdict == verdict.BalancerMissing || b.Verdict == verdict.BalancerStale
+	}
+	if slices.ContainsFunc(shown, unprocessed) {
+		notes = append(notes, "kube-proxy programs a Service within seconds of its last change, which a single scan cannot "+
+			"see: look again before you act on a load balancer that is missing or stale")
+	}
+	if n := len(slices.DeleteFunc(slices.Clone(all), func(b Balancer) bool { return !broken(b) })); n > 0 &&
+		in.Filter.explains() && !slices.ContainsFunc(shown, broken) {
+		notes = append(notes, fmt.Sprintf("%d load balancer(s) of this node are broken: 'hnsguard scan' names them", n))
+	}
+	return notes
+}
+
+// selectBalancers returns those that are broken, or all that the target of an explanation is about.
+func (in Input) selectBalancers(all []Balancer) []Balancer {
+	selected := []Balancer{}
+	for _, b := range all {
+		if in.Filter.selectsBalancer(b) {
+			selected = append(selected, b)
+		}
+	}
+	return selected
+}
+
+// selectsBalancer reports whether the filter selects a load balancer: by its Service, its address, or an address that it
+// should not have as a backend or lacks.
+func (f Filter) selectsBalancer(b Balancer) bool {
+	named := func(name types.NamespacedName) bool { return name.String() == b.Service }
+	switch {
+	case len(f.Verdicts) > 0:
+		return false
+	case len(f.Pods) > 0 && slices.ContainsFunc(f.Pods, named), slices.Contains(f.Addresses, b.VIP):
+		return true
+	case len(f.Addresses) > 0:
+		return intersect(f.Addresses, b.Dead) || intersect(f.Addresses, b.Lacking)
+	default:
+		return f.Endpoint == "" && len(f.Pods) == 0 && b.Verdict.Broken()
+	}
+}
+
+// problem says what is wrong with the load balancer. It is empty if nothing is.
+func (b Balancer) problem() string {
+	switch b.Verdict {
+	case verdict.BalancerDangling:
+		return fmt.Sprintf("It names %d endpoint(s) that HNS does not have any more: connections to it are lost.",
+			len(b.Gone))
+	case verdict.BalancerMissing:
+		return "The Service has endpoints that kube-proxy on this node has to use, and HNS has no load balancer for this " +
+			"address and port: connections to it are lost."
+	case verdict.BalancerStale:
+		var parts []string
+		if len(b.Dead) > 0 {
+			parts = append(parts, fmt.Sprintf("It sends to %s, which no EndpointSlice of the Service lists as ready.",
+				join(b.Dead, ", ")))
+		}
+		if len(b.Lacking) > 0 {
+			parts = append(parts, fmt.Sprintf("It does not send to %s, which is ready.", join(b.Lacking, ", ")))
+		}
+		return strings.Join(parts, " ")
+	case verdict.BalancerOnLeakedLocal:
+		return "It sends to a local endpoint that was left behind, and another node has its address: connections are lost."
+	case verdict.BalancerUnknown, verdict.BalancerForeign, verdict.BalancerRight:
+	}
+	return ""
+}
+
+// answer is what the verdict means on a node with this mode of reprogramming.
+func (b Balancer) answer(reprogram config.Mode) Answer {
+	const restart = "Restart kube-proxy on this node: it creates all load balancers again."
+	a := Answer{Because: b.problem(), Next: nothing}
+	switch {
+	case b.Verdict == verdict.BalancerUnknown:
+		a.Because = "What its backends have to be is not known for certain."
+	case b.Verdict == verdict.BalancerForeign:
+		a.Because = "No Service that kube-proxy programs has this address and port."
+	case b.Verdict == verdict.BalancerRight:
+		a.Because = "Its backends are those that kube-proxy has to use."
+	case b.BesideLeak || b.Verdict == verdict.BalancerOnLeakedLocal:
+		a.Next = "hnsguard reports it. To program the Service again does not help while the local endpoint is there."
+		a.Do = "Follow " + version.RunbookURL("HNSGuardLeakedLocalEndpoints")
+	case reprogram == config.Enforce:
+		a.Next = "hnsguard makes kube-proxy program the Service again."
+		a.Do = "If that does not help: " + restart
+	default:
+		a.Next = "hnsguard reports it. It makes kube-proxy program the Service again where reprogram.mode is enforce."
+		a.Do = restart
+	}
+	return a
+}
+
+// Sentence names the load balancer with what is wrong. It is empty if nothing is.
+func (b Balancer) Sentence() string {
+	if !b.Verdict.Broken() {
+		return ""
+	}
+	of := ""
+	if b.Service != "" {
+		of = " of Service " + b.Service
+	}
+	return fmt.Sprintf("The load balancer for %s%s is %s. %s", b.Frontend, of,
+		strings.ReplaceAll(string(b.Verdict), "_", " "), b.problem())
+}
+
+// balancerRows are the rows of the table of a scan.
+func balancerRows(all []Balancer) (rows [][]string) {
+	for _, b := range all {
+		id := string(b.ID)
+		if id == "" {
+			id = "-"
+		}
+		rows = append(rows, []string{
+			id, b.Frontend, b.Service, string(b.Verdict), join(b.Dead, ","), join(b.Lacking, ","),
+		})
+	}
+	return rows
+}
