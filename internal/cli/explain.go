@@ -20,9 +20,9 @@ type explainOptions struct {
 	page   string
 }
 
-const explainHelp = `Explain what HNS and the cluster say of an IP address (of a pod or a Service), an HNS endpoint, a pod or a
-Service: the verdict and the rule that decided, what happens next, what you can do, and what the agent has recently done about it. Nothing is
-changed.
+const explainHelp = `Explain what HNS and the cluster say of an IP address (of a pod or a Service), an HNS
+endpoint, a pod or a Service: the verdict and the rule that decided, what happens next, what you can do, and what the
+agent has recently done about it. Nothing is changed.
 
 The node is read, or its recordings are, as for scan: see 'hnsguard scan --help'. What the agent has done is in a
 bundle; on a node, the agent shows it.

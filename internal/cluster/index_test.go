@@ -334,3 +334,56 @@ func TestItMayBeUsedFromEverywhere(*testing.T) {
 	}
 	done.Wait()
 }
+
+// Invariant 8: of two revisions, the later one has everything up to the earlier one.
+func TestRevisionsOfServices(t *testing.T) {
+	g := NewWithT(t)
+	index := cluster.NewIndex("win-1")
+	service := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: "svc"}}
+	service.Spec.ClusterIP = "10.0.0.10"
+	service.Spec.Ports = []corev1.ServicePort{{Port: 80}}
+	revision := func(of string) uint64 {
+		for _, b := range index.Backings() {
+			if b.Key.Name == of {
+				return b.Revision
+			}
+		}
+		return 0
+	}
+	slice := sliceOf("x", discoveryv1.Endpoint{Addresses: []string{"10.1.0.1"}})
+	slice.Namespace, slice.Labels = "a", map[string]string{discoveryv1.LabelServiceName: "svc"}
+	changes := func(is bool, change func()) {
+		t.Helper()
+		before := index.Revision()
+		change()
+		g.Expect(index.Revision() > before).To(Equal(is))
+		g.Expect(revision("svc") > before).To(Equal(is))
+	}
+	changes(true, func() { set(index, slice.DeepCopy()) })
+	changes(true, func() { index.SetService(service) })
+	changes(false, func() { index.SetService(service.DeepCopy()) })
+	changes(false, func() {
+		slice.ResourceVersion, slice.Annotations = "2", map[string]string{"holder": "b"}
+		set(index, slice.DeepCopy())
+	})
+	g.Expect(index.Backings()[0].Slices).To(HaveExactElements(HaveField("ResourceVersion", "2")))
+	changes(true, func() {
+		slice.Ports = []discoveryv1.EndpointPort{{Name: new("http"), Port: new(int32(80))}}
+		set(index, slice.DeepCopy())
+	})
+	changes(true, func() {
+		slice.Endpoints[0].Conditions.Ready = new(false)
+		set(index, slice.DeepCopy())
+	})
+	changes(true, func() {
+		service.Spec.Ports[0].NodePort = 30080
+		index.SetService(service.DeepCopy())
+	})
+	own := slice.DeepCopy()
+	own.Name, own.Labels[discoveryv1.LabelManagedBy] = "keep", cluster.ManagedBy+"-keep"
+	changes(false, func() { set(index, own) })
+	g.Expect(index.Backings()).To(HaveExactElements(HaveField("Slices", HaveLen(1))))
+	index.DeleteSlice(types.NamespacedName{Namespace: "a", Name: "x"})
+	index.ReplaceServices(nil)
+	g.Expect(index.Backings()).To(BeEmpty())
+}

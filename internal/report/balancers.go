@@ -92,8 +92,8 @@ func (in Input) judgeBalancers(network hns.Network, rows []Row) (all []Balancer,
 	return all, note
 }
 
-// wholeCluster reports whether the Services and slices of all namespaces seem to be recorded: every cluster has those of
-// its own API.
+// wholeCluster reports whether the Services and slices of all namespaces seem to be recorded: every cluster has those
+// of its own API.
 func (in Input) wholeCluster() bool {
 	return serviceIn(in.Cluster, types.NamespacedName{Namespace: corev1.NamespaceDefault, Name: "kubernetes"}) &&
 		slices.ContainsFunc(in.Cluster.Slices, func(s *discoveryv1.EndpointSlice) bool {
@@ -135,8 +135,8 @@ func (in Input) selectBalancers(all []Balancer) []Balancer {
 	return selected
 }
 
-// selectsBalancer reports whether the filter selects a load balancer: by its Service, its address, or an address that it
-// should not have as a backend or lacks.
+// selectsBalancer reports whether the filter selects a load balancer: by its Service, its address, or an address that
+// it should not have as a backend or lacks.
 func (f Filter) selectsBalancer(b Balancer) bool {
 	named := func(name types.NamespacedName) bool { return name.String() == b.Service }
 	switch {
@@ -201,8 +201,8 @@ func (b Balancer) answer(reprogram config.Mode) Answer {
 	return a
 }
 
-// Sentence names the load balancer with what is wrong. It is empty if nothing is.
-func (b Balancer) Sentence() string {
+// sentence names the load balancer with what is wrong. It is empty if nothing is.
+func (b Balancer) sentence() string {
 	if !b.Verdict.Broken() {
 		return ""
 	}

@@ -3,6 +3,7 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -59,35 +60,34 @@ func (r Report) targetPods() []Pod {
 func (r Report) summarizeTarget() string {
 	var said []string
 	for _, p := range r.targetPods() {
-		if message := p.describe(r.Node); message != "" {
-			said = append(said, message)
-		}
-	}
-	headline := "HNS on this node has no such endpoint."
-	if len(r.Endpoints) > 0 || len(r.LoadBalancers) > 0 {
-		headline = ""
-	}
-	if len(r.Endpoints) > 0 {
-		headline = r.Endpoints[0].headline()
+		said = append(said, p.describe(r.Node))
 	}
 	for _, b := range r.LoadBalancers {
-		if sentence := b.Sentence(); sentence != "" {
-			said = append(said, sentence)
-		}
+		said = append(said, b.sentence())
 	}
+	said = slices.DeleteFunc(said, func(s string) bool { return s == "" })
+	headline := r.headline()
 	switch {
-	case len(said) == 0 && len(r.Endpoints) == 0 && len(r.LoadBalancers) > 0:
-		return "Nothing is wrong with the load balancers of this Service."
-	case len(said) == 0 && strings.HasPrefix(r.Target, "service "):
-		return "HNS on this node has no load balancer of this Service that is known."
-	case len(said) == 0 && headline == "":
-		return "Nothing is wrong with the endpoints of this address."
 	case len(said) == 0:
 		return headline
-	case len(r.Endpoints) > 0 && headline != "":
+	case len(r.Endpoints) > 0 && r.Endpoints[0].headline() != "":
 		said = append(said, "Of its address here: "+headline)
 	}
 	return strings.Join(said, " ")
+}
+
+// headline says what the verdicts on endpoints come to.
+func (r Report) headline() string {
+	switch {
+	case len(r.Endpoints) > 0:
+		return cmp.Or(r.Endpoints[0].headline(), "Nothing is wrong with the endpoints of this address.")
+	case len(r.LoadBalancers) > 0:
+		return "Nothing is wrong with the load balancers of this Service."
+	case strings.HasPrefix(r.Target, "service "):
+		return "HNS on this node has no load balancer of this Service that is known."
+	default:
+		return "HNS on this node has no such endpoint."
+	}
 }
 
 // headline says what a verdict comes to. It is empty if nothing is wrong.

@@ -258,31 +258,35 @@ func (j *balancerJudge) collect(b *cluster.Backing, port cluster.ServicePort, fa
 			continue
 		}
 		for addr, l := range s.Backends() {
-			if l.Spare || family(addr) != fam {
-				continue
+			if !l.Spare && family(addr) == fam {
+				j.candidates = append(j.candidates, j.candidate(addr, l, b.Service))
 			}
-			local, used := !l.Elsewhere(j.Node), l.Ready && l.Serving
-			j.candidates = append(j.candidates, candidate{
-				addr: addr, local: local, may: used, must: used,
-				steady: used && !l.Terminating && (local || !b.Service.ExternalLocal),
-			})
 		}
 	}
 	j.merge()
 	plain = !ingress || slices.ContainsFunc(j.candidates, func(c candidate) bool { return c.steady })
-	onlyLocal := b.Service.InternalLocal && b.Service.ExternalLocal
+	j.compareWithHNS(plain)
+	return plain
+}
+
+// compareWithHNS completes the candidates. kube-proxy leaves out an endpoint of the node that is not in HNS: one in the
+// host's network, or a victim.
+func (j *balancerJudge) compareWithHNS(plain bool) {
 	for i := range j.candidates {
 		c := &j.candidates[i]
 		c.may = c.may || !plain
-		if c.local {
-			// kube-proxy leaves out an endpoint of the node that is not in HNS: one in the host's network, or a victim.
-			c.must = c.must && j.locals[c.addr]
-		} else {
-			c.must = c.must && !onlyLocal
-		}
+		c.must = c.must && (!c.local || j.locals[c.addr])
 		c.mustLocal = c.must && c.local && !j.remotes[c.addr]
 	}
-	return plain
+}
+
+// candidate is what a slice says of an address of a Service.
+func (j *balancerJudge) candidate(addr netip.Addr, l cluster.Backend, s *cluster.Service) candidate {
+	local, used := !l.Elsewhere(j.Node), l.Ready && l.Serving
+	return candidate{
+		addr: addr, local: local, may: used, must: used && (local || !s.InternalLocal || !s.ExternalLocal),
+		steady: used && !l.Terminating && (local || !s.ExternalLocal),
+	}
 }
 
 // merge makes one of the candidates with the same address. Which of several that differ kube-proxy takes is chance.
@@ -305,8 +309,8 @@ func (j *balancerJudge) merge() {
 	j.candidates = merged
 }
 
-// judgeFrontend judges the load balancers with a frontend, or finds that there has to be one. Local is set if only local
-// endpoints have to be its backends, and kept if kube-proxy keeps its load balancer up to date.
+// judgeFrontend judges the load balancers with a frontend, or finds that there has to be one. Local is set if only
+// local endpoints have to be its backends, and kept if kube-proxy keeps its load balancer up to date.
 func (j *balancerJudge) judgeFrontend(
 	b *cluster.Backing, f Frontend, class cluster.AddressClass, local, kept bool,
 ) {
@@ -339,7 +343,7 @@ func (j *balancerJudge) miss(b Balancer, class cluster.AddressClass, local bool)
 // mayBeMissing reports whether kube-proxy programs such frontends here, and all that HNS has of them are known.
 func (j *balancerJudge) mayBeMissing(f Frontend, class cluster.AddressClass) bool {
 	return j.serves[family(f.VIP)] && class != cluster.OtherIngress &&
-		!(class == nodePort && j.ambiguous[Frontend{Protocol: f.Protocol, Port: f.Port}])
+		(class != nodePort || !j.ambiguous[Frontend{Protocol: f.Protocol, Port: f.Port}])
 }
 
 func (c candidate) needed(local bool) bool { return c.mustLocal || c.must && !local }

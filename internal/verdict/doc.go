@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package verdict is the decision: it says of every HNS endpoint whether it stays or goes, and why.
+// Package verdict is the decision: it says of every HNS endpoint whether it stays or goes, and why; and of every load
+// balancer whether it is as kube-proxy has to program it ([JudgeBalancers]).
 //
 // It is a pure function of a snapshot of HNS, a view of the cluster, the node's kube-proxy, the policy and a time. It
 // does no I/O and remembers nothing, so that every decision can be repeated from its evidence: the guard does so just
@@ -15,4 +16,6 @@
 //  5. Every endpoint gets exactly one verdict with one reason; kept ones too.
 //  6. Two live claims to an address are contested: an endpoint stays if a pod on this node and a pod on another one may
 //     both use its address. A pod's status proves no claim: it can outlive the pod's hold on the address.
+//  7. What kube-proxy has programmed, and HNS still has so, is right, whatever the Services and their slices are. Only
+//     what kube-proxy is known to have processed can be missing or stale.
 package verdict

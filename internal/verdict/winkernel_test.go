@@ -40,7 +40,9 @@ type endpointInfo struct {
 func (p *proxier) is(addr netip.Addr) bool { return addr.Is6() == (p.family == corev1.IPv6Protocol) }
 
 // endpointsOf is endpointInfoByServicePort and addEndpoints.
-func (p *proxier) endpointsOf(service *corev1.Service, port corev1.ServicePort) []endpointInfo {
+func (p *proxier) endpointsOf( //nolint:gocyclo // as in kube-proxy
+	service *corev1.Service, port corev1.ServicePort,
+) []endpointInfo {
 	all, cache := []endpointInfo{}, slices.Clone(p.slices)
 	if p.reverse {
 		slices.Reverse(cache)
@@ -97,7 +99,9 @@ func (p *proxier) sync() {
 }
 
 // program is the body of the loop over svcPortMap.
-func (p *proxier) program(s *corev1.Service, port corev1.ServicePort, vip string) {
+func (p *proxier) program( //nolint:gocyclo // as in kube-proxy
+	s *corev1.Service, port corev1.ServicePort, vip string,
+) {
 	internalLocal := s.Spec.InternalTrafficPolicy != nil &&
 		*s.Spec.InternalTrafficPolicy == corev1.ServiceInternalTrafficPolicyLocal
 	dsr := s.Spec.ExternalTrafficPolicy == corev1.ServiceExternalTrafficPolicyLocal && !p.noDSR
