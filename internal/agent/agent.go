@@ -161,9 +161,9 @@ func (a *Agent) addGuard(o Options, detector *detect.Detector) error {
 	g := guard.New(guard.Options{
 		Config: o.Config, Collector: collector, Slices: watch,
 		Actions: []pass.Action{
-			remover, flusher, tracker, balancers, p.reprogrammer(balancers, detector, deadline), evictor, meter,
+			remover, flusher, tracker, balancers, p.reprogrammer(balancers, detector, deadline), meter,
 		},
-		Hung: deadline.Saturated, Events: p.Events, History: p.history, Status: a.board,
+		Victims: evictor, Hung: deadline.Saturated, Events: p.Events, History: p.history, Status: a.board,
 		Metrics: guard.NewMetrics(a.registry), Clock: o.Clock,
 	})
 	if err := g.SetupWithManager(a.deps.Manager); err != nil {

@@ -5,7 +5,6 @@ package cli
 import (
 	"context"
 	"errors"
-	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -30,7 +29,7 @@ bundle; on a node, the agent shows it.
 Exit status:
   0  it was explained
   1  an error: a file that cannot be read, a node that does not exist or runs Linux, an API server that fails; or an
-     endpoint that cannot be judged, because something was not recorded
+     endpoint or pod that cannot be judged, because something was not recorded
   2  a wrong command line`
 
 func newExplain(p Process) *cobra.Command {
@@ -79,7 +78,7 @@ func runExplain(ctx context.Context, p Process, o explainOptions, text string) e
 	if err := o.output.show(p.Out, found); err != nil {
 		return err
 	}
-	if slices.ContainsFunc(found.Endpoints, func(e report.Row) bool { return e.Verdict == string(report.KindUnknown) }) {
+	if !found.Judged() {
 		return result(ExitError)
 	}
 	return nil

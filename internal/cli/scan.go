@@ -34,6 +34,8 @@ type inputOptions struct {
 	node                   nodeOptions
 	hnsDumps, clusterDumps []string
 	bundle                 string
+	// hnsRecorded and clusterRecorded are when the dumps were made.
+	hnsRecorded, clusterRecorded string
 }
 
 func (o *inputOptions) addTo(cmd *cobra.Command) {
@@ -42,6 +44,10 @@ func (o *inputOptions) addTo(cmd *cobra.Command) {
 	cmd.Flags().StringArrayVar(&o.hnsDumps, "hns-dump", nil, "file with JSON recorded of HNS, or - for stdin; repeatable")
 	cmd.Flags().StringArrayVar(&o.clusterDumps, "cluster-dump", nil,
 		"file recorded with kubectl get, or - for stdin; repeatable")
+	cmd.Flags().StringVar(&o.hnsRecorded, "hns-recorded", "",
+		"when the HNS dumps were recorded, such as 2026-03-01T03:00:00Z (default: when the cluster dumps were)")
+	cmd.Flags().StringVar(&o.clusterRecorded, "cluster-recorded", "",
+		"when the cluster dumps were recorded (default: the last sign of life of a recorded Node, or now)")
 	cmd.Flags().StringVar(&o.bundle, "bundle", "",
 		"file recorded with 'hnsguard bundle', or - for stdin; it has the node's name, configuration and version of "+
 			"kube-proxy too")
@@ -65,10 +71,10 @@ YAML too. Files are UTF-8 or UTF-16, and at most 256 MiB large.
 Exit status:
   0  every endpoint was judged, none would be removed, and nothing else needs attention
   1  an error: a file that cannot be read, a node that does not exist or runs Linux, an API server that fails; or
-     nothing wrong was found, but at least one endpoint could not be judged, because something was not recorded
+     nothing wrong was found, but at least one endpoint or pod could not be judged, because something was not recorded
   2  a wrong command line
-  3  something is wrong: endpoints that would be removed, pods without network, or endpoints that are contested, held or
-     leaked local ones
+  3  something is wrong: endpoints that would be removed, pods without network or ending for too long, endpoints that
+     are contested, held, leaked or left behind, or an address that several local endpoints have
 With a filter (--ip, --pod, --verdict) the status is about the endpoints and pods that match. A pod without network
 matches no --verdict.`
 
@@ -110,7 +116,7 @@ func runScan(ctx context.Context, p Process, o scanOptions) error {
 	if err := o.output.show(p.Out, found); err != nil {
 		return err
 	}
-	if found.Wrong() || found.Undecided == 0 {
+	if found.Wrong() || found.Judged() {
 		return findingIf(found.Wrong())
 	}
 	return result(ExitError)
@@ -152,6 +158,13 @@ func (o inputOptions) input(ctx context.Context, p Process, filter report.Filter
 		return report.Input{}, past{}, err
 	}
 	in.KubeProxy = o.kubeProxy(ctx, in.Cluster.Pods)
+	if recorded := in.Cluster.Recorded; len(o.clusterDumps) > 0 && !recorded.IsZero() {
+		in.Now = recorded
+	}
+	if o.clusterRecorded != "" {
+		in.Now, _ = time.Parse(time.RFC3339, o.clusterRecorded) // it was validated
+	}
+	in.HNSRecorded, _ = time.Parse(time.RFC3339, o.hnsRecorded)
 	return in, past{}, nil
 }
 
@@ -194,6 +207,15 @@ func (o inputOptions) validate() error {
 		errs = append(errs, o.node.validateName())
 	case len(dumps) > 0:
 		errs = append(errs, errors.New("--bundle: cannot be combined with --hns-dump and --cluster-dump"))
+	}
+	for _, f := range []struct {
+		name, text string
+		dumps      []string
+	}{{"--hns-recorded", o.hnsRecorded, o.hnsDumps}, {"--cluster-recorded", o.clusterRecorded, o.clusterDumps}} {
+		if _, err := time.Parse(time.RFC3339, f.text); f.text != "" && (err != nil || len(f.dumps) == 0) {
+			errs = append(errs, fmt.Errorf("%s %q: must be a time such as 2026-03-01T03:00:00Z, of dumps that are given",
+				f.name, f.text))
+		}
 	}
 	if len(slices.DeleteFunc(dumps, func(name string) bool { return name != recording.Stdin })) > 1 {
 		errs = append(errs, errors.New("--hns-dump and --cluster-dump: stdin (-) can be given once only"))

@@ -37,6 +37,8 @@ type Pod struct {
 	HostNetwork bool
 	// Deleting is set from the moment the API was asked to delete the pod. The status keeps its addresses until the end.
 	Deleting bool
+	// Ends is when a pod that is being deleted should be gone, which is when its grace period is over.
+	Ends time.Time
 	// Terminal is set once the pod has succeeded or failed. The status keeps its addresses, which may be in use again.
 	Terminal bool
 	// Running is set while the pod's phase is Running.
@@ -70,6 +72,9 @@ func PodOf(pod *corev1.Pod) Pod {
 		Terminal:    pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed,
 		Running:     pod.Status.Phase == corev1.PodRunning,
 		Created:     pod.CreationTimestamp.Time,
+	}
+	if p.Deleting {
+		p.Ends = pod.DeletionTimestamp.Time
 	}
 	if owner := metav1.GetControllerOfNoCopy(pod); owner != nil {
 		p.Controller = Controller{Kind: owner.Kind, UID: owner.UID}

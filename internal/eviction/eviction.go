@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"slices"
 	"time"
 
@@ -15,7 +14,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/client-go/util/flowcontrol"
 	"k8s.io/utils/clock"
@@ -33,6 +31,8 @@ import (
 const (
 	// EventVictim: the pod has no endpoint.
 	EventVictim = "NetworkEndpointLost"
+	// EventNotAttached: it has one, which is not attached.
+	EventNotAttached = "NetworkEndpointNotAttached"
 	// EventEvicted: it was evicted for that.
 	EventEvicted = "EvictedWithoutNetwork"
 )
@@ -81,14 +81,16 @@ type Evictor struct {
 
 var _ pass.Action = (*Evictor)(nil)
 
-// Victim is a running pod that has lost its endpoint.
+// Victim is a running pod that lacks its network.
 type Victim struct {
 	Pod cluster.Pod
-	// Since is when the pod was first found without one.
+	// State is what it lacks now: see [verdict.PodState.LacksNetwork].
+	State verdict.PodState
+	// Since is when the pod was first found so.
 	Since time.Time
 }
 
-// suspect is a pod that was without endpoint in the last pass.
+// suspect is a pod that lacked its network in the last pass.
 type suspect struct {
 	since    time.Time
 	reported bool
@@ -110,13 +112,13 @@ func New(o Options) *Evictor {
 
 // Run implements [pass.Action]: it finds victims, reports them and, if configured, evicts them.
 func (r *Evictor) Run(ctx context.Context, pass pass.Pass) time.Duration {
-	without, all := withoutEndpoint(pass.Evidence.Snapshot, pass.Evidence.Cluster)
-	r.victims = r.confirmed(without)
+	lacking, all := r.lacking(pass.Evidence.Snapshot, pass.Evidence.Cluster)
+	r.victims = r.confirmed(lacking)
 	r.opts.Metrics.victims.Set(float64(len(r.victims)))
 	for _, v := range r.victims {
 		if s := r.suspects[v.Pod.UID]; !s.reported {
 			s.reported = true
-			r.report(ctx, v.Pod)
+			r.report(ctx, v)
 		}
 	}
 	if !r.opts.Enforce {
@@ -127,6 +129,8 @@ func (r *Evictor) Run(ctx context.Context, pass pass.Pass) time.Duration {
 	case len(r.victims) == 0:
 	case len(r.victims) == all && all > 1:
 		log.Info("Evicting no pods: every pod of the node seems to have lost its network")
+	case pass.Evidence.Snapshot.Network.ID == "":
+		log.Info("Evicting no pods: HNS has no pod network")
 	case slices.ContainsFunc(pass.Evidence.Snapshot.Endpoints, mayBeAnyPods):
 		log.Info("Evicting no pods: the addresses of an HNS endpoint are unknown")
 	default:
@@ -144,58 +148,56 @@ func mayBeAnyPods(e verdict.Endpoint) bool {
 	return !e.Remote() && e.Untranslated != "" && len(e.Addresses) == 0
 }
 
-// withoutEndpoint returns the running pods without a local endpoint for any of their addresses, and how many running
-// pods there are that should have one.
-func withoutEndpoint(snapshot verdict.Snapshot, view cluster.View) (without []cluster.Pod, all int) {
-	local := sets.New[netip.Addr]()
-	for _, e := range snapshot.Endpoints {
-		if !e.Remote() {
-			local.Insert(e.Addresses...)
-		}
-	}
+// lacking returns the pods that lack their network, and how many running pods there are that should have one.
+func (r *Evictor) lacking(snapshot verdict.Snapshot, view cluster.View) (lacking []Victim, all int) {
+	locals, now := verdict.LocalsOf(snapshot), r.opts.Clock.Now()
 	for _, pod := range view.Pods {
-		if !pod.Live() || !pod.Running || len(pod.Addresses) == 0 {
-			continue
-		}
-		all++
-		if !local.HasAny(pod.Addresses...) {
-			without = append(without, pod)
+		switch state := locals.StateOf(pod, view.Node, now); {
+		case state.LacksNetwork():
+			lacking = append(lacking, Victim{pod, state, now})
+			all++
+		case state == verdict.PodAttached && pod.Running && !pod.Deleting:
+			all++
 		}
 	}
-	return without, all
+	return lacking, all
 }
 
-// confirmed returns those that have been without endpoint for long enough (invariant 1). Time in which the node was not
+// confirmed returns those that have lacked their network for long enough (invariant 1). Time in which the node was not
 // observed does not count.
-func (r *Evictor) confirmed(without []cluster.Pod) []Victim {
+func (r *Evictor) confirmed(lacking []Victim) []Victim {
 	now := r.opts.Clock.Now()
 	blind := now.Sub(r.ran) > r.opts.MaxGap
 	r.ran = now
-	suspects := make(map[types.UID]*suspect, len(without))
+	suspects := make(map[types.UID]*suspect, len(lacking))
 	var victims []Victim
-	for _, pod := range without {
-		s, known := r.suspects[pod.UID]
+	for _, v := range lacking {
+		s, known := r.suspects[v.Pod.UID]
 		if !known {
 			s = &suspect{since: now}
 		} else if blind {
 			s.since = now
 		}
-		suspects[pod.UID] = s
-		if now.Sub(s.since) >= r.opts.After {
-			victims = append(victims, Victim{pod, s.since})
+		suspects[v.Pod.UID] = s
+		if v.Since = s.since; now.Sub(s.since) >= r.opts.After {
+			victims = append(victims, v)
 		}
 	}
 	r.suspects = suspects
 	return victims
 }
 
-func (r *Evictor) report(ctx context.Context, pod cluster.Pod) {
-	r.opts.History.Add(about(pod, history.Victim, ""))
-	logf.FromContext(ctx).Info("Pod has lost its network: no local HNS endpoint has its address",
-		"Pod", pod.Key, "ips", pod.Addresses)
-	r.opts.Events.Eventf(pod.ID().Reference(), nil, corev1.EventTypeWarning, EventVictim, eventAction,
-		"No local HNS endpoint on this node has this pod's address %s; the pod has no network and must be replaced",
-		pod.Addresses[0])
+func (r *Evictor) report(ctx context.Context, v Victim) {
+	r.opts.History.Add(about(v.Pod, history.Victim, ""))
+	reason, note := EventVictim,
+		"No local HNS endpoint on this node has this pod's address %s; the pod has no network and must be replaced"
+	if v.State == verdict.PodNotAttached {
+		reason, note = EventNotAttached,
+			"No local HNS endpoint with this pod's address %s is attached to the pod, which has no network and must be replaced"
+	}
+	logf.FromContext(ctx).Info("Pod lacks its network", "Pod", v.Pod.Key, "ips", v.Pod.Addresses, "because", reason)
+	r.opts.Events.Eventf(v.Pod.ID().Reference(), nil, corev1.EventTypeWarning, reason, eventAction, note,
+		v.Pod.Addresses[0])
 }
 
 func about(pod cluster.Pod, act history.Act, result string) history.Entry {
@@ -225,7 +227,8 @@ func (r *Evictor) evictOne(ctx context.Context) {
 		pod := v.Pod
 		owner := string(pod.Controller.UID)
 		early := now.Sub(v.Since) < r.opts.After+r.opts.Sandbox
-		if early || !replaceable(pod) || r.backoff.IsInBackOffSinceUpdate(owner, now) {
+		if early || v.State != verdict.PodWithoutNetwork || !replaceable(pod) ||
+			r.backoff.IsInBackOffSinceUpdate(owner, now) {
 			continue
 		}
 		r.evicted = now

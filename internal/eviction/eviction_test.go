@@ -41,6 +41,7 @@ type ward struct {
 	evictor *eviction.Evictor
 	index   *cluster.Index
 	local   []verdict.Endpoint
+	network hns.Network
 	clock   *testingclock.FakeClock
 	events  chan string
 	metrics *prometheus.Registry
@@ -62,7 +63,8 @@ func newWard(t *testing.T, evict bool, changes ...func(*eviction.Options)) *ward
 	t.Helper()
 	recorder := events.NewFakeRecorder(100)
 	w := &ward{
-		t: t, index: cluster.NewIndex("win-1"), events: recorder.Events, metrics: prometheus.NewPedanticRegistry(),
+		t: t, index: cluster.NewIndex("win-1"), network: hns.Network{ID: "pods"},
+		events: recorder.Events, metrics: prometheus.NewPedanticRegistry(),
 		clock: testingclock.NewFakeClock(time.Date(2026, 3, 1, 3, 0, 0, 0, time.UTC)),
 	}
 	api := interceptor.NewClient(fake.NewClientBuilder().Build(), interceptor.Funcs{
@@ -128,7 +130,7 @@ func (w *ward) gone(name string) {
 
 func (w *ward) endpoint(addr string) {
 	w.local = append(w.local, verdict.Endpoint{Endpoint: hns.Endpoint{
-		ID: hns.EndpointID("ep-" + addr), Addresses: []netip.Addr{netip.MustParseAddr(addr)},
+		ID: hns.EndpointID("ep-" + addr), Addresses: []netip.Addr{netip.MustParseAddr(addr)}, Namespace: "ns",
 	}})
 }
 
@@ -146,7 +148,7 @@ func (w *ward) look(after time.Duration) {
 func (w *ward) jump(after time.Duration) {
 	w.clock.Step(after)
 	w.evictor.Run(w.t.Context(), pass.Pass{Evidence: verdict.Evidence{
-		Snapshot: verdict.Snapshot{Endpoints: w.local}, Cluster: w.index.View(nil), Now: w.clock.Now(),
+		Snapshot: verdict.Snapshot{Network: w.network, Endpoints: w.local}, Cluster: w.index.View(nil), Now: w.clock.Now(),
 	}})
 }
 
@@ -242,6 +244,38 @@ func TestARemoteEndpointIsNoNetwork(t *testing.T) {
 	w.look(0)
 	w.look(time.Minute)
 	g.Expect(w.victims()).To(Equal(1))
+}
+
+// Invariant 2: a pod whose endpoint is attached to nothing is reported, and not evicted.
+func TestAnEndpointThatIsNotAttachedIsNoNetwork(t *testing.T) {
+	g := NewWithT(t)
+	w := newWard(t, true)
+	w.pod("cut-off", "10.240.0.1")
+	w.endpoint("10.240.0.1")
+	w.pod("fine", "10.240.0.2")
+	w.endpoint("10.240.0.2")
+	w.local[0].Namespace = ""
+	w.look(0)
+	w.look(time.Hour)
+	g.Expect(w.evictor.Victims()).To(ConsistOf(HaveField("State", verdict.PodNotAttached)))
+	g.Expect(w.happened()).To(ConsistOf(And(ContainSubstring("Warning NetworkEndpointNotAttached"), ContainSubstring("10.240.0.1"))))
+	g.Expect(w.evicted).To(BeEmpty())
+
+	w.local = w.local[1:]
+	w.look(time.Second)
+	g.Expect(w.evicted).To(ConsistOf(types.UID("cut-off")), "it has none at all now")
+}
+
+// Invariant 3: a replacement would get no network either.
+func TestWithoutPodNetworkNoPodIsEvicted(t *testing.T) {
+	g := NewWithT(t)
+	w := newWard(t, true)
+	w.network = hns.Network{}
+	w.pod("lost", "10.240.0.1")
+	w.look(0)
+	w.look(time.Hour)
+	g.Expect(w.victims()).To(Equal(1))
+	g.Expect(w.evicted).To(BeEmpty())
 }
 
 func TestEvictions(t *testing.T) {

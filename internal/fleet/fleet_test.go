@@ -52,6 +52,10 @@ func TestRowOf(t *testing.T) {
 			status("win-1", pass, "", "guarding", `idle", "message": "no pod network`),
 			"win-1 v1.2.3 enforce idle v1.37.2 - - - - -",
 		},
+		"its pod network is gone": {
+			status("win-1", pass, "", "guarding", `network-gone", "message": "no pod network`),
+			"win-1 v1.2.3 enforce network-gone v1.37.2 - - - - the pod network is gone: no pod network",
+		},
 		"it cannot observe its node": {
 			status("win-1", "guarding", `unknown", "message": "HNS is not available`),
 			"win-1 v1.2.3 enforce unknown v1.37.2 15 3 4 2s ago cannot observe the node: HNS is not available",

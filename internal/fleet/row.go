@@ -59,6 +59,8 @@ func problem(s report.NodeStatus) string {
 		return "has not completed a pass yet"
 	case age(s) > late:
 		return fmt.Sprintf("the last pass ended %s ago", age(s))
+	case s.State == report.StateNetworkGone && n == 0:
+		return "the pod network is gone: " + cmp.Or(s.Message, "no reason given")
 	case n > named:
 		return fmt.Sprintf("pods without network: %s, and %d more", strings.Join(victims[:named], ", "), n-named)
 	case n > 0:

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math"
 	"net/http"
+	"slices"
 	"time"
 
 	"k8s.io/client-go/tools/events"
@@ -18,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
+	"github.com/hnsguard/hnsguard/internal/cluster"
 	"github.com/hnsguard/hnsguard/internal/config"
 	"github.com/hnsguard/hnsguard/internal/history"
 	"github.com/hnsguard/hnsguard/internal/hns"
@@ -29,7 +31,8 @@ import (
 
 // Collector collects the evidence of a pass, and remembers from one pass to the next.
 type Collector interface {
-	// Collect returns the evidence of this moment, or an error if it is not complete.
+	// Collect returns the evidence of this moment, or an error if it is not complete. If all that it lacks is the pod
+	// network, because HNS has none or several, the evidence has all else.
 	Collect(ctx context.Context) (verdict.Evidence, error)
 	// Remember records the verdicts on it.
 	Remember(verdicts []verdict.Verdict)
@@ -41,8 +44,9 @@ type Collector interface {
 type Status interface {
 	// Complete is called after a complete pass and its actions. The next pass overwrites the verdicts, and nothing else.
 	Complete(pass pass.Pass, began time.Time)
-	// Idle is called if there is nothing to guard.
+	// Idle is called if there is nothing to guard, and NetworkGone if HNS has no network for pods that run.
 	Idle(why error)
+	NetworkGone(why error)
 	// Unknown is called if the node could not be observed.
 	Unknown(err error)
 }
@@ -52,7 +56,13 @@ type noStatus struct{}
 
 func (noStatus) Complete(pass.Pass, time.Time) {}
 func (noStatus) Idle(error)                    {}
+func (noStatus) NetworkGone(error)             {}
 func (noStatus) Unknown(error)                 {}
+
+// noVictims looks for none.
+type noVictims struct{}
+
+func (noVictims) Run(context.Context, pass.Pass) time.Duration { return 0 }
 
 // Options configure a guard.
 type Options struct {
@@ -65,6 +75,9 @@ type Options struct {
 	Slices *slicewatch.Watch
 	// Actions run in every pass, in this order. What saves a pod comes first. None by default.
 	Actions []pass.Action
+	// Victims runs after them, and also if the pod network is not known: a pod that runs needs one.
+	// Default: there is none.
+	Victims pass.Action
 	// Hung returns how long HNS has been leaving calls unanswered, as many as it may. Never by default.
 	Hung func() time.Duration
 	// Events gets the Events on pods and on the node. Required.
@@ -98,6 +111,9 @@ var _ reconcile.TypedReconciler[Request] = (*Guard)(nil)
 func New(o Options) *Guard {
 	if o.Status == nil {
 		o.Status = noStatus{}
+	}
+	if o.Victims == nil {
+		o.Victims = noVictims{}
 	}
 	return &Guard{
 		opts: o, recorder: newRecorder(o.Config, o.Events, o.History, o.Metrics, o.Clock),
@@ -141,11 +157,13 @@ func (g *Guard) Reconcile(ctx context.Context, _ Request) (reconcile.Result, err
 	seen, err := g.observe(ctx)
 	switch {
 	case errors.Is(err, inventory.ErrNoPodNetwork):
-		g.recorder.idle(ctx, err)
-		g.opts.Status.Idle(err)
+		g.withoutNetwork(ctx, seen, err)
 		g.health.end(g.opts.Clock.Now(), nil)
 		return reconcile.Result{RequeueAfter: g.opts.Config.Poll.SlowInterval.Duration}, nil
 	case err != nil:
+		if errors.Is(err, inventory.ErrAmbiguousPodNetwork) {
+			g.opts.Victims.Run(ctx, seen)
+		}
 		g.recorder.unknown(ctx, err)
 		g.opts.Status.Unknown(err)
 		g.health.end(g.opts.Clock.Now(), err)
@@ -158,17 +176,33 @@ func (g *Guard) Reconcile(ctx context.Context, _ Request) (reconcile.Result, err
 	for _, a := range g.opts.Actions {
 		next = pass.Soonest(next, a.Run(ctx, seen))
 	}
+	next = pass.Soonest(next, g.opts.Victims.Run(ctx, seen))
 	g.recorder.complete(start)
 	g.opts.Status.Complete(seen, start)
 	g.health.end(g.opts.Clock.Now(), nil)
 	return reconcile.Result{RequeueAfter: next}, nil
 }
 
+// withoutNetwork ends a pass in which HNS has no pod network. That is no fault where no pod needs one.
+func (g *Guard) withoutNetwork(ctx context.Context, seen pass.Pass, why error) {
+	g.opts.Victims.Run(ctx, seen)
+	locals, view := verdict.LocalsOf(seen.Evidence.Snapshot), seen.Evidence.Cluster
+	gone := slices.ContainsFunc(view.Pods, func(p cluster.Pod) bool {
+		return locals.StateOf(p, view.Node, seen.Evidence.Now).LacksNetwork()
+	})
+	g.recorder.withoutNetwork(ctx, why, gone)
+	if gone {
+		g.opts.Status.NetworkGone(why)
+	} else {
+		g.opts.Status.Idle(why)
+	}
+}
+
 // observe collects the evidence of a pass and decides, or fails (invariant 1).
 func (g *Guard) observe(ctx context.Context) (pass.Pass, error) {
 	evidence, err := g.opts.Collector.Collect(ctx)
 	if err != nil {
-		return pass.Pass{}, err
+		return pass.Pass{Evidence: evidence}, err
 	}
 	if evidence.Snapshot.Network.Type == hns.NetworkOverlay {
 		g.overlay.set()

@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/sets"
 
 	"github.com/hnsguard/hnsguard/internal/config"
+	"github.com/hnsguard/hnsguard/internal/eviction"
 	"github.com/hnsguard/hnsguard/internal/guard"
 	"github.com/hnsguard/hnsguard/internal/history"
 	"github.com/hnsguard/hnsguard/internal/hns"
@@ -33,6 +34,7 @@ type node struct {
 	guard   *guard.Guard
 	tracker *stalerecord.Tracker
 	history *history.Ring
+	evictor *eviction.Evictor
 	board   *report.Board
 
 	// syncs is what the metrics of kube-proxy show. By default they count a sync every 15 seconds, which is what a
@@ -75,8 +77,12 @@ func (n *node) boot(base *nodetest.Node) []pass.SliceObserver {
 	})
 	n.Record = n.tracker
 	n.history = history.NewRing(history.Options{Clock: n.Clock})
+	n.evictor = eviction.New(eviction.Options{
+		After: n.Config.Eviction.After.Duration, MaxGap: time.Minute, Interval: time.Minute,
+		Events: n.Events, History: n.history, Metrics: eviction.NewMetrics(n.Registry), Clock: n.Clock,
+	})
 	n.board = report.NewBoard(report.BoardOptions{
-		Node: nodetest.Name, Config: n.Config, History: n.history, Clock: n.Clock,
+		Node: nodetest.Name, Config: n.Config, History: n.history, Victims: n.evictor.Victims, Clock: n.Clock,
 		KubeProxy: func() kubeproxy.Profile { return kubeproxy.ProfileOf(n.KubeProxy) },
 		HNS:       func() report.HNS { return report.HNS{} },
 	})
@@ -89,9 +95,10 @@ func (n *node) boot(base *nodetest.Node) []pass.SliceObserver {
 	o := guard.Options{
 		Config: n.Config, Collector: n.Collector, Slices: n.Watch,
 		Actions: []pass.Action{
-			remover, flusher{n}, n.tracker, n.Balancers, reprogrammer{n}, evictor{n}, meter{n},
+			remover, flusher{n}, n.tracker, n.Balancers, reprogrammer{n}, meter{n},
 		},
-		Events: n.Events, History: n.history, Status: n.board, Metrics: guard.NewMetrics(n.Registry), Clock: n.Clock,
+		Victims: evictor{n},
+		Events:  n.Events, History: n.history, Status: n.board, Metrics: guard.NewMetrics(n.Registry), Clock: n.Clock,
 	}
 	if n.Deadline != nil {
 		o.Hung = n.Deadline.Saturated
@@ -115,9 +122,9 @@ func (r reprogrammer) Run(context.Context, pass.Pass) time.Duration {
 
 type evictor struct{ n *node }
 
-func (e evictor) Run(context.Context, pass.Pass) time.Duration {
+func (e evictor) Run(ctx context.Context, p pass.Pass) time.Duration {
 	e.n.victims++
-	return 0
+	return e.n.evictor.Run(ctx, p)
 }
 
 type meter struct{ n *node }

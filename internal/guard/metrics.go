@@ -26,7 +26,7 @@ type Metrics struct {
 const (
 	passComplete = "complete"
 	passUnknown  = "unknown"
-	// passIdle: there is no pod network.
+	// passIdle: there is no pod network, whether pods need one or not.
 	passIdle = "idle"
 )
 

@@ -9,6 +9,8 @@ import (
 	. "github.com/onsi/gomega"
 
 	"github.com/hnsguard/hnsguard/internal/hns"
+	"github.com/hnsguard/hnsguard/internal/report"
+	"github.com/hnsguard/hnsguard/internal/verdict"
 	"github.com/hnsguard/hnsguard/test/hnstest"
 	"github.com/hnsguard/hnsguard/test/nodetest"
 )
@@ -64,4 +66,42 @@ func TestANetworkThatGoesTakesItsVerdictsAlong(t *testing.T) {
 	g.Expect(n.guard.Ready(nil)).To(Succeed())
 	g.Expect(n.Series("hnsguard_endpoints{verdict=held}")).To(BeZero())
 	g.Expect(n.Series("hnsguard_stale_endpoint_age_seconds{verdict=held}")).To(BeZero())
+}
+
+// Invariant 1: pods that run and have no endpoint are victims, whether HNS has a network for them or not.
+func TestPodsWhoseNetworkIsGoneAreVictims(t *testing.T) {
+	g := NewWithT(t)
+	n := newNodeWith(t, nodetest.Options{Layout: hnstest.AKS()})
+	n.Conflict("web", ip)
+	n.passes(10 * time.Minute)
+	g.Expect(n.board.Document().Victims).To(BeEmpty())
+	n.Happened()
+
+	g.Expect(n.HNS.DeleteNetwork(n.Network.ID)).To(Succeed())
+	n.passes(35 * time.Second)
+	d := n.board.Document()
+	g.Expect(d.State).To(Equal(report.StateNetworkGone))
+	g.Expect(d.Message).To(ContainSubstring("no pod network"))
+	g.Expect(d.Victims).To(ConsistOf(And(HaveField("Pod", "default/web"), HaveField("State", verdict.PodWithoutNetwork))))
+	g.Expect(n.Series("hnsguard_victims")).To(BeEquivalentTo(1))
+	g.Expect(n.Happened()).To(ConsistOf(ContainSubstring("Warning NetworkEndpointLost")))
+	g.Expect(n.guard.Ready(nil)).To(Succeed())
+
+	n.PodGone("web")
+	n.passes(5 * time.Second)
+	d = n.board.Document()
+	g.Expect(d.State).To(Equal(report.StateIdle), "no pod needs a network")
+	g.Expect(d.Victims).To(BeEmpty())
+	g.Expect(n.Series("hnsguard_victims")).To(BeZero())
+}
+
+// Which of two networks is that of the pods does not matter to a pod that has no endpoint on either.
+func TestWhileThePodNetworkIsAmbiguousVictimsAreFound(t *testing.T) {
+	g := NewWithT(t)
+	n := newNode(t)
+	n.Pod("web", ip)
+	n.HNS.CreateNetwork("azure", hns.NetworkL2Bridge)
+	n.passes(35 * time.Second)
+	g.Expect(n.board.Document().State).To(Equal(report.StateUnknown))
+	g.Expect(n.board.Document().Victims).To(HaveLen(1))
 }

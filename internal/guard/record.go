@@ -49,8 +49,8 @@ type recorder struct {
 	duplicates duplicates
 	// oversized are the Services with too many addresses in the last pass.
 	oversized []types.NamespacedName
-	// idling is set while there is no pod network, and blind while the node cannot be observed.
-	idling, blind bool
+	// idling is set while there is no pod network, gone if pods need one, and blind while the node cannot be observed.
+	idling, gone, blind bool
 }
 
 func newRecorder(
@@ -86,7 +86,7 @@ func (r *recorder) verdicts(
 
 // unknown reports that a pass could not observe the node.
 func (r *recorder) unknown(ctx context.Context, err error) {
-	r.idling, r.blind = false, true
+	r.idling, r.gone, r.blind = false, false, true
 	r.metrics.passes.WithLabelValues(passUnknown).Inc()
 	r.history.Add(history.Entry{
 		Act: history.Pass, Result: history.Unknown, Subject: string(hns.ClassOf(err)),
@@ -94,17 +94,20 @@ func (r *recorder) unknown(ctx context.Context, err error) {
 	logf.FromContext(ctx).Error(err, "Cannot observe the node; nothing is touched", "class", hns.ClassOf(err))
 }
 
-// idle reports that there is no network to guard: not yet on a fresh node, or never with some CNIs. HNS was
-// read for that, so the agent can read it.
-func (r *recorder) idle(ctx context.Context, why error) {
+// withoutNetwork reports that there is no network to guard: not yet on a fresh node, or never with some CNIs; or it is
+// gone under pods that run. HNS was read for that, so the agent can read it.
+func (r *recorder) withoutNetwork(ctx context.Context, why error, gone bool) {
 	now := r.clock.Now()
 	r.verdicts(ctx, verdict.Evidence{Now: now}, nil)
 	r.metrics.lastPass.Set(float64(now.UnixMilli()) / 1000)
 	r.metrics.passes.WithLabelValues(passIdle).Inc()
-	if !r.idling {
-		logf.FromContext(ctx).Info("There is nothing to guard yet", "because", why.Error())
+	switch log := logf.FromContext(ctx); {
+	case gone && !r.gone:
+		log.Info("Pods run, and HNS has no network for them", "because", why.Error())
+	case !gone && !r.idling:
+		log.Info("There is nothing to guard yet", "because", why.Error())
 	}
-	r.idling = true
+	r.idling, r.gone = !gone, gone
 }
 
 // complete reports that a pass is complete.
@@ -113,7 +116,7 @@ func (r *recorder) complete(start time.Time) {
 	if r.blind {
 		r.history.Add(history.Entry{Act: history.Pass, Result: history.Complete})
 	}
-	r.idling, r.blind = false, false
+	r.idling, r.gone, r.blind = false, false, false
 	r.metrics.passes.WithLabelValues(passComplete).Inc()
 	r.metrics.duration.Observe(now.Sub(start).Seconds())
 	r.metrics.lastPass.Set(float64(now.UnixMilli()) / 1000)

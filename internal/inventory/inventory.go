@@ -66,14 +66,14 @@ func New(reader Reader, opts Options) *Inventory {
 }
 
 // Observe brings the inventory up to date and returns what is in HNS now, but for load balancers: see package
-// loadbalancer. After an error nothing is known: not even that what was there before still
-// is.
+// loadbalancer. After an error nothing is known: not even that what was there before still is. But with
+// [ErrNoPodNetwork] and [ErrAmbiguousPodNetwork] the snapshot has all endpoints, and lacks the network only.
 func (i *Inventory) Observe(ctx context.Context) (verdict.Snapshot, error) {
 	snapshot, err := i.observe(ctx)
 	if err != nil {
 		i.last = nil
 		i.distrust(i.opts.Clock.Now())
-		return verdict.Snapshot{}, err
+		return snapshot, err
 	}
 	i.last, i.started = &snapshot, true
 	return snapshot, nil
@@ -96,7 +96,7 @@ func (i *Inventory) observe(ctx context.Context) (verdict.Snapshot, error) {
 	}
 	network, err := i.podNetwork(ctx, ids, now)
 	if err != nil {
-		return verdict.Snapshot{}, err
+		return verdict.Snapshot{Taken: now, Endpoints: i.inOrder(ids)}, err
 	}
 	if i.last != nil && i.last.Network.ID != network.ID {
 		i.forgetAppearances()

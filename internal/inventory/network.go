@@ -20,8 +20,8 @@ import (
 
 // The reasons why the pod network is not known.
 var (
-	// ErrNoPodNetwork says that HNS has no network that pods could be on. There is nothing to guard: a node gets its
-	// network with its first pod, and some CNIs use none that kube-proxy makes endpoints on.
+	// ErrNoPodNetwork says that HNS has no network that pods could be on. If no pod runs, there is nothing to guard: a
+	// node gets its network with its first pod, and some CNIs use none that kube-proxy makes endpoints on.
 	ErrNoPodNetwork = errors.New("no pod network")
 	// ErrAmbiguousPodNetwork says that HNS has networks that pods could be on, but not which: several, or none of the
 	// configured name.

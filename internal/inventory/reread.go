@@ -16,6 +16,9 @@ import (
 // in a minute.
 const remoteRest = 7 * 24 * time.Hour
 
+// soonAttached is after what time a local endpoint that was just made and not attached yet is read again.
+const soonAttached = time.Second
+
 // entry is an endpoint as it was last read.
 type entry struct {
 	verdict.Endpoint
@@ -28,9 +31,13 @@ type entry struct {
 // Nothing that decisions need of a remote endpoint changes during its life, and it is read again before it is deleted.
 // To read it again is to find out that it was read half made, or that HNS is not as this package believes. So one that
 // has come since the first snapshot is read again soon, and all of them seldom. The attachment of a local endpoint does
-// change, and so one is never left alone for long.
+// change, and so one is never left alone for long; one that is not attached is read again after as long as it has been
+// there, because a CNI attaches within seconds what it makes.
 func (i *Inventory) remember(before verdict.Endpoint, read hns.Endpoint, now time.Time) {
 	e, rest := entry{Endpoint: before}, i.opts.RereadEvery
+	if !read.Remote() && !read.Attached() {
+		rest = min(rest, max(now.Sub(before.Seen), soonAttached))
+	}
 	complete := !i.started && before.ID == "" || read.Equal(before.Endpoint)
 	if complete && read.Remote() {
 		rest = max(remoteRest, i.opts.RereadEvery)

@@ -58,6 +58,7 @@ func newRestored(remotes, locals int) *restored {
 func (r *restored) make(id string, flags hns.EndpointFlags, last byte) {
 	r.endpoints[hns.EndpointID(id)] = hns.Endpoint{
 		ID: hns.EndpointID(id), Network: r.networks[0].ID, Flags: flags, Addresses: []netip.Addr{netip.AddrFrom4([4]byte{10, 0, 0, last})},
+		SharedContainers: 1,
 	}
 }
 
@@ -397,4 +398,30 @@ func TestWhatIsNewIsReadAgainSoon(t *testing.T) {
 	g.Expect(w.read).To(Equal([]hns.EndpointID{"new"}))
 	w.polls(t, 20*time.Minute)
 	g.Expect(w.read).To(HaveLen(1), "it was the same")
+}
+
+// Invariant 4: a CNI attaches what it makes within seconds. What it has left behind is read no more often than others.
+func TestWhatIsNotAttachedIsReadAgainAfterAsLongAsItHasBeenThere(t *testing.T) {
+	g := NewWithT(t)
+	w := watch(newRestored(0, 0))
+	_, err := w.after(t, poll)
+	g.Expect(err).NotTo(HaveOccurred())
+	w.make("fresh", 0, 1)
+	fresh := w.endpoints["fresh"]
+	fresh.SharedContainers = 0
+	w.endpoints["fresh"] = fresh
+	readWithin := func(d time.Duration) int {
+		w.read = nil
+		for end := w.clock.Now().Add(d); w.clock.Now().Before(end); {
+			_, err := w.after(t, time.Second)
+			g.Expect(err).NotTo(HaveOccurred())
+		}
+		return len(w.read)
+	}
+	g.Expect(readWithin(17*time.Second)).To(Equal(6), "at 0, 1, 2, 4, 8 and 16 seconds")
+	readWithin(time.Hour)
+	g.Expect(readWithin(10 * rereadEvery)).To(Equal(10))
+	fresh.SharedContainers = 1
+	w.endpoints["fresh"] = fresh
+	g.Expect(readWithin(rereadEvery)).To(Equal(1))
 }

@@ -73,14 +73,15 @@ func NewCollector(o Options) *Collector {
 	return &Collector{opts: o, unclaimed: map[hns.EndpointID]time.Time{}, waiting: map[types.UID]time.Time{}}
 }
 
-// Collect observes HNS and returns the evidence of this moment. After an error nothing is known.
+// Collect observes HNS and returns the evidence of this moment. After an error it has no more than the snapshot that
+// [Inventory] returned with it.
 func (c *Collector) Collect(ctx context.Context) (verdict.Evidence, error) {
 	// Pods first: one that waits by now began to wait before what the snapshot shows to have appeared.
 	c.seeWaiting(c.opts.Index.View(nil).Waiting())
 	snapshot, err := c.opts.Inventory.Observe(ctx)
 	if err != nil {
 		c.unclaimed = map[hns.EndpointID]time.Time{} // invariant 2
-		return verdict.Evidence{}, err
+		return c.With(snapshot), err
 	}
 	evidence := c.With(snapshot)
 	c.seeWaiting(evidence.Cluster.Waiting())

@@ -44,7 +44,9 @@ func (u *unpacker) readParts(b *Bundle) error {
 	b.HNS = kept.readHNS(u.unpack(fileEndpoints, fileBalancers, fileNetworks)...)
 	// An empty list is one of nothing because of the name of its file.
 	b.HNS.EndpointsRecorded, b.HNS.LoadBalancersRecorded = u.files[fileEndpoints] != nil, u.files[fileBalancers] != nil
+	b.HNS.Whole = true
 	b.Cluster = kept.readCluster(u.unpack(fileNodes, filePods, fileSlices, fileServices)...)
+	b.Cluster.Whole = true
 	b.StatusErr = b.Manifest.notRecorded(FileStatus)
 	for _, f := range u.unpack(FileStatus) {
 		b.Status, b.StatusErr = f.Data, nil

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -32,6 +33,11 @@ type Cluster struct {
 	SlicesRecorded   bool
 	ServicesRecorded bool
 
+	// Recorded is the last sign of life of a Node, which kubelets give every five minutes at least: the cluster was not
+	// recorded before. It is zero if there is none.
+	Recorded time.Time
+	// Whole is set if hnsguard has read the slices of all namespaces itself.
+	Whole bool
 	// Skipped counts the objects of other kinds.
 	Skipped int
 }

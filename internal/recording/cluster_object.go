@@ -68,6 +68,11 @@ func (r *clusterReader) decode(o object, text []byte) {
 	r.require(o, "metadata.namespace", o.Metadata.Namespace != "" || o.kind() == nodeKind)
 	switch d := decoded.(type) {
 	case *corev1.Node:
+		for _, c := range d.Status.Conditions {
+			if c.LastHeartbeatTime.After(r.dump.Recorded) {
+				r.dump.Recorded = c.LastHeartbeatTime.UTC()
+			}
+		}
 		node := trimNode(d)
 		r.require(o, "status.nodeInfo", node.Status.NodeInfo != corev1.NodeSystemInfo{})
 		r.dump.Nodes = keepObject(r, o, r.dump.Nodes, node)

@@ -28,7 +28,8 @@
 //     HNS object which the JSON lacks; of the cluster, a list that is one of several parts. Properties and kinds that
 //     verdicts do not need are ignored.
 //  2. Unknown is never absent. [HNS] and [Cluster] say which kinds were recorded, and which endpoints have an
-//     incomplete record. Nothing is inferred from names, or from a list that does not say what it is a list of.
+//     incomplete record. Nothing is inferred from names, or from a list that does not say what it is a list of. But the
+//     name of an empty file, or of a file with an empty list, says of what there is nothing.
 //  3. Complete records that contradict each other are a fault, in one file or in several. None of them wins.
 //  4. What is returned has the shape that package hns promises for live objects.
 //  5. Memory and time are bounded by the size of the files, whatever they hold: at most four times their size above

@@ -26,6 +26,9 @@ type HNS struct {
 	// LoadBalancersRecorded is false if no file mentions load balancers: unknown is not "none".
 	LoadBalancersRecorded bool
 
+	// Whole is set if hnsguard has read all endpoints itself, so that no filter has left some out.
+	Whole bool
+
 	// Incomplete names, for each endpoint whose record does not suffice for a verdict, what is missing. Its fields may
 	// mean nothing: an endpoint of unknown kind has no remote flag, and yet may be remote.
 	Incomplete map[hns.EndpointID]string
@@ -54,6 +57,7 @@ func (b *budget) readHNS(files ...File) HNS {
 			r.readFile()
 		}
 	}
+	r.dump.EndpointsRecorded = r.dump.EndpointsRecorded || r.noEndpoints && len(r.dump.Networks) > 0
 	return r.dump
 }
 
@@ -65,6 +69,8 @@ type hnsReader struct {
 	index map[any]int
 	// ids are the IDs of all objects of the file, in lower case.
 	ids map[string]bool
+	// noEndpoints is set once an empty file of endpoints was read.
+	noEndpoints bool
 }
 
 var (
@@ -81,7 +87,7 @@ var (
 
 // readFile reads every JSON value that begins a line.
 func (r *hnsReader) readFile() {
-	outside, hasJSON := bytes.Clone(r.text), false
+	outside, hasJSON, faults := bytes.Clone(r.text), false, len(r.faults)
 	for at := 0; at < len(r.text) && !r.full(); {
 		if !jsonStart.Match(r.text[at:]) {
 			at = afterLine(r.text, at)
@@ -98,12 +104,28 @@ func (r *hnsReader) readFile() {
 	}
 	switch {
 	case r.full():
-	case len(bytes.TrimSpace(r.text)) == 0:
-		r.report(0, "the file is empty; if there was nothing to record, leave it out")
+	case len(bytes.TrimSpace(r.text)) == 0, hasJSON && len(r.ids) == 0 && len(r.faults) == faults:
+		r.readNothing()
 	case !hasJSON:
 		r.report(0, "found text instead of JSON; what hnsdiag, Format-List and Format-Table print is not enough")
 	default:
 		r.checkOutside(outside)
+	}
+}
+
+// readNothing reads an empty file or list, which PowerShell writes if there is nothing to convert. The name of the file
+// says of what there is nothing. A command that fails leaves an empty file too: that there are no endpoints is believed
+// if networks were recorded.
+func (r *hnsReader) readNothing() {
+	switch name := strings.ToLower(r.name[strings.LastIndexAny(r.name, `/\`)+1:]); {
+	case strings.Contains(name, "endpoint"):
+		r.noEndpoints = true
+	case strings.Contains(name, "polic"), strings.Contains(name, "balancer"):
+		r.dump.LoadBalancersRecorded = true
+	case strings.Contains(name, "network"):
+	case len(bytes.TrimSpace(r.text)) == 0:
+		r.report(0, "the file is empty, and its name does not say of what there is nothing: call it endpoints.json or "+
+			"policies.json, or leave it out")
 	}
 }
 

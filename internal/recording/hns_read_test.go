@@ -457,6 +457,37 @@ func TestAllHNSFaultsAtOnce(t *testing.T) {
 	))
 }
 
+// Invariant 2: PowerShell writes nothing for nothing, and the name of the file says of what.
+func TestNothingIsRecorded(t *testing.T) {
+	networks := file("networks.json", []byte(`{"ID":"`+net+`","Name":"azure","Type":"L2Bridge","Subnets":[]}`))
+	for name, tc := range map[string]struct {
+		file                 recording.File
+		endpoints, balancers bool
+	}{
+		"an empty file of endpoints":   {file(`C:\k\Endpoints.json`, []byte("\r\n")), true, false},
+		"an empty list of endpoints":   {file("hns/endpoint.txt", []byte("[]")), true, false},
+		"an envelope of no endpoints":  {file("endpoints.json", []byte(`{"Output":[],"Success":true}`)), true, false},
+		"no policies":                  {file("policies.json", nil), false, true},
+		"no load balancers":            {file("loadbalancers.json", []byte("[]")), false, true},
+		"a folder of endpoints":        {file("endpoints/policy.txt", nil), false, true},
+		"no networks":                  {file("networks2.json", nil), false, false},
+		"a list of nothing in general": {file("dump.json", []byte("[]")), false, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := NewWithT(t)
+			dump, err := recording.ReadHNS(tc.file, networks)
+			g.Expect(err).NotTo(HaveOccurred())
+			g.Expect(dump.EndpointsRecorded).To(Equal(tc.endpoints))
+			g.Expect(dump.LoadBalancersRecorded).To(Equal(tc.balancers))
+			alone, err := recording.ReadHNS(tc.file)
+			g.Expect(err).NotTo(HaveOccurred())
+			g.Expect(alone.EndpointsRecorded).To(BeFalse(), "the command may have failed")
+		})
+	}
+	_, err := recording.ReadHNS(file("dump.json", nil), networks)
+	NewWithT(t).Expect(err).To(MatchError(ContainSubstring("call it endpoints.json or policies.json")))
+}
+
 // Invariant 2: what says nothing of endpoints is no fault, and does not say that there are none.
 func TestFilesWithoutEndpointsSayNothingOfThem(t *testing.T) {
 	for _, text := range []string{"[\n\n]\n", `{"ID":"` + idA + `","CompartmentId":1}`} {

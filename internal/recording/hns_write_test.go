@@ -36,7 +36,7 @@ func TestWhatIsWrittenIsRead(t *testing.T) {
 			},
 			{ID: idB},
 		},
-		EndpointsRecorded: true, LoadBalancersRecorded: true, Incomplete: map[hns.EndpointID]string{},
+		EndpointsRecorded: true, LoadBalancersRecorded: true, Whole: true, Incomplete: map[hns.EndpointID]string{},
 	}
 	var out bytes.Buffer
 	_, err := recording.Bundle{HNS: want}.Write(&out)

@@ -23,6 +23,11 @@ type Answer struct {
 
 const nothing = "hnsguard leaves it alone."
 
+// removeByHand names no endpoint yet: see [Report.answerTo].
+const removeByHand = "Make sure that no container uses it, and remove it on the node: Get-HnsEndpoint | Where-Object " +
+	"Id -eq 'ID' | Remove-HnsEndpoint. If a load balancer names it, restart kube-proxy, which programs the Services " +
+	"again. Find out why the CNI's DEL failed."
+
 // upgrade is the lasting cure of the stale record.
 func upgrade() string {
 	return "upgrade kube-proxy on Windows nodes to a version without the stale record: " +
@@ -111,19 +116,40 @@ func answers() map[verdict.Reason]Answer { //nolint:funlen // a table
 			"Record them: Get-HnsPolicyList | ConvertTo-Json -Depth 10 > policies.json",
 		},
 		verdict.ReasonNoSlices: {
-			"There is no EndpointSlice at all, not even the API server's: the absence of a listing proves nothing.",
-			"hnsguard removes nothing until there are some.", "Record the cluster again, with all namespaces.",
+			"The EndpointSlices are not those of all namespaces: the absence of a listing proves nothing.",
+			"hnsguard removes nothing until they are known.", "Record the cluster again, with all namespaces.",
 		},
 		verdict.ReasonServicesUnknown: {
 			"On an overlay network Service addresses have endpoints, and the Services are unknown.",
 			"The agent watches Services on such networks and decides then.", "Record Services too.",
 		},
 		verdict.ReasonOtherNetwork: {"It is not on the pod network.", nothing, ""},
+		verdict.ReasonOfNode: {
+			"By its name it is the node's own: the source VIP of kube-proxy, or the gateway of a bridge. No pod uses it.",
+			nothing, "",
+		},
 		verdict.ReasonOtherMaker: {
 			"It does not have the MAC address that kube-proxy derives: a CNI or another program created it.", nothing, "",
 		},
 		verdict.ReasonLocalPod: {
 			"It is the endpoint of a pod on this node.", nothing + " Local endpoints are never removed.", "",
+		},
+		verdict.ReasonLocalNotAttached: {
+			"A pod on this node has the address, but the endpoint is not attached to it: the pod has no network, or is only " +
+				"starting or ending.",
+			"hnsguard reports NetworkEndpointNotAttached on the pod. Local endpoints are never removed.",
+			"Delete the pod; its replacement gets an endpoint of its own.",
+		},
+		verdict.ReasonLocalBesidePods: {
+			"A pod on this node uses another endpoint with this address. Nothing is attached to this one: the CNI left it " +
+				"behind.",
+			"hnsguard reports DuplicateLocalEndpoints on the node. Local endpoints are never removed.", removeByHand,
+		},
+		verdict.ReasonLocalLeftBehind: {
+			"No pod on this node has the address, and nothing is attached to the endpoint: the CNI left it behind. It keeps " +
+				"its address from the CNI's pods. When a pod elsewhere gets the address, kube-proxy takes this endpoint for " +
+				"that pod's.",
+			"hnsguard reports LeakedLocalEndpoint on the node. Local endpoints are never removed.", removeByHand,
 		},
 		verdict.ReasonLocalUnclaimed: {
 			"It is a local endpoint, and no pod on this node has its address: it was left behind, or its pod is only starting.",
@@ -132,8 +158,7 @@ func answers() map[verdict.Reason]Answer { //nolint:funlen // a table
 		verdict.ReasonLocalLeaked: {
 			"The CNI left this local endpoint behind, and another node uses its address: this node cannot reach that pod.",
 			"hnsguard reports LeakedLocalEndpoint on the node. Local endpoints are never removed.",
-			"Find out why the CNI's DEL failed. To repair the node, follow " +
-				version.RunbookURL("HNSGuardLeakedLocalEndpoints"),
+			removeByHand + " To repair the node, follow " + version.RunbookURL("HNSGuardLeakedLocalEndpoints"),
 		},
 	}
 }
@@ -161,6 +186,11 @@ func (r Report) answerTo(row Row) Answer {
 			"It cannot be judged: " + row.Reason + ".", "A scan changes nothing. The agent on the node knows more.",
 			"Record what is missing, or give --kube-proxy-version.",
 		}
+	}
+	answer.Do = strings.Replace(answer.Do, "'ID'", "'"+string(row.ID)+"'", 1)
+	if reason == verdict.ReasonOfNode && len(row.Pods) > 0 {
+		answer.Do = "The IPAM has given its address to a pod too, which has no network of its own: exclude the address " +
+			"from the range of the pods, and delete " + strings.Join(row.Pods, ", ") + "."
 	}
 	remembers := slices.Contains(r.KubeProxy.Faults, "stale-record")
 	if kind.Removes() && remembers { // a scan cannot see what kube-proxy remembers

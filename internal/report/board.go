@@ -33,7 +33,7 @@ type BoardOptions struct {
 	HNS func() HNS
 	// History is what was decided and done.
 	History *history.Ring
-	// Victims returns the pods that have lost their endpoint. The writer calls it, after each complete pass.
+	// Victims returns the pods that lack their network. The writer calls it, after each pass.
 	// Default: there are none.
 	Victims func() []eviction.Victim
 	// Clock is the source of time.
@@ -53,13 +53,14 @@ type snapshot struct {
 	since time.Time
 	err   error
 	pass  *lastPass
+	// victims are those of the last pass that could read HNS.
+	victims []Victim
 }
 
 // lastPass is what the document needs of a complete pass. It does not change.
 type lastPass struct {
 	Pass
-	victims []Victim
-	found   *findings
+	found *findings
 }
 
 // findings are the verdicts of a pass, and of those after it that have found the same. They do not change.
@@ -103,9 +104,6 @@ func (b *Board) Complete(p pass.Pass, began time.Time) {
 			},
 		},
 	}
-	for _, v := range b.opts.Victims() {
-		shown.victims = append(shown.victims, Victim{v.Pod.Key.String(), v.Pod.Addresses[0], v.Since.UTC()})
-	}
 	if snap.LoadBalancersKnown {
 		shown.LoadBalancers = new(len(snap.LoadBalancers))
 	}
@@ -120,12 +118,18 @@ func (b *Board) Complete(p pass.Pass, began time.Time) {
 // Idle shows that there is nothing to guard, and why.
 func (b *Board) Idle(why error) { b.show(StateIdle, why, nil) }
 
+// NetworkGone shows that there is no network for the pods that run, and why.
+func (b *Board) NetworkGone(why error) { b.show(StateNetworkGone, why, nil) }
+
 // Unknown shows that the node could not be observed. What the last complete pass has found stays (invariant 12).
 func (b *Board) Unknown(err error) { b.show(StateUnknown, err, b.current.Load().pass) }
 
 func (b *Board) show(state State, err error, p *lastPass) {
 	before := b.current.Load()
 	next := &snapshot{state: state, since: before.since, err: err, pass: p}
+	for _, v := range b.opts.Victims() {
+		next.victims = append(next.victims, Victim{v.Pod.Key.String(), v.Pod.Addresses[0], v.State, v.Since.UTC()})
+	}
 	if before.state != state {
 		next.since = b.opts.Clock.Now().UTC()
 	}
@@ -161,6 +165,7 @@ func (b *Board) headOf(s *snapshot) NodeStatus {
 		Started: b.started, State: s.state, Since: s.since, Mode: b.opts.Config.Mode, Config: b.opts.Config,
 		KubeProxy: kubeProxyOf(b.opts.KubeProxy()),
 		HNS:       b.opts.HNS(),
+		Victims:   s.victims,
 	}
 	if s.err != nil {
 		d.Message = s.err.Error()
@@ -169,7 +174,7 @@ func (b *Board) headOf(s *snapshot) NodeStatus {
 		d.Class = hns.ClassOf(s.err)
 	}
 	if s.pass != nil {
-		d.Pass, d.Victims = new(s.pass.Pass), s.pass.victims
+		d.Pass = new(s.pass.Pass)
 	}
 	return d
 }

@@ -87,6 +87,7 @@ func victims() []eviction.Victim {
 		Pod: cluster.Pod{
 			Key: types.NamespacedName{Namespace: "shop", Name: "web-0"}, Addresses: []netip.Addr{netip.MustParseAddr("10.240.0.12")},
 		},
+		State: verdict.PodWithoutNetwork,
 		Since: start(),
 	}}
 }
@@ -136,7 +137,7 @@ func TestTheJSONForm(t *testing.T) {
     "ended": "2026-03-01T03:00:01Z", "durationSeconds": 0.25, "waiting": true, "loadBalancers": 3,
     "network": {"id": "net-1", "name": "azure", "type": "L2Bridge", "subnets": ["10.240.0.0/16"]}
   },
-  "victims": [{"pod": "shop/web-0", "address": "10.240.0.12", "since": "2026-03-01T03:00:00Z"}],
+  "victims": [{"pod": "shop/web-0", "address": "10.240.0.12", "state": "without-network", "since": "2026-03-01T03:00:00Z"}],
   "counts": {"conflict": 1, "local": 1},
   "endpoints": [
     {"id": "id-1", "addresses": ["10.240.0.11"], "kind": "remote", "owner": "kube-proxy", "verdict": "conflict",

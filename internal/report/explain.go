@@ -60,17 +60,20 @@ func (r Report) targetPods() []Pod {
 func (r Report) summarizeTarget() string {
 	var said []string
 	for _, p := range r.targetPods() {
-		said = append(said, p.describe(r.Node))
+		said = append(said, p.describe(r))
 	}
 	for _, b := range r.LoadBalancers {
 		said = append(said, b.sentence())
+	}
+	for _, d := range r.Duplicates {
+		said = append(said, capital(d.String())+".")
 	}
 	said = slices.DeleteFunc(said, func(s string) bool { return s == "" })
 	headline := r.headline()
 	switch {
 	case len(said) == 0:
 		return headline
-	case len(r.Endpoints) > 0 && r.Endpoints[0].headline() != "":
+	case len(r.Endpoints) > 0 && r.Endpoints[0].headline(r.KubeProxy) != "":
 		said = append(said, "Of its address here: "+headline)
 	}
 	return strings.Join(said, " ")
@@ -80,7 +83,7 @@ func (r Report) summarizeTarget() string {
 func (r Report) headline() string {
 	switch {
 	case len(r.Endpoints) > 0:
-		return cmp.Or(r.Endpoints[0].headline(), "Nothing is wrong with the endpoints of this address.")
+		return cmp.Or(r.Endpoints[0].headline(r.KubeProxy), "Nothing is wrong with the endpoints of this address.")
 	case len(r.LoadBalancers) > 0:
 		return "Nothing is wrong with the load balancers of this Service."
 	case strings.HasPrefix(r.Target, "service "):
@@ -91,18 +94,22 @@ func (r Report) headline() string {
 }
 
 // headline says what a verdict comes to. It is empty if nothing is wrong.
-func (r Row) headline() string {
+func (r Row) headline(k KubeProxy) string {
 	switch kind, reason := verdict.Kind(r.Verdict), verdict.Reason(r.Reason); {
+	case kind == verdict.OrphanPending && r.undecided():
+		return "Whether the address is still used is unknown. " + r.Because
 	case kind == verdict.Orphan, kind == verdict.OrphanPending:
 		return "The address is not used any more. " + r.Next
 	case kind.Stale():
 		return "A stale remote endpoint conflicts with a pod on this node. " + r.Next
-	case reason == verdict.ReasonNoLocalEndpoint, reason == verdict.ReasonLocalUnclaimed:
+	case reason == verdict.ReasonNoLocalEndpoint, reason == verdict.ReasonLocalUnclaimed, reason == verdict.ReasonOfNode,
+		r.leftBehind():
 		return r.Because
 	case kind == verdict.Contested:
 		return "Ownership of the address is ambiguous; hnsguard keeps the endpoint."
 	case kind == verdict.LeakedLocal:
-		return "A local endpoint was left behind on this node. The remote one is valid, and hnsguard keeps it."
+		return "A local endpoint was left behind on this node. The remote one is valid, and hnsguard keeps it" +
+			k.besideLeaked() + "."
 	case reason == verdict.ReasonLocalLeaked:
 		return "A local endpoint was left behind on this node, and another node uses its address: this node cannot reach " +
 			"that pod."
@@ -111,6 +118,15 @@ func (r Row) headline() string {
 	default:
 		return ""
 	}
+}
+
+// besideLeaked says what a kube-proxy does with the valid endpoint beside a leaked one. The versions that keep no
+// duplicates take the local endpoint for the right one.
+func (k KubeProxy) besideLeaked() string {
+	if !k.Known || slices.Contains(k.Faults, "duplicates") {
+		return ""
+	}
+	return ", but this kube-proxy deletes it once and builds load balancers on the local one"
 }
 
 // concerns reports whether an entry is about the target, or about an address of it. An endpoint that is gone by now is

@@ -17,7 +17,7 @@ import (
 	"github.com/hnsguard/hnsguard/internal/verdict"
 )
 
-func podIn(state report.PodState, change func(*report.Pod)) report.Pod {
+func podIn(state verdict.PodState, change func(*report.Pod)) report.Pod {
 	p := report.Pod{
 		Name: "shop/web", State: state, Node: "win-1", NodeOS: "windows", Phase: "Running", Addresses: []netip.Addr{ip},
 		Created: time.Date(2026, 3, 1, 3, 0, 0, 0, time.UTC),
@@ -40,47 +40,47 @@ func TestThePodThatIsAskedAbout(t *testing.T) {
 		want   string
 		lethal bool
 	}{
-		"without network": {podIn(report.PodWithoutNetwork, nil), nil, "it has no network. Delete it", true},
+		"without network": {podIn(verdict.PodWithoutNetwork, nil), nil, "it has no network. Delete it", true},
 		"without network, and a remote one has its address": {
-			podIn(report.PodWithoutNetwork, nil), []report.Row{contested}, "it has no network. Delete it", true,
+			podIn(verdict.PodWithoutNetwork, nil), []report.Row{contested}, "it has no network. Delete it", true,
 		},
 		"on a Linux node": {
-			podIn(report.PodElsewhere, on("lin-1", "linux")),
+			podIn(verdict.PodElsewhere, on("lin-1", "linux")),
 			[]report.Row{inUse},
 			"runs on node lin-1, not on win-1. That is a Linux node, which has no HNS. Here it has a remote endpoint only if", false,
 		},
 		"on another Windows node": {
-			podIn(report.PodElsewhere, on("win-2", "windows")),
+			podIn(verdict.PodElsewhere, on("win-2", "windows")),
 			[]report.Row{inUse},
 			"runs on node win-2, not on win-1. Explain it there. Here it has", false,
 		},
 		"on another node, which has no endpoint here": {
-			podIn(report.PodElsewhere, on("lin-1", "")), nil, "only if a Service leads to it.", false,
+			podIn(verdict.PodElsewhere, on("lin-1", "")), nil, "only if a Service leads to it.", false,
 		},
 		"on another node, which has an orphan here": {
-			podIn(report.PodElsewhere, on("lin-1", "")), []report.Row{orphan}, "Of its address here: The address is not used", false,
+			podIn(verdict.PodElsewhere, on("lin-1", "")), []report.Row{orphan}, "Of its address here: The address is not used", false,
 		},
-		"in the host's network": {podIn(report.PodHostNetwork, nil), nil, "the node's own network and has no HNS endpoint; nothing is wrong", false},
+		"in the host's network": {podIn(verdict.PodHostNetwork, nil), nil, "the node's own network and has no HNS endpoint; nothing is wrong", false},
 		"ended": {
-			podIn(report.PodEnded, func(p *report.Pod) { p.Phase = "Succeeded" }), nil, "has ended (Succeeded)", false,
+			podIn(verdict.PodEnded, func(p *report.Pod) { p.Phase = "Succeeded" }), nil, "has ended (Succeeded)", false,
 		},
 		"ended, and its address is in conflict": {
-			podIn(report.PodEnded, nil), conflictReport().Endpoints, "has ended (Running) and needs no endpoint any more. Of its address here: A stale", false,
+			podIn(verdict.PodEnded, nil), conflictReport().Endpoints, "has ended (Running) and needs no endpoint any more. Of its address here: A stale", false,
 		},
 		"pending": {
-			podIn(report.PodStarting, func(p *report.Pod) { p.Phase, p.Addresses = "Pending", nil }), nil,
+			podIn(verdict.PodStarting, func(p *report.Pod) { p.Phase, p.Addresses = "Pending", nil }), nil,
 			"is Pending since 2026-03-01 03:00:00Z and has no address yet. If that does not change, look at the log of the CNI " +
 				"on its node, and at 'kubectl -n shop describe pod web'.", false,
 		},
 		"pending with an address": {
-			podIn(report.PodStarting, func(p *report.Pod) { p.Phase = "Pending" }), nil, "and has no endpoint yet", false,
+			podIn(verdict.PodStarting, func(p *report.Pod) { p.Phase = "Pending" }), nil, "and has no endpoint yet", false,
 		},
-		"just started":     {podIn(report.PodStarting, nil), nil, "Ask again in half a minute", false},
-		"being deleted":    {podIn(report.PodDeleting, nil), nil, "is being deleted", false},
-		"unscheduled":      {podIn(report.PodUnscheduled, nil), nil, "'kubectl -n shop describe pod web' says why", false},
-		"not known":        {podIn(report.PodUnknown, nil), nil, "is unknown", false},
-		"attached":         {podIn(report.PodAttached, nil), []report.Row{row(localID, "local", verdict.Local, verdict.ReasonLocalPod)}, "Nothing is wrong", false},
-		"attached, beside": {podIn(report.PodAttached, nil), conflictReport().Endpoints, "hnsguard removes it", false},
+		"just started":     {podIn(verdict.PodStarting, nil), nil, "Ask again in half a minute", false},
+		"being deleted":    {podIn(verdict.PodDeleting, nil), nil, "is being deleted", false},
+		"unscheduled":      {podIn(verdict.PodUnscheduled, nil), nil, "'kubectl -n shop describe pod web' says why", false},
+		"not known":        {podIn(verdict.PodUnknown, nil), nil, "is unknown", false},
+		"attached":         {podIn(verdict.PodAttached, nil), []report.Row{row(localID, "local", verdict.Local, verdict.ReasonLocalPod)}, "Nothing is wrong", false},
+		"attached, beside": {podIn(verdict.PodAttached, nil), conflictReport().Endpoints, "hnsguard removes it", false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := NewWithT(t)
@@ -107,7 +107,7 @@ func TestTheAddressOfAPodWithoutNetwork(t *testing.T) {
 	g := NewWithT(t)
 	const lost = "Pod shop/web runs on this node without a local endpoint: it has no network. Delete it"
 	r := reportOf()
-	r.PodsWithoutNetwork = []report.Pod{podIn(report.PodWithoutNetwork, nil)}
+	r.PodsWithoutNetwork = []report.Pod{podIn(verdict.PodWithoutNetwork, nil)}
 	g.Expect(r.Explain(report.Filter{Addresses: []netip.Addr{ip}}, nil).Summary).To(HavePrefix(lost))
 	g.Expect(reportOf().Explain(report.Filter{Addresses: []netip.Addr{ip}}, nil).Summary).To(Equal("HNS on this node has no such endpoint."))
 

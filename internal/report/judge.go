@@ -42,7 +42,14 @@ type Input struct {
 	Cluster   recording.Cluster
 	// Filter selects the endpoints to report. Without it all are.
 	Filter Filter
-	Now    time.Time
+	// Now is when the cluster was read or recorded.
+	Now time.Time
+	// HNSRecorded is when HNS was recorded.
+	// Default: at the same moment.
+	HNSRecorded time.Time
+
+	// networkGone is set if the networks were recorded, and none of them is for pods.
+	networkGone bool
 }
 
 // Judge gives every endpoint its verdict and reports those that the filter selects.
@@ -54,7 +61,9 @@ func Judge(in Input) (Report, error) {
 	network := hns.Network{}
 	if len(complete) > 0 {
 		var err error
-		if network, err = inventory.PodNetwork(in.Config.Network, in.HNS.Networks, complete); err != nil {
+		network, err = inventory.PodNetwork(in.Config.Network, in.HNS.Networks, complete)
+		in.networkGone = errors.Is(err, inventory.ErrNoPodNetwork) && in.networksRecorded()
+		if err != nil && !in.networkGone {
 			return Report{}, in.noNetwork(err)
 		}
 		rows = append(rows, in.decide(network, complete)...)
@@ -65,10 +74,15 @@ func Judge(in Input) (Report, error) {
 
 // noNetwork says how the networks are recorded, if they were not: endpoints show no more of them than their IDs.
 func (in Input) noNetwork(err error) error {
-	if slices.ContainsFunc(in.HNS.Networks, func(n hns.Network) bool { return n.Type != "" }) {
+	if in.networksRecorded() {
 		return fmt.Errorf("%w: %w", ErrCannotJudge, err)
 	}
 	return fmt.Errorf("%w: %w%s", ErrCannotJudge, err, recordNetworks)
+}
+
+// networksRecorded reports whether networks were recorded, and not only the IDs that V2 endpoints have of them.
+func (in Input) networksRecorded() bool {
+	return slices.ContainsFunc(in.HNS.Networks, func(n hns.Network) bool { return n.Type != "" })
 }
 
 // validateNode refuses a node that is known not to run Windows, or that the cluster does not have (invariant 5).
@@ -123,7 +137,8 @@ func (in Input) validate() error {
 	var errs []error
 	if !in.HNS.EndpointsRecorded {
 		errs = append(errs, fmt.Errorf("%w: the HNS dump has no endpoints; record them with "+
-			"Get-HnsEndpoint | ConvertTo-Json -Depth 10", ErrCannotJudge))
+			"Get-HnsEndpoint | ConvertTo-Json -Depth 10 > endpoints.json; if HNS has none, pass the empty file and the networks",
+			ErrCannotJudge))
 	}
 	if !in.Cluster.PodsRecorded || !in.Cluster.SlicesRecorded {
 		errs = append(errs, fmt.Errorf("%w: the cluster dump has no Pods or no EndpointSlices; record them with %s",
@@ -221,22 +236,30 @@ func (in Input) view(addresses []netip.Addr) cluster.View {
 	for _, service := range in.Cluster.Services {
 		index.SetService(service)
 	}
-	return index.View(addresses)
+	view := index.View(addresses)
+	if in.partialCluster() {
+		view.Slices = 0 // what they do not list may be listed
+	}
+	return view
 }
 
 // report puts together what the filter selects.
 func (in Input) report(network hns.Network, rows []Row) Report {
 	in.Filter = in.Filter.withAddresses(in.HNS.Endpoints)
 	r := Report{
-		Node: in.Node, Network: cmp.Or(network.Name, string(network.ID)), KubeProxy: kubeProxyOf(in.KubeProxy),
-		Mode: in.Config.Mode, Modes: in.Config.EffectiveModes(), Endpoints: []Row{},
+		Node: in.Node, Time: in.Now.UTC(), NetworkGone: in.networkGone,
+		Network:   cmp.Or(network.Name, string(network.ID)),
+		KubeProxy: kubeProxyOf(in.KubeProxy), Mode: in.Config.Mode, Modes: in.Config.EffectiveModes(), Endpoints: []Row{},
 	}
 	var note string
 	balancers, unjudged := in.judgeBalancers(network, rows)
 	slices.SortStableFunc(balancers, func(a, b Balancer) int { return a.Verdict.Compare(b.Verdict) })
 	r.LoadBalancers = in.selectBalancers(balancers)
-	r.PodsWithoutNetwork, r.Pods, note = in.pods()
+	r.PodsWithoutNetwork, r.PodsUnknown, r.Pods, note = in.pods()
 	for _, row := range rows {
+		if row.leftBehind() {
+			r.LeftBehind++
+		}
 		if in.Filter.selects(row, r.Pods) {
 			r.Endpoints = append(r.Endpoints, row)
 		}
@@ -244,7 +267,7 @@ func (in Input) report(network hns.Network, rows []Row) Report {
 	r.Omitted = len(rows) - len(r.Endpoints)
 	r.count()
 	r.Summary = r.summarize()
-	r.Notes = in.notes(r.Endpoints)
+	r.Notes = in.notes(r)
 	for _, note := range append(in.balancerNotes(balancers, r.LoadBalancers), note, unjudged) {
 		if note != "" {
 			r.Notes = append(r.Notes, note)
@@ -254,8 +277,8 @@ func (in Input) report(network hns.Network, rows []Row) Report {
 }
 
 // notes say what a reader has to know to understand the rows.
-func (in Input) notes(rows []Row) []string {
-	notes := in.Cluster.Notes()
+func (in Input) notes(r Report) []string {
+	rows, notes := r.Endpoints, in.Cluster.Notes()
 	add := func(format string, args ...any) { notes = append(notes, fmt.Sprintf(format, args...)) }
 	if node, _ := in.node(in.Node); node.OperatingSystem == "" {
 		add("nothing in the cluster dump shows that %s is a Windows node; record Nodes too, with %s", in.Node, recordCluster)
@@ -263,6 +286,10 @@ func (in Input) notes(rows []Row) []string {
 	if n := len(in.HNS.Incomplete); n > 0 {
 		add("the records of %d endpoints are incomplete; record whole endpoints, without Select-Object: "+
 			"Get-HnsEndpoint | ConvertTo-Json -Depth 10", n)
+	}
+	if len(r.PodsUnknown) > 0 {
+		add("%s of this node cannot be judged: %s. Record all endpoints, at the same moment as the cluster: "+
+			"Get-HnsEndpoint | ConvertTo-Json -Depth 10", plural(len(r.PodsUnknown), "pod~"), r.PodsUnknown[0].Why)
 	}
 	said := sets.New[string]()
 	for _, row := range rows {

@@ -23,7 +23,7 @@ func ReadHNS(ctx context.Context, service hns.Client) (recording.HNS, error) {
 	var dump recording.HNS
 	var errEndpoints, errBalancers, errNetworks error
 	dump.Endpoints, errEndpoints = readEndpoints(ctx, service)
-	dump.EndpointsRecorded = errEndpoints == nil
+	dump.EndpointsRecorded, dump.Whole = errEndpoints == nil, true
 	dump.LoadBalancers, errBalancers = service.LoadBalancers(ctx)
 	dump.LoadBalancersRecorded = errBalancers == nil
 	dump.Networks, errNetworks = service.Networks(ctx)
@@ -57,7 +57,7 @@ func readEndpoints(ctx context.Context, service hns.Client) ([]hns.Endpoint, err
 func ReadCluster(ctx context.Context, api client.Reader, node string, pods []types.NamespacedName) (
 	recording.Cluster, error,
 ) {
-	dump := recording.Cluster{PodsRecorded: true, SlicesRecorded: true, ServicesRecorded: true}
+	dump := recording.Cluster{PodsRecorded: true, SlicesRecorded: true, ServicesRecorded: true, Whole: true}
 	var podList corev1.PodList
 	if err := api.List(ctx, &podList, client.MatchingFields{"spec.nodeName": node}); err != nil {
 		return recording.Cluster{}, fmt.Errorf("listing the Pods of node %s: %w", node, err)

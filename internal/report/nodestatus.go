@@ -31,8 +31,10 @@ const (
 	StateStarting State = "starting"
 	// StateGuarding: the last pass was complete.
 	StateGuarding State = "guarding"
-	// StateIdle: there is no pod network, and so nothing to guard.
+	// StateIdle: there is no pod network and no pod that needs one, and so nothing to guard.
 	StateIdle State = "idle"
+	// StateNetworkGone: there is no pod network, and pods run that need one.
+	StateNetworkGone State = "network-gone"
 	// StateUnknown: the node cannot be observed, and nothing is touched.
 	StateUnknown State = "unknown"
 )
@@ -62,7 +64,7 @@ type NodeStatus struct {
 	HNS       HNS       `json:"hns"`
 	// Pass is the last complete pass; it is missing if there was none.
 	Pass *Pass `json:"pass,omitempty"`
-	// Victims are the running pods that had lost their endpoint in that pass, and with it their network.
+	// Victims are the running pods that lacked their network in the last pass that could read HNS.
 	Victims []Victim `json:"victims,omitempty"`
 	// Counts are the endpoints of that pass by verdict.
 	Counts map[verdict.Kind]int `json:"counts"`
@@ -102,11 +104,13 @@ type Network struct {
 	Subnets []netip.Prefix  `json:"subnets,omitempty"`
 }
 
-// Victim is a running pod that no local endpoint has an address of.
+// Victim is a running pod that lacks its network.
 type Victim struct {
 	// Pod is its namespace/name.
 	Pod     string     `json:"pod"`
 	Address netip.Addr `json:"address"`
+	// State is what it lacks: an endpoint, or one that is attached.
+	State verdict.PodState `json:"state"`
 	// Since is when the agent first found it so.
 	Since time.Time `json:"since"`
 }

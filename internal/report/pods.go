@@ -10,68 +10,50 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/util/sets"
 
 	"github.com/hnsguard/hnsguard/internal/cluster"
 	"github.com/hnsguard/hnsguard/internal/hns"
-)
-
-// PodState is the closed set of how a pod and the HNS of the node belong together.
-type PodState string
-
-// The states. All but [PodAttached] are of pods whose local endpoint HNS of this node does not have.
-const (
-	// PodAttached: a local endpoint has an address of the pod.
-	PodAttached PodState = "attached"
-	// PodWithoutNetwork: the pod runs on this node, and no local endpoint has an address of it.
-	PodWithoutNetwork PodState = "without-network"
-	// PodStarting: the pod does not run yet or has only just begun to, and has no local endpoint so far.
-	PodStarting PodState = "starting"
-	// PodUnscheduled: the pod has no node yet.
-	PodUnscheduled PodState = "unscheduled"
-	// PodElsewhere: the pod is on another node.
-	PodElsewhere PodState = "on-another-node"
-	// PodHostNetwork: the pod uses the network of its node, as HostProcess pods do. It has no endpoint anywhere.
-	PodHostNetwork PodState = "host-network"
-	// PodDeleting: the pod is being deleted. Its endpoint goes before the pod does.
-	PodDeleting PodState = "deleting"
-	// PodEnded: the pod has succeeded or failed. Its address may be that of another pod.
-	PodEnded PodState = "ended"
-	// PodUnknown: an endpoint that was not recorded whole may be that of the pod.
-	PodUnknown PodState = "unknown"
+	"github.com/hnsguard/hnsguard/internal/verdict"
 )
 
 // Pod is a pod and how it belongs to the HNS of the node.
 type Pod struct {
 	// Name is the name of the pod, as namespace/name.
-	Name  string   `json:"name"`
-	State PodState `json:"state"`
+	Name  string           `json:"name"`
+	State verdict.PodState `json:"state"`
+	// Why says what is missing if the state is unknown.
+	Why string `json:"why,omitempty"`
 	// Node is the node of the pod, and NodeOS the operating system of that if it is known.
 	Node      string       `json:"node,omitempty"`
 	NodeOS    string       `json:"nodeOS,omitempty"`
 	Phase     string       `json:"phase"`
 	Addresses []netip.Addr `json:"addresses,omitempty"`
-	Created   time.Time    `json:"created,omitzero"`
-	Started   time.Time    `json:"started,omitzero"`
+	// Ready is the status of its condition of that name.
+	Ready   string    `json:"ready,omitempty"`
+	Created time.Time `json:"created,omitzero"`
+	Started time.Time `json:"started,omitzero"`
+	// Ends is when a pod that is being deleted should be gone.
+	Ends time.Time `json:"ends,omitzero"`
 }
 
 // podStates tells the state of pods.
 type podStates struct {
-	in Input
-	// local are the addresses of local endpoints, and obscured those endpoints that may have others.
-	local    sets.Set[netip.Addr]
+	in     Input
+	locals verdict.Locals
+	// obscured are endpoints that may have other addresses, and partial is why endpoints may be missing.
 	obscured []hns.Endpoint
+	partial  string
 }
 
 func (in Input) podStates() podStates {
-	s := podStates{in: in, local: sets.New[netip.Addr]()}
+	s := podStates{in: in, locals: verdict.Locals{}, partial: in.partialHNS()}
 	for _, e := range in.HNS.Endpoints {
 		switch {
 		case e.Remote():
 		case in.HNS.Incomplete[e.ID] != "", e.Untranslated != "" && len(e.Addresses) == 0:
 			s.obscured = append(s.obscured, e)
 		default:
-			s.local.Insert(e.Addresses...)
+			s.locals.Add(e)
 		}
 	}
 	return s
@@ -83,50 +65,55 @@ func (s podStates) of(pod *corev1.Pod) Pod {
 		started = pod.Status.StartTime.Time
 	}
 	node, _ := s.in.node(known.Node)
-	return Pod{
-		Name: known.Key.String(), State: s.state(known, started), Node: known.Node, NodeOS: node.OperatingSystem,
+	p := Pod{
+		Name: known.Key.String(), Node: known.Node, NodeOS: node.OperatingSystem,
 		Phase: string(pod.Status.Phase), Addresses: known.Addresses, Created: known.Created.UTC(), Started: started.UTC(),
+		Ends: known.Ends.UTC(),
 	}
+	for _, c := range pod.Status.Conditions {
+		if c.Type == corev1.PodReady {
+			p.Ready = string(c.Status)
+		}
+	}
+	p.State, p.Why = s.state(known, p)
+	return p
 }
 
-// state looks at what explains a missing endpoint first: only a pod that should have one can lack it. A pod is said to
-// lack it by the rule of package eviction. HNS and the cluster are not read at the same moment, so that the endpoint of
-// a pod that was started in between is missing.
-func (s podStates) state(p cluster.Pod, started time.Time) PodState {
+// state is that of package verdict. But what was not recorded is not guessed: HNS and the cluster are not read at the
+// same moment, so that the endpoint of a pod that was started in between is missing, and what was recorded of HNS may
+// be a part of it. A pod that is not ready is believed to lack its network even then.
+func (s podStates) state(known cluster.Pod, p Pod) (state verdict.PodState, why string) {
+	state = s.locals.StateOf(known, s.in.Node, s.in.Now)
 	switch {
-	case p.Terminal:
-		return PodEnded
-	case p.Node == "":
-		return PodUnscheduled
-	case p.HostNetwork:
-		return PodHostNetwork
-	case p.Node != s.in.Node:
-		return PodElsewhere
-	case s.local.HasAny(p.Addresses...):
-		return PodAttached
-	case p.Deleting:
-		return PodDeleting
-	case len(p.Addresses) == 0 || !p.Running || s.in.Now.Sub(started) < s.in.Config.Eviction.After.Duration:
-		return PodStarting
+	case !state.LacksNetwork():
+		return state, ""
+	case s.in.Now.Sub(p.Started) < s.in.Config.Eviction.After.Duration:
+		return verdict.PodStarting, ""
+	case !s.in.HNSRecorded.IsZero() && s.in.HNSRecorded.Sub(p.Started) < s.in.Config.Eviction.After.Duration:
+		return verdict.PodUnknown, "it started when HNS had been recorded"
 	case slices.ContainsFunc(s.obscured, func(e hns.Endpoint) bool { return mayHave(e, p.Addresses) }):
-		return PodUnknown
+		return verdict.PodUnknown, "the record of an endpoint that may be its own is incomplete"
+	case state == verdict.PodWithoutNetwork && s.partial != "" && p.Ready == string(corev1.ConditionTrue):
+		return verdict.PodUnknown, s.partial + ", and the pod is ready"
 	default:
-		return PodWithoutNetwork
+		return state, ""
 	}
 }
 
-// pods returns the pods without network and those that the filter names. A note says if all pods of the node seem to be
-// without network.
-func (in Input) pods() (without, named []Pod, note string) {
+// pods returns the pods that lack their network or cannot be judged, and those that the filter names.
+func (in Input) pods() (lacking, unknown, named []Pod, note string) {
 	states, attached := in.podStates(), 0
-	without = []Pod{}
+	lacking = []Pod{}
 	for _, pod := range in.Cluster.Pods {
 		p := states.of(pod)
-		if p.State == PodAttached {
+		switch selected := in.Filter.selectsPod(p); {
+		case p.State == verdict.PodAttached:
 			attached++
-		}
-		if p.State == PodWithoutNetwork && in.Filter.selectsPod(p) {
-			without = append(without, p)
+		case !selected:
+		case p.State.LacksNetwork() || p.State == verdict.PodEndingTooLong:
+			lacking = append(lacking, p)
+		case p.State == verdict.PodUnknown:
+			unknown = append(unknown, p)
 		}
 	}
 	for _, name := range in.Filter.Pods {
@@ -134,48 +121,106 @@ func (in Input) pods() (without, named []Pod, note string) {
 			named = append(named, states.of(pod))
 		}
 	}
-	if len(without) > 1 && attached == 0 {
-		note = fmt.Sprintf("no pod of %s seems to have a network: HNS may have been recorded on another node, at another "+
-			"time, or in part", in.Node)
+	if attached == 0 {
+		note = in.noneAttached(len(lacking))
 	}
-	return without, named, note
+	return lacking, unknown, named, note
+}
+
+// noneAttached is a note for a node on which no pod has its network, and some lack it.
+func (in Input) noneAttached(lacking int) string {
+	switch {
+	case in.networkGone:
+		return ""
+	case len(in.HNS.Endpoints) == 0 && lacking > 0:
+		return fmt.Sprintf("HNS of %s has no endpoint at all: it was reset, unless a filter or an error of the command has "+
+			"left them out. If no pod of the node has a network, drain the node and restart it", in.Node)
+	case lacking > 1:
+		return fmt.Sprintf("no pod of %s seems to have a network: HNS may have been recorded on another node, at another "+
+			"time, or in part", in.Node)
+	default:
+		return ""
+	}
 }
 
 // describe says why a pod has no local endpoint, and what to do. It is empty if the pod has one.
-func (p Pod) describe(node string) string {
+func (p Pod) describe(r Report) string {
 	namespace, name, _ := strings.Cut(p.Name, "/")
 	kubectl := fmt.Sprintf("'kubectl -n %s describe pod %s'", namespace, name)
 	switch p.State {
-	case PodAttached:
+	case verdict.PodAttached:
 		return ""
-	case PodWithoutNetwork:
-		return fmt.Sprintf("Pod %s runs on this node without a local endpoint: it has no network. Delete it: its "+
-			"replacement gets one.", p.Name)
-	case PodHostNetwork:
+	case verdict.PodWithoutNetwork, verdict.PodNotAttached, verdict.PodEndingTooLong:
+		return p.describeProblem(r)
+	case verdict.PodHostNetwork:
 		return fmt.Sprintf("Pod %s uses the node's own network and has no HNS endpoint; nothing is wrong.", p.Name)
-	case PodElsewhere:
+	case verdict.PodElsewhere:
 		return fmt.Sprintf("Pod %s runs on node %s, not on %s. %s Here it has a remote endpoint only if a Service leads to "+
-			"it.", p.Name, p.Node, node, p.whereToExplain())
-	case PodUnscheduled:
+			"it.", p.Name, p.Node, r.Node, p.whereToExplain())
+	case verdict.PodUnscheduled:
 		return fmt.Sprintf("Pod %s is not scheduled to a node yet: %s says why.", p.Name, kubectl)
-	case PodUnknown:
-		return fmt.Sprintf("Whether Pod %s has a network is unknown: the record of an endpoint that may be its own is "+
-			"incomplete.", p.Name)
-	case PodEnded:
+	case verdict.PodUnknown:
+		return fmt.Sprintf("Whether Pod %s has a network is unknown: %s.", p.Name, p.Why)
+	case verdict.PodEnded:
 		return fmt.Sprintf("Pod %s has ended (%s) and needs no endpoint any more.", p.Name, p.Phase)
-	case PodDeleting:
+	case verdict.PodDeleting:
 		return fmt.Sprintf("Pod %s is being deleted, and its local endpoint is gone.", p.Name)
-	case PodStarting:
+	case verdict.PodStarting:
 	}
-	what := "endpoint"
+	return p.describeStart(r, kubectl)
+}
+
+// describeProblem says what a pod lacks, and how it gets that again.
+func (p Pod) describeProblem(r Report) string {
+	namespace, name, _ := strings.Cut(p.Name, "/")
+	cure := "Delete it: its replacement gets one. If it hangs in Terminating, delete it with --grace-period=0 --force, " +
+		"and restart containerd on the node."
+	if r.NetworkGone {
+		cure = "HNS has no pod network for a replacement either: drain the node and restart it."
+	}
+	switch p.State {
+	case verdict.PodEndingTooLong:
+		return fmt.Sprintf("Pod %s should have been gone since %s, %s ago, and its local endpoint is gone: the runtime "+
+			"fails to remove its sandbox. Look for finalizers, and at the log of containerd on its node. If nothing else "+
+			"helps: 'kubectl -n %s delete pod %s --grace-period=0 --force', then restart containerd or the node.",
+			p.Name, moment(p.Ends), age(r.Time.Sub(p.Ends)), namespace, name)
+	case verdict.PodNotAttached:
+		return fmt.Sprintf("Pod %s runs on this node, and the local endpoint with its address is not attached to it: it "+
+			"has no network. %s", p.Name, cure)
+	default:
+		return fmt.Sprintf("Pod %s runs on this node without a local endpoint: it has no network. %s", p.Name, cure)
+	}
+}
+
+// describeStart says for what a pod waits.
+func (p Pod) describeStart(r Report, kubectl string) string {
+	what, left := "endpoint", ""
 	if len(p.Addresses) == 0 {
-		what = "address"
+		what, left = "address", r.leftBehind()
 	} else if p.Phase == string(corev1.PodRunning) {
 		return fmt.Sprintf("Pod %s has only just started, and HNS has no endpoint for it yet. Ask again in half a minute.",
 			p.Name)
 	}
-	return fmt.Sprintf("Pod %s is %s since %s and has no %s yet. If that does not change, look at the log of the CNI on "+
-		"its node, and at %s.", p.Name, p.Phase, p.Created.Format(time.DateTime+"Z"), what, kubectl)
+	return fmt.Sprintf("Pod %s is %s since %s and has no %s yet. %sIf that does not change, look at the log of the CNI "+
+		"on its node, and at %s.", p.Name, p.Phase, p.Created.Format(time.DateTime+"Z"), what, left, kubectl)
+}
+
+// leftBehind says how many addresses endpoints hold that a CNI has left behind.
+func (r Report) leftBehind() string {
+	if r.LeftBehind == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%s that no pod uses may hold all addresses that the CNI could give it: see 'hnsguard scan'. ",
+		plural(r.LeftBehind, "local endpoint~"))
+}
+
+// age is a time that has passed, for people.
+func age(d time.Duration) string {
+	const day = 24 * time.Hour
+	if d < 2*day {
+		return plural(int(d/time.Hour), "hour~")
+	}
+	return plural(int(d/day), "day~")
 }
 
 func (p Pod) whereToExplain() string {

@@ -3,6 +3,7 @@
 package report_test
 
 import (
+	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
@@ -10,11 +11,13 @@ import (
 
 	. "github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/hnsguard/hnsguard/internal/config"
 	"github.com/hnsguard/hnsguard/internal/hns"
+	"github.com/hnsguard/hnsguard/internal/kubeproxy"
 	"github.com/hnsguard/hnsguard/internal/report"
 	"github.com/hnsguard/hnsguard/internal/verdict"
 )
@@ -51,44 +54,62 @@ func TestTheStateOfAPod(t *testing.T) {
 	hostProcess := &corev1.PodSecurityContext{WindowsOptions: &corev1.WindowsSecurityContextOptions{HostProcess: new(true)}}
 	for name, tc := range map[string]struct {
 		change func(*report.Input, *corev1.Pod)
-		want   report.PodState
+		want   verdict.PodState
 	}{
-		"without endpoint": {func(*report.Input, *corev1.Pod) {}, report.PodWithoutNetwork},
+		"without endpoint": {func(*report.Input, *corev1.Pod) {}, verdict.PodWithoutNetwork},
 		"a remote endpoint has its address": {func(in *report.Input, _ *corev1.Pod) {
 			in.HNS.Endpoints[0].Addresses = []netip.Addr{netip.MustParseAddr("10.240.0.11")}
 			in.HNS.Endpoints[0].Flags |= hns.FlagRemote
-		}, report.PodWithoutNetwork},
+		}, verdict.PodWithoutNetwork},
 		"a local endpoint has its address": {func(in *report.Input, _ *corev1.Pod) {
 			in.HNS.Endpoints[0].Addresses = []netip.Addr{netip.MustParseAddr("10.240.0.11")}
 			in.HNS.Endpoints[0].Flags &^= hns.FlagRemote
-		}, report.PodAttached},
+		}, verdict.PodNotAttached},
+		"one that is attached": {func(in *report.Input, _ *corev1.Pod) {
+			in.HNS.Endpoints[0].Addresses = []netip.Addr{netip.MustParseAddr("10.240.0.11")}
+			in.HNS.Endpoints[0].Flags &^= hns.FlagRemote
+			in.HNS.Endpoints[0].SharedContainers = 1
+		}, verdict.PodAttached},
 		"its address is that of an endpoint not recorded whole": {func(in *report.Input, _ *corev1.Pod) {
 			in.HNS.Endpoints[0].Addresses, in.HNS.Endpoints[0].Flags = nil, 0
 			in.HNS.Incomplete = map[hns.EndpointID]string{in.HNS.Endpoints[0].ID: "address"}
-		}, report.PodUnknown},
+		}, verdict.PodUnknown},
 		"HNS says something odd about an endpoint": {func(in *report.Input, _ *corev1.Pod) {
 			in.HNS.Endpoints[0].Addresses, in.HNS.Endpoints[0].Flags = nil, 0
 			in.HNS.Endpoints[0].Untranslated = "an address"
-		}, report.PodUnknown},
+		}, verdict.PodUnknown},
 		"a remote endpoint is not recorded whole": {func(in *report.Input, _ *corev1.Pod) {
 			in.HNS.Endpoints[0].Addresses, in.HNS.Endpoints[0].Flags = nil, hns.FlagRemote
 			in.HNS.Incomplete = map[hns.EndpointID]string{in.HNS.Endpoints[0].ID: "MAC address"}
-		}, report.PodWithoutNetwork},
-		"on another node": {func(_ *report.Input, p *corev1.Pod) { p.Spec.NodeName = "aks-agentpool-000000" }, report.PodElsewhere},
-		"unscheduled":     {func(_ *report.Input, p *corev1.Pod) { p.Spec.NodeName = "" }, report.PodUnscheduled},
-		"hostNetwork":     {func(_ *report.Input, p *corev1.Pod) { p.Spec.HostNetwork = true }, report.PodHostNetwork},
-		"HostProcess":     {func(_ *report.Input, p *corev1.Pod) { p.Spec.SecurityContext = hostProcess }, report.PodHostNetwork},
-		"succeeded":       {func(_ *report.Input, p *corev1.Pod) { p.Status.Phase = corev1.PodSucceeded }, report.PodEnded},
-		"failed":          {func(_ *report.Input, p *corev1.Pod) { p.Status.Phase = corev1.PodFailed }, report.PodEnded},
-		"pending":         {func(_ *report.Input, p *corev1.Pod) { p.Status.Phase = corev1.PodPending }, report.PodStarting},
-		"without address": {func(_ *report.Input, p *corev1.Pod) { p.Status.PodIP, p.Status.PodIPs = "", nil }, report.PodStarting},
+		}, verdict.PodWithoutNetwork},
+		"on another node": {func(_ *report.Input, p *corev1.Pod) { p.Spec.NodeName = "aks-agentpool-000000" }, verdict.PodElsewhere},
+		"unscheduled":     {func(_ *report.Input, p *corev1.Pod) { p.Spec.NodeName = "" }, verdict.PodUnscheduled},
+		"hostNetwork":     {func(_ *report.Input, p *corev1.Pod) { p.Spec.HostNetwork = true }, verdict.PodHostNetwork},
+		"HostProcess":     {func(_ *report.Input, p *corev1.Pod) { p.Spec.SecurityContext = hostProcess }, verdict.PodHostNetwork},
+		"succeeded":       {func(_ *report.Input, p *corev1.Pod) { p.Status.Phase = corev1.PodSucceeded }, verdict.PodEnded},
+		"failed":          {func(_ *report.Input, p *corev1.Pod) { p.Status.Phase = corev1.PodFailed }, verdict.PodEnded},
+		"started, but HNS was recorded before": {func(in *report.Input, p *corev1.Pod) {
+			in.HNSRecorded = in.Now.Add(-time.Hour)
+			p.Status.StartTime = &metav1.Time{Time: in.HNSRecorded.Add(-29 * time.Second)}
+		}, verdict.PodUnknown},
+		"started before HNS was recorded": {func(in *report.Input, p *corev1.Pod) {
+			in.HNSRecorded = in.Now.Add(-time.Hour)
+			p.Status.StartTime = &metav1.Time{Time: in.HNSRecorded.Add(-30 * time.Second)}
+		}, verdict.PodWithoutNetwork},
+		"pending":         {func(_ *report.Input, p *corev1.Pod) { p.Status.Phase = corev1.PodPending }, verdict.PodStarting},
+		"without address": {func(_ *report.Input, p *corev1.Pod) { p.Status.PodIP, p.Status.PodIPs = "", nil }, verdict.PodStarting},
 		"just started": {func(in *report.Input, p *corev1.Pod) {
 			p.Status.StartTime = &metav1.Time{Time: in.Now.Add(-29 * time.Second)}
-		}, report.PodStarting},
+		}, verdict.PodStarting},
 		"started": {func(in *report.Input, p *corev1.Pod) {
 			p.Status.StartTime = &metav1.Time{Time: in.Now.Add(-30 * time.Second)}
-		}, report.PodWithoutNetwork},
-		"being deleted": {func(_ *report.Input, p *corev1.Pod) { p.DeletionTimestamp = &metav1.Time{} }, report.PodDeleting},
+		}, verdict.PodWithoutNetwork},
+		"being deleted": {func(in *report.Input, p *corev1.Pod) {
+			p.DeletionTimestamp = &metav1.Time{Time: in.Now}
+		}, verdict.PodDeleting},
+		"ending for days": {func(in *report.Input, p *corev1.Pod) {
+			p.DeletionTimestamp = &metav1.Time{Time: in.Now.Add(-72 * time.Hour)}
+		}, verdict.PodEndingTooLong},
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := NewWithT(t)
@@ -97,11 +118,12 @@ func TestTheStateOfAPod(t *testing.T) {
 			tc.change(&in, podOf(t, in, webName))
 			found := judge(t, in)
 			g.Expect(found.Pods).To(ConsistOf(HaveField("State", tc.want)))
-			if tc.want == report.PodWithoutNetwork {
+			if tc.want.LacksNetwork() || tc.want == verdict.PodEndingTooLong {
 				g.Expect(found.PodsWithoutNetwork).To(Equal(found.Pods))
 			} else {
 				g.Expect(found.PodsWithoutNetwork).To(BeEmpty())
 			}
+			g.Expect(found.PodsUnknown).To(HaveLen(map[bool]int{true: 1}[tc.want == verdict.PodUnknown]))
 		})
 	}
 }
@@ -118,8 +140,8 @@ func TestPodsWithoutNetworkAreReported(t *testing.T) {
 	g.Expect(found.Notes).NotTo(ContainElement(ContainSubstring("seems to have a network")))
 	var out strings.Builder
 	g.Expect(found.Print(&out)).To(Succeed())
-	g.Expect(out.String()).To(MatchRegexp(`POD +IP +STARTED\n` + webName.String() + ` +10\.240\.0\.11 +2026-03-01 02:00:00Z\n`))
-	g.Expect(out.String()).To(ContainSubstring("Needs attention: 1 pod(s) without network.\n"))
+	g.Expect(out.String()).To(MatchRegexp(`POD +IP +STATE +STARTED\n` + webName.String() + ` +10\.240\.0\.11 +without-network +2026-03-01 02:00:00Z\n`))
+	g.Expect(out.String()).To(ContainSubstring("Needs attention: 1 pod without network.\n"))
 
 	for name, tc := range map[string]struct {
 		filter report.Filter
@@ -145,7 +167,7 @@ func TestPodsWithoutNetworkAreReported(t *testing.T) {
 func TestWhatNeedsAttention(t *testing.T) {
 	g := NewWithT(t)
 	found := judge(t, input(t, "akswin000000", "aks-1367.json", "aks-1367-l2bridge-remotes.json"))
-	g.Expect(found.Attention).To(Equal("1 contested, 1 pod(s) without network"))
+	g.Expect(found.Attention).To(Equal("1 contested, 1 pod without network"))
 	in := input(t, "akswin000001", "derived-v2-duplicate.json", "derived-v2-duplicate.json")
 	found = judge(t, in)
 	g.Expect(found.Attention).To(BeEmpty(), "what is removed is counted as that")
@@ -185,6 +207,141 @@ func TestTheMode(t *testing.T) {
 				said = Not(said)
 			}
 			g.Expect(out.String()).To(said)
+		})
+	}
+}
+
+// Invariant 2: a filter leaves a part of HNS, and what is missing in it may exist. A pod that is ready is no victim then.
+func TestHNSRecordedInPart(t *testing.T) {
+	ready := func(status corev1.ConditionStatus) []corev1.PodCondition {
+		return []corev1.PodCondition{{Type: corev1.PodReady, Status: status}}
+	}
+	remotes := func(in *report.Input, listed, recorded int) {
+		slice := &discoveryv1.EndpointSlice{ObjectMeta: metav1.ObjectMeta{
+			Namespace: "shop", Name: "many", Labels: map[string]string{discoveryv1.LabelServiceName: "many"},
+		}}
+		for i := range listed {
+			addr := netip.AddrFrom4([4]byte{10, 9, 9, byte(i)})
+			slice.Endpoints = append(slice.Endpoints, discoveryv1.Endpoint{Addresses: []string{addr.String()}})
+			if i < recorded {
+				in.HNS.Endpoints = append(in.HNS.Endpoints, hns.Endpoint{
+					ID: hns.EndpointID(addr.String()), Network: in.HNS.Networks[0].ID, Flags: hns.FlagRemote,
+					MAC: kubeproxy.RemoteMAC(addr), Addresses: []netip.Addr{addr},
+				})
+			}
+		}
+		in.Cluster.Slices = []*discoveryv1.EndpointSlice{slice}
+	}
+	for name, tc := range map[string]struct {
+		change func(*report.Input, *corev1.Pod)
+		want   verdict.PodState
+	}{
+		"most of what slices list is missing": {func(in *report.Input, _ *corev1.Pod) { remotes(in, 5, 2) }, verdict.PodUnknown},
+		"half of it is":                       {func(in *report.Input, _ *corev1.Pod) { remotes(in, 4, 2) }, verdict.PodWithoutNetwork},
+		"but the pod is not ready": {func(in *report.Input, p *corev1.Pod) {
+			remotes(in, 5, 2)
+			p.Status.Conditions = ready(corev1.ConditionFalse)
+		}, verdict.PodWithoutNetwork},
+		"but hnsguard has read HNS itself": {func(in *report.Input, _ *corev1.Pod) {
+			remotes(in, 5, 2)
+			in.HNS.Whole = true
+		}, verdict.PodWithoutNetwork},
+		"what is missing is not ready": {func(in *report.Input, _ *corev1.Pod) {
+			remotes(in, 5, 2)
+			for i := range in.Cluster.Slices[0].Endpoints {
+				in.Cluster.Slices[0].Endpoints[i].Conditions.Ready = new(false)
+			}
+		}, verdict.PodWithoutNetwork},
+		"what is missing is on this node": {func(in *report.Input, _ *corev1.Pod) {
+			remotes(in, 5, 2)
+			for i := range in.Cluster.Slices[0].Endpoints {
+				in.Cluster.Slices[0].Endpoints[i].NodeName = &in.Node
+			}
+		}, verdict.PodWithoutNetwork},
+		"what is missing is of no Service": {func(in *report.Input, _ *corev1.Pod) {
+			remotes(in, 5, 2)
+			in.Cluster.Slices[0].Labels = nil
+		}, verdict.PodWithoutNetwork},
+		"all has one address": {func(in *report.Input, _ *corev1.Pod) {
+			remotes(in, 0, 0)
+			in.HNS.Endpoints = in.HNS.Endpoints[:1]
+		}, verdict.PodUnknown},
+		"there is nothing at all": {func(in *report.Input, _ *corev1.Pod) {
+			remotes(in, 5, 0)
+			in.HNS.Endpoints = nil
+		}, verdict.PodWithoutNetwork},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := NewWithT(t)
+			in := lost(t)
+			pod := podOf(t, in, webName)
+			pod.Status.Conditions = ready(corev1.ConditionTrue)
+			tc.change(&in, pod)
+			in.Filter.Pods = []types.NamespacedName{webName}
+			found := judge(t, in)
+			g.Expect(found.Pods).To(ConsistOf(HaveField("State", tc.want)))
+			g.Expect(found.Judged()).To(Equal(tc.want != verdict.PodUnknown))
+		})
+	}
+}
+
+// What hnsguard has not read itself may be of one namespace, and what its slices do not list is not unused.
+func TestTheClusterRecordedInPart(t *testing.T) {
+	for name, tc := range map[string]struct {
+		namespaces []string
+		whole      bool
+		want       string
+	}{
+		"all namespaces":       {[]string{"default", "kube-system"}, false, "orphan: unclaimed"},
+		"one":                  {[]string{"kube-system", "kube-system"}, false, "orphan_pending: no-slices-known"},
+		"that of kubectl":      {[]string{"default"}, false, "orphan_pending: no-slices-known"},
+		"without the API's":    {[]string{"shop", "kube-system"}, false, "orphan_pending: no-slices-known"},
+		"one, read by ourself": {[]string{"shop"}, true, "orphan: unclaimed"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			in := input(t, "akswin000000", "aks-1367.json", "aks-1367-l2bridge-remotes.json")
+			in.Cluster.Pods, in.HNS.LoadBalancersRecorded, in.Cluster.Whole = nil, true, tc.whole
+			in.Cluster.Slices = nil
+			for i, namespace := range tc.namespaces {
+				in.Cluster.Slices = append(in.Cluster.Slices, &discoveryv1.EndpointSlice{ObjectMeta: metav1.ObjectMeta{
+					Namespace: namespace, Name: fmt.Sprint("slice-", i),
+				}})
+			}
+			NewWithT(t).Expect(verdicts(judge(t, in))).To(HaveKeyWithValue("10.240.0.10 remote", tc.want))
+		})
+	}
+}
+
+// Of two local endpoints with one address, the report says which one no pod uses.
+func TestTwoLocalEndpointsWithOneAddress(t *testing.T) {
+	for name, tc := range map[string]struct {
+		second    func(*hns.Endpoint)
+		attention string
+		said      string
+	}{
+		"one is not attached": {
+			func(e *hns.Endpoint) { e.Namespace, e.SharedContainers = "", 0 },
+			"1 address of several endpoints, 1 local endpoint left behind", "; no pod uses second",
+		},
+		"both are attached":  {func(*hns.Endpoint) {}, "1 address of several endpoints", "which of them its pod uses is unknown"},
+		"on another network": {func(e *hns.Endpoint) { e.Network = "another" }, "", ""},
+		"of kube-proxy":      {func(e *hns.Endpoint) { e.Flags = hns.FlagRemote }, "", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := NewWithT(t)
+			in := input(t, "akswin000001", "derived-v2-duplicate.json", "derived-v2-duplicate.json")
+			for _, e := range in.HNS.Endpoints {
+				if e.Has(netip.MustParseAddr("10.240.0.11")) && !e.Remote() {
+					e.ID = "second"
+					tc.second(&e)
+					in.HNS.Endpoints = append(in.HNS.Endpoints, e)
+				}
+			}
+			found := judge(t, in)
+			g.Expect(found.Attention).To(Equal(tc.attention))
+			var out strings.Builder
+			g.Expect(found.Print(&out)).To(Succeed())
+			g.Expect(strings.Join(strings.Fields(out.String()), " ")).To(ContainSubstring(tc.said))
 		})
 	}
 }

@@ -44,23 +44,25 @@ func (r Report) printTables(page *terminal.Page) {
 	printTable(page, []string{"LOAD BALANCER", "FRONTEND", "SERVICE", "VERDICT", "DEAD", "LACKING"},
 		balancerRows(r.LoadBalancers))
 	if rows = nil; len(r.PodsWithoutNetwork) > 0 {
-		page.Printf("These pods run on this node, and no local endpoint has their address: they have no network.\n" +
-			"'hnsguard explain NAMESPACE/POD' says what to do.\n")
+		page.Printf("These pods of this node have no network.\n'hnsguard explain NAMESPACE/POD' says what to do.\n")
 	}
 	for _, pod := range r.PodsWithoutNetwork {
 		started := ""
 		if !pod.Started.IsZero() {
 			started = moment(pod.Started)
 		}
-		rows = append(rows, []string{pod.Name, join(pod.Addresses, ","), started})
+		rows = append(rows, []string{pod.Name, join(pod.Addresses, ","), string(pod.State), started})
 	}
-	printTable(page, []string{"POD", "IP", "STARTED"}, rows)
+	printTable(page, []string{"POD", "IP", "STATE", "STARTED"}, rows)
 	page.Paragraph("", r.Summary)
 	if r.Attention != "" {
 		page.Paragraph("", fmt.Sprintf("Needs attention: %s.", r.Attention))
 	}
+	for _, d := range r.Duplicates {
+		page.Paragraph("", capital(d.String())+".")
+	}
 	for _, pod := range r.Pods {
-		if message := pod.describe(r.Node); message != "" {
+		if message := pod.describe(r); message != "" {
 			page.Paragraph("", message)
 		}
 	}
@@ -95,6 +97,7 @@ func (r Report) printDetails(page *terminal.Page) {
 		page.Printf("\nPod %s\n", p.Name)
 		printProperty(page, "node", p.Node)
 		printProperty(page, "phase", p.Phase)
+		printProperty(page, "ready", p.Ready)
 		printProperty(page, "addresses", join(p.Addresses, ", "))
 		printProperty(page, "endpoint", string(p.State))
 	}

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/hnsguard/hnsguard/internal/config"
 	"github.com/hnsguard/hnsguard/internal/history"
@@ -25,6 +26,8 @@ type Report struct {
 	// Target is what an explanation is about, such as "pod shop/web". It is empty for a scan.
 	Target string `json:"target,omitempty"`
 	Node   string `json:"node"`
+	// Time is the moment for which the node was judged.
+	Time time.Time `json:"time"`
 	// Network is the name of the pod network, or its ID if the dumps do not have the name.
 	Network   string    `json:"network"`
 	KubeProxy KubeProxy `json:"kubeProxy"`
@@ -43,13 +46,29 @@ type Report struct {
 	Endpoints []Row  `json:"endpoints"`
 	// LoadBalancers are those that are broken; in an explanation, all that it is about.
 	LoadBalancers []Balancer `json:"loadBalancers"`
-	// PodsWithoutNetwork are running pods of the node that have no local endpoint.
+	// NetworkGone is set if HNS has no pod network. No pod needs one if none lacks it.
+	NetworkGone bool `json:"networkGone,omitempty"`
+	// PodsWithoutNetwork are pods of the node that lack their network: those that run without an endpoint or with one that
+	// is not attached, and those that have been ending for too long. PodsUnknown are those that may.
 	PodsWithoutNetwork []Pod `json:"podsWithoutNetwork"`
+	PodsUnknown        []Pod `json:"podsUnknown,omitempty"`
+	// LeftBehind counts the local endpoints of the node that no pod uses and nothing is attached to.
+	LeftBehind int `json:"leftBehind,omitempty"`
+	// Duplicates are addresses that several endpoints of the node itself have.
+	Duplicates []Duplicate `json:"duplicates,omitempty"`
 	// Pods are the pods that the filter names.
 	Pods []Pod `json:"pods,omitempty"`
 	// History is what the agent has decided and done about the target of an explanation, the last first.
 	History []history.Entry `json:"history,omitempty"`
 	Notes   []string        `json:"notes,omitempty"`
+}
+
+// Duplicate is an address that several endpoints of the node itself have: local ones, or the node's own.
+type Duplicate struct {
+	Address   netip.Addr       `json:"address"`
+	Endpoints []hns.EndpointID `json:"endpoints"`
+	// Unused are those that no pod uses.
+	Unused []hns.EndpointID `json:"unused,omitempty"`
 }
 
 // KubeProxy is what is known of the node's kube-proxy.
@@ -150,7 +169,10 @@ func (r Row) Compare(other Row) int {
 
 // count sums up the rows and the pods.
 func (r *Report) count() {
-	attention := map[string]int{"pod(s) without network": len(r.PodsWithoutNetwork)}
+	attention := map[string]int{}
+	for _, pod := range r.PodsWithoutNetwork {
+		attention[pod.attention()]++
+	}
 	for _, row := range r.Endpoints {
 		if row.removable() {
 			r.Removable++
@@ -163,24 +185,96 @@ func (r *Report) count() {
 			attention[row.Verdict]++
 		case row.Reason == string(verdict.ReasonLocalLeaked):
 			attention["leaked local"]++
+		case row.leftBehind():
+			attention["local endpoint~ left behind"]++
 		}
 	}
 	for _, b := range r.LoadBalancers {
 		if b.Verdict.Broken() {
-			attention["load balancer(s) "+strings.ReplaceAll(string(b.Verdict), "_", " ")]++
+			attention["load balancer~ "+strings.ReplaceAll(string(b.Verdict), "_", " ")]++
 		}
 	}
+	r.Duplicates = duplicatesOf(r.Endpoints)
+	attention["address~ of several endpoints"] = len(r.Duplicates)
 	var parts []string
 	for _, what := range slices.Sorted(maps.Keys(attention)) {
 		if n := attention[what]; n > 0 {
-			parts = append(parts, fmt.Sprintf("%d %s", n, what))
+			parts = append(parts, plural(n, what))
 		}
 	}
 	r.Attention = strings.Join(parts, ", ")
 }
 
+// attention is what pods that lack their network are counted as.
+func (p Pod) attention() string {
+	switch p.State {
+	case verdict.PodNotAttached:
+		return "pod~ with an endpoint that is not attached"
+	case verdict.PodEndingTooLong:
+		return "pod~ ending for too long"
+	default:
+		return "pod~ without network"
+	}
+}
+
+// plural is a number of things. Their name has a tilde where the ending of the plural belongs.
+func plural(n int, name string) string {
+	ending := ""
+	if n != 1 {
+		ending = "s"
+		if strings.Contains(name, "s~") {
+			ending = "es"
+		}
+	}
+	return fmt.Sprintf("%d %s", n, strings.Replace(name, "~", ending, 1))
+}
+
+// leftBehind reports whether a CNI has left the endpoint behind, and no pod elsewhere has its address.
+func (r Row) leftBehind() bool {
+	reason := verdict.Reason(r.Reason)
+	return reason == verdict.ReasonLocalLeftBehind || reason == verdict.ReasonLocalBesidePods
+}
+
+// duplicatesOf returns the addresses that several endpoints of the node have. What kube-proxy has made is not of it.
+func duplicatesOf(rows []Row) []Duplicate {
+	all := map[netip.Addr]Duplicate{}
+	for _, row := range rows {
+		reason := verdict.Reason(row.Reason)
+		if reason != verdict.ReasonOfNode && (row.Verdict != string(verdict.Local) || reason == verdict.ReasonOtherNetwork) {
+			continue
+		}
+		for _, addr := range row.Addresses {
+			d := all[addr]
+			d.Address, d.Endpoints = addr, append(d.Endpoints, row.ID)
+			if reason != verdict.ReasonLocalPod {
+				d.Unused = append(d.Unused, row.ID)
+			}
+			all[addr] = d
+		}
+	}
+	maps.DeleteFunc(all, func(_ netip.Addr, d Duplicate) bool { return len(d.Endpoints) < 2 })
+	return slices.SortedFunc(maps.Values(all), func(a, b Duplicate) int { return a.Address.Compare(b.Address) })
+}
+
+// String says which endpoints share an address.
+func (d Duplicate) String() string {
+	said := fmt.Sprintf("the endpoints %s all have the address %s, and packets to it may reach the wrong one",
+		join(d.Endpoints, ", "), d.Address)
+	switch len(d.Unused) {
+	case 0:
+		return said + "; which of them its pod uses is unknown"
+	case len(d.Endpoints):
+		return said + "; no pod uses any of them"
+	default:
+		return said + "; no pod uses " + join(d.Unused, ", ")
+	}
+}
+
 // Wrong reports whether anything is wrong with the node.
 func (r Report) Wrong() bool { return r.Removable > 0 || r.Attention != "" }
+
+// Judged reports whether all that was asked about could be judged.
+func (r Report) Judged() bool { return r.Undecided == 0 && len(r.PodsUnknown) == 0 }
 
 // summarize says what a scan comes to.
 func (r Report) summarize() string {
@@ -190,6 +284,10 @@ func (r Report) summarize() string {
 		return fmt.Sprintf("None of the %d endpoints matches the filter.", r.Omitted)
 	case shown == 0:
 		return "HNS has no endpoints."
+	case r.NetworkGone && len(r.PodsWithoutNetwork) == 0:
+		return "HNS has no pod network, and no pod on this node needs one: there is nothing to guard."
+	case r.NetworkGone:
+		return "HNS has no pod network, and pods on this node need one."
 	}
 	s := fmt.Sprintf("%d of %d endpoints would be removed", r.Removable, shown)
 	if r.Removable > 0 && !slices.ContainsFunc(r.Endpoints, func(row Row) bool {

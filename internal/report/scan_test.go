@@ -231,6 +231,7 @@ func TestOrphansNeedLoadBalancersButNoTime(t *testing.T) {
 	g := NewWithT(t)
 	in := input(t, "akswin000000", "aks-1367.json", "aks-1367-l2bridge-remotes.json")
 	in.Cluster.Pods = nil // the pod with 10.240.0.10 has gone
+	in.Cluster.Whole = true
 	found := judge(t, in)
 	g.Expect(verdicts(found)).To(HaveKeyWithValue("10.240.0.10 remote", "orphan_pending: load-balancers-unknown"))
 	g.Expect(found.Notes).To(ContainElement(And(HavePrefix("load-balancers-unknown: "), ContainSubstring("Get-HnsPolicyList"))))
@@ -253,11 +254,11 @@ func TestOrphansNeedLoadBalancersButNoTime(t *testing.T) {
 	in.Cluster.Slices = nil
 	found = judge(t, in)
 	g.Expect(verdicts(found)).To(HaveKeyWithValue("10.240.0.10 remote", "orphan_pending: no-slices-known"))
-	g.Expect(found.Notes).To(ContainElement(ContainSubstring("There is no EndpointSlice at all")))
+	g.Expect(found.Notes).To(ContainElement(ContainSubstring("not those of all namespaces")))
 	g.Expect(found.Undecided).To(Equal(2))
 
 	in = input(t, "akswin000000", "aks-1367.json", "aks-1367-l2bridge-remotes.json")
-	in.Cluster.Pods, in.HNS.LoadBalancersRecorded = nil, true
+	in.Cluster.Pods, in.Cluster.Whole, in.HNS.LoadBalancersRecorded = nil, true, true
 	in.HNS.Networks[0].Type, in.Cluster.ServicesRecorded = hns.NetworkOverlay, false
 	found = judge(t, in)
 	g.Expect(verdicts(found)).To(HaveKeyWithValue("10.240.0.10 remote", "orphan_pending: services-unknown"))

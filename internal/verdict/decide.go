@@ -80,6 +80,7 @@ type decision struct {
 	Evidence
 	locals    map[netip.Addr][]*Endpoint // of the pod network
 	arrivals  sets.Set[hns.EndpointID]   // local endpoints that can only be those of waiting pods
+	left      sets.Set[hns.EndpointID]   // local endpoints that were left behind
 	referrers map[hns.EndpointID][]hns.LoadBalancerID
 }
 
@@ -100,7 +101,7 @@ func prepare(e Evidence) *decision {
 			d.referrers[id] = append(d.referrers[id], lb.ID)
 		}
 	}
-	d.arrivals = d.findArrivals()
+	d.arrivals, d.left = d.findArrivals(), d.findLeft()
 	return d
 }
 
@@ -117,9 +118,11 @@ func (d *decision) decide(v *Verdict, ep *Endpoint) {
 func (d *decision) judge(v *Verdict, ep *Endpoint) (Kind, Reason) {
 	switch {
 	case !ep.Remote():
-		return d.judgeLocal(v)
+		return Local, d.judgeLocal(v)
 	case ep.Network != d.Snapshot.Network.ID:
 		return Foreign, ReasonOtherNetwork
+	case !kubeproxy.Owns(ep.Endpoint) && ofNode(ep.Endpoint):
+		return Foreign, ReasonOfNode
 	case !kubeproxy.Owns(ep.Endpoint):
 		return Foreign, ReasonOtherMaker
 	default:
@@ -129,23 +132,65 @@ func (d *decision) judge(v *Verdict, ep *Endpoint) (Kind, Reason) {
 }
 
 // judgeLocal tells apart the local endpoints that a pod uses from those that were left behind. None is ever removed.
-func (d *decision) judgeLocal(v *Verdict) (Kind, Reason) {
+func (d *decision) judgeLocal(v *Verdict) Reason {
 	if v.Endpoint.Network != d.Snapshot.Network.ID {
-		return Local, ReasonOtherNetwork
+		return ReasonOtherNetwork
 	}
 	for _, addr := range v.Endpoint.Addresses {
-		if pods := d.podsUsing(addr); len(pods) > 0 {
-			v.Pods = idsOf(pods)
-			return Local, ReasonLocalPod
+		if v.Pods = idsOf(d.podsUsing(addr)); len(v.Pods) > 0 {
+			return d.judgeLocalOfPod(v.Endpoint, addr)
 		}
+	}
+	if ofNode(v.Endpoint) {
+		return ReasonOfNode
 	}
 	for _, addr := range v.Endpoint.Addresses {
 		if listings := d.Cluster.Listings(addr); slices.ContainsFunc(listings, d.isReadyElsewhere) {
 			v.Listings = listings
-			return Local, ReasonLocalLeaked
+			return ReasonLocalLeaked
 		}
 	}
-	return Local, ReasonLocalUnclaimed
+	if d.left.Has(v.Endpoint.ID) {
+		return ReasonLocalLeftBehind
+	}
+	return ReasonLocalUnclaimed
+}
+
+// judgeLocalOfPod judges a local endpoint whose address a pod on this node has. The pod uses an attached one.
+func (d *decision) judgeLocalOfPod(e hns.Endpoint, addr netip.Addr) Reason {
+	switch {
+	case ofNode(e):
+		return ReasonOfNode
+	case e.Attached():
+		return ReasonLocalPod
+	case slices.ContainsFunc(d.locals[addr], attached):
+		return ReasonLocalBesidePods
+	default:
+		return ReasonLocalNotAttached
+	}
+}
+
+// leftAfter is how long a local endpoint that is neither attached nor a pod's has to be there to count as left behind.
+const leftAfter = 10 * time.Minute
+
+// findLeft returns the local endpoints that a CNI has left behind: nothing is attached to them, and no pod has their
+// address. A CNI makes an endpoint seconds before it attaches it, and before the pod has its address. Where it is not
+// known how long the endpoints have been there, as in a recording, each pod that waits may be about to get one.
+func (d *decision) findLeft() sets.Set[hns.EndpointID] {
+	var left, undated []hns.EndpointID
+	for i := range d.Snapshot.Endpoints {
+		switch e := &d.Snapshot.Endpoints[i]; {
+		case !d.isLocalOfPods(e) || e.Attached() || ofNode(e.Endpoint) || d.isClaimed(e):
+		case e.Seen.IsZero():
+			undated = append(undated, e.ID)
+		case d.Now.Sub(e.Seen) >= leftAfter:
+			left = append(left, e.ID)
+		}
+	}
+	if d.slicesKnown() && len(undated) > len(d.Cluster.Waiting()) {
+		left = append(left, undated...)
+	}
+	return sets.New(left...)
 }
 
 // judgeRemote judges an endpoint that kube-proxy made on the pod network, which is one that has a single address.
@@ -249,8 +294,12 @@ func (d *decision) waitingSince() []time.Time {
 // unclaimedLocal reports whether the endpoint is an attached local one of the pod network, and no pod on this node may
 // use an address of it.
 func (d *decision) unclaimedLocal(e *Endpoint) bool {
-	return d.isLocalOfPods(e) && e.Attached() &&
-		!slices.ContainsFunc(e.Addresses, func(addr netip.Addr) bool { return len(d.podsUsing(addr)) > 0 })
+	return d.isLocalOfPods(e) && e.Attached() && !d.isClaimed(e)
+}
+
+// isClaimed reports whether a pod on this node may use an address of the endpoint.
+func (d *decision) isClaimed(e *Endpoint) bool {
+	return slices.ContainsFunc(e.Addresses, func(addr netip.Addr) bool { return len(d.podsUsing(addr)) > 0 })
 }
 
 // judgeConflict decides between two claims. That a slice lists the address on another node is none: slices lag. But a

@@ -174,6 +174,31 @@ func pod(name string, changes ...func(*corev1.Pod)) *corev1.Pod {
 	return p
 }
 
+// local makes the endpoint in question a local one that nothing is attached to.
+func local(changes ...func(*verdict.Endpoint)) func(*world) {
+	return func(w *world) {
+		w.remote.Flags = 0
+		for _, change := range changes {
+			change(&w.remote)
+		}
+	}
+}
+
+func attach(e *verdict.Endpoint) { e.Namespace = "another" }
+
+func name(name string) func(*verdict.Endpoint) { return func(e *verdict.Endpoint) { e.Name = name } }
+
+func seen(ago time.Duration) func(*verdict.Endpoint) {
+	return func(e *verdict.Endpoint) { e.Seen = now.Add(-ago) }
+}
+
+// oneMore is one more local endpoint that nothing is attached to.
+func oneMore(w *world) {
+	w.more = append(w.more, verdict.Endpoint{Endpoint: hns.Endpoint{
+		ID: "another", Network: podNet, Addresses: []netip.Addr{netip.MustParseAddr("10.240.0.12")},
+	}})
+}
+
 func withoutAddress(p *corev1.Pod) { p.Status.PodIPs, p.Status.Phase = nil, corev1.PodPending }
 func deleting(p *corev1.Pod)       { p.DeletionTimestamp = &metav1.Time{Time: now} }
 func succeeded(p *corev1.Pod)      { p.Status.Phase = corev1.PodSucceeded }
@@ -276,7 +301,7 @@ func TestDecide(t *testing.T) {
 		{"IPv6, the pod's own Service", conflicting, ipv6(node), verdict.Conflict, verdict.ReasonLivePod},
 		{"conflict: the remote is on another network", conflicting, func(w *world) { w.remote.Network = natNet }, verdict.Foreign, verdict.ReasonOtherNetwork},
 		{"conflict: not made by kube-proxy", conflicting, func(w *world) { w.remote.MAC = hns.MAC{0x0e, 0x2a} }, verdict.Foreign, verdict.ReasonOtherMaker},
-		{"conflict: not remote", conflicting, func(w *world) { w.remote.Flags = 32 }, verdict.Local, verdict.ReasonLocalPod},
+		{"conflict: not remote", conflicting, func(w *world) { w.remote.Flags = 32 }, verdict.Local, verdict.ReasonLocalBesidePods},
 
 		// An early conflict, and its guards.
 		{"early, terminating elsewhere", early, lists("lin-1", notReady, terminating), verdict.EarlyConflict, verdict.ReasonNewEndpoint},
@@ -356,10 +381,28 @@ func TestDecide(t *testing.T) {
 		{"a pod on another node is being deleted", orphaned, podElsewhere(deleting), verdict.InUse, verdict.ReasonPodElsewhere},
 		{"a slice says more than a pod on another node", orphaned, both(podElsewhere(), lists("lin-1")), verdict.InUse, verdict.ReasonListedReady},
 		{"a local endpoint of a pod that has ended, in use elsewhere", orphaned, both(func(w *world) { w.remote.Flags = 0 }, withPod(succeeded), lists("lin-1")), verdict.Local, verdict.ReasonLocalLeaked},
-		{"a local endpoint nobody has", orphaned, func(w *world) { w.remote.Flags = 0 }, verdict.Local, verdict.ReasonLocalUnclaimed},
+		{"a local endpoint nobody has", orphaned, local(), verdict.Local, verdict.ReasonLocalLeftBehind},
 		{"a local endpoint of another network", orphaned, func(w *world) { w.remote.Flags = 0; w.remote.Network = natNet }, verdict.Local, verdict.ReasonOtherNetwork},
-		{"a local endpoint nobody has, listed on this node", orphaned, both(func(w *world) { w.remote.Flags = 0 }, lists(node)), verdict.Local, verdict.ReasonLocalUnclaimed},
+		{"a local endpoint nobody has, listed on this node", orphaned, both(local(), lists(node)), verdict.Local, verdict.ReasonLocalLeftBehind},
 		{"a local endpoint whose address is in use elsewhere", orphaned, both(func(w *world) { w.remote.Flags = 0 }, lists("lin-1")), verdict.Local, verdict.ReasonLocalLeaked},
+		{"a local endpoint nobody has, attached", orphaned, local(attach), verdict.Local, verdict.ReasonLocalUnclaimed},
+		{"a local endpoint nobody has, and a pod waits", orphaned, both(local(), withPod(withoutAddress)), verdict.Local, verdict.ReasonLocalUnclaimed},
+		{"one more than pods wait", orphaned, both(local(), withPod(withoutAddress), oneMore), verdict.Local, verdict.ReasonLocalLeftBehind},
+		{"a local endpoint nobody has, no slices known", orphaned, both(local(), func(w *world) { w.slicesEmpty = true }), verdict.Local, verdict.ReasonLocalUnclaimed},
+		{"one that has been there for long", orphaned, both(local(seen(10*time.Minute)), withPod(withoutAddress)), verdict.Local, verdict.ReasonLocalLeftBehind},
+		{"one that has not", orphaned, local(seen(10*time.Minute - 1)), verdict.Local, verdict.ReasonLocalUnclaimed},
+		{"one that has been there for long, on another network", orphaned, local(seen(time.Hour), func(e *verdict.Endpoint) { e.Network = natNet }), verdict.Local, verdict.ReasonOtherNetwork},
+		{"the node's own", orphaned, local(seen(time.Hour), name("sourcevip")), verdict.Local, verdict.ReasonOfNode},
+		{"the node's own, in use elsewhere", orphaned, both(local(name("VIPEndpoint")), lists("lin-1")), verdict.Local, verdict.ReasonOfNode},
+		{"the node's own, remote", orphaned, func(w *world) { w.remote.MAC, w.remote.Name = hns.MAC{}, "Calico_ep" }, verdict.Foreign, verdict.ReasonOfNode},
+		{"kube-proxy's own, by its MAC", orphaned, func(w *world) { w.remote.Name = "Calico_ep" }, verdict.Orphan, verdict.ReasonUnclaimed},
+		{"a pod's, not attached", orphaned, both(local(), withPod()), verdict.Local, verdict.ReasonLocalNotAttached},
+		{"a pod's, not attached, and in use elsewhere", orphaned, both(local(), withPod(), lists("lin-1")), verdict.Local, verdict.ReasonLocalNotAttached},
+		{"a pod's, attached", orphaned, both(local(attach), withPod()), verdict.Local, verdict.ReasonLocalPod},
+		{"beside a pod's own", conflicting, local(), verdict.Local, verdict.ReasonLocalBesidePods},
+		{"both attached", conflicting, local(attach), verdict.Local, verdict.ReasonLocalPod},
+		{"beside another that is not attached", conflicting, both(local(), func(w *world) { w.local.Namespace = "" }), verdict.Local, verdict.ReasonLocalNotAttached},
+		{"the node's own with a pod's address", conflicting, local(attach, name("sourcevip")), verdict.Local, verdict.ReasonOfNode},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			g := NewWithT(t)

@@ -86,10 +86,14 @@ const (
 
 	ReasonOtherNetwork Reason = "other-network"          // foreign
 	ReasonOtherMaker   Reason = "not-made-by-kube-proxy" // foreign
+	ReasonOfNode       Reason = "of-the-node"            // foreign, local: by its name
 
-	ReasonLocalPod       Reason = "local-pod"         // local
-	ReasonLocalUnclaimed Reason = "local-without-pod" // local
-	ReasonLocalLeaked    Reason = "local-leaked"      // local: the address is in use elsewhere
+	ReasonLocalPod         Reason = "local-pod"            // local
+	ReasonLocalNotAttached Reason = "local-not-attached"   // local: a pod has the address, and cannot use the endpoint
+	ReasonLocalBesidePods  Reason = "local-beside-the-pod" // local: another local endpoint is the pod's
+	ReasonLocalUnclaimed   Reason = "local-without-pod"    // local
+	ReasonLocalLeftBehind  Reason = "local-left-behind"    // local: it is not attached either
+	ReasonLocalLeaked      Reason = "local-leaked"         // local: the address is in use elsewhere
 )
 
 // Claimant is a pod on another node that may use an address.

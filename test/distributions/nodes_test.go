@@ -41,7 +41,8 @@ type node struct {
 
 // The verdicts that the tables below repeat.
 const (
-	withoutPod   = "local: local-without-pod"
+	ofNode       = "local: of-the-node"
+	remoteOfNode = "foreign: of-the-node"
 	otherNetwork = "local: other-network"
 	notProxys    = "foreign: not-made-by-kube-proxy"
 )
@@ -82,13 +83,13 @@ func nodes() []node {
 			file: "gke/l2bridge", network: "l2bridge", kind: hns.NetworkL2Bridge,
 			web: []string{"10.64.3.17"}, backend: []string{"10.64.1.80"}, orphan: []string{"10.64.1.99"},
 			vips: []string{"10.68.14.3"},
-			more: map[string]string{"10.64.3.2 local": withoutPod, "172.29.4.7 local": otherNetwork},
+			more: map[string]string{"10.64.3.2 local": ofNode, "172.29.4.7 local": otherNetwork},
 		},
 		calico("rke2/calico"), calico("calico/vxlan"),
 		{
 			file: "calico/bgp", network: "Calico", kind: hns.NetworkL2Bridge,
 			web: []string{"10.42.213.221"}, backend: []string{"10.42.88.80"}, orphan: []string{"10.42.88.99"},
-			vips: []string{"10.43.14.3"}, more: map[string]string{"10.42.213.194 local": withoutPod},
+			vips: []string{"10.43.14.3"}, more: map[string]string{"10.42.213.194 local": ofNode},
 		},
 		flannel("rke2/flannel"), flannel("kubeadm/flannel-overlay"), flannel("flannel/vxlan"),
 		{
@@ -100,13 +101,13 @@ func nodes() []node {
 		{
 			file: "flannel/host-gw", network: "cbr0", kind: hns.NetworkL2Bridge,
 			web: []string{"10.244.3.17"}, backend: []string{"10.244.1.80"}, orphan: []string{"10.244.1.99"},
-			vips: []string{"10.96.14.3"}, more: map[string]string{"10.244.3.2 local": withoutPod},
+			vips: []string{"10.96.14.3"}, more: map[string]string{"10.244.3.2 local": ofNode},
 		},
 		{
 			file: "openshift/hybrid-overlay", network: "OVNKubernetesHybridOverlayNetwork", kind: hns.NetworkOverlay,
 			web: []string{"10.132.1.17"}, backend: []string{"10.128.2.80"}, orphan: []string{"10.128.2.99"},
 			vips: []string{"172.30.14.3"},
-			more: map[string]string{"10.132.1.2 local": withoutPod, "172.30.14.3 remote": notProxys},
+			more: map[string]string{"10.132.1.2 local": ofNode, "172.30.14.3 remote": notProxys},
 		},
 		{file: "antrea/antrea-proxy"},
 	}
@@ -118,7 +119,7 @@ func calico(file string) node {
 		file: file, network: "Calico", kind: hns.NetworkOverlay,
 		web: []string{"10.42.213.221"}, backend: []string{"10.42.88.80"}, orphan: []string{"10.42.88.99"},
 		vips: []string{"10.43.14.3"},
-		more: map[string]string{"10.42.213.194 remote": notProxys, "10.43.14.3 remote": notProxys},
+		more: map[string]string{"10.42.213.194 remote": remoteOfNode, "10.43.14.3 remote": notProxys},
 	}
 }
 
@@ -128,7 +129,7 @@ func flannel(file string) node {
 		file: file, network: "flannel.4096", kind: hns.NetworkOverlay,
 		web: []string{"10.244.3.17"}, backend: []string{"10.244.1.80"}, orphan: []string{"10.244.1.99"},
 		vips: []string{"10.43.14.3"},
-		more: map[string]string{"10.244.3.2 local": withoutPod, "10.43.14.3 remote": notProxys},
+		more: map[string]string{"10.244.3.2 local": ofNode, "10.43.14.3 remote": notProxys},
 	}
 }
 
@@ -185,7 +186,7 @@ func kubeNode(name, os string) *corev1.Node {
 func (n node) cluster() recording.Cluster {
 	dump := recording.Cluster{
 		Nodes:         []*corev1.Node{kubeNode(windowsNode, "windows"), kubeNode(linuxNode, "linux")},
-		NodesRecorded: true, PodsRecorded: true, SlicesRecorded: true, ServicesRecorded: true,
+		NodesRecorded: true, PodsRecorded: true, SlicesRecorded: true, ServicesRecorded: true, Whole: true,
 		Slices: []*discoveryv1.EndpointSlice{slice("kube-system", "eks-extension-metrics-api", "", "172.0.32.0")},
 		Services: []*corev1.Service{{
 			ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "backend"}, Spec: corev1.ServiceSpec{ClusterIPs: n.vips},

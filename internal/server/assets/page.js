@@ -122,7 +122,8 @@ function showVictims(s) {
     ? `The agent does not evict them (${observing} is observe): record a bundle, and delete them, so that their controllers make new ones.`
     : "The agent evicts those that a controller replaces, one at a time, as far as disruption budgets allow.";
   replaceRows(find("victim-list"), victims.map((v) => [v.pod,
-    make("li", {}, only(v.pod), " · ", only(v.address), " · since ", moment(v.since))]));
+    make("li", {}, only(v.pod), " · ", only(v.address), v.state === "not-attached" ? " · endpoint not attached" : "",
+      " · since ", moment(v.since))]));
 }
 
 // Endpoints.
@@ -385,6 +386,7 @@ function banner(passAge) {
     return ["", `The node cannot be observed (${spoken(s.class || "error")}), and nothing is touched. `
       + `What follows is of the last complete pass. ${s.message}`];
   }
+  if (s.state === "network-gone") return ["", `Pods run on this node, and HNS has no network for them: drain the node and restart it. ${s.message}`];
   if (s.state === "idle") return ["mild", `There is nothing to guard: ${s.message}`];
   if (s.state === "starting") return ["mild", "The agent is starting: caches are syncing, or HNS is being read."];
   if (passAge > tooOld) return ["mild", `The last complete pass was ${duration(passAge)} ago.`];

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package report
+
+import (
+	"net/netip"
+
+	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/util/sets"
+	"k8s.io/utils/ptr"
+
+	"github.com/hnsguard/hnsguard/internal/hns"
+)
+
+// Recordings of a part of the node look like one of all of it (invariant 2). What hnsguard reads itself is whole.
+
+// partialHNS says why HNS seems to have been recorded in part, or returns an empty string: of one address, or without
+// most of the remote endpoints that kube-proxy makes for what EndpointSlices list. Both are what a filter leaves.
+func (in Input) partialHNS() string {
+	if in.HNS.Whole || len(in.HNS.Endpoints) == 0 || in.networkGone {
+		return ""
+	}
+	recorded := sets.New[netip.Addr]()
+	for _, e := range in.HNS.Endpoints {
+		recorded.Insert(e.Addresses...)
+	}
+	if len(recorded) == 1 {
+		return "HNS was recorded with endpoints of a single address"
+	}
+	listed := in.listedElsewhere()
+	if missing := listed.Difference(recorded); 2*len(missing) > len(listed) {
+		return "the HNS dump lacks the endpoints of most addresses that EndpointSlices list on other nodes"
+	}
+	return ""
+}
+
+// listedElsewhere are the addresses for which kube-proxy makes remote endpoints.
+func (in Input) listedElsewhere() sets.Set[netip.Addr] {
+	listed := sets.New[netip.Addr]()
+	for _, slice := range in.Cluster.Slices {
+		if slice.Labels[discoveryv1.LabelServiceName] == "" {
+			continue
+		}
+		for _, e := range slice.Endpoints {
+			if ptr.Deref(e.NodeName, "") == in.Node || !ptr.Deref(e.Conditions.Ready, true) {
+				continue
+			}
+			for _, text := range e.Addresses {
+				if addr, err := hns.ParseAddr(text); err == nil {
+					listed.Insert(addr)
+				}
+			}
+		}
+	}
+	return listed
+}
+
+// partialCluster reports whether the EndpointSlices seem to be those of one namespace. Every cluster has those of its
+// API server in "default", and some in another namespace, such as those of its DNS.
+func (in Input) partialCluster() bool {
+	if in.Cluster.Whole {
+		return false
+	}
+	namespaces := sets.New[string]()
+	for _, slice := range in.Cluster.Slices {
+		namespaces.Insert(slice.Namespace)
+	}
+	return len(namespaces) == 1 || len(namespaces) > 1 && !namespaces.Has("default")
+}
