@@ -226,3 +226,20 @@ func TestDuplicateAddressesAreReported(t *testing.T) {
 	n.pass()
 	g.Expect(count("local_local")).To(BeZero())
 }
+
+// One Event names how many there are: Events about a node would be counted as one in any case.
+func TestLocalEndpointsThatWereLeftBehindAreReportedOnTheNode(t *testing.T) {
+	g := NewWithT(t)
+	n := newNode(t)
+	for _, addr := range []string{ip, "10.240.0.12"} {
+		n.Endpoint(addr, 0)
+	}
+	n.Pod("pending", "")
+	n.passes(10 * time.Minute)
+	g.Expect(n.Series("hnsguard_left_behind_local_endpoints")).To(BeZero(), "a CNI may be about to attach them")
+	n.passes(time.Hour)
+	g.Expect(n.Series("hnsguard_left_behind_local_endpoints")).To(BeEquivalentTo(2))
+	g.Expect(n.Series("hnsguard_leaked_local_endpoints")).To(BeZero())
+	g.Expect(n.Happened()).To(ConsistOf(And(ContainSubstring("LeakedLocalEndpoint"), ContainSubstring("no pod has: 2, such as"),
+		ContainSubstring("seen since 2026-03-01T03:00:00Z"))))
+}

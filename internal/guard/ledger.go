@@ -89,7 +89,8 @@ func (l *ledger) newLeaks(verdicts []verdict.Verdict, now time.Time) []verdict.V
 	var leaks []verdict.Verdict
 	for _, v := range verdicts {
 		e := (*l)[v.Endpoint.ID]
-		if v.Reason == verdict.ReasonLocalLeaked && !e.leakReported && now.Sub(e.since) >= leakedAfter {
+		leaked := v.Reason == verdict.ReasonLocalLeaked || v.Reason == verdict.ReasonLocalLeftBehind
+		if leaked && !e.leakReported && now.Sub(e.since) >= leakedAfter {
 			e.leakReported = true
 			(*l)[v.Endpoint.ID] = e
 			leaks = append(leaks, v)

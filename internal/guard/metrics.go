@@ -18,6 +18,7 @@ type Metrics struct {
 	duration   prometheus.Histogram
 	lastPass   prometheus.Gauge
 	leaked     prometheus.Gauge
+	left       prometheus.Gauge
 	oversized  prometheus.Gauge
 	duplicates *prometheus.GaugeVec
 }
@@ -67,6 +68,11 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Namespace: metrics.Namespace, Name: "leaked_local_endpoints",
 			Help: "Local endpoints whose address no pod of this node has and a slice lists as ready on another node.",
 		}),
+		left: prometheus.NewGauge(prometheus.GaugeOpts{
+			Namespace: metrics.Namespace, Name: "left_behind_local_endpoints",
+			Help: "Local endpoints that nothing has been attached to for 10 minutes, and that no pod uses. They keep their " +
+				"addresses from the CNI's pods.",
+		}),
 		oversized: prometheus.NewGauge(prometheus.GaugeOpts{
 			Namespace: metrics.Namespace, Name: "oversized_services",
 			Help: "Services with more than 1,000 external addresses, where the pod network is an overlay. While there is one, " +
@@ -78,7 +84,8 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		Help: "Addresses of the pod network that several endpoints have: two local ones, a local and a remote one, or " +
 			"remote ones only.",
 	}, []string{"kind"})
-	reg.MustRegister(m.endpoints, m.found, m.age, m.passes, m.duration, m.lastPass, m.leaked, m.oversized, m.duplicates)
+	reg.MustRegister(m.endpoints, m.found, m.age, m.passes, m.duration, m.lastPass, m.leaked, m.left,
+		m.oversized, m.duplicates)
 	for _, kind := range verdict.DuplicateKinds() {
 		m.duplicates.WithLabelValues(string(kind))
 	}

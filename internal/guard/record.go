@@ -28,7 +28,7 @@ const (
 	EventHeld = "StaleEndpointHeld"
 	// EventContested on a pod: a pod on another node has its address, too.
 	EventContested = "AddressClaimedTwice"
-	// EventLeaked on the node: a local endpoint was left behind, and another node has its address.
+	// EventLeaked on the node: local endpoints were left behind, whether another node has their address or not.
 	EventLeaked = "LeakedLocalEndpoint"
 	// EventDuplicate on the node: several local endpoints have the same address.
 	EventDuplicate = "DuplicateLocalEndpoints"
@@ -75,13 +75,31 @@ func (r *recorder) verdicts(
 	}
 	r.stale(changes, now)
 	r.duplicated(ctx, evidence.Snapshot, evidence.Cluster.Node, now)
-	for _, v := range r.ledger.newLeaks(verdicts, now) {
-		r.eventOnNode(evidence.Cluster.Node, EventLeaked,
+	r.leaked(evidence.Cluster.Node, r.ledger.newLeaks(verdicts, now))
+	return r.ledger.staleSince()
+}
+
+// leaked reports local endpoints that a CNI has left behind. Those whose address is not in use may be many at once, and
+// Events about one node are one series.
+func (r *recorder) leaked(node string, leaks []verdict.Verdict) {
+	var unused []verdict.Verdict
+	for _, v := range leaks {
+		if v.Reason == verdict.ReasonLocalLeftBehind {
+			unused = append(unused, v)
+			continue
+		}
+		r.eventOnNode(node, EventLeaked,
 			"The local HNS endpoint %s has the address %s, which no pod of this node has and which is in use elsewhere in the "+
 				"cluster. The CNI plugin left the endpoint behind. hnsguard does not remove local endpoints",
 			v.Endpoint.ID, v.Address())
 	}
-	return r.ledger.staleSince()
+	if len(unused) > 0 {
+		v := unused[0]
+		r.eventOnNode(node, EventLeaked,
+			"Local HNS endpoints that nothing is attached to, and whose addresses no pod has: %d, such as %s (%s, called %q, "+
+				"seen since %s). The CNI plugin left them behind. hnsguard does not remove local endpoints",
+			len(unused), v.Endpoint.ID, v.Address(), v.Endpoint.Name, v.Since.UTC().Format(time.RFC3339))
+	}
 }
 
 // unknown reports that a pass could not observe the node.
@@ -125,17 +143,21 @@ func (r *recorder) complete(start time.Time) {
 // count counts all verdicts.
 func (r *recorder) count(verdicts []verdict.Verdict) {
 	count := map[verdict.Kind]int{}
-	leaked := 0
+	leaked, left := 0, 0
 	for _, v := range verdicts {
 		count[v.Kind]++
-		if v.Reason == verdict.ReasonLocalLeaked {
+		switch {
+		case v.Reason == verdict.ReasonLocalLeaked:
 			leaked++
+		case v.Reason.LeftBehind():
+			left++
 		}
 	}
 	for _, kind := range verdict.Kinds() {
 		r.metrics.endpoints.WithLabelValues(string(kind)).Set(float64(count[kind]))
 	}
 	r.metrics.leaked.Set(float64(leaked))
+	r.metrics.left.Set(float64(left))
 }
 
 // oversizedServices reports Services with more addresses than are kept.

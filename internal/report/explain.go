@@ -103,7 +103,7 @@ func (r Row) headline(k KubeProxy) string {
 	case kind.Stale():
 		return "A stale remote endpoint conflicts with a pod on this node. " + r.Next
 	case reason == verdict.ReasonNoLocalEndpoint, reason == verdict.ReasonLocalUnclaimed, reason == verdict.ReasonOfNode,
-		r.leftBehind():
+		reason.LeftBehind():
 		return r.Because
 	case kind == verdict.Contested:
 		return "Ownership of the address is ambiguous; hnsguard keeps the endpoint."

@@ -257,7 +257,7 @@ func (in Input) report(network hns.Network, rows []Row) Report {
 	r.LoadBalancers = in.selectBalancers(balancers)
 	r.PodsWithoutNetwork, r.PodsUnknown, r.Pods, note = in.pods()
 	for _, row := range rows {
-		if row.leftBehind() {
+		if verdict.Reason(row.Reason).LeftBehind() {
 			r.LeftBehind++
 		}
 		if in.Filter.selects(row, r.Pods) {

@@ -185,7 +185,7 @@ func (r *Report) count() {
 			attention[row.Verdict]++
 		case row.Reason == string(verdict.ReasonLocalLeaked):
 			attention["leaked local"]++
-		case row.leftBehind():
+		case verdict.Reason(row.Reason).LeftBehind():
 			attention["local endpoint~ left behind"]++
 		}
 	}
@@ -227,12 +227,6 @@ func plural(n int, name string) string {
 		}
 	}
 	return fmt.Sprintf("%d %s", n, strings.Replace(name, "~", ending, 1))
-}
-
-// leftBehind reports whether a CNI has left the endpoint behind, and no pod elsewhere has its address.
-func (r Row) leftBehind() bool {
-	reason := verdict.Reason(r.Reason)
-	return reason == verdict.ReasonLocalLeftBehind || reason == verdict.ReasonLocalBesidePods
 }
 
 // duplicatesOf returns the addresses that several endpoints of the node have. What kube-proxy has made is not of it.

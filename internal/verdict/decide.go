@@ -118,7 +118,7 @@ func (d *decision) decide(v *Verdict, ep *Endpoint) {
 func (d *decision) judge(v *Verdict, ep *Endpoint) (Kind, Reason) {
 	switch {
 	case !ep.Remote():
-		return Local, d.judgeLocal(v)
+		return Local, d.judgeLocal(v, ep)
 	case ep.Network != d.Snapshot.Network.ID:
 		return Foreign, ReasonOtherNetwork
 	case !kubeproxy.Owns(ep.Endpoint) && ofNode(ep.Endpoint):
@@ -132,7 +132,7 @@ func (d *decision) judge(v *Verdict, ep *Endpoint) (Kind, Reason) {
 }
 
 // judgeLocal tells apart the local endpoints that a pod uses from those that were left behind. None is ever removed.
-func (d *decision) judgeLocal(v *Verdict) Reason {
+func (d *decision) judgeLocal(v *Verdict, ep *Endpoint) Reason {
 	if v.Endpoint.Network != d.Snapshot.Network.ID {
 		return ReasonOtherNetwork
 	}
@@ -151,6 +151,7 @@ func (d *decision) judgeLocal(v *Verdict) Reason {
 		}
 	}
 	if d.left.Has(v.Endpoint.ID) {
+		v.Since = ep.Seen
 		return ReasonLocalLeftBehind
 	}
 	return ReasonLocalUnclaimed

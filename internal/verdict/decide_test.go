@@ -476,6 +476,16 @@ func TestEvidenceIsNamed(t *testing.T) {
 	g.Expect(v.Pods).To(ConsistOf(HaveField("Name", "web")), "whose endpoint it is")
 
 	w = orphaned()
+	local(seen(time.Hour))(&w)
+	v = verdict.Decide(w.evidence())[0]
+	g.Expect(v.Reason.LeftBehind()).To(BeTrue())
+	g.Expect(v.Since).To(Equal(now.Add(-time.Hour)), "since when it was seen")
+	w = conflicting()
+	g.Expect(verdict.Decide(w.evidence())[1].Reason.LeftBehind()).To(BeFalse())
+	local()(&w)
+	g.Expect(verdict.Decide(w.evidence())[0].Reason.LeftBehind()).To(BeTrue(), "beside the pod's own")
+
+	w = orphaned()
 	w.remote.Flags = 0
 	lists("lin-1")(&w)
 	v = verdict.Decide(w.evidence())[0]
