@@ -308,6 +308,15 @@ func TestScanExitStatus(t *testing.T) {
 			"hnsguard: --ip \"10.0.0\": must be an IP address\n  --pod \"web\": must be NAMESPACE/NAME\n" +
 				"  --verdict \"gone\": must be one of [conflict ",
 		},
+		"no time": {
+			scanArgs(duplicate, cluster, "akswin000001", "--hns-recorded", "yesterday"), cli.ExitUsage, `--hns-recorded "yesterday": must be a time`,
+		},
+		"the time of nothing": {
+			[]string{"scan", "--node-name", "win-1", "--cluster-recorded", "2026-03-01T03:00:00Z"}, cli.ExitUsage, "of dumps that are given",
+		},
+		"HNS recorded before the pod started": {
+			scanArgs(aks, aksCluster, "akswin000000", "--hns-recorded", "2000-03-01T03:00:00Z"), cli.ExitFinding, "",
+		},
 		"stdin twice": {scanArgs("-", "-", "akswin000001"), cli.ExitUsage, "stdin (-) can be given once only"},
 
 		"another node": {scanArgs(duplicate, cluster, "win-9"), cli.ExitError, `there is no Node "win-9"`},

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	. "github.com/onsi/gomega"
 	"golang.org/x/text/encoding/unicode"
@@ -481,4 +482,18 @@ func checkCluster(t *testing.T, dump recording.Cluster) {
 			t.Errorf("a pod with less than every pod has: %+v", pod)
 		}
 	}
+}
+
+// The kubelets' signs of life say when the cluster was recorded. Not before the last one.
+func TestWhenTheClusterWasRecorded(t *testing.T) {
+	g := NewWithT(t)
+	node := func(name, heartbeat string) string {
+		return `{"apiVersion":"v1","kind":"Node","metadata":{"name":"` + name + `"},"status":{"nodeInfo":{"kubeletVersion":"v1.34.0"},` +
+			`"conditions":[{"type":"Ready","status":"True","lastHeartbeatTime":"` + heartbeat + `"}]}}` + "\n"
+	}
+	dump, err := recording.ReadCluster(file("f", []byte(node("a", "2026-03-01T03:00:00Z")+node("b", "2026-03-01T03:04:00Z")+
+		node("c", "2026-03-01T03:02:00Z"))))
+	g.Expect(err).NotTo(HaveOccurred())
+	g.Expect(dump.Recorded).To(Equal(time.Date(2026, 3, 1, 3, 4, 0, 0, time.UTC)))
+	g.Expect(dump.Nodes[0].Status.Conditions).To(BeEmpty(), "they change all the time")
 }

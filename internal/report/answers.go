@@ -116,8 +116,9 @@ func answers() map[verdict.Reason]Answer { //nolint:funlen // a table
 			"Record them: Get-HnsPolicyList | ConvertTo-Json -Depth 10 > policies.json",
 		},
 		verdict.ReasonNoSlices: {
-			"The EndpointSlices are not those of all namespaces: the absence of a listing proves nothing.",
-			"hnsguard removes nothing until they are known.", "Record the cluster again, with all namespaces.",
+			"The EndpointSlices are not those of all namespaces at this moment: the absence of a listing proves nothing.",
+			"hnsguard removes nothing until they are known.",
+			"Record the cluster again, with all namespaces, at the same moment as HNS.",
 		},
 		verdict.ReasonServicesUnknown: {
 			"On an overlay network Service addresses have endpoints, and the Services are unknown.",

@@ -4,6 +4,7 @@ package report
 
 import (
 	"net/netip"
+	"time"
 
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/util/sets"
@@ -55,10 +56,14 @@ func (in Input) listedElsewhere() sets.Set[netip.Addr] {
 	return listed
 }
 
-// partialCluster reports whether the EndpointSlices seem to be those of one namespace. Every cluster has those of its
-// API server in "default", and some in another namespace, such as those of its DNS.
+// partialCluster reports whether the EndpointSlices are older than HNS, so that what is new in HNS may be in use, or
+// seem to be those of one namespace. Every cluster has those of its API server in "default", and some in another namespace,
+// such as those of its DNS.
 func (in Input) partialCluster() bool {
-	if in.Cluster.Whole {
+	switch {
+	case in.HNSRecorded.Sub(in.Now) >= time.Minute:
+		return true
+	case in.Cluster.Whole:
 		return false
 	}
 	namespaces := sets.New[string]()

@@ -290,18 +290,21 @@ func TestTheClusterRecordedInPart(t *testing.T) {
 	for name, tc := range map[string]struct {
 		namespaces []string
 		whole      bool
+		later      time.Duration
 		want       string
 	}{
-		"all namespaces":       {[]string{"default", "kube-system"}, false, "orphan: unclaimed"},
-		"one":                  {[]string{"kube-system", "kube-system"}, false, "orphan_pending: no-slices-known"},
-		"that of kubectl":      {[]string{"default"}, false, "orphan_pending: no-slices-known"},
-		"without the API's":    {[]string{"shop", "kube-system"}, false, "orphan_pending: no-slices-known"},
-		"one, read by ourself": {[]string{"shop"}, true, "orphan: unclaimed"},
+		"all namespaces":       {[]string{"default", "kube-system"}, false, 0, "orphan: unclaimed"},
+		"one":                  {[]string{"kube-system", "kube-system"}, false, 0, "orphan_pending: no-slices-known"},
+		"that of kubectl":      {[]string{"default"}, false, 0, "orphan_pending: no-slices-known"},
+		"without the API's":    {[]string{"shop", "kube-system"}, false, 0, "orphan_pending: no-slices-known"},
+		"one, read by ourself": {[]string{"shop"}, true, 0, "orphan: unclaimed"},
+		"a minute before HNS":  {[]string{"default", "kube-system"}, true, time.Minute, "orphan_pending: no-slices-known"},
+		"just before HNS":      {[]string{"default", "kube-system"}, true, time.Minute - 1, "orphan: unclaimed"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			in := input(t, "akswin000000", "aks-1367.json", "aks-1367-l2bridge-remotes.json")
 			in.Cluster.Pods, in.HNS.LoadBalancersRecorded, in.Cluster.Whole = nil, true, tc.whole
-			in.Cluster.Slices = nil
+			in.Cluster.Slices, in.HNSRecorded = nil, in.Now.Add(tc.later)
 			for i, namespace := range tc.namespaces {
 				in.Cluster.Slices = append(in.Cluster.Slices, &discoveryv1.EndpointSlice{ObjectMeta: metav1.ObjectMeta{
 					Namespace: namespace, Name: fmt.Sprint("slice-", i),

@@ -193,10 +193,16 @@ func seen(ago time.Duration) func(*verdict.Endpoint) {
 }
 
 // oneMore is one more local endpoint that nothing is attached to.
-func oneMore(w *world) {
-	w.more = append(w.more, verdict.Endpoint{Endpoint: hns.Endpoint{
-		ID: "another", Network: podNet, Addresses: []netip.Addr{netip.MustParseAddr("10.240.0.12")},
-	}})
+func oneMore(changes ...func(*verdict.Endpoint)) func(*world) {
+	return func(w *world) {
+		e := verdict.Endpoint{Endpoint: hns.Endpoint{
+			ID: "another", Network: podNet, Addresses: []netip.Addr{netip.MustParseAddr("10.240.0.12")},
+		}}
+		for _, change := range changes {
+			change(&e)
+		}
+		w.more = append(w.more, e)
+	}
 }
 
 func withoutAddress(p *corev1.Pod) { p.Status.PodIPs, p.Status.Phase = nil, corev1.PodPending }
@@ -387,7 +393,12 @@ func TestDecide(t *testing.T) {
 		{"a local endpoint whose address is in use elsewhere", orphaned, both(func(w *world) { w.remote.Flags = 0 }, lists("lin-1")), verdict.Local, verdict.ReasonLocalLeaked},
 		{"a local endpoint nobody has, attached", orphaned, local(attach), verdict.Local, verdict.ReasonLocalUnclaimed},
 		{"a local endpoint nobody has, and a pod waits", orphaned, both(local(), withPod(withoutAddress)), verdict.Local, verdict.ReasonLocalUnclaimed},
-		{"one more than pods wait", orphaned, both(local(), withPod(withoutAddress), oneMore), verdict.Local, verdict.ReasonLocalLeftBehind},
+		{"one more than pods wait", orphaned, both(local(), withPod(withoutAddress), oneMore()), verdict.Local, verdict.ReasonLocalLeftBehind},
+		{"one more on another network", orphaned, both(local(), withPod(withoutAddress), oneMore(func(e *verdict.Endpoint) { e.Network = natNet })), verdict.Local, verdict.ReasonLocalUnclaimed},
+		{"one more of the node", orphaned, both(local(), withPod(withoutAddress), oneMore(name("sourcevip"))), verdict.Local, verdict.ReasonLocalUnclaimed},
+		{"one more of a pod", orphaned, both(local(), withPod(withoutAddress), oneMore(), func(w *world) {
+			w.pods = append(w.pods, pod("other", func(p *corev1.Pod) { p.Status.PodIPs = []corev1.PodIP{{IP: "10.240.0.12"}} }))
+		}), verdict.Local, verdict.ReasonLocalUnclaimed},
 		{"a local endpoint nobody has, no slices known", orphaned, both(local(), func(w *world) { w.slicesEmpty = true }), verdict.Local, verdict.ReasonLocalUnclaimed},
 		{"one that has been there for long", orphaned, both(local(seen(10*time.Minute)), withPod(withoutAddress)), verdict.Local, verdict.ReasonLocalLeftBehind},
 		{"one that has not", orphaned, local(seen(10*time.Minute - 1)), verdict.Local, verdict.ReasonLocalUnclaimed},

@@ -134,8 +134,8 @@ func (v Verdict) Unclaimed() bool { return v.Kind == Orphan || v.Kind == OrphanP
 // Early reports whether the verdict rests on a pod that has not reported the address yet.
 func (v Verdict) Early() bool { return v.early }
 
-// LeftBehind reports whether a CNI has left the endpoint behind, and its address is in use nowhere or by a pod here that
-// has another endpoint.
+// LeftBehind reports whether a CNI has left the endpoint behind, and its address is in use nowhere, or by a pod here
+// that has another endpoint.
 func (r Reason) LeftBehind() bool { return r == ReasonLocalLeftBehind || r == ReasonLocalBesidePods }
 
 // MayBeRemembered reports whether the endpoint stays because kube-proxy may hold its address in its record of
