@@ -145,23 +145,25 @@ func (a *Agent) addGuard(o Options, detector *detect.Detector) error {
 		Interval: o.Config.Poll.SlowInterval.Duration, Clock: o.Clock,
 	})
 	meter := history.NewReuseMeter(o.Node, p.index, p.history, a.registry, o.Clock)
-	balancers := loadbalancer.NewReader(loadbalancer.ReaderOptions{HNS: service, Registerer: a.registry, Clock: o.Clock})
+	balancers := loadbalancer.NewReader(loadbalancer.ReaderOptions{
+		HNS: service, Syncs: detector.Syncs, Revision: p.index.Revision, WatchLag: stalerecord.WatchLag, Clock: o.Clock,
+	})
 	if err := a.deps.Manager.Add(balancers); err != nil {
 		return fmt.Errorf("adding the reader of load balancers: %w", err)
 	}
 	collector := p.collector(detector, tracker, balancers)
 	remover := p.remover(collector, freshness, balancers, detector.Current)
 	watch.Observe(flusher, tracker, meter, remover)
-	evictor := p.evictor()
+	evictor, reprogrammer := p.evictor(), p.reprogrammer(balancers, detector, deadline)
 	a.board = report.NewBoard(report.BoardOptions{
 		Node: o.Node, Config: o.Config, KubeProxy: detector.Profile, History: p.history, Victims: evictor.Victims,
-		Clock: o.Clock,
-		HNS:   func() report.HNS { return report.HNS{Health: measured.Health(), HungCalls: deadline.Hung()} },
+		LoadBalancers: reprogrammer.Broken, Clock: o.Clock,
+		HNS: func() report.HNS { return report.HNS{Health: measured.Health(), HungCalls: deadline.Hung()} },
 	})
 	g := guard.New(guard.Options{
 		Config: o.Config, Collector: collector, Slices: watch,
 		Actions: []pass.Action{
-			remover, flusher, tracker, balancers, p.reprogrammer(balancers, detector, deadline), meter,
+			remover, flusher, tracker, balancers, reprogrammer, meter,
 		},
 		Victims: evictor, Hung: deadline.Saturated, Events: p.Events, History: p.history, Status: a.board,
 		Metrics: guard.NewMetrics(a.registry), Clock: o.Clock,

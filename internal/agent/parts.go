@@ -119,10 +119,9 @@ func (p *parts) reprogrammer(
 	lbs *loadbalancer.Reader, d *detect.Detector, v hns.Versioner,
 ) *loadbalancer.Reprogrammer {
 	return loadbalancer.NewReprogrammer(loadbalancer.ReprogrammerOptions{
-		Node: p.Node, Enforce: p.Config.Enforces(p.Config.Reprogram.Mode), LoadBalancers: lbs, Server: p.Reader,
-		Client: p.client, Gate: p.gate(admission.Reprogram), Events: p.Events, History: p.history,
+		Node: p.Node, Enforce: p.Config.Enforces(p.Config.Reprogram.Mode), LoadBalancers: lbs, Index: p.index,
+		Server: p.Reader, Client: p.client, Gate: p.gate(admission.Reprogram), Events: p.Events, History: p.history,
 		Metrics: loadbalancer.NewMetrics(p.registry), Clock: p.Clock,
-		Syncs: d.Syncs, WatchLag: stalerecord.WatchLag, Random: rand.Float64,
 		InPlace: func(ctx context.Context) bool {
 			version, err := v.Version(ctx)
 			return err != nil || d.Profile().MayUpdateLoadBalancers(version)

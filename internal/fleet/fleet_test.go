@@ -68,6 +68,12 @@ func TestRowOf(t *testing.T) {
 			status("win-1", `"counts"`, `"victims": [{"pod": "a/a"}, {"pod": "a/b"}, {"pod": "a/c"}, {"pod": "a/d"}], "counts"`),
 			"win-1 v1.2.3 enforce guarding v1.37.2 15 3 4 2s ago pods without network: a/a, a/b, a/c, and 1 more",
 		},
+		"load balancers are broken": {
+			status("win-1", `"counts"`, `"loadBalancers": [`+
+				`{"verdict": "missing", "service": "shop/cart", "frontend": "10.0.0.7:80/TCP"}, {"verdict": "stale"}], "counts"`),
+			"win-1 v1.2.3 enforce guarding v1.37.2 15 3 4 2s ago " +
+				"2 load balancer(s) broken, the first: missing shop/cart 10.0.0.7:80/TCP",
+		},
 		"a pod had no network when the node was last observed": {
 			status("win-1", "guarding", `unknown", "message": "HNS is not available`, `"counts"`, `"victims": [{"pod": "shop/a"}], "counts"`),
 			"win-1 v1.2.3 enforce unknown v1.37.2 15 3 4 2s ago cannot observe the node: HNS is not available",

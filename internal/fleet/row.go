@@ -65,6 +65,10 @@ func problem(s report.NodeStatus) string {
 		return fmt.Sprintf("pods without network: %s, and %d more", strings.Join(victims[:named], ", "), n-named)
 	case n > 0:
 		return "pods without network: " + strings.Join(victims, ", ")
+	case len(s.LoadBalancers) > 0:
+		first := s.LoadBalancers[0]
+		return fmt.Sprintf("%d load balancer(s) broken, the first: %s %s %s", len(s.LoadBalancers), first.Verdict,
+			first.Service, first.Frontend)
 	default:
 		return ""
 	}

@@ -47,21 +47,21 @@ func TestALoadBalancerThatDanglesIsNoticed(t *testing.T) {
 	g.Expect(err).NotTo(HaveOccurred())
 	n.pass()
 	n.Delete(local)
-	n.passes(time.Minute)
+	n.Wait(5 * time.Second)
 	n.pass()
-	g.Expect(n.dangling).To(BeEmpty(), "once may be chance")
+	g.Expect(n.reprogrammer.Broken()).To(BeEmpty(), "once may be chance")
 	n.Wait(5 * time.Second)
 	n.pass()
 	n.pass()
-	g.Expect(n.dangling).To(ConsistOf(HaveField("ID", balancer.ID)))
-	g.Expect(n.Series("hnsguard_dangling_load_balancers")).To(BeEquivalentTo(1))
+	g.Expect(n.reprogrammer.Broken()).To(ConsistOf(HaveField("ID", balancer.ID)))
+	g.Expect(n.Series("hnsguard_load_balancers{verdict=dangling}")).To(BeEquivalentTo(1))
 
 	g.Expect(n.HNS.DeleteLoadBalancer(balancer.ID)).To(Succeed())
 	n.Wait(11 * time.Second)
 	n.pass()
 	n.pass()
-	g.Expect(n.dangling).To(BeEmpty())
-	g.Expect(n.Series("hnsguard_dangling_load_balancers")).To(BeZero())
+	g.Expect(n.reprogrammer.Broken()).To(BeEmpty())
+	g.Expect(n.Series("hnsguard_load_balancers{verdict=dangling}")).To(BeZero())
 }
 
 // An endpoint that is made while load balancers are read is not in the snapshot.
@@ -76,7 +76,7 @@ func TestALoadBalancerOfANewEndpointDoesNotDangle(t *testing.T) {
 	n.Wait(time.Minute)
 	n.pass()
 	n.pass()
-	g.Expect(n.dangling).To(BeEmpty())
+	g.Expect(n.reprogrammer.Broken()).To(BeEmpty())
 }
 
 func TestLoadBalancersAreReadSparingly(t *testing.T) {

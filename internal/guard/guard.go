@@ -22,7 +22,6 @@ import (
 	"github.com/hnsguard/hnsguard/internal/cluster"
 	"github.com/hnsguard/hnsguard/internal/config"
 	"github.com/hnsguard/hnsguard/internal/history"
-	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/internal/inventory"
 	"github.com/hnsguard/hnsguard/internal/pass"
 	"github.com/hnsguard/hnsguard/internal/slicewatch"
@@ -99,8 +98,6 @@ type Guard struct {
 	opts     Options
 	recorder *recorder
 	health   *health
-	// overlay is closed when the pod network turns out to be an overlay, for which Services have to be known.
-	overlay *signal
 	// last are the verdicts of the last pass, whose memory the next one uses again.
 	last []verdict.Verdict
 }
@@ -117,7 +114,7 @@ func New(o Options) *Guard {
 	}
 	return &Guard{
 		opts: o, recorder: newRecorder(o.Config, o.Events, o.History, o.Metrics, o.Clock),
-		health: newHealth(o.Clock, o.Config.Poll.SlowInterval.Duration, o.Hung), overlay: newSignal(),
+		health: newHealth(o.Clock, o.Config.Poll.SlowInterval.Duration, o.Hung),
 	}
 }
 
@@ -128,11 +125,13 @@ const forever = math.MaxInt64 * time.Nanosecond
 
 // SetupWithManager adds the guard to a manager. It does not use the manager's cache.
 func (g *Guard) SetupWithManager(mgr manager.Manager) error {
-	ctrl, err := builder.TypedControllerManagedBy[Request](mgr).
+	_, err := builder.TypedControllerManagedBy[Request](mgr).
 		Named("guard").
 		WatchesRawSource(source.TypedFunc[Request](firstTick)).
 		WatchesRawSource(slicewatch.Pods(g.opts.Slices, now)).
 		WatchesRawSource(slicewatch.Source(g.opts.Slices, later)).
+		// Not waited for: without Services the guard knows less, and pods cannot wait.
+		WatchesRawSource(source.TypedFunc[Request](slicewatch.Services(g.opts.Slices, later).Start)).
 		WithOptions(controller.TypedOptions[Request]{
 			MaxConcurrentReconciles: 1,
 			NeedLeaderElection:      new(false), // every node has its own
@@ -142,9 +141,6 @@ func (g *Guard) SetupWithManager(mgr manager.Manager) error {
 		Build(g)
 	if err != nil {
 		return fmt.Errorf("building the controller: %w", err)
-	}
-	if err := mgr.Add(serviceWatch{g.opts.Slices, g.overlay, ctrl}); err != nil {
-		return fmt.Errorf("adding the watch of Services: %w", err)
 	}
 	return nil
 }
@@ -203,9 +199,6 @@ func (g *Guard) observe(ctx context.Context) (pass.Pass, error) {
 	evidence, err := g.opts.Collector.Collect(ctx)
 	if err != nil {
 		return pass.Pass{Evidence: evidence}, err
-	}
-	if evidence.Snapshot.Network.Type == hns.NetworkOverlay {
-		g.overlay.set()
 	}
 	g.last = verdict.DecideInto(g.last, evidence)
 	g.opts.Collector.Remember(g.last)

@@ -17,6 +17,7 @@ import (
 	"github.com/hnsguard/hnsguard/internal/history"
 	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy"
+	"github.com/hnsguard/hnsguard/internal/loadbalancer"
 	"github.com/hnsguard/hnsguard/internal/pass"
 	"github.com/hnsguard/hnsguard/internal/removal"
 	"github.com/hnsguard/hnsguard/internal/report"
@@ -45,9 +46,8 @@ type node struct {
 	requested  sets.Set[netip.Addr]
 	flushFails bool
 	// soon is how soon the flusher wants the next pass.
-	soon time.Duration
-	// dangling are the load balancers that the reprogrammer sees.
-	dangling []hns.LoadBalancer
+	soon         time.Duration
+	reprogrammer *loadbalancer.Reprogrammer
 	// victims and looked count the passes that the evictor and the meter of reuse have seen.
 	victims, looked int
 }
@@ -92,10 +92,14 @@ func (n *node) boot(base *nodetest.Node) []pass.SliceObserver {
 		Freshness: n.Freshness, LoadBalancers: n.Balancers, Events: n.Events, History: n.history,
 		Metrics: removal.NewMetrics(n.Registry), Clock: n.Clock, Random: func() float64 { return 0 },
 	})
+	n.reprogrammer = loadbalancer.NewReprogrammer(loadbalancer.ReprogrammerOptions{
+		Node: nodetest.Name, LoadBalancers: n.Balancers, Index: n.Index, Server: n.API, Client: n.API, Events: n.Events,
+		History: n.history, Metrics: loadbalancer.NewMetrics(n.Registry), Clock: n.Clock,
+	})
 	o := guard.Options{
 		Config: n.Config, Collector: n.Collector, Slices: n.Watch,
 		Actions: []pass.Action{
-			remover, flusher{n}, n.tracker, n.Balancers, reprogrammer{n}, meter{n},
+			remover, flusher{n}, n.tracker, n.Balancers, n.reprogrammer, meter{n},
 		},
 		Victims: evictor{n},
 		Events:  n.Events, History: n.history, Status: n.board, Metrics: guard.NewMetrics(n.Registry), Clock: n.Clock,
@@ -112,13 +116,6 @@ type flusher struct{ n *node }
 func (f flusher) Request(addr netip.Addr) { f.n.requested.Insert(addr) }
 
 func (f flusher) Run(context.Context, pass.Pass) time.Duration { return f.n.soon }
-
-type reprogrammer struct{ n *node }
-
-func (r reprogrammer) Run(context.Context, pass.Pass) time.Duration {
-	r.n.dangling = r.n.Balancers.Dangling()
-	return 0
-}
 
 type evictor struct{ n *node }
 

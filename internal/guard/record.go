@@ -66,7 +66,9 @@ func (r *recorder) verdicts(
 	now := evidence.Now
 	changes := r.ledger.enter(verdicts, now)
 	r.count(verdicts)
-	r.oversizedServices(ctx, evidence.Cluster.OversizedServices)
+	if evidence.Snapshot.Network.Type == hns.NetworkOverlay { // elsewhere their addresses protect nothing
+		r.oversizedServices(ctx, evidence.Cluster.OversizedServices)
+	}
 	for _, c := range changes {
 		r.change(ctx, c.Verdict)
 		if c.notable() {

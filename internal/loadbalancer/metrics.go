@@ -6,12 +6,13 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/hnsguard/hnsguard/internal/metrics"
+	"github.com/hnsguard/hnsguard/internal/verdict"
 )
 
 // Metrics are the reprogrammer's measurements.
 type Metrics struct {
 	attempts *prometheus.CounterVec
-	missing  prometheus.Gauge
+	verdicts *prometheus.GaugeVec
 }
 
 // NewMetrics makes the measurements, registers them and starts every series at zero.
@@ -19,17 +20,26 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		attempts: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: metrics.Namespace, Name: "reprograms_total",
-			Help: "Times that kube-proxy was to be made to program a Service again whose load balancer dangles or is missing, " +
-				"by what came of it.",
+			Help: "Times that kube-proxy was to be made to program a Service again whose load balancer is broken, by what " +
+				"came of it.",
 		}, []string{"result"}),
-		missing: prometheus.NewGauge(prometheus.GaugeOpts{
-			Namespace: metrics.Namespace, Name: "missing_load_balancers",
-			Help: "Load balancers that Services with ready endpoints had on this node, and have no more.",
-		}),
+		verdicts: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Namespace: metrics.Namespace, Name: "load_balancers",
+			Help: "Load balancers by verdict, those that are missing among them. One is broken when two readings in a row " +
+				"have found it so; that one is missing or stale is said only after kube-proxy has processed its Service.",
+		}, []string{"verdict"}),
 	}
-	reg.MustRegister(m.attempts, m.missing)
+	reg.MustRegister(m.attempts, m.verdicts)
 	for _, result := range results() {
 		m.attempts.WithLabelValues(result)
 	}
+	m.show(nil)
 	return m
+}
+
+// show shows how many load balancers have each verdict.
+func (m *Metrics) show(counts map[verdict.BalancerKind]int) {
+	for _, kind := range verdict.BalancerKinds() {
+		m.verdicts.WithLabelValues(string(kind)).Set(float64(counts[kind]))
+	}
 }

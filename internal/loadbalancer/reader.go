@@ -6,17 +6,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/utils/clock"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/hnsguard/hnsguard/internal/hns"
-	"github.com/hnsguard/hnsguard/internal/metrics"
 	"github.com/hnsguard/hnsguard/internal/pass"
 	"github.com/hnsguard/hnsguard/internal/verdict"
 )
@@ -24,15 +20,19 @@ import (
 // HNS is the part of HNS that is read.
 type HNS interface {
 	LoadBalancers(ctx context.Context) ([]hns.LoadBalancer, error)
-	ListEndpointIDs(ctx context.Context) ([]hns.EndpointID, error)
 }
 
 // ReaderOptions configure a reader.
 type ReaderOptions struct {
 	// HNS is read. Required.
 	HNS HNS
-	// Registerer gets the metric. Required.
-	Registerer prometheus.Registerer
+	// Syncs counts the complete syncs that kube-proxy has finished since it started. It fails where that cannot be known.
+	// Required.
+	Syncs func(ctx context.Context) (uint64, error)
+	// Revision is that of the index of Services and EndpointSlices now. Required.
+	Revision func() uint64
+	// WatchLag is how far kube-proxy's watch may be behind the API server, which is not visible. Required.
+	WatchLag time.Duration
 	// Clock is the source of time. Required.
 	Clock clock.PassiveClock
 }
@@ -42,51 +42,63 @@ type ReaderOptions struct {
 type Reader struct {
 	opts     ReaderOptions
 	requests chan struct{}
-	gauge    prometheus.Gauge
+	progress progress
 
-	mu    sync.Mutex
-	known bool
-	last  []hns.LoadBalancer
-	// begun is when the last successful reading began.
-	begun time.Time
+	mu   sync.Mutex
+	last Reading
 	// next is the earliest time of the next reading, due the latest.
 	next, due time.Time
-	// dangling are those that named an endpoint which was gone in the last reading; true if in the one before too.
-	dangling  map[hns.LoadBalancerID]bool
-	frontends frontends
+}
+
+// Reading is what was read at once.
+type Reading struct {
+	LoadBalancers []hns.LoadBalancer
+	// Begun is when the reading began; it is zero if there was none.
+	Begun time.Time
+	// Processed is the revision of the index up to which kube-proxy had processed everything by then, for certain.
+	Processed uint64
 }
 
 var _ pass.Action = (*Reader)(nil)
 
-// How often load balancers are read: every minute, because one that dangles or is absent breaks a Service; more often
-// while one does, or while only one keeps an orphan, and as soon as possible when one seems to dangle or to be absent,
-// or when an orphan needs to know.
+// How often load balancers are read: every minute, because one that is broken breaks a Service; more often while one is,
+// or while only one keeps an orphan, and as soon as possible when one seems to be broken, or when an orphan needs to
+// know.
 const (
-	every         = time.Minute
-	danglingEvery = 10 * time.Second
-	gap           = time.Second
-	share         = 0.05
+	every       = time.Minute
+	brokenEvery = 10 * time.Second
+	gap         = time.Second
+	share       = 0.05
 )
 
 // NewReader returns a reader that has not read yet.
 func NewReader(o ReaderOptions) *Reader {
-	r := &Reader{
-		opts: o, requests: make(chan struct{}, 1), dangling: map[hns.LoadBalancerID]bool{},
-		frontends: frontends{absent: map[Frontend]absence{}},
-		gauge: prometheus.NewGauge(prometheus.GaugeOpts{
-			Namespace: metrics.Namespace, Name: "dangling_load_balancers",
-			Help: "Load balancers that named an endpoint which was gone, the last two times that they were read.",
-		}),
+	return &Reader{opts: o, requests: make(chan struct{}, 1), progress: progress{opts: o}}
+}
+
+// Reading returns the last successful reading.
+func (r *Reader) Reading() Reading {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.last
+}
+
+// ReadSoon makes the next reading come sooner: as soon as possible if something seems to be broken for the first time,
+// and otherwise soon.
+func (r *Reader) ReadSoon(first bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	soon := r.next
+	if !first {
+		soon = soon.Add(brokenEvery)
 	}
-	o.Registerer.MustRegister(r.gauge)
-	return r
+	r.due = earlier(r.due, soon)
 }
 
 // Last implements [github.com/hnsguard/hnsguard/internal/pass.LoadBalancers].
 func (r *Reader) Last() ([]hns.LoadBalancer, time.Time, bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.last, r.begun, r.known
+	last := r.Reading()
+	return last.LoadBalancers, last.Begun, !last.Begun.IsZero()
 }
 
 // ReadSince reports whether the reading that [Reader.Last] returns began at a moment or later. If not, it requests
@@ -94,20 +106,13 @@ func (r *Reader) Last() ([]hns.LoadBalancer, time.Time, bool) {
 func (r *Reader) ReadSince(moment time.Time) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.known && !r.begun.Before(moment) {
+	if !r.last.Begun.IsZero() && !r.last.Begun.Before(moment) {
 		return true
 	}
 	if !r.opts.Clock.Now().Before(r.next) {
 		r.request()
 	}
 	return false
-}
-
-// Dangling returns the load balancers that dangle (invariant 2).
-func (r *Reader) Dangling() []hns.LoadBalancer {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return slices.DeleteFunc(slices.Clone(r.last), func(lb hns.LoadBalancer) bool { return !r.dangling[lb.ID] })
 }
 
 // Run implements [pass.Action]: it requests a reading if it is time, or if an orphan lacks nothing else.
@@ -136,7 +141,7 @@ func (r *Reader) wait(pass pass.Pass) time.Duration {
 		case v.Reason == verdict.ReasonLoadBalancersUnknown:
 			at = r.next
 		case v.Reason == verdict.ReasonReferenced && !pass.Evidence.Now.Before(v.Due):
-			at = earlier(at, r.next.Add(danglingEvery)) // a load balancer is all that keeps it
+			at = earlier(at, r.next.Add(brokenEvery)) // a load balancer is all that keeps it
 		}
 	}
 	return at.Sub(r.opts.Clock.Now())
@@ -179,12 +184,8 @@ func (r *Reader) Requested() bool {
 // Read reads all load balancers once.
 func (r *Reader) Read(ctx context.Context) error {
 	begun := r.opts.Clock.Now()
+	processed := r.progress.look(ctx) // before: what is processed later does not count
 	read, err := r.read(ctx)
-	present := []hns.EndpointID(nil)
-	if err == nil {
-		// After the load balancers: an endpoint that was made meanwhile does not make one dangle.
-		present, err = r.opts.HNS.ListEndpointIDs(ctx)
-	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := r.opts.Clock.Now()
@@ -193,13 +194,7 @@ func (r *Reader) Read(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("reading load balancers: %w", err)
 	}
-	news := r.findDangling(read, sets.New(present...))
-	r.findAbsent(read, begun)
-	r.last, r.begun, r.known = read, begun, true
-	for _, lb := range news {
-		logf.FromContext(ctx).Info("A load balancer names an endpoint that is gone",
-			"loadBalancerID", lb.ID, "vips", lb.FrontendVIPs, "ports", lb.Ports)
-	}
+	r.last = Reading{LoadBalancers: read, Begun: begun, Processed: processed}
 	return nil
 }
 
@@ -213,40 +208,4 @@ func (r *Reader) read(ctx context.Context) (read []hns.LoadBalancer, err error) 
 		}
 	}
 	return read, err
-}
-
-// findDangling compares a reading with the one before, and returns what is now known to dangle and was not before.
-func (r *Reader) findDangling(read []hns.LoadBalancer, present sets.Set[hns.EndpointID]) (news []hns.LoadBalancer) {
-	dangling, confirmed := map[hns.LoadBalancerID]bool{}, 0
-	for _, lb := range read {
-		if present.HasAll(lb.Endpoints...) {
-			continue
-		}
-		before, again := r.dangling[lb.ID]
-		dangling[lb.ID] = again
-		switch {
-		case !again:
-			r.due = r.next
-		case !before:
-			news = append(news, lb)
-		}
-		if again {
-			confirmed++
-		}
-		r.due = earlier(r.due, r.next.Add(danglingEvery))
-	}
-	r.dangling = dangling
-	r.gauge.Set(float64(confirmed))
-	return news
-}
-
-// findAbsent compares the frontends of a reading with those before.
-func (r *Reader) findAbsent(read []hns.LoadBalancer, begun time.Time) {
-	some, news := r.frontends.compare(read, begun)
-	if news {
-		r.due = r.next
-	}
-	if some {
-		r.due = earlier(r.due, r.next.Add(danglingEvery))
-	}
 }

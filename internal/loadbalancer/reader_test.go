@@ -4,13 +4,13 @@ package loadbalancer_test
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	. "github.com/onsi/gomega"
-	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/utils/clock"
 
 	"github.com/hnsguard/hnsguard/internal/hns"
@@ -40,10 +40,18 @@ func newReader(t *testing.T, latency time.Duration) (*loadbalancer.Reader, *hnst
 	t.Helper()
 	service := hnstest.New(hnstest.Options{Latency: latency, Clock: clock.RealClock{}})
 	network := service.CreateNetwork("azure", hns.NetworkL2Bridge, netip.MustParsePrefix("10.240.0.0/16"))
-	return loadbalancer.NewReader(loadbalancer.ReaderOptions{
-		HNS: service, Registerer: prometheus.NewRegistry(), Clock: clock.RealClock{},
-	}), service, network.ID
+	return loadbalancer.NewReader(readerOptions(service)), service, network.ID
 }
+
+// readerOptions are those of a reader on a node whose kube-proxy has never synced.
+func readerOptions(service loadbalancer.HNS) loadbalancer.ReaderOptions {
+	return loadbalancer.ReaderOptions{
+		HNS: service, Clock: clock.RealClock{}, WatchLag: watchLag, Revision: func() uint64 { return 1 },
+		Syncs: func(context.Context) (uint64, error) { return 0, nil },
+	}
+}
+
+const watchLag = 200 * time.Second
 
 func endpoint(t *testing.T, service *hnstest.HNS, network hns.NetworkID) hns.EndpointID {
 	t.Helper()
@@ -99,7 +107,7 @@ func TestAFailedReadingReplacesNothing(t *testing.T) {
 		lb := balancer(t, service, endpoint(t, service, network))
 		begun := time.Now()
 		g.Expect(reader.Read(t.Context())).To(Succeed())
-		for _, op := range []hns.Operation{hns.OpLoadBalancers, hns.OpListEndpointIDs} {
+		for _, op := range []hns.Operation{hns.OpLoadBalancers} {
 			time.Sleep(time.Minute)
 			service.FailNext(op, hns.ErrUnavailable)
 			err := reader.Read(t.Context())
@@ -126,24 +134,56 @@ func TestTheAgeOfAReadingIsThatOfItsBeginning(t *testing.T) {
 	})
 }
 
-// Invariant 2.
-func TestOneReadingIsNotEnoughToDangle(t *testing.T) {
+// What is broken is read again soon, and at once if that is news.
+func TestWhatIsBrokenIsReadAgainSoon(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := NewWithT(t)
-		reader, service, network := newReader(t, 0)
-		id := endpoint(t, service, network)
-		lb := balancer(t, service, id, endpoint(t, service, network))
-		g.Expect(service.DeleteEndpoint(t.Context(), id)).To(Succeed())
+		reader, _, _ := newReader(t, 0)
+		g.Expect(reader.Read(t.Context())).To(Succeed())
+		g.Expect(reader.Run(t.Context(), passWith())).To(Equal(time.Minute))
+		reader.ReadSoon(false)
+		g.Expect(reader.Run(t.Context(), passWith())).To(Equal(11 * time.Second))
+		reader.ReadSoon(true)
+		g.Expect(reader.Run(t.Context(), passWith())).To(Equal(time.Second))
+		reader.ReadSoon(false)
+		g.Expect(reader.Run(t.Context(), passWith())).To(Equal(time.Second))
+	})
+}
 
-		g.Expect(reader.Read(t.Context())).To(Succeed())
-		g.Expect(reader.Dangling()).To(BeEmpty())
-		g.Expect(reader.Run(t.Context(), passWith())).To(BeNumerically("<=", time.Second), "the second reading comes soon")
-		g.Expect(reader.Read(t.Context())).To(Succeed())
-		g.Expect(reader.Dangling()).To(ConsistOf(HaveField("ID", lb.ID)))
+// Invariant 8. A reading is made every ten seconds.
+func TestWhatKubeProxyHasProcessed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := NewWithT(t)
+		revision, syncs, err := uint64(7), uint64(20), error(nil)
+		service := hnstest.New(hnstest.Options{Clock: clock.RealClock{}})
+		options := readerOptions(service)
+		options.Revision = func() uint64 { return revision }
+		options.Syncs = func(context.Context) (uint64, error) { return syncs, err }
+		reader := loadbalancer.NewReader(options)
+		after := func(d time.Duration, more uint64) uint64 {
+			for range d / (10 * time.Second) {
+				time.Sleep(10 * time.Second)
+				g.Expect(reader.Read(t.Context())).To(Succeed())
+			}
+			syncs += more
+			time.Sleep(10 * time.Second)
+			g.Expect(reader.Read(t.Context())).To(Succeed())
+			return reader.Reading().Processed
+		}
+		g.Expect(after(100*time.Second, 10)).To(BeZero(), "its watch may lag")
+		g.Expect(after(watchLag, 3)).To(BeZero(), "a sync may have been running")
+		g.Expect(after(0, 1)).To(BeEquivalentTo(7))
 
-		g.Expect(service.DeleteLoadBalancer(lb.ID)).To(Succeed())
-		g.Expect(reader.Read(t.Context())).To(Succeed())
-		g.Expect(reader.Dangling()).To(BeEmpty())
+		revision = 9
+		g.Expect(after(watchLag, 4)).To(BeEquivalentTo(7), "the change came after the note")
+		g.Expect(after(watchLag, 4)).To(BeEquivalentTo(9))
+		err = errors.New("connection refused")
+		g.Expect(after(0, 0)).To(BeZero(), "it may have been restarted")
+		err = nil
+		g.Expect(after(0, 0)).To(BeEquivalentTo(9))
+		syncs = 0
+		g.Expect(after(0, 2)).To(BeZero(), "it was restarted, and makes all load balancers again")
+		g.Expect(after(watchLag, 4)).To(BeEquivalentTo(9))
 	})
 }
 
@@ -157,9 +197,7 @@ func TestASlowHNSIsReadLessOften(t *testing.T) {
 			balancer(t, service, id)
 		}
 		h := &timed{HNS: service}
-		reader := loadbalancer.NewReader(loadbalancer.ReaderOptions{
-			HNS: h, Registerer: prometheus.NewRegistry(), Clock: clock.RealClock{},
-		})
+		reader := loadbalancer.NewReader(readerOptions(h))
 		ctx, stop := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
 		go func() { ended <- reader.Start(ctx) }()

@@ -4,15 +4,16 @@ package loadbalancer
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/client-go/util/flowcontrol"
 	"k8s.io/utils/clock"
@@ -32,19 +33,20 @@ import (
 const (
 	// EventDangling: a load balancer of the Service names an HNS endpoint that is gone.
 	EventDangling = "LoadBalancerDangling"
-	// EventMissing: the Service should have a load balancer, had one, and has none.
+	// EventMissing: the Service has to have a load balancer, and has none.
 	EventMissing = "LoadBalancerMissing"
+	// EventStale: a load balancer of the Service has other backends than kube-proxy has to use.
+	EventStale = "LoadBalancerStale"
 )
 
 const eventAction = "Reprogramming"
 
-// LoadBalancers finds the load balancers that dangle, and the frontends that no load balancer has any more.
+// LoadBalancers reads load balancers.
 type LoadBalancers interface {
-	Dangling() []hns.LoadBalancer
-	// Absent returns the frontends that are absent, and when the reading began that was the last without them.
-	Absent() ([]Absence, time.Time)
-	// Forget forgets a frontend that is absent because it should be.
-	Forget(front Frontend)
+	// Reading returns the last successful reading.
+	Reading() Reading
+	// ReadSoon makes the next reading come sooner, as soon as possible if something seems to be broken for the first time.
+	ReadSoon(first bool)
 }
 
 // ReprogrammerOptions configure a reprogrammer.
@@ -53,17 +55,13 @@ type ReprogrammerOptions struct {
 	Node string
 	// Enforce allows kube-proxy to be made to program a Service again. If it is false, load balancers are only reported.
 	Enforce bool
-	// LoadBalancers finds the load balancers that dangle or are missing. Required.
+	// LoadBalancers reads load balancers. Required.
 	LoadBalancers LoadBalancers
-	// Syncs counts the syncs that kube-proxy has finished since it started. It fails where that cannot be known. Required.
-	Syncs func(ctx context.Context) (uint64, error)
+	// Index has the Services and their EndpointSlices. Required.
+	Index *cluster.Index
 	// InPlace reports whether kube-proxy may update load balancers in place: then it cannot make a missing one again
 	// (invariant 9). Required.
 	InPlace func(ctx context.Context) bool
-	// WatchLag is how far kube-proxy's watch may be behind the API server, which is not visible. Required.
-	WatchLag time.Duration
-	// Random returns numbers from 0 up to 1. Required.
-	Random func() float64
 	// Server reads from the API server, not from a cache. Required.
 	Server client.Reader
 	// Client writes slices. Required.
@@ -84,10 +82,11 @@ type ReprogrammerOptions struct {
 
 // Reprogrammer remembers the Services that it has disturbed. It is for one caller at a time.
 type Reprogrammer struct {
-	opts    ReprogrammerOptions
-	backoff *flowcontrol.Backoff
-	// reported are the load balancers that dangle and were told of.
-	reported map[hns.LoadBalancerID]bool
+	opts     ReprogrammerOptions
+	backoff  *flowcontrol.Backoff
+	findings findings
+	// reported are the Services with broken load balancers that were reported, and the most urgent kind.
+	reported map[types.NamespacedName]verdict.BalancerKind
 	// disturbing are the slices that are there now, and since when.
 	disturbing map[types.NamespacedName]time.Time
 	// strangers are the slices of other agents, by when this agent first saw them. The next look at them is no earlier
@@ -95,12 +94,6 @@ type Reprogrammer struct {
 	strangers map[types.UID]time.Time
 	nextSweep time.Time
 	swept     bool
-	// dangling are the addresses of the load balancers that dangle in this pass, and leaked the addresses of the local
-	// endpoints that a CNI plugin left behind.
-	dangling, leaked sets.Set[netip.Addr]
-	// suspects are the frontends that are absent. The next of them is looked at no earlier than at next.
-	suspects map[Frontend]*suspect
-	next     time.Time
 }
 
 // How long a slice stays: long enough for every kube-proxy to process it by itself, which it does within a second or
@@ -116,125 +109,122 @@ var _ pass.Action = (*Reprogrammer)(nil)
 // NewReprogrammer returns a reprogrammer.
 func NewReprogrammer(o ReprogrammerOptions) *Reprogrammer {
 	return &Reprogrammer{
-		opts: o, reported: map[hns.LoadBalancerID]bool{}, disturbing: map[types.NamespacedName]time.Time{},
+		opts: o, reported: map[types.NamespacedName]verdict.BalancerKind{}, disturbing: map[types.NamespacedName]time.Time{},
 		strangers: map[types.UID]time.Time{},
 		backoff:   flowcontrol.NewFakeBackOff(backoffFirst, backoffMost, o.Clock), // "fake" is the one that takes a clock
 	}
 }
 
-// Run implements [pass.Action]: it does about the load balancers that dangle or are missing what is configured.
-func (r *Reprogrammer) Run(ctx context.Context, pass pass.Pass) time.Duration {
+// Run implements [pass.Action]: it judges the load balancers, if there is a new reading, and does about those that are
+// broken what is configured.
+func (r *Reprogrammer) Run(ctx context.Context, p pass.Pass) time.Duration {
 	if r.opts.Enforce {
 		r.sweep(ctx)
 	}
-	r.leaked = leakedAddresses(pass.Verdicts)
 	next := r.calm(ctx)
-	r.mendDangling(ctx)
-	r.mendMissing(ctx, pass.Evidence.Snapshot)
+	if reading := r.opts.LoadBalancers.Reading(); reading.Begun.After(r.findings.begun) {
+		if some, news := r.findings.add(reading, r.opts.Index, p); some {
+			r.opts.LoadBalancers.ReadSoon(news)
+		}
+		r.opts.Metrics.show(r.findings.counts)
+	}
+	r.mend(ctx)
 	r.backoff.GC()
 	return next
 }
 
-func (r *Reprogrammer) mendDangling(ctx context.Context) {
-	dangling := r.opts.LoadBalancers.Dangling()
-	reported, budget := make(map[hns.LoadBalancerID]bool, len(dangling)), perPass
-	r.dangling = sets.New[netip.Addr]()
-	for _, lb := range dangling {
-		if len(lb.FrontendVIPs) > 0 {
-			r.dangling.Insert(lb.FrontendVIPs[0])
+// Broken returns the load balancers that are broken, the most urgent first.
+func (r *Reprogrammer) Broken() []verdict.Balancer { return r.findings.broken }
+
+// mend attends to the Services whose load balancers are broken.
+func (r *Reprogrammer) mend(ctx context.Context) {
+	var services []types.NamespacedName
+	broken := map[types.NamespacedName][]verdict.Balancer{}
+	for _, b := range r.findings.broken {
+		if b.Service.Name == "" || b.Kind == verdict.BalancerOnLeakedLocal {
+			continue // no Service is to be programmed again, or that would not help
+		}
+		if broken[b.Service] == nil {
+			services = append(services, b.Service)
+		}
+		broken[b.Service] = append(broken[b.Service], b)
+	}
+	maps.DeleteFunc(r.reported, func(s types.NamespacedName, _ verdict.BalancerKind) bool { return broken[s] == nil })
+	budget := perPass
+	for _, service := range services {
+		if budget > 0 && r.due(service, broken[service][0].Kind) {
+			budget--
+			r.attend(ctx, service, broken[service], len(services))
 		}
 	}
-	for _, lb := range dangling {
-		reported[lb.ID] = r.reported[lb.ID]
-		if budget == 0 || !r.due(lb) {
-			continue
-		}
-		budget--
-		if r.attend(ctx, lb) {
-			reported[lb.ID] = true
-		}
-	}
-	r.reported = reported
 }
 
-// perPass is how many load balancers are attended to in a pass, which waits for the API server meanwhile.
+// perPass is how many Services are attended to in a pass, which waits for the API server meanwhile.
 const perPass = 4
 
-// due reports whether there is something to do about a load balancer now. One for node ports has no address; that for
-// the cluster address of the same Service dangles with it.
-func (r *Reprogrammer) due(lb hns.LoadBalancer) bool {
-	return len(lb.FrontendVIPs) > 0 && (r.opts.Enforce || !r.reported[lb.ID]) &&
-		!r.backoff.IsInBackOffSinceUpdate(lb.FrontendVIPs[0].String(), r.opts.Clock.Now())
+// due reports whether there is something to do about a Service now.
+func (r *Reprogrammer) due(service types.NamespacedName, kind verdict.BalancerKind) bool {
+	return (r.opts.Enforce || r.reported[service] != kind) &&
+		!r.backoff.IsInBackOffSinceUpdate(service.String(), r.opts.Clock.Now())
 }
 
-// attend finds the Service of a load balancer, reports it unless that has been done, and disturbs it if that is asked
-// for. It returns whether the Service was found.
-func (r *Reprogrammer) attend(ctx context.Context, lb hns.LoadBalancer) bool {
-	vip := lb.FrontendVIPs[0]
-	r.backoff.Next(vip.String(), r.opts.Clock.Now())
-	log := logf.FromContext(ctx).WithValues("loadBalancerID", lb.ID, "vip", vip.String())
-	service, err := r.serviceOf(ctx, vip)
+// attend reports a Service unless that has been done, and disturbs it if that is asked for. It has the most urgent of
+// its broken load balancers first, and is one of some Services.
+func (r *Reprogrammer) attend(
+	ctx context.Context, key types.NamespacedName, broken []verdict.Balancer, services int,
+) {
+	first := broken[0]
+	r.backoff.Next(key.String(), r.opts.Clock.Now())
+	ctx = logf.IntoContext(ctx, logf.FromContext(ctx).WithValues(
+		"Service", key, "loadBalancer", first.Kind, "frontend", first.Frontend.String(), "loadBalancerID", first.ID))
+	service, err := r.serviceOf(ctx, key)
 	if err != nil {
-		r.record(unknown, vip, "", err)
-		log.Error(err, "Cannot find the Service of a load balancer that names an endpoint which is gone")
-		return false
+		r.record(unknown, first.Frontend.VIP, key.String(), err)
+		logf.FromContext(ctx).Error(err, "Cannot read the Service of a broken load balancer; will retry")
+		return
 	}
-	log = log.WithValues("Service", client.ObjectKeyFromObject(service))
-	result, err := r.hindrance(ctx, service)
-	if !r.reported[lb.ID] {
-		r.report(service, EventDangling, "a load balancer of this Service names an HNS endpoint that is gone", result)
+	result := r.hindrance(ctx, broken, services)
+	if r.reported[key] != first.Kind {
+		r.reported[key] = first.Kind
+		r.report(service, broken, result)
 	}
-	if result == "" {
-		r.reprogram(logf.IntoContext(ctx, log), service, vip)
-		return true
+	if vip := vipOf(service, first.Frontend.VIP); result == "" {
+		r.reprogram(ctx, service, vip)
+	} else {
+		r.record(result, vip, key.String(), nil)
+		logf.FromContext(ctx).Info("A load balancer is broken, and kube-proxy is not made to program its Service again",
+			"result", result)
 	}
-	r.record(result, vip, client.ObjectKeyFromObject(service).String(), err)
-	log.Info("A load balancer dangles, and kube-proxy is not made to program its Service again", "result", result)
-	return true
+}
+
+// vipOf returns the cluster IP of a Service that is of the family of another address.
+func vipOf(service *corev1.Service, like netip.Addr) netip.Addr {
+	for _, text := range append(slices.Clone(service.Spec.ClusterIPs), service.Spec.ClusterIP) {
+		if vip, err := hns.ParseAddr(text); err == nil && vip.Is6() == like.Is6() {
+			return vip
+		}
+	}
+	return like
 }
 
 // most is how many Services with broken load balancers a reprogrammer still disturbs (invariant 10).
 const most = 10
 
 // hindrance is the result of doing nothing about a Service; empty if nothing is in the way.
-func (r *Reprogrammer) hindrance(ctx context.Context, service *corev1.Service) (string, error) {
-	broken := r.dangling.Clone()
-	for _, s := range r.suspects {
-		if s.expected.known() {
-			broken.Insert(s.VIP)
-		}
-	}
+func (r *Reprogrammer) hindrance(ctx context.Context, broken []verdict.Balancer, services int) string {
+	isMissing := func(b verdict.Balancer) bool { return b.Kind == verdict.BalancerMissing }
 	switch {
 	case !r.opts.Enforce:
-		return observed, nil
-	case len(broken) > most:
-		return tooMany, nil
-	case len(r.leaked) == 0:
-		return "", nil
+		return observed
+	case services > most:
+		return tooMany
+	case slices.ContainsFunc(broken, func(b verdict.Balancer) bool { return b.BesideLeak }):
+		return besideLeak
+	case slices.ContainsFunc(broken, isMissing) && r.opts.InPlace(ctx):
+		return inPlace
+	default:
+		return ""
 	}
-	slices, err := r.slicesOf(ctx, service)
-	if err != nil {
-		return failed, err
-	}
-	for i := range slices {
-		for addr := range cluster.Listings(&slices[i]) {
-			if r.leaked.Has(addr) {
-				return besideLeak, nil
-			}
-		}
-	}
-	return "", nil
-}
-
-// leakedAddresses returns the addresses of the local endpoints that were left behind (invariant 12).
-func leakedAddresses(verdicts []verdict.Verdict) sets.Set[netip.Addr] {
-	leaked := sets.New[netip.Addr]()
-	for i := range verdicts {
-		if verdicts[i].Reason == verdict.ReasonLocalLeaked {
-			leaked.Insert(verdicts[i].Endpoint.Addresses...)
-		}
-	}
-	return leaked
 }
 
 // reprogram disturbs a Service and says what came of it.
@@ -258,7 +248,16 @@ func (r *Reprogrammer) record(result string, vip netip.Addr, service string, err
 
 // report records an Event on a Service. What is done about it depends on what hinders kube-proxy from being made to
 // program it again.
-func (r *Reprogrammer) report(service *corev1.Service, event, what, hindrance string) {
+func (r *Reprogrammer) report(service *corev1.Service, broken []verdict.Balancer, hindrance string) {
+	event, what := EventDangling, "names an HNS endpoint that is gone"
+	switch broken[0].Kind {
+	case verdict.BalancerMissing:
+		event, what = EventMissing, "is missing"
+	case verdict.BalancerStale:
+		event, what = EventStale, fmt.Sprintf("has %d backends that are not ready any more, and lacks %d that are",
+			len(broken[0].Dead), len(broken[0].Lacking))
+	default:
+	}
 	advice := "restart the kube-proxy of the node"
 	switch hindrance {
 	case "":
@@ -270,25 +269,25 @@ func (r *Reprogrammer) report(service *corev1.Service, event, what, hindrance st
 			"first, because kube-proxy would use it: " + version.RunbookURL("HNSGuardLeakedLocalEndpoints")
 	}
 	r.opts.Events.Eventf(service, nil, corev1.EventTypeWarning, event, eventAction,
-		"On node %s %s, and connections to it are lost: %s", r.opts.Node, what, advice)
+		"On node %s the load balancer of this Service for %s %s, and connections to it are lost: %s",
+		r.opts.Node, broken[0].Frontend, what, advice)
 }
 
-// errNoService says that no Service has a load balancer's address.
-var errNoService = errors.New("no Service has this cluster IP")
-
-// serviceOf asks the API server for the Service with a cluster IP. That of a load balancer for another address of a
-// Service is not found, but that for its cluster IP dangles with it.
-func (r *Reprogrammer) serviceOf(ctx context.Context, vip netip.Addr) (*corev1.Service, error) {
+// serviceOf reads a Service from the API server. It is listed by its name, because the agent may only list Services.
+func (r *Reprogrammer) serviceOf(ctx context.Context, key types.NamespacedName) (*corev1.Service, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	var services corev1.ServiceList
-	if err := r.opts.Server.List(ctx, &services, client.MatchingFields{"spec.clusterIP": vip.String()}); err != nil {
-		return nil, fmt.Errorf("reading the Service with cluster IP %s from the API server: %w", vip, err)
+	err := r.opts.Server.List(ctx, &services, client.InNamespace(key.Namespace),
+		client.MatchingFields{metav1.ObjectNameField: key.Name})
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("reading Service %s from the API server: %w", key, err)
+	case len(services.Items) == 0:
+		return nil, fmt.Errorf("reading Service %s from the API server: there is none", key)
+	default:
+		return &services.Items[0], nil
 	}
-	if len(services.Items) == 0 {
-		return nil, fmt.Errorf("%w: %s", errNoService, vip)
-	}
-	return &services.Items[0], nil
 }
 
 // calm deletes the slices that have been there for long enough, and returns how soon to come back.

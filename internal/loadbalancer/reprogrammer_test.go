@@ -5,7 +5,9 @@ package loadbalancer_test
 import (
 	"context"
 	"errors"
+	"math"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -23,8 +25,10 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/hnsguard/hnsguard/internal/admission"
+	"github.com/hnsguard/hnsguard/internal/cluster"
 	"github.com/hnsguard/hnsguard/internal/history"
 	"github.com/hnsguard/hnsguard/internal/hns"
+	"github.com/hnsguard/hnsguard/internal/kubeproxy"
 	"github.com/hnsguard/hnsguard/internal/loadbalancer"
 	"github.com/hnsguard/hnsguard/internal/pass"
 	"github.com/hnsguard/hnsguard/internal/verdict"
@@ -34,34 +38,42 @@ import (
 type node struct {
 	t            *testing.T
 	reprogrammer *loadbalancer.Reprogrammer
+	index        *cluster.Index
 	api          client.Client
 	apiErr       error
-	dangling     []hns.LoadBalancer
-	absent       []loadbalancer.Absence
-	read         time.Time
-	endpoints    []verdict.Endpoint
-	verdicts     []verdict.Verdict
-	// syncs is what kube-proxy counts; it cannot be read if syncsErr is set.
-	syncs    uint64
-	syncsErr error
-	inPlace  bool
-	// stuck keeps kube-proxy from finishing a sync.
-	stuck   bool
-	asked   int
-	gate    *admission.Gate
-	events  *events.FakeRecorder
-	metrics *prometheus.Registry
-	history *history.Ring
-	clock   *testingclock.FakeClock
+	reading      loadbalancer.Reading
+	// soon is set if the next reading was to come as soon as possible.
+	soon      bool
+	endpoints []verdict.Endpoint
+	verdicts  []verdict.Verdict
+	inPlace   bool
+	asked     int
+	gate      *admission.Gate
+	events    *events.FakeRecorder
+	metrics   *prometheus.Registry
+	history   *history.Ring
+	clock     *testingclock.FakeClock
 }
 
 func newNode(t *testing.T, objects ...client.Object) *node {
 	t.Helper()
-	n := &node{t: t, clock: testingclock.NewFakeClock(time.Date(2026, 3, 1, 3, 0, 0, 0, time.UTC))}
+	n := &node{
+		t: t, clock: testingclock.NewFakeClock(time.Date(2026, 3, 1, 3, 0, 0, 0, time.UTC)), index: cluster.NewIndex("win-1"),
+		reading: loadbalancer.Reading{Processed: math.MaxUint64},
+	}
+	n.index.ReplaceServices(nil)
+	for _, o := range objects {
+		switch o := o.(type) {
+		case *corev1.Service:
+			n.index.SetService(o)
+		case *discoveryv1.EndpointSlice:
+			n.index.SetSlice(cluster.SliceOf(o))
+		}
+	}
+	n.index.SetSlice(&cluster.Slice{Key: types.NamespacedName{Namespace: "default", Name: "kubernetes"}})
 	n.api = interceptor.NewClient(fake.NewClientBuilder().WithObjects(objects...).
-		WithIndex(&corev1.Service{}, "spec.clusterIP", func(o client.Object) []string {
-			service, _ := o.(*corev1.Service)
-			return []string{service.Spec.ClusterIP}
+		WithIndex(&corev1.Service{}, metav1.ObjectNameField, func(o client.Object) []string {
+			return []string{o.GetName()}
 		}).Build(), interceptor.Funcs{
 		List: func(ctx context.Context, c client.WithWatch, l client.ObjectList, opts ...client.ListOption) error {
 			n.asked++
@@ -92,26 +104,44 @@ func newNode(t *testing.T, objects ...client.Object) *node {
 
 // start starts a new process.
 func (n *node) start(enforce bool) {
+	n.reading.LoadBalancers = nil
 	n.events, n.metrics = events.NewFakeRecorder(100), prometheus.NewPedanticRegistry()
 	n.history = history.NewRing(history.Options{Clock: n.clock})
 	n.reprogrammer = loadbalancer.NewReprogrammer(loadbalancer.ReprogrammerOptions{
-		Node: "win-1", Enforce: enforce, LoadBalancers: n, Server: n.api, Client: n.api, Gate: n.gate, Events: n.events,
-		History: n.history, Metrics: loadbalancer.NewMetrics(n.metrics), Clock: n.clock,
-		Syncs: func(context.Context) (uint64, error) { return n.syncs, n.syncsErr }, WatchLag: watchLag,
-		InPlace: func(context.Context) bool { return n.inPlace }, Random: func() float64 { return 0.5 },
+		Node: "win-1", Enforce: enforce, LoadBalancers: n, Index: n.index, Server: n.api, Client: n.api, Gate: n.gate,
+		Events: n.events, History: n.history, Metrics: loadbalancer.NewMetrics(n.metrics), Clock: n.clock,
+		InPlace: func(context.Context) bool { return n.inPlace },
 	})
 }
 
-func (n *node) pass(dangling ...hns.LoadBalancer) time.Duration {
+// pass is a reading of these load balancers, after one that was the same, and the pass after it.
+func (n *node) pass(lbs ...hns.LoadBalancer) time.Duration {
 	n.t.Helper()
-	n.dangling = dangling
+	if !slices.EqualFunc(lbs, n.reading.LoadBalancers, func(a, b hns.LoadBalancer) bool { return a.ID == b.ID }) ||
+		n.reading.Begun.IsZero() {
+		n.read(lbs...)
+	}
+	return n.read(lbs...)
+}
+
+// read is one reading, and the pass after it.
+func (n *node) read(lbs ...hns.LoadBalancer) time.Duration {
+	n.t.Helper()
+	n.reading.LoadBalancers, n.reading.Begun = lbs, n.reading.Begun.Add(1)
+	if n.clock.Now().After(n.reading.Begun) {
+		n.reading.Begun = n.clock.Now()
+	}
+	n.soon = false
+	snapshot := verdict.Snapshot{Network: hns.Network{ID: "pods"}, Endpoints: n.endpoints}
 	return n.reprogrammer.Run(n.t.Context(), pass.Pass{
-		Evidence: verdict.Evidence{Snapshot: verdict.Snapshot{Endpoints: n.endpoints}}, Verdicts: n.verdicts,
+		Evidence: verdict.Evidence{Snapshot: snapshot, Cluster: n.index.View(nil)}, Verdicts: n.verdicts,
 	})
 }
 
-// Dangling implements loadbalancer.LoadBalancers.
-func (n *node) Dangling() []hns.LoadBalancer { return n.dangling }
+// Reading and ReadSoon implement loadbalancer.LoadBalancers.
+func (n *node) Reading() loadbalancer.Reading { return n.reading }
+
+func (n *node) ReadSoon(first bool) { n.soon = first }
 
 func (n *node) slices() []discoveryv1.EndpointSlice {
 	n.t.Helper()
@@ -126,7 +156,8 @@ func (n *node) slices() []discoveryv1.EndpointSlice {
 	return all.Items
 }
 
-func (n *node) count(result string) float64 {
+// count is what the counter has for a result, or the gauge for a verdict.
+func (n *node) count(of string) float64 {
 	n.t.Helper()
 	families, err := n.metrics.Gather()
 	if err != nil {
@@ -134,27 +165,116 @@ func (n *node) count(result string) float64 {
 	}
 	for _, f := range families {
 		for _, m := range f.GetMetric() {
-			if len(m.GetLabel()) > 0 && m.GetLabel()[0].GetValue() == result {
-				return m.GetCounter().GetValue()
+			if m.GetLabel()[0].GetValue() == of {
+				return m.GetCounter().GetValue() + m.GetGauge().GetValue()
 			}
 		}
 	}
-	n.t.Fatalf("no series %s", result)
+	n.t.Fatalf("no series %s", of)
 	return 0
 }
 
 func serviceWith(name, clusterIP string) *corev1.Service {
 	return &corev1.Service{
-		ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: name, UID: "1"}, Spec: corev1.ServiceSpec{ClusterIP: clusterIP},
+		ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: name, UID: "1"},
+		Spec: corev1.ServiceSpec{
+			ClusterIP: clusterIP, Ports: []corev1.ServicePort{{Name: "http", Port: 80, Protocol: corev1.ProtocolTCP}},
+		},
 	}
 }
 
+// balancerAt names an endpoint that is gone.
 func balancerAt(id hns.LoadBalancerID, vips ...string) hns.LoadBalancer {
-	lb := hns.LoadBalancer{ID: id, Endpoints: []hns.EndpointID{"gone"}}
+	return balancerOf(id, "gone", vips...)
+}
+
+func balancerOf(id hns.LoadBalancerID, endpoint hns.EndpointID, vips ...string) hns.LoadBalancer {
+	lb := hns.LoadBalancer{
+		ID: id, Endpoints: []hns.EndpointID{endpoint}, Ports: []hns.PortMapping{{Protocol: 6, ExternalPort: 80}},
+	}
 	for _, vip := range vips {
 		lb.FrontendVIPs = append(lb.FrontendVIPs, netip.MustParseAddr(vip))
 	}
 	return lb
+}
+
+// cart is a Service, and a slice of it with a ready endpoint on another node.
+func cart() (*corev1.Service, *discoveryv1.EndpointSlice) {
+	return serviceWith("cart", "10.0.0.7"), &discoveryv1.EndpointSlice{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: "shop", Name: "cart-x1", UID: "2", Labels: map[string]string{discoveryv1.LabelServiceName: "cart"},
+		},
+		AddressType: discoveryv1.AddressTypeIPv4,
+		Ports:       []discoveryv1.EndpointPort{{Name: new("http"), Port: new(int32(8080)), Protocol: new(corev1.ProtocolTCP)}},
+		Endpoints:   []discoveryv1.Endpoint{{Addresses: []string{"10.244.2.9"}, NodeName: new("lin-1")}},
+	}
+}
+
+// remote is the endpoint that kube-proxy makes for the address.
+func remote(addr string) verdict.Endpoint {
+	a := netip.MustParseAddr(addr)
+	return verdict.Endpoint{Endpoint: hns.Endpoint{
+		ID: hns.EndpointID(addr), Network: "pods", Flags: hns.FlagRemote, Addresses: []netip.Addr{a}, MAC: kubeproxy.RemoteMAC(a),
+	}}
+}
+
+// Invariants 2 and 8.
+func TestAMissingLoadBalancerIsReportedAndItsServiceDisturbed(t *testing.T) {
+	g := NewWithT(t)
+	svc, slice := cart()
+	n := newNode(t, svc, slice)
+	n.endpoints = []verdict.Endpoint{remote("10.244.2.9")}
+	n.reading.Processed = 0
+	n.pass()
+	g.Expect(n.count("missing")).To(BeZero(), "kube-proxy may not have processed the Service")
+	g.Expect(n.soon).To(BeFalse())
+
+	n.reading.Processed = math.MaxUint64
+	n.read()
+	g.Expect(n.count("missing")).To(BeZero(), "once may be chance")
+	g.Expect(n.soon).To(BeTrue(), "the second reading comes soon")
+	g.Expect(n.slices()).To(HaveLen(1))
+	n.read()
+	g.Expect(n.count("missing")).To(BeEquivalentTo(1))
+	g.Expect(n.reprogrammer.Broken()).To(HaveLen(1))
+	g.Expect(n.events.Events).To(Receive(And(ContainSubstring("Warning LoadBalancerMissing"),
+		ContainSubstring("node win-1"), ContainSubstring("10.0.0.7:80/TCP"), ContainSubstring("is made to program"))))
+	g.Expect(n.count("done")).To(BeEquivalentTo(1))
+	g.Expect(n.history.Entries()).To(ContainElement(And(
+		HaveField("Result", "done"), HaveField("Subject", "shop/cart"), HaveField("Address", netip.MustParseAddr("10.0.0.7")))))
+
+	n.clock.Step(5 * time.Second)
+	n.read(balancerOf("lb", "10.244.2.9", "10.0.0.7")) // kube-proxy has made it
+	g.Expect(n.count("missing")).To(BeZero())
+	g.Expect(n.count("right")).To(BeEquivalentTo(1))
+	g.Expect(n.slices()).To(HaveLen(1), "the slice that disturbs is gone")
+	g.Expect(n.events.Events).NotTo(Receive(), "it is told of once")
+}
+
+func TestAStaleLoadBalancerIsReportedAndItsServiceDisturbed(t *testing.T) {
+	g := NewWithT(t)
+	svc, slice := cart()
+	n := newNode(t, svc, slice)
+	n.inPlace = true // it is there, and can be updated
+	n.endpoints = []verdict.Endpoint{remote("10.244.2.9"), remote("10.244.9.9")}
+	n.pass(balancerOf("lb", "10.244.9.9", "10.0.0.7"))
+	g.Expect(n.count("stale")).To(BeEquivalentTo(1))
+	g.Expect(n.count("done")).To(BeEquivalentTo(1))
+	g.Expect(n.events.Events).To(Receive(And(ContainSubstring("Warning LoadBalancerStale"),
+		ContainSubstring("has 1 backends that are not ready any more, and lacks 1 that are"))))
+}
+
+// Invariant 9.
+func TestNoMissingOneIsProgrammedAgainWhereItWouldBeUpdatedInPlace(t *testing.T) {
+	g := NewWithT(t)
+	svc, slice := cart()
+	n := newNode(t, svc, slice)
+	n.inPlace = true
+	n.endpoints = []verdict.Endpoint{remote("10.244.2.9")}
+	n.pass()
+	g.Expect(n.count("updates_in_place")).To(BeEquivalentTo(1))
+	g.Expect(n.slices()).To(HaveLen(1))
+	g.Expect(n.events.Events).To(Receive(ContainSubstring("restart the kube-proxy")))
 }
 
 func TestAServiceIsDisturbedForAMoment(t *testing.T) {
@@ -334,6 +454,7 @@ func TestManyDanglingOnesAreOnlyReported(t *testing.T) {
 	for i := range byte(40) {
 		vip := netip.AddrFrom4([4]byte{10, 0, 1, i}).String()
 		g.Expect(n.api.Create(t.Context(), serviceWith(vip, vip))).To(Succeed())
+		n.index.SetService(serviceWith(vip, vip))
 		many = append(many, balancerAt(hns.LoadBalancerID(vip), vip))
 	}
 	for range 60 {
@@ -354,25 +475,26 @@ func TestBesideALeakedLocalEndpointNoServiceIsDisturbed(t *testing.T) {
 	g := NewWithT(t)
 	svc, slice := cart()
 	n := newNode(t, svc, slice)
-	leak := verdict.Verdict{Kind: verdict.Local, Reason: verdict.ReasonLocalLeaked, Endpoint: hns.Endpoint{
-		Addresses: []netip.Addr{netip.MustParseAddr("10.244.2.9")},
+	leak := verdict.Endpoint{Endpoint: hns.Endpoint{
+		ID: "leaked", Network: "pods", Addresses: []netip.Addr{netip.MustParseAddr("10.244.2.9")},
 	}}
-	n.verdicts = []verdict.Verdict{leak}
+	n.endpoints = []verdict.Endpoint{leak}
+	n.verdicts = []verdict.Verdict{{Kind: verdict.Local, Reason: verdict.ReasonLocalLeaked, Endpoint: leak.Endpoint}}
 	n.pass(balancerAt("lb", "10.0.0.7"))
 	g.Expect(n.slices()).To(HaveLen(1), "kube-proxy would build the load balancer on the leaked endpoint")
 	g.Expect(n.count("leaked_local")).To(BeEquivalentTo(1))
 	g.Expect(n.events.Events).To(Receive(ContainSubstring("HNSGuardLeakedLocalEndpoints")))
 
-	n.clock.Step(31 * time.Second)
-	n.apiErr = errors.New("connection refused")
-	n.pass(balancerAt("lb", "10.0.0.7"))
-	n.apiErr = nil
-	g.Expect(n.slices()).To(HaveLen(1))
-
 	n.clock.Step(time.Hour)
-	leak.Endpoint.Addresses[0] = netip.MustParseAddr("10.244.2.10") // of another Service
+	leak.Addresses[0] = netip.MustParseAddr("10.244.2.10") // of another Service
 	n.pass(balancerAt("lb", "10.0.0.7"))
 	g.Expect(n.slices()).To(HaveLen(2))
+
+	n.clock.Step(time.Hour)
+	leak.Addresses[0] = netip.MustParseAddr("10.244.2.9")
+	n.pass(balancerOf("on leak", "leaked", "10.0.0.7"))
+	g.Expect(n.count("on_leaked_local")).To(BeEquivalentTo(1))
+	g.Expect(n.slices()).To(HaveLen(1), "to program it again does not help")
 }
 
 func TestFailuresAreTriedAgain(t *testing.T) {
@@ -406,7 +528,8 @@ func TestLoadBalancersOfNobody(t *testing.T) {
 	g := NewWithT(t)
 	n := newNode(t, serviceWith("cart", "10.0.0.7"))
 	n.pass(balancerAt("node port"), balancerAt("external", "203.0.113.1"))
-	g.Expect(n.count("unknown_service")).To(BeEquivalentTo(1))
+	g.Expect(n.count("dangling")).To(BeEquivalentTo(2))
+	g.Expect(n.asked).To(BeEquivalentTo(1), "it looks only for what a stopped agent has left behind")
 	g.Expect(n.slices()).To(BeEmpty())
 }
 
@@ -415,7 +538,9 @@ func TestAPassDoesNotWaitForManyAnswers(t *testing.T) {
 	n := newNode(t)
 	var many []hns.LoadBalancer
 	for i := range byte(100) {
-		many = append(many, balancerAt(hns.LoadBalancerID(string(rune('a'+i))), netip.AddrFrom4([4]byte{10, 0, 1, i}).String()))
+		vip := netip.AddrFrom4([4]byte{10, 0, 1, i}).String()
+		n.index.SetService(serviceWith(vip, vip))
+		many = append(many, balancerAt(hns.LoadBalancerID(string(rune('a'+i))), vip))
 	}
 	n.pass()
 	n.asked = 0

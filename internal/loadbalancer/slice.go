@@ -42,7 +42,7 @@ const (
 	present   = "done_by_another"
 	failed    = "failed"
 	observed  = "observed"
-	// unknown: there is no Service with the load balancer's address, or it could not be asked for.
+	// unknown: the Service could not be read.
 	unknown = "unknown_service"
 	// inPlace: nothing was done, because kube-proxy cannot make a missing load balancer again (invariant 9).
 	inPlace = "updates_in_place"
@@ -139,6 +139,9 @@ func (r *Reprogrammer) remove(ctx context.Context, key types.NamespacedName) err
 // abandoned is how long this agent has to have seen a slice of another agent for it to count as left behind. The time
 // at which the API server created it says nothing: the clocks may differ.
 const abandoned = time.Minute
+
+// interval is how soon to look for such slices again after a failure.
+const interval = 5 * time.Second
 
 // errNotOwn says that a slice has the name, but not the label, of those that hnsguard makes.
 var errNotOwn = errors.New(

@@ -21,7 +21,7 @@ import (
 	"github.com/hnsguard/hnsguard/internal/version"
 )
 
-// BoardOptions configure a board. All but Victims are required.
+// BoardOptions configure a board. All but Victims and LoadBalancers are required.
 type BoardOptions struct {
 	// Node is the name of the node.
 	Node string
@@ -36,6 +36,9 @@ type BoardOptions struct {
 	// Victims returns the pods that lack their network. The writer calls it, after each pass.
 	// Default: there are none.
 	Victims func() []eviction.Victim
+	// LoadBalancers returns those that are broken. The writer calls it, after each complete pass.
+	// Default: there are none.
+	LoadBalancers func() []verdict.Balancer
 	// Clock is the source of time.
 	Clock clock.PassiveClock
 }
@@ -60,7 +63,9 @@ type snapshot struct {
 // lastPass is what the document needs of a complete pass. It does not change.
 type lastPass struct {
 	Pass
-	found *findings
+	// balancers are the broken ones.
+	balancers []verdict.Balancer
+	found     *findings
 }
 
 // findings are the verdicts of a pass, and of those after it that have found the same. They do not change.
@@ -88,6 +93,9 @@ func NewBoard(o BoardOptions) *Board {
 	if o.Victims == nil {
 		o.Victims = func() []eviction.Victim { return nil }
 	}
+	if o.LoadBalancers == nil {
+		o.LoadBalancers = func() []verdict.Balancer { return nil }
+	}
 	b := &Board{opts: o, started: o.Clock.Now().UTC()}
 	b.current.Store(&snapshot{state: StateStarting, since: b.started})
 	return b
@@ -104,6 +112,7 @@ func (b *Board) Complete(p pass.Pass, began time.Time) {
 			},
 		},
 	}
+	shown.balancers = b.opts.LoadBalancers()
 	if snap.LoadBalancersKnown {
 		shown.LoadBalancers = new(len(snap.LoadBalancers))
 	}
@@ -175,6 +184,11 @@ func (b *Board) headOf(s *snapshot) NodeStatus {
 	}
 	if s.pass != nil {
 		d.Pass = new(s.pass.Pass)
+		for _, v := range s.pass.balancers {
+			balancer := BalancerOf(v)
+			balancer.Answer = new(balancer.answer(b.opts.Config.EffectiveModes()["reprogram"]))
+			d.LoadBalancers = append(d.LoadBalancers, balancer)
+		}
 	}
 	return d
 }

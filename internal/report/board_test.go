@@ -35,6 +35,7 @@ type node struct {
 	profile kubeproxy.Profile
 	hns     report.HNS
 	victims []eviction.Victim
+	broken  []verdict.Balancer
 }
 
 func newNode() *node {
@@ -45,6 +46,8 @@ func newNode() *node {
 		KubeProxy: func() kubeproxy.Profile { return n.profile },
 		HNS:       func() report.HNS { return n.hns },
 		Victims:   func() []eviction.Victim { return n.victims },
+
+		LoadBalancers: func() []verdict.Balancer { return n.broken },
 	})
 	return n
 }
@@ -170,6 +173,20 @@ func TestPodsWithoutNetworkStayWhileTheNodeIsUnknown(t *testing.T) {
 	n.Complete(passOf(local(), conflict()), n.clock.Now())
 	n.Unknown(errors.New("no"))
 	g.Expect(n.Document().Victims).To(HaveLen(1))
+}
+
+func TestBrokenLoadBalancersAreShown(t *testing.T) {
+	g := NewWithT(t)
+	n := newNode()
+	n.broken = []verdict.Balancer{{
+		Kind: verdict.BalancerMissing, Service: types.NamespacedName{Namespace: "shop", Name: "cart"},
+		Frontend: verdict.Frontend{VIP: netip.MustParseAddr("10.0.0.7"), Protocol: verdict.ProtocolTCP, Port: 80},
+	}}
+	n.Complete(passOf(local()), n.clock.Now())
+	g.Expect(n.Document().LoadBalancers).To(ConsistOf(And(
+		HaveField("Service", "shop/cart"), HaveField("Frontend", "10.0.0.7:80/TCP"),
+		HaveField("Answer.Because", ContainSubstring("has no load balancer for this address and port")),
+		HaveField("Answer.Next", ContainSubstring("reprogram.mode is enforce")))))
 }
 
 // Invariant 10: run with the race detector.

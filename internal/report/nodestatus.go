@@ -66,6 +66,8 @@ type NodeStatus struct {
 	Pass *Pass `json:"pass,omitempty"`
 	// Victims are the running pods that lacked their network in the last pass that could read HNS.
 	Victims []Victim `json:"victims,omitempty"`
+	// LoadBalancers are those that were broken in that pass.
+	LoadBalancers []Balancer `json:"loadBalancers,omitempty"`
 	// Counts are the endpoints of that pass by verdict.
 	Counts map[verdict.Kind]int `json:"counts"`
 	// Endpoints are those of that pass, the ones that need attention first.

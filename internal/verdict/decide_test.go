@@ -297,6 +297,10 @@ func TestDecide(t *testing.T) {
 		{"excluded", conflicting, exclude("10.240.0.0/16"), verdict.Protected, verdict.ReasonExcluded},
 		{"another exclusion does not save it", conflicting, exclude("10.241.0.0/16"), verdict.Conflict, verdict.ReasonLivePod},
 		{"a Service's address", conflicting, vip, verdict.Protected, verdict.ReasonVIP},
+		{"a Service's address, for which kube-proxy makes no endpoint", conflicting, func(w *world) {
+			vip(w)
+			w.network.Type = hns.NetworkL2Bridge
+		}, verdict.Conflict, verdict.ReasonLivePod},
 		{"a pod on another node has it", conflicting, podElsewhere(), verdict.Contested, verdict.ReasonPodElsewhere},
 		{"a hostNetwork pod on another node has it", conflicting, podElsewhere(hostNetwork), verdict.Contested, verdict.ReasonPodElsewhere},
 		{"held, and a pod on another node has it", conflicting, both(proxy(staleProx), podElsewhere()), verdict.Contested, verdict.ReasonPodElsewhere},
@@ -637,7 +641,7 @@ func urgently(unclaimed time.Duration) func(*world) {
 }
 
 func vip(w *world) {
-	w.servicesWatched = true
+	w.servicesWatched, w.network.Type = true, hns.NetworkOverlay
 	w.services = []*corev1.Service{{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "svc"},
 		Spec:       corev1.ServiceSpec{ClusterIPs: []string{ip.String()}},

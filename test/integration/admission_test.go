@@ -77,6 +77,7 @@ func (n *node) act(ctx context.Context) (victim *corev1.Pod, service *corev1.Ser
 	gone := n.remote(n.addr(7))
 	_, err := n.service.CreateLoadBalancer(hns.LoadBalancer{
 		Endpoints: []hns.EndpointID{gone}, FrontendVIPs: []netip.Addr{netip.MustParseAddr(service.Spec.ClusterIP)},
+		Ports: []hns.PortMapping{{Protocol: 6, ExternalPort: 80}},
 	})
 	Expect(err).NotTo(HaveOccurred())
 	Expect(n.service.DeleteEndpoint(ctx, gone)).To(Succeed())

@@ -37,6 +37,7 @@ var _ = Describe("kubectl describe", func() {
 		stale := n.remote(n.addr(1))
 		_, err := n.service.CreateLoadBalancer(hns.LoadBalancer{
 			Endpoints: []hns.EndpointID{stale}, FrontendVIPs: []netip.Addr{netip.MustParseAddr(service.Spec.ClusterIP)},
+			Ports: []hns.PortMapping{{Protocol: 6, ExternalPort: 80}},
 		})
 		Expect(err).NotTo(HaveOccurred())
 		n.pod(ctx, "web", n.addr(1))

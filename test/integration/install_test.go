@@ -440,6 +440,7 @@ var _ = Describe("The chart", func() {
 		Expect(shared.client.Create(ctx, service)).To(Succeed())
 		_, err := n.service.CreateLoadBalancer(hns.LoadBalancer{
 			Endpoints: []hns.EndpointID{stale}, FrontendVIPs: []netip.Addr{netip.MustParseAddr(service.Spec.ClusterIP)},
+			Ports: []hns.PortMapping{{Protocol: 6, ExternalPort: 80}},
 		})
 		Expect(err).NotTo(HaveOccurred())
 		n.start()

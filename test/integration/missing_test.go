@@ -21,35 +21,28 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/hnsguard/hnsguard/internal/agent"
+	"github.com/hnsguard/hnsguard/internal/cluster"
 	"github.com/hnsguard/hnsguard/internal/history"
 	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/internal/loadbalancer"
 	"github.com/hnsguard/hnsguard/internal/pass"
 	"github.com/hnsguard/hnsguard/internal/stalerecord"
+	"github.com/hnsguard/hnsguard/internal/verdict"
 	"github.com/hnsguard/hnsguard/test/hnstest"
 )
 
 // To be sure takes minutes, so this is not the whole agent: time is made, the API server and the agent's rights are
 // real.
 var _ = Describe("A load balancer that is missing", func() {
-	It("is found by its Service's cluster IP and reported there", func(ctx SpecContext) {
+	It("is found by what the cluster has, and reported on its Service", func(ctx SpecContext) {
 		it := install(ctx, shared, "--set", "config.eviction.mode=enforce,config.reprogram.mode=enforce")
 		n := newNode(ctx, shared, hnstest.Options{})
 		n.api = it.agentOn(ctx, n.name)
-		services := map[string]*corev1.Service{}
-		balancers := map[string]hns.LoadBalancerID{}
-		for _, name := range []string{"cart", "empty", "deleted"} {
-			service := &corev1.Service{
+		for _, name := range []string{"cart", "empty"} {
+			Expect(shared.client.Create(ctx, &corev1.Service{
 				ObjectMeta: metav1.ObjectMeta{Namespace: n.namespace, Name: name},
 				Spec:       corev1.ServiceSpec{Ports: []corev1.ServicePort{{Name: "http", Port: 80}}},
-			}
-			Expect(shared.client.Create(ctx, service)).To(Succeed())
-			lb, err := n.service.CreateLoadBalancer(hns.LoadBalancer{
-				FrontendVIPs: []netip.Addr{netip.MustParseAddr(service.Spec.ClusterIP)},
-				Ports:        []hns.PortMapping{{Protocol: 6, InternalPort: 8080, ExternalPort: 80}},
-			})
-			Expect(err).NotTo(HaveOccurred())
-			services[name], balancers[name] = service, lb.ID
+			})).To(Succeed())
 		}
 		Expect(shared.client.Create(ctx, &discoveryv1.EndpointSlice{
 			ObjectMeta: metav1.ObjectMeta{
@@ -60,44 +53,58 @@ var _ = Describe("A load balancer that is missing", func() {
 			Endpoints:   []discoveryv1.Endpoint{{Addresses: []string{n.addr(9).String()}, NodeName: new("lin-1")}},
 		})).To(Succeed())
 
+		index := n.indexed(ctx)
 		clock := testingclock.NewFakeClock(time.Now())
-		reader := loadbalancer.NewReader(loadbalancer.ReaderOptions{
-			HNS: n.service, Registerer: prometheus.NewRegistry(), Clock: clock,
-		})
 		syncs := uint64(0)
+		reader := loadbalancer.NewReader(loadbalancer.ReaderOptions{
+			HNS: n.service, Revision: index.Revision, WatchLag: stalerecord.WatchLag, Clock: clock,
+			Syncs: func(context.Context) (uint64, error) { return syncs, nil },
+		})
 		history := history.NewRing(history.Options{Clock: clock})
 		reprogrammer := loadbalancer.NewReprogrammer(loadbalancer.ReprogrammerOptions{
-			Node: n.name, Enforce: true, LoadBalancers: reader, Server: n.agentClient(), Client: n.agentClient(),
-			Events: n.recorder(ctx), Metrics: loadbalancer.NewMetrics(prometheus.NewRegistry()), Clock: clock,
-			WatchLag: stalerecord.WatchLag, History: history,
-			Syncs:   func(context.Context) (uint64, error) { return syncs, nil },
-			InPlace: func(context.Context) bool { return false }, Random: func() float64 { return 0 },
+			Node: n.name, Enforce: true, LoadBalancers: reader, Index: index, Server: n.agentClient(), Client: n.agentClient(),
+			Events: n.recorder(ctx), Metrics: loadbalancer.NewMetrics(prometheus.NewRegistry()), Clock: clock, History: history,
+			InPlace: func(context.Context) bool { return false },
 		})
-		passes := func(d time.Duration) {
-			GinkgoHelper()
-			for range d / (10 * time.Second) {
-				clock.Step(10 * time.Second)
-				syncs++
-				Expect(reader.Read(ctx)).To(Succeed())
-				reprogrammer.Run(ctx, pass.Pass{})
-			}
+		local := verdict.Endpoint{Endpoint: hns.Endpoint{ID: "pod", Network: "pods", Addresses: []netip.Addr{n.addr(7)}}}
+		for range time.Hour / (10 * time.Second) {
+			clock.Step(10 * time.Second)
+			syncs++
+			Expect(reader.Read(ctx)).To(Succeed())
+			reprogrammer.Run(ctx, pass.Pass{Evidence: verdict.Evidence{
+				Cluster: index.View(nil),
+				Snapshot: verdict.Snapshot{
+					Network: hns.Network{ID: "pods"}, Endpoints: []verdict.Endpoint{local},
+				},
+			}})
 		}
-		passes(30 * time.Second)
-		for _, id := range balancers {
-			Expect(n.service.DeleteLoadBalancer(id)).To(Succeed())
-		}
-		Expect(shared.client.Delete(ctx, services["deleted"])).To(Succeed())
-		passes(10 * time.Minute)
-
-		absent, _ := reader.Absent()
-		Expect(absent).To(ConsistOf(HaveField("VIP", netip.MustParseAddr(services["cart"].Spec.ClusterIP))))
+		Expect(reprogrammer.Broken()).To(ContainElement(And(
+			HaveField("Kind", verdict.BalancerMissing), HaveField("Service.Name", "cart"),
+			HaveField("Service.Namespace", n.namespace))))
 		Eventually(n.events(ctx, n.namespace, "cart")).Should(ContainElement(loadbalancer.EventMissing))
 		Expect(n.events(ctx, n.namespace, "empty")()).To(BeEmpty())
-		Expect(n.events(ctx, n.namespace, "deleted")()).To(BeEmpty())
 		Expect(history.Entries()).To(ContainElement(And(
 			HaveField("Result", "done"), HaveField("Subject", n.namespace+"/cart"))))
 	})
 })
+
+// indexed is an index of the Services and EndpointSlices that the agent may read.
+func (n *node) indexed(ctx context.Context) *cluster.Index {
+	GinkgoHelper()
+	index := cluster.NewIndex(n.name)
+	var sliceList discoveryv1.EndpointSliceList
+	var serviceList corev1.ServiceList
+	Expect(n.agentClient().List(ctx, &sliceList)).To(Succeed())
+	Expect(n.agentClient().List(ctx, &serviceList, client.InNamespace(n.namespace))).To(Succeed())
+	for i := range sliceList.Items {
+		index.SetSlice(cluster.SliceOf(&sliceList.Items[i]))
+	}
+	index.ReplaceServices(nil)
+	for i := range serviceList.Items {
+		index.SetService(&serviceList.Items[i])
+	}
+	return index
+}
 
 // agentClient is a client with the agent's rights, without a cache.
 func (n *node) agentClient() client.Client {

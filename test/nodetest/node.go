@@ -4,6 +4,7 @@ package nodetest
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"time"
 
@@ -134,7 +135,8 @@ func (n *Node) Restart() {
 	n.Watch = slicewatch.New(slicewatch.Options{Index: n.Index})
 	n.Freshness = slicewatch.NewFreshness(slicewatch.FreshnessOptions{Server: n.API, Watch: n.Watch, Clock: n.Clock})
 	n.Balancers = loadbalancer.NewReader(loadbalancer.ReaderOptions{
-		HNS: n.Service, Registerer: n.Registry, Clock: n.Clock,
+		HNS: n.Service, Revision: n.Index.Revision, Clock: n.Clock,
+		Syncs: func(context.Context) (uint64, error) { return 0, errors.New("kube-proxy's metrics are not read") },
 	})
 	n.Record = Forgotten{}
 	n.Collector = n.collector()

@@ -110,7 +110,9 @@ func (p *product) build(
 		Node: a.node.Name, Freshness: freshness, Syncs: detector.Syncs, Version: freshness.Version, Flusher: p.flusher,
 		WatchLag: stalerecord.WatchLag, HoldTimeout: c.Conflict.HoldTimeout.Duration, Interval: c.Poll.SlowInterval.Duration, Clock: w.clock,
 	})
-	p.balancers = loadbalancer.NewReader(loadbalancer.ReaderOptions{HNS: service, Registerer: p.registry, Clock: w.clock})
+	p.balancers = loadbalancer.NewReader(loadbalancer.ReaderOptions{
+		HNS: service, Syncs: detector.Syncs, Revision: p.index.Revision, WatchLag: stalerecord.WatchLag, Clock: w.clock,
+	})
 	collector := pass.NewCollector(pass.Options{
 		Inventory: inventory.New(service, inventory.Options{
 			Network: c.Network, RereadEvery: config.RereadInterval, NetworksEvery: c.Poll.SlowInterval.Duration,
@@ -136,9 +138,9 @@ func (p *product) build(
 		Actions: []pass.Action{
 			remover, p.flusher, tracker, p.balancers,
 			loadbalancer.NewReprogrammer(loadbalancer.ReprogrammerOptions{
-				Node: a.node.Name, Enforce: c.Enforces(c.Reprogram.Mode), LoadBalancers: p.balancers, Server: api, Client: api,
+				Node: a.node.Name, Enforce: c.Enforces(c.Reprogram.Mode), LoadBalancers: p.balancers, Index: p.index, Server: api,
+				Client: api,
 				Events: a, Metrics: loadbalancer.NewMetrics(p.registry), Clock: w.clock,
-				Syncs: detector.Syncs, WatchLag: stalerecord.WatchLag, Random: a.random,
 				InPlace: func(context.Context) bool { return false },
 			}),
 			eviction.New(eviction.Options{
@@ -159,6 +161,15 @@ func (p *product) podChanged(before, after client.Object) {
 		return
 	}
 	p.index.DeletePod(before.(*corev1.Pod))
+}
+
+// servicesListed is what the guard's watch of Services does with its first list. None changes in a history.
+func (p *product) servicesListed(all []client.Object) {
+	services := make([]*corev1.Service, 0, len(all))
+	for _, obj := range all {
+		services = append(services, obj.(*corev1.Service))
+	}
+	p.index.ReplaceServices(services)
 }
 
 // sliceChanged is what the guard's watch of EndpointSlices does with a change.

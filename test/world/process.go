@@ -82,6 +82,7 @@ func (a *Agent) start() {
 // watch begins the watches of a process whose caches have just synced.
 func (a *Agent) watch() {
 	w := a.node.world
+	a.product.servicesListed(w.API.All(KindService))
 	a.pods = w.API.watch(&Feed{
 		name: a.Name + "/pods", kind: KindPod, lag: w.Setup.GuardLag,
 		wants:  func(obj client.Object) bool { return obj.(*corev1.Pod).Spec.NodeName == a.node.Name },

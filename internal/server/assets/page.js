@@ -126,6 +126,15 @@ function showVictims(s) {
       " · since ", moment(v.since))]));
 }
 
+// Load balancers.
+
+function showBalancers(s) {
+  const broken = s.loadBalancers ?? [], most = 50;
+  find("balancers").hidden = broken.length === 0;
+  replaceRows(find("balancer-list"), broken.slice(0, most).map((b) => [`${b.verdict} ${b.id} ${b.frontend}`,
+    make("li", {}, b.frontend, b.service ? ` of ${b.service}` : "", ` · ${b.verdict.replaceAll("_", " ")} · ${b.because}`)]));
+}
+
 // Endpoints.
 
 const columns = {
@@ -346,6 +355,7 @@ function show() {
   if (!view.status) return;
   showOverview(view.status);
   showVictims(view.status);
+  showBalancers(view.status);
   showVerdicts(view.status);
   showEndpoints(view.status);
   showHistory(view.status);
