@@ -119,7 +119,7 @@ func (in Input) balancerNotes(all []Balancer, shown []Balancer) (notes []string)
 	}
 	if n := len(slices.DeleteFunc(slices.Clone(all), func(b Balancer) bool { return !broken(b) })); n > 0 &&
 		in.Filter.explains() && !slices.ContainsFunc(shown, broken) {
-		notes = append(notes, fmt.Sprintf("%d load balancer(s) of this node are broken: 'hnsguard scan' names them", n))
+		notes = append(notes, "this node has "+plural(n, "broken load balancer~")+", which 'hnsguard scan' names")
 	}
 	return notes
 }
@@ -155,8 +155,8 @@ func (f Filter) selectsBalancer(b Balancer) bool {
 func (b Balancer) problem() string {
 	switch b.Verdict {
 	case verdict.BalancerDangling:
-		return fmt.Sprintf("It names %d endpoint(s) that HNS does not have any more: connections to it are lost.",
-			len(b.Gone))
+		return fmt.Sprintf("It names %s that HNS does not have any more: connections to it are lost.",
+			plural(len(b.Gone), "endpoint~"))
 	case verdict.BalancerMissing:
 		return "The Service has endpoints that kube-proxy on this node has to use, and HNS has no load balancer for this " +
 			"address and port: connections to it are lost."

@@ -29,8 +29,9 @@ const severity = {
   conflict: "bad", conflict_early: "bad", held: "bad", contested: "warn", leaked_local: "warn", orphan: "warn",
   orphan_pending: "warn", in_use: "", protected: "", foreign: "", local: "",
 };
-// severityOf is how much attention a verdict needs. A local endpoint that was left behind has the verdict of any other.
-const severityOf = (e) => (e.reason === "local-leaked" ? "warn" : severity[e.verdict]);
+// severityOf is how much attention a verdict needs. A local endpoint that no pod can use has the verdict of any other.
+const unusable = ["local-leaked", "local-left-behind", "local-beside-the-pod", "local-not-attached"];
+const severityOf = (e) => (unusable.includes(e.reason) ? "warn" : severity[e.verdict]);
 const faults = {
   "stale-record": "may delete a pod's own endpoint",
   "batch-leak": "leaves remote endpoints behind",
