@@ -57,8 +57,8 @@ func (in Input) listedElsewhere() sets.Set[netip.Addr] {
 }
 
 // partialCluster reports whether the EndpointSlices are older than HNS, so that what is new in HNS may be in use, or
-// seem to be those of one namespace. Every cluster has those of its API server in "default", and some in another namespace,
-// such as those of its DNS.
+// seem to be those of one namespace. Every cluster has those of its API server in "default", and some in another
+// namespace, such as those of its DNS.
 func (in Input) partialCluster() bool {
 	switch {
 	case in.HNSRecorded.Sub(in.Now) >= time.Minute:
