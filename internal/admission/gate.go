@@ -33,6 +33,7 @@ const (
 // The acts that have a gate.
 const (
 	Flush     = "flush"
+	Keep      = "keep"
 	Reprogram = "reprogram"
 	Eviction  = "eviction"
 )
@@ -44,7 +45,7 @@ func NewMetric(reg prometheus.Registerer) *prometheus.GaugeVec {
 		Help: "Whether an act is off because the API server accepts writes of it that an admission policy has to refuse (1).",
 	}, []string{"act"})
 	reg.MustRegister(unrestricted)
-	for _, act := range []string{Flush, Reprogram, Eviction} {
+	for _, act := range []string{Flush, Keep, Reprogram, Eviction} {
 		unrestricted.WithLabelValues(act)
 	}
 	return unrestricted

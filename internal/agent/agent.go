@@ -138,15 +138,15 @@ func (a *Agent) addGuard(o Options, detector *detect.Detector) error {
 		unrestricted: admission.NewMetric(a.registry),
 	}
 	watch, freshness := p.slices()
-	flusher := p.flusher()
+	measurements := stalerecord.NewMetrics(a.registry)
+	flusher := p.flusher(measurements)
 	tracker := stalerecord.NewTracker(stalerecord.TrackerOptions{
-		Node: o.Node, Freshness: freshness, Syncs: detector.Syncs, Version: freshness.Version, Flusher: flusher,
-		WatchLag: stalerecord.WatchLag, HoldTimeout: o.Config.Conflict.HoldTimeout.Duration,
-		Interval: o.Config.Poll.SlowInterval.Duration, Clock: o.Clock,
+		Node: o.Node, Namespace: o.Namespace, Flusher: flusher, Interval: o.Config.Poll.FastInterval.Duration,
+		Metrics: measurements, Clock: o.Clock,
 	})
 	meter := history.NewReuseMeter(o.Node, p.index, p.history, a.registry, o.Clock)
 	balancers := loadbalancer.NewReader(loadbalancer.ReaderOptions{
-		HNS: service, Syncs: detector.Syncs, Revision: p.index.Revision, WatchLag: stalerecord.WatchLag, Clock: o.Clock,
+		HNS: service, Syncs: detector.Syncs, Revision: p.index.Revision, WatchLag: loadbalancer.WatchLag, Clock: o.Clock,
 	})
 	if err := a.deps.Manager.Add(balancers); err != nil {
 		return fmt.Errorf("adding the reader of load balancers: %w", err)
@@ -163,7 +163,7 @@ func (a *Agent) addGuard(o Options, detector *detect.Detector) error {
 	g := guard.New(guard.Options{
 		Config: o.Config, Collector: collector, Slices: watch,
 		Actions: []pass.Action{
-			remover, flusher, tracker, balancers, reprogrammer, meter,
+			remover, p.keeper(freshness, measurements), tracker, flusher, balancers, reprogrammer, meter,
 		},
 		Victims: evictor, Hung: deadline.Saturated, Events: p.Events, History: p.history, Status: a.board,
 		Metrics: guard.NewMetrics(a.registry), Clock: o.Clock,

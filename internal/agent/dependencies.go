@@ -42,7 +42,7 @@ type Dependencies struct {
 	Events events.EventRecorder
 	// Freshness proves how current the watch of EndpointSlices is.
 	// Default: a comparison of the watch with Reader.
-	Freshness Freshness
+	Freshness removal.Freshness
 	// Filter authorizes the clients of what is served with a certificate. Required there.
 	Filter *server.Filter
 	// Restricted is set if admission policies restrict what the agent writes: every act but Events then proves first that

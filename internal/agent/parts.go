@@ -4,9 +4,11 @@ package agent
 
 import (
 	"context"
+	"fmt"
 	"math/rand/v2"
 
 	"github.com/prometheus/client_golang/prometheus"
+	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/hnsguard/hnsguard/internal/admission"
@@ -25,13 +27,6 @@ import (
 	"github.com/hnsguard/hnsguard/internal/stalerecord"
 	"github.com/hnsguard/hnsguard/internal/verdict"
 )
-
-// Freshness proves how current the view of EndpointSlices is.
-type Freshness interface {
-	removal.Freshness
-	// Version returns the API server's present resource version of EndpointSlices.
-	Version(ctx context.Context) (string, error)
-}
 
 // parts builds the parts of a guard from the agent's options.
 type parts struct {
@@ -78,7 +73,7 @@ func (p *parts) collector(d *detect.Detector, record *stalerecord.Tracker, lbs *
 }
 
 // slices returns the watch of EndpointSlices, and what proves how current it is.
-func (p *parts) slices() (*slicewatch.Watch, Freshness) {
+func (p *parts) slices() (*slicewatch.Watch, removal.Freshness) {
 	watch := slicewatch.New(slicewatch.Options{
 		Client: p.Watcher, Index: p.index, Selector: slicewatch.Selector(), NoWatchList: p.NoWatchList,
 	})
@@ -92,7 +87,7 @@ func (p *parts) slices() (*slicewatch.Watch, Freshness) {
 
 // remover returns the action that removes endpoints.
 func (p *parts) remover(
-	e *pass.Collector, freshness Freshness, lbs *loadbalancer.Reader,
+	e *pass.Collector, freshness removal.Freshness, lbs *loadbalancer.Reader,
 	kubeProxy func(context.Context) (kubeproxy.Profile, error),
 ) *removal.Remover {
 	confirmer := removal.Confirmer{
@@ -106,13 +101,31 @@ func (p *parts) remover(
 	})
 }
 
-func (p *parts) flusher() *stalerecord.Flusher {
+func (p *parts) flusher(m *stalerecord.Metrics) *stalerecord.Flusher {
 	return stalerecord.NewFlusher(stalerecord.FlusherOptions{
 		Node: p.Node, Namespace: p.Namespace, Enforce: p.Config.Enforces(p.Config.Flush.Mode), Client: p.client,
 		Gate:   p.gate(admission.Flush),
 		Settle: stalerecord.Settle, Spread: stalerecord.Spread, UrgentSpread: stalerecord.UrgentSpread, Random: rand.Float64,
-		History: p.history, Metrics: stalerecord.NewMetrics(p.registry), Clock: p.Clock,
+		History: p.history, Metrics: m, Clock: p.Clock,
 	})
+}
+
+func (p *parts) keeper(freshness removal.Freshness, m *stalerecord.Metrics) *stalerecord.Keeper {
+	pods := removal.PodReader{Server: p.Reader, Table: p.PodTable}
+	return stalerecord.NewKeeper(stalerecord.KeeperOptions{
+		Node: p.Node, Enforce: p.Config.Enforces(p.Config.Keep.Mode), Client: p.client, Gate: p.gate(admission.Keep),
+		Freshness: freshness, Users: pods.Users, NodeExists: p.nodeExists, Random: rand.Float64,
+		History: p.history, Metrics: m, Clock: p.Clock,
+	})
+}
+
+// nodeExists reports whether the API server has a node.
+func (p *parts) nodeExists(ctx context.Context, name string) (bool, error) {
+	err := p.Reader.Get(ctx, client.ObjectKey{Name: name}, &corev1.Node{})
+	if client.IgnoreNotFound(err) != nil {
+		return false, fmt.Errorf("reading node %s from the API server: %w", name, err)
+	}
+	return err == nil, nil
 }
 
 func (p *parts) reprogrammer(

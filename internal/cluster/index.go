@@ -26,6 +26,8 @@ type Index struct {
 	services map[types.NamespacedName]*backing
 	// revision counts the changes of services.
 	revision uint64
+	// keepers are the keep-slices.
+	keepers map[types.NamespacedName]*Slice
 	// listings are those of the addresses that views were taken of, which may have none. They are in the order of slices.
 	listings map[netip.Addr][]Listing
 	// shared is set when a view has the listings: then they are copied before they change.
@@ -38,7 +40,7 @@ type Index struct {
 func NewIndex(node string) *Index {
 	return &Index{
 		node: node, pods: map[types.NamespacedName]Pod{}, slices: map[types.NamespacedName]*Slice{},
-		services: map[types.NamespacedName]*backing{}, view: View{Node: node},
+		services: map[types.NamespacedName]*backing{}, keepers: map[types.NamespacedName]*Slice{}, view: View{Node: node},
 	}
 }
 
@@ -110,6 +112,12 @@ func (i *Index) SliceKeys() []types.NamespacedName {
 func (i *Index) replaceListings(before, after *Slice) {
 	before, after = cmp.Or(before, &Slice{}), cmp.Or(after, &Slice{})
 	key := cmp.Or(after.Key, before.Key)
+	if before.KeptFor != "" || after.KeptFor != "" {
+		i.view.keeps = nil
+		if delete(i.keepers, key); after.KeptFor != "" {
+			i.keepers[key] = after
+		}
+	}
 	for addr := range differences(before, after) {
 		old, followed := i.listings[addr]
 		if !followed {
@@ -170,6 +178,9 @@ func (i *Index) View(addresses []netip.Addr) View {
 	if i.view.vips == nil {
 		i.view.vips, i.view.OversizedServices = i.findServices()
 	}
+	if i.view.keeps == nil {
+		i.view.keeps = keepsOf(i.keepers)
+	}
 	i.view.Slices, i.view.listings, i.shared = len(i.slices), i.listings, true
 	return i.view
 }
@@ -192,6 +203,17 @@ func (i *Index) follow(addresses []netip.Addr) {
 		i.listings[addr] = old[addr] // nil for new ones
 	}
 	maps.Copy(i.listings, found)
+}
+
+// keepsOf returns what keep-slices keep, in the order of the slices' names.
+func keepsOf(keepers map[types.NamespacedName]*Slice) map[netip.Addr][]Keep {
+	keeps := map[netip.Addr][]Keep{}
+	for _, key := range slices.SortedFunc(maps.Keys(keepers), compareKeys) {
+		for keep := range keepers[key].Keeps() {
+			keeps[keep.Address] = append(keeps[keep.Address], keep)
+		}
+	}
+	return keeps
 }
 
 func keyOf(obj metav1.Object) types.NamespacedName {

@@ -265,9 +265,10 @@ func TestWhatASliceOfAnAgentLists(t *testing.T) {
 	}{
 		"of a controller":                  {"endpointslice-controller.k8s.io", false, 1},
 		"of nobody":                        {"", false, 1},
-		"of an agent":                      {"hnsguard", false, 0},
+		"of its own Service":               {"hnsguard", false, 1},
+		"of an agent, to keep an address":  {"hnsguard-keep", false, 0},
 		"of an agent, for another purpose": {"hnsguard-reprogram", false, 0},
-		"of an agent, ready":               {"hnsguard", true, 1},
+		"of an agent, ready":               {"hnsguard-keep", true, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := NewWithT(t)

@@ -17,7 +17,14 @@ type Listing struct {
 	Slice types.NamespacedName
 	// Service is the name of the slice's Service in the slice's namespace; it may be empty.
 	Service string
+	// OtherProxy is set if the slice is labelled for another proxy than kube-proxy.
+	OtherProxy bool
 	Backend
+}
+
+// ServiceKey is the name of the Service with its namespace.
+func (l Listing) ServiceKey() types.NamespacedName {
+	return types.NamespacedName{Namespace: l.Slice.Namespace, Name: l.Service}
 }
 
 // Backend is what an EndpointSlice says about an address.

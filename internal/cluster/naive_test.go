@@ -32,7 +32,7 @@ type naive struct {
 func (n naive) listings(addr netip.Addr) []cluster.Listing {
 	var all []cluster.Listing
 	for _, slice := range n.slices {
-		own := strings.HasPrefix(slice.Labels[discoveryv1.LabelManagedBy], "hnsguard")
+		own := strings.HasPrefix(slice.Labels[discoveryv1.LabelManagedBy], "hnsguard-")
 		for _, l := range naiveListings(slice)[addr] {
 			if l.Claims() || !own {
 				all = append(all, l)
@@ -119,7 +119,7 @@ func aSlice(t *rapid.T) *discoveryv1.EndpointSlice {
 			Name:      rapid.SampledFrom([]string{"x", "y", "z"}).Draw(t, "name"),
 			Labels: map[string]string{
 				discoveryv1.LabelServiceName: rapid.SampledFrom([]string{"", "svc", "other"}).Draw(t, "service"),
-				discoveryv1.LabelManagedBy:   rapid.SampledFrom([]string{"", "controller", "hnsguard"}).Draw(t, "manager"),
+				discoveryv1.LabelManagedBy:   rapid.SampledFrom([]string{"", "controller", "hnsguard", "hnsguard-keep"}).Draw(t, "manager"),
 			},
 		},
 		AddressType: rapid.SampledFrom([]discoveryv1.AddressType{discoveryv1.AddressTypeIPv4, discoveryv1.AddressTypeIPv6}).Draw(t, "type"),

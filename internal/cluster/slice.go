@@ -20,17 +20,17 @@ import (
 // LabelServiceProxyName marks what is for another proxy than kube-proxy.
 const LabelServiceProxyName = "service.kubernetes.io/service-proxy-name"
 
-// ManagedBy is how the label [discoveryv1.LabelManagedBy] of the slices begins that agents of hnsguard write.
-const ManagedBy = "hnsguard"
-
 // Slice is what hnsguard keeps of an EndpointSlice: a few bytes per address, of which a cluster may have a million. It
 // does not change.
 type Slice struct {
 	Key types.NamespacedName
 	// Service is the name of the Service in the slice's namespace; it may be empty.
 	Service string
-	// OtherProxy is set if the slice is labelled for another proxy than kube-proxy, Own if an agent of hnsguard wrote it.
+	// OtherProxy is set if the slice is labelled for another proxy than kube-proxy, Own if an agent of hnsguard wrote it
+	// to act on the Service of another.
 	OtherProxy, Own bool
+	// KeptFor is the node that a keep-slice is for; it is empty for all others.
+	KeptFor string
 	// AddressType is the family of the addresses.
 	AddressType discoveryv1.AddressType
 	// ResourceVersion is the version of the object.
@@ -53,9 +53,12 @@ func SliceOf(slice *discoveryv1.EndpointSlice) *Slice {
 	s := &Slice{
 		Key: keyOf(slice), Service: slice.Labels[discoveryv1.LabelServiceName],
 		AddressType: slice.AddressType, ResourceVersion: slice.ResourceVersion,
-		Own: strings.HasPrefix(slice.Labels[discoveryv1.LabelManagedBy], ManagedBy),
+		Own: strings.HasPrefix(slice.Labels[discoveryv1.LabelManagedBy], ManagedBy+"-"),
 	}
 	_, s.OtherProxy = slice.Labels[LabelServiceProxyName]
+	if slice.Labels[discoveryv1.LabelManagedBy] == ManagedByKeep && !s.OtherProxy {
+		s.KeptFor = slice.Annotations[AnnotationNode]
+	}
 	if len(slice.Ports) == 1 && slice.Ports[0].Port != nil {
 		s.Port = *slice.Ports[0].Port
 	}
@@ -89,6 +92,11 @@ func (s *Slice) keep(endpoints []discoveryv1.Endpoint) {
 	s.addresses = pack(addrs)
 }
 
+// ServiceKey is the name of the slice's Service with its namespace.
+func (s *Slice) ServiceKey() types.NamespacedName {
+	return types.NamespacedName{Namespace: s.Key.Namespace, Name: s.Service}
+}
+
 // portNames are the names of the ports that have a number: kube-proxy ignores others.
 func portNames(ports []discoveryv1.EndpointPort) string {
 	names := ""
@@ -105,13 +113,13 @@ func (s *Slice) Backs(p ServicePort) bool {
 	return s.ports == p.name || strings.Contains(s.ports.Value(), p.name.Value())
 }
 
-// backs returns the Service that kube-proxy makes endpoints of the slice for. What agents of hnsguard wrote does not
-// count (invariant 7).
+// backs returns the Service that kube-proxy makes endpoints of the slice for. What agents of hnsguard wrote to act on
+// it does not count (invariant 7).
 func (s *Slice) backs() (service types.NamespacedName, has bool) {
 	if s == nil || s.Service == "" || s.OtherProxy || s.Own {
 		return types.NamespacedName{}, false
 	}
-	return types.NamespacedName{Namespace: s.Key.Namespace, Name: s.Service}, true
+	return s.ServiceKey(), true
 }
 
 // sameForKubeProxy reports whether two versions of a slice say the same to kube-proxy.
@@ -147,7 +155,7 @@ func (s *Slice) Backends() iter.Seq2[netip.Addr, Backend] {
 }
 
 func (s *Slice) listing(b unique.Handle[Backend]) Listing {
-	return Listing{Slice: s.Key, Service: s.Service, Backend: b.Value()}
+	return Listing{Slice: s.Key, Service: s.Service, OtherProxy: s.OtherProxy, Backend: b.Value()}
 }
 
 // listings returns those of an address that a view shows (invariant 7).
@@ -213,6 +221,11 @@ func (s *Slice) SameEndpoints(other *Slice) bool {
 // AddressesElsewhere returns the addresses that the slice lists [Backend.Elsewhere] for the node.
 func (s *Slice) AddressesElsewhere(node string) sets.Set[netip.Addr] {
 	return s.addressesThat(func(l Listing) bool { return l.Elsewhere(node) })
+}
+
+// AddressesOn returns the addresses that the slice lists on the node.
+func (s *Slice) AddressesOn(node string) sets.Set[netip.Addr] {
+	return s.addressesThat(func(l Listing) bool { return !l.Elsewhere(node) })
 }
 
 // AddressesOnOtherNodes returns the addresses that the slice lists [Backend.OnAnotherNode].

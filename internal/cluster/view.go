@@ -3,6 +3,7 @@
 package cluster
 
 import (
+	"iter"
 	"net/netip"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -26,6 +27,7 @@ type View struct {
 	byAddress map[netip.Addr][]Pod
 	listings  map[netip.Addr][]Listing
 	vips      sets.Set[netip.Addr]
+	keeps     map[netip.Addr][]Keep
 }
 
 // PodsWith returns the pods of this node whose status has the address, whatever state they are in. They must not be
@@ -57,6 +59,22 @@ func (v View) WithPods(pods []Pod) View {
 // Listings returns where EndpointSlices list the address, which is one of those that the view was taken of. They must
 // not be changed.
 func (v View) Listings(addr netip.Addr) []Listing { return v.listings[addr] }
+
+// Keeps returns the keep-slices' listings of the address, those of other nodes too. They must not be changed.
+func (v View) Keeps(addr netip.Addr) []Keep { return v.keeps[addr] }
+
+// AllKeeps yields the listings of all keep-slices, of all nodes.
+func (v View) AllKeeps() iter.Seq[Keep] {
+	return func(yield func(Keep) bool) {
+		for _, keeps := range v.keeps {
+			for _, keep := range keeps {
+				if !yield(keep) {
+					return
+				}
+			}
+		}
+	}
+}
 
 // VIP reports whether a Service has the address, which is one of those that the view was taken of, as a virtual one, or
 // may have it (invariant 6).

@@ -40,6 +40,7 @@ type Config struct {
 	Conflict  Conflict  `json:"conflict"`
 	Orphan    Orphan    `json:"orphan"`
 	Flush     Flush     `json:"flush"`
+	Keep      Keep      `json:"keep"`
 	Reprogram Reprogram `json:"reprogram"`
 	Eviction  Eviction  `json:"eviction"`
 	Removals  Removals  `json:"removals"`
@@ -55,10 +56,6 @@ type Conflict struct {
 	// Mode is the mode of this class.
 	// Default: enforce.
 	Mode Mode `json:"mode"`
-	// HoldTimeout applies to versions of kube-proxy with the stale-record fault. It is how long a conflict stays held
-	// after the last EndpointSlice dropped the address, if nothing proves that kube-proxy has processed the drop.
-	// From 30s to 1h. Default: 5m.
-	HoldTimeout Duration `json:"holdTimeout"`
 }
 
 // Orphan is the policy for remote endpoints that nothing uses.
@@ -82,6 +79,14 @@ type Orphan struct {
 
 // Flush is the policy for kube-proxy's record of terminated addresses, on versions with the stale-record fault.
 type Flush struct {
+	// Mode is the mode of this class.
+	// Default: enforce.
+	Mode Mode `json:"mode"`
+}
+
+// Keep is the policy for addresses of pods on this node that EndpointSlices still list elsewhere, on versions of
+// kube-proxy with the stale-record fault. With enforce, hnsguard keeps them listed for as long as the pod has them.
+type Keep struct {
 	// Mode is the mode of this class.
 	// Default: enforce.
 	Mode Mode `json:"mode"`
@@ -137,7 +142,7 @@ func Default() Config {
 		Kind:       Kind,
 		Mode:       Enforce,
 		Exclusions: []string{},
-		Conflict:   Conflict{Mode: Enforce, HoldTimeout: duration(5 * time.Minute)},
+		Conflict:   Conflict{Mode: Enforce},
 		Orphan: Orphan{
 			Mode:                    Enforce,
 			GracePeriod:             duration(5 * time.Minute),
@@ -145,6 +150,7 @@ func Default() Config {
 			MaxPerPass:              250,
 		},
 		Flush:     Flush{Mode: Enforce},
+		Keep:      Keep{Mode: Enforce},
 		Reprogram: Reprogram{Mode: Observe},
 		Eviction:  Eviction{Mode: Observe, After: duration(30 * time.Second)},
 		Removals:  Removals{PerSecond: 10},
@@ -193,6 +199,7 @@ func (c Config) classes() []class {
 		{"conflict", c.Conflict.Mode},
 		{"orphan", c.Orphan.Mode},
 		{"flush", c.Flush.Mode},
+		{"keep", c.Keep.Mode},
 		{"reprogram", c.Reprogram.Mode},
 		{"eviction", c.Eviction.Mode},
 	}

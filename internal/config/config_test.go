@@ -73,6 +73,7 @@ func TestEveryClassIsInTheMetric(t *testing.T) {
 hnsguard_enforcing{class="conflict"} 1
 hnsguard_enforcing{class="eviction"} 0
 hnsguard_enforcing{class="flush"} 1
+hnsguard_enforcing{class="keep"} 1
 hnsguard_enforcing{class="orphan"} 1
 hnsguard_enforcing{class="reprogram"} 0
 `))).To(Succeed())
@@ -82,7 +83,7 @@ hnsguard_enforcing{class="reprogram"} 0
 			classes++
 		}
 	}
-	g.Expect(classes).To(Equal(5), "a new class needs a label")
+	g.Expect(classes).To(Equal(6), "a new class needs a label")
 }
 
 // The configuration is logged at startup, in both formats.

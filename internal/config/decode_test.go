@@ -32,9 +32,10 @@ kind: Configuration
 mode: observe
 network: azure
 exclusions: [10.0.0.0/8, "fd00::/64", 192.0.2.7]
-conflict: {mode: observe, holdTimeout: 10m}
+conflict: {mode: observe}
 orphan: {mode: observe, gracePeriod: 10m, gracePeriodWhileWaiting: 30s, maxPerPass: 7}
 flush: {mode: observe}
+keep: {mode: observe}
 reprogram: {mode: enforce}
 eviction: {mode: enforce, after: 1m}
 removals: {perSecond: 0.5}
@@ -50,12 +51,13 @@ func TestEveryFieldIsDecoded(t *testing.T) {
 	g.Expect(got).To(Equal(config.Config{
 		APIVersion: config.APIVersion, Kind: config.Kind, Mode: config.Observe, Network: "azure",
 		Exclusions: []string{"10.0.0.0/8", "fd00::/64", "192.0.2.7"},
-		Conflict:   config.Conflict{Mode: config.Observe, HoldTimeout: lasting(10 * time.Minute)},
+		Conflict:   config.Conflict{Mode: config.Observe},
 		Orphan: config.Orphan{
 			Mode: config.Observe, GracePeriod: lasting(10 * time.Minute), GracePeriodWhileWaiting: lasting(30 * time.Second),
 			MaxPerPass: 7,
 		},
 		Flush:     config.Flush{Mode: config.Observe},
+		Keep:      config.Keep{Mode: config.Observe},
 		Reprogram: config.Reprogram{Mode: config.Enforce},
 		Eviction:  config.Eviction{Mode: config.Enforce, After: lasting(time.Minute)},
 		Removals:  config.Removals{PerSecond: 0.5},
@@ -80,7 +82,7 @@ kind: Config
 mode: dry-run
 network: azure
 exclusions: [10.0.0.0/33, 10.0.0.1/8, ~, 10.0.0.0/8]
-conflict: {holdTimeout: 2h}
+conflict: {mode: never}
 orphan: {gracePeriod: 5, gracePeriodWhileWaiting: 6m, maxPerPass: 0}
 flush: enforce
 eviction: {after: 1s}
@@ -106,7 +108,7 @@ mode: observe
 		`removals.perSecond: Invalid value: 0: must be between 0.01 and 1000`,
 		`apiVersion: Unsupported value: "hnsguard.io/v1": supported values: "hnsguard.io/v1alpha1"`,
 		`kind: Unsupported value: "Config": supported values: "Configuration"`,
-		`conflict.holdTimeout: Invalid value: "2h": must be between 30s and 1h`,
+		`conflict.mode: Unsupported value: "never": supported values: "enforce", "observe"`,
 		`orphan.maxPerPass: Invalid value: 0: must be between 1 and 100000`,
 		`eviction.after: Invalid value: "1s": must be between 10s and 1h`,
 		`poll.fastInterval: Invalid value: "10s": must not be longer than poll.slowInterval, which is 9s`,

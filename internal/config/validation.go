@@ -75,7 +75,6 @@ type durationRange struct {
 
 func (c Config) durations() []durationRange {
 	return []durationRange{
-		{"conflict.holdTimeout", c.Conflict.HoldTimeout, 30 * time.Second, time.Hour},
 		{"orphan.gracePeriod", c.Orphan.GracePeriod, 10 * time.Second, 24 * time.Hour},
 		{"orphan.gracePeriodWhileWaiting", c.Orphan.GracePeriodWhileWaiting, time.Second, 24 * time.Hour},
 		{"eviction.after", c.Eviction.After, 10 * time.Second, time.Hour},

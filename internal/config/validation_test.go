@@ -25,6 +25,7 @@ var refused = map[string]string{
 	"conflict: {mode: none}":  `conflict.mode: Unsupported value: "none"`,
 	"orphan: {mode: none}":    `orphan.mode: Unsupported value: "none"`,
 	"flush: {mode: none}":     `flush.mode: Unsupported value: "none"`,
+	"keep: {mode: none}":      `keep.mode: Unsupported value: "none"`,
 	"reprogram: {mode: none}": `reprogram.mode: Unsupported value: "none"`,
 	"eviction: {mode: none}":  `eviction.mode: Unsupported value: "none"`,
 
@@ -36,7 +37,6 @@ var refused = map[string]string{
 
 // ranges holds the least and the greatest value of every field that has them, and a value below and one above.
 var ranges = []struct{ path, least, most, below, above string }{
-	{"conflict.holdTimeout", "30s", "1h", "29.999s", "1h0m0.001s"},
 	{"orphan.gracePeriod", "10s", "24h", "9.999s", "24h0m0.001s"},
 	{"orphan.gracePeriodWhileWaiting", "1s", "24h", "999ms", "24h0m0.001s"},
 	{"orphan.maxPerPass", "1", "100000", "0", "100001"},

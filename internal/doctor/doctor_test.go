@@ -155,7 +155,7 @@ func TestAHealthyNodePassesAllChecks(t *testing.T) {
 		doctor.CheckNetwork:       `"azure" (L2Bridge, `,
 		doctor.CheckKubeProxy:     "v1.37.2 without known faults; last sync 2026-03-01T03:00:00Z",
 		doctor.CheckAPI:           "v1.34.2 at http://127.0.0.1:",
-		doctor.CheckPermissions:   "all of 15 rights are granted",
+		doctor.CheckPermissions:   "all of 17 rights are granted",
 	} {
 		g.Expect(results[check]).To(And(HaveField("Status", doctor.Pass), HaveField("Found", ContainSubstring(found))))
 	}
@@ -260,7 +260,7 @@ func TestWhatIsWrong(t *testing.T) {
 			func(n node) {
 				n.api.denies = []string{"list services", "create pods/eviction"}
 				n.Config.Eviction.Mode = config.Enforce
-			}, doctor.CheckPermissions, doctor.Fail, "missing 2 of 16 rights: list services (for verdicts on overlay networks, and " +
+			}, doctor.CheckPermissions, doctor.Fail, "missing 2 of 18 rights: list services (for verdicts on overlay networks, and " +
 				"load balancers); create pods/eviction (for eviction.mode: enforce)",
 		},
 		"rights are uncertain": {

@@ -80,8 +80,8 @@ func (o Options) network(ctx context.Context) Result {
 const (
 	adviceMetrics = "Set kubeProxy.metricsURL of the chart to where kube-proxy serves its metrics, or kubeProxy.version " +
 		"if it serves none."
-	adviceSyncs = "Let kube-proxy serve its metrics to the node: without its syncs, conflicts are held for " +
-		"conflict.holdTimeout."
+	adviceSyncs = "Let kube-proxy serve its metrics to the node: without its syncs, hnsguard cannot see that it has " +
+		"stopped, and reports a missing load balancer later."
 )
 
 func adviceFaults() string {

@@ -59,8 +59,9 @@ func Permissions(c config.Config, namespace string, secure bool) []Permission {
 	need(Permission{Resource: "services", For: "verdicts on overlay networks, and load balancers"}, "list", "watch")
 	need(Permission{Resource: "nodes", For: "the version of kube-proxy"}, "get")
 	need(Permission{Group: "events.k8s.io", Resource: "events", For: "Events"}, "create", "patch")
-	if c.Enforces(c.Reprogram.Mode) {
-		need(Permission{Group: discovery, Resource: "endpointslices", For: "reprogram.mode: enforce"}, "create", "delete")
+	if c.Enforces(c.Keep.Mode) || c.Enforces(c.Reprogram.Mode) {
+		need(Permission{Group: discovery, Resource: "endpointslices", For: "keep.mode or reprogram.mode: enforce"},
+			"create", "delete")
 	}
 	if c.Enforces(c.Eviction.Mode) {
 		need(Permission{Resource: "pods", Subresource: "eviction", For: "eviction.mode: enforce"}, "create")

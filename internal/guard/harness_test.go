@@ -4,10 +4,12 @@ package guard_test
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/util/sets"
 
@@ -38,13 +40,11 @@ type node struct {
 	evictor *eviction.Evictor
 	board   *report.Board
 
-	// syncs is what the metrics of kube-proxy show. By default they count a sync every 15 seconds, which is what a
-	// dual-stack node without changes counts.
-	syncs func() (uint64, error)
-	// requested are the addresses for which the tracker has requested a change of a slice since the last pass. The change
-	// is made after the pass, unless flushFails is set.
-	requested  sets.Set[netip.Addr]
+	// requested are the families whose flush slice the tracker wants to move. It moves after the pass, and kube-proxy
+	// makes an endpoint for its address at once, unless flushFails is set. moves counts them.
+	requested  sets.Set[discoveryv1.AddressType]
 	flushFails bool
+	moves      int
 	// soon is how soon the flusher wants the next pass.
 	soon         time.Duration
 	reprogrammer *loadbalancer.Reprogrammer
@@ -59,8 +59,7 @@ func newNode(t *testing.T, changes ...func(*config.Config)) *node {
 
 func newNodeWith(t *testing.T, o nodetest.Options) *node {
 	t.Helper()
-	n := &node{t: t, requested: sets.New[netip.Addr]()}
-	n.syncs = func() (uint64, error) { return uint64(n.Clock.Since(nodetest.Start()) / (15 * time.Second)), nil }
+	n := &node{t: t, requested: sets.New[discoveryv1.AddressType]()}
 	o.Boot = n.boot
 	nodetest.New(t, o)
 	return n
@@ -70,10 +69,8 @@ func newNodeWith(t *testing.T, o nodetest.Options) *node {
 func (n *node) boot(base *nodetest.Node) []pass.SliceObserver {
 	n.Node = base
 	n.tracker = stalerecord.NewTracker(stalerecord.TrackerOptions{
-		Node: nodetest.Name, Freshness: n.Freshness, Syncs: func(context.Context) (uint64, error) { return n.syncs() },
-		Version: n.Freshness.Version, Flusher: flusher{n}, WatchLag: stalerecord.WatchLag,
-		HoldTimeout: n.Config.Conflict.HoldTimeout.Duration,
-		Interval:    n.Config.Poll.SlowInterval.Duration, Clock: n.Clock,
+		Node: nodetest.Name, Namespace: flushNamespace, Flusher: flusher{n}, Interval: n.Config.Poll.FastInterval.Duration,
+		Metrics: stalerecord.NewMetrics(prometheus.NewRegistry()), Clock: n.Clock,
 	})
 	n.Record = n.tracker
 	n.history = history.NewRing(history.Options{Clock: n.Clock})
@@ -113,7 +110,7 @@ func (n *node) boot(base *nodetest.Node) []pass.SliceObserver {
 
 type flusher struct{ n *node }
 
-func (f flusher) Request(addr netip.Addr) { f.n.requested.Insert(addr) }
+func (f flusher) Request(kind discoveryv1.AddressType, _ ...netip.Addr) { f.n.requested.Insert(kind) }
 
 func (f flusher) Run(context.Context, pass.Pass) time.Duration { return f.n.soon }
 
@@ -140,22 +137,37 @@ func (n *node) pass() time.Duration {
 	}
 	n.ReadBalancers()
 	if !n.flushFails {
-		for addr := range n.requested {
-			n.flush(stalerecord.FamilyOf(addr))
+		for kind := range n.requested {
+			n.flush(kind)
 		}
-		n.requested = sets.New[netip.Addr]()
+		clear(n.requested)
 	}
 	return result.RequeueAfter
 }
 
-// flush changes a slice that concerns kube-proxy.
+// flushNamespace is where the flush slices are.
+const flushNamespace = "default"
+
+// flush moves a flush slice, and lets kube-proxy process that.
 func (n *node) flush(kind discoveryv1.AddressType) {
-	s := nodetest.NewSlice(stalerecord.SliceName(kind), "", "192.0.2.1")
+	n.t.Helper()
+	n.moves++
+	format := "198.51.100.%d"
 	if kind == discoveryv1.AddressTypeIPv6 {
-		s = nodetest.NewSlice(stalerecord.SliceName(kind), "", "2001:db8::1")
+		format = "2001:db8:0:1::%x"
 	}
-	s.Ports = []discoveryv1.EndpointPort{{Port: new(int32(n.looked))}}
+	for _, e := range n.HNS.State().Endpoints {
+		if former := e.Addresses[0]; stalerecord.IsBarrier(former) && stalerecord.FamilyOf(former) == kind {
+			if err := n.HNS.DeleteEndpoint(n.t.Context(), e.ID); err != nil {
+				n.t.Fatal(err)
+			}
+		}
+	}
+	addr := fmt.Sprintf(format, n.moves%254+1)
+	s := nodetest.NewSlice(stalerecord.SliceName(kind), "", addr)
+	s.Labels[discoveryv1.LabelServiceName], s.Endpoints[0].NodeName = stalerecord.Service, nil
 	n.SetSlice(s)
+	n.Remote(addr)
 }
 
 // passes lets time go by with a pass every five seconds, as on a node where nothing happens.

@@ -181,8 +181,9 @@ func (r *recorder) change(ctx context.Context, v verdict.Verdict) {
 	case v.Kind == verdict.Held:
 		log.Info("Holding a stale remote endpoint: this kube-proxy may delete the pod's own endpoint if it goes first")
 		r.eventOnPods(v, corev1.EventTypeWarning, EventHeld,
-			"The stale remote endpoint %s has this pod's address %s. It is held until kube-proxy is known to have forgotten "+
-				"the address, because the kube-proxy of this node may delete the pod's own endpoint otherwise",
+			"The stale remote endpoint %s has this pod's address %s. It is held until an EndpointSlice of hnsguard keeps the "+
+				"address listed, or kube-proxy is known to have forgotten it, because the kube-proxy of this node may delete the "+
+				"pod's own endpoint otherwise",
 			v.Endpoint.ID, v.Address())
 	case v.Kind == verdict.Contested && len(v.Elsewhere) > 0:
 		log.Info("Keeping a remote endpoint: a pod on this node and one on another node have its address")

@@ -24,6 +24,9 @@ const (
 	Brake Act = "brake"
 	// Flush of kube-proxy's record. The results are those of the metric hnsguard_flushes_total.
 	Flush Act = "flush"
+	// Keep: an address of a pod on this node is kept listed, or not any more. The results are those of the metric
+	// hnsguard_keeps_total, after the act.
+	Keep Act = "keep"
 	// Reprogram: kube-proxy is made to program a Service again. The results are those of hnsguard_reprograms_total.
 	Reprogram Act = "reprogram"
 	// Victim: a running pod has lost its endpoint. It has no result.

@@ -80,6 +80,10 @@ type ReprogrammerOptions struct {
 	Clock clock.Clock
 }
 
+// WatchLag is how far kube-proxy's watch may be behind the API server in production: longer than a cut connection takes
+// to be noticed.
+const WatchLag = 200 * time.Second
+
 // Reprogrammer remembers the Services that it has disturbed. It is for one caller at a time.
 type Reprogrammer struct {
 	opts     ReprogrammerOptions

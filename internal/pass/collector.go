@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/utils/clock"
 
 	"github.com/hnsguard/hnsguard/internal/cluster"
@@ -31,8 +30,8 @@ type LoadBalancers interface {
 
 // Record is what is known of kube-proxy's record of terminated endpoints.
 type Record interface {
-	// Forgotten returns the addresses that the record is known not to hold.
-	Forgotten() sets.Set[netip.Addr]
+	// Record returns what it may hold now.
+	Record() verdict.Record
 }
 
 // Options configure a collector.
@@ -98,7 +97,7 @@ func (c *Collector) With(snapshot verdict.Snapshot) verdict.Evidence {
 		Cluster:        c.opts.Index.View(snapshot.Addresses()),
 		KubeProxy:      c.opts.KubeProxy(),
 		Policy:         c.opts.Policy,
-		Forgotten:      c.opts.Record.Forgotten(),
+		Record:         c.opts.Record.Record(),
 		UnclaimedSince: c.unclaimed,
 		WaitingSince:   c.waiting,
 		Elsewhere:      c.elsewhere,

@@ -4,12 +4,10 @@ package pass_test
 
 import (
 	"context"
-	"net/netip"
 	"testing"
 	"time"
 
 	. "github.com/onsi/gomega"
-	"k8s.io/apimachinery/pkg/util/sets"
 	testingclock "k8s.io/utils/clock/testing"
 
 	"github.com/hnsguard/hnsguard/internal/cluster"
@@ -26,7 +24,7 @@ func (p *parts) Observe(context.Context) (verdict.Snapshot, error) { return verd
 
 func (*parts) Last() ([]hns.LoadBalancer, time.Time, bool) { return nil, time.Time{}, false }
 
-func (*parts) Forgotten() sets.Set[netip.Addr] { return nil }
+func (*parts) Record() verdict.Record { return verdict.Record{} }
 
 // Invariant 2: a failed observation starts the time for which an endpoint has been unclaimed again from zero.
 func TestAFailedObservationForgets(t *testing.T) {

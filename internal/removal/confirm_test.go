@@ -192,7 +192,7 @@ func TestWhatAloneKeepsTheEndpoint(t *testing.T) {
 			n.replaced = unreadable
 		}, "unconfirmed"},
 		"kube-proxy may remember the address again": {wasHeld, func(n *node, _ hns.EndpointID) {
-			n.Forget()
+			n.Record = nodetest.Remembers(true)
 		}, "refused"},
 		"a slice lists the address again": {wasHeld, func(n *node, _ hns.EndpointID) {
 			n.Slice("svc", "lin-1", ip)

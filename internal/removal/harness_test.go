@@ -170,7 +170,7 @@ func leaked(n *node) hns.EndpointID {
 
 func forgotten(n *node) hns.EndpointID {
 	n.KubeProxy = "v1.32.3"
-	n.Forget(ip)
+	n.Forget()
 	return conflict(n)
 }
 

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -91,6 +92,44 @@ func (read claims) add(p cluster.Pod) {
 	for _, addr := range p.Addresses {
 		if pods, wanted := read.elsewhere[addr]; wanted {
 			read.elsewhere[addr] = append(pods, p)
+		}
+	}
+}
+
+// Users returns the pods of the cluster that may use one of some addresses. A pod's second address, in practice its
+// IPv6 one, can neither be selected by nor is it in a table: then all pods are read, a page after the other.
+func (r PodReader) Users(ctx context.Context, addresses sets.Set[netip.Addr]) ([]cluster.Pod, error) {
+	var users []cluster.Pod
+	each := func(p cluster.Pod) {
+		if !p.Terminal && addresses.HasAny(p.Addresses...) {
+			users = append(users, p)
+		}
+	}
+	if slices.ContainsFunc(addresses.UnsortedList(), netip.Addr.Is6) {
+		err := r.listPages(ctx, each)
+		return users, err
+	}
+	err := r.listWith(ctx, "", addresses, each)
+	return users, err
+}
+
+// pageSize is how many pods are read in one answer.
+const pageSize = 500
+
+func (r PodReader) listPages(ctx context.Context, each func(cluster.Pod)) error {
+	for proceed := ""; ; {
+		var list corev1.PodList
+		within, cancel := context.WithTimeout(ctx, readTimeout)
+		err := r.Server.List(within, &list, client.Limit(pageSize), client.Continue(proceed))
+		cancel()
+		if err != nil {
+			return fmt.Errorf("reading pods from the API server: %w", err)
+		}
+		for i := range list.Items {
+			each(cluster.PodOf(&list.Items[i]))
+		}
+		if proceed = list.Continue; proceed == "" {
+			return nil
 		}
 	}
 }

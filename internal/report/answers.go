@@ -51,13 +51,18 @@ func answers() map[verdict.Reason]Answer { //nolint:funlen // a table
 		verdict.ReasonStaleRecord: {
 			"A pod on this node has the address, but an EndpointSlice still lists it elsewhere. This kube-proxy remembers " +
 				"addresses that slices drop, and would delete the pod's own endpoint if the remote one were gone by then.",
-			"hnsguard holds it until the slice has dropped the address and kube-proxy has forgotten it, 7 to 12 minutes " +
-				"after the drop.", "Lasting cure: " + upgrade(),
+			"hnsguard keeps the address listed by a slice of its own, so that no drop reaches kube-proxy, and then removes " +
+				"the endpoint. Where it cannot, as on an overlay network, it waits until the slice has dropped the address and " +
+				"kube-proxy has forgotten it.",
+			"If it stays, the keep-slice cannot be written: see the history. Lasting cure: " + upgrade(),
 		},
 		verdict.ReasonMayRemember: {
 			"kube-proxy may still remember the address as one that EndpointSlices have dropped. It would delete any endpoint " +
 				"that it finds under it, a pod's own too.",
-			"hnsguard waits until kube-proxy has forgotten the address: about 12 minutes at most.", "Lasting cure: " + upgrade(),
+			"hnsguard makes kube-proxy replace what it remembers, and sees in HNS when it has: within seconds, if kube-proxy " +
+				"syncs.",
+			"If it stays, kube-proxy does not sync, or the Service hnsguard-flush is missing: see kube-proxy's log. Lasting " +
+				"cure: " + upgrade(),
 		},
 		verdict.ReasonPodDeleting: {
 			"A pod on this node that is being deleted has the address. Which endpoint is valid is unknown until the pod is " +
@@ -195,8 +200,8 @@ func (r Report) answerTo(row Row) Answer {
 	}
 	remembers := slices.Contains(r.KubeProxy.Faults, "stale-record")
 	if kind.Removes() && remembers { // a scan cannot see what kube-proxy remembers
-		answer.Next = "hnsguard removes it when kube-proxy has forgotten the address: 7 to 12 minutes after the last " +
-			"EndpointSlice has dropped it. Do not delete it by hand before."
+		answer.Next = "hnsguard removes it when it has proved that kube-proxy does not remember the address, which takes " +
+			"seconds. Do not delete it by hand before."
 	}
 	if reason == verdict.ReasonLivePod { // brakes are in the agent's memory
 		answer.Do = "If it stays, ask the agent on this node which brake keeps it: " +
@@ -231,8 +236,8 @@ func (r Row) listedElsewhere(node string) string {
 func (a Answer) whileObserving(kind verdict.Kind, setting string, remembers bool) Answer {
 	a.Next = fmt.Sprintf("hnsguard would remove it; it only observes (%s).", setting)
 	if kind == verdict.Held {
-		a.Next = fmt.Sprintf("hnsguard would hold it until kube-proxy has forgotten the address, and then remove it; it "+
-			"only observes (%s), and flushes nothing: the hold ends when another EndpointSlice changes.", setting)
+		a.Next = fmt.Sprintf("hnsguard would keep the address listed, make kube-proxy forget it, and remove the endpoint; "+
+			"it only observes (%s): the hold ends with a change from elsewhere.", setting)
 	}
 	if kind.Removes() {
 		name, _, _ := strings.Cut(setting, ":")

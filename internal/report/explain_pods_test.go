@@ -141,7 +141,7 @@ func TestTheModeIsRespected(t *testing.T) {
 		"a conflict that kube-proxy may remember": {
 			conflictReport().Endpoints[0], "observe", nil, []string{"stale-record"}, "would remove it", "Do not delete it by hand", "",
 		},
-		"a held one": {held, "observe", nil, nil, "hnsguard would hold it until", "hnsguard would hold it until", "shop/web"},
+		"a held one": {held, "observe", nil, nil, "hnsguard would keep the address listed", "hnsguard would keep the address listed", "shop/web"},
 		"an orphan": {
 			orphan, "enforce", map[string]config.Mode{"orphan": "observe"}, nil, "The address is not used", "(orphan.mode: observe)", "orphan.mode",
 		},

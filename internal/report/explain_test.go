@@ -103,7 +103,7 @@ func TestTheSummary(t *testing.T) {
 		"a claim without local endpoint": {report.Filter{Addresses: []netip.Addr{ip}}, []report.Row{remote(verdict.Contested, verdict.ReasonNoLocalEndpoint)}, "it has no network, or is only starting"},
 		"an address that is not there":   {report.Filter{Addresses: []netip.Addr{ip}}, nil, "HNS on this node has no such endpoint"},
 		"a conflict":                     {report.Filter{Pods: []types.NamespacedName{web}}, conflictReport().Endpoints, "hnsguard removes it"},
-		"a held one":                     {report.Filter{Pods: []types.NamespacedName{web}}, []report.Row{remote(verdict.Held, verdict.ReasonStaleRecord), local}, "hnsguard holds it until"},
+		"a held one":                     {report.Filter{Pods: []types.NamespacedName{web}}, []report.Row{remote(verdict.Held, verdict.ReasonStaleRecord), local}, "hnsguard keeps the address listed"},
 		"a leaked local one":             {report.Filter{Addresses: []netip.Addr{ip}}, []report.Row{remote(verdict.LeakedLocal, verdict.ReasonListedReady)}, "The remote one is valid"},
 		"an orphan":                      {report.Filter{Addresses: []netip.Addr{ip}}, []report.Row{remote(verdict.Orphan, verdict.ReasonUnclaimed)}, "The address is not used"},
 		"a contested one":                {report.Filter{Addresses: []netip.Addr{ip}}, []report.Row{remote(verdict.Contested, verdict.ReasonPodDeleting)}, "is ambiguous"},
@@ -126,7 +126,7 @@ func TestAKubeProxyWithTheStaleRecordIsWaitedFor(t *testing.T) {
 	g.Expect(r.Explain(report.Filter{Addresses: []netip.Addr{ip}}, nil).Endpoints[0].Next).To(ContainSubstring("within seconds"))
 	r.KubeProxy.Faults = []string{"stale-record"}
 	e := r.Explain(report.Filter{Addresses: []netip.Addr{ip}}, nil)
-	g.Expect(e.Endpoints[0].Next).To(ContainSubstring("7 to 12 minutes"))
+	g.Expect(e.Endpoints[0].Next).To(ContainSubstring("does not remember the address"))
 	g.Expect(e.Endpoints[1].Next).To(ContainSubstring("never removed"), "the pod's own")
 }
 

@@ -217,7 +217,7 @@ func (in Input) evidence(network hns.Network, endpoints []verdict.Endpoint) verd
 		Policy: verdict.Policy{
 			Exclusions: in.Config.ExcludedPrefixes(), OrphanGrace: in.Config.Orphan.GracePeriod.Duration,
 		},
-		Forgotten:      sets.New(addresses...),
+		Record:         verdict.Record{KnownIPv4: true, KnownIPv6: true},
 		UnclaimedSince: unclaimed, Now: in.Now,
 	}
 }

@@ -107,6 +107,7 @@ func (r Report) printDetails(page *terminal.Page) {
 		printProperty(page, "made by", row.Owner)
 		printProperty(page, "pods", strings.Join(row.Pods, ", "))
 		printProperty(page, "slices", strings.Join(row.Slices, ", "))
+		printProperty(page, "kept for", strings.Join(row.Kept, ", "))
 		printProperty(page, "same address", join(row.Locals, ", "))
 		printProperty(page, "load balancers", join(row.LoadBalancers, ", "))
 		printProperty(page, "verdict", row.Verdict+" ("+row.Reason+")")

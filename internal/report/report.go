@@ -105,7 +105,9 @@ type Row struct {
 	Reason  string   `json:"reason"`
 	Pods    []string `json:"pods,omitempty"`
 	// Slices are the EndpointSlices that list the address, each with the node of the address.
-	Slices        []string             `json:"slices,omitempty"`
+	Slices []string `json:"slices,omitempty"`
+	// Kept are the Services for which hnsguard keeps the address listed, each with the node that needs it.
+	Kept          []string             `json:"keptFor,omitempty"`
 	Locals        []hns.EndpointID     `json:"localEndpoints,omitempty"`
 	LoadBalancers []hns.LoadBalancerID `json:"loadBalancers,omitempty"`
 	// Answer explains the verdict. Only an explanation has it.
@@ -129,6 +131,9 @@ func RowOf(v verdict.Verdict) Row {
 	}
 	for _, l := range v.Listings {
 		r.Slices = append(r.Slices, fmt.Sprintf("%s (%s)", l.Slice, cmp.Or(l.Node, "no node")))
+	}
+	for _, k := range v.Keeps {
+		r.Kept = append(r.Kept, fmt.Sprintf("%s (%s)", k.Service, k.Node))
 	}
 	return r
 }

@@ -154,23 +154,31 @@ func (w *Watch) Delete(obj any) error {
 	return nil
 }
 
-// Replace implements [toolscache.ReflectorStore]: the slices are those of a list. Observers see what changed.
+// Replace implements [toolscache.ReflectorStore]: the slices are those of a list. Observers see what changed. Slices of
+// hnsguard come last: that the index has one proves that it has what the API server held when it was written.
 func (w *Watch) Replace(objects []any, version string) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	present := make(map[types.NamespacedName]bool, len(objects))
+	var own []*cluster.Slice
 	for _, obj := range objects {
 		slice, err := sliceOf(obj)
 		if err != nil {
 			return err
 		}
-		present[slice.Key] = true
+		if present[slice.Key] = true; slice.Own {
+			own = append(own, slice)
+			continue
+		}
 		w.set(slice)
 	}
 	for _, key := range w.opts.Index.SliceKeys() {
 		if !present[key] {
 			w.remove(key)
 		}
+	}
+	for _, slice := range own {
+		w.set(slice)
 	}
 	for _, o := range w.observers {
 		if observer, is := o.(pass.RelistObserver); is {

@@ -88,6 +88,8 @@ type record struct {
 	stale time.Time
 	// reported is set in observe mode when a flush was found to be needed, until the record may hold something else.
 	reported bool
+	// barrier is set while a proof waits for the slice to move: no other change will do.
+	barrier bool
 	// lost are the addresses that it may hold, as far as this agent has seen them go.
 	lost sets.Set[netip.Addr]
 	// When to write, unless another change comes first: in general, if a pod waits for its address, and if a pod of this
@@ -121,7 +123,7 @@ func (f *Flusher) SliceChanged(before, after *cluster.Slice) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	one := cmp.Or(after, before)
-	own := f.isOwn(one)
+	own := isFlushSlice(one, f.opts.Namespace)
 	if !own && visible(before) == nil && visible(after) == nil {
 		return
 	}
@@ -139,31 +141,47 @@ func (f *Flusher) SliceChanged(before, after *cluster.Slice) {
 	for _, addr := range lost(visible(before), visible(after), f.opts.Node) {
 		r.dropped[addr] = now
 	}
+	if len(keepsOf(before, f.opts.Node)) > 0 && after == nil { // which this agent did: it makes good what it drops
+		f.markStale(r, f.opts.Settle)
+		r.due = earlier(r.due, now.Add(f.opts.Settle))
+	}
 }
 
 // flushed notes that a change of a slice clears kube-proxy's record. A change that is older than the last write came
 // before the loss, however late the watch brings it.
 func (f *Flusher) flushed(r *record, after *cluster.Slice, now time.Time) {
 	r.reported = false
-	late := after != nil && provenNotNewer(after.ResourceVersion, r.wrote)
-	if late || r.stale.IsZero() || now.Sub(r.stale) < f.opts.Settle {
+	if after != nil && provenNotNewer(after.ResourceVersion, r.wrote) {
 		return
 	}
-	r.stale = time.Time{}
-	f.opts.Metrics.changes.WithLabelValues(suppressed).Inc()
+	if after != nil && isFlushSlice(after, f.opts.Namespace) {
+		r.barrier = false
+	}
+	if !r.stale.IsZero() && now.Sub(r.stale) >= f.opts.Settle {
+		r.stale = time.Time{}
+		f.opts.Metrics.changes.WithLabelValues(suppressed).Inc()
+	}
 }
 
-// Request requests a change of a slice of the address's family, unless one comes from elsewhere.
-func (f *Flusher) Request(addr netip.Addr) {
+// pending reports whether the slice has to move.
+func (r *record) pending() bool { return r.barrier || !r.stale.IsZero() }
+
+// clean notes that the record holds nothing that another endpoint may get.
+func (r *record) clean() { r.stale, r.barrier = time.Time{}, false }
+
+// Request implements [Requester]. What a proof waits for is in the record already, so that nothing has to settle.
+func (f *Flusher) Request(kind discoveryv1.AddressType, addresses ...netip.Addr) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	switch r := f.family(FamilyOf(addr)); {
-	case r.reported:
-	case r.stale.IsZero():
-		f.markStale(r, f.opts.Settle, addr)
-	default:
-		r.lost.Insert(addr)
+	r := f.family(kind)
+	if r.reported {
+		return
 	}
+	if !r.pending() {
+		f.schedule(r, 0)
+	}
+	r.barrier = true
+	r.lost.Insert(addresses...)
 }
 
 func (f *Flusher) family(kind discoveryv1.AddressType) *record {
@@ -176,21 +194,27 @@ func (f *Flusher) family(kind discoveryv1.AddressType) *record {
 	return f.families[kind]
 }
 
-// markStale records that the record may hold more addresses from now on, and decides when to write: a change counts if
-// it is made at least so long after.
+// markStale records that the record may hold more addresses from now on: a change counts if it is made at least so long
+// after.
 func (f *Flusher) markStale(r *record, settle time.Duration, lost ...netip.Addr) {
 	now := f.opts.Clock.Now()
-	if r.stale.IsZero() {
-		r.lost = sets.New[netip.Addr]()
-		r.due = now.Add(f.opts.Settle + f.wait(f.opts.Spread))
-		r.urgent = now.Add(settle + f.wait(f.opts.UrgentSpread))
-		r.endangered = now.Add(settle)
+	if !r.pending() {
+		f.schedule(r, settle)
 	}
 	r.stale, r.reported = now, false
 	r.lost.Insert(lost...)
 	r.due = later(r.due, now.Add(f.opts.Settle))
 	r.urgent = later(r.urgent, now.Add(settle))
 	r.endangered = later(r.endangered, now.Add(settle))
+}
+
+// schedule decides when to write.
+func (f *Flusher) schedule(r *record, settle time.Duration) {
+	now := f.opts.Clock.Now()
+	r.lost = sets.New[netip.Addr]()
+	r.due = now.Add(f.opts.Settle + f.wait(f.opts.Spread))
+	r.urgent = now.Add(settle + f.wait(f.opts.UrgentSpread))
+	r.endangered = now.Add(settle)
 }
 
 func later(a, b time.Time) time.Time {
@@ -244,7 +268,7 @@ func (f *Flusher) due(p pass.Pass) (due map[discoveryv1.AddressType]write, next 
 		if len(r.dropped) > 0 {
 			next = pass.Soonest(next, watchEvery)
 		}
-		if r.stale.IsZero() {
+		if !r.pending() {
 			continue
 		}
 		pending++
@@ -252,10 +276,20 @@ func (f *Flusher) due(p pass.Pass) (due map[discoveryv1.AddressType]write, next 
 			next = pass.Soonest(next, wait)
 			continue
 		}
-		due[kind] = write{seen: r.own, conflicts: r.conflicts}
+		due[kind] = write{seen: r.own, conflicts: r.conflicts, to: f.moveTo(kind, r.own, p.Evidence.Snapshot)}
 	}
 	f.opts.Metrics.pending.Set(float64(pending))
 	return due, next
+}
+
+// moveTo returns the address to move the slice to. Where it has none of ours, the first is a random one.
+func (f *Flusher) moveTo(kind discoveryv1.AddressType, own *cluster.Slice, snapshot verdict.Snapshot) netip.Addr {
+	from := int(f.opts.Random() * (barriers - 1))
+	if addr := barrierOf(own); addr.IsValid() {
+		bytes := addr.AsSlice()
+		from = int(bytes[len(bytes)-1])
+	}
+	return nextBarrier(kind, from, sets.New(snapshot.Addresses()...))
 }
 
 // when returns when to write.
@@ -292,7 +326,7 @@ func (f *Flusher) compare(evidence verdict.Evidence) {
 		}
 	}
 	for id, addr := range f.remotes {
-		if _, there := remotes[id]; there || evidence.Forgotten.Has(addr) {
+		if _, there := remotes[id]; there || !evidence.Record.MayHold(addr) {
 			continue // what is forgotten was removed by this agent, or does not matter
 		}
 		// kube-proxy deletes endpoints at the end of a sync, and processes all changes before it: what comes now comes
@@ -329,7 +363,7 @@ func (f *Flusher) settleDropped(r *record, taken time.Time, present sets.Set[net
 func (f *Flusher) clear() {
 	f.remotes = nil
 	for _, r := range f.families {
-		r.stale = time.Time{}
+		r.clean()
 		clear(r.dropped)
 	}
 	f.opts.Metrics.pending.Set(0)
@@ -357,11 +391,13 @@ func (f *Flusher) flush(
 	switch result {
 	case observed:
 		log.Info("Observing: kube-proxy's record of terminated addresses would be flushed")
-		r.stale, r.reported = time.Time{}, true
+		r.clean()
+		r.reported = true
 		return 0
 	case written:
 		log.Info("Flushed kube-proxy's record of terminated addresses")
-		r.stale, r.wrote = time.Time{}, version
+		r.clean()
+		r.wrote = version
 		r.succeeded()
 		return 0
 	case conflicted:

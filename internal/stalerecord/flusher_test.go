@@ -16,6 +16,7 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/sets"
 	testingclock "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -58,8 +59,8 @@ type node struct {
 	remotes   []netip.Addr
 	// locals are the addresses of local endpoints.
 	locals []netip.Addr
-	// forgotten are the addresses that kube-proxy is known not to remember.
-	forgotten sets.Set[netip.Addr]
+	// record is what kube-proxy may remember.
+	record verdict.Record
 	// waiting is set while a pod of the node waits for its address.
 	waiting bool
 	// behind is how old a snapshot is when it is looked at, and change is what remote endpoints are unlike kube-proxy's.
@@ -147,7 +148,7 @@ func (n *node) pass() time.Duration {
 		}})
 	}
 	return n.flusher.Run(n.t.Context(), pass.Pass{
-		Evidence: verdict.Evidence{Snapshot: snapshot, KubeProxy: n.profile, Forgotten: n.forgotten, Now: n.clock.Now()},
+		Evidence: verdict.Evidence{Snapshot: snapshot, KubeProxy: n.profile, Record: n.record, Now: n.clock.Now()},
 		Waiting:  n.waiting,
 	})
 }
@@ -231,7 +232,7 @@ func TestItBeginsByFlushing(t *testing.T) {
 	g.Expect(s.Labels).To(Equal(map[string]string{
 		discoveryv1.LabelServiceName: "hnsguard-flush", discoveryv1.LabelManagedBy: "hnsguard",
 	}))
-	g.Expect(s.Endpoints).To(ConsistOf(HaveField("Addresses", ConsistOf("192.0.2.1"))))
+	g.Expect(s.Endpoints).To(ConsistOf(HaveField("Addresses", ConsistOf("198.51.100.2"))), "a random one")
 	g.Expect(s.Ports).To(ConsistOf(HaveField("Port", HaveValue(BeEquivalentTo(1)))))
 	g.Expect(n.own(discoveryv1.AddressTypeIPv6)).To(BeNil(), "there is no such family in this cluster")
 }
@@ -246,11 +247,31 @@ func TestTheLossOfAnEndpointIsFlushedOnce(t *testing.T) {
 	n.wait(2 * time.Second)
 	n.pass()
 	g.Expect(n.writes()).To(BeEquivalentTo(2))
-	g.Expect(n.own(discoveryv1.AddressTypeIPv4).Ports).To(ConsistOf(HaveField("Port", HaveValue(BeEquivalentTo(2)))))
+	g.Expect(n.address()).To(Equal("198.51.100.3"), "the next one")
 	n.echo()
 	n.wait(time.Hour)
 	g.Expect(n.pass()).To(BeZero())
 	g.Expect(n.writes()).To(BeEquivalentTo(2))
+}
+
+// Invariant 14: of all drops, the end of a keep-slice is this agent's own, and it does not wait for others to flush it.
+func TestTheEndOfAKeepSliceIsFlushedAtOnce(t *testing.T) {
+	for node, flushed := range map[string]bool{nodeName: true, "win-2": false} {
+		g := NewWithT(t)
+		n := began(t)
+		keep := cluster.Keep{Service: types.NamespacedName{Namespace: "shop", Name: "cart"}, Node: node, Address: v4}
+		s := slice(keep.Name(), "", v4)
+		s.Labels = map[string]string{discoveryv1.LabelServiceName: "cart", discoveryv1.LabelManagedBy: cluster.ManagedByKeep}
+		s.Annotations = map[string]string{cluster.AnnotationNode: node}
+		s.Endpoints[0].NodeName = nil
+		n.touch(nil, s)
+		n.pass()
+		n.touch(s, nil)
+		n.pass()
+		n.wait(time.Second)
+		n.pass()
+		g.Expect(n.writes()).To(BeEquivalentTo(map[bool]int{true: 2, false: 1}[flushed]), node)
+	}
 }
 
 // kube-proxy records what slices lose even if it never made an endpoint for it, which HNS does not show.
@@ -472,10 +493,10 @@ func TestTheSecondOfTwoWritersWaitsForTheFirst(t *testing.T) {
 }
 
 // otherWrites lets another agent write, which the watch has not brought yet.
-func (n *node) otherWrites(port int32) {
+func (n *node) otherWrites(number int) {
 	n.t.Helper()
 	other := n.own(discoveryv1.AddressTypeIPv4)
-	other.Ports[0].Port = &port
+	other.Endpoints[0].Addresses[0] = barrier(number).String()
 	if err := n.api.Update(n.t.Context(), other); err != nil {
 		n.t.Fatal(err)
 	}
@@ -552,8 +573,9 @@ func (v versioned) Create(_ context.Context, o client.Object, _ ...client.Create
 	return nil
 }
 
-func flushedOwn(port int32) *discoveryv1.EndpointSlice {
-	s := withPort(slice("hnsguard-flush", ""), port)
+// flushedOwn is the slice that all agents move, at an address.
+func flushedOwn(number int) *discoveryv1.EndpointSlice {
+	s := withPort(slice("hnsguard-flush", "", barrier(number)), 1)
 	s.Namespace, s.Name = namespace, stalerecord.SliceName(discoveryv1.AddressTypeIPv4)
 	return s
 }
@@ -725,11 +747,12 @@ func TestUrgencyMakesNothingLater(t *testing.T) {
 func TestARemoteEndpointIsNotEndangered(t *testing.T) {
 	g := NewWithT(t)
 	n := began(t)
-	n.flusher.Request(v4)
+	n.flusher.Request(stalerecord.FamilyOf(v4), v4)
 	n.remotes = []netip.Addr{v4}
 	g.Expect(n.pass()).To(BeNumerically("~", 2*time.Second, 2*time.Millisecond))
 	n.remotes, n.locals = nil, []netip.Addr{v4}
-	g.Expect(n.pass()).To(BeNumerically("~", time.Second, 4*time.Millisecond))
+	n.pass()
+	g.Expect(n.writes()).To(BeEquivalentTo(2), "at once")
 }
 
 // What is not kube-proxy's, or on another network, says nothing about its record.
@@ -874,25 +897,57 @@ func TestWhichSliceIsItsOwn(t *testing.T) {
 	}
 }
 
-// The port alternates, and becomes one of the two whatever somebody else has made of it.
-func TestThePortAlternates(t *testing.T) {
+func (n *node) address() string {
+	n.t.Helper()
+	return n.own(discoveryv1.AddressTypeIPv4).Endpoints[0].Addresses[0]
+}
+
+// The slice moves to the next address that this node's HNS does not have, and to one of the range whatever others have
+// made of it.
+func TestWhereTheSliceMoves(t *testing.T) {
 	g := NewWithT(t)
 	n := began(t)
-	for _, port := range []int32{2, 1, 2} {
+	move := func() string {
 		n.lose(v4)
 		n.wait(2 * time.Second)
 		n.pass()
-		g.Expect(n.own(discoveryv1.AddressTypeIPv4).Ports).To(ConsistOf(HaveField("Port", HaveValue(Equal(port)))))
+		n.echo()
+		return n.address()
+	}
+	at := func(addr string) {
+		edited := n.own(discoveryv1.AddressTypeIPv4)
+		edited.Endpoints[0].Addresses[0] = addr
+		g.Expect(n.api.Update(t.Context(), edited)).To(Succeed())
 		n.echo()
 	}
-	edited := n.own(discoveryv1.AddressTypeIPv4)
-	edited.Ports[0].Port = nil
-	g.Expect(n.api.Update(t.Context(), edited)).To(Succeed())
-	n.echo()
-	n.lose(v4)
-	n.wait(2 * time.Second)
+	g.Expect(move()).To(Equal("198.51.100.3"))
+	g.Expect(move()).To(Equal("198.51.100.4"))
+	n.locals = []netip.Addr{barrier(5), barrier(6)}
+	g.Expect(move()).To(Equal("198.51.100.7"), "what HNS has proves nothing")
+	at(barrier(254).String())
+	g.Expect(move()).To(Equal("198.51.100.1"))
+	at("10.0.0.1")
+	g.Expect(move()).To(Equal("198.51.100.2"))
+	at(barrier(253).String())
+	g.Expect(move()).To(Equal("198.51.100.254"))
+}
+
+// A proof needs the slice to move: no other change will do, and a move of another agent does.
+func TestARequestWaitsForAMove(t *testing.T) {
+	g := NewWithT(t)
+	n := began(t)
+	n.flusher.Request(discoveryv1.AddressTypeIPv4, v4)
+	n.wait(time.Second)
+	n.touch(slice("cart", "lin-1"), slice("cart", "lin-1", v4))
 	n.pass()
-	g.Expect(n.own(discoveryv1.AddressTypeIPv4).Ports).To(ConsistOf(HaveField("Port", HaveValue(BeEquivalentTo(1)))))
+	g.Expect(n.pending()).To(BeEquivalentTo(1))
+	n.otherWrites(7)
+	n.touch(flushedOwn(127), n.own(discoveryv1.AddressTypeIPv4))
+	n.pass()
+	g.Expect(n.pending()).To(BeZero())
+	n.wait(time.Minute)
+	n.pass()
+	g.Expect(n.writes()).To(BeEquivalentTo(1))
 }
 
 func TestWhichChangesFlush(t *testing.T) {
@@ -1041,7 +1096,7 @@ func TestOfAForbiddenWriteTheEndangeredPodHasNothing(t *testing.T) {
 func TestTheLossOfAForgottenAddressNeedsNoFlush(t *testing.T) {
 	g := NewWithT(t)
 	n := began(t)
-	n.forgotten = sets.New(v4)
+	n.record = verdict.Record{KnownIPv4: true, Dropped: sets.New(netip.MustParseAddr("10.240.0.12"))}
 	n.lose(v4)
 	g.Expect(n.pass()).To(BeZero())
 	n.wait(time.Minute)
@@ -1056,21 +1111,16 @@ func TestTheLossOfAForgottenAddressNeedsNoFlush(t *testing.T) {
 func TestRequest(t *testing.T) {
 	g := NewWithT(t)
 	n := began(t)
-	n.flusher.Request(v4)
+	n.flusher.Request(stalerecord.FamilyOf(v4), v4)
 	g.Expect(n.pass()).To(BeNumerically("~", 2*time.Second, 2*time.Millisecond))
 	n.wait(1500 * time.Millisecond)
-	n.flusher.Request(v4)
+	n.flusher.Request(stalerecord.FamilyOf(v4), v4)
 	g.Expect(n.pass()).To(BeNumerically("<", 500*time.Millisecond), "a second request does not delay the first")
 	n.wait(500 * time.Millisecond)
 	n.pass()
 	g.Expect(n.writes()).To(BeEquivalentTo(2))
 
-	n.flusher.Request(v4)
-	n.wait(1500 * time.Millisecond)
-	n.touch(nil, slice("x", "lin-1"))
-	g.Expect(n.pass()).To(BeZero(), "a change from elsewhere will do")
-
-	n.flusher.Request(v6)
+	n.flusher.Request(stalerecord.FamilyOf(v6), v6)
 	n.wait(2 * time.Second)
 	n.pass()
 	g.Expect(n.own(discoveryv1.AddressTypeIPv6)).NotTo(BeNil(), "of the address's family")
@@ -1081,7 +1131,7 @@ func TestARequestForAnAddressThatAPodHasIsFlushedAfterItHasSettled(t *testing.T)
 	n := began(t)
 	n.locals = []netip.Addr{v4}
 	n.lose(netip.MustParseAddr("10.240.0.12"))
-	n.flusher.Request(v4) // while another loss is pending
+	n.flusher.Request(stalerecord.FamilyOf(v4), v4) // while another loss is pending
 	n.wait(time.Second)
 	n.pass()
 	g.Expect(n.writes()).To(BeEquivalentTo(2))
@@ -1128,7 +1178,7 @@ func TestObservingReportsAFlushOnceForEachRecord(t *testing.T) {
 	n.touch(nil, slice("other", "lin-1"))
 	request := func() float64 {
 		for range 10 {
-			n.flusher.Request(v4)
+			n.flusher.Request(stalerecord.FamilyOf(v4), v4)
 			n.wait(2 * time.Second)
 			n.pass()
 		}
@@ -1149,7 +1199,7 @@ func TestEachFamilyHasItsOwnRecord(t *testing.T) {
 	n.touch(nil, slice("x", "lin-1")) // of IPv4
 	n.wait(time.Second)
 	n.pass()
-	g.Expect(n.own(discoveryv1.AddressTypeIPv6).Endpoints).To(ConsistOf(HaveField("Addresses", ConsistOf("2001:db8::1"))))
+	g.Expect(n.own(discoveryv1.AddressTypeIPv6).Endpoints).To(ConsistOf(HaveField("Addresses", ConsistOf("2001:db8:0:1::2"))))
 	g.Expect(n.own(discoveryv1.AddressTypeIPv6).AddressType).To(Equal(discoveryv1.AddressTypeIPv6))
 }
 

@@ -3,71 +3,62 @@
 package stalerecord
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
+	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/utils/clock"
-	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/hnsguard/hnsguard/internal/cluster"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy"
 	"github.com/hnsguard/hnsguard/internal/pass"
+	"github.com/hnsguard/hnsguard/internal/verdict"
 )
 
-// Freshness proves how current the view of EndpointSlices is.
-type Freshness interface {
-	// Current reports whether the view has everything that the API server held at that moment.
-	Current(ctx context.Context, since time.Time) (bool, error)
-}
-
-// Requester requests flushes.
+// Requester requests moves of the flush slice.
 type Requester interface {
-	// Request requests a change of a slice of the address's family, unless one comes from elsewhere.
-	Request(addr netip.Addr)
+	// Request requests a move of the slice of a family. The addresses are those whose proof waits for it.
+	Request(kind discoveryv1.AddressType, addresses ...netip.Addr)
 }
 
 // TrackerOptions configure a tracker.
 type TrackerOptions struct {
 	// Node is the name of this node. Required.
 	Node string
-	// Freshness proves step 1. Required.
-	Freshness Freshness
-	// Syncs counts the syncs that kube-proxy has finished since it started. It fails where that cannot be known. Required.
-	Syncs func(ctx context.Context) (uint64, error)
-	// Version returns the API server's present resource version of EndpointSlices. Required.
-	Version func(ctx context.Context) (string, error)
-	// Flusher makes the change of step 3. Required.
+	// Namespace is where the flush slices are. Required.
+	Namespace string
+	// Flusher moves the slices. Required.
 	Flusher Requester
-	// WatchLag is how far kube-proxy's watch may be behind the API server, which is not visible: usually [WatchLag].
-	// It is never taken to be longer than the hold timeout. Required.
-	WatchLag time.Duration
-	// HoldTimeout is how far kube-proxy may be behind the API server, its watch and its sync together, where its syncs
-	// cannot be counted. Required.
-	HoldTimeout time.Duration
-	// Interval is how often kube-proxy's metrics and the API server's version are requested. Required.
+	// Interval is how often to look for a move in HNS while a pod is in danger. Required.
 	Interval time.Duration
+	// Metrics are the measurements. Required.
+	Metrics *Metrics
 	// Clock is the source of time. Required.
 	Clock clock.PassiveClock
 }
 
-// WatchLag is how far kube-proxy's watch may be behind the API server in production: longer than a cut connection takes
-// to be noticed.
-const WatchLag = 200 * time.Second
-
-// Tracker follows the proof for each address. It is safe for concurrent use.
+// Tracker follows what kube-proxy's record may hold. It is safe for concurrent use.
 type Tracker struct {
 	opts TrackerOptions
-	// next is the earliest time of the next requests.
-	next time.Time
-	// unreadable is since when kube-proxy's metrics have not been readable; zero while they are.
-	unreadable time.Time
 
-	mu     sync.Mutex
-	proofs map[netip.Addr]*proof
+	mu sync.Mutex
+	// order counts what the watch brings, in the order of the API server's commits.
+	order    uint64
+	families map[discoveryv1.AddressType]*proof
+	// kept is what this node keeps listed.
+	kept sets.Set[cluster.Keep]
+	// shown are the barrier addresses that HNS had in the last snapshot; nil before the first.
+	shown sets.Set[netip.Addr]
+	// held is since when each held address has been held.
+	held map[netip.Addr]time.Time
+	// record is what was last answered. It has no addresses when it has to be made anew.
+	record verdict.Record
 }
 
 var (
@@ -76,252 +67,240 @@ var (
 	_ pass.RelistObserver = (*Tracker)(nil)
 )
 
-// step is how far a proof has come.
-type step int
+// proof is what is proved of one family's record. Moments are in the watch's order.
+type proof struct {
+	// unknown is the moment up to which anything may have been dropped unseen.
+	unknown uint64
+	// dropped are the addresses that were dropped, and the moments of their last drops.
+	dropped map[netip.Addr]uint64
+	// moves are those of the flush slice that HNS has not shown yet and that prove something when it does, the oldest
+	// first. latest is the moment of the last move of all: HNS may never show those before it.
+	moves  []move
+	latest uint64
+	// shown are the moments of the last moves that HNS has shown, the oldest first.
+	shown []uint64
+}
 
+// move is a change of the flush slice's address.
+type move struct {
+	order uint64
+	at    time.Time
+	addr  netip.Addr
+}
+
+// The bounds of a proof.
 const (
-	unlisted  step = iota // step 1 is under way
-	processed             // step 2
-	changed               // step 3
-	forgotten             // step 4
-	cleared               // done
+	// movesNeeded is how many moves have to be shown after a drop (invariant 5).
+	movesNeeded = 3
+	// mostMoves is how many moves are remembered that were not shown yet.
+	mostMoves = 16
+	// mostDropped is how many dropped addresses are remembered. If there are more, any address may be one of them.
+	mostDropped = 10_000
 )
 
-type proof struct {
-	step step
-	// since is when the step began.
-	since time.Time
-	// base is the count of syncs at a moment that kube-proxy's watch has reached, if counted.
-	base    uint64
-	counted bool
-	// version is what a change has to be newer than in step 3.
-	version string
+// NewTracker returns a tracker that has proved nothing.
+func NewTracker(o TrackerOptions) *Tracker {
+	return &Tracker{
+		opts: o, families: map[discoveryv1.AddressType]*proof{}, kept: sets.New[cluster.Keep](),
+		held: map[netip.Addr]time.Time{},
+	}
 }
 
-func (p *proof) enter(s step, now time.Time) { *p = proof{step: s, since: now} }
-
-// NewTracker returns a tracker that has proved nothing.
-func NewTracker(o TrackerOptions) *Tracker { return &Tracker{opts: o, proofs: map[netip.Addr]*proof{}} }
-
-// Forgotten returns the addresses that kube-proxy is known not to remember.
-func (t *Tracker) Forgotten() sets.Set[netip.Addr] {
+// Record returns what kube-proxy's record may hold.
+func (t *Tracker) Record() verdict.Record {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	all := sets.New[netip.Addr]()
-	for addr, p := range t.proofs {
-		if p.step == cleared {
-			all.Insert(addr)
+	if t.record.Dropped == nil {
+		t.record = verdict.Record{
+			KnownIPv4: t.families[discoveryv1.AddressTypeIPv4].known(),
+			KnownIPv6: t.families[discoveryv1.AddressTypeIPv6].known(), Dropped: sets.New[netip.Addr](),
+		}
+		for _, p := range t.families {
+			t.record.Dropped = t.record.Dropped.Union(sets.KeySet(p.dropped))
 		}
 	}
-	return all
+	return t.record
 }
 
-// Run implements [pass.Action]: it advances the proofs of the addresses that need one.
-func (t *Tracker) Run(ctx context.Context, pass pass.Pass) time.Duration {
-	wanted := wanted(pass)
-	t.follow(wanted)
-	now := t.opts.Clock.Now()
-	if !t.pending() {
+// known reports whether the record can only hold addresses that were seen to be dropped. Of a family of which no slice
+// was ever seen nothing is known.
+func (p *proof) known() bool { return p != nil && p.horizon() > p.unknown }
+
+// horizon is the moment before which everything dropped is forgotten; zero if there is none.
+func (p *proof) horizon() uint64 {
+	if len(p.shown) < movesNeeded {
 		return 0
 	}
-	if wait := t.next.Sub(now); wait > 0 {
-		return wait
-	}
-	t.next = now.Add(t.opts.Interval)
-	o := t.observe(ctx, now)
-	current := t.current(ctx, wanted)
+	return p.shown[0]
+}
+
+// Run implements [pass.Action]: it looks for the moves in HNS, and requests those that a proof lacks.
+func (t *Tracker) Run(_ context.Context, pass pass.Pass) (next time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for addr, p := range t.proofs {
-		t.advance(addr, p, o, current.Has(addr))
-		if pass.Evidence.Urgent && (p.step == processed || p.step == forgotten) {
-			t.opts.Flusher.Request(addr) // each change makes kube-proxy sync
-		}
-	}
-	return t.opts.Interval
-}
-
-// observe reads kube-proxy's metrics and, if a proof needs it, the API server's version.
-func (t *Tracker) observe(ctx context.Context, now time.Time) observation {
-	o := observation{now: now}
-	var err error
-	if o.syncs, err = t.opts.Syncs(ctx); err == nil {
-		t.unreadable = time.Time{}
-	} else if t.unreadable.IsZero() {
-		t.unreadable = now
-	}
-	o.unreadable = t.unreadable
-	if !t.any(processed) {
-		return o
-	}
-	if o.version, err = t.opts.Version(ctx); err != nil {
-		o.version = ""
-		logf.FromContext(ctx).Error(err, "Cannot read the API server's resource version; conflicts stay held")
-	}
-	return o
-}
-
-// observation is what one look has found.
-type observation struct {
-	now   time.Time
-	syncs uint64
-	// unreadable is since when syncs cannot be counted; zero while they can.
-	unreadable time.Time
-	// version is the API server's; empty if it is not known.
-	version string
-}
-
-// wanted returns the addresses that removal waits for, or may wait for later, and since when their endpoints are known.
-func wanted(pass pass.Pass) map[netip.Addr]time.Time {
-	addresses := map[netip.Addr]time.Time{}
+	now := t.opts.Clock.Now()
+	t.look(pass.Evidence.Snapshot)
+	t.measureHolds(pass.Verdicts, now)
 	if !pass.Evidence.KubeProxy.StaleRecord {
-		return addresses
+		setSince(t.opts.Metrics.behind, time.Time{})
+		return 0
 	}
-	for _, v := range pass.Verdicts {
-		if v.MayBeRemembered() || v.Unclaimed() || v.Kind.Removes() {
-			since := addresses[v.Address()]
-			if v.Since.After(since) {
-				since = v.Since
+	waiting, endangered := waitingForProof(pass.Verdicts)
+	oldest := time.Time{}
+	for kind, p := range t.families {
+		addresses := waiting[kind]
+		if p.known() && len(addresses) == 0 {
+			continue
+		}
+		next = watchEvery
+		switch awaited, is := p.awaited(); {
+		case !is:
+			t.opts.Flusher.Request(kind, addresses...)
+		case oldest.IsZero() || awaited.at.Before(oldest):
+			oldest = awaited.at
+		}
+	}
+	setSince(t.opts.Metrics.behind, oldest)
+	if endangered && next > 0 {
+		return t.opts.Interval
+	}
+	return next
+}
+
+// awaited returns the last move, if it proves something when HNS shows it.
+func (p *proof) awaited() (move, bool) {
+	if len(p.moves) == 0 || p.moves[len(p.moves)-1].order != p.latest {
+		return move{}, false
+	}
+	return p.moves[len(p.moves)-1], true
+}
+
+// waitingForProof returns the addresses whose endpoints stay because kube-proxy may remember them, by family, and
+// whether one of them is that of a pod on this node.
+func waitingForProof(verdicts []verdict.Verdict) (addresses map[discoveryv1.AddressType][]netip.Addr, endangered bool) {
+	addresses = map[discoveryv1.AddressType][]netip.Addr{}
+	for i := range verdicts {
+		if v := &verdicts[i]; v.MayBeRemembered() {
+			kind := FamilyOf(v.Address())
+			addresses[kind] = append(addresses[kind], v.Address())
+			endangered = endangered || v.Kind == verdict.Held
+		}
+	}
+	return addresses, endangered
+}
+
+// measureHolds measures how long conflicts are held.
+func (t *Tracker) measureHolds(verdicts []verdict.Verdict, now time.Time) {
+	held := map[netip.Addr]time.Time{}
+	for i := range verdicts {
+		if v := &verdicts[i]; v.Kind == verdict.Held {
+			held[v.Address()] = cmp.Or(t.held[v.Address()], now)
+		}
+	}
+	for addr, since := range t.held {
+		if _, still := held[addr]; !still {
+			t.opts.Metrics.holds.Observe(now.Sub(since).Seconds())
+		}
+	}
+	t.held = held
+}
+
+// look finds the moves that a snapshot shows. An address that was there before the watch brought its move proves
+// nothing: its endpoint may be left from long ago.
+func (t *Tracker) look(snapshot verdict.Snapshot) {
+	shown := sets.New[netip.Addr]()
+	for i := range snapshot.Endpoints {
+		e := &snapshot.Endpoints[i]
+		if e.Network == snapshot.Network.ID && kubeproxy.Owns(e.Endpoint) && IsBarrier(e.Addresses[0]) {
+			shown.Insert(e.Addresses[0])
+		}
+	}
+	t.shown = shown
+	for _, p := range t.families {
+		for at := len(p.moves) - 1; at >= 0; at-- {
+			m := p.moves[at]
+			if !shown.Has(m.addr) {
+				continue
 			}
-			addresses[v.Address()] = since
-		}
-	}
-	return addresses
-}
-
-// follow starts and drops proofs. A proof is dropped when its address needs none, which is also when a slice lists it.
-func (t *Tracker) follow(wanted map[netip.Addr]time.Time) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	maps.DeleteFunc(t.proofs, func(addr netip.Addr, _ *proof) bool {
-		_, still := wanted[addr]
-		return !still
-	})
-	for addr := range wanted {
-		if t.proofs[addr] == nil {
-			t.proofs[addr] = new(proof)
-			t.proofs[addr].enter(unlisted, t.opts.Clock.Now())
-		}
-	}
-}
-
-func (t *Tracker) pending() bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for _, p := range t.proofs {
-		if p.step != cleared {
-			return true
-		}
-	}
-	return false
-}
-
-func (t *Tracker) any(s step) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for _, p := range t.proofs {
-		if p.step == s {
-			return true
-		}
-	}
-	return false
-}
-
-// current returns the addresses for which the view is known to be current since their proof began.
-func (t *Tracker) current(ctx context.Context, wanted map[netip.Addr]time.Time) sets.Set[netip.Addr] {
-	since := map[netip.Addr]time.Time{}
-	t.mu.Lock()
-	for addr, p := range t.proofs {
-		if p.step == unlisted {
-			since[addr] = p.since
-			if seen := wanted[addr]; seen.After(p.since) {
-				since[addr] = seen
+			if !snapshot.Taken.Before(m.at) {
+				t.advance(p, m.order)
+				p.moves = p.moves[at+1:]
+				break
 			}
+			p.moves = append(p.moves[:at:at], p.moves[at+1:]...)
 		}
-	}
-	t.mu.Unlock()
-	current := sets.New[netip.Addr]()
-	for addr, moment := range since {
-		is, err := t.opts.Freshness.Current(ctx, moment)
-		if err != nil {
-			logf.FromContext(ctx).Error(err, "Cannot verify that the EndpointSlice watch is current; conflicts stay held")
-			return current
-		}
-		if is {
-			current.Insert(addr)
-		}
-	}
-	return current
-}
-
-// advance moves a proof by at most one step.
-func (t *Tracker) advance(addr netip.Addr, p *proof, o observation, current bool) {
-	switch p.step {
-	case unlisted:
-		if current {
-			p.enter(processed, o.now)
-		}
-	case processed:
-		if t.synced(p, o) && o.version != "" {
-			p.enter(changed, o.now)
-			p.version = o.version
-			t.opts.Flusher.Request(addr)
-		}
-	case changed: // SliceChanged ends it
-		t.opts.Flusher.Request(addr)
-	case forgotten:
-		if t.synced(p, o) {
-			p.enter(cleared, o.now)
-		}
-	case cleared:
 	}
 }
 
-// synced reports whether kube-proxy has finished a sync that started after the step began, and after its watch had time
-// to reach it (invariant 7).
-func (t *Tracker) synced(p *proof, o observation) bool {
-	if !o.unreadable.IsZero() {
-		p.counted = false
-		return min(o.now.Sub(p.since), o.now.Sub(o.unreadable)) >= t.opts.HoldTimeout
+// advance notes that HNS shows a move, and forgets what kube-proxy has forgotten by then.
+func (t *Tracker) advance(p *proof, order uint64) {
+	p.shown = append(p.shown, order)
+	if len(p.shown) > movesNeeded {
+		p.shown = p.shown[1:]
 	}
-	if o.now.Sub(p.since) < min(t.opts.WatchLag, t.opts.HoldTimeout) {
-		return false
-	}
-	if !p.counted || o.syncs < p.base { // a kube-proxy that was restarted counts from zero
-		p.base, p.counted = o.syncs, true
-	}
-	return o.syncs >= p.base+kubeproxy.SyncsBetween
+	maps.DeleteFunc(p.dropped, func(_ netip.Addr, at uint64) bool { return at < p.horizon() })
+	t.record.Dropped = nil
 }
 
 // SliceChanged implements [pass.SliceObserver].
 func (t *Tracker) SliceChanged(before, after *cluster.Slice) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if len(t.proofs) == 0 {
+	t.order++
+	one := cmp.Or(after, before)
+	if isFlushSlice(one, t.opts.Namespace) {
+		t.flushMoved(before, after)
 		return
 	}
-	for _, slice := range []*cluster.Slice{before, after} {
-		for addr := range slice.AddressesElsewhere(t.opts.Node) {
-			if p := t.proofs[addr]; p != nil {
-				p.enter(unlisted, t.opts.Clock.Now())
-			}
-		}
-	}
-	if after == nil || !Flushes(before, after) {
+	t.kept.Delete(keepsOf(before, t.opts.Node)...).Insert(keepsOf(after, t.opts.Node)...)
+	before, after = visible(before), visible(after)
+	if before == nil && after == nil {
 		return
 	}
-	for addr, p := range t.proofs {
-		if p.step == changed && FamilyOf(addr) == after.AddressType && provenNewer(after.ResourceVersion, p.version) {
-			p.enter(forgotten, t.opts.Clock.Now())
+	p := t.family(one.AddressType)
+	for _, addr := range slices.Concat(lost(before, after, t.opts.Node), moved(before, after, t.opts.Node)) {
+		if t.kept.Has(cluster.Keep{Service: one.ServiceKey(), Node: t.opts.Node, Address: addr}) {
+			continue // the Service still lists it
 		}
+		p.dropped[addr] = t.order
+		t.record.Dropped = nil
+	}
+	if len(p.dropped) > mostDropped {
+		p.unknown, p.dropped = t.order, map[netip.Addr]uint64{}
 	}
 }
 
-// SlicesRelisted implements [pass.RelistObserver]: an address may have been listed and dropped unseen.
+// flushMoved notes a move of the flush slice.
+func (t *Tracker) flushMoved(before, after *cluster.Slice) {
+	addr := barrierOf(after)
+	if visible(after) == nil || !addr.IsValid() || addr == barrierOf(before) {
+		return
+	}
+	p := t.family(after.AddressType)
+	if p.latest = t.order; t.shown == nil || t.shown.Has(addr) {
+		return
+	}
+	p.moves = append(p.moves, move{order: t.order, at: t.opts.Clock.Now(), addr: addr})
+	if len(p.moves) > mostMoves {
+		p.moves = p.moves[1:]
+	}
+}
+
+func (t *Tracker) family(kind discoveryv1.AddressType) *proof {
+	if t.families[kind] == nil {
+		t.families[kind] = &proof{dropped: map[netip.Addr]uint64{}}
+	}
+	return t.families[kind]
+}
+
+// SlicesRelisted implements [pass.RelistObserver]: an address may have been listed and dropped unseen. In a list, a
+// move does not show what came before it.
 func (t *Tracker) SlicesRelisted() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for _, p := range t.proofs {
-		p.enter(unlisted, t.opts.Clock.Now())
+	t.order++
+	for _, p := range t.families {
+		p.unknown, p.moves, p.dropped = t.order, nil, map[netip.Addr]uint64{}
 	}
+	t.record.Dropped = nil
 }

@@ -3,17 +3,15 @@
 package stalerecord_test
 
 import (
-	"context"
-	"errors"
+	"fmt"
 	"net/netip"
-	"strconv"
-	"strings"
 	"testing"
 	"time"
 
 	. "github.com/onsi/gomega"
+	"github.com/prometheus/client_golang/prometheus"
 	discoveryv1 "k8s.io/api/discovery/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	testingclock "k8s.io/utils/clock/testing"
 
 	"github.com/hnsguard/hnsguard/internal/cluster"
@@ -24,672 +22,416 @@ import (
 	"github.com/hnsguard/hnsguard/internal/verdict"
 )
 
-const (
-	nodeName    = "win-1"
-	interval    = 5 * time.Second
-	holdTimeout = 5 * time.Minute
-)
+const nodeName = "win-1"
 
 var (
 	ip    = netip.MustParseAddr("10.240.0.11")
 	other = netip.MustParseAddr("10.240.0.12")
 	v6    = netip.MustParseAddr("fd00::a:b")
 	start = time.Date(2026, 3, 1, 3, 0, 0, 0, time.UTC)
-
-	errMetrics = errors.New("connection refused")
 )
 
-// proxy is a kube-proxy on a node, as a tracker sees it, and an API server that serves both.
-type proxy struct {
-	t       *testing.T
-	tracker *stalerecord.Tracker
-	clock   *testingclock.FakeClock
-	pass    pass.Pass
-
-	current    bool
-	currentErr error
-	since      []time.Time // the moments for which a proof was requested
-
-	syncs    uint64
-	syncsErr error
-	scrapes  int
-
-	revision   int
-	versionErr error
-	versions   int // how often the version was requested
-	requests   []netip.Addr
+// proof is a node with a tracker.
+type proof struct {
+	t        *testing.T
+	tracker  *stalerecord.Tracker
+	clock    *testingclock.FakeClock
+	registry *prometheus.Registry
+	profile  kubeproxy.Profile
+	verdicts []verdict.Verdict
+	// shown are the addresses of kube-proxy's remote endpoints.
+	shown []netip.Addr
+	// behind is how old a snapshot is when it is looked at.
+	behind time.Duration
+	// number is the address of the last move, and slice what the watch last brought of the flush slice.
+	number int
+	slice  *discoveryv1.EndpointSlice
+	// requests are the moves that were requested, with the addresses that wait for them.
+	requests []string
 }
 
-func (p *proxy) Current(_ context.Context, since time.Time) (bool, error) {
-	p.since = append(p.since, since)
-	return p.current, p.currentErr
+func (p *proof) Request(kind discoveryv1.AddressType, addresses ...netip.Addr) {
+	p.requests = append(p.requests, fmt.Sprint(kind, addresses))
 }
 
-func (p *proxy) Request(addr netip.Addr) { p.requests = append(p.requests, addr) }
-
-func newProxy(t *testing.T) *proxy {
+func newProof(t *testing.T) *proof {
 	t.Helper()
-	p := &proxy{t: t, clock: testingclock.NewFakeClock(start), current: true, syncs: 7, revision: 100}
+	p := &proof{t: t, clock: testingclock.NewFakeClock(start), registry: prometheus.NewRegistry(), profile: faulty}
 	p.tracker = stalerecord.NewTracker(stalerecord.TrackerOptions{
-		Node: nodeName, Freshness: p,
-		Syncs: func(context.Context) (uint64, error) {
-			p.scrapes++
-			return p.syncs, p.syncsErr
-		},
-		Version: func(context.Context) (string, error) {
-			p.versions++
-			return strconv.Itoa(p.revision), p.versionErr
-		},
-		Flusher: p, WatchLag: 10 * time.Second, HoldTimeout: holdTimeout, Interval: interval, Clock: p.clock,
+		Node: nodeName, Namespace: namespace, Flusher: p, Interval: 250 * time.Millisecond,
+		Metrics: stalerecord.NewMetrics(p.registry), Clock: p.clock,
 	})
-	p.pass = affected(held(ip))
+	p.changed(nil, slice("svc", "lin-1", other))
+	p.tracker.SlicesRelisted()
+	p.pass()
 	return p
 }
 
-// affected is a pass on a node whose kube-proxy has the stale record.
-func affected(verdicts ...verdict.Verdict) pass.Pass {
-	return pass.Pass{Evidence: verdict.Evidence{KubeProxy: kubeproxy.ProfileOf("v1.32.3")}, Verdicts: verdicts}
-}
-
-func remote(addr netip.Addr, kind verdict.Kind, reason verdict.Reason) verdict.Verdict {
-	return verdict.Verdict{
-		Endpoint: hns.Endpoint{ID: "remote", Addresses: []netip.Addr{addr}, Flags: hns.FlagRemote}, Kind: kind, Reason: reason,
-		Since: start.Add(-time.Hour),
-	}
-}
-
-// held is a conflict that waits for the proof.
-func held(addr netip.Addr) verdict.Verdict {
-	return remote(addr, verdict.Held, verdict.ReasonMayRemember)
-}
-
-// run is one run, and the time until the next.
-func (p *proxy) run() time.Duration {
-	p.t.Helper()
-	return p.tracker.Run(p.t.Context(), p.pass)
-}
-
-// after lets time go by before a run.
-func (p *proxy) after(d time.Duration) time.Duration {
-	p.t.Helper()
-	p.clock.Step(d)
-	return p.run()
-}
-
-// slice returns a slice of the next revision.
-// changed is a change of a slice that the watch brings.
-func (p *proxy) changed(before, after *discoveryv1.EndpointSlice) {
+func (p *proof) changed(before, after *discoveryv1.EndpointSlice) {
 	p.tracker.SliceChanged(cluster.SliceOf(before), cluster.SliceOf(after))
 }
 
-func (p *proxy) slice(onNode string, addrs ...netip.Addr) *discoveryv1.EndpointSlice {
-	p.revision++
-	s := &discoveryv1.EndpointSlice{
-		ObjectMeta: metav1.ObjectMeta{
-			Namespace: "default", Name: "svc", ResourceVersion: strconv.Itoa(p.revision),
-			Labels: map[string]string{discoveryv1.LabelServiceName: "svc"},
-		},
-		AddressType: discoveryv1.AddressTypeIPv4,
-		Ports:       []discoveryv1.EndpointPort{{Port: new(int32(p.revision))}},
+// pass is one look at HNS a moment later, and the time until the next.
+func (p *proof) pass() time.Duration {
+	p.t.Helper()
+	p.clock.Step(time.Second)
+	snapshot := verdict.Snapshot{Taken: p.clock.Now().Add(-p.behind), Network: hns.Network{ID: "net"}}
+	for _, addr := range p.shown {
+		snapshot.Endpoints = append(snapshot.Endpoints, verdict.Endpoint{Endpoint: hns.Endpoint{
+			ID: hns.EndpointID(addr.String()), Network: "net", Addresses: []netip.Addr{addr}, Flags: hns.FlagRemote,
+			MAC: kubeproxy.RemoteMAC(addr),
+		}})
 	}
-	for _, addr := range addrs {
-		s.Endpoints = append(s.Endpoints, discoveryv1.Endpoint{Addresses: []string{addr.String()}, NodeName: &onNode})
-		if addr.Is6() {
-			s.AddressType = discoveryv1.AddressTypeIPv6
-		}
-	}
+	return p.tracker.Run(p.t.Context(), pass.Pass{
+		Evidence: verdict.Evidence{Snapshot: snapshot, KubeProxy: p.profile, Now: p.clock.Now()}, Verdicts: p.verdicts,
+	})
+}
+
+func barrier(number int) netip.Addr { return netip.AddrFrom4([4]byte{198, 51, 100, byte(number)}) }
+
+func flushSliceAt(addr netip.Addr) *discoveryv1.EndpointSlice {
+	s := slice(stalerecord.SliceName(discoveryv1.AddressTypeIPv4), "", addr)
+	s.Namespace, s.Labels[discoveryv1.LabelServiceName] = namespace, stalerecord.Service
+	s.Endpoints[0].NodeName = nil
 	return s
 }
 
-// change lets a slice change that has nothing to do with the address.
-func (p *proxy) change() {
-	p.changed(p.slice("lin-1"), p.slice("lin-1"))
+// moves lets the watch bring a move of the flush slice, which kube-proxy has not processed.
+func (p *proof) moves() netip.Addr {
+	p.number++
+	after := flushSliceAt(barrier(p.number))
+	p.changed(p.slice, after)
+	p.slice = after
+	return barrier(p.number)
 }
 
-func (p *proxy) forgotten() []netip.Addr { return p.tracker.Forgotten().UnsortedList() }
-
-// The steps of the proof. Each ends with the run that completes it.
-
-func (p *proxy) unlisted() {
+// processes lets kube-proxy process a move, and the tracker see it.
+func (p *proof) processes(move netip.Addr) {
 	p.t.Helper()
-	p.after(interval)
+	p.shown = []netip.Addr{move}
+	p.pass()
 }
 
-// synced lets kube-proxy's watch catch up, and kube-proxy sync often enough.
-func (p *proxy) synced() {
+// prove makes all moves of a proof.
+func (p *proof) prove() {
 	p.t.Helper()
-	p.after(10 * time.Second)
-	p.syncs += 4
-	p.after(interval)
-}
-
-// prove completes the proof.
-func (p *proxy) prove() {
-	p.t.Helper()
-	p.unlisted()
-	p.synced()
-	p.change()
-	p.synced()
-}
-
-func TestTheProof(t *testing.T) {
-	g := NewWithT(t)
-	p := newProxy(t)
-	g.Expect(p.forgotten()).To(BeEmpty())
-	p.unlisted()
-	g.Expect(p.forgotten()).To(BeEmpty())
-	p.synced()
-	g.Expect(p.forgotten()).To(BeEmpty())
-	g.Expect(p.requests).To(ConsistOf(ip), "a change is requested when kube-proxy has the drop in its record")
-	p.change()
-	g.Expect(p.forgotten()).To(BeEmpty())
-	p.synced()
-	g.Expect(p.forgotten()).To(ConsistOf(ip))
-	p.after(time.Hour)
-	g.Expect(p.forgotten()).To(ConsistOf(ip), "until a slice lists it again")
-}
-
-// Invariant 5: without one of the steps, the others prove nothing.
-func TestEachStepIsNeeded(t *testing.T) {
-	for name, spoil := range map[string]func(p *proxy){
-		"the view is not known to be current": func(p *proxy) {
-			p.current = false
-			p.unlisted()
-			p.synced()
-			p.change()
-			p.synced()
-		},
-		"it is unknown whether the view is current": func(p *proxy) {
-			p.currentErr = errMetrics
-			p.unlisted()
-			p.synced()
-			p.change()
-			p.synced()
-		},
-		"kube-proxy has not synced after the drop": func(p *proxy) {
-			p.unlisted()
-			p.after(time.Hour)
-			p.change()
-			p.synced()
-		},
-		"nothing has changed after that": func(p *proxy) {
-			p.unlisted()
-			p.synced()
-			p.synced()
-			p.synced()
-		},
-		"kube-proxy has not synced after the change": func(p *proxy) {
-			p.unlisted()
-			p.synced()
-			p.change()
-			p.after(time.Hour)
-		},
-		"the change came before kube-proxy had processed the drop": func(p *proxy) {
-			p.unlisted()
-			p.change()
-			p.synced()
-			p.synced()
-		},
-		"the server's version is not known": func(p *proxy) {
-			p.versionErr = errMetrics
-			p.unlisted()
-			p.synced()
-			p.change()
-			p.synced()
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			p := newProxy(t)
-			spoil(p)
-			g := NewWithT(t)
-			g.Expect(p.forgotten()).To(BeEmpty())
-			p.current, p.currentErr, p.versionErr = true, nil, nil
-			p.prove()
-			p.prove() // from wherever it was
-			g.Expect(p.forgotten()).To(ConsistOf(ip))
-		})
+	for range 3 {
+		p.processes(p.moves())
 	}
 }
 
-// kube-proxy's watch may lag, and a sync that ends may have started before. On a dual-stack node both families count.
-func TestHowManySyncsItTakes(t *testing.T) {
-	g := NewWithT(t)
-	p := newProxy(t)
-	p.unlisted()
-	p.syncs += 100
-	p.after(10*time.Second - 1)
-	g.Expect(p.requests).To(BeEmpty(), "kube-proxy's watch may be ten seconds behind")
-	p.syncs += 100
-	p.after(interval)
-	g.Expect(p.requests).To(BeEmpty(), "these may have started before")
-	p.syncs += 3
-	p.after(interval)
-	g.Expect(p.requests).To(BeEmpty(), "three are not enough")
-	p.syncs++
-	p.after(interval)
-	g.Expect(p.requests).To(ConsistOf(ip))
-}
+// drop lets a slice drop the address.
+func (p *proof) drop(addr netip.Addr) { p.changed(slice("svc", "lin-1", addr), slice("svc", "lin-1")) }
 
-func TestTheWatchLagEndsAfterTenSeconds(t *testing.T) {
-	g := NewWithT(t)
-	p := newProxy(t)
-	p.unlisted()
-	p.after(10 * time.Second)
-	p.syncs += 4
-	p.after(interval)
-	g.Expect(p.requests).To(ConsistOf(ip))
-}
+func (p *proof) mayHold(addr netip.Addr) bool { return p.tracker.Record().MayHold(addr) }
 
-// Invariant 7: a kube-proxy that is stuck holds everything.
-func TestAStuckKubeProxyIsWaitedFor(t *testing.T) {
-	g := NewWithT(t)
-	p := newProxy(t)
-	p.unlisted()
-	for range 1000 {
-		p.after(time.Minute)
+func held(addr netip.Addr) verdict.Verdict {
+	return verdict.Verdict{
+		Endpoint: hns.Endpoint{ID: "remote", Addresses: []netip.Addr{addr}, Flags: hns.FlagRemote}, Kind: verdict.Held,
+		Reason: verdict.ReasonMayRemember,
 	}
-	g.Expect(p.requests).To(BeEmpty())
-	g.Expect(p.forgotten()).To(BeEmpty())
 }
 
-// A kube-proxy that has started anew counts from zero, and has an empty record.
-func TestARestartOfKubeProxyResetsTheCount(t *testing.T) {
+// Invariants 4 and 5: what happened before is unknown until three moves were processed, and so is each drop after that.
+func TestThreeMovesProveThatADropIsForgotten(t *testing.T) {
 	g := NewWithT(t)
-	p := newProxy(t)
-	p.unlisted()
-	p.after(10 * time.Second)
-	p.syncs = 3
-	p.after(interval)
-	p.syncs = 6
-	p.after(interval)
-	g.Expect(p.requests).To(BeEmpty())
-	p.syncs = 7
-	p.after(interval)
-	g.Expect(p.requests).To(ConsistOf(ip))
+	p := newProof(t)
+	g.Expect(p.mayHold(ip)).To(BeTrue())
+	for n := range 3 {
+		g.Expect(p.mayHold(ip)).To(BeTrue(), "after %d moves", n)
+		p.processes(p.moves())
+	}
+	g.Expect(p.mayHold(ip)).To(BeFalse())
+	g.Expect(p.mayHold(v6)).To(BeTrue(), "the other family has a record of its own")
+
+	p.drop(ip)
+	for n := range 3 {
+		g.Expect(p.mayHold(ip)).To(BeTrue(), "after %d moves", n)
+		g.Expect(p.mayHold(other)).To(BeFalse())
+		p.processes(p.moves())
+	}
+	g.Expect(p.mayHold(ip)).To(BeFalse())
 }
 
-// Where the syncs cannot be counted, a bound on the time takes their place.
-func TestWithoutMetricsTheHoldTimeoutHolds(t *testing.T) {
-	g := NewWithT(t)
-	p := newProxy(t)
-	p.syncsErr = errMetrics
-	p.unlisted()
-	p.after(holdTimeout - 1)
-	g.Expect(p.requests).To(BeEmpty())
-	p.after(interval)
-	g.Expect(p.requests).To(ConsistOf(ip))
-	p.change()
-	p.after(holdTimeout - 1)
-	g.Expect(p.forgotten()).To(BeEmpty())
-	p.after(interval)
-	g.Expect(p.forgotten()).To(ConsistOf(ip))
-}
-
-// Invariant 7: one failed request does not let a kube-proxy pass that is in the middle of a sync of many minutes.
-func TestOneFailedRequestProvesNothing(t *testing.T) {
-	g := NewWithT(t)
-	p := newProxy(t)
-	p.unlisted()
-	p.after(time.Hour)
-	p.syncsErr = errMetrics
-	p.after(interval)
-	g.Expect(p.requests).To(BeEmpty(), "the metrics were readable a moment ago")
-	p.after(holdTimeout - interval)
-	g.Expect(p.requests).To(BeEmpty())
-	p.syncsErr = nil
-	p.after(interval)
-	p.syncsErr = errMetrics
-	p.after(interval)
-	p.after(holdTimeout - 1)
-	g.Expect(p.requests).To(BeEmpty(), "and again")
-	p.after(1)
-	g.Expect(p.requests).To(BeEmpty(), "nothing is requested within the interval")
-	p.after(interval)
-	g.Expect(p.requests).To(ConsistOf(ip))
-}
-
-// What was counted before the metrics became unreadable does not count afterwards: it may be another kube-proxy.
-func TestTheCountStartsOverWhenMetricsReturn(t *testing.T) {
-	g := NewWithT(t)
-	p := newProxy(t)
-	p.unlisted()
-	p.after(10 * time.Second)
-	p.syncsErr = errMetrics
-	p.after(interval)
-	p.syncsErr = nil
-	p.syncs += 100
-	p.after(interval)
-	g.Expect(p.requests).To(BeEmpty())
-	p.syncs += 4
-	p.after(interval)
-	g.Expect(p.requests).To(ConsistOf(ip))
-}
-
-// A change that the API server had when its version was requested may be in kube-proxy's record together with the drop.
-func TestTheChangeHasToBeNewerThanTheVersion(t *testing.T) {
-	for name, tc := range map[string]struct {
-		version string
-		newer   bool
-	}{
-		"older": {"101", false}, "the same": {"102", false}, "newer": {"103", true}, "longer": {"1000", true},
-		"not a version": {"", false},
-	} {
-		t.Run(name, func(t *testing.T) {
-			g := NewWithT(t)
-			p := newProxy(t)
-			p.unlisted()
-			p.revision = 102
-			p.synced()
-			before, after := p.slice("lin-1"), p.slice("lin-1")
-			after.ResourceVersion = tc.version
-			p.changed(before, after)
-			p.synced()
-			if tc.newer {
-				g.Expect(p.forgotten()).To(ConsistOf(ip))
-			} else {
-				g.Expect(p.forgotten()).To(BeEmpty())
+// Invariant 5: what does not count as a move that kube-proxy has processed.
+func TestWhatProvesNothing(t *testing.T) {
+	for name, spoil := range map[string]func(p *proof){
+		"a move that HNS does not show": func(p *proof) {
+			for range 3 {
+				p.moves()
+				p.pass()
 			}
-		})
-	}
-}
-
-func TestWhichChangesClearTheRecord(t *testing.T) {
-	for name, tc := range map[string]struct {
-		change func(p *proxy) (before, after *discoveryv1.EndpointSlice)
-		clears bool
-	}{
-		"another address is dropped": {func(p *proxy) (before, after *discoveryv1.EndpointSlice) {
-			return p.slice("lin-1", other), p.slice("lin-1")
-		}, true},
-		"a slice is added": {func(p *proxy) (before, after *discoveryv1.EndpointSlice) { return nil, p.slice("lin-1", other) }, true},
-		// Its last state has a version that says nothing about when it was deleted.
-		"a slice is deleted": {func(p *proxy) (before, after *discoveryv1.EndpointSlice) { return p.slice("lin-1", other), nil }, false},
-		"of the other family": {func(p *proxy) (before, after *discoveryv1.EndpointSlice) {
-			return p.slice("lin-1", v6), p.slice("lin-2", v6)
-		}, false},
-		"nothing that kube-proxy sees": {func(p *proxy) (before, after *discoveryv1.EndpointSlice) {
-			before = p.slice("lin-1", other)
-			after = before.DeepCopy()
-			p.revision++
-			after.ResourceVersion = strconv.Itoa(p.revision)
-			return before, after
-		}, false},
-		"for another proxy": {func(p *proxy) (before, after *discoveryv1.EndpointSlice) {
-			before, after = p.slice("lin-1", other), p.slice("lin-1")
-			before.Labels[cluster.LabelServiceProxyName], after.Labels[cluster.LabelServiceProxyName] = "cilium", "cilium"
-			return before, after
-		}, false},
-	} {
-		t.Run(name, func(t *testing.T) {
-			g := NewWithT(t)
-			p := newProxy(t)
-			p.unlisted()
-			p.synced()
-			p.changed(tc.change(p))
-			p.synced()
-			if tc.clears {
-				g.Expect(p.forgotten()).To(ConsistOf(ip))
-			} else {
-				g.Expect(p.forgotten()).To(BeEmpty())
-			}
-		})
-	}
-}
-
-// A slice that lists the address elsewhere, or drops it, starts the proof over at whatever step it is. That is also
-// what happens when the controller moves an address from one slice to another.
-func TestASliceThatListsOrDropsTheAddressStartsOver(t *testing.T) {
-	steps := map[string]func(p *proxy){
-		"in step 2": func(p *proxy) { p.unlisted() },
-		"in step 3": func(p *proxy) {
-			p.unlisted()
-			p.synced()
 		},
-		"in step 4": func(p *proxy) {
-			p.unlisted()
-			p.synced()
-			p.change()
+		"two moves": func(p *proof) {
+			p.processes(p.moves())
+			p.processes(p.moves())
 		},
-		"when it is complete": func(p *proxy) { p.prove() },
-	}
-	changes := map[string]func(p *proxy){
-		"it is listed":       func(p *proxy) { p.changed(p.slice("lin-1"), p.slice("lin-1", ip)) },
-		"a slice is added":   func(p *proxy) { p.changed(nil, p.slice("lin-1", ip)) },
-		"it is dropped":      func(p *proxy) { p.changed(p.slice("lin-1", ip), p.slice("lin-1")) },
-		"a slice is deleted": func(p *proxy) { p.changed(p.slice("lin-1", ip), nil) },
-		"it moves to another slice": func(p *proxy) {
-			p.changed(p.slice("lin-1", ip), p.slice("lin-1"))
-			p.changed(p.slice("lin-1"), p.slice("lin-1", ip))
+		"moves of which HNS shows the last only: they may be of one batch": func(p *proof) {
+			p.moves()
+			p.moves()
+			p.processes(p.moves())
 		},
-		"it changes":                  func(p *proxy) { p.changed(p.slice("lin-1", ip), p.slice("lin-2", ip)) },
-		"the slices are listed again": func(p *proxy) { p.tracker.SlicesRelisted() },
-	}
-	for step, reach := range steps {
-		for change, happen := range changes {
-			t.Run(step+" "+change, func(t *testing.T) {
-				g := NewWithT(t)
-				p := newProxy(t)
-				reach(p)
-				p.current = false
-				happen(p)
-				g.Expect(p.forgotten()).To(BeEmpty())
-				p.synced()
-				p.change()
-				p.synced()
-				g.Expect(p.forgotten()).To(BeEmpty())
-				p.current = true
-				p.prove()
-				g.Expect(p.forgotten()).To(ConsistOf(ip))
-			})
-		}
-	}
-}
-
-func TestWhatDoesNotStartOver(t *testing.T) {
-	for name, change := range map[string]func(p *proxy){
-		"another address":          func(p *proxy) { p.changed(p.slice("lin-1", other), p.slice("lin-1")) },
-		"the address on this node": func(p *proxy) { p.changed(p.slice(nodeName), p.slice(nodeName, ip)) },
-	} {
-		t.Run(name, func(t *testing.T) {
-			p := newProxy(t)
-			p.prove()
-			change(p)
-			NewWithT(t).Expect(p.forgotten()).To(ConsistOf(ip))
-		})
-	}
-}
-
-// Invariant 8, and what else drops a proof.
-func TestAProofIsDroppedWhenItIsNotNeeded(t *testing.T) {
-	for name, pass := range map[string]pass.Pass{
-		"a slice lists the address":    affected(remote(ip, verdict.Held, verdict.ReasonStaleRecord)),
-		"the pod is being deleted":     affected(remote(ip, verdict.Contested, verdict.ReasonPodDeleting)),
-		"the endpoint has gone":        affected(),
-		"kube-proxy has not the fault": {Verdicts: []verdict.Verdict{held(ip)}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			g := NewWithT(t)
-			p := newProxy(t)
-			p.prove()
-			p.pass = pass
-			g.Expect(p.run()).To(BeZero())
-			g.Expect(p.forgotten()).To(BeEmpty())
-			p.pass = affected(held(ip))
-			p.run()
-			g.Expect(p.forgotten()).To(BeEmpty(), "it starts over")
-		})
-	}
-}
-
-func TestWhichEndpointsNeedAProof(t *testing.T) {
-	for name, tc := range map[string]struct {
-		verdict verdict.Verdict
-		needs   bool
-	}{
-		"a conflict that waits for it":   {held(ip), true},
-		"an orphan":                      {remote(ip, verdict.Orphan, verdict.ReasonUnclaimed), true},
-		"one that may become an orphan":  {remote(ip, verdict.OrphanPending, verdict.ReasonGracePeriod), true},
-		"a conflict that may be removed": {remote(ip, verdict.Conflict, verdict.ReasonLivePod), true},
-		"a conflict that a slice holds":  {remote(ip, verdict.Held, verdict.ReasonStaleRecord), false},
-		"one that is in use":             {remote(ip, verdict.InUse, verdict.ReasonListedReady), false},
-		"a local endpoint":               {remote(ip, verdict.Local, verdict.ReasonLocalPod), false},
-	} {
-		t.Run(name, func(t *testing.T) {
-			g := NewWithT(t)
-			p := newProxy(t)
-			p.pass = affected(tc.verdict)
-			want := time.Duration(0)
-			if tc.needs {
-				want = interval
+		"an address that was there before the move": func(p *proof) {
+			for range 3 {
+				p.shown = []netip.Addr{barrier(p.number + 1)}
+				p.pass()
+				p.processes(p.moves())
 			}
-			g.Expect(p.run()).To(Equal(want))
-			p.prove()
-			g.Expect(p.forgotten()).To(HaveLen(map[bool]int{true: 1}[tc.needs]))
-		})
-	}
-}
-
-// Step 1 has to hold for the youngest endpoint of the address, and for the moment since when the proof is needed.
-func TestTheMomentOfStepOne(t *testing.T) {
-	g := NewWithT(t)
-	p := newProxy(t)
-	p.run()
-	g.Expect(p.since).To(ConsistOf(start), "the endpoints were there before the proof began")
-
-	p = newProxy(t)
-	p.current = false
-	p.run()
-	younger, older := held(ip), held(ip)
-	younger.Since = start.Add(time.Minute)
-	for _, order := range [][]verdict.Verdict{{younger, older}, {older, younger}} {
-		p.pass, p.since = affected(order...), nil
-		p.after(time.Minute)
-		g.Expect(p.since).To(ConsistOf(younger.Since))
-	}
-}
-
-func TestRequestsAreLimited(t *testing.T) {
-	g := NewWithT(t)
-	p := newProxy(t)
-	g.Expect(p.run()).To(Equal(interval))
-	g.Expect(p.scrapes).To(Equal(1))
-	g.Expect(p.after(interval-1)).To(Equal(time.Duration(1)), "the next look comes when it is time")
-	g.Expect(p.scrapes).To(Equal(1))
-	g.Expect(p.after(1)).To(Equal(interval))
-	g.Expect(p.scrapes).To(Equal(2))
-	g.Expect(p.versions).To(Equal(1), "only a proof in step 2 needs the version")
-	p.synced()
-	p.change()
-	versions := p.versions
-	p.synced()
-	g.Expect(p.versions).To(Equal(versions))
-	scrapes := p.scrapes
-	g.Expect(p.after(time.Hour)).To(BeZero(), "what is proved needs no more")
-	g.Expect(p.scrapes).To(Equal(scrapes))
-}
-
-func TestNothingIsRequestedWhereNothingIsNeeded(t *testing.T) {
-	g := NewWithT(t)
-	p := newProxy(t)
-	p.pass = affected()
-	g.Expect(p.run()).To(BeZero())
-	g.Expect(p.scrapes + p.versions + len(p.since)).To(BeZero())
-	p.change() // it concerns nothing
-	g.Expect(p.forgotten()).To(BeEmpty())
-}
-
-// The flusher may have been refused: it is requested again until the change comes.
-func TestTheChangeIsRequestedUntilItComes(t *testing.T) {
-	g := NewWithT(t)
-	p := newProxy(t)
-	p.unlisted()
-	p.synced()
-	p.after(interval)
-	p.after(interval)
-	g.Expect(p.requests).To(Equal([]netip.Addr{ip, ip, ip}))
-	p.change()
-	p.after(interval)
-	g.Expect(p.requests).To(HaveLen(3))
-}
-
-// While a pod waits, changes are requested where kube-proxy's syncs are waited for: each makes it sync.
-func TestWhileAPodWaitsKubeProxyIsMadeToSync(t *testing.T) {
-	for name, tc := range map[string]struct {
-		reach    func(p *proxy)
-		requests bool
-	}{
-		"the view is not known to be current":   {func(p *proxy) { p.current = false }, false},
-		"kube-proxy has to process the drop":    {func(p *proxy) { p.unlisted() }, true},
-		"kube-proxy has to process the change":  {func(p *proxy) { p.unlisted(); p.synced(); p.change() }, true},
-		"kube-proxy has forgotten it":           {func(p *proxy) { p.prove() }, false},
-		"but not while nobody waits: the drop":  {func(p *proxy) { p.unlisted() }, false},
-		"and not while nobody waits: the flush": {func(p *proxy) { p.unlisted(); p.synced(); p.change() }, false},
-	} {
-		t.Run(name, func(t *testing.T) {
-			g := NewWithT(t)
-			p := newProxy(t)
-			tc.reach(p)
-			p.requests, p.pass.Evidence.Urgent = nil, !strings.Contains(name, "nobody waits")
-			p.after(interval)
-			p.after(interval)
-			if tc.requests {
-				g.Expect(p.requests).To(Equal([]netip.Addr{ip, ip}), "with each look")
-			} else {
-				g.Expect(p.requests).To(BeEmpty())
+		},
+		"an address in a snapshot that is older than the move": func(p *proof) {
+			p.behind = 5 * time.Second
+			for range 3 {
+				p.processes(p.moves())
 			}
-		})
-	}
-}
-
-// Once the view is known to be current, nothing more is requested of the API server for that.
-func TestStepOneIsProvedOnce(t *testing.T) {
-	g := NewWithT(t)
-	p := newProxy(t)
-	p.unlisted()
-	g.Expect(p.since).To(HaveLen(1))
-	p.synced()
-	p.change()
-	p.synced()
-	g.Expect(p.since).To(HaveLen(1))
-}
-
-func TestEachAddressHasItsOwnProof(t *testing.T) {
-	g := NewWithT(t)
-	p := newProxy(t)
-	p.pass = affected(held(ip), held(v6))
-	p.unlisted()
-	p.synced()
-	g.Expect(p.requests).To(ConsistOf(ip, v6))
-	p.change()
-	p.synced()
-	g.Expect(p.forgotten()).To(ConsistOf(ip))
-	p.changed(p.slice("lin-1", netip.MustParseAddr("2001:db8::1")), p.slice("lin-2", netip.MustParseAddr("2001:db8::1")))
-	p.synced()
-	g.Expect(p.forgotten()).To(ConsistOf(ip, v6))
-
-	late := netip.MustParseAddr("10.240.0.13")
-	p.pass = affected(held(ip), held(v6), held(late))
-	p.run()
-	p.changed(p.slice("lin-1", ip), p.slice("lin-1"))
-	g.Expect(p.forgotten()).To(ConsistOf(v6))
-	p.prove()
-	g.Expect(p.forgotten()).To(ConsistOf(ip, v6, late))
-}
-
-// It is read while passes run.
-func TestItMayBeReadFromElsewhere(t *testing.T) {
-	p := newProxy(t)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for range 200 {
-			p.tracker.Forgotten()
+		},
+		"the same address again": func(p *proof) {
+			p.processes(p.moves())
+			for range 3 {
+				p.changed(p.slice, p.slice)
+				p.pass()
+			}
+		},
+		"moves of another Service's slice": func(p *proof) {
+			for n := range 3 {
+				p.changed(slice("svc2", "lin-1"), slice("svc2", "lin-1", barrier(n+1)))
+				p.processes(barrier(n + 1))
+			}
+		},
+		"moves while a label hides the slice from kube-proxy": func(p *proof) {
+			for n := range 3 {
+				hidden := flushSliceAt(barrier(n + 1))
+				hidden.Labels[cluster.LabelServiceProxyName] = "x"
+				p.changed(p.slice, hidden)
+				p.processes(barrier(n + 1))
+			}
+		},
+		"moves to an address of another range": func(p *proof) {
+			for n := range 3 {
+				addr := netip.AddrFrom4([4]byte{10, 0, 0, byte(n)})
+				p.changed(p.slice, flushSliceAt(addr))
+				p.processes(addr)
+			}
+		},
+		"moves from before the watch listed all slices again": func(p *proof) {
+			p.processes(p.moves())
+			p.processes(p.moves())
+			move := p.moves()
 			p.tracker.SlicesRelisted()
-			p.changed(nil, &discoveryv1.EndpointSlice{})
-		}
-	}()
-	for range 200 {
-		p.after(interval)
+			p.processes(move)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := NewWithT(t)
+			p := newProof(t)
+			p.prove()
+			p.drop(ip)
+			spoil(p)
+			g.Expect(p.mayHold(ip)).To(BeTrue())
+			p.behind = 0
+			p.prove()
+			g.Expect(p.mayHold(ip)).To(BeFalse(), "three good moves suffice")
+		})
 	}
-	<-done
+}
+
+// Invariant 4.
+func TestAnAddressMayHaveBeenDroppedUnseen(t *testing.T) {
+	g := NewWithT(t)
+	p := newProof(t)
+	p.prove()
+	p.tracker.SlicesRelisted()
+	g.Expect(p.mayHold(ip)).To(BeTrue())
+	p.prove()
+	g.Expect(p.mayHold(ip)).To(BeFalse())
+}
+
+func TestWhatIsADrop(t *testing.T) {
+	relabelled := slice("svc", "lin-1", ip)
+	relabelled.Labels[discoveryv1.LabelServiceName] = "svc2"
+	hidden := slice("svc", "lin-1", ip)
+	hidden.Labels[cluster.LabelServiceProxyName] = "x"
+	for name, tc := range map[string]struct {
+		before, after *discoveryv1.EndpointSlice
+		drops         bool
+	}{
+		"the address goes":                   {slice("svc", "lin-1", ip, other), slice("svc", "lin-1", other), true},
+		"the slice goes":                     {slice("svc", "lin-1", ip), nil, true},
+		"the slice gets another Service":     {slice("svc", "lin-1", ip), relabelled, true},
+		"a label hides the slice":            {slice("svc", "lin-1", ip), hidden, true},
+		"the address moves to this node":     {slice("svc", "lin-1", ip), slice("svc", nodeName, ip), true},
+		"a slice lists it here":              {nil, slice("svc", nodeName, ip), true},
+		"a slice lists it elsewhere":         {nil, slice("svc", "lin-1", ip), false},
+		"another address goes":               {slice("svc", "lin-1", ip, other), slice("svc", "lin-1", ip), false},
+		"a slice does not list it here":      {slice("svc", nodeName, ip), slice("svc", nodeName), false},
+		"a slice that was hidden is no more": {hidden, nil, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := NewWithT(t)
+			p := newProof(t)
+			p.prove()
+			p.changed(tc.before, tc.after)
+			g.Expect(p.mayHold(ip)).To(Equal(tc.drops))
+		})
+	}
+}
+
+// What this node keeps listed for a Service, that Service cannot drop. Another Service can, and so can the keep-slice.
+func TestWhatIsKeptIsNotDropped(t *testing.T) {
+	kept := func(node string) *discoveryv1.EndpointSlice {
+		keep := cluster.Keep{Service: types.NamespacedName{Namespace: "shop", Name: "svc"}, Node: node, Address: ip}
+		s := slice(keep.Name(), "", ip)
+		s.Labels = map[string]string{
+			discoveryv1.LabelServiceName: "svc", discoveryv1.LabelManagedBy: cluster.ManagedByKeep,
+		}
+		s.Annotations = map[string]string{cluster.AnnotationNode: node}
+		s.Endpoints[0].NodeName = nil
+		return s
+	}
+	for name, tc := range map[string]struct {
+		keep  *discoveryv1.EndpointSlice
+		drop  func(p *proof)
+		drops bool
+	}{
+		"by the Service":               {kept(nodeName), func(p *proof) { p.drop(ip) }, false},
+		"by a local one":               {kept(nodeName), func(p *proof) { p.changed(nil, slice("svc", nodeName, ip)) }, false},
+		"kept by another node":         {kept("win-2"), func(p *proof) { p.drop(ip) }, true},
+		"another address":              {kept(nodeName), func(p *proof) { p.changed(slice("svc", "lin-1", ip, other), slice("svc", "lin-1", ip)) }, false},
+		"by another Service":           {kept(nodeName), func(p *proof) { p.changed(slice("svc2", "lin-1", ip), nil) }, true},
+		"by the keep-slice":            {kept(nodeName), func(p *proof) { p.changed(kept(nodeName), nil) }, true},
+		"after the keep-slice's end":   {nil, func(p *proof) { p.changed(kept(nodeName), nil); p.drop(ip) }, true},
+		"by another node's keep-slice": {kept("win-2"), func(p *proof) { p.changed(kept("win-2"), nil) }, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := NewWithT(t)
+			p := newProof(t)
+			p.prove()
+			if tc.keep != nil {
+				p.changed(nil, tc.keep)
+			}
+			tc.drop(p)
+			g.Expect(p.mayHold(ip)).To(Equal(tc.drops))
+		})
+	}
+}
+
+// A move is requested while a proof is wanted, one at a time.
+func TestWhenAMoveIsRequested(t *testing.T) {
+	g := NewWithT(t)
+	p := newProof(t)
+	g.Expect(p.requests).To(Equal([]string{"IPv4[]"}), "what happened before is unknown")
+	p.moves()
+	p.requests = nil
+	g.Expect(p.pass()).To(Equal(time.Second))
+	g.Expect(p.requests).To(BeEmpty(), "kube-proxy has to process it first")
+	p.processes(barrier(p.number))
+	g.Expect(p.requests).To(HaveLen(1))
+	p.prove()
+	p.requests = nil
+	g.Expect(p.pass()).To(BeZero())
+	g.Expect(p.requests).To(BeEmpty(), "nothing waits")
+
+	p.drop(ip)
+	p.pass()
+	g.Expect(p.requests).To(BeEmpty(), "no endpoint has the address")
+	p.verdicts = []verdict.Verdict{held(ip)}
+	g.Expect(p.pass()).To(Equal(250*time.Millisecond), "a pod is in danger")
+	g.Expect(p.requests).To(Equal([]string{"IPv4[" + ip.String() + "]"}))
+	p.profile, p.requests = sound, nil
+	g.Expect(p.pass()).To(BeZero())
+	g.Expect(p.requests).To(BeEmpty())
+}
+
+// HNS may never show a move that another one has followed.
+func TestAMoveThatProvesNothingIsFollowedByAnother(t *testing.T) {
+	g := NewWithT(t)
+	p := newProof(t)
+	p.moves()
+	p.shown = []netip.Addr{barrier(p.number + 1)}
+	p.pass()
+	p.moves() // to an address that HNS shows already
+	p.requests = nil
+	p.pass()
+	g.Expect(p.requests).To(HaveLen(1))
+}
+
+// A kube-proxy that does not follow is seen.
+func TestSinceWhenKubeProxyIsBehind(t *testing.T) {
+	g := NewWithT(t)
+	p := newProof(t)
+	behind := func() float64 { return value(t, p.registry, "hnsguard_kube_proxy_behind_since_timestamp_seconds") }
+	g.Expect(behind()).To(BeZero())
+	p.moves()
+	since := p.clock.Now()
+	for range 5 {
+		p.pass()
+		g.Expect(behind()).To(BeEquivalentTo(since.Unix()))
+	}
+	p.processes(barrier(p.number))
+	g.Expect(behind()).To(BeZero())
+	p.moves()
+	p.pass()
+	p.profile = sound
+	p.pass()
+	g.Expect(behind()).To(BeZero())
+}
+
+// More drops than are remembered make every address one that may be remembered.
+func TestTheDropsAreBounded(t *testing.T) {
+	g := NewWithT(t)
+	p := newProof(t)
+	p.prove()
+	var all []netip.Addr
+	for n := range 10_001 {
+		all = append(all, netip.AddrFrom4([4]byte{10, 1, byte(n >> 8), byte(n)}))
+	}
+	p.changed(slice("big", "lin-1", all[1:]...), slice("big", "lin-1"))
+	g.Expect(p.mayHold(all[1])).To(BeTrue())
+	g.Expect(p.mayHold(ip)).To(BeFalse())
+	p.changed(slice("big", "lin-1", all[0]), slice("big", "lin-1"))
+	g.Expect(p.mayHold(ip)).To(BeTrue())
+	p.prove()
+	g.Expect(p.mayHold(ip)).To(BeFalse())
+	g.Expect(p.mayHold(all[0])).To(BeFalse())
+}
+
+// What was given away does not change.
+func TestARecordDoesNotChange(t *testing.T) {
+	g := NewWithT(t)
+	p := newProof(t)
+	p.prove()
+	before := p.tracker.Record()
+	p.drop(ip)
+	g.Expect(before.MayHold(ip)).To(BeFalse())
+	during := p.tracker.Record()
+	p.prove()
+	g.Expect(during.MayHold(ip)).To(BeTrue())
+}
+
+func TestHoldsAreMeasured(t *testing.T) {
+	g := NewWithT(t)
+	p := newProof(t)
+	p.verdicts = []verdict.Verdict{held(ip)}
+	for range 5 {
+		p.pass()
+	}
+	p.verdicts = nil
+	p.pass()
+	g.Expect(value(t, p.registry, "hnsguard_hold_duration_seconds")).To(BeEquivalentTo(5))
+}
+
+// value is that of a metric without labels; of a histogram it is the sum.
+func value(t *testing.T, registry *prometheus.Registry, name string) float64 {
+	t.Helper()
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() == name {
+			m := f.GetMetric()[0]
+			return m.GetGauge().GetValue() + m.GetHistogram().GetSampleSum()
+		}
+	}
+	t.Fatalf("no metric %s", name)
+	return 0
 }

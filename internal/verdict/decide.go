@@ -35,9 +35,8 @@ type Evidence struct {
 	// Elsewhere are the pods on other nodes that may use an address, by what the API server was last known to have. They
 	// are not watched: an address that is missing was not looked up, or had no such pod.
 	Elsewhere map[netip.Addr][]cluster.Pod
-	// Forgotten are the addresses that this node's kube-proxy is known not to hold in its record of terminated endpoints.
-	// They matter with a profile that has [kubeproxy.Profile.StaleRecord] only.
-	Forgotten sets.Set[netip.Addr]
+	// Record is what is known of kube-proxy's record of terminated endpoints.
+	Record Record
 	// UnclaimedSince says since when an endpoint has had an [Verdict.Unclaimed] verdict without a break. One that is
 	// missing has it from now on.
 	UnclaimedSince map[hns.EndpointID]time.Time
@@ -111,6 +110,9 @@ func (d *decision) isLocalOfPods(ep *Endpoint) bool {
 
 func (d *decision) decide(v *Verdict, ep *Endpoint) {
 	*v = Verdict{Endpoint: ep.Endpoint, LoadBalancers: d.referrers[ep.ID]}
+	if len(ep.Addresses) > 0 && ep.Network == d.Snapshot.Network.ID {
+		v.Keeps = d.Cluster.Keeps(ep.Addresses[0])
+	}
 	v.Kind, v.Reason = d.judge(v, ep)
 }
 
@@ -330,14 +332,16 @@ func (d *decision) judgeEarlyConflict(v *Verdict) (Kind, Reason) {
 	return d.holdOrRemove(v, EarlyConflict, ReasonNewEndpoint)
 }
 
-// holdOrRemove holds the removal back on a kube-proxy that would answer it by deleting the pod's own endpoint. When
-// slices drop an address, such a kube-proxy records it, and deletes whatever endpoint it finds under it at the end of a
-// sync. As long as the remote endpoint is there, that may be the remote one.
+// holdOrRemove holds the removal back on a kube-proxy that would answer it by deleting the pod's own endpoint. When a
+// Service drops an address, such a kube-proxy records it, and deletes whatever endpoint it finds under it at the end of
+// a sync. As long as the remote endpoint is there, that may be the remote one. An address that this node keeps listed
+// is not dropped: every drop by another slice, however late it comes, comes after the keep-slice that the view has.
 func (d *decision) holdOrRemove(v *Verdict, kind Kind, reason Reason) (Kind, Reason) {
 	switch {
 	case !d.KubeProxy.StaleRecord:
 		return kind, reason
-	case !d.slicesKnown() || slices.ContainsFunc(v.Listings, d.isElsewhere):
+	case !d.slicesKnown() ||
+		slices.ContainsFunc(v.Listings, func(l cluster.Listing) bool { return d.mayBeDropped(l, v.Address()) }):
 		return Held, ReasonStaleRecord
 	case d.mayRemember(v.Address()):
 		return Held, ReasonMayRemember
@@ -349,7 +353,7 @@ func (d *decision) holdOrRemove(v *Verdict, kind Kind, reason Reason) (Kind, Rea
 
 // mayRemember reports whether kube-proxy may delete whatever endpoint has the address.
 func (d *decision) mayRemember(addr netip.Addr) bool {
-	return d.KubeProxy.StaleRecord && !d.Forgotten.Has(addr)
+	return d.KubeProxy.StaleRecord && d.Record.MayHold(addr)
 }
 
 func (d *decision) reasonInUse(listings []cluster.Listing) Reason {

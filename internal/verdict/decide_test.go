@@ -55,8 +55,9 @@ type world struct {
 	unclaimedFor                  time.Duration
 	unclaimedUnknown, slicesEmpty bool
 	urgent                        bool
-	// forgotten is set when kube-proxy is known not to hold the address in its record.
+	// forgotten is set when kube-proxy is known to hold in its record no addresses but those that were dropped.
 	forgotten bool
+	dropped   sets.Set[netip.Addr]
 	// waitingFor is how long each pod without address has been waiting, except for those in waited, by name. Where it is
 	// negative that is unknown. balancersRead is when load balancers were read.
 	waitingFor    time.Duration
@@ -155,7 +156,7 @@ func (w world) evidence() verdict.Evidence {
 		e.Elsewhere[ip] = append(e.Elsewhere[ip], cluster.PodOf(p))
 	}
 	if w.forgotten {
-		e.Forgotten = sets.New(ip)
+		e.Record = verdict.Record{KnownIPv4: true, KnownIPv6: true, Dropped: w.dropped}
 	}
 	if w.unclaimedUnknown {
 		e.UnclaimedSince = nil
@@ -247,6 +248,21 @@ func lists(onNode string, changes ...func(*discoveryv1.EndpointConditions)) func
 	return func(w *world) { w.slices = append(w.slices, slice("svc", listing(ip, onNode, changes...))) }
 }
 
+// keeps lets a node keep the address listed for a Service.
+func keeps(service, onNode string) func(*world) {
+	return func(w *world) {
+		keep := cluster.Keep{
+			Service: types.NamespacedName{Namespace: "default", Name: service}, Node: onNode, Address: ip,
+		}
+		s := slice(keep.Name(), listing(ip, "", notReady))
+		s.Labels = map[string]string{
+			discoveryv1.LabelServiceName: service, discoveryv1.LabelManagedBy: cluster.ManagedByKeep,
+		}
+		s.Annotations = map[string]string{cluster.AnnotationNode: onNode}
+		w.slices = append(w.slices, s)
+	}
+}
+
 func withPod(changes ...func(*corev1.Pod)) func(*world) {
 	return func(w *world) { w.pods = []*corev1.Pod{pod("web", changes...)} }
 }
@@ -273,11 +289,16 @@ func TestDecide(t *testing.T) {
 		{"the grace period is not for conflicts", conflicting, func(w *world) { w.unclaimedFor = 0 }, verdict.Conflict, verdict.ReasonLivePod},
 		{"a load balancer does not save a conflict", conflicting, refers, verdict.Conflict, verdict.ReasonLivePod},
 		{"stale record, dropped and forgotten", conflicting, both(proxy(staleProx), forgotten), verdict.Conflict, verdict.ReasonLivePod},
+		{"stale record, listed elsewhere and kept", conflicting, both(proxy(staleProx), lists("lin-1"), keeps("svc", node), forgotten), verdict.Conflict, verdict.ReasonLivePod},
 		{"stale record, own Service", conflicting, both(proxy(staleProx), lists(node), forgotten), verdict.Conflict, verdict.ReasonLivePod},
 
 		// Guards of a conflict.
 		{"held: ready elsewhere", conflicting, both(proxy(staleProx), lists("lin-1")), verdict.Held, verdict.ReasonStaleRecord},
 		{"held: terminating elsewhere", conflicting, both(proxy(staleProx), lists("lin-1", notReady, terminating)), verdict.Held, verdict.ReasonStaleRecord},
+		{"held: another node keeps it", conflicting, both(proxy(staleProx), lists("lin-1"), keeps("svc", "win-2"), forgotten), verdict.Held, verdict.ReasonStaleRecord},
+		{"held: kept for another Service", conflicting, both(proxy(staleProx), lists("lin-1"), keeps("other", node), forgotten), verdict.Held, verdict.ReasonStaleRecord},
+		{"held: kept, but dropped before", conflicting, both(proxy(staleProx), lists("lin-1"), keeps("svc", node), forgotten, dropped), verdict.Held, verdict.ReasonMayRemember},
+		{"held: kept, dropped, and the record unknown", conflicting, both(proxy(staleProx), keeps("svc", node)), verdict.Held, verdict.ReasonMayRemember},
 		{"held: kube-proxy unknown", conflicting, both(proxy(""), lists("lin-1")), verdict.Held, verdict.ReasonStaleRecord},
 		{"held: dropped, but kube-proxy may remember it", conflicting, proxy(staleProx), verdict.Held, verdict.ReasonMayRemember},
 		{"held: listed again after it was forgotten", conflicting, both(proxy(staleProx), forgotten, lists("lin-1", notReady)), verdict.Held, verdict.ReasonStaleRecord},
@@ -373,6 +394,8 @@ func TestDecide(t *testing.T) {
 		{"load balancers unknown", orphaned, func(w *world) { w.balancersKnown = false }, verdict.OrphanPending, verdict.ReasonLoadBalancersUnknown},
 		{"load balancers read before the grace period ended", orphaned, func(w *world) { w.balancersRead = now.Add(-1) }, verdict.OrphanPending, verdict.ReasonLoadBalancersUnknown},
 		{"kube-proxy may remember it", orphaned, proxy(staleProx), verdict.OrphanPending, verdict.ReasonMayRemember},
+		{"only a keep-slice lists it", orphaned, both(proxy(staleProx), keeps("svc", node), forgotten), verdict.Orphan, verdict.ReasonUnclaimed},
+		{"kube-proxy may remember it", orphaned, both(proxy(staleProx), forgotten, dropped), verdict.OrphanPending, verdict.ReasonMayRemember},
 		{"kube-proxy has forgotten it", orphaned, both(proxy(staleProx), forgotten), verdict.Orphan, verdict.ReasonUnclaimed},
 		{"within the grace period", orphaned, func(w *world) { w.unclaimedFor = grace - 1 }, verdict.OrphanPending, verdict.ReasonGracePeriod},
 		{"within the grace period, urgent", orphaned, urgently(urgentGrace), verdict.Orphan, verdict.ReasonUnclaimed},
@@ -579,6 +602,7 @@ func both(changes ...func(*world)) func(*world) {
 func proxy(version string) func(*world) { return func(w *world) { w.kubeProxy = version } }
 func fresh(w *world)                    { w.unclaimedFor = 0 }
 func forgotten(w *world)                { w.forgotten = true }
+func dropped(w *world)                  { w.dropped = sets.New(ip) }
 
 // another makes a second local endpoint appear, after the first.
 func another(w *world) { more(func(*verdict.Endpoint) {})(w) }

@@ -25,6 +25,7 @@ func TestVerdictsAreEqualWithTheSameEvidenceOnly(t *testing.T) {
 			Kind: verdict.Held, Reason: verdict.ReasonStaleRecord, Pods: []cluster.PodID{{UID: "p"}},
 			Locals: []hns.EndpointID{"l"}, Listings: []cluster.Listing{{Backend: cluster.Backend{Node: "lin-1"}}},
 			LoadBalancers: []hns.LoadBalancerID{"b"}, Elsewhere: []verdict.Claimant{{Node: "lin-1"}}, Due: now, Since: now,
+			Keeps: []cluster.Keep{{Node: "win-1"}},
 		}
 	}
 	g.Expect(made().Equal(made())).To(BeTrue())
@@ -39,6 +40,7 @@ func TestVerdictsAreEqualWithTheSameEvidenceOnly(t *testing.T) {
 		"listings":       func(v *verdict.Verdict) { v.Listings[0].Ready = true },
 		"load balancers": func(v *verdict.Verdict) { v.LoadBalancers = append(v.LoadBalancers, "c") },
 		"elsewhere":      func(v *verdict.Verdict) { v.Elsewhere[0].Node = "lin-2" },
+		"keeps":          func(v *verdict.Verdict) { v.Keeps[0].Node = "win-2" },
 		"endpoint":       func(v *verdict.Verdict) { v.Endpoint.ID = "f" },
 		"name":           func(v *verdict.Verdict) { v.Endpoint.Name = "other" },
 		"namespace":      func(v *verdict.Verdict) { v.Endpoint.Namespace = "" },

@@ -113,6 +113,8 @@ type Verdict struct {
 	Locals []hns.EndpointID
 	// Listings are the places in EndpointSlices that list the address.
 	Listings []cluster.Listing
+	// Keeps are the keep-slices that list the address, those of other nodes too.
+	Keeps []cluster.Keep
 	// Elsewhere are the pods on other nodes that may use the address, if it was looked up on the API server.
 	Elsewhere []Claimant
 	// LoadBalancers are those that refer to the endpoint, if they are known.
@@ -154,9 +156,14 @@ func (v Verdict) Address() netip.Addr {
 func (v Verdict) Equal(other Verdict) bool {
 	return v.Kind == other.Kind && v.Reason == other.Reason && v.early == other.early &&
 		v.NeedsCurrentSlices == other.NeedsCurrentSlices && v.Due.Equal(other.Due) && v.Since.Equal(other.Since) &&
-		v.Endpoint.Equal(other.Endpoint) && slices.Equal(v.Pods, other.Pods) && slices.Equal(v.Locals, other.Locals) &&
-		slices.Equal(v.Listings, other.Listings) && slices.Equal(v.Elsewhere, other.Elsewhere) &&
-		slices.Equal(v.LoadBalancers, other.LoadBalancers)
+		v.Endpoint.Equal(other.Endpoint) && v.sameClaims(other) &&
+		slices.Equal(v.Locals, other.Locals) && slices.Equal(v.LoadBalancers, other.LoadBalancers)
+}
+
+// sameClaims reports whether both verdicts name the same claims to the address.
+func (v Verdict) sameClaims(other Verdict) bool {
+	return slices.Equal(v.Pods, other.Pods) && slices.Equal(v.Listings, other.Listings) &&
+		slices.Equal(v.Elsewhere, other.Elsewhere) && slices.Equal(v.Keeps, other.Keeps)
 }
 
 // KeysAndValues are the verdict and its evidence for a structured log.

@@ -156,7 +156,7 @@ func collectorOf(reader inventory.Reader, index *cluster.Index, clk clock.Passiv
 	podsOf(index)
 	return pass.NewCollector(pass.Options{
 		Inventory: inventoryOf(reader, clk), Index: index,
-		KubeProxy: func() kubeproxy.Profile { return kubeproxy.ProfileOf("v1.37.2") }, Record: nodetest.Forgotten{},
+		KubeProxy: func() kubeproxy.Profile { return kubeproxy.ProfileOf("v1.37.2") }, Record: nodetest.Remembers(false),
 		LoadBalancers: balancers{}, Policy: verdict.Policy{OrphanGrace: 5 * time.Minute, OrphanGraceUrgent: 5 * time.Second},
 		FreshlyWaiting: 5 * time.Minute, Clock: clk,
 	})
@@ -321,8 +321,8 @@ func (n *reacting) pass() time.Duration {
 	return result.RequeueAfter
 }
 
-// react plays one reuse of an address: a pod waits, its endpoint appears at a moment between two passes, which is another
-// one each time, and the pod reports its address once the remote one is gone. It returns how long that took.
+// react plays one reuse of an address: a pod waits, its endpoint appears at a moment between two passes, which is
+// another one each time, and the pod reports its address once the remote one is gone. It returns how long that took.
 func (n *reacting) react() time.Duration {
 	n.pods++
 	addr := netip.AddrFrom4([4]byte{192, 168, byte(n.pods >> 8), byte(n.pods)}).String()
@@ -386,8 +386,8 @@ func BenchmarkQuiet(b *testing.B) {
 	b.ReportMetric(0, "ns/op")
 }
 
-// BenchmarkLong counts the calls to HNS on a node on which nothing happens, in spans of the agent's life, and the most of
-// them in one minute. The days in between are played with fewer polls, and not counted.
+// BenchmarkLong counts the calls to HNS on a node on which nothing happens, in spans of the agent's life, and the most
+// of them in one minute. The days in between are played with fewer polls, and not counted.
 func BenchmarkLong(b *testing.B) {
 	const day, poll = 24 * time.Hour, 5 * time.Second
 	for b.Loop() {

@@ -27,6 +27,7 @@ import (
 	"github.com/hnsguard/hnsguard/internal/config"
 	"github.com/hnsguard/hnsguard/internal/doctor"
 	"github.com/hnsguard/hnsguard/internal/fleet"
+	"github.com/hnsguard/hnsguard/internal/stalerecord"
 	"github.com/hnsguard/hnsguard/test/chart"
 )
 
@@ -246,12 +247,12 @@ func durationFields(t *testing.T) []string {
 	return fields
 }
 
-// Invariants 1 and 3: the chart refuses the durations that the program refuses, with the same range, and takes both ends
-// of it.
+// Invariants 1 and 3: the chart refuses the durations that the program refuses, with the same range, and takes both
+// ends of it.
 func TestTheRangesOfDurationsAreThePrograms(t *testing.T) {
 	g := NewWithT(t)
 	fields := durationFields(t)
-	g.Expect(len(fields)).To(BeNumerically(">=", 7))
+	g.Expect(len(fields)).To(BeNumerically(">=", 6))
 	set := func(value func(field string) string) error {
 		var sets []string
 		for _, field := range fields {
@@ -310,7 +311,7 @@ func TestRightsFollowTheModes(t *testing.T) {
 		return false
 	}
 	g := NewWithT(t)
-	g.Expect(kinds(render(t))).To(ConsistOf("hnsguard-flush", "hnsguard-slices", "hnsguard-events"))
+	g.Expect(kinds(render(t))).To(ConsistOf("hnsguard-flush", "hnsguard-slices", "hnsguard-keep", "hnsguard-events"))
 	g.Expect(evicts(render(t))).To(BeFalse())
 	eviction := render(t, "--set", "config.eviction.mode=enforce")
 	g.Expect(kinds(eviction)).To(ContainElement("hnsguard-eviction"))
@@ -318,7 +319,34 @@ func TestRightsFollowTheModes(t *testing.T) {
 	observe := render(t, "--set", "config.eviction.mode=enforce,config.mode=observe")
 	g.Expect(kinds(observe)).To(ConsistOf("hnsguard-events"))
 	g.Expect(evicts(observe)).To(BeFalse(), "the mode is the ceiling")
-	g.Expect(kinds(render(t, "--set", "config.flush.mode=observe"))).To(ConsistOf("hnsguard-events"))
+	g.Expect(kinds(render(t, "--set", "config.flush.mode=observe,config.keep.mode=observe"))).To(ConsistOf("hnsguard-events"))
+	g.Expect(kinds(render(t, "--set", "config.keep.mode=observe"))).
+		To(ConsistOf("hnsguard-flush", "hnsguard-slices", "hnsguard-events"))
+	g.Expect(kinds(render(t, "--set", "config.flush.mode=observe"))).
+		To(ConsistOf("hnsguard-slices", "hnsguard-keep", "hnsguard-events"))
+}
+
+// Invariant 1: the agents move the slices of this Service, whatever the release's name.
+func TestTheFlushHasAService(t *testing.T) {
+	g := NewWithT(t)
+	flush := func(args ...string) (found chart.Objects) {
+		for _, u := range render(t, args...).Of("Service") {
+			if u.GetName() == stalerecord.Service {
+				found = append(found, u)
+			}
+		}
+		return found
+	}
+	services := flush("--set", "fullnameOverride=other")
+	g.Expect(services).To(HaveLen(1))
+	var service corev1.Service
+	g.Expect(kruntime.DefaultUnstructuredConverter.FromUnstructuredWithValidation(services[0].Object, &service, true)).To(Succeed())
+	g.Expect(service.Namespace).To(Equal(chart.Namespace))
+	g.Expect(service.Spec).To(Equal(corev1.ServiceSpec{
+		Type: corev1.ServiceTypeClusterIP, IPFamilyPolicy: new(corev1.IPFamilyPolicyPreferDualStack),
+		Ports: []corev1.ServicePort{{Name: stalerecord.PortName, Port: 1, Protocol: corev1.ProtocolTCP}},
+	}), "without a selector")
+	g.Expect(flush("--set", "config.flush.mode=observe")).To(BeEmpty())
 }
 
 // What doctor checks is what the roles grant: invariant 4 of package doctor.
@@ -488,6 +516,7 @@ func TestWrongValuesAreRefused(t *testing.T) {
 			"config.orphan.gracePeriodWhileWaiting=301s", "must not be longer than config.orphan.gracePeriod, which is 5m",
 		},
 		"slower than slow":           {"config.poll.fastInterval=5001ms", "must not be longer than config.poll.slowInterval, which is 5s"},
+		"keeping unbridled":          {"admissionPolicy.enabled=false", "or set config.keep.mode to observe"},
 		"reprogramming unbridled":    {"config.reprogram.mode=enforce,admissionPolicy.enabled=false", "without the policy every node could create"},
 		"evicting unbridled":         {"config.eviction.mode=enforce,admissionPolicy.enabled=false", "without the policy every node could evict"},
 		"no account":                 {"serviceAccount.create=false", "serviceAccount.name is required"},
@@ -539,13 +568,15 @@ func TestOldClustersAreRefused(t *testing.T) {
 		return err
 	}
 	g.Expect(version("1.29.4", "")).To(MatchError(ContainSubstring("admissionPolicy.enabled needs Kubernetes 1.30, this is v1.29.4")))
-	g.Expect(version("1.29.4", "admissionPolicy.enabled=false")).To(Succeed())
-	for _, class := range []string{"reprogram", "eviction"} {
-		g.Expect(version("1.29.4", "admissionPolicy.enabled=false,config."+class+".mode=enforce")).
+	g.Expect(version("1.29.4", "admissionPolicy.enabled=false,config.keep.mode=observe")).To(Succeed())
+	for _, class := range []string{"keep", "reprogram", "eviction"} {
+		modes := "config.keep.mode=observe,config." + class + ".mode=enforce"
+		g.Expect(version("1.29.4", "admissionPolicy.enabled=false,"+modes)).
 			To(MatchError(ContainSubstring("config." + class + ".mode is enforce, but admissionPolicy.enabled is false")))
 	}
 	g.Expect(version("1.31.7-eks-abcdef", "")).To(Succeed())
-	g.Expect(version("1.25.0", "admissionPolicy.enabled=false")).To(MatchError(ContainSubstring("requires kubeVersion: >=1.26.0-0")))
+	g.Expect(version("1.25.0", "admissionPolicy.enabled=false,config.keep.mode=observe")).
+		To(MatchError(ContainSubstring("requires kubeVersion: >=1.26.0-0")))
 }
 
 // The notes are what a user sees first; they need a release, which --dry-run makes up.
@@ -565,7 +596,7 @@ func TestNotes(t *testing.T) {
 		ContainSubstring("logs --prefix --tail=100 -l app.kubernetes.io/instance=hnsguard")))
 	g.Expect(notes("page.enabled=false")).To(And(ContainSubstring("page.enabled is false"), Not(ContainSubstring("kubectl hnsguard"))))
 	g.Expect(notes("config.mode=observe")).To(ContainSubstring("It OBSERVES: nothing is changed"))
-	g.Expect(notes("admissionPolicy.enabled=false")).To(And(
+	g.Expect(notes("admissionPolicy.enabled=false,config.keep.mode=observe")).To(And(
 		ContainSubstring("WARNING: admissionPolicy.enabled is false"), ContainSubstring("hnsguard does not flush")))
 	g.Expect(notes("metrics.secure=false")).To(ContainSubstring("in the clear, on 127.0.0.1:10352"))
 }

@@ -55,8 +55,8 @@ func (i installed) foreignSlice(ctx context.Context, as client.Client) func() er
 	}
 }
 
-// act gives the agent of a node something to do of each kind: a record to flush, a load balancer whose endpoint is gone,
-// and a pod without network.
+// act gives the agent of a node something to do of each kind: a record to flush, an address to keep listed, a load
+// balancer whose endpoint is gone, and a pod without network.
 func (n *node) act(ctx context.Context) (victim *corev1.Pod, service *corev1.Service) {
 	GinkgoHelper()
 	n.kubeProxy = "v1.32.3"
@@ -68,7 +68,9 @@ func (n *node) act(ctx context.Context) (victim *corev1.Pod, service *corev1.Ser
 		}
 		p.Spec.TerminationGracePeriodSeconds = new(int64(0))
 	}, n.addr(3))
-	n.slice(ctx, "known", "lin-1", nil, n.addr(9))
+	n.slice(ctx, "known", "lin-1", nil, n.addr(9), n.addr(5))
+	n.local(n.addr(5))
+	n.pod(ctx, "web", n.addr(5))
 	service = &corev1.Service{
 		ObjectMeta: metav1.ObjectMeta{Namespace: n.namespace, Name: "cart"},
 		Spec:       corev1.ServiceSpec{Ports: []corev1.ServicePort{{Port: 80}}},
@@ -95,11 +97,13 @@ var _ = Describe("An act that an admission policy has to restrict", func() {
 		n.start()
 
 		By("saying so, and writing nothing")
-		for _, series := range []string{"flushes_total", "reprograms_total", "evictions_total"} {
-			Eventually(func() float64 { return n.metric(`hnsguard_` + series + `{result="unrestricted"}`) }).
+		for _, series := range []string{
+			`flushes_total{`, `keeps_total{act="create",`, `reprograms_total{`, `evictions_total{`,
+		} {
+			Eventually(func() float64 { return n.metric(`hnsguard_` + series + `result="unrestricted"}`) }).
 				WithTimeout(time.Minute).Should(BeNumerically(">", 0), series)
 		}
-		for _, act := range []string{"flush", "reprogram", "eviction"} {
+		for _, act := range []string{"flush", "keep", "reprogram", "eviction"} {
 			Expect(n.metric(`hnsguard_unrestricted_writes{act="` + act + `"}`)).To(BeEquivalentTo(1))
 		}
 		var all discoveryv1.EndpointSliceList
@@ -112,11 +116,14 @@ var _ = Describe("An act that an admission policy has to restrict", func() {
 
 		By("acting once the policies are bound")
 		it.bind(ctx, mine)
-		for series, result := range map[string]string{"flushes_total": "written", "reprograms_total": "done", "evictions_total": "evicted"} {
-			Eventually(func() float64 { return n.metric(`hnsguard_` + series + `{result="` + result + `"}`) }).
+		for series, result := range map[string]string{
+			`flushes_total{`: "written", `keeps_total{act="create",`: "written", `reprograms_total{`: "done",
+			`evictions_total{`: "evicted",
+		} {
+			Eventually(func() float64 { return n.metric(`hnsguard_` + series + `result="` + result + `"}`) }).
 				WithTimeout(3*time.Minute).Should(BeNumerically(">", 0), series)
 		}
-		for _, act := range []string{"flush", "reprogram", "eviction"} {
+		for _, act := range []string{"flush", "keep", "reprogram", "eviction"} {
 			Expect(n.metric(`hnsguard_unrestricted_writes{act="` + act + `"}`)).To(BeZero())
 		}
 		Expect(shared.client.Get(ctx, keyOf(victim), victim)).To(WithTransform(apierrors.IsNotFound, BeTrue()))
@@ -130,8 +137,9 @@ var _ = Describe("An act that an admission policy has to restrict", func() {
 		n.kubeProxy = "v1.32.3"
 		n.slice(ctx, "known", "lin-1", nil, n.addr(9))
 		n.start()
-		Eventually(func() float64 { return n.flushes("written") }).Should(BeNumerically(">", 0))
 		key := client.ObjectKey{Namespace: it.namespace, Name: stalerecord.SliceName(discoveryv1.AddressTypeIPv4)}
+		Eventually(func() error { return shared.client.Get(ctx, key, &discoveryv1.EndpointSlice{}) }).
+			WithTimeout(time.Minute).Should(Succeed(), "the record of what was before is flushed")
 		last := byte(20)
 		for what, change := range spoiled() {
 			By("repairing one " + what)

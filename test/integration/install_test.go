@@ -10,7 +10,6 @@ import (
 	"net/netip"
 	"regexp"
 	"strings"
-	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
@@ -72,7 +71,9 @@ func install(ctx context.Context, cp *controlPlane, args ...string) installed {
 // with a token of its account that is bound to it.
 func (i installed) agentOn(ctx context.Context, node string) *rest.Config {
 	GinkgoHelper()
-	err := i.cp.client.Create(ctx, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: node}})
+	err := i.cp.client.Create(ctx, &corev1.Node{ObjectMeta: metav1.ObjectMeta{
+		Name: node, Labels: map[string]string{corev1.LabelOSStable: "windows"},
+	}})
 	Expect(client.IgnoreAlreadyExists(err)).To(Succeed())
 	ds, err := i.objects.DaemonSet()
 	Expect(err).NotTo(HaveOccurred())
@@ -144,8 +145,31 @@ func flushSlice(namespace string, change func(*discoveryv1.EndpointSlice)) *disc
 			discoveryv1.LabelServiceName: "hnsguard-flush", discoveryv1.LabelManagedBy: "hnsguard",
 		}},
 		AddressType: discoveryv1.AddressTypeIPv4,
-		Endpoints:   []discoveryv1.Endpoint{{Addresses: []string{"192.0.2.1"}}},
+		Endpoints:   []discoveryv1.Endpoint{{Addresses: []string{"198.51.100.1"}}},
 		Ports:       []discoveryv1.EndpointPort{{Name: new("flush"), Port: new(int32(1)), Protocol: new(corev1.ProtocolTCP)}},
+	}
+	change(s)
+	return s
+}
+
+// keepSlice is what the agent of a node writes to keep an address listed.
+func keepSlice(namespace, node string, change func(*discoveryv1.EndpointSlice)) *discoveryv1.EndpointSlice {
+	s := &discoveryv1.EndpointSlice{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: namespace, Name: "hnsguard-keep-0123456789abcdef",
+			Labels: map[string]string{
+				discoveryv1.LabelServiceName: "cart", discoveryv1.LabelManagedBy: "hnsguard-keep",
+			},
+			Annotations: map[string]string{"hnsguard.io/node": node},
+		},
+		AddressType: discoveryv1.AddressTypeIPv4,
+		Endpoints: []discoveryv1.Endpoint{{
+			Addresses:  []string{"10.0.0.7"},
+			Conditions: discoveryv1.EndpointConditions{Ready: new(false), Serving: new(false), Terminating: new(false)},
+		}},
+		Ports: []discoveryv1.EndpointPort{{
+			Name: new("hnsguard-keep"), Port: new(int32(1)), Protocol: new(corev1.ProtocolTCP),
+		}},
 	}
 	change(s)
 	return s
@@ -162,6 +186,17 @@ func spoiled() map[string]func(client.Object) {
 			o.SetOwnerReferences(append(o.GetOwnerReferences(), metav1.OwnerReference{APIVersion: "v1", Kind: "Pod", Name: "x", UID: "1"}))
 		},
 	}
+}
+
+func flushIPv6(namespace, addr string) *discoveryv1.EndpointSlice {
+	return flushSlice(namespace, func(s *discoveryv1.EndpointSlice) {
+		s.Name, s.AddressType, s.Endpoints[0].Addresses[0] = "hnsguard-flush-ipv6", discoveryv1.AddressTypeIPv6, addr
+	})
+}
+
+// moved moves a flush slice to an address.
+func moved(addr string) client.Patch {
+	return client.RawPatch(types.MergePatchType, []byte(`{"endpoints": [{"addresses": ["`+addr+`"]}]}`))
 }
 
 func event(namespace string, about corev1.ObjectReference, change func(*eventsv1.Event)) *eventsv1.Event {
@@ -219,6 +254,11 @@ var _ = Describe("The chart", func() {
 			Eventually(func() error {
 				return mine.Create(ctx, flushSlice(it.namespace, func(s *discoveryv1.EndpointSlice) { s.Labels = nil }), client.DryRunAll)
 			}).Should(refusedBy("slices", ""))
+			kept := keepSlice(it.namespace, elsewhere, func(*discoveryv1.EndpointSlice) {})
+			Expect(shared.client.Create(ctx, kept)).To(Succeed())
+			Eventually(func() error { return mine.Delete(ctx, kept, client.DryRunAll) }).
+				Should(refusedBy("keep", "of nodes that do not exist"))
+			Expect(shared.client.Delete(ctx, kept)).To(Succeed())
 			Eventually(func() error {
 				return mine.Create(ctx, event(it.namespace, corev1.ObjectReference{Kind: "Secret", Namespace: it.namespace},
 					func(*eventsv1.Event) {}), client.DryRunAll)
@@ -262,9 +302,19 @@ var _ = Describe("The chart", func() {
 				"another manager":      flushSlice(it.namespace, func(s *slice) { delete(s.Labels, discoveryv1.LabelManagedBy) }),
 				"another address":      flushSlice(it.namespace, func(s *slice) { s.Endpoints[0].Addresses[0] = "10.0.0.1" }),
 				"a second endpoint":    flushSlice(it.namespace, func(s *slice) { s.Endpoints = append(s.Endpoints, s.Endpoints[0]) }),
+				"another range":        flushSlice(it.namespace, func(s *slice) { s.Endpoints[0].Addresses[0] = "203.0.113.1" }),
+				"the first address":    flushSlice(it.namespace, func(s *slice) { s.Endpoints[0].Addresses[0] = "198.51.100.0" }),
+				"the last address":     flushSlice(it.namespace, func(s *slice) { s.Endpoints[0].Addresses[0] = "198.51.100.255" }),
+				"a longer address":     flushIPv6(it.namespace, "2001:db8:0:1::1:1"),
+				"another IPv6 address": flushIPv6(it.namespace, "2001:db8::1"),
+				"the last of IPv6":     flushIPv6(it.namespace, "2001:db8:0:1::ff"),
+				"two addresses": flushSlice(it.namespace, func(s *slice) {
+					s.Endpoints[0].Addresses = []string{"198.51.100.1", "198.51.100.2"}
+				}),
 				"no endpoint":          flushSlice(it.namespace, func(s *slice) { s.Endpoints = []discoveryv1.Endpoint{} }),
 				"an endpoint's node":   flushSlice(it.namespace, func(s *slice) { s.Endpoints[0].NodeName = &node }),
 				"another port":         flushSlice(it.namespace, func(s *slice) { s.Ports[0].Port = new(int32(443)) }),
+				"port 2":               flushSlice(it.namespace, func(s *slice) { s.Ports[0].Port = new(int32(2)) }),
 				"no port":              flushSlice(it.namespace, func(s *slice) { s.Ports = nil }),
 				"an endpoint's target": flushSlice(it.namespace, func(s *slice) { s.Endpoints[0].TargetRef = &corev1.ObjectReference{Kind: "Pod"} }),
 				"an endpoint's name":   flushSlice(it.namespace, func(s *slice) { s.Endpoints[0].Hostname = new("web") }),
@@ -289,8 +339,14 @@ var _ = Describe("The chart", func() {
 
 			flush := flushSlice(it.namespace, same)
 			Expect(mine.Create(ctx, flush)).To(Succeed())
-			toggled := client.RawPatch(types.MergePatchType, []byte(`{"ports": [{"name": "flush", "port": 2, "protocol": "TCP"}]}`))
-			Expect(other.Patch(ctx, flush, toggled)).To(Succeed(), "one slice is for all")
+			for _, addr := range []string{"198.51.100.10", "198.51.100.99", "198.51.100.100", "198.51.100.254"} {
+				Expect(other.Patch(ctx, flush, moved(addr))).To(Succeed(), "one slice is for all")
+			}
+			second := flushIPv6(it.namespace, "2001:db8:0:1::1")
+			Expect(mine.Create(ctx, second)).To(Succeed())
+			for _, addr := range []string{"2001:db8:0:1::f", "2001:db8:0:1::10", "2001:db8:0:1::fe"} {
+				Expect(mine.Patch(ctx, second, moved(addr))).To(Succeed(), addr)
+			}
 			Expect(mine.Patch(ctx, flush, client.RawPatch(types.MergePatchType, []byte(`{"endpoints": []}`)))).
 				To(refusedBy("slices", "documentation address"))
 			for what, change := range spoiled() {
@@ -312,7 +368,89 @@ var _ = Describe("The chart", func() {
 			Expect(mine.Delete(ctx, flush)).To(refusedBy("slices", "that are its own"))
 			foreign := flushSlice(it.namespace, func(s *slice) { s.Name = "web-abcde" })
 			Expect(shared.client.Create(ctx, foreign)).To(Succeed(), "others may write what they like")
-			Expect(mine.Patch(ctx, foreign, toggled)).To(forbidden("cannot patch resource"))
+			Expect(mine.Patch(ctx, foreign, moved("198.51.100.1"))).To(forbidden("cannot patch resource"))
+		})
+
+		It("keeps addresses listed for pods of its own node, where they receive no traffic", func(ctx SpecContext) {
+			type slice = discoveryv1.EndpointSlice
+			namespace := shared.namespace(ctx)
+			keep := func(change func(*slice)) *slice { return keepSlice(namespace, node, change) }
+			for what, s := range map[string]*slice{
+				"another name":    keep(func(s *slice) { s.Name = "cart-abcde" }),
+				"a name too long": keep(func(s *slice) { s.Name += "0" }),
+				"a generated name": keep(func(s *slice) {
+					s.Name, s.GenerateName = "", "hnsguard-keep-"
+				}),
+				"of no Service":   keep(func(s *slice) { delete(s.Labels, discoveryv1.LabelServiceName) }),
+				"another manager": keep(func(s *slice) { s.Labels[discoveryv1.LabelManagedBy] = "hnsguard" }),
+				"a third label":   keep(func(s *slice) { s.Labels["a"] = "b" }),
+				"another node's":  keepSlice(namespace, elsewhere, func(*slice) {}),
+				"nobody's":        keep(func(s *slice) { s.Annotations = nil }),
+				"more annotations": keep(func(s *slice) {
+					s.Annotations["a"] = "b"
+				}),
+				"ready by default":        keep(func(s *slice) { s.Endpoints[0].Conditions = discoveryv1.EndpointConditions{} }),
+				"a ready endpoint":        keep(func(s *slice) { s.Endpoints[0].Conditions.Ready = new(true) }),
+				"a serving endpoint":      keep(func(s *slice) { s.Endpoints[0].Conditions.Serving = new(true) }),
+				"a terminating endpoint":  keep(func(s *slice) { s.Endpoints[0].Conditions.Terminating = new(true) }),
+				"an endpoint's node":      keep(func(s *slice) { s.Endpoints[0].NodeName = &node }),
+				"an endpoint's zone":      keep(func(s *slice) { s.Endpoints[0].Zone = new("z") }),
+				"an endpoint's name":      keep(func(s *slice) { s.Endpoints[0].Hostname = new("web") }),
+				"an endpoint's target":    keep(func(s *slice) { s.Endpoints[0].TargetRef = &corev1.ObjectReference{Kind: "Pod"} }),
+				"an endpoint's condition": keep(func(s *slice) { s.Endpoints[0].Conditions.Terminating = nil }),
+				"no endpoint":             keep(func(s *slice) { s.Endpoints = nil }),
+				"a second endpoint":       keep(func(s *slice) { s.Endpoints = append(s.Endpoints, s.Endpoints[0]) }),
+				"two addresses":           keep(func(s *slice) { s.Endpoints[0].Addresses = []string{"10.0.0.7", "10.0.0.8"} }),
+				"no address of a pod": keep(func(s *slice) {
+					s.AddressType, s.Endpoints[0].Addresses[0] = discoveryv1.AddressTypeFQDN, "a.example"
+				}),
+				"another port":        keep(func(s *slice) { s.Ports[0].Port = new(int32(80)) }),
+				"another port's name": keep(func(s *slice) { s.Ports[0].Name = new("http") }),
+				"a port's protocol":   keep(func(s *slice) { s.Ports[0].AppProtocol = new("http") }),
+				"a second port": keep(func(s *slice) {
+					s.Ports = append(s.Ports, discoveryv1.EndpointPort{Name: new("http"), Port: new(int32(80))})
+				}),
+				"no port": keep(func(s *slice) { s.Ports = nil }),
+			} {
+				Expect(mine.Create(ctx, s)).To(refusedBy("slices", "hnsguard may"), what)
+			}
+			for what, change := range spoiled() {
+				Expect(mine.Create(ctx, keep(func(s *slice) { change(s) }))).To(refusedBy("slices", "hnsguard may"), what)
+			}
+			s := keep(func(*slice) {})
+			Expect(mine.Create(ctx, s)).To(Succeed())
+			Expect(mine.Patch(ctx, s.DeepCopy(), moved("10.0.0.8"))).To(forbidden("cannot patch resource"))
+			Expect(mine.Delete(ctx, s)).To(Succeed())
+			Expect(mine.Create(ctx, keep(func(s *slice) {
+				s.AddressType, s.Endpoints[0].Addresses[0] = discoveryv1.AddressTypeIPv6, "fd00::7"
+			}))).To(Succeed())
+		})
+
+		It("lets go of what its own node keeps, and nodes that are gone", func(ctx SpecContext) {
+			namespace, gone := shared.namespace(ctx), node+"-gone"
+			kept := func(name, by string) *discoveryv1.EndpointSlice {
+				return keepSlice(namespace, by, func(s *discoveryv1.EndpointSlice) { s.Name = "hnsguard-keep-000000000000000" + name })
+			}
+			former := clientOf(it.agentOn(ctx, gone))
+			left := kept("1", gone)
+			Expect(former.Create(ctx, left)).To(Succeed())
+			Eventually(func() error { return mine.Delete(ctx, left) }).Should(refusedBy("keep", "of nodes that do not exist"))
+			Expect(shared.client.Delete(ctx, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: gone}})).To(Succeed())
+			Eventually(func() error { return mine.Delete(ctx, left) }).Should(Succeed(), "when the API server's cache knows")
+
+			others := kept("2", elsewhere)
+			Expect(other.Create(ctx, others)).To(Succeed())
+			Expect(mine.Delete(ctx, others)).To(refusedBy("keep", "of nodes that do not exist"))
+			changed := kept("3", node)
+			changed.Annotations = nil
+			Expect(shared.client.Create(ctx, changed)).To(Succeed(), "others may write what they like")
+			Expect(mine.Delete(ctx, changed)).To(refusedBy("keep", "of nodes that do not exist"))
+			foreign := kept("4", node)
+			foreign.Name = "cart-abcde"
+			Expect(shared.client.Create(ctx, foreign)).To(Succeed())
+			Expect(mine.Delete(ctx, foreign)).To(refusedBy("slices", "that are its own"))
+			Expect(shared.client.DeleteAllOf(ctx, others, client.InNamespace(namespace),
+				client.MatchingLabels{discoveryv1.LabelManagedBy: "hnsguard-keep"})).To(Succeed(), "whoever uninstalls it may")
 		})
 
 		It("makes kube-proxy program Services again, and does them no other harm", func(ctx SpecContext) {
@@ -411,8 +549,12 @@ var _ = Describe("The chart", func() {
 			unbound := clientOf(shared.as(ctx, account, nil))
 			pod := it.workload(ctx, it.namespace, "web-of-nobody", node)
 			Expect(evict(ctx, unbound, pod, &pod.UID)).To(refusedBy("eviction", "not that of a pod on a node"))
-			Expect(unbound.Create(ctx, flushSlice(it.namespace, func(*discoveryv1.EndpointSlice) {}))).
-				To(refusedBy("slices", "not that of a pod on a node"))
+			for _, s := range []*discoveryv1.EndpointSlice{
+				flushSlice(it.namespace, func(*discoveryv1.EndpointSlice) {}),
+				keepSlice(it.namespace, "", func(*discoveryv1.EndpointSlice) {}),
+			} {
+				Expect(unbound.Create(ctx, s)).To(refusedBy("slices", "not that of a pod on a node"))
+			}
 		})
 	})
 
@@ -421,7 +563,7 @@ var _ = Describe("The chart", func() {
 		n := newNode(ctx, shared, hnstest.Options{})
 		n.api, n.agentNamespace = it.agentOn(ctx, n.name), it.namespace
 		n.kubeProxy = "v1.31.0" // its record has to be flushed
-		n.config.Conflict.HoldTimeout.Duration = time.Second
+		n.followFlushes(ctx)
 		n.evictsVictims()
 		stale, orphan := n.remote(n.addr(1)), n.remote(n.addr(2))
 		pod := n.pod(ctx, "web", n.addr(1))
@@ -446,7 +588,7 @@ var _ = Describe("The chart", func() {
 		n.start()
 
 		Eventually(n.there).Should(ConsistOf(local), "the conflict and the orphan are removed")
-		Expect(n.service.Deleted()).To(ConsistOf(stale, orphan))
+		Expect(n.service.Deleted()).To(ContainElements(stale, orphan))
 		Eventually(n.events(ctx, n.namespace, pod.Name)).Should(ContainElement(removal.EventRemoved))
 		Eventually(n.events(ctx, n.namespace, victim.Name)).Should(ContainElements(eviction.EventVictim, eviction.EventEvicted))
 		Expect(shared.client.Get(ctx, keyOf(victim), victim)).To(WithTransform(apierrors.IsNotFound, BeTrue()))

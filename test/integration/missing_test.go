@@ -26,7 +26,6 @@ import (
 	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/internal/loadbalancer"
 	"github.com/hnsguard/hnsguard/internal/pass"
-	"github.com/hnsguard/hnsguard/internal/stalerecord"
 	"github.com/hnsguard/hnsguard/internal/verdict"
 	"github.com/hnsguard/hnsguard/test/hnstest"
 )
@@ -57,7 +56,7 @@ var _ = Describe("A load balancer that is missing", func() {
 		clock := testingclock.NewFakeClock(time.Now())
 		syncs := uint64(0)
 		reader := loadbalancer.NewReader(loadbalancer.ReaderOptions{
-			HNS: n.service, Revision: index.Revision, WatchLag: stalerecord.WatchLag, Clock: clock,
+			HNS: n.service, Revision: index.Revision, WatchLag: loadbalancer.WatchLag, Clock: clock,
 			Syncs: func(context.Context) (uint64, error) { return syncs, nil },
 		})
 		history := history.NewRing(history.Options{Clock: clock})

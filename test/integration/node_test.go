@@ -8,6 +8,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -30,7 +31,9 @@ import (
 	"github.com/hnsguard/hnsguard/internal/kubeproxy"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy/detect"
 	"github.com/hnsguard/hnsguard/internal/server"
+	"github.com/hnsguard/hnsguard/internal/stalerecord"
 	"github.com/hnsguard/hnsguard/test/hnstest"
+	"github.com/hnsguard/hnsguard/test/nodetest"
 )
 
 // grace is the orphans' grace period in the specs, and poll the slow interval.
@@ -172,13 +175,28 @@ func (n *node) endpoint(spec hnstest.EndpointSpec) hns.EndpointID {
 	return made.ID
 }
 
-// there lists what is in HNS.
+// there lists what is in HNS, but for what shows the moves of the flush slices.
 func (n *node) there() []hns.EndpointID {
 	ids := []hns.EndpointID{}
 	for _, e := range n.service.State().Endpoints {
-		ids = append(ids, e.ID)
+		if !slices.ContainsFunc(e.Addresses, stalerecord.IsBarrier) {
+			ids = append(ids, e.ID)
+		}
 	}
 	return ids
+}
+
+// followFlushes plays the part of kube-proxy in flushes until the spec ends.
+func (n *node) followFlushes(ctx context.Context) {
+	GinkgoHelper()
+	following, stop := context.WithCancel(context.WithoutCancel(ctx))
+	follower := nodetest.Follower{Server: n.cp.client, Namespace: n.agentNamespace, HNS: n.service, Network: n.network.ID}
+	ended := make(chan error, 1)
+	go func() { ended <- follower.Run(following, time.Tick(200*time.Millisecond)) }()
+	DeferCleanup(func() {
+		stop()
+		Eventually(ended).Should(Receive(BeNil()))
+	})
 }
 
 // pod creates a pod on the node; without addresses it waits for one.

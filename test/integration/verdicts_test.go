@@ -6,7 +6,6 @@ package integration_test
 
 import (
 	"net/netip"
-	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
@@ -14,6 +13,7 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/hnsguard/hnsguard/internal/config"
 	"github.com/hnsguard/hnsguard/internal/guard"
 	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/internal/removal"
@@ -73,7 +73,8 @@ var _ = Describe("The verdict on a remote endpoint", func() {
 	Context("that is kept", func() {
 		It("held: kube-proxy would delete the pod's own endpoint", func(ctx SpecContext) {
 			n.kubeProxy = "v1.32.3"
-			n.config.Conflict.HoldTimeout.Duration = 2 * time.Second // nothing counts kube-proxy's syncs here
+			n.config.Keep.Mode = config.Observe
+			n.followFlushes(ctx)
 			s := n.slice(ctx, "svc", "lin-1", terminating, n.addr(1))
 			remote, local := n.remote(n.addr(1)), n.local(n.addr(1))
 			pod := n.pod(ctx, "web", n.addr(1))
@@ -81,8 +82,10 @@ var _ = Describe("The verdict on a remote endpoint", func() {
 			Eventually(n.verdicts("held")).Should(BeEquivalentTo(1))
 			Eventually(n.events(ctx, n.namespace, pod.Name)).Should(ContainElement(guard.EventHeld))
 			n.keeps(remote, local)
+			Expect(n.keptBy("create", "observed")).To(BeEquivalentTo(1))
+			Expect(n.keepSlices(ctx)).To(BeEmpty())
 			n.drop(ctx, s)
-			Eventually(n.there).Should(ConsistOf(local))
+			Eventually(n.there).Should(ConsistOf(local), "once HNS shows that kube-proxy has processed the drop")
 		})
 
 		It("contested: the pod is being deleted and the address is listed elsewhere", func(ctx SpecContext) {

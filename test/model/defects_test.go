@@ -49,11 +49,20 @@ func defects() []defect {
 	const affected, leaving, fixed = "TestModel/v1.32.3", "TestModel/v1.34.0", "TestModel/v1.37.2"
 	return []defect{
 		{"a hold ends when the slice drops the address", []edit{
-			{"verdict/decide.go", "return d.KubeProxy.StaleRecord && !d.Forgotten.Has(addr)", "return false"},
+			{"verdict/decide.go", "return d.KubeProxy.StaleRecord && d.Record.MayHold(addr)", "return false"},
 		}, affected, "4"},
-		{"a drop and a flush that the watch has seen count as processed by kube-proxy", []edit{
-			{"stalerecord/tracker.go", `if t.synced(p, o) && o.version != "" {`, `if o.version != "" {`},
-			{"stalerecord/tracker.go", "	case forgotten:\n		if t.synced(p, o) {", "	case forgotten:\n		if p != nil {"},
+		{"a move counts as processed by kube-proxy before HNS shows it", []edit{
+			{"stalerecord/tracker.go", "			if !shown.Has(m.addr) {\n", "			if !m.addr.IsValid() {\n"},
+		}, affected, "4"},
+		{"one move proves that an address is forgotten", []edit{
+			{"stalerecord/tracker.go", "movesNeeded = 3", "movesNeeded = 1"},
+		}, affected, "4"},
+		{"an address is kept for one of the Services that list it", []edit{
+			{"verdict/record.go", "		for _, service := range d.servicesThatMayDrop(addr) {\n", "		for _, service := range d.servicesThatMayDrop(addr)[:min(1, len(d.servicesThatMayDrop(addr)))] {\n"},
+			{"verdict/record.go", "return d.isElsewhere(l) && !slices.Contains(d.Cluster.Keeps(addr),", "return len(d.Cluster.Keeps(addr)) == 0 && !slices.Contains(d.Cluster.Keeps(addr),"},
+		}, "TestTwoServicesListTheAddress", "4"},
+		{"the Service's own listing of the pod is no drop", []edit{
+			{"stalerecord/tracker.go", "slices.Concat(lost(before, after, t.opts.Node), moved(before, after, t.opts.Node))", "lost(before, after, t.opts.Node)"},
 		}, affected, "4"},
 		{"a metrics request that fails makes kube-proxy look cured", []edit{
 			{

@@ -35,6 +35,7 @@ import (
 	"github.com/hnsguard/hnsguard/internal/server"
 	"github.com/hnsguard/hnsguard/test/chart"
 	"github.com/hnsguard/hnsguard/test/hnstest"
+	"github.com/hnsguard/hnsguard/test/nodetest"
 )
 
 // cluster is a control plane in which the chart's objects are.
@@ -167,7 +168,7 @@ func (c *cluster) startAgent(t *testing.T) (address, authority string) {
 	address = freeAddress(t)
 	policy := config.Default()
 	policy.Poll.SlowInterval.Duration = time.Second
-	policy.Conflict.HoldTimeout.Duration = time.Second // nothing counts kube-proxy's syncs here
+
 	options := agent.Options{
 		Node: nodeName, Namespace: namespace, Config: policy, HNS: service,
 		KubeProxy: detect.Options{Version: "v1.32.3"}, MetricsAddress: address, MetricsTLS: served, ProbeAddress: "0",
@@ -178,12 +179,16 @@ func (c *cluster) startAgent(t *testing.T) (address, authority string) {
 	a, err := agent.New(options, deps)
 	g.Expect(err).NotTo(HaveOccurred())
 	ctx, stop := context.WithCancel(context.Background()) // it ends before the control plane does
-	ended := make(chan error, 1)
+	follower := nodetest.Follower{Server: c.client, Namespace: namespace, HNS: service, Network: network.ID}
+	ended := make(chan error, 2)
 	go func() { ended <- a.Start(ctx) }()
+	go func() { ended <- follower.Run(ctx, time.Tick(200*time.Millisecond)) }()
 	t.Cleanup(func() {
 		stop()
-		if err := <-ended; err != nil {
-			t.Error(err)
+		for range 2 {
+			if err := <-ended; err != nil {
+				t.Error(err)
+			}
 		}
 	})
 	complete := func(metric string) func() float64 { return func() float64 { return sumOf(a, metric) } }
@@ -194,6 +199,7 @@ func (c *cluster) startAgent(t *testing.T) (address, authority string) {
 	g.Expect(service.Attach(local.ID, service.CreateNamespace())).To(Succeed())
 	c.pod(t, reused)
 	g.Eventually(complete("hnsguard_address_reuse_seconds"), 20*time.Second).Should(BeEquivalentTo(1))
+	g.Eventually(complete("hnsguard_keep_slices"), time.Minute).Should(BeEquivalentTo(1), "once the policies are in force")
 	slice.Endpoints = slice.Endpoints[1:]
 	g.Expect(c.client.Update(t.Context(), slice)).To(Succeed())
 	// In a cluster where nothing happens the watch is proved to be current about once a minute.

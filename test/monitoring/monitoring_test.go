@@ -119,7 +119,10 @@ func testAgentIsSeen(t *testing.T, p *prometheus) {
 	t.Helper()
 	for query, want := range map[string]float64{
 		`hnsguard_passes_total{job="hnsguard", result="complete"} > bool 0`:                       1,
-		`hnsguard_endpoints{job="hnsguard", verdict="in_use"}`:                                    1,
+		`hnsguard_endpoints{job="hnsguard", verdict="in_use"}`:                                    2, // one shows the last flush
+		`hnsguard_keep_slices{job="hnsguard"}`:                                                    1,
+		`hnsguard_keeps_total{job="hnsguard", act="create", result="written"}`:                    1,
+		`hnsguard_hold_duration_seconds_count{job="hnsguard"}`:                                    1,
 		`hnsguard_removals_total{job="hnsguard", verdict="conflict", result="removed"}`:           1,
 		`hnsguard_stale_endpoints_found_total{job="hnsguard", verdict="held"}`:                    1,
 		`hnsguard_kube_proxy_info{job="hnsguard", version="v1.32.3", stale_record="true"}`:        1,

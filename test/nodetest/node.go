@@ -138,7 +138,7 @@ func (n *Node) Restart() {
 		HNS: n.Service, Revision: n.Index.Revision, Clock: n.Clock,
 		Syncs: func(context.Context) (uint64, error) { return 0, errors.New("kube-proxy's metrics are not read") },
 	})
-	n.Record = Forgotten{}
+	n.Record = Remembers(true)
 	n.Collector = n.collector()
 	if n.opts.Boot != nil {
 		n.Watch.Observe(n.opts.Boot(n)...)

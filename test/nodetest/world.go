@@ -13,11 +13,11 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/sets"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy"
+	"github.com/hnsguard/hnsguard/internal/verdict"
 	"github.com/hnsguard/hnsguard/test/hnstest"
 )
 
@@ -243,26 +243,22 @@ func (n *Node) Relist() {
 	n.must(n.Watch.Replace(objects, all.ResourceVersion))
 }
 
-// Forgotten is a record of kube-proxy's that is known not to hold these addresses.
-type Forgotten sets.Set[netip.Addr]
+// Remembers is a record of kube-proxy's that may hold everything, or nothing.
+type Remembers bool
 
-// Forgotten implements [github.com/hnsguard/hnsguard/internal/pass.Record].
-func (f Forgotten) Forgotten() sets.Set[netip.Addr] { return sets.Set[netip.Addr](f) }
-
-// Forget makes kube-proxy's record known not to hold the addresses.
-func (n *Node) Forget(addrs ...string) {
-	forgotten := Forgotten{}
-	for _, addr := range addrs {
-		forgotten[netip.MustParseAddr(addr)] = sets.Empty{}
-	}
-	n.Record = forgotten
+// Record implements [github.com/hnsguard/hnsguard/internal/pass.Record].
+func (r Remembers) Record() verdict.Record {
+	return verdict.Record{KnownIPv4: !bool(r), KnownIPv6: !bool(r)}
 }
+
+// Forget makes kube-proxy's record known to hold nothing.
+func (n *Node) Forget() { n.Record = Remembers(false) }
 
 // record lets a test replace the record of a node at any time.
 type record struct{ n *Node }
 
-// Forgotten implements [github.com/hnsguard/hnsguard/internal/pass.Record].
-func (r record) Forgotten() sets.Set[netip.Addr] { return r.n.Record.Forgotten() }
+// Record implements [github.com/hnsguard/hnsguard/internal/pass.Record].
+func (r record) Record() verdict.Record { return r.n.Record.Record() }
 
 // There lists the endpoints that are in HNS.
 func (n *Node) There() []hns.EndpointID {

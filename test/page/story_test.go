@@ -153,7 +153,7 @@ func (n *node) tell() {
 	n.Wait(2 * time.Minute)
 
 	n.reuse("cart-0", removed, 4*time.Second)
-	n.Forget(removed)
+	n.Forget()
 	n.pass()
 	n.Wait(time.Second)
 	n.pass()

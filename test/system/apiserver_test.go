@@ -30,6 +30,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
+	"github.com/hnsguard/hnsguard/internal/stalerecord"
 	"github.com/hnsguard/hnsguard/test/chart"
 )
 
@@ -111,7 +112,8 @@ func newAPIServer(t *testing.T) (*apiServer, error) {
 		clientcmd.WriteToFile(guard, l.guardKubeconfig), l.permit(t))
 }
 
-// permit gives hnsguard's account the rights of the chart, and the policies without which it does not use them.
+// permit gives hnsguard's account the rights of the chart, the policies without which it does not use them, and the
+// Service in whose endpoint it sees what kube-proxy has processed.
 func (l *apiServer) permit(t *testing.T) error {
 	t.Helper()
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: guardNamespace}}
@@ -128,6 +130,11 @@ func (l *apiServer) permit(t *testing.T) error {
 	}
 	for _, u := range objects {
 		switch u.GroupVersionKind().Group {
+		case corev1.GroupName:
+			if u.GetKind() != "Service" || u.GetName() != stalerecord.Service {
+				continue
+			}
+			fallthrough
 		case rbacv1.GroupName, admissionv1.GroupName:
 			err = errors.Join(err, l.client.Apply(t.Context(), client.ApplyConfigurationFromUnstructured(u), client.FieldOwner("helm")))
 		}

@@ -23,10 +23,12 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	eventsv1 "k8s.io/api/events/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/sets"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy"
+	"github.com/hnsguard/hnsguard/internal/stalerecord"
 	"github.com/hnsguard/hnsguard/test/hnstest"
 	"github.com/hnsguard/hnsguard/test/system/hnsserver"
 )
@@ -80,19 +82,16 @@ type nodeOptions struct {
 	policy string
 	// period and minPeriod are kube-proxy's sync period, by default that of the run, and its least time between two syncs.
 	period, minPeriod time.Duration
-	// layout is what networks the node has; the default is the pods' only. Where it is a distribution's, kube-proxy is told
-	// the network as on most of them.
+	// layout is what networks the node has; the default is the pods' only. Where it is a distribution's, kube-proxy is
+	// told the network as on most of them.
 	layout hnstest.Layout
 }
-
-// quickHold is a policy under which a scenario need not wait for a kube-proxy that is minutes behind.
-const quickHold = "conflict: {holdTimeout: 30s}\n"
 
 // newWindowsNode sets the stage up to the point where the programs would start.
 func newWindowsNode(t *testing.T, l *apiServer, exe programs, version string, guarded bool, o nodeOptions) *windowsNode {
 	t.Helper()
 	s := &windowsNode{
-		t: t, ctx: t.Context(), api: l, exe: exe, version: version, guarded: guarded, policy: o.policy + quickHold,
+		t: t, ctx: t.Context(), api: l, exe: exe, version: version, guarded: guarded, policy: o.policy,
 		period: cmp.Or(o.period, syncPeriod(t)), minPeriod: cmp.Or(o.minPeriod, time.Second), nodeIPs: []string{"192.168.0.4"},
 		service: hnstest.New(hnstest.Options{Duplicates: o.duplicates, Order: o.order}),
 	}
@@ -156,7 +155,8 @@ func syncPeriod(t *testing.T) time.Duration {
 	return period
 }
 
-// freePort is this test's alone: the system gives it to no connection either, however long a program takes to listen on it.
+// freePort is this test's alone: the system gives it to no connection either, however long a program takes to listen on
+// it.
 func freePort(t *testing.T) string {
 	t.Helper()
 	return strconv.Itoa(freeport.GetOne(t))
@@ -411,7 +411,26 @@ func (s *windowsNode) clearance() time.Duration {
 	if !s.guarded || !kubeproxy.ProfileOf(s.version).StaleRecord {
 		return 0
 	}
-	return 3 * time.Minute
+	return time.Minute
+}
+
+// settle lets hnsguard find out what kube-proxy remembers, as on a node that has run for some time: it moves its slice
+// three times, and kube-proxy makes an endpoint each time.
+func (s *windowsNode) settle() {
+	s.t.Helper()
+	if s.clearance() == 0 {
+		return
+	}
+	seen := sets.New[netip.Addr]()
+	eventually(s.ctx, s.t, 2*time.Minute, "hnsguard knows what kube-proxy remembers", func() bool {
+		for _, e := range s.service.State().Endpoints {
+			if stalerecord.IsBarrier(e.Addresses[0]) {
+				seen.Insert(e.Addresses[0])
+			}
+		}
+		return seen.Len() == 3
+	})
+	time.Sleep(2 * time.Second) // and until hnsguard has seen the last
 }
 
 // periods waits for kube-proxy to sync so many times by itself.

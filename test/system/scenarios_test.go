@@ -13,8 +13,6 @@ import (
 
 	discoveryv1 "k8s.io/api/discovery/v1"
 
-	"github.com/hnsguard/hnsguard/internal/eviction"
-	"github.com/hnsguard/hnsguard/internal/guard"
 	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy"
 	"github.com/hnsguard/hnsguard/internal/loadbalancer"
@@ -66,8 +64,7 @@ func scenarios() []scenario {
 	return []scenario{
 		{name: "stale record", repeated: true, fails: staleRecord, play: playStaleRecord},
 		{
-			name: "reuse before drop, local enumerated last", fails: staleRecord, saved: notStale,
-			play: playReuseBeforeDropReported,
+			name: "reuse before drop, local enumerated last", fails: staleRecord, play: playReuseBeforeDrop,
 		},
 		{
 			name:        "reuse before drop, local enumerated first",
@@ -79,13 +76,13 @@ func scenarios() []scenario {
 		},
 		{
 			name:        "late drop, another change after it, local enumerated last",
-			nodeOptions: slow(hnstest.OldestFirst), fails: staleRecord, saved: notStale, play: playLateDrop,
+			nodeOptions: slow(hnstest.OldestFirst), fails: staleRecord, play: playLateDrop,
 		},
 		{
 			name:        "repacked slices, local enumerated first",
 			nodeOptions: slow(hnstest.NewestFirst), fails: never, play: playRepack,
 		},
-		{name: "slice lag", fails: duplicates, saved: notStale, play: playSliceLag},
+		{name: "slice lag", fails: duplicates, play: playSliceLag},
 		{name: "leaked duplicate", fails: duplicates, play: playLeakedDuplicate},
 		{
 			name: "leaked duplicate, networks of AKS", nodeOptions: nodeOptions{layout: hnstest.AKS()},
@@ -105,7 +102,7 @@ func scenarios() []scenario {
 		},
 		{
 			name:        "local backend, local enumerated first",
-			nodeOptions: nodeOptions{order: hnstest.NewestFirst}, fails: duplicates, saved: notStale, play: playLocalBackend,
+			nodeOptions: nodeOptions{order: hnstest.NewestFirst}, fails: duplicates, play: playLocalBackend,
 		},
 		{name: "local backend, local enumerated last", fails: only134, play: playLocalBackend},
 		{
@@ -263,22 +260,7 @@ func playRepack(s *windowsNode) outcome {
 	if !s.there(local) {
 		return bad("local endpoint deleted")
 	}
-	if deleted := s.deletedBy("hnsguard.exe"); len(deleted) > 0 && s.clearance() > 0 {
-		return bad("hnsguard deletes a remote endpoint that kube-proxy may look for")
-	}
 	return good("pod keeps its endpoint")
-}
-
-// playReuseBeforeDropReported is the same, for where the pod cannot be saved: it has to be reported.
-func playReuseBeforeDropReported(s *windowsNode) outcome {
-	result := playReuseBeforeDrop(s)
-	if result.good || !s.guarded {
-		return result
-	}
-	if becomes(s.ctx, time.Minute, func() bool { return slices.Contains(s.events("billing"), eviction.EventVictim) }) {
-		return bad("%s; reported as a victim", result.text)
-	}
-	return bad("%s; not reported", result.text)
 }
 
 // removal lets a pod that has its endpoint become ready, and says when the remote endpoint of an address of its own
@@ -295,10 +277,10 @@ func (s *windowsNode) removal(a netip.Addr, local hns.EndpointID, ready func()) 
 	switch {
 	case !s.there(local):
 		return bad("local endpoint deleted")
-	case s.clearance() > 0:
-		return good("duplicate held, and gone when kube-proxy has forgotten the address")
 	case took <= 1200*time.Millisecond:
 		return good("duplicate gone within 1s of the local endpoint")
+	case s.clearance() > 0:
+		return good("duplicate gone when kube-proxy has forgotten the address, within %s", s.clearance())
 	case s.guarded && len(s.deletedBy("hnsguard.exe")) > 0:
 		// A machine on which many programs start at once is slow. What counts is who came first.
 		return good("duplicate gone before kube-proxy's next sync")
@@ -310,15 +292,18 @@ func (s *windowsNode) removal(a netip.Addr, local hns.EndpointID, ready func()) 
 // playSliceLag lets the slice list the old pod as ready all the time.
 func playSliceLag(s *windowsNode) outcome {
 	s.startBoth()
+	s.settle()
 	a := addr(17)
 	s.expose("cart", linuxNode, a)
 	s.awaitRemote(a)
 	local, ready := s.windowsPodUntilEndpoint("billing", a)
-	result := s.removal(a, local, ready)
-	if s.clearance() > 0 && result.text == "duplicate stays" && slices.Contains(s.events("billing"), guard.EventHeld) {
-		return bad("held as long as a slice lists the address; reported")
+	if result := s.removal(a, local, ready); !result.good {
+		return result
 	}
-	return result
+	if result := s.survival(local); !result.good {
+		return result
+	}
+	return good("duplicate gone while the slice lists the address, and the pod keeps its endpoint")
 }
 
 // playLeakedDuplicate lets a forgotten remote endpoint have the address.
@@ -376,7 +361,10 @@ func playRefused(s *windowsNode) outcome {
 	pod := s.pod("billing")
 	time.Sleep(toEndpoint)
 	start := time.Now()
-	within := 10*time.Second + s.clearance()
+	within := 10 * time.Second
+	if s.clearance() > 0 {
+		within = 30 * time.Second
+	}
 	for time.Since(start) < within+10*time.Second {
 		if _, err := s.cni(a); err == nil {
 			s.report(pod, true, a)
@@ -395,6 +383,7 @@ func playLocalBackend(s *windowsNode) outcome {
 	a := addr(17)
 	s.leak(a)
 	s.startBoth()
+	s.settle()
 	local := s.windowsPod("billing", a)
 	s.expose("billing", nodeName, a)
 	return s.backends("billing", local)

@@ -96,10 +96,11 @@ func (p *product) build(
 ) {
 	w := a.node.world
 	const maxGapInPolls = 4
+	measurements := stalerecord.NewMetrics(p.registry)
 	p.flusher = stalerecord.NewFlusher(stalerecord.FlusherOptions{
 		Node: a.node.Name, Namespace: guardNamespace, Enforce: c.Enforces(c.Flush.Mode), Client: api,
 		Settle: stalerecord.Settle, Spread: stalerecord.Spread, UrgentSpread: stalerecord.UrgentSpread, Random: a.random,
-		Metrics: stalerecord.NewMetrics(p.registry), Clock: w.clock,
+		Metrics: measurements, Clock: w.clock,
 	})
 	p.meter = history.NewReuseMeter(a.node.Name, p.index, nil, p.registry, w.clock)
 	p.watch = slicewatch.New(slicewatch.Options{Index: p.index, Selector: slicewatch.Selector()})
@@ -107,11 +108,16 @@ func (p *product) build(
 		Server: api, Watch: p.watch, Selector: slicewatch.Selector(), Clock: w.clock,
 	})
 	tracker := stalerecord.NewTracker(stalerecord.TrackerOptions{
-		Node: a.node.Name, Freshness: freshness, Syncs: detector.Syncs, Version: freshness.Version, Flusher: p.flusher,
-		WatchLag: stalerecord.WatchLag, HoldTimeout: c.Conflict.HoldTimeout.Duration, Interval: c.Poll.SlowInterval.Duration, Clock: w.clock,
+		Node: a.node.Name, Namespace: guardNamespace, Flusher: p.flusher, Interval: c.Poll.FastInterval.Duration,
+		Metrics: measurements, Clock: w.clock,
+	})
+	pods := removal.PodReader{Server: api}
+	keeper := stalerecord.NewKeeper(stalerecord.KeeperOptions{
+		Node: a.node.Name, Enforce: c.Enforces(c.Keep.Mode), Client: api, Freshness: freshness, Users: pods.Users,
+		NodeExists: api.nodeExists, Random: a.random, Metrics: measurements, Clock: w.clock,
 	})
 	p.balancers = loadbalancer.NewReader(loadbalancer.ReaderOptions{
-		HNS: service, Syncs: detector.Syncs, Revision: p.index.Revision, WatchLag: stalerecord.WatchLag, Clock: w.clock,
+		HNS: service, Syncs: detector.Syncs, Revision: p.index.Revision, WatchLag: loadbalancer.WatchLag, Clock: w.clock,
 	})
 	collector := pass.NewCollector(pass.Options{
 		Inventory: inventory.New(service, inventory.Options{
@@ -125,7 +131,7 @@ func (p *product) build(
 		FreshlyWaiting: config.FastDuration, Clock: w.clock,
 	})
 	confirmer := removal.Confirmer{
-		Node: a.node.Name, HNS: service, Evidence: collector, Pods: removal.PodReader{Server: api}, KubeProxy: detector.Current,
+		Node: a.node.Name, HNS: service, Evidence: collector, Pods: pods, KubeProxy: detector.Current,
 	}
 	limiter := removal.NewLimiter(c)
 	remover := removal.New(removal.Options{
@@ -136,7 +142,7 @@ func (p *product) build(
 	p.guard = guard.New(guard.Options{
 		Config: c, Collector: collector,
 		Actions: []pass.Action{
-			remover, p.flusher, tracker, p.balancers,
+			remover, keeper, tracker, p.flusher, p.balancers,
 			loadbalancer.NewReprogrammer(loadbalancer.ReprogrammerOptions{
 				Node: a.node.Name, Enforce: c.Enforces(c.Reprogram.Mode), LoadBalancers: p.balancers, Index: p.index, Server: api,
 				Client: api,
@@ -217,7 +223,7 @@ func (p *product) ready() error { return p.guard.Ready(nil) }
 func mayWrite(obj client.Object) bool {
 	slice, ok := obj.(*discoveryv1.EndpointSlice)
 	by := obj.GetLabels()[discoveryv1.LabelManagedBy]
-	return ok && (by == stalerecord.ManagedBy && slice.Namespace == guardNamespace || by == loadbalancer.ManagedBy)
+	return ok && (by == stalerecord.ManagedBy && slice.Namespace == guardNamespace || by == loadbalancer.ManagedBy || by == cluster.ManagedByKeep)
 }
 
 // removedMessage is what the program logs for every endpoint that it has removed.

@@ -156,8 +156,8 @@ func (a *API) Delete(kind Kind, key types.NamespacedName) bool {
 func (a *API) published(c change) {
 	switch c.kind {
 	case KindSlice:
+		a.account(a.listed, c, claimsOfSlice(c.before), claimsOfSlice(c.after))
 		before, after := addressesOfSlice(c.before), addressesOfSlice(c.after)
-		a.account(a.listed, c, before, after)
 		for addr := range before {
 			if _, still := after[addr]; !still {
 				a.dropped[addr] = a.world.Now()
@@ -201,6 +201,14 @@ func addressesOfSlice(obj client.Object) map[netip.Addr]string {
 		}
 	}
 	return present
+}
+
+// claimsOfSlice are those of them that say where a pod is. What hnsguard keeps listed does not.
+func claimsOfSlice(obj client.Object) map[netip.Addr]string {
+	if slice, ok := obj.(*discoveryv1.EndpointSlice); ok && slice.Labels[discoveryv1.LabelManagedBy] == cluster.ManagedByKeep {
+		return nil
+	}
+	return addressesOfSlice(obj)
 }
 
 // addressesOfPod are the addresses that a pod reports which is not being deleted and has not finished.

@@ -15,6 +15,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/hnsguard/hnsguard/internal/stalerecord"
 )
 
 // servicePort is the name of the one port that Services have.
@@ -48,6 +50,18 @@ type SliceController struct {
 	mirrored map[string][]func()
 }
 
+// flushService is the Service of hnsguard's chart.
+func flushService() *corev1.Service {
+	service := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: guardNamespace, Name: stalerecord.Service}}
+	service.Spec.ClusterIP = "10.96.0.250"
+	service.Spec.ClusterIPs = []string{service.Spec.ClusterIP}
+	service.Spec.IPFamilies = []corev1.IPFamily{corev1.IPv4Protocol}
+	service.Spec.Ports = []corev1.ServicePort{{
+		Name: stalerecord.PortName, Port: 1, Protocol: corev1.ProtocolTCP, TargetPort: intstr.FromInt32(1),
+	}}
+	return service
+}
+
 func newSliceController(w *World) *SliceController {
 	c := &SliceController{world: w, entries: map[sliceID][]entry{}, mirrored: map[string][]func(){}}
 	for s := range w.Setup.Services {
@@ -60,6 +74,7 @@ func newSliceController(w *World) *SliceController {
 		}}
 		w.API.Put(service)
 	}
+	w.API.Put(flushService())
 	// Every cluster has this one.
 	w.API.Put(&discoveryv1.EndpointSlice{
 		ObjectMeta: metav1.ObjectMeta{

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -43,8 +44,8 @@ type Traits struct {
 	// PrefersRunning: of several entries of an address, that of a pod that is not being deleted counts. Otherwise a local
 	// one does, or the first (addEndpoints of endpointslicecache.go, before 1.36).
 	PrefersRunning bool
-	// KeepsUnread: deleteLoadBalancer of hns.go fails if it cannot look the load balancer up, so that this is deleted later
-	// (1.37). While HNS is not running (0x6b5), a sync does nothing at all.
+	// KeepsUnread: deleteLoadBalancer of hns.go fails if it cannot look the load balancer up, so that this is deleted
+	// later (1.37). While HNS is not running (0x6b5), a sync does nothing at all.
 	KeepsUnread bool
 	// Burst: syncs are started by the BoundedFrequencyRunner of pkg/util/async, which lets two run back to back (before
 	// 1.34). That of pkg/proxy/runner lets MinSyncPeriod pass after each.
@@ -106,6 +107,7 @@ type backend struct {
 // balancedService is what kube-proxy keeps of a port of a Service: serviceInfo in proxier.go.
 type balancedService struct {
 	vip     netip.Addr
+	port    uint16
 	applied bool
 	lb      hns.LoadBalancerID
 }
@@ -252,7 +254,10 @@ func (k *KubeProxy) serviceThere(obj client.Object) {
 		k.tellProgram(wire.Service, obj, false)
 		return
 	}
-	k.services[portName{client.ObjectKeyFromObject(obj), servicePort}] = &balancedService{vip: vipOf(obj)}
+	port := obj.(*corev1.Service).Spec.Ports[0]
+	k.services[portName{client.ObjectKeyFromObject(obj), port.Name}] = &balancedService{
+		vip: vipOf(obj), port: uint16(port.Port),
+	}
 }
 
 // Restart ends the process and starts it again after some time.

@@ -136,8 +136,8 @@ func (s *stages) at(part, of time.Duration, do func()) {
 	})
 }
 
-// toList, toProgram and toFinish let a sync go on: kube-proxy lists after a hundredth of its time, programs Services after
-// the half, and goes through its record at the end.
+// toList, toProgram and toFinish let a sync go on: kube-proxy lists after a hundredth of its time, programs Services
+// after the half, and goes through its record at the end.
 func (s *stages) toList(do func())    { s.at(1, 100, do) }
 func (s *stages) toProgram(do func()) { s.at(1, 2, do) }
 func (s *stages) toFinish(do func())  { s.at(1, 1, do) }
@@ -298,7 +298,7 @@ func (s *ownSync) endpointFor(b *backend) (found, bool) {
 func (s *ownSync) balance(service *balancedService, ids []hns.EndpointID) bool {
 	spec := hns.LoadBalancer{
 		ID: service.lb, Endpoints: ids, FrontendVIPs: []netip.Addr{service.vip},
-		Ports: []hns.PortMapping{{Protocol: 6, InternalPort: balancedPort, ExternalPort: balancedPort}},
+		Ports: []hns.PortMapping{{Protocol: 6, InternalPort: service.port, ExternalPort: service.port}},
 	}
 	key := balancerKey(spec)
 	if id, there := s.balanced[key]; there {
@@ -325,8 +325,8 @@ func (s *ownSync) cleanBalancer(service *balancedService) {
 	}
 }
 
-// deleteBalancer is deleteLoadBalancer of proxier.go: it deletes the load balancer of a Service, now or at the end of this
-// or a later sync.
+// deleteBalancer is deleteLoadBalancer of proxier.go: it deletes the load balancer of a Service, now or at the end of
+// this or a later sync.
 func (s *ownSync) deleteBalancer(service *balancedService) {
 	if service.lb != "" && !s.deletedBalancer(service.lb) {
 		s.k.staleLBs[service.lb] = true

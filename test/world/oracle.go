@@ -9,11 +9,14 @@ import (
 	"sync"
 	"time"
 
+	discoveryv1 "k8s.io/api/discovery/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/hnsguard/hnsguard/internal/cluster"
 	"github.com/hnsguard/hnsguard/internal/config"
 	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy"
+	"github.com/hnsguard/hnsguard/internal/stalerecord"
 )
 
 // Invariant names one of the invariants of package model.
@@ -216,9 +219,13 @@ type GhostWrite struct {
 	Delete bool
 }
 
-// haunt makes the writes of another play.
+// haunt makes the writes of another play, except that what was kept listed stays so: a pod that is lost because
+// hnsguard lets go of its address is worse off.
 func (w *World) haunt(writes []GhostWrite) {
 	for _, g := range writes {
+		if g.Delete && g.Object.GetLabels()[discoveryv1.LabelManagedBy] == cluster.ManagedByKeep {
+			continue // which no other writes make good
+		}
 		w.After(g.At, ActorAPI, func() {
 			if g.Delete {
 				w.API.Delete(kindOf(g.Object), client.ObjectKeyFromObject(g.Object))
@@ -249,15 +256,18 @@ func (w *World) judgeEnd() {
 
 // judgeRecord expects a change of a slice, which flushes, after each drop of an address that is in the record of a
 // kube-proxy which deletes local endpoints by it. (One that kube-proxy processes in one batch with the drop may leave
-// the address in the record.) An address that slices list for another node does no harm there, because its remote endpoint is
-// referred to. While a remote endpoint of the address is in HNS, the agent cannot see that kube-proxy has processed the
-// drop.
+// the address in the record.) An address that slices list for another node does no harm there, because its remote
+// endpoint is referred to. While a remote endpoint of the address is in HNS, the agent cannot see that kube-proxy has
+// processed the drop.
 func (n *Node) judgeRecord() {
 	w := n.world
 	if !n.KubeProxy.DeletesLocals || w.Setup.Observe {
 		return
 	}
 	for _, addr := range sortedAddrs(n.KubeProxy.record) {
+		if stalerecord.IsBarrier(addr) {
+			continue // no pod ever gets it
+		}
 		remote := slices.ContainsFunc(n.Remotes(), func(e hns.Endpoint) bool { return e.Has(addr) })
 		if !remote && !w.API.sliced.After(w.API.dropped[addr]) && !w.API.ListedElsewhere(addr, n.Name, w.Now()) {
 			w.violated(InvariantRecord, "%s: kube-proxy still has %s in its record", n.Name, addr)

@@ -41,7 +41,7 @@
 {{- fail "apiServer.host and apiServer.port go together: set both, or none" -}}
 {{- end -}}
 {{- if not .Values.admissionPolicy.enabled -}}
-{{- range $class, $harm := dict "reprogram" "create and delete the EndpointSlices of every Service" "eviction" "evict every pod of the cluster" -}}
+{{- range $class, $harm := dict "keep" "create and delete the EndpointSlices of every Service" "reprogram" "create and delete the EndpointSlices of every Service" "eviction" "evict every pod of the cluster" -}}
 {{- if include "hnsguard.enforces" (list $ $class) -}}
 {{- fail (printf "config.%[1]s.mode is enforce, but admissionPolicy.enabled is false: without the policy every node could %[2]s. Enable the policy, which needs Kubernetes 1.30, or set config.%[1]s.mode to observe" $class $harm) -}}
 {{- end -}}
@@ -59,7 +59,6 @@ first, all at once. The ranges are those of the agent; a test compares them. */}
 {{- $config := . -}}
 {{- $faults := list -}}
 {{- range list
-  (list "conflict" "holdTimeout" "30s" "1h")
   (list "orphan" "gracePeriod" "10s" "24h")
   (list "orphan" "gracePeriodWhileWaiting" "1s" "24h")
   (list "eviction" "after" "10s" "1h")

@@ -1,0 +1,325 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package stalerecord
+
+import (
+	"cmp"
+	"context"
+	"math"
+	"net/netip"
+	"slices"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/sets"
+	"k8s.io/client-go/util/flowcontrol"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	logf "sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/hnsguard/hnsguard/internal/admission"
+	"github.com/hnsguard/hnsguard/internal/cluster"
+	"github.com/hnsguard/hnsguard/internal/history"
+	"github.com/hnsguard/hnsguard/internal/pass"
+	"github.com/hnsguard/hnsguard/internal/verdict"
+)
+
+// Freshness proves how current the view of EndpointSlices is.
+type Freshness interface {
+	// Current reports whether the view has everything that the API server held at that moment.
+	Current(ctx context.Context, since time.Time) (bool, error)
+}
+
+// KeeperOptions configure a keeper.
+type KeeperOptions struct {
+	// Node is the name of this node. Required.
+	Node string
+	// Enforce allows keep-slices to be written. If it is false, a needed one is only reported.
+	Enforce bool
+	// Client writes the slices. Required.
+	Client client.Client
+	// Gate is open while an admission policy restricts what Client writes.
+	// Default: it is always open.
+	Gate *admission.Gate
+	// Freshness proves how current the view is. Required.
+	Freshness Freshness
+	// Users returns the pods of the whole cluster, by the API server, that may use one of the addresses. Required.
+	Users func(ctx context.Context, addresses sets.Set[netip.Addr]) ([]cluster.Pod, error)
+	// NodeExists reports whether the API server has a node. Required.
+	NodeExists func(ctx context.Context, node string) (bool, error)
+	// Random returns a number from 0 to 1. Required.
+	Random func() float64
+	// History gets what is kept.
+	// Default: it is not kept.
+	History *history.Ring
+	// Metrics are the measurements. Required.
+	Metrics *Metrics
+	// Clock is the source of time. Required.
+	Clock clock.Clock
+}
+
+// The bounds of the keep-slices.
+const (
+	// mostKeeps is how many keep-slices a node has. A Windows node has at most 250 pods, and few of them have an address
+	// that slices still list elsewhere.
+	mostKeeps = 1000
+	// createdPerPass and deletedPerPass are how many a pass writes, which waits for the API server meanwhile. A policy
+	// that compares with every Windows node makes deletions slow.
+	createdPerPass = 50
+	deletedPerPass = 2
+)
+
+// The times of keep-slices.
+const (
+	// unusedFor is for how long an address has to be unused before its keep-slice goes (invariant 14).
+	unusedFor = 5 * time.Minute
+	// strangersFirst and strangersMost are when an agent first looks whether the node of another's keep-slice exists: at a
+	// random time, so that few agents do.
+	strangersFirst = 10 * time.Minute
+	strangersMost  = 3 * time.Hour
+)
+
+// Keeper keeps the addresses of this node's pods listed. It is for one caller at a time.
+type Keeper struct {
+	opts    KeeperOptions
+	backoff *flowcontrol.Backoff
+	// unused is since when a keep-slice of this node, or of one that does not exist, has been unused.
+	unused map[cluster.Keep]time.Time
+	// strangers are when to look whether nodes with keep-slices exist; absent are those that do not.
+	strangers map[string]time.Time
+	absent    sets.Set[string]
+	// proved is set when an admission policy was seen to restrict the keeper for the first time.
+	proved bool
+	// observed are the keep-slices that would have been written.
+	observed sets.Set[cluster.Keep]
+}
+
+var _ pass.Action = (*Keeper)(nil)
+
+// NewKeeper returns a keeper.
+func NewKeeper(o KeeperOptions) *Keeper {
+	return &Keeper{
+		opts: o, backoff: flowcontrol.NewFakeBackOff(keepBackoffFirst, keepBackoffMost, o.Clock), // it takes a clock
+		unused: map[cluster.Keep]time.Time{}, strangers: map[string]time.Time{},
+		absent: sets.New[string](), observed: sets.New[cluster.Keep](),
+	}
+}
+
+// The backoff of a write: one that the watch does not show is tried again.
+const (
+	keepBackoffFirst = 2 * time.Second
+	keepBackoffMost  = 5 * time.Minute
+)
+
+// Run implements [pass.Action].
+func (k *Keeper) Run(ctx context.Context, p pass.Pass) time.Duration {
+	all := sets.New(slices.Collect(p.Evidence.Cluster.AllKeeps())...)
+	wanted := verdict.WantedKeeps(p.Evidence)
+	own := k.own(all)
+	k.opts.Metrics.kept.Set(float64(own.Len()))
+	k.prove(ctx, p)
+	next := k.create(ctx, p, sorted(wanted.Difference(own)), own.Len())
+	k.findUnused(ctx, all, wanted)
+	k.deleteUnused(ctx, p, all)
+	k.backoff.GC()
+	return next
+}
+
+// prove finds out before a pod is in danger whether an admission policy restricts the keeper: a gate that is closed
+// then tries again too late.
+func (k *Keeper) prove(ctx context.Context, p pass.Pass) {
+	if k.proved || !k.opts.Enforce || !p.Evidence.KubeProxy.StaleRecord {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	defer cancel()
+	k.proved = k.opts.Gate.Pass(ctx, k.try(metav1.NamespaceDefault)) == nil
+}
+
+func (k *Keeper) own(keeps sets.Set[cluster.Keep]) sets.Set[cluster.Keep] {
+	own := sets.New[cluster.Keep]()
+	for keep := range keeps {
+		if keep.Node == k.opts.Node {
+			own.Insert(keep)
+		}
+	}
+	return own
+}
+
+func sorted(keeps sets.Set[cluster.Keep]) []cluster.Keep {
+	return slices.SortedFunc(slices.Values(keeps.UnsortedList()), func(a, b cluster.Keep) int {
+		return cmp.Or(a.Address.Compare(b.Address), cmp.Compare(a.String(), b.String()))
+	})
+}
+
+// create writes the keep-slices that are missing. It first requests the API server's version, so that the watch proves
+// by showing a keep-slice that it shows all that came before.
+func (k *Keeper) create(ctx context.Context, p pass.Pass, missing []cluster.Keep, have int) time.Duration {
+	due := slices.DeleteFunc(missing, func(keep cluster.Keep) bool {
+		return k.backoff.IsInBackOffSinceUpdate(keep.String(), p.Evidence.Now)
+	})
+	if room := max(0, min(createdPerPass, mostKeeps-have)); len(due) > room {
+		logf.FromContext(ctx).Info("Not all keep-slices that are needed are created in one pass", "needed", len(due),
+			"created", room, "most", mostKeeps)
+		due = due[:room]
+	}
+	if !k.opts.Enforce {
+		k.observe(ctx, p, due)
+		return 0
+	}
+	if len(due) == 0 {
+		return 0
+	}
+	if _, err := k.opts.Freshness.Current(ctx, p.Evidence.Now); err != nil {
+		logf.FromContext(ctx).Error(err, "Cannot request the resource version of EndpointSlices; conflicts may stay held")
+	}
+	for at, keep := range due {
+		if !k.createOne(ctx, p, keep) {
+			for _, other := range due[at+1:] { // what is wrong with one is wrong with all, for now
+				k.backoff.Next(other.String(), k.opts.Clock.Now())
+			}
+			break
+		}
+	}
+	return watchEvery
+}
+
+// createOne writes a keep-slice, and reports whether others may be written. One that exists already is there before the
+// watch shows it, or others have changed it so that it keeps nothing: deleting it could be the drop that it prevents.
+func (k *Keeper) createOne(ctx context.Context, p pass.Pass, keep cluster.Keep) bool {
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	defer cancel()
+	err := k.opts.Gate.Pass(ctx, k.try(keep.Service.Namespace))
+	if err == nil {
+		err = k.opts.Client.Create(ctx, newKeepSlice(keep))
+	}
+	k.backoff.Next(keep.String(), k.opts.Clock.Now())
+	k.record(ctx, p, actCreate, keep, err)
+	return err == nil || apierrors.IsAlreadyExists(err) || apierrors.IsNotFound(err)
+}
+
+// observe reports each keep-slice once that would be written.
+func (k *Keeper) observe(ctx context.Context, p pass.Pass, missing []cluster.Keep) {
+	now := sets.New(missing...)
+	for _, keep := range missing {
+		if !k.observed.Has(keep) {
+			k.record(ctx, p, actCreate, keep, errObserving)
+		}
+	}
+	k.observed = now
+}
+
+// findUnused finds the keep-slices of this node that it does not need, and those of nodes that do not exist.
+func (k *Keeper) findUnused(ctx context.Context, present, wanted sets.Set[cluster.Keep]) {
+	now, unused := k.opts.Clock.Now(), map[cluster.Keep]time.Time{}
+	k.findAbsent(ctx, present)
+	oldest := time.Time{}
+	for keep := range present {
+		own := keep.Node == k.opts.Node
+		if wanted.Has(keep) || !own && !k.absent.Has(keep.Node) {
+			continue
+		}
+		unused[keep] = cmp.Or(k.unused[keep], now)
+		if own && (oldest.IsZero() || unused[keep].Before(oldest)) {
+			oldest = unused[keep]
+		}
+	}
+	k.unused = unused
+	setSince(k.opts.Metrics.unused, oldest)
+}
+
+// findAbsent asks, seldom, whether the nodes of others' keep-slices exist.
+func (k *Keeper) findAbsent(ctx context.Context, present sets.Set[cluster.Keep]) {
+	now, nodes := k.opts.Clock.Now(), sets.New[string]()
+	for keep := range present {
+		if keep.Node != k.opts.Node {
+			nodes.Insert(keep.Node)
+		}
+	}
+	for node := range k.strangers {
+		if !nodes.Has(node) {
+			delete(k.strangers, node)
+			k.absent.Delete(node)
+		}
+	}
+	for node := range nodes {
+		at, known := k.strangers[node]
+		if known && now.Before(at) {
+			continue
+		}
+		wait := k.strangerDelay()
+		k.strangers[node] = now.Add(wait)
+		if !known {
+			continue
+		}
+		exists, err := k.opts.NodeExists(ctx, node)
+		if err != nil {
+			logf.FromContext(ctx).Error(err, "Cannot find out whether the node of a keep-slice exists", "keptFor", node)
+			continue
+		}
+		if k.absent.Delete(node); !exists {
+			k.absent.Insert(node)
+		}
+	}
+}
+
+// strangerDelay is a random time that few of many agents choose short, see [Flusher.wait].
+func (k *Keeper) strangerDelay() time.Duration {
+	lambda := math.Log(groupSize) + 1
+	at := math.Log1p(k.opts.Random()*math.Expm1(lambda)) / lambda
+	return strangersFirst + time.Duration(at*float64(strangersMost-strangersFirst)).Round(time.Second)
+}
+
+// deleteUnused deletes the keep-slices that have been unused for long enough, if the API server has no pod that may use
+// their addresses. Such a pod starts the time again (invariant 14).
+func (k *Keeper) deleteUnused(ctx context.Context, p pass.Pass, present sets.Set[cluster.Keep]) {
+	due, addresses := k.dueForDeletion(), sets.New[netip.Addr]()
+	if !k.opts.Enforce || len(due) == 0 {
+		return
+	}
+	for _, keep := range due {
+		addresses.Insert(keep.Address)
+	}
+	pods, err := k.opts.Users(ctx, addresses)
+	if err != nil {
+		logf.FromContext(ctx).Error(err, "Cannot find out who uses the addresses of keep-slices; keeping them",
+			"addresses", addresses.Len())
+	}
+	for _, keep := range due {
+		k.backoff.Next(keep.String(), k.opts.Clock.Now())
+		switch {
+		case err != nil:
+		case k.inUse(keep, pods, present, p.Evidence.KubeProxy.StaleRecord):
+			k.unused[keep] = k.opts.Clock.Now()
+		default:
+			k.record(ctx, p, actDelete, keep, k.delete(ctx, keep))
+		}
+	}
+}
+
+// dueForDeletion returns the keep-slices that may be deleted in this pass.
+func (k *Keeper) dueForDeletion() []cluster.Keep {
+	now := k.opts.Clock.Now()
+	due := slices.DeleteFunc(sorted(sets.KeySet(k.unused)), func(keep cluster.Keep) bool {
+		return now.Sub(k.unused[keep]) < unusedFor || k.backoff.IsInBackOffSinceUpdate(keep.String(), now)
+	})
+	return due[:min(len(due), deletedPerPass)]
+}
+
+// inUse reports whether a pod may use the address of a keep-slice, and would be in danger if it went. A pod of another
+// node is not if that node has a keep-slice of its own for the address. Nor is one on this node if its kube-proxy has
+// no record.
+func (k *Keeper) inUse(keep cluster.Keep, pods []cluster.Pod, present sets.Set[cluster.Keep], affected bool) bool {
+	return slices.ContainsFunc(pods, func(pod cluster.Pod) bool {
+		if pod.Terminal || !slices.Contains(pod.Addresses, keep.Address) {
+			return false
+		}
+		if pod.Node == k.opts.Node {
+			return affected
+		}
+		own := keep
+		own.Node = pod.Node
+		return own == keep || !present.Has(own)
+	})
+}

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package stalerecord
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	logf "sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/hnsguard/hnsguard/internal/admission"
+	"github.com/hnsguard/hnsguard/internal/cluster"
+	"github.com/hnsguard/hnsguard/internal/history"
+	"github.com/hnsguard/hnsguard/internal/pass"
+)
+
+// The acts on keep-slices.
+const (
+	actCreate = "create"
+	actDelete = "delete"
+)
+
+// present: the keep-slice was there already.
+const present = "present"
+
+// errObserving says why a keep-slice is not written.
+var errObserving = errors.New("hnsguard only observes")
+
+// newKeepSlice is the slice that keeps an address listed. It cannot receive traffic: the address is not ready, and the
+// Service has no port of that name. It has no owner: that the garbage collector deletes it with its Service would be
+// the drop that it is there to prevent. It names no node: to that node's kube-proxy the address would be local.
+func newKeepSlice(keep cluster.Keep) *discoveryv1.EndpointSlice {
+	return &discoveryv1.EndpointSlice{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: keep.Service.Namespace, Name: keep.Name(),
+			Labels: map[string]string{
+				discoveryv1.LabelServiceName: keep.Service.Name, discoveryv1.LabelManagedBy: cluster.ManagedByKeep,
+			},
+			Annotations: map[string]string{cluster.AnnotationNode: keep.Node},
+		},
+		AddressType: FamilyOf(keep.Address),
+		Endpoints: []discoveryv1.Endpoint{{
+			Addresses: []string{keep.Address.String()},
+			Conditions: discoveryv1.EndpointConditions{
+				Ready: new(false), Serving: new(false), Terminating: new(false),
+			},
+		}},
+		Ports: []discoveryv1.EndpointPort{{
+			Name: new(cluster.ManagedByKeep), Port: new(int32(1)), Protocol: new(corev1.ProtocolTCP),
+		}},
+	}
+}
+
+// try makes, in a dry run, a write that the admission policy has to refuse: one whose address is ready, from a range
+// for documentation.
+func (k *Keeper) try(namespace string) func(context.Context) error {
+	return func(ctx context.Context) error {
+		slice := newKeepSlice(cluster.Keep{
+			Service: types.NamespacedName{Namespace: namespace, Name: "hnsguard-trial"}, Node: k.opts.Node,
+			Address: netip.MustParseAddr("203.0.113.1"),
+		})
+		slice.Endpoints[0].Conditions.Ready = new(true)
+		return k.opts.Client.Create(ctx, slice, client.DryRunAll)
+	}
+}
+
+func (k *Keeper) delete(ctx context.Context, keep cluster.Keep) error {
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	defer cancel()
+	err := k.opts.Client.Delete(ctx, &discoveryv1.EndpointSlice{
+		ObjectMeta: metav1.ObjectMeta{Namespace: keep.Service.Namespace, Name: keep.Name()},
+	})
+	if client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("deleting EndpointSlice %s/%s: %w", keep.Service.Namespace, keep.Name(), err)
+	}
+	return nil
+}
+
+// record counts a write, keeps it in the history and logs it.
+func (k *Keeper) record(ctx context.Context, p pass.Pass, act string, keep cluster.Keep, err error) {
+	result := keepResult(err)
+	k.opts.Metrics.keeps.WithLabelValues(act, result).Inc()
+	k.opts.History.Add(history.Entry{
+		Act: history.Keep, Result: act + "_" + result, Address: keep.Address, Subject: keep.Service.String(),
+		Pods: history.Names(podsWith(p, keep.Address)...),
+	}.Because(err))
+	log := logf.FromContext(ctx).WithValues("ip", keep.Address.String(), "Service", keep.Service, "keptFor", keep.Node)
+	switch {
+	case result == observed:
+		log.Info("Observing: an address would be kept listed, so that kube-proxy does not delete the endpoint of its pod")
+	case result == unrestricted: // which the gate logs once
+	case result == present:
+		log.Info("A keep-slice exists that the watch of EndpointSlices does not show as such; if it stays so, others have "+
+			"changed it: delete it", "EndpointSlice", keep.Name())
+	case err != nil:
+		log.Error(err, "Cannot "+act+" a keep-slice; the conflict stays held", "EndpointSlice", keep.Name())
+	case act == actCreate:
+		log.Info("Keeping an address listed, so that kube-proxy does not delete the endpoint of its pod",
+			"EndpointSlice", keep.Name())
+	default:
+		log.Info("No pod has used a kept address for some time: it is not kept any more", "EndpointSlice", keep.Name())
+	}
+}
+
+func podsWith(p pass.Pass, addr netip.Addr) []cluster.PodID {
+	var ids []cluster.PodID
+	for _, pod := range p.Evidence.Cluster.PodsWith(addr) {
+		ids = append(ids, pod.ID())
+	}
+	return ids
+}
+
+func keepResult(err error) string {
+	switch {
+	case err == nil:
+		return written
+	case apierrors.IsAlreadyExists(err):
+		return present
+	case errors.Is(err, errObserving):
+		return observed
+	case errors.Is(err, admission.ErrUnrestricted):
+		return unrestricted
+	case apierrors.IsForbidden(err), apierrors.IsInvalid(err):
+		return forbidden
+	default:
+		return failed
+	}
+}

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package verdict
+
+import (
+	"net/netip"
+	"slices"
+
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/sets"
+
+	"github.com/hnsguard/hnsguard/internal/cluster"
+	"github.com/hnsguard/hnsguard/internal/hns"
+)
+
+// Record is what this node's kube-proxy may hold in its record of terminated endpoints. It matters with a profile that
+// has [kubeproxy.Profile.StaleRecord] only. The zero record may hold every address.
+type Record struct {
+	// KnownIPv4 and KnownIPv6 are set if the record of the family is known to hold no addresses but those of Dropped.
+	KnownIPv4, KnownIPv6 bool
+	// Dropped are the addresses that EndpointSlices have dropped, and that kube-proxy is not known to have forgotten
+	// since. It must not be changed.
+	Dropped sets.Set[netip.Addr]
+}
+
+// MayHold reports whether the record may hold the address.
+func (r Record) MayHold(addr netip.Addr) bool {
+	known := r.KnownIPv4
+	if addr.Is6() {
+		known = r.KnownIPv6
+	}
+	return !known || r.Dropped.Has(addr)
+}
+
+// WantedKeeps returns the keep-slices that this node needs: while a pod of this node has an address, or a new local
+// endpoint can only be that of a waiting pod, no Service may drop the address that lists it elsewhere. An affected
+// kube-proxy answers the drop by deleting the pod's endpoint.
+//
+// The keep-slice of another node counts as such a listing: when that node lets go, it is a drop as well. On an overlay
+// network there are none: the remote endpoints that they keep on other nodes have the former node's provider address.
+func WantedKeeps(e Evidence) sets.Set[cluster.Keep] {
+	wanted := sets.New[cluster.Keep]()
+	if !e.KubeProxy.StaleRecord || e.Snapshot.Network.Type == hns.NetworkOverlay {
+		return wanted
+	}
+	d := prepare(e)
+	for addr, locals := range d.locals {
+		if !d.inUseHere(addr, locals) {
+			continue
+		}
+		for _, service := range d.servicesThatMayDrop(addr) {
+			wanted.Insert(cluster.Keep{Service: service, Node: d.Cluster.Node, Address: addr})
+		}
+	}
+	return wanted
+}
+
+// inUseHere reports whether a pod of this node may use the address of the local endpoints. One that is being deleted
+// still does.
+func (d *decision) inUseHere(addr netip.Addr, locals []*Endpoint) bool {
+	pods := d.podsUsing(addr)
+	if slices.ContainsFunc(pods, func(p cluster.Pod) bool { return p.HostNetwork }) || d.Cluster.VIP(addr) {
+		return false
+	}
+	return len(pods) > 0 && slices.ContainsFunc(locals, attached) ||
+		slices.ContainsFunc(locals, func(l *Endpoint) bool { return d.arrivals.Has(l.ID) })
+}
+
+// servicesThatMayDrop returns the Services whose EndpointSlices list the address elsewhere.
+func (d *decision) servicesThatMayDrop(addr netip.Addr) []types.NamespacedName {
+	var services []types.NamespacedName
+	for _, l := range d.Cluster.Listings(addr) {
+		if d.isElsewhere(l) && keepable(l) {
+			services = append(services, l.ServiceKey())
+		}
+	}
+	for _, keep := range d.Cluster.Keeps(addr) {
+		if keep.Node != d.Cluster.Node {
+			services = append(services, keep.Service)
+		}
+	}
+	return services
+}
+
+// keepable reports whether a keep-slice can keep kube-proxy from recording that the slice drops its address.
+func keepable(l cluster.Listing) bool { return l.Service != "" && !l.OtherProxy }
+
+// mayBeDropped reports whether a drop of the listing may reach kube-proxy's record: it does not if the Service has a
+// keep-slice of this node for the address.
+func (d *decision) mayBeDropped(l cluster.Listing, addr netip.Addr) bool {
+	return d.isElsewhere(l) && !slices.Contains(d.Cluster.Keeps(addr),
+		cluster.Keep{Service: l.ServiceKey(), Node: d.Cluster.Node, Address: addr})
+}
