@@ -115,7 +115,7 @@ func (o Options) kubeProxy(ctx context.Context) Result {
 		return warn("Look at kube-proxy's log.", "%s, which has not finished a sync yet", found)
 	case !profile.Known:
 		return warn(adviceMetrics, "%s cannot be read as a version, and every fault is assumed", version)
-	case len(profile.Faults()) > 0:
+	case profile.Outdated():
 		return warn(adviceFaults(), "%s; last sync %s", found, synced.UTC().Format(time.RFC3339))
 	default:
 		return pass("%s; last sync %s", found, synced.UTC().Format(time.RFC3339))

@@ -9,8 +9,9 @@ import (
 )
 
 // RemoteMAC is the hardware address that kube-proxy gives the remote endpoint of an IP: 02-11 and the four bytes of an
-// IPv4 address, or the last four of an IPv6 address in reverse order. No other known creator of HNS endpoints uses it,
-// which makes it the mark by which kube-proxy's endpoints are known.
+// IPv4 address, or the last four of an IPv6 address in reverse order. It is the mark by which kube-proxy's endpoints
+// are known. The one other known user was the Windows backend of kpng, which is archived: a port of kube-proxy, whose
+// endpoints meant the same.
 //
 // Source: conjureMac in pkg/proxy/winkernel/proxier.go, read in Kubernetes 1.31, 1.34 and 1.37: always the same.
 func RemoteMAC(addr netip.Addr) hns.MAC {

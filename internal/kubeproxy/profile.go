@@ -22,6 +22,10 @@ type Profile struct {
 	// Duplicates: it leaves a remote endpoint beside a local one of the same IP forever, and may build load balancers on
 	// the remote one.
 	Duplicates bool
+	// GivenUpLeak: it forgets to delete remote endpoints if it gives up the sync in which EndpointSlices dropped them.
+	GivenUpLeak bool
+	// LosesLoadBalancers: after HNS did not answer for a moment, it may delete the load balancers of all Services.
+	LosesLoadBalancers bool
 }
 
 // SyncsBetween is how many syncs have to end for one of them to have started after a moment: the first may have been
@@ -45,14 +49,18 @@ func CheckVersion(v string) error {
 func ProfileOf(v string) Profile {
 	parsed, err := version.ParseGeneric(v)
 	if err != nil || parsed.Major() != 1 {
-		return Profile{Version: v, StaleRecord: true, BatchLeak: true, Duplicates: true}
+		return Profile{
+			Version: v, StaleRecord: true, BatchLeak: true, Duplicates: true, GivenUpLeak: true, LosesLoadBalancers: true,
+		}
 	}
 	return Profile{
-		Version:     v,
-		Known:       true,
-		StaleRecord: staleRecord().affects(parsed),
-		BatchLeak:   batchLeak().affects(parsed),
-		Duplicates:  duplicates().affects(parsed),
+		Version:            v,
+		Known:              true,
+		StaleRecord:        staleRecord().affects(parsed),
+		BatchLeak:          batchLeak().affects(parsed),
+		Duplicates:         duplicates().affects(parsed),
+		GivenUpLeak:        givenUpLeak(parsed),
+		LosesLoadBalancers: parsed.AtLeast(version.MajorMinor(1, 37)),
 	}
 }
 
@@ -62,6 +70,8 @@ func (p Profile) Suspecting(other Profile) Profile {
 	p.StaleRecord = p.StaleRecord || other.StaleRecord
 	p.BatchLeak = p.BatchLeak || other.BatchLeak
 	p.Duplicates = p.Duplicates || other.Duplicates
+	p.GivenUpLeak = p.GivenUpLeak || other.GivenUpLeak
+	p.LosesLoadBalancers = p.LosesLoadBalancers || other.LosesLoadBalancers
 	return p
 }
 
@@ -79,13 +89,22 @@ func (p Profile) MayUpdateLoadBalancers(hnsVersion string) bool {
 	return err != nil || !p.Known || parsed.Major() != 1 || updatesAt154().affects(parsed)
 }
 
+// Outdated reports whether a later release is rid of a fault that the version has, or is taken to have.
+func (p Profile) Outdated() bool { return p.StaleRecord || p.BatchLeak || p.Duplicates }
+
 // Faults names the faults that the version has, or is taken to have.
 func (p Profile) Faults() []string {
 	faults := []string{}
 	for _, f := range []struct {
 		has  bool
 		name string
-	}{{p.StaleRecord, "stale-record"}, {p.BatchLeak, "batch-leak"}, {p.Duplicates, "duplicates"}} {
+	}{
+		{p.StaleRecord, "stale-record"},
+		{p.BatchLeak, "batch-leak"},
+		{p.Duplicates, "duplicates"},
+		{p.GivenUpLeak, "given-up-leak"},
+		{p.LosesLoadBalancers, "loses-load-balancers"},
+	} {
 		if f.has {
 			faults = append(faults, f.name)
 		}
@@ -125,6 +144,10 @@ func staleRecord() fault {
 func batchLeak() fault {
 	return fault{since: 31, fixedIn: map[uint]uint{31: never, 32: 10, 33: 6, 34: 2}, gone: 35}
 }
+
+// givenUpLeak is what #135146 made of the batch leak: the record is cleared before endpoints are listed. 1.31, which
+// did not get it, keeps the record. (That load balancers are lost came with kubernetes#139503, in 1.37.)
+func givenUpLeak(v *version.Version) bool { return v.Minor() > 31 && !batchLeak().affects(v) }
 
 // duplicates went with kubernetes#138000, which was picked to 1.34, 1.35 and 1.36.
 func duplicates() fault {

@@ -36,6 +36,7 @@ func drawSetup(t *rapid.T, version string) world.Setup {
 		Nodes:      one(t, "nodes", 1, 1, 1, 1, 1, 2), Agents: one(t, "agents", 1, 1, 1, 1, 2),
 		Services: rapid.IntRange(1, maxServices).Draw(t, "services"), Pool: rapid.IntRange(1, maxPool).Draw(t, "pool"),
 		Evict: rapid.Bool().Draw(t, "evict"), Reprogram: rapid.Bool().Draw(t, "reprogram"),
+		Remakes:     one(t, "remakes", false, false, true),
 		Skew:        one(t, "skew", 0, 0, -5*time.Minute, 5*time.Minute),
 		Tight:       one(t, "tight", false, false, true),
 		OrphanGrace: one(t, "orphan grace", time.Minute, 10*time.Second, 5*time.Minute),
@@ -62,7 +63,7 @@ type verbs []world.Verb
 func subjects() []verbs {
 	pods := verbs{world.StartRemote, world.StartRemote, world.ReplacePod, world.ReplacePod, world.StartLocal, world.DeletePod}
 	faults := verbs{
-		world.HNSDown, world.HNSFails, world.HNSHangs, world.HNSSlow, world.CutGuard, world.CutGuard, world.StallHandlers, world.CutKubeProxy, world.CutKubeProxy,
+		world.HNSDown, world.HNSFails, world.HNSFailsOnce, world.HNSFailsOnce, world.HNSHangs, world.HNSSlow, world.CutGuard, world.CutGuard, world.StallHandlers, world.CutKubeProxy, world.CutKubeProxy,
 		world.APIFails, world.MetricsDown, world.Crash, world.RestartKubeProxy, world.Freeze,
 	}
 	usual := slices.Concat(pods, pods, pods, pods, verbs{world.Touch, world.Repack, world.Repack, world.Mirror, world.Mirror, world.FinishPod, world.External}, faults)

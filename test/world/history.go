@@ -88,8 +88,10 @@ const (
 	// Touch: a slice of Service N[0] changes, and what it lists does not.
 	Touch Verb = "touch"
 
-	// HNSDown: HNS of node N[0] is down for For.
+	// HNSDown: HNS of node N[0] is down for For, and answers calls with code N[1].
 	HNSDown Verb = "hns-down"
+	// HNSFailsOnce: call N[1] of the kube-proxy of node N[0] fails once.
+	HNSFailsOnce Verb = "hns-fails-once"
 	// HNSFails and HNSHangs: call N[1] does so for For.
 	HNSFails Verb = "hns-fails"
 	HNSHangs Verb = "hns-hangs"
@@ -336,7 +338,7 @@ func (w *World) bounded(o PodOptions) PodOptions {
 func (w *World) fault(node *Node, a Action) {
 	w.tell(ActorHistory, "%s %v for %s", a.Verb, a.N, a.For)
 	switch a.Verb {
-	case HNSDown, HNSFails, HNSHangs, HNSSlow:
+	case HNSDown, HNSFails, HNSFailsOnce, HNSHangs, HNSSlow:
 		w.faultHNS(node.service, a)
 	case MetricsDown:
 		node.metricsDown = true
@@ -362,8 +364,11 @@ func (w *World) faultHNS(s *service, a Action) {
 	op := operations[a.N[1]%len(operations)]
 	switch a.Verb {
 	case HNSDown:
-		s.down = true
+		codes := []uint32{codeUnknown, codeUnreachable, codeNotAnswering}
+		s.down, s.why = true, codes[a.N[1]%len(codes)]
 		w.After(a.For, ActorHNS, func() { s.down = false })
+	case HNSFailsOnce:
+		s.once[op] = codeNotFound
 	case HNSFails:
 		s.failing[op] = true
 		w.After(a.For, ActorHNS, func() { delete(s.failing, op) })

@@ -3,6 +3,7 @@
 package world
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -17,7 +18,11 @@ type service struct {
 	down  bool
 	// latency is how long one call takes.
 	latency time.Duration
+	// why is the code of its answers while it is down, or zero for the usual one.
+	why     uint32
 	failing map[hns.Operation]bool
+	// once are codes with which the next calls of kube-proxy's fail.
+	once    map[hns.Operation]uint32
 	hanging map[hns.Operation]bool
 	// stuck are endpoints of which every delete hangs, and unreadable those that cannot be read.
 	stuck, unreadable map[hns.EndpointID]bool
@@ -28,6 +33,7 @@ type service struct {
 func newService(w *World, latency time.Duration) *service {
 	return &service{
 		world: w, latency: latency, failing: map[hns.Operation]bool{}, hanging: map[hns.Operation]bool{},
+		once:  map[hns.Operation]uint32{},
 		stuck: map[hns.EndpointID]bool{}, unreadable: map[hns.EndpointID]bool{},
 	}
 }
@@ -36,7 +42,7 @@ func newService(w *World, latency time.Duration) *service {
 func (s *service) code(op hns.Operation) uint32 {
 	switch {
 	case s.down:
-		return codeUnknown
+		return cmp.Or(s.why, codeUnknown)
 	case s.failing[op]:
 		return codeInvalid
 	default:
@@ -48,7 +54,7 @@ func (s *service) code(op hns.Operation) uint32 {
 func (s *service) fault(op hns.Operation) error {
 	switch {
 	case s.down:
-		return fmt.Errorf("%s: the interface is unknown (0x6b5): %w", op, hns.ErrUnavailable)
+		return fmt.Errorf("%s: the interface is unknown (%#x): %w", op, s.code(op), hns.ErrUnavailable)
 	case s.failing[op]:
 		return fmt.Errorf("%s: the parameter is incorrect (0x57)", op)
 	default:
@@ -74,8 +80,9 @@ func (s *service) release() {
 
 // heal ends all faults.
 func (s *service) heal(latency time.Duration) {
-	s.down, s.latency = false, latency
+	s.down, s.why, s.latency = false, 0, latency
 	clear(s.failing)
+	clear(s.once)
 	s.release()
 }
 

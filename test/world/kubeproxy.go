@@ -474,10 +474,16 @@ func (k *KubeProxy) cleanup(b *backend) {
 		return
 	}
 	*b.refs--
-	if *b.refs == 0 && k.hns.deleteEndpoint(b.id) == nil {
+	if *b.refs == 0 && k.deleteEndpoint(b.id) {
 		b.id = ""
 	}
 	b.refs = nil
+}
+
+// deleteEndpoint is that of hns.go, which looks the endpoint up and deletes whatever it is. It reports whether that worked.
+func (k *KubeProxy) deleteEndpoint(id hns.EndpointID) bool {
+	_, err := k.hns.endpoints()
+	return err == nil && k.hns.deleteEndpoint(id) == nil
 }
 
 func (k *KubeProxy) refCount(id hns.EndpointID) *uint16 {

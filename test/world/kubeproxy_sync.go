@@ -189,9 +189,10 @@ func (s *ownSync) forgetPolicies(why error) {
 // list is getAllEndpointsByNetwork of hns.go, with getAllLoadBalancers.
 func (s *ownSync) list() {
 	k := s.k
-	endpoints, err := k.hns.endpoints()
+	var endpoints []hns.Endpoint
+	err := k.hns.fault(hns.OpNetworks)
 	if err == nil {
-		err = k.hns.fault(hns.OpNetworks)
+		endpoints, err = k.hns.endpoints()
 	}
 	if err != nil {
 		k.world.tell(ActorKubeProxy, "%s: sync fails: HNS cannot be listed", k.node.Name)
@@ -340,6 +341,9 @@ func (s *ownSync) deletedBalancer(id hns.LoadBalancerID) bool {
 		return !s.k.KeepsUnread
 	}
 	err := s.k.hns.deleteLoadBalancer(id)
+	if err != nil && !errors.Is(err, refused{codeNotFound}) {
+		err = s.k.hns.deleteLoadBalancer(id) // it tries twice
+	}
 	return err == nil || errors.Is(err, refused{codeNotFound})
 }
 
@@ -364,7 +368,7 @@ func (s *ownSync) finish() {
 func (s *ownSync) deleteTwins() {
 	for _, id := range s.twins {
 		s.k.world.tell(ActorKubeProxy, "%s: deletes remote endpoint %s, whose address a local one has", s.k.node.Name, id)
-		_ = s.k.hns.deleteEndpoint(id) // it only says so in its log
+		s.k.deleteEndpoint(id)
 	}
 }
 
@@ -377,7 +381,7 @@ func (s *ownSync) lookUp(addr netip.Addr) {
 		return
 	}
 	k.world.tell(ActorKubeProxy, "%s: looks %s of its record up, and deletes endpoint %s", k.node.Name, addr, e.id)
-	_ = k.hns.deleteEndpoint(e.id) // it only says so in its log
+	k.deleteEndpoint(e.id)
 }
 
 // balancerKey is loadBalancerIdentifier of proxier.go: equal keys mean the same load balancer.

@@ -31,6 +31,16 @@ func (n *Node) Hung() int { return len(n.service.hung) }
 // SetDown lets HNS be down, or up again.
 func (n *Node) SetDown(down bool) { n.service.down = down }
 
+// FailOnce lets the next call of kube-proxy's fail: one that lists networks or load balancers, lists or deletes endpoints,
+// or makes a load balancer.
+func (n *Node) FailOnce(op hns.Operation) { n.service.once[op] = codeNotFound }
+
+// OpWriteLoadBalancer are the calls of kube-proxy's that make, change and delete load balancers.
+const OpWriteLoadBalancer = opWriteLoadBalancer
+
+// SetSilent lets HNS answer no call any more, as one does whose process has ended, or answer again.
+func (n *Node) SetSilent(silent bool) { n.service.down, n.service.why = silent, codeUnreachable }
+
 // Unreadable makes an endpoint one that is listed and cannot be read.
 func (n *Node) Unreadable(id hns.EndpointID) { n.service.unreadable[id] = true }
 

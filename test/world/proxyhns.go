@@ -17,11 +17,13 @@ import (
 
 // The codes with which HNS answers.
 const (
-	codeInvalid    = 0x57
-	codeNotFound   = 0x490
-	codeUnknown    = 0x6b5
-	codeNoEndpoint = 0x803b0002
-	codeInvalidIP  = 0x803b002f
+	codeInvalid      = 0x57
+	codeNotFound     = 0x490
+	codeUnknown      = 0x6b5
+	codeUnreachable  = 0x6ba
+	codeNotAnswering = 0x6be
+	codeNoEndpoint   = 0x803b0002
+	codeInvalidIP    = 0x803b002f
 )
 
 // opWriteLoadBalancer are the operations of kube-proxy's that make, change and delete load balancers.
@@ -81,8 +83,11 @@ func (p proxyHNS) do(c wire.Call) wire.Result {
 }
 
 func (p proxyHNS) fault(ops ...hns.Operation) error {
+	service := p.node.service
 	for _, op := range ops {
-		if code := p.node.service.code(op); code != 0 {
+		code := cmp.Or(service.code(op), service.once[op])
+		delete(service.once, op)
+		if code != 0 {
 			return refused{code}
 		}
 	}
@@ -119,11 +124,11 @@ func (p proxyHNS) createEndpoint(addr netip.Addr) (hns.Endpoint, error) {
 	return made, p.wrote(err, "make a remote endpoint of %s", addr)
 }
 
-// deleteEndpoint deletes an endpoint by ID, whatever it is, after a look at it.
+// deleteEndpoint deletes an endpoint by ID, whatever it is.
 func (p proxyHNS) deleteEndpoint(id hns.EndpointID) error {
 	n := p.node
 	endpoint, there := n.endpoint(id)
-	err := p.fault(hns.OpListEndpointIDs, hns.OpEndpoint, hns.OpDeleteEndpoint)
+	err := p.fault(hns.OpDeleteEndpoint)
 	if err != nil || !there {
 		return cmp.Or[error](err, refused{codeNotFound})
 	}

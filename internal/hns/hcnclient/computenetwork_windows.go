@@ -91,11 +91,13 @@ func (o objects) properties(id string) ([]byte, error) {
 	var properties, record *uint16
 	hr, _, _ := o.open.Call(uintptr(unsafe.Pointer(&key)), uintptr(unsafe.Pointer(&handle)),
 		uintptr(unsafe.Pointer(&record)))
+	if handle != 0 { // also if HNS complains of it
+		// A handle that does not close has no consequence for what was read, and there is nothing to be done about it.
+		defer o.closeHandle.Call(handle) //nolint:errcheck // see above
+	}
 	if _, err := answer(o.open.Name, hr, nil, record); err != nil {
 		return nil, err
 	}
-	// A handle that does not close has no consequence for what was read, and there is nothing to be done about it.
-	defer o.closeHandle.Call(handle) //nolint:errcheck // see above
 
 	hr, _, _ = o.query.Call(handle, uintptr(unsafe.Pointer(o.allProperties)), uintptr(unsafe.Pointer(&properties)),
 		uintptr(unsafe.Pointer(&record)))

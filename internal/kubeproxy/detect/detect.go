@@ -110,7 +110,7 @@ func New(o Options) *Detector {
 		Namespace: metrics.Namespace, Name: "kube_proxy_info",
 		Help: "Always 1; the labels show which kube-proxy the node runs and which faults that version has on Windows. " +
 			"An unknown version counts as having all. The source is configuration, metrics, or image (of kube-proxy's pod).",
-	}, []string{"version", "source", "stale_record", "batch_leak", "duplicates"})}
+	}, []string{"version", "source", "stale_record", "batch_leak", "duplicates", "given_up_leak", "loses_load_balancers"})}
 	d.lastSync = prometheus.NewGauge(prometheus.GaugeOpts{
 		Namespace: metrics.Namespace, Name: "kube_proxy_last_sync_timestamp_seconds",
 		Help: "When kube-proxy last finished a complete sync, as its metrics say; zero if they were never read. kube-proxy " +
@@ -459,5 +459,5 @@ func (d *Detector) set(p kubeproxy.Profile, from source) {
 	}
 	d.info.Reset()
 	d.info.WithLabelValues(version, string(from), strconv.FormatBool(p.StaleRecord), strconv.FormatBool(p.BatchLeak),
-		strconv.FormatBool(p.Duplicates)).Set(1)
+		strconv.FormatBool(p.Duplicates), strconv.FormatBool(p.GivenUpLeak), strconv.FormatBool(p.LosesLoadBalancers)).Set(1)
 }
