@@ -195,6 +195,16 @@ SYNCS ?= 100000
 model-kube-proxy: ## The same with random histories until kube-proxy has synced SYNCS times; VERSION="v1.32.3 v1.37.2" chooses
 	HNSGUARD_MODEL_SYNCS=$(SYNCS) $(MODEL_KUBE_PROXY)
 
+.PHONY: model-kube-proxy-full
+model-kube-proxy-full: ## The same with all relevant versions, for hours; writes docs/results/kube-proxy-model.md
+	HNSGUARD_MODEL_RESULTS=$(CURDIR)/docs/results/kube-proxy-model.md $(MAKE) --no-print-directory model-kube-proxy \
+		VERSION="$(KUBE_PROXY_ALL) v1.35.4 v1.38.0-beta.0" SYNCS=1000000
+
+.PHONY: kube-proxy-diff
+kube-proxy-diff: ## Play the same histories with two releases of kube-proxy, and show what they do differently: OLD=v1.37.2 NEW=v1.38.0
+	HNSGUARD_KUBE_PROXY_DIFF="$(OLD) $(NEW)" test/winkernel/run.sh "$(OLD) $(NEW)" \
+		go test -count=1 -timeout 1h ./test/model -run TestReleasedKubeProxiesDiffer -v -rapid.checks=$(or $(HISTORIES),300)
+
 .PHONY: model-defects
 model-defects: ## Put back one defect after the other that was fixed, and expect the model to find it
 	HNSGUARD_MODEL_DEFECTS=1 go test -count=1 -timeout 1h ./test/model -run TestTheModelFindsDefects -v

@@ -3,6 +3,7 @@
 package model_test
 
 import (
+	"strconv"
 	"testing"
 	"time"
 
@@ -70,6 +71,22 @@ func TestAPodThatHasEndedHidesNoEarlyConflict(t *testing.T) {
 			t.Errorf("VIOLATED invariant 13: of %s there is %s before the pod has reported it", first, left)
 		}
 		g.Expect(w.Lost()).To(BeEmpty())
+	})
+}
+
+// Invariant 7: many conflicts at once go one after the other.
+func TestRemovalsKeepTheirLimits(t *testing.T) {
+	tight := setup("v1.34.0")
+	tight.Tight, tight.Pool = true, 6
+	guarded(t, tight, func(g *WithT, w *world.World) {
+		addr := first
+		for at := range tight.Pool {
+			w.Nodes[0].LeaveRemote(addr)
+			w.StartPod("web-"+strconv.Itoa(at), win, windows())
+			addr = addr.Next()
+		}
+		w.Run(5 * time.Minute)
+		g.Expect(w.Nodes[0].Removed()).To(Equal(tight.Pool))
 	})
 }
 

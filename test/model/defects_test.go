@@ -84,7 +84,7 @@ func defects() []defect {
 		}, affected, "11"},
 		{"removals have no limit", []edit{
 			{"removal/brakes.go", "case !r.opts.Limiter.AllowN(now, 1):", "case now.IsZero():"},
-		}, leaving, "7"},
+		}, "TestRemovalsKeepTheirLimits", "7"},
 		{"what kube-proxy did not make is removed", []edit{
 			{"verdict/decide.go", "case !kubeproxy.Owns(ep.Endpoint):", "case false:"},
 		}, fixed, "2"},

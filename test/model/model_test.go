@@ -11,7 +11,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"pgregory.net/rapid"
 
@@ -76,14 +75,23 @@ func TestReleasedKubeProxies(t *testing.T) {
 		t.Skip("make model-kube-proxy builds them")
 	}
 	want, _ := strconv.Atoi(os.Getenv(envSyncs)) // zero makes one round
+	all := map[string]*total{}
 	for _, version := range versions {
-		t.Run(version, func(t *testing.T) {
-			t.Parallel()
-			start := time.Now()
-			c := playHistories(t, version, startPrograms(t, version), func(c *total) bool { return c.syncs >= want/len(versions) })
-			t.Logf("%d histories, %d syncs in %s; %d endpoints removed; pods that lost theirs: %d with hnsguard, %d without",
-				c.histories, c.syncs, time.Since(start).Round(time.Second), c.removed, c.lost, c.lostWithout)
-		})
+		all[version] = &total{}
+	}
+	t.Run("all", func(t *testing.T) {
+		for _, version := range versions {
+			t.Run(version, func(t *testing.T) {
+				t.Parallel()
+				c := playHistories(t, version, startPrograms(t, version), func(c *total) bool { return c.syncs >= want/len(versions) })
+				*all[version] = *c
+				t.Logf("%d histories, %d syncs; %d endpoints removed; pods that lost theirs: %d with hnsguard, %d without",
+					c.histories, c.syncs, c.removed, c.lost, c.lostWithout)
+			})
+		}
+	})
+	if !t.Failed() {
+		writeResults(t, all)
 	}
 }
 

@@ -103,27 +103,64 @@ func compare(t *testing.T, h world.History, p world.Play, released programs) com
 	for at, n := range theirs.Nodes {
 		c.writes += len(n.Written)
 		if c.difference == "" {
-			c.difference = difference(n.Written, own.Nodes[at].Written)
+			c.difference = difference("as released", inOrder(n.Written), "the world's own", inOrder(own.Nodes[at].Written),
+				func(a, b world.ProxyWrite) bool { return a == b })
 		}
 	}
 	return c
 }
 
+// envDiff names two released kube-proxies to compare, the older one first.
+const envDiff = "HNSGUARD_KUBE_PROXY_DIFF"
+
+// TestReleasedKubeProxiesDiffer plays the same histories with two kube-proxies, and prints where they do different things
+// to HNS: what a release changed. It fails if they cannot be played.
+func TestReleasedKubeProxiesDiffer(t *testing.T) {
+	versions := strings.Fields(os.Getenv(envDiff))
+	if len(versions) == 0 {
+		t.Skip("make kube-proxy-diff runs it")
+	}
+	histories, differ := 0, []string{}
+	released := [2]programs{startPrograms(t, versions[0]), startPrograms(t, versions[1])}
+	rapid.Check(t, func(rt *rapid.T) {
+		h := historiesOf(versions[0]).Draw(rt, "history")
+		var written [2][]world.ProxyWrite
+		for at, version := range versions {
+			h.Setup.KubeProxy = version
+			written[at] = inOrder(play(t, h, world.Play{Writes: true, Programs: released[at]}).Nodes[0].Written)
+		}
+		histories++
+		same := func(a, b world.ProxyWrite) bool { return a.What == b.What } // when they sync is no difference
+		if is := difference(versions[0], written[0], versions[1], written[1], same); is != "" {
+			differ = append(differ, describe(h)+is)
+		}
+	})
+	const shown = 3
+	slices.SortFunc(differ, func(a, b string) int { return len(a) - len(b) })
+	for _, is := range differ[:min(shown, len(differ))] {
+		t.Log(is)
+	}
+	t.Logf("%s and %s do different things to HNS in %d of %d histories, of which the shortest are shown",
+		versions[0], versions[1], len(differ), histories)
+}
+
 // difference describes where two kube-proxies begin to do different things, or is empty. What they do in one instant has
 // no order.
-func difference(released, own []world.ProxyWrite) string {
-	sorted := func(writes []world.ProxyWrite) []world.ProxyWrite {
-		return slices.SortedStableFunc(slices.Values(writes), func(a, b world.ProxyWrite) int {
-			return cmp.Or(cmp.Compare(a.At, b.At), strings.Compare(a.What, b.What))
-		})
-	}
-	released, own = sorted(released), sorted(own)
-	for at := range max(len(released), len(own)) {
-		if at >= len(released) || at >= len(own) || released[at] != own[at] {
-			return fmt.Sprintf("as released:\n%s\nthe world's own:\n%s", around(released, at), around(own, at))
+func difference(
+	first string, a []world.ProxyWrite, second string, b []world.ProxyWrite, same func(a, b world.ProxyWrite) bool,
+) string {
+	for at := range max(len(a), len(b)) {
+		if at >= len(a) || at >= len(b) || !same(a[at], b[at]) {
+			return fmt.Sprintf("%s:\n%s\n%s:\n%s", first, around(a, at), second, around(b, at))
 		}
 	}
 	return ""
+}
+
+func inOrder(writes []world.ProxyWrite) []world.ProxyWrite {
+	return slices.SortedStableFunc(slices.Values(writes), func(a, b world.ProxyWrite) int {
+		return cmp.Or(cmp.Compare(a.At, b.At), strings.Compare(a.What, b.What))
+	})
 }
 
 func around(writes []world.ProxyWrite, at int) string {
