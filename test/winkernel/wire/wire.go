@@ -47,7 +47,7 @@ type Message struct {
 	Wants bool
 	// Started describes the kube-proxy that has started.
 	Started *Started
-	// Record is what kube-proxy has in terminatedEndpoints now.
+	// Record is what kube-proxy has in terminatedEndpoints now. It is null after an event.
 	Record []string
 	// Batch are the Services whose changes of endpoints were processed since the last message, in order.
 	Batch []string

@@ -152,7 +152,7 @@ func (s *server) describe(c *wire.Call) wire.Message {
 	m := wire.Message{Call: c, Batch: s.batch}
 	s.batch = nil
 	if s.proxier != nil {
-		m.Record = slices.Sorted(maps.Keys(s.proxier.terminatedEndpoints))
+		m.Record = slices.AppendSeq([]string{}, maps.Keys(s.proxier.terminatedEndpoints))
 	}
 	return m
 }
