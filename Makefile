@@ -184,7 +184,7 @@ model: ## Play random histories with and without hnsguard, STEPS steps in all
 # The versions to play: VERSION if it is given, or KUBE_PROXY.
 RELEASED = $(if $(filter command,$(firstword $(origin VERSION))),$(VERSION),$(KUBE_PROXY))
 MODEL_KUBE_PROXY = test/winkernel/run.sh "$(RELEASED)" \
-	go test -count=1 -timeout 3h ./test/model -run 'Released' -v
+	go test -count=1 -timeout 3h ./test/model ./internal/verdict -run 'Released' -v
 
 .PHONY: test-model-kube-proxy
 test-model-kube-proxy: ## Play a few histories with kube-proxy's own code, compare the world's kube-proxy with it (builds each version once)

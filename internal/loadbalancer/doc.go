@@ -33,8 +33,8 @@
 //  2. A load balancer is broken when two readings in a row found it so, in the same way. kube-proxy replaces load
 //     balancers all the time.
 //  3. Reading takes at most a small share of the time.
-//  4. What is missing or stale follows from what the cluster and HNS have. Nothing depends on what this process has seen
-//     before.
+//  4. What is missing or stale follows from what the cluster and HNS have. Nothing depends on what this process has
+//     seen before.
 //  5. Only slices that hnsguard made are written or deleted, and none of them has an endpoint that is ready or serving.
 //     None is written while no admission policy restricts that: see package admission.
 //  6. A slice is owned by its Service, and goes with it whatever becomes of hnsguard. One that a stopped agent has left

@@ -55,7 +55,8 @@ func evidence(reading Reading, index *cluster.Index, p pass.Pass) verdict.Balanc
 		Backings: index.Backings(), KubeProxy: reading.Processed > 0, Processed: reading.Processed,
 		ServicesKnown: p.Evidence.Cluster.ServicesKnown && p.Evidence.Cluster.Slices > 0,
 	}
-	e.Snapshot.LoadBalancers, e.Snapshot.LoadBalancersRead, e.Snapshot.LoadBalancersKnown = reading.LoadBalancers, reading.Begun, true
+	e.Snapshot.LoadBalancers, e.Snapshot.LoadBalancersRead = reading.LoadBalancers, reading.Begun
+	e.Snapshot.LoadBalancersKnown = true
 	for i := range p.Verdicts {
 		if p.Verdicts[i].Reason == verdict.ReasonLocalLeaked {
 			e.Leaked.Insert(p.Verdicts[i].Endpoint.ID)

@@ -61,9 +61,9 @@ type Reading struct {
 
 var _ pass.Action = (*Reader)(nil)
 
-// How often load balancers are read: every minute, because one that is broken breaks a Service; more often while one is,
-// or while only one keeps an orphan, and as soon as possible when one seems to be broken, or when an orphan needs to
-// know.
+// How often load balancers are read: every minute, because one that is broken breaks a Service; more often while one
+// is, or while only one keeps an orphan, and as soon as possible when one seems to be broken, or when an orphan needs
+// to know.
 const (
 	every       = time.Minute
 	brokenEvery = 10 * time.Second

@@ -233,8 +233,21 @@ func TestLoadBalancers(t *testing.T) {
 
 // someNode draws a node with Services of all sorts, and what kube-proxy programs for them.
 func someNode(t *rapid.T) balanced {
-	n := balanced{}
-	locals, remotes := []string{"10.240.0.70", "10.240.0.71", "fd00::70"}, []string{"10.240.1.7", "10.240.1.8", "fd00:1::7"}
+	n := someServices(t)
+	families := []corev1.IPFamily{corev1.IPv4Protocol, corev1.IPv6Protocol}[:rapid.IntRange(1, 2).Draw(t, "families")]
+	n.program(rapid.Bool().Draw(t, "noDSR"), rapid.Bool().Draw(t, "reverse"), families...)
+	return n
+}
+
+// someAddresses are those of pods on this node, and on others.
+func someAddresses() (locals, remotes []string) {
+	return []string{"10.240.0.70", "10.240.0.71", "fd00::70"}, []string{"10.240.1.7", "10.240.1.8", "fd00:1::7"}
+}
+
+// someServices draws a node with Services of all sorts that kube-proxy has not programmed yet.
+func someServices(t *rapid.T) balanced {
+	n := balanced{kubeProxy: true}
+	locals, remotes := someAddresses()
 	for _, addr := range locals[:rapid.IntRange(1, 3).Draw(t, "locals")] {
 		n.endpoints = append(n.endpoints, aLocal(addr))
 	}
@@ -251,9 +264,6 @@ func someNode(t *rapid.T) balanced {
 			n.slices = append(n.slices, someSlice(t, name, s, slices.Concat(locals, remotes)))
 		}
 	}
-	families := []corev1.IPFamily{corev1.IPv4Protocol, corev1.IPv6Protocol}[:rapid.IntRange(1, 2).Draw(t, "families")]
-	n.program(rapid.Bool().Draw(t, "noDSR"), rapid.Bool().Draw(t, "reverse"), families...)
-	n.kubeProxy = true
 	return n
 }
 
