@@ -4,6 +4,7 @@ package model_test
 
 import (
 	"context"
+	"net/netip"
 	"reflect"
 	"slices"
 	"testing"
@@ -131,18 +132,26 @@ func hiccup(g *WithT, w *world.World) bool {
 	node := w.Nodes[0]
 	w.StartPod("web", lin, linux(0))
 	w.Run(10 * time.Second)
-	g.Expect(node.HNS.State().LoadBalancers).To(HaveLen(1))
+	g.Expect(balancers(w)).To(HaveLen(1))
 	node.SetSilent(true)
 	w.Touch(0)
 	w.Run(5 * time.Second)
 	node.SetSilent(false)
 	w.Run(5 * time.Minute)
-	return len(node.HNS.State().LoadBalancers) == 0
+	return len(balancers(w)) == 0
 }
 
-// backends are the IDs behind the one load balancer.
+// balancers are the load balancers of the Service that scenes are about.
+func balancers(w *world.World) []hns.LoadBalancer {
+	vip := netip.MustParseAddr("10.96.0.1")
+	return slices.DeleteFunc(w.Nodes[0].HNS.State().LoadBalancers, func(lb hns.LoadBalancer) bool {
+		return !slices.Contains(lb.FrontendVIPs, vip)
+	})
+}
+
+// backends are the IDs behind its load balancer.
 func backends(g *WithT, w *world.World) []hns.EndpointID {
-	all := w.Nodes[0].HNS.State().LoadBalancers
+	all := balancers(w)
 	g.Expect(all).To(HaveLen(1))
 	return all[0].Endpoints
 }
