@@ -10,7 +10,7 @@ module() {
 	go mod init "$1" 2>/dev/null
 	go mod edit -require "k8s.io/kubernetes@$version"
 	if ! answer=$(go mod download -json "k8s.io/kubernetes@$version"); then
-		echo "kube-proxy: the Go module k8s.io/kubernetes $version cannot be had: $(sed -n 's/^\t"Error": "\(.*\)"$/\1/p' <<<"$answer" | sed 's/\\[nt]/ /g')" >&2
+		echo "kube-proxy: the Go module k8s.io/kubernetes $version cannot be had: $(sed -n 's/^\t"Error": "\(.*\)",\?$/\1/p' <<<"$answer" | sed 's/\\[nt]/ /g; s/\\u003e/>/g')" >&2
 		return 1
 	fi
 	source=$(sed -n 's/^\t"Dir": "\(.*\)",$/\1/p' <<<"$answer")
