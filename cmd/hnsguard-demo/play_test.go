@@ -86,7 +86,7 @@ func TestEveryNode(t *testing.T) {
 	NewWithT(t).Expect(o.Validate()).To(MatchError(`--node "openstack": must be aks or eks`))
 }
 
-// Invariant 1: the demo is a check that can fail. Where HNS lists the pod's endpoint last, hnsguard cannot help.
+// Invariant 1: the demo is a check that can fail.
 func TestAPodThatIsLostFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := NewWithT(t)

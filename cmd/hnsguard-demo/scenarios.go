@@ -58,10 +58,10 @@ func scenarios() []scenario {
 		{
 			name: "held",
 			title: "the address is reused while a slice still lists it; this kube-proxy would delete the pod's\n" +
-				"own endpoint if the stale one went first (HNS lists the newest endpoint first)",
-			kubeProxy: "v1.32.3", order: hnstest.NewestFirst, scene: held,
-			outcome: "hnsguard left the stale endpoint to kube-proxy and flushed its record; pod billing-0 still has\n" +
-				"its endpoint. Where HNS lists the pod's endpoint last, kube-proxy deletes it at once, with hnsguard or without.",
+				"own endpoint when the slice drops the address (HNS lists the pod's endpoint last)",
+			kubeProxy: "v1.32.3", order: hnstest.OldestFirst, scene: held,
+			outcome: "hnsguard kept the address listed by a slice of its own, so that kube-proxy never recorded the\n" +
+				"drop, and removed the stale endpoint; pod billing-0 still has its endpoint.",
 			loss: "Pod billing-0 runs without any network.",
 		},
 		{
@@ -151,6 +151,7 @@ func held(s *stage) {
 	pod := s.opening(later)
 	s.end(pod)
 	s.reuse()
+	s.run(3 * time.Second) // slices lag
 	s.world.Drop(pod)
 	s.wait(syncPeriod + 2*time.Second)
 }
