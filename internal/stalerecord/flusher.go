@@ -179,6 +179,7 @@ func (f *Flusher) Request(kind discoveryv1.AddressType, addresses ...netip.Addr)
 	}
 	if !r.pending() {
 		f.schedule(r, 0)
+		r.due = f.opts.Clock.Now().Add(f.opts.Settle + f.wait(f.opts.Spread*3/2)) // three of them are one wave
 	}
 	r.barrier = true
 	r.lost.Insert(addresses...)

@@ -749,7 +749,7 @@ func TestARemoteEndpointIsNotEndangered(t *testing.T) {
 	n := began(t)
 	n.flusher.Request(stalerecord.FamilyOf(v4), v4)
 	n.remotes = []netip.Addr{v4}
-	g.Expect(n.pass()).To(BeNumerically("~", 2*time.Second, 2*time.Millisecond))
+	g.Expect(n.pass()).To(BeNumerically("~", 2500*time.Millisecond, 2*time.Millisecond))
 	n.remotes, n.locals = nil, []netip.Addr{v4}
 	n.pass()
 	g.Expect(n.writes()).To(BeEquivalentTo(2), "at once")
@@ -1112,8 +1112,8 @@ func TestRequest(t *testing.T) {
 	g := NewWithT(t)
 	n := began(t)
 	n.flusher.Request(stalerecord.FamilyOf(v4), v4)
-	g.Expect(n.pass()).To(BeNumerically("~", 2*time.Second, 2*time.Millisecond))
-	n.wait(1500 * time.Millisecond)
+	g.Expect(n.pass()).To(BeNumerically("~", 2500*time.Millisecond, 2*time.Millisecond))
+	n.wait(2000 * time.Millisecond)
 	n.flusher.Request(stalerecord.FamilyOf(v4), v4)
 	g.Expect(n.pass()).To(BeNumerically("<", 500*time.Millisecond), "a second request does not delay the first")
 	n.wait(500 * time.Millisecond)

@@ -51,19 +51,24 @@ func TestHerd(t *testing.T) {
 			t.Run(fmt.Sprintf("%d agents, %s", size, wave.name), func(t *testing.T) {
 				g := NewWithT(t)
 				var requests []int
-				var cleared []time.Duration
+				var cleared, proved []time.Duration
 				for seed := range uint64(runs(size)) {
 					h := newHerd(t, size, seed, wave)
 					h.run()
 					g.Expect(h.pending()).To(BeZero(), "seed %d: agents that still want to write", seed)
 					g.Expect(h.stale()).To(BeZero(), "seed %d: nodes with a stale record that no agent cares for", seed)
+					g.Expect(h.unproved()).To(BeZero(), "seed %d: agents that do not know what kube-proxy remembers", seed)
 					requests, cleared = append(requests, h.requests), append(cleared, h.cleared.Sub(h.start))
+					proved = append(proved, h.proved.Sub(h.start))
 				}
 				slices.Sort(requests)
 				slices.Sort(cleared)
 				most, last := requests[len(requests)-1], cleared[len(cleared)-1]
 				table += fmt.Sprintf("%6d  %-18s %17d %5d %27s %7s\n", size, wave.name, requests[len(requests)/2], most,
 					cleared[len(cleared)/2].Round(100*time.Millisecond), last.Round(100*time.Millisecond))
+				if wave.proof {
+					t.Logf("the last proof: %s at most", slices.Max(proved).Round(100*time.Millisecond))
+				}
 				g.Expect(most).To(BeNumerically("<=", mostRequests))
 				g.Expect(last).To(BeNumerically("<", mostTime))
 			})
@@ -83,6 +88,8 @@ type wave struct {
 	endangered int
 	// starting is set if all agents start together, instead of a loss.
 	starting bool
+	// proof is set if all agents want to know that their kube-proxy does not remember the address.
+	proof bool
 }
 
 func waves() []wave {
@@ -92,6 +99,8 @@ func waves() []wave {
 		{name: "and begins later", waiting: true, later: true},
 		{name: "one endangered", endangered: 1},
 		{name: "agents start", starting: true},
+		{name: "all want a proof", proof: true},
+		{name: "start, with proofs", starting: true, proof: true},
 	}
 }
 
@@ -125,8 +134,8 @@ type herd struct {
 	version int
 	// requests counts writes that succeeded and those that met a conflict.
 	requests int
-	// cleared is when the last record became clear.
-	cleared time.Time
+	// cleared is when the last record became clear, and proved when the last agent knew.
+	cleared, proved time.Time
 }
 
 func newHerd(t *testing.T, size int, seed uint64, w wave) *herd {
@@ -169,7 +178,11 @@ func (h *herd) run() {
 			h.deliver(n, slice("cart", "lin-1", v4), slice("cart", "lin-1"))
 		}
 	}
-	for end := h.start.Add(45 * time.Second); len(h.events) > 0; {
+	end := h.start.Add(45 * time.Second)
+	if h.proof {
+		end = h.start.Add(3 * time.Minute)
+	}
+	for len(h.events) > 0 {
 		next, _ := heap.Pop(&h.events).(event)
 		if next.at.After(end) {
 			return
@@ -192,12 +205,13 @@ func (h *herd) latency() time.Duration { return latencyLeast + h.upTo(latencyMos
 func (h *herd) deliver(n *herdNode, before, after *discoveryv1.EndpointSlice) {
 	n.watch.deliver(h, func() {
 		n.flusher.SliceChanged(cluster.SliceOf(before), cluster.SliceOf(after))
+		n.tracker.SliceChanged(cluster.SliceOf(before), cluster.SliceOf(after))
 		if n.waits() {
 			n.passWithin(pollFast)
 		}
 		n.passWithin(sliceDelay)
 	})
-	n.proxy.watch.deliver(h, func() { n.proxy.change(after.Name == "cart") })
+	n.proxy.watch.deliver(h, func() { n.proxy.change(after) })
 }
 
 // pending returns how many agents wait for something, by their last pass.
@@ -224,10 +238,21 @@ func (h *herd) stale() int {
 	return stale
 }
 
+// unproved is how many agents do not know what they want to.
+func (h *herd) unproved() (n int) {
+	for _, node := range h.nodes {
+		if h.proof && node.tracker.Record().MayHold(v4) {
+			n++
+		}
+	}
+	return n
+}
+
 // herdNode is a Windows node.
 type herdNode struct {
 	*herd
 	flusher    *stalerecord.Flusher
+	tracker    *stalerecord.Tracker
 	watch      watchStream
 	proxy      herdProxy
 	endangered bool
@@ -246,7 +271,11 @@ func (h *herd) newNode(name string, endangered bool) *herdNode {
 		Spread: stalerecord.Spread, UrgentSpread: stalerecord.UrgentSpread, Random: h.rng.Float64, Metrics: h.metrics,
 		Clock: h.clock,
 	})
+	n.tracker = stalerecord.NewTracker(stalerecord.TrackerOptions{
+		Node: name, Namespace: namespace, Flusher: n.flusher, Interval: pollFast, Metrics: h.metrics, Clock: h.clock,
+	})
 	n.flusher.SliceChanged(nil, cluster.SliceOf(h.own))
+	n.tracker.SliceChanged(nil, cluster.SliceOf(h.own))
 	return n
 }
 
@@ -289,10 +318,27 @@ func (n *herdNode) pass() time.Duration {
 			ID: "local", Network: "net", Addresses: []netip.Addr{v4},
 		}})
 	}
-	return n.flusher.Run(logf.IntoContext(n.t.Context(), logr.Discard()), pass.Pass{
-		Evidence: verdict.Evidence{Snapshot: snapshot, KubeProxy: n.profile, Now: now},
-		Waiting:  n.waits(),
-	})
+	if n.proxy.barrier.IsValid() {
+		snapshot.Endpoints = append(snapshot.Endpoints, verdict.Endpoint{Endpoint: hns.Endpoint{
+			ID: "barrier", Network: "net", Addresses: []netip.Addr{n.proxy.barrier}, Flags: hns.FlagRemote,
+			MAC: kubeproxy.RemoteMAC(n.proxy.barrier),
+		}})
+	}
+	p := pass.Pass{
+		Evidence: verdict.Evidence{Snapshot: snapshot, KubeProxy: n.profile, Now: now}, Waiting: n.waits(),
+	}
+	ctx, soon := logf.IntoContext(n.t.Context(), logr.Discard()), time.Duration(0)
+	if n.proof && !n.start.IsZero() {
+		knew := !n.tracker.Record().MayHold(v4)
+		if !knew {
+			p.Verdicts = []verdict.Verdict{held(v4)}
+			p.Verdicts[0].Kind = verdict.OrphanPending
+		}
+		if soon = n.tracker.Run(ctx, p); !knew && !n.tracker.Record().MayHold(v4) {
+			n.proved = now
+		}
+	}
+	return pass.Soonest(soon, n.flusher.Run(ctx, p))
 }
 
 func (n *herdNode) waits() bool { return n.waiting && !n.clock.Now().Before(n.waitsFrom) }
@@ -309,11 +355,17 @@ type herdProxy struct {
 	scheduled bool
 	// The changes since the last sync.
 	dropped, flushed bool
+	// barrier is the address of the flush slice for which it has an endpoint, and moved the one that it is to have.
+	barrier, moved netip.Addr
 }
 
 // change is a change of a slice: it drops the address, or it is a flush.
-func (p *herdProxy) change(drops bool) {
+func (p *herdProxy) change(after *discoveryv1.EndpointSlice) {
+	drops := after.Name == "cart"
 	p.dropped, p.flushed = p.dropped || drops, p.flushed || !drops
+	if !drops {
+		p.moved = netip.MustParseAddr(after.Endpoints[0].Addresses[0])
+	}
 	if p.scheduled {
 		return
 	}
@@ -323,7 +375,7 @@ func (p *herdProxy) change(drops bool) {
 
 // sync processes the changes since the last one. The order within a sync is random: at worst a flush comes first.
 func (p *herdProxy) sync() {
-	p.scheduled, p.synced = false, p.clock.Now()
+	p.scheduled, p.synced, p.barrier = false, p.clock.Now(), p.moved
 	switch {
 	case p.dropped:
 		p.stale, p.hasRemote = true, false
