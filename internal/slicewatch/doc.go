@@ -16,4 +16,6 @@
 //  3. Every request has a deadline, and requests are limited in rate.
 //  4. A server whose version is lower than the watch's was restored from a backup: what the index has is of another
 //     history. Nothing is proved until the reflector has listed all slices again.
+//  5. Of a list, the slices that agents of hnsguard wrote come last: that the index has one proves that it has what the
+//     API server held when it was written.
 package slicewatch

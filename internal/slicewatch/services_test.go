@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"runtime"
 	"testing"
+	"time"
 
 	. "github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
@@ -16,42 +17,93 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/hnsguard/hnsguard/internal/cluster"
 	"github.com/hnsguard/hnsguard/internal/slicewatch"
 )
 
-// stream is an API server that streams the list of Services, and their changes after it.
+// stream is an API server that streams a list, and the changes after it.
 type stream struct {
 	client.WithWatch
 	events *watch.FakeWatcher
-	index  *cluster.Index
-	queue  workqueue.TypedRateLimitingInterface[string]
+	// options are those of the last watch.
+	options client.ListOptions
+	index   *cluster.Index
+	queue   workqueue.TypedRateLimitingInterface[string]
 }
 
-func (s *stream) Watch(context.Context, client.ObjectList, ...client.ListOption) (watch.Interface, error) {
+func (s *stream) Watch(_ context.Context, _ client.ObjectList, o ...client.ListOption) (watch.Interface, error) {
+	s.options = client.ListOptions{}
+	s.options.ApplyOptions(o)
 	return s.events, nil
 }
 
-// complete ends the list.
-func (s *stream) complete() {
-	s.events.Action(watch.Bookmark, &corev1.Service{ObjectMeta: metav1.ObjectMeta{
+// end is the end of a list.
+func end() metav1.ObjectMeta {
+	return metav1.ObjectMeta{
 		ResourceVersion: "100", Annotations: map[string]string{metav1.InitialEventsAnnotationKey: "true"},
-	}})
+	}
 }
 
-// watchServices starts the watch of a stream.
-func watchServices(t *testing.T) *stream {
+// complete ends the list of Services.
+func (s *stream) complete() { s.events.Action(watch.Bookmark, &corev1.Service{ObjectMeta: end()}) }
+
+func newStream(t *testing.T) *stream {
 	t.Helper()
 	s := &stream{
 		events: watch.NewFake(), index: cluster.NewIndex("win-1"),
 		queue: workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[string]()),
 	}
 	t.Cleanup(s.queue.ShutDown)
-	services := slicewatch.Services(slicewatch.New(slicewatch.Options{Client: s, Index: s.index}),
-		func(q workqueue.TypedRateLimitingInterface[string]) { q.Add("pass") })
-	NewWithT(t).Expect(services.Start(t.Context(), s.queue)).To(Succeed())
 	return s
+}
+
+// start starts the watch of a stream.
+func (s *stream) start(t *testing.T, of watched) source.TypedSyncingSource[string] {
+	t.Helper()
+	w := of(slicewatch.New(slicewatch.Options{Client: s, Index: s.index}),
+		func(q workqueue.TypedRateLimitingInterface[string]) { q.Add("pass") })
+	NewWithT(t).Expect(w.Start(t.Context(), s.queue)).To(Succeed())
+	return w
+}
+
+// watched is one of the sources.
+type watched func(*slicewatch.Watch, func(workqueue.TypedRateLimitingInterface[string])) source.TypedSyncingSource[string]
+
+func watchServices(t *testing.T) *stream {
+	t.Helper()
+	s := newStream(t)
+	s.start(t, slicewatch.Services[string])
+	return s
+}
+
+// Invariant 1 of package cluster: the pods of this node, and each change of one.
+func TestTheIndexFollowsThePodsOfTheNode(t *testing.T) {
+	g := NewWithT(t)
+	s := newStream(t)
+	pods := s.start(t, slicewatch.Pods[string])
+	pod := func(name string) *corev1.Pod {
+		return &corev1.Pod{
+			ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: name, ResourceVersion: "1"},
+			Spec:       corev1.PodSpec{NodeName: "win-1"},
+		}
+	}
+	has := func(n int) { g.Eventually(func() int { return len(s.index.View(nil).Pods) }).Should(Equal(n)) }
+	short, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	g.Expect(pods.WaitForSync(short)).To(MatchError(ContainSubstring("waiting for the first list of pods")))
+	s.events.Add(pod("web"))
+	s.events.Action(watch.Bookmark, &corev1.Pod{ObjectMeta: end()})
+	g.Expect(pods.WaitForSync(t.Context())).To(Succeed())
+	has(1)
+	g.Eventually(s.queue.Len).Should(Equal(1))
+	g.Expect(s.options.FieldSelector.String()).To(Equal("spec.nodeName=win-1"))
+	g.Expect(s.options.Raw.AllowWatchBookmarks).To(BeTrue(), "what the reflector asks for reaches the server")
+	s.events.Add(pod("cart"))
+	has(2)
+	s.events.Delete(pod("web"))
+	has(1)
 }
 
 // service is a Service as a chart makes them.

@@ -105,6 +105,18 @@ func TestAListIsComparedWithWhatWasThere(t *testing.T) {
 	g.Expect(o.seen[5:]).To(Equal([]string{"d deleted absent", "d added absent"}))
 }
 
+// Invariant 5: that the index has a slice of hnsguard says what the others were when it was written.
+func TestOfAListTheSlicesOfHNSGuardComeLast(t *testing.T) {
+	g := NewWithT(t)
+	w, o := newWatch()
+	own := slice("a-keep", "5", "10.0.0.1")
+	own.Labels[discoveryv1.LabelManagedBy] = cluster.ManagedByKeep
+	g.Expect(w.Replace([]any{slice("b", "1", "10.0.0.1"), slice("c", "2")}, "2")).To(Succeed())
+	o.seen = nil
+	g.Expect(w.Replace([]any{own, slice("b", "6")}, "6")).To(Succeed())
+	g.Expect(o.seen).To(Equal([]string{"b changed absent", "c deleted absent", "a-keep added listed", "relisted"}))
+}
+
 func TestWhatIsNoSliceIsAnError(t *testing.T) {
 	g := NewWithT(t)
 	w, o := newWatch()

@@ -44,6 +44,7 @@ type keeping struct {
 	profile  kubeproxy.Profile
 	network  hns.NetworkType
 	behind   bool
+	changed  bool // since the watch last brought something
 	// users are the pods that the API server has, and asked is how often they were requested.
 	users    []cluster.Pod
 	usersErr error
@@ -69,7 +70,12 @@ func newKeeping(t *testing.T, changes ...func(*stalerecord.KeeperOptions)) *keep
 			if k.apiErr != nil {
 				return k.apiErr
 			}
+			k.changed = true
 			return c.Create(ctx, o, opts...)
+		},
+		Delete: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.DeleteOption) error {
+			k.changed = true
+			return c.Delete(ctx, o, opts...)
 		},
 	})
 	o := stalerecord.KeeperOptions{
@@ -114,7 +120,7 @@ func (k *keeping) pass(addrs ...netip.Addr) time.Duration {
 	next := k.keeper.Run(k.t.Context(), pass.Pass{Evidence: verdict.Evidence{
 		Snapshot: snapshot, Cluster: k.index.View(snapshot.Addresses()), KubeProxy: k.profile, Now: k.clock.Now(),
 	}})
-	if !k.behind {
+	if !k.behind && k.changed {
 		k.watch()
 	}
 	return next
@@ -122,6 +128,7 @@ func (k *keeping) pass(addrs ...netip.Addr) time.Duration {
 
 // watch brings what the API server has.
 func (k *keeping) watch() {
+	k.changed = false
 	present := sets.New[types.NamespacedName]()
 	for _, s := range k.kept() {
 		present.Insert(client.ObjectKeyFromObject(&s))
@@ -143,14 +150,20 @@ func (k *keeping) kept() []discoveryv1.EndpointSlice {
 	return all.Items
 }
 
-// foreign is the keep-slice of another node.
-func (k *keeping) foreign(node, service string, addr netip.Addr) {
+// keep is a keep-slice that the watch has brought.
+func (k *keeping) keep(node, service string, addr netip.Addr) *discoveryv1.EndpointSlice {
 	keep := cluster.Keep{Service: types.NamespacedName{Namespace: "shop", Name: service}, Node: node, Address: addr}
 	s := slice(keep.Name(), "", addr)
 	s.Endpoints[0].Conditions = discoveryv1.EndpointConditions{Ready: new(false), Serving: new(false)}
 	s.Labels = map[string]string{discoveryv1.LabelServiceName: service, discoveryv1.LabelManagedBy: cluster.ManagedByKeep}
 	s.Annotations, s.Endpoints[0].NodeName = map[string]string{cluster.AnnotationNode: node}, nil
-	if err := k.api.Create(k.t.Context(), s); err != nil {
+	k.list(s)
+	return s
+}
+
+// foreign is the keep-slice of another node.
+func (k *keeping) foreign(node, service string, addr netip.Addr) {
+	if err := k.api.Create(k.t.Context(), k.keep(node, service, addr)); err != nil {
 		k.t.Fatal(err)
 	}
 	k.creates--
@@ -463,26 +476,27 @@ func TestNothingIsKeptUntilAnAdmissionPolicyRestrictsIt(t *testing.T) {
 	g.Expect(k.kept()).To(HaveLen(1))
 }
 
-// The number of keep-slices of a node is bounded.
+// The number of keep-slices is bounded, of a pass and of a node.
 func TestTheKeepSlicesOfANodeAreBounded(t *testing.T) {
-	g := NewWithT(t)
-	k := newKeeping(t)
-	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "web", UID: "1"}}
-	pod.Spec.NodeName, pod.Status.Phase = nodeName, corev1.PodRunning
-	var all []netip.Addr
-	for n := range 1100 {
-		addr := netip.AddrFrom4([4]byte{10, 1, byte(n >> 8), byte(n)})
-		all = append(all, addr)
-		pod.Status.PodIPs = append(pod.Status.PodIPs, corev1.PodIP{IP: addr.String()})
-	}
-	k.index.SetPod(pod)
-	k.list(slice("cart", "lin-1", all...))
-	k.pass(all...)
-	g.Expect(k.kept()).To(HaveLen(50), "a pass is bounded too")
-	for range 30 {
+	for have, created := range map[int]int{0: 50, 960: 40, 1000: 0, 1100: 0} {
+		g := NewWithT(t)
+		k := newKeeping(t)
+		pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "web", UID: "1"}}
+		pod.Spec.NodeName, pod.Status.Phase = nodeName, corev1.PodRunning
+		var all []netip.Addr
+		for n := range 60 {
+			addr := netip.AddrFrom4([4]byte{10, 1, 0, byte(n)})
+			all = append(all, addr)
+			pod.Status.PodIPs = append(pod.Status.PodIPs, corev1.PodIP{IP: addr.String()})
+		}
+		k.index.SetPod(pod)
+		k.list(slice("cart", "lin-1", all...))
+		for n := range have {
+			k.keep(nodeName, "till", netip.AddrFrom4([4]byte{10, 2, byte(n >> 8), byte(n)}))
+		}
 		k.pass(all...)
+		g.Expect(k.creates).To(Equal(created), "%d", have)
 	}
-	g.Expect(k.kept()).To(HaveLen(1000))
 }
 
 // results are those of a counter that are not zero.

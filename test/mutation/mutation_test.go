@@ -18,6 +18,14 @@ const envRun = "HNSGUARD_MUTATION"
 // packages decide about deletions, or carry them out.
 var packages = []string{"verdict", "slicewatch", "stalerecord", "removal"}
 
+// excepted are files of these packages that do not: nothing is deleted because of how a load balancer is judged.
+func excepted(name string) []string {
+	if name == "verdict" {
+		return []string{"balancer.go", "balancers.go"}
+	}
+	return nil
+}
+
 // Invariants 1 to 3.
 func TestEveryMutantIsKilledOrExplained(t *testing.T) {
 	if os.Getenv(envRun) == "" {
@@ -26,7 +34,8 @@ func TestEveryMutantIsKilledOrExplained(t *testing.T) {
 	for _, name := range packages {
 		t.Run(name, func(t *testing.T) {
 			explained := explanations(t, name)
-			p, err := mutation.Build(t.Context(), filepath.Join("..", "..", "internal", name), t.TempDir())
+			p, err := mutation.Build(t.Context(), filepath.Join("..", "..", "internal", name), t.TempDir(),
+				excepted(name)...)
 			if err != nil {
 				t.Fatal(err)
 			}

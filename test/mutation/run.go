@@ -44,14 +44,15 @@ type Package struct {
 	limit time.Duration
 }
 
-// Build compiles a package's tests with its mutants. Everything that it writes is in temp.
-func Build(ctx context.Context, dir, temp string) (*Package, error) {
+// Build compiles a package's tests with its mutants, of which the excepted files have none. Everything that it writes
+// is in temp.
+func Build(ctx context.Context, dir, temp string, except ...string) (*Package, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, fmt.Errorf("finding %s: %w", dir, err)
 	}
 	p := &Package{dir: dir, binary: filepath.Join(temp, "mutants.test"), temp: temp, limit: mostLimit}
-	overlay, err := p.overlay()
+	overlay, err := p.overlay(except)
 	if err != nil {
 		return nil, err
 	}
@@ -65,14 +66,14 @@ func Build(ctx context.Context, dir, temp string) (*Package, error) {
 }
 
 // overlay writes the rewritten files, and the file that tells Go about them.
-func (p *Package) overlay() (string, error) {
+func (p *Package) overlay(except []string) (string, error) {
 	files, err := filepath.Glob(filepath.Join(p.dir, "*.go"))
 	if err != nil {
 		return "", fmt.Errorf("listing %s: %w", p.dir, err)
 	}
 	replace := map[string]string{filepath.Join(p.dir, "mutants.go"): filepath.Join(p.temp, "mutants.go")}
 	for _, file := range files {
-		if strings.HasSuffix(file, "_test.go") {
+		if strings.HasSuffix(file, "_test.go") || slices.Contains(except, filepath.Base(file)) {
 			continue
 		}
 		source, err := os.ReadFile(file)
