@@ -4,7 +4,6 @@ package slicewatch
 
 import (
 	"context"
-	"fmt"
 	"sync"
 
 	corev1 "k8s.io/api/core/v1"
@@ -67,11 +66,7 @@ func (o *objects[T]) Update(obj any) error { return o.change(obj, o.set) }
 func (o *objects[T]) Delete(obj any) error { return o.change(obj, o.remove) }
 
 func (o *objects[T]) change(obj any, change func(T)) error {
-	typed, err := as[T](obj)
-	if err != nil {
-		return err
-	}
-	change(typed)
+	change(obj.(T)) //nolint:forcetypeassert // the reflector passes on objects of its type only
 	o.notify()
 	return nil
 }
@@ -80,11 +75,7 @@ func (o *objects[T]) change(obj any, change func(T)) error {
 func (o *objects[T]) Replace(list []any, _ string) error {
 	all := make([]T, 0, len(list))
 	for _, obj := range list {
-		typed, err := as[T](obj)
-		if err != nil {
-			return err
-		}
-		all = append(all, typed)
+		all = append(all, obj.(T)) //nolint:forcetypeassert // as above
 	}
 	o.replace(all)
 	o.notify()
@@ -95,14 +86,6 @@ func (o *objects[T]) Replace(list []any, _ string) error {
 // Resync implements [toolscache.ReflectorStore]. There is nothing to do.
 func (*objects[T]) Resync() error { return nil }
 
-func as[T client.Object](obj any) (T, error) {
-	typed, is := obj.(T)
-	if !is {
-		return typed, fmt.Errorf("keeping the index of the API current: unexpected %T", obj)
-	}
-	return typed, nil
-}
-
 // services are the Services of an index.
 type services struct{ *objects[*corev1.Service] }
 
@@ -112,10 +95,6 @@ var _ toolscache.TransformingStore = services{}
 // Service no more than the index.
 func (services) Transformer() toolscache.TransformFunc {
 	return func(obj any) (any, error) {
-		service, err := as[*corev1.Service](obj)
-		if err != nil {
-			return nil, err
-		}
-		return cluster.TrimService(service), nil
+		return cluster.TrimService(obj.(*corev1.Service)), nil //nolint:forcetypeassert // as above
 	}
 }
