@@ -197,7 +197,8 @@ five minutes, unless it says otherwise.
 was gone. Most of it is by design: an orphan has a grace period of five minutes, and on 1.32.3 kube-proxy has to be
 [proved to have forgotten](../how-it-works.md#the-hold) an address. Beside the time of each kube-proxy is how
 many pods lost their endpoint to it with hnsguard, and in the same play without hnsguard. On 1.32.3 it is *reuse before
-drop* in the order that only another version of kube-proxy [prevents](../how-it-works.md#limits).
+drop*: hnsguard loses the pod where the trouble keeps it from [keeping the address listed](../how-it-works.md#the-keep-slice)
+before the slice drops it.
 
 | trouble | %s | pods lost |
 |---|---|---|---|---|---|---|
