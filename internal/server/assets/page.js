@@ -219,6 +219,7 @@ function detail(e, s) {
     ["Stale since", e.staleSince ? [moment(e.staleSince), ` (${ago(e.staleSince)})`] : ""],
     ["Grace period ends", e.due ? moment(e.due) : ""],
     ["Listed in", (e.slices ?? []).join(", ")],
+    ["Kept for", (e.keptFor ?? []).join(", ")],
     ["Local endpoints", (e.localEndpoints ?? []).join(", ")],
     ["Load balancers", (e.loadBalancers ?? []).join(", ")],
     ["Attached", e.kind === "local" ? (e.attached ? "yes" : "no") : ""],
