@@ -266,6 +266,8 @@ func TestTheEndOfAKeepSliceIsFlushedAtOnce(t *testing.T) {
 		s.Endpoints[0].NodeName = nil
 		n.touch(nil, s)
 		n.pass()
+		n.touch(s, s)
+		g.Expect(n.pass()).To(BeZero(), "it is still there")
 		n.touch(s, nil)
 		n.pass()
 		n.wait(time.Second)
@@ -1106,6 +1108,14 @@ func TestTheLossOfAForgottenAddressNeedsNoFlush(t *testing.T) {
 	other := netip.MustParseAddr("10.240.0.12")
 	n.lose(other)
 	g.Expect(n.pass()).To(BeNumerically("~", 2*time.Second, 2*time.Millisecond))
+}
+
+func TestARequestWhileAPodWaitsIsSpreadToo(t *testing.T) {
+	g := NewWithT(t)
+	n := began(t)
+	n.waiting = true
+	n.flusher.Request(stalerecord.FamilyOf(v4))
+	g.Expect(n.pass()).To(BeNumerically("~", 500*time.Millisecond, 2*time.Millisecond))
 }
 
 func TestRequest(t *testing.T) {

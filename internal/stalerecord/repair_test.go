@@ -210,6 +210,9 @@ func (a *apiServer) Create(ctx context.Context, o client.Object, opts ...client.
 	}
 	a.dryRuns++
 	s, _ := o.(*discoveryv1.EndpointSlice)
+	if stalerecord.FamilyOf(netip.MustParseAddr(s.Endpoints[0].Addresses[0])) != s.AddressType {
+		return errors.New("the address is of the other family")
+	}
 	if a.restricts && !stalerecord.IsBarrier(netip.MustParseAddr(s.Endpoints[0].Addresses[0])) {
 		return apierrors.NewInvalid(discoveryv1.SchemeGroupVersion.WithKind("EndpointSlice").GroupKind(), s.Name, nil)
 	}

@@ -161,7 +161,7 @@ func (t *Tracker) Run(_ context.Context, pass pass.Pass) (next time.Duration) {
 		}
 	}
 	setSince(t.opts.Metrics.behind, oldest)
-	if endangered && next > 0 {
+	if endangered {
 		return t.opts.Interval
 	}
 	return next
@@ -298,7 +298,6 @@ func (t *Tracker) family(kind discoveryv1.AddressType) *proof {
 func (t *Tracker) SlicesRelisted() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.order++
 	for _, p := range t.families {
 		p.unknown, p.moves, p.dropped = t.order, nil, map[netip.Addr]uint64{}
 	}

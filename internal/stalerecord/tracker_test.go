@@ -41,6 +41,8 @@ type proof struct {
 	verdicts []verdict.Verdict
 	// shown are the addresses of kube-proxy's remote endpoints.
 	shown []netip.Addr
+	// change is what endpoints are unlike kube-proxy's.
+	change func(*hns.Endpoint)
 	// behind is how old a snapshot is when it is looked at.
 	behind time.Duration
 	// number is the address of the last move, and slice what the watch last brought of the flush slice.
@@ -77,10 +79,14 @@ func (p *proof) pass() time.Duration {
 	p.clock.Step(time.Second)
 	snapshot := verdict.Snapshot{Taken: p.clock.Now().Add(-p.behind), Network: hns.Network{ID: "net"}}
 	for _, addr := range p.shown {
-		snapshot.Endpoints = append(snapshot.Endpoints, verdict.Endpoint{Endpoint: hns.Endpoint{
+		e := hns.Endpoint{
 			ID: hns.EndpointID(addr.String()), Network: "net", Addresses: []netip.Addr{addr}, Flags: hns.FlagRemote,
 			MAC: kubeproxy.RemoteMAC(addr),
-		}})
+		}
+		if p.change != nil {
+			p.change(&e)
+		}
+		snapshot.Endpoints = append(snapshot.Endpoints, verdict.Endpoint{Endpoint: e})
 	}
 	return p.tracker.Run(p.t.Context(), pass.Pass{
 		Evidence: verdict.Evidence{Snapshot: snapshot, KubeProxy: p.profile, Now: p.clock.Now()}, Verdicts: p.verdicts,
@@ -179,10 +185,51 @@ func TestWhatProvesNothing(t *testing.T) {
 			}
 		},
 		"an address in a snapshot that is older than the move": func(p *proof) {
-			p.behind = 5 * time.Second
+			for range 3 {
+				p.behind = 5 * time.Second
+				p.processes(p.moves())
+				p.behind = 0
+				p.pass() // it may be left from long ago
+			}
+		},
+		"a move before the drop that is shown after it": func(p *proof) {
+			move := p.moves()
+			p.drop(ip)
+			p.changed(p.slice, p.slice) // in which nothing has moved
+			p.processes(move)
+			p.processes(p.moves())
+			p.processes(p.moves())
+		},
+		"an endpoint on another network": func(p *proof) {
+			p.change = func(e *hns.Endpoint) { e.Network = "other" }
 			for range 3 {
 				p.processes(p.moves())
 			}
+			p.change = nil
+		},
+		"an endpoint of another maker": func(p *proof) {
+			p.change = func(e *hns.Endpoint) { e.MAC[5]++ }
+			for range 3 {
+				p.processes(p.moves())
+			}
+			p.change = nil
+		},
+		"a slice with two addresses": func(p *proof) {
+			for n := range 3 {
+				both := flushSliceAt(barrier(100 + n))
+				both.Endpoints = append(both.Endpoints, flushSliceAt(barrier(200+n)).Endpoints...)
+				p.changed(p.slice, both)
+				p.processes(barrier(200 + n))
+			}
+		},
+		"a move that sixteen others have followed": func(p *proof) {
+			first := p.moves()
+			for range 16 {
+				p.moves()
+			}
+			p.processes(first)
+			p.processes(p.moves())
+			p.processes(p.moves())
 		},
 		"the same address again": func(p *proof) {
 			p.processes(p.moves())
@@ -199,10 +246,10 @@ func TestWhatProvesNothing(t *testing.T) {
 		},
 		"moves while a label hides the slice from kube-proxy": func(p *proof) {
 			for n := range 3 {
-				hidden := flushSliceAt(barrier(n + 1))
+				hidden := flushSliceAt(barrier(100 + n))
 				hidden.Labels[cluster.LabelServiceProxyName] = "x"
 				p.changed(p.slice, hidden)
-				p.processes(barrier(n + 1))
+				p.processes(barrier(100 + n))
 			}
 		},
 		"moves to an address of another range": func(p *proof) {
@@ -336,9 +383,68 @@ func TestWhenAMoveIsRequested(t *testing.T) {
 	p.verdicts = []verdict.Verdict{held(ip)}
 	g.Expect(p.pass()).To(Equal(250*time.Millisecond), "a pod is in danger")
 	g.Expect(p.requests).To(Equal([]string{"IPv4[" + ip.String() + "]"}))
+	waits := held(ip)
+	waits.Kind = verdict.OrphanPending
+	p.verdicts = []verdict.Verdict{held(ip), waits}
+	g.Expect(p.pass()).To(Equal(250 * time.Millisecond))
+	p.verdicts, p.requests = []verdict.Verdict{waits}, nil
+	g.Expect(p.pass()).To(Equal(time.Second), "an orphan can wait")
+	g.Expect(p.requests).To(HaveLen(1))
+	waits.Reason = verdict.ReasonListed
+	p.verdicts, p.requests = []verdict.Verdict{waits}, nil
+	g.Expect(p.pass()).To(BeZero(), "it waits for something else")
+	names := slice("names", "lin-1")
+	names.AddressType = discoveryv1.AddressTypeFQDN
+	p.changed(nil, names)
+	g.Expect(p.pass()).To(BeZero())
+	g.Expect(p.requests).To(BeEmpty(), "kube-proxy ignores names")
+	p.verdicts = []verdict.Verdict{held(ip)}
 	p.profile, p.requests = sound, nil
 	g.Expect(p.pass()).To(BeZero())
 	g.Expect(p.requests).To(BeEmpty())
+}
+
+// Invariant 5: what HNS had before the first snapshot is unknown.
+func TestAMoveBeforeTheFirstSnapshotProvesNothing(t *testing.T) {
+	g := NewWithT(t)
+	p := newProof(t)
+	p.tracker = stalerecord.NewTracker(stalerecord.TrackerOptions{
+		Node: nodeName, Namespace: namespace, Flusher: p, Metrics: stalerecord.NewMetrics(prometheus.NewRegistry()),
+		Clock: p.clock,
+	})
+	p.changed(nil, slice("svc", "lin-1", other))
+	p.processes(p.moves())
+	p.processes(p.moves())
+	p.processes(p.moves())
+	g.Expect(p.mayHold(ip)).To(BeTrue())
+	p.processes(p.moves())
+	g.Expect(p.mayHold(ip)).To(BeFalse())
+}
+
+// Sixteen moves are remembered that HNS has not shown.
+func TestTheFirstOfSixteenMovesCounts(t *testing.T) {
+	g := NewWithT(t)
+	p := newProof(t)
+	p.prove()
+	p.drop(ip)
+	first := p.moves()
+	for range 15 {
+		p.moves()
+	}
+	p.processes(first)
+	p.processes(p.moves())
+	p.processes(p.moves())
+	g.Expect(p.mayHold(ip)).To(BeFalse())
+}
+
+func TestWhatIsABarrier(t *testing.T) {
+	for text, is := range map[string]bool{
+		"198.51.100.1": true, "198.51.100.254": true, "198.51.101.1": false, "192.0.2.1": false,
+		"2001:db8:0:1::1": true, "2001:db8::1": false, "10.0.0.1": false,
+	} {
+		NewWithT(t).Expect(stalerecord.IsBarrier(netip.MustParseAddr(text))).To(Equal(is), text)
+	}
+	NewWithT(t).Expect(stalerecord.IsBarrier(netip.Addr{})).To(BeFalse())
 }
 
 // HNS may never show a move that another one has followed.
@@ -349,6 +455,10 @@ func TestAMoveThatProvesNothingIsFollowedByAnother(t *testing.T) {
 	p.shown = []netip.Addr{barrier(p.number + 1)}
 	p.pass()
 	p.moves() // to an address that HNS shows already
+	p.requests = nil
+	p.pass()
+	g.Expect(p.requests).To(HaveLen(1))
+	p.changed(p.slice, flushSliceAt(netip.MustParseAddr("10.0.0.1"))) // which others did
 	p.requests = nil
 	p.pass()
 	g.Expect(p.requests).To(HaveLen(1))
@@ -369,7 +479,16 @@ func TestSinceWhenKubeProxyIsBehind(t *testing.T) {
 	p.processes(barrier(p.number))
 	g.Expect(behind()).To(BeZero())
 	p.moves()
+	since = p.clock.Now()
 	p.pass()
+	p.changed(nil, slice("v6", "lin-1", v6))
+	later := flushSliceAt(netip.MustParseAddr("2001:db8:0:1::7"))
+	later.Name, later.AddressType = stalerecord.SliceName(discoveryv1.AddressTypeIPv6), discoveryv1.AddressTypeIPv6
+	p.changed(nil, later)
+	for range 20 { // families come in any order
+		p.pass()
+		g.Expect(behind()).To(BeEquivalentTo(since.Unix()), "the first that it has not followed")
+	}
 	p.profile = sound
 	p.pass()
 	g.Expect(behind()).To(BeZero())
@@ -414,9 +533,13 @@ func TestHoldsAreMeasured(t *testing.T) {
 	for range 5 {
 		p.pass()
 	}
+	waits := held(other)
+	waits.Kind = verdict.OrphanPending
+	p.verdicts = []verdict.Verdict{waits}
+	p.pass()
 	p.verdicts = nil
 	p.pass()
-	g.Expect(value(t, p.registry, "hnsguard_hold_duration_seconds")).To(BeEquivalentTo(5))
+	g.Expect(value(t, p.registry, "hnsguard_hold_duration_seconds")).To(BeEquivalentTo(5), "an orphan is not held")
 }
 
 // value is that of a metric without labels; of a histogram it is the sum.
