@@ -114,7 +114,7 @@ func (p *parts) keeper(freshness removal.Freshness, m *stalerecord.Metrics) *sta
 	pods := removal.PodReader{Server: p.Reader, Table: p.PodTable}
 	return stalerecord.NewKeeper(stalerecord.KeeperOptions{
 		Node: p.Node, Enforce: p.Config.Enforces(p.Config.Keep.Mode), Client: p.client, Gate: p.gate(admission.Keep),
-		Freshness: freshness, Users: pods.Users, NodeExists: p.nodeExists, Random: rand.Float64,
+		Freshness: freshness, Users: pods.Users, NodeExists: p.nodeExists, Events: p.Events, Random: rand.Float64,
 		History: p.history, Metrics: m, Clock: p.Clock,
 	})
 }

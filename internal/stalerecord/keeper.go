@@ -13,6 +13,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/sets"
+	"k8s.io/client-go/tools/events"
 	"k8s.io/client-go/util/flowcontrol"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -50,6 +51,8 @@ type KeeperOptions struct {
 	NodeExists func(ctx context.Context, node string) (bool, error)
 	// Random returns a number from 0 to 1. Required.
 	Random func() float64
+	// Events gets the Events on pods whose addresses are kept. Required.
+	Events events.EventRecorder
 	// History gets what is kept.
 	// Default: it is not kept.
 	History *history.Ring

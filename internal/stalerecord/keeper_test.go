@@ -5,6 +5,7 @@ package stalerecord_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"testing"
 	"time"
@@ -17,6 +18,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/sets"
+	"k8s.io/client-go/tools/events"
 	testingclock "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
@@ -51,6 +53,7 @@ type keeping struct {
 	asked    int
 	nodes    map[string]bool
 	current  []time.Time
+	events   *events.FakeRecorder
 }
 
 func (k *keeping) Current(_ context.Context, since time.Time) (bool, error) {
@@ -63,6 +66,7 @@ func newKeeping(t *testing.T, changes ...func(*stalerecord.KeeperOptions)) *keep
 	k := &keeping{
 		t: t, index: cluster.NewIndex(nodeName), clock: testingclock.NewFakeClock(start),
 		registry: prometheus.NewRegistry(), profile: faulty, network: hns.NetworkL2Bridge, nodes: map[string]bool{},
+		events: events.NewFakeRecorder(2000),
 	}
 	k.api = interceptor.NewClient(fake.NewClientBuilder().Build(), interceptor.Funcs{
 		Create: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.CreateOption) error {
@@ -85,7 +89,7 @@ func newKeeping(t *testing.T, changes ...func(*stalerecord.KeeperOptions)) *keep
 			return k.users, k.usersErr
 		},
 		NodeExists: func(_ context.Context, node string) (bool, error) { return k.nodes[node], nil },
-		Random:     func() float64 { return 0 }, Metrics: stalerecord.NewMetrics(k.registry), Clock: k.clock,
+		Events:     k.events, Random: func() float64 { return 0 }, Metrics: stalerecord.NewMetrics(k.registry), Clock: k.clock,
 	}
 	for _, change := range changes {
 		change(&o)
@@ -192,6 +196,7 @@ func TestAKeepSlice(t *testing.T) {
 	}}))
 	g.Expect(s.Ports).To(ConsistOf(HaveField("Name", HaveValue(Equal("hnsguard-keep")))))
 	g.Expect(k.current).To(HaveLen(1), "so that the watch proves how current it is by bringing the slice")
+	g.Expect(k.events.Events).To(Receive(And(HavePrefix("Normal AddressKept "), ContainSubstring("Service shop/cart"))))
 	g.Expect(value(t, k.registry, "hnsguard_keep_slices")).To(BeZero())
 	k.pass(ip)
 	g.Expect(value(t, k.registry, "hnsguard_keep_slices")).To(BeEquivalentTo(1))
@@ -213,7 +218,15 @@ func TestWhatIsKept(t *testing.T) {
 		keeps int
 	}{
 		"one for each Service that lists it elsewhere": {several, 2},
-		"what another node keeps":                      {func(k *keeping) { k.run(ip); k.foreign("win-2", "cart", ip) }, 1},
+		"one for a Service with 200 slices": {func(k *keeping) {
+			k.run(ip)
+			for n := range 200 {
+				s := slice(fmt.Sprintf("cart-%d", n), "lin-1", ip)
+				s.Labels[discoveryv1.LabelServiceName] = "cart"
+				k.list(s)
+			}
+		}, 1},
+		"what another node keeps": {func(k *keeping) { k.run(ip); k.foreign("win-2", "cart", ip) }, 1},
 		"an address outside of the cluster": {func(k *keeping) {
 			k.run(ip)
 			s := slice("external", "", ip)
@@ -264,10 +277,33 @@ func TestWhatIsKept(t *testing.T) {
 func TestBothFamiliesAreKept(t *testing.T) {
 	g := NewWithT(t)
 	k := newKeeping(t)
-	k.run(v6)
-	k.list(slice("cart", "lin-1", v6))
-	k.pass(v6)
-	g.Expect(k.kept()).To(ConsistOf(HaveField("AddressType", discoveryv1.AddressTypeIPv6)))
+	pod := k.run(v6)
+	pod.Status.PodIPs = append(pod.Status.PodIPs, corev1.PodIP{IP: ip.String()})
+	k.index.SetPod(pod)
+	k.list(slice("cart-v6", "lin-1", v6))
+	k.list(slice("cart", "lin-1", ip))
+	k.pass(v6, ip)
+	g.Expect(k.kept()).To(ConsistOf(HaveField("AddressType", discoveryv1.AddressTypeIPv6),
+		HaveField("AddressType", discoveryv1.AddressTypeIPv4)))
+}
+
+// A Service that is deleted takes its slices along, and not what is kept for it. One that is made again finds it there.
+func TestAServiceIsDeletedAndMadeAgain(t *testing.T) {
+	g := NewWithT(t)
+	k := newKeeping(t)
+	k.run(ip)
+	k.list(slice("cart", "lin-1", ip))
+	k.pass(ip)
+	k.index.DeleteSlice(types.NamespacedName{Namespace: "shop", Name: "cart"})
+	k.users = []cluster.Pod{{Node: nodeName, Addresses: []netip.Addr{ip}}}
+	for range 600 {
+		k.pass(ip)
+	}
+	g.Expect(k.kept()).To(HaveLen(1))
+	k.list(slice("cart", "lin-1", ip))
+	k.pass(ip)
+	g.Expect(k.kept()).To(HaveLen(1))
+	g.Expect(k.creates).To(Equal(1))
 }
 
 // Invariant 14: what is kept stays while a pod may use the address, and for five minutes more.

@@ -84,6 +84,9 @@ func (k *Keeper) delete(ctx context.Context, keep cluster.Keep) error {
 	return nil
 }
 
+// EventKept is the reason of the Events on pods whose addresses are kept.
+const EventKept = "AddressKept"
+
 // record counts a write, keeps it in the history and logs it.
 func (k *Keeper) record(ctx context.Context, p pass.Pass, act string, keep cluster.Keep, err error) {
 	result := keepResult(err)
@@ -103,10 +106,21 @@ func (k *Keeper) record(ctx context.Context, p pass.Pass, act string, keep clust
 	case err != nil:
 		log.Error(err, "Cannot "+act+" a keep-slice; the conflict stays held", "EndpointSlice", keep.Name())
 	case act == actCreate:
+		k.announce(p, keep)
 		log.Info("Keeping an address listed, so that kube-proxy does not delete the endpoint of its pod",
 			"EndpointSlice", keep.Name())
 	default:
 		log.Info("No pod has used a kept address for some time: it is not kept any more", "EndpointSlice", keep.Name())
+	}
+}
+
+// announce records an Event on the pods whose address is kept.
+func (k *Keeper) announce(p pass.Pass, keep cluster.Keep) {
+	for _, pod := range podsWith(p, keep.Address) {
+		k.opts.Events.Eventf(pod.Reference(), nil, corev1.EventTypeNormal, EventKept, "Keep",
+			"Service %s still lists this pod's address %s elsewhere. hnsguard keeps it listed by EndpointSlice %s until no "+
+				"pod has it any more: the kube-proxy of this node would answer the drop by deleting this pod's endpoint",
+			keep.Service, keep.Address, keep.Name())
 	}
 }
 

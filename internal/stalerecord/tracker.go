@@ -146,6 +146,9 @@ func (t *Tracker) Run(_ context.Context, pass pass.Pass) (next time.Duration) {
 		return 0
 	}
 	waiting, endangered := waitingForProof(pass.Verdicts)
+	for kind := range waiting {
+		t.family(kind) // of which there may be no slice yet
+	}
 	oldest := time.Time{}
 	for kind, p := range t.families {
 		addresses := waiting[kind]

@@ -398,6 +398,9 @@ func TestWhenAMoveIsRequested(t *testing.T) {
 	p.changed(nil, names)
 	g.Expect(p.pass()).To(BeZero())
 	g.Expect(p.requests).To(BeEmpty(), "kube-proxy ignores names")
+	p.verdicts = []verdict.Verdict{held(v6)}
+	p.pass()
+	g.Expect(p.requests).To(Equal([]string{"IPv6[" + v6.String() + "]"}), "although there are no such slices")
 	p.verdicts = []verdict.Verdict{held(ip)}
 	p.profile, p.requests = sound, nil
 	g.Expect(p.pass()).To(BeZero())
