@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/hnsguard/hnsguard/test/hnstest"
 	"github.com/hnsguard/hnsguard/test/world"
 )
 
@@ -103,6 +104,21 @@ func TestAnAffectedKubeProxyReplacesAnother(t *testing.T) {
 		if len(w.Writes()) == before {
 			t.Errorf("VIOLATED invariant 12: no flush has followed the drop of %s", first)
 		}
+	})
+}
+
+// Invariant 4: an affected kube-proxy replaced another a moment ago, and the agent has not read its version since.
+func TestARemovalRestsOnThePresentKubeProxy(t *testing.T) {
+	s := setup("v1.34.0")
+	s.Order = hnstest.NewestFirst
+	guarded(t, s, func(_ *WithT, w *world.World) {
+		w.Run(85 * time.Second) // it reads the version once a minute
+		w.Nodes[0].KubeProxy.Upgrade("v1.32.3")
+		w.Run(3 * time.Second)
+		_, drop := reuseFor(w, 0)
+		w.Run(3 * time.Second)
+		drop()
+		w.Run(40 * time.Second)
 	})
 }
 
