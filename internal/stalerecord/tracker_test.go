@@ -200,20 +200,8 @@ func TestWhatProvesNothing(t *testing.T) {
 			p.processes(p.moves())
 			p.processes(p.moves())
 		},
-		"an endpoint on another network": func(p *proof) {
-			p.change = func(e *hns.Endpoint) { e.Network = "other" }
-			for range 3 {
-				p.processes(p.moves())
-			}
-			p.change = nil
-		},
-		"an endpoint of another maker": func(p *proof) {
-			p.change = func(e *hns.Endpoint) { e.MAC[5]++ }
-			for range 3 {
-				p.processes(p.moves())
-			}
-			p.change = nil
-		},
+		"an endpoint on another network": unlike(func(e *hns.Endpoint) { e.Network = "other" }),
+		"an endpoint of another maker":   unlike(func(e *hns.Endpoint) { e.MAC[5]++ }),
 		"a slice with two addresses": func(p *proof) {
 			for n := range 3 {
 				both := flushSliceAt(barrier(100 + n))
@@ -278,6 +266,17 @@ func TestWhatProvesNothing(t *testing.T) {
 			p.prove()
 			g.Expect(p.mayHold(ip)).To(BeFalse(), "three good moves suffice")
 		})
+	}
+}
+
+// unlike are moves for which HNS shows endpoints that are unlike kube-proxy's.
+func unlike(change func(*hns.Endpoint)) func(*proof) {
+	return func(p *proof) {
+		p.change = change
+		for range 3 {
+			p.processes(p.moves())
+		}
+		p.change = nil
 	}
 }
 
