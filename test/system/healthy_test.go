@@ -165,7 +165,7 @@ func playDualStack(s *windowsNode) outcome {
 	if result := s.removal(v4, local, ready); !result.good {
 		return result
 	}
-	if !becomes(s.ctx, time.Second, func() bool { return len(s.remotes(v6)) == 0 }) {
+	if !becomes(s.ctx, time.Second+s.clearance(), func() bool { return len(s.remotes(v6)) == 0 }) {
 		return bad("duplicate of the other family stays")
 	}
 	return s.survival(local)
