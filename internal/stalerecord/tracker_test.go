@@ -285,6 +285,7 @@ func TestAnAddressMayHaveBeenDroppedUnseen(t *testing.T) {
 	g := NewWithT(t)
 	p := newProof(t)
 	p.prove()
+	g.Expect(p.mayHold(ip)).To(BeFalse())
 	p.tracker.SlicesRelisted()
 	g.Expect(p.mayHold(ip)).To(BeTrue())
 	p.prove()
