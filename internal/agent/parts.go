@@ -4,11 +4,9 @@ package agent
 
 import (
 	"context"
-	"fmt"
 	"math/rand/v2"
 
 	"github.com/prometheus/client_golang/prometheus"
-	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/hnsguard/hnsguard/internal/admission"
@@ -114,18 +112,9 @@ func (p *parts) keeper(freshness removal.Freshness, m *stalerecord.Metrics) *sta
 	pods := removal.PodReader{Server: p.Reader, Table: p.PodTable}
 	return stalerecord.NewKeeper(stalerecord.KeeperOptions{
 		Node: p.Node, Enforce: p.Config.Enforces(p.Config.Keep.Mode), Client: p.client, Gate: p.gate(admission.Keep),
-		Freshness: freshness, Users: pods.Users, NodeExists: p.nodeExists, Events: p.Events, Random: rand.Float64,
+		Freshness: freshness, Users: pods.Users, Server: p.Reader, Events: p.Events, Random: rand.Float64,
 		History: p.history, Metrics: m, Clock: p.Clock,
 	})
-}
-
-// nodeExists reports whether the API server has a node.
-func (p *parts) nodeExists(ctx context.Context, name string) (bool, error) {
-	err := p.Reader.Get(ctx, client.ObjectKey{Name: name}, &corev1.Node{})
-	if client.IgnoreNotFound(err) != nil {
-		return false, fmt.Errorf("reading node %s from the API server: %w", name, err)
-	}
-	return err == nil, nil
 }
 
 func (p *parts) reprogrammer(

@@ -81,9 +81,7 @@ func (s *Service) equal(other *Service) bool {
 	if s == nil || other == nil {
 		return s == other
 	}
-	a, b := *s, *other
-	a.Ports, b.Ports = nil, nil
-	return s.addresses == other.addresses && a.flags() == b.flags() && slices.Equal(s.Ports, other.Ports)
+	return s.addresses == other.addresses && s.flags() == other.flags() && slices.Equal(s.Ports, other.Ports)
 }
 
 // flags are all of the Service but its addresses and ports.

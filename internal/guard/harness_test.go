@@ -13,6 +13,7 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/util/sets"
 
+	"github.com/hnsguard/hnsguard/internal/cluster"
 	"github.com/hnsguard/hnsguard/internal/config"
 	"github.com/hnsguard/hnsguard/internal/eviction"
 	"github.com/hnsguard/hnsguard/internal/guard"
@@ -41,7 +42,7 @@ type node struct {
 	board   *report.Board
 
 	// requested are the families whose flush slice the tracker wants to move. It moves after the pass, and kube-proxy
-	// makes an endpoint for its address at once, unless flushFails is set. moves counts them.
+	// creates an endpoint for its address at once, unless flushFails is set. moves counts them.
 	requested  sets.Set[discoveryv1.AddressType]
 	flushFails bool
 	moves      int
@@ -157,7 +158,7 @@ func (n *node) flush(kind discoveryv1.AddressType) {
 		format = "2001:db8:0:1::%x"
 	}
 	for _, e := range n.HNS.State().Endpoints {
-		if former := e.Addresses[0]; stalerecord.IsBarrier(former) && stalerecord.FamilyOf(former) == kind {
+		if former := e.Addresses[0]; stalerecord.IsBarrier(former) && cluster.FamilyOf(former) == kind {
 			if err := n.HNS.DeleteEndpoint(n.t.Context(), e.ID); err != nil {
 				n.t.Fatal(err)
 			}

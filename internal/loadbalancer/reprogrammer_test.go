@@ -248,7 +248,7 @@ func TestAMissingLoadBalancerIsReportedAndItsServiceDisturbed(t *testing.T) {
 	g.Expect(n.count("missing")).To(BeZero())
 	g.Expect(n.count("right")).To(BeEquivalentTo(1))
 	g.Expect(n.slices()).To(HaveLen(1), "the slice that disturbs is gone")
-	g.Expect(n.events.Events).NotTo(Receive(), "it is told of once")
+	g.Expect(n.events.Events).NotTo(Receive(), "it is reported once")
 }
 
 func TestAStaleLoadBalancerIsReportedAndItsServiceDisturbed(t *testing.T) {
@@ -334,7 +334,7 @@ func TestAttemptsThatDoNotHelpGetRarer(t *testing.T) {
 	}
 	g.Expect(waits[:4]).To(Equal([]int{0, 30, 90, 210}))
 	g.Expect(len(waits)).To(BeNumerically("<", 12))
-	g.Expect(n.events.Events).To(HaveLen(1), "it is told of once")
+	g.Expect(n.events.Events).To(HaveLen(1), "it is reported once")
 }
 
 func TestObservingOnlyReports(t *testing.T) {

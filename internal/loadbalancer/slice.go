@@ -18,6 +18,7 @@ import (
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/hnsguard/hnsguard/internal/admission"
+	"github.com/hnsguard/hnsguard/internal/cluster"
 )
 
 // ManagedBy is who the slices say is in charge of them: by this they are found again.
@@ -97,31 +98,15 @@ func (r *Reprogrammer) try(ctx context.Context, service *corev1.Service, vip net
 
 // NewSlice is the slice that disturbs a Service, for the family of one of its addresses.
 func NewSlice(service *corev1.Service, vip netip.Addr) *discoveryv1.EndpointSlice {
-	kind, address := discoveryv1.AddressTypeIPv4, addressV4
+	addr := netip.MustParseAddr(addressV4)
 	if vip.Is6() {
-		kind, address = discoveryv1.AddressTypeIPv6, addressV6
+		addr = netip.MustParseAddr(addressV6)
 	}
-	return &discoveryv1.EndpointSlice{
-		ObjectMeta: metav1.ObjectMeta{
-			Namespace: service.Namespace, Name: SliceName(service.Name),
-			Labels: map[string]string{
-				discoveryv1.LabelServiceName: service.Name, discoveryv1.LabelManagedBy: ManagedBy,
-			},
-			OwnerReferences: []metav1.OwnerReference{{
-				APIVersion: "v1", Kind: "Service", Name: service.Name, UID: service.UID,
-			}},
-		},
-		AddressType: kind,
-		Endpoints: []discoveryv1.Endpoint{{
-			Addresses: []string{address},
-			Conditions: discoveryv1.EndpointConditions{
-				Ready: new(false), Serving: new(false), Terminating: new(false),
-			},
-		}},
-		Ports: []discoveryv1.EndpointPort{{
-			Name: new(ManagedBy), Port: new(int32(1)), Protocol: new(corev1.ProtocolTCP),
-		}},
-	}
+	slice := cluster.InertSlice(SliceName(service.Name), ManagedBy, client.ObjectKeyFromObject(service), addr)
+	slice.OwnerReferences = []metav1.OwnerReference{{
+		APIVersion: "v1", Kind: "Service", Name: service.Name, UID: service.UID,
+	}}
+	return slice
 }
 
 func (r *Reprogrammer) remove(ctx context.Context, key types.NamespacedName) error {

@@ -179,7 +179,7 @@ func TestAServiceTakesLittleMemory(t *testing.T) {
 	runtime.KeepAlive(s.index)
 }
 
-// Whoever may write Services can give each as many addresses as fit into an object. Few of them are kept, also of a list
+// A user who may write Services can give each as many addresses as fit into an object. Few of them are kept, also of a list
 // that is not complete.
 func TestServicesWithThousandsOfAddressesTakeLittleMemory(t *testing.T) {
 	g := NewWithT(t)

@@ -235,15 +235,20 @@ func earlier(a, b time.Time) time.Time {
 // groupSize is the most agents that a cluster is expected to have.
 const groupSize = 10_000
 
-// wait returns a random part of the spread, with an exponential distribution that is cut at its end: of any number of
-// agents up to groupSize, only a few come so early that the first one's write has not reached them yet. An even
-// distribution would let the writes grow with the agents.
+// wait returns a random part of the spread.
+func (f *Flusher) wait(spread time.Duration) time.Duration {
+	return fewEarly(f.opts.Random(), spread).Round(time.Millisecond)
+}
+
+// fewEarly turns a number from 0 to 1 into a part of the spread, with an exponential distribution that is cut at its
+// end: of any number of agents up to groupSize, only a few come so early that the first one's write has not reached them
+// yet. An even distribution would let the writes grow with the agents.
 //
 // Source: the backoff timers of NACK-oriented multicast, RFC 5401.
-func (f *Flusher) wait(spread time.Duration) time.Duration {
+func fewEarly(random float64, spread time.Duration) time.Duration {
 	lambda := math.Log(groupSize) + 1
-	at := math.Log1p(f.opts.Random()*math.Expm1(lambda)) / lambda
-	return time.Duration(at * float64(spread)).Round(time.Millisecond)
+	at := math.Log1p(random*math.Expm1(lambda)) / lambda
+	return time.Duration(at * float64(spread))
 }
 
 // Run implements [pass.Action].
@@ -332,7 +337,7 @@ func (f *Flusher) compare(evidence verdict.Evidence) {
 		}
 		// kube-proxy deletes endpoints at the end of a sync, and processes all changes before it: what comes now comes
 		// after the loss.
-		r := f.family(FamilyOf(addr))
+		r := f.family(cluster.FamilyOf(addr))
 		delete(r.dropped, addr)
 		f.markStale(r, 0, addr)
 	}

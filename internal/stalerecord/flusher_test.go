@@ -749,7 +749,7 @@ func TestUrgencyMakesNothingLater(t *testing.T) {
 func TestARemoteEndpointIsNotEndangered(t *testing.T) {
 	g := NewWithT(t)
 	n := began(t)
-	n.flusher.Request(stalerecord.FamilyOf(v4), v4)
+	n.flusher.Request(cluster.FamilyOf(v4), v4)
 	n.remotes = []netip.Addr{v4}
 	g.Expect(n.pass()).To(BeNumerically("~", 2500*time.Millisecond, 2*time.Millisecond))
 	n.remotes, n.locals = nil, []netip.Addr{v4}
@@ -1114,23 +1114,23 @@ func TestARequestWhileAPodWaitsIsSpreadToo(t *testing.T) {
 	g := NewWithT(t)
 	n := began(t)
 	n.waiting = true
-	n.flusher.Request(stalerecord.FamilyOf(v4))
+	n.flusher.Request(cluster.FamilyOf(v4))
 	g.Expect(n.pass()).To(BeNumerically("~", 500*time.Millisecond, 2*time.Millisecond))
 }
 
 func TestRequest(t *testing.T) {
 	g := NewWithT(t)
 	n := began(t)
-	n.flusher.Request(stalerecord.FamilyOf(v4), v4)
+	n.flusher.Request(cluster.FamilyOf(v4), v4)
 	g.Expect(n.pass()).To(BeNumerically("~", 2500*time.Millisecond, 2*time.Millisecond))
 	n.wait(2000 * time.Millisecond)
-	n.flusher.Request(stalerecord.FamilyOf(v4), v4)
+	n.flusher.Request(cluster.FamilyOf(v4), v4)
 	g.Expect(n.pass()).To(BeNumerically("<", 500*time.Millisecond), "a second request does not delay the first")
 	n.wait(500 * time.Millisecond)
 	n.pass()
 	g.Expect(n.writes()).To(BeEquivalentTo(2))
 
-	n.flusher.Request(stalerecord.FamilyOf(v6), v6)
+	n.flusher.Request(cluster.FamilyOf(v6), v6)
 	n.wait(2 * time.Second)
 	n.pass()
 	g.Expect(n.own(discoveryv1.AddressTypeIPv6)).NotTo(BeNil(), "of the address's family")
@@ -1141,7 +1141,7 @@ func TestARequestForAnAddressThatAPodHasIsFlushedAfterItHasSettled(t *testing.T)
 	n := began(t)
 	n.locals = []netip.Addr{v4}
 	n.lose(netip.MustParseAddr("10.240.0.12"))
-	n.flusher.Request(stalerecord.FamilyOf(v4), v4) // while another loss is pending
+	n.flusher.Request(cluster.FamilyOf(v4), v4) // while another loss is pending
 	n.wait(time.Second)
 	n.pass()
 	g.Expect(n.writes()).To(BeEquivalentTo(2))
@@ -1188,7 +1188,7 @@ func TestObservingReportsAFlushOnceForEachRecord(t *testing.T) {
 	n.touch(nil, slice("other", "lin-1"))
 	request := func() float64 {
 		for range 10 {
-			n.flusher.Request(stalerecord.FamilyOf(v4), v4)
+			n.flusher.Request(cluster.FamilyOf(v4), v4)
 			n.wait(2 * time.Second)
 			n.pass()
 		}

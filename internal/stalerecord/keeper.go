@@ -5,11 +5,11 @@ package stalerecord
 import (
 	"cmp"
 	"context"
-	"math"
 	"net/netip"
 	"slices"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/sets"
@@ -47,8 +47,8 @@ type KeeperOptions struct {
 	Freshness Freshness
 	// Users returns the pods of the whole cluster, by the API server, that may use one of the addresses. Required.
 	Users func(ctx context.Context, addresses sets.Set[netip.Addr]) ([]cluster.Pod, error)
-	// NodeExists reports whether the API server has a node. Required.
-	NodeExists func(ctx context.Context, node string) (bool, error)
+	// Server reads nodes from the API server, not from a cache. Required.
+	Server client.Reader
 	// Random returns a number from 0 to 1. Required.
 	Random func() float64
 	// Events gets the Events on pods whose addresses are kept. Required.
@@ -251,27 +251,20 @@ func (k *Keeper) findAbsent(ctx context.Context, present sets.Set[cluster.Keep])
 		if known && now.Before(at) {
 			continue
 		}
-		wait := k.strangerDelay()
+		wait := strangersFirst + fewEarly(k.opts.Random(), strangersMost-strangersFirst)
 		k.strangers[node] = now.Add(wait)
 		if !known {
 			continue
 		}
-		exists, err := k.opts.NodeExists(ctx, node)
-		if err != nil {
+		err := k.opts.Server.Get(ctx, client.ObjectKey{Name: node}, &corev1.Node{})
+		if client.IgnoreNotFound(err) != nil {
 			logf.FromContext(ctx).Error(err, "Cannot find out whether the node of a keep-slice exists", "keptFor", node)
 			continue
 		}
-		if k.absent.Delete(node); !exists {
+		if k.absent.Delete(node); err != nil {
 			k.absent.Insert(node)
 		}
 	}
-}
-
-// strangerDelay is a random time that few of many agents choose short, see [Flusher.wait].
-func (k *Keeper) strangerDelay() time.Duration {
-	lambda := math.Log(groupSize) + 1
-	at := math.Log1p(k.opts.Random()*math.Expm1(lambda)) / lambda
-	return strangersFirst + time.Duration(at*float64(strangersMost-strangersFirst)).Round(time.Second)
 }
 
 // deleteUnused deletes the keep-slices that have been unused for long enough, if the API server has no pod that may use

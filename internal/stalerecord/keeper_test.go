@@ -51,7 +51,6 @@ type keeping struct {
 	users    []cluster.Pod
 	usersErr error
 	asked    int
-	nodes    map[string]bool
 	current  []time.Time
 	events   *events.FakeRecorder
 }
@@ -65,7 +64,7 @@ func newKeeping(t *testing.T, changes ...func(*stalerecord.KeeperOptions)) *keep
 	t.Helper()
 	k := &keeping{
 		t: t, index: cluster.NewIndex(nodeName), clock: testingclock.NewFakeClock(start),
-		registry: prometheus.NewRegistry(), profile: faulty, network: hns.NetworkL2Bridge, nodes: map[string]bool{},
+		registry: prometheus.NewRegistry(), profile: faulty, network: hns.NetworkL2Bridge,
 		events: events.NewFakeRecorder(2000),
 	}
 	k.api = interceptor.NewClient(fake.NewClientBuilder().Build(), interceptor.Funcs{
@@ -88,8 +87,7 @@ func newKeeping(t *testing.T, changes ...func(*stalerecord.KeeperOptions)) *keep
 			k.asked++
 			return k.users, k.usersErr
 		},
-		NodeExists: func(_ context.Context, node string) (bool, error) { return k.nodes[node], nil },
-		Events:     k.events, Random: func() float64 { return 0 }, Metrics: stalerecord.NewMetrics(k.registry), Clock: k.clock,
+		Server: k.api, Events: k.events, Random: func() float64 { return 0 }, Metrics: stalerecord.NewMetrics(k.registry), Clock: k.clock,
 	}
 	for _, change := range changes {
 		change(&o)
@@ -344,7 +342,7 @@ func TestWhoKeepsAnAddressInUse(t *testing.T) {
 		scene func(k *keeping)
 		stays bool
 	}{
-		"nobody": {func(*keeping) {}, false},
+		"no pod": {func(*keeping) {}, false},
 		"a pod on another node": {func(k *keeping) {
 			k.users = []cluster.Pod{{Node: "win-2", Addresses: []netip.Addr{ip}}}
 		}, true},
@@ -400,14 +398,15 @@ func TestWhoKeepsAnAddressInUse(t *testing.T) {
 func TestTheKeepSlicesOfANodeThatIsGone(t *testing.T) {
 	g := NewWithT(t)
 	k := newKeeping(t)
-	k.nodes["win-2"] = true
+	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "win-2"}}
+	g.Expect(k.api.Create(t.Context(), node)).To(Succeed())
 	k.foreign("win-2", "cart", ip)
 	k.foreign("win-3", "cart", ip)
 	for range 2 * 3600 {
 		k.pass()
 	}
 	g.Expect(k.kept()).To(ConsistOf(HaveField("Annotations", HaveKeyWithValue("hnsguard.io/node", "win-2"))))
-	k.nodes["win-2"] = false
+	g.Expect(k.api.Delete(t.Context(), node)).To(Succeed())
 	k.users = []cluster.Pod{{Node: "win-4", Addresses: []netip.Addr{ip}}}
 	for range 2 * 3600 {
 		k.pass()

@@ -34,29 +34,13 @@ const present = "present"
 // errObserving says why a keep-slice is not written.
 var errObserving = errors.New("hnsguard only observes")
 
-// newKeepSlice is the slice that keeps an address listed. It cannot receive traffic: the address is not ready, and the
-// Service has no port of that name. It has no owner: that the garbage collector deletes it with its Service would be
-// the drop that it is there to prevent. It names no node: to that node's kube-proxy the address would be local.
+// newKeepSlice is the slice that keeps an address listed. It has no owner: that the garbage collector deletes it with
+// its Service would be the drop that it is there to prevent. It names no node: to that node's kube-proxy the address
+// would be local.
 func newKeepSlice(keep cluster.Keep) *discoveryv1.EndpointSlice {
-	return &discoveryv1.EndpointSlice{
-		ObjectMeta: metav1.ObjectMeta{
-			Namespace: keep.Service.Namespace, Name: keep.Name(),
-			Labels: map[string]string{
-				discoveryv1.LabelServiceName: keep.Service.Name, discoveryv1.LabelManagedBy: cluster.ManagedByKeep,
-			},
-			Annotations: map[string]string{cluster.AnnotationNode: keep.Node},
-		},
-		AddressType: FamilyOf(keep.Address),
-		Endpoints: []discoveryv1.Endpoint{{
-			Addresses: []string{keep.Address.String()},
-			Conditions: discoveryv1.EndpointConditions{
-				Ready: new(false), Serving: new(false), Terminating: new(false),
-			},
-		}},
-		Ports: []discoveryv1.EndpointPort{{
-			Name: new(cluster.ManagedByKeep), Port: new(int32(1)), Protocol: new(corev1.ProtocolTCP),
-		}},
-	}
+	slice := cluster.InertSlice(keep.Name(), cluster.ManagedByKeep, keep.Service, keep.Address)
+	slice.Annotations = map[string]string{cluster.AnnotationNode: keep.Node}
+	return slice
 }
 
 // try makes, in a dry run, a write that the admission policy has to refuse: one whose address is ready, from a range

@@ -210,7 +210,7 @@ func (a *apiServer) Create(ctx context.Context, o client.Object, opts ...client.
 	}
 	a.dryRuns++
 	s, _ := o.(*discoveryv1.EndpointSlice)
-	if stalerecord.FamilyOf(netip.MustParseAddr(s.Endpoints[0].Addresses[0])) != s.AddressType {
+	if cluster.FamilyOf(netip.MustParseAddr(s.Endpoints[0].Addresses[0])) != s.AddressType {
 		return errors.New("the address is of the other family")
 	}
 	if a.restricts && !stalerecord.IsBarrier(netip.MustParseAddr(s.Endpoints[0].Addresses[0])) {

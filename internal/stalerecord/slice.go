@@ -51,7 +51,7 @@ const (
 // IsBarrier reports whether an address is one of those that the flush slices move through.
 func IsBarrier(addr netip.Addr) bool {
 	bytes := addr.AsSlice()
-	return len(bytes) > 0 && addr == barrierAt(FamilyOf(addr), int(bytes[len(bytes)-1]))
+	return len(bytes) > 0 && addr == barrierAt(cluster.FamilyOf(addr), int(bytes[len(bytes)-1]))
 }
 
 // barrierAt returns a family's barrier address of a number from 1 to [barriers].
@@ -86,14 +86,6 @@ func nextBarrier(kind discoveryv1.AddressType, from int, taken sets.Set[netip.Ad
 		}
 	}
 	return barrierAt(kind, from%barriers+1)
-}
-
-// FamilyOf returns the address type of the slices that list the address.
-func FamilyOf(addr netip.Addr) discoveryv1.AddressType {
-	if addr.Is4() {
-		return discoveryv1.AddressTypeIPv4
-	}
-	return discoveryv1.AddressTypeIPv6
 }
 
 // visible returns the slice if kube-proxy looks at it, and else nil: to kube-proxy, a slice that is labelled for

@@ -57,7 +57,7 @@ type Tracker struct {
 	shown sets.Set[netip.Addr]
 	// held is since when each held address has been held.
 	held map[netip.Addr]time.Time
-	// record is what was last answered. It has no addresses when it has to be made anew.
+	// record is the last answer. Its Dropped is nil once the answer is out of date.
 	record verdict.Record
 }
 
@@ -184,7 +184,7 @@ func waitingForProof(verdicts []verdict.Verdict) (addresses map[discoveryv1.Addr
 	addresses = map[discoveryv1.AddressType][]netip.Addr{}
 	for i := range verdicts {
 		if v := &verdicts[i]; v.MayBeRemembered() {
-			kind := FamilyOf(v.Address())
+			kind := cluster.FamilyOf(v.Address())
 			addresses[kind] = append(addresses[kind], v.Address())
 			endangered = endangered || v.Kind == verdict.Held
 		}

@@ -84,9 +84,21 @@ type decision struct {
 }
 
 func prepare(e Evidence) *decision {
-	d := &decision{
-		Evidence: e, locals: map[netip.Addr][]*Endpoint{}, referrers: map[hns.EndpointID][]hns.LoadBalancerID{},
+	d := prepareLocals(e)
+	d.referrers = map[hns.EndpointID][]hns.LoadBalancerID{}
+	for i := range e.Snapshot.LoadBalancers {
+		lb := &e.Snapshot.LoadBalancers[i]
+		for _, id := range lb.Endpoints {
+			d.referrers[id] = append(d.referrers[id], lb.ID)
+		}
 	}
+	d.left = d.findLeft()
+	return d
+}
+
+// prepareLocals puts in order what decides which pods are here.
+func prepareLocals(e Evidence) *decision {
+	d := &decision{Evidence: e, locals: map[netip.Addr][]*Endpoint{}}
 	for i := range e.Snapshot.Endpoints {
 		if ep := &e.Snapshot.Endpoints[i]; d.isLocalOfPods(ep) {
 			for _, addr := range ep.Addresses {
@@ -94,13 +106,7 @@ func prepare(e Evidence) *decision {
 			}
 		}
 	}
-	for i := range e.Snapshot.LoadBalancers {
-		lb := &e.Snapshot.LoadBalancers[i]
-		for _, id := range lb.Endpoints {
-			d.referrers[id] = append(d.referrers[id], lb.ID)
-		}
-	}
-	d.arrivals, d.left = d.findArrivals(), d.findLeft()
+	d.arrivals = d.findArrivals()
 	return d
 }
 

@@ -43,7 +43,7 @@ func WantedKeeps(e Evidence) sets.Set[cluster.Keep] {
 	if !e.KubeProxy.StaleRecord || e.Snapshot.Network.Type == hns.NetworkOverlay {
 		return wanted
 	}
-	d := prepare(e)
+	d := prepareLocals(e)
 	for addr, locals := range d.locals {
 		if !d.inUseHere(addr, locals) {
 			continue

@@ -385,7 +385,7 @@ var _ = Describe("The chart", func() {
 				"another manager": keep(func(s *slice) { s.Labels[discoveryv1.LabelManagedBy] = "hnsguard" }),
 				"a third label":   keep(func(s *slice) { s.Labels["a"] = "b" }),
 				"another node's":  keepSlice(namespace, elsewhere, func(*slice) {}),
-				"nobody's":        keep(func(s *slice) { s.Annotations = nil }),
+				"without a node":  keep(func(s *slice) { s.Annotations = nil }),
 				"more annotations": keep(func(s *slice) {
 					s.Annotations["a"] = "b"
 				}),
@@ -450,7 +450,7 @@ var _ = Describe("The chart", func() {
 			Expect(shared.client.Create(ctx, foreign)).To(Succeed())
 			Expect(mine.Delete(ctx, foreign)).To(refusedBy("slices", "that are its own"))
 			Expect(shared.client.DeleteAllOf(ctx, others, client.InNamespace(namespace),
-				client.MatchingLabels{discoveryv1.LabelManagedBy: "hnsguard-keep"})).To(Succeed(), "whoever uninstalls it may")
+				client.MatchingLabels{discoveryv1.LabelManagedBy: "hnsguard-keep"})).To(Succeed(), "an administrator may")
 		})
 
 		It("makes kube-proxy program Services again, and does them no other harm", func(ctx SpecContext) {

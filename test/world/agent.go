@@ -114,7 +114,7 @@ func (p *product) build(
 	pods := removal.PodReader{Server: api}
 	keeper := stalerecord.NewKeeper(stalerecord.KeeperOptions{
 		Node: a.node.Name, Enforce: c.Enforces(c.Keep.Mode), Client: api, Freshness: freshness, Users: pods.Users,
-		NodeExists: api.nodeExists, Events: a, Random: a.random, Metrics: measurements, Clock: w.clock,
+		Server: api, Events: a, Random: a.random, Metrics: measurements, Clock: w.clock,
 	})
 	p.balancers = loadbalancer.NewReader(loadbalancer.ReaderOptions{
 		HNS: service, Syncs: detector.Syncs, Revision: p.index.Revision, WatchLag: loadbalancer.WatchLag, Clock: w.clock,

@@ -98,12 +98,6 @@ func (c apiClient) Get(ctx context.Context, key client.ObjectKey, obj client.Obj
 	return nil
 }
 
-// nodeExists reports whether there is a node.
-func (c apiClient) nodeExists(ctx context.Context, name string) (bool, error) {
-	err := c.Get(ctx, client.ObjectKey{Name: name}, &corev1.Node{})
-	return err == nil, client.IgnoreNotFound(err)
-}
-
 // page is the answer to a list.
 type page struct {
 	items   []client.Object
