@@ -319,10 +319,17 @@ func (s *ownSync) balance(service *balancedService, ids []hns.EndpointID) bool {
 }
 
 // cleanBalancer is deleteLoadBalancerPolicy of proxier.go: it keeps the ID of a load balancer that it could not delete.
+// Before 1.37 it looks up what does not exist, too: a Service without a load balancer, and the node port.
 func (s *ownSync) cleanBalancer(service *balancedService) {
 	before := service.lb
+	if before == "" && !s.k.KeepsUnread {
+		_ = s.k.hns.fault(hns.OpLoadBalancers)
+	}
 	if s.deleteBalancer(service); s.k.staleLBs[before] {
 		service.lb = before
+	}
+	if !s.k.KeepsUnread {
+		_ = s.k.hns.fault(hns.OpLoadBalancers)
 	}
 }
 
