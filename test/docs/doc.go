@@ -8,7 +8,7 @@
 //  1. A relative link leads to a file or folder of the repository, and its anchor to a heading.
 //  2. A metric, a configuration field or value of the chart, a make target, a path and a flag of hnsguard exist if a
 //     page names them as code.
-//  3. The table of versions in the README says what package kubeproxy knows.
+//  3. The table of versions in docs/how-it-works.md says what package kubeproxy knows.
 //  4. What has to be complete is: every verdict, package and alert has its place.
 //  5. Nothing is called measured with a link to a scenario of the matrix that has no results.
 //  6. The output of commands that need only files of this repository is what they print.

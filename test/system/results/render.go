@@ -55,35 +55,45 @@ was on only where the name of the scenario says so; [how-it-works.md](../how-it-
 	return out.String()
 }
 
-// Headline is the table of the README: the incidents that users report, with the versions in which they end badly.
+// Headline is the table of the README: the incidents that users report, with the versions in which they end badly, and
+// all that ends badly with hnsguard.
 func Headline(all []Result) string {
 	out := &strings.Builder{}
 	out.WriteString("| what happens | kube-proxy | without hnsguard | with hnsguard |\n|---|---|---|---|\n")
 	var shown []Result
 	for _, sc := range Scenarios() {
-		if sc.Headline == "" {
-			continue
+		rows := headlineRows(all, sc)
+		for _, r := range rows {
+			fmt.Fprintf(out, "| %s | %s | %s | %s |\n", sc.headline(), join(r.versions, ", "), r.without, r.with)
 		}
 		for _, r := range all {
-			if r.Scenario == sc.Name {
+			if r.Scenario == sc.Name && len(rows) > 0 {
 				shown = append(shown, r)
 			}
 		}
-		for _, r := range headlineRows(all, sc) {
-			fmt.Fprintf(out, "| %s | %s | %s | %s |\n", sc.Headline, join(r.versions, ", "), r.without, r.with)
-		}
+	}
+	if len(shown) == 0 {
+		return "Nothing ends badly."
 	}
 	fmt.Fprintf(out, "\n%s Real kube-proxy.exe and hnsguard.exe\n**under Wine, against a simulated HNS**; kube-proxy "+
-		"synced every %s instead of every 30 seconds.\n", measured(shown), periods(shown))
+		"synced every %s; its default is 30 seconds.\n", measured(shown), periods(shown))
 	return out.String()
 }
 
-// headlineRows are the rows of the versions in which a scenario ends badly without hnsguard. Rows that end in the same
-// way with hnsguard become one.
+// headline names the rows of a scenario. One that has no headline is known by its section of the page.
+func (sc Scenario) headline() string {
+	if sc.Headline != "" {
+		return sc.Headline
+	}
+	return fmt.Sprintf("[%s](docs/results/kube-proxy-matrix.md#%s)", sc.Name, anchor(sc.Name))
+}
+
+// headlineRows are the rows of the versions in which a scenario ends badly: of one with a headline without hnsguard, of
+// any with it. Rows that end in the same way with hnsguard become one.
 func headlineRows(all []Result, sc Scenario) []row {
 	var rows []row
 	for _, r := range rowsOf(all, sc) {
-		if !r.bad || r.with == none {
+		if r.with == none || !r.lost && (!r.bad || sc.Headline == "") {
 			continue
 		}
 		i := slices.IndexFunc(rows, func(o row) bool { return o.with == r.with })
@@ -92,7 +102,9 @@ func headlineRows(all []Result, sc Scenario) []row {
 			continue
 		}
 		rows[i].versions = slices.SortedFunc(slices.Values(append(rows[i].versions, r.versions...)), compareVersions)
-		rows[i].without += ", or " + r.without
+		if !strings.Contains(rows[i].without, r.without) {
+			rows[i].without += ", or " + r.without
+		}
 	}
 	return rows
 }
@@ -101,7 +113,7 @@ func headlineRows(all []Result, sc Scenario) []row {
 type row struct {
 	versions      []string
 	without, with string
-	bad           bool // without hnsguard
+	bad, lost     bool // without hnsguard, and with it
 }
 
 func rowsOf(all []Result, sc Scenario) []row {
@@ -113,7 +125,7 @@ func rowsOf(all []Result, sc Scenario) []row {
 		}
 		i := slices.IndexFunc(rows, func(o row) bool { return o.without == r.without && o.with == r.with })
 		if i < 0 {
-			r.bad = !allGood(resultsOf(all, sc, v, false))
+			r.bad, r.lost = !allGood(resultsOf(all, sc, v, false)), !allGood(resultsOf(all, sc, v, true))
 			i, rows = len(rows), append(rows, r)
 		}
 		rows[i].versions = append(rows[i].versions, v)

@@ -14,7 +14,7 @@ import (
 	"github.com/hnsguard/hnsguard/test/system/results"
 )
 
-var update = flag.Bool("update", false, "write the pages anew")
+var update = flag.Bool("update", false, "write the pages")
 
 const (
 	kept   = "results.json"
@@ -78,6 +78,35 @@ func TestMerge(t *testing.T) {
 	g.Expect(second).To(Equal([]results.Result{other, plain, later}))
 	g.Expect(results.Page(second)).To(And(
 		ContainSubstring("Measured between 2026-01-01 and 2026-02-02 with hnsguard v1, v2."), ContainSubstring("every 30s or 5s")))
+}
+
+// Invariant 4.
+func TestTheReadmeHasWhatEndsBadlyWithHnsguard(t *testing.T) {
+	g := NewWithT(t)
+	of := func(scenario string, guarded, good bool) results.Result {
+		return results.Result{
+			Scenario: scenario, Version: "v1.31.0", Guarded: guarded, Outcome: "done", Good: good, Runs: 1,
+			Measured: "2026-01-01", SyncPeriod: "5s", Build: "v1",
+		}
+	}
+	for _, c := range []struct {
+		scenario      string
+		without, with bool
+		row           string
+	}{
+		{"stale record", false, true, "| ✗ done | ✓ done |"},
+		{"stale record", true, true, ""},
+		{"stale record", true, false, "| ✓ done | ✗ done |"},
+		{"slice lag", false, true, ""},
+		{"slice lag", false, false, "| [slice lag](docs/results/kube-proxy-matrix.md#slice-lag) | 1.31.0 | ✗ done | ✗ done |"},
+	} {
+		table := results.Headline([]results.Result{of(c.scenario, false, c.without), of(c.scenario, true, c.with)})
+		if c.row == "" {
+			g.Expect(table).NotTo(ContainSubstring("done"), "%+v", c)
+		} else {
+			g.Expect(table).To(ContainSubstring(c.row), "%+v", c)
+		}
+	}
 }
 
 func TestResultsSurviveTheFile(t *testing.T) {
