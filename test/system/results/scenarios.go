@@ -10,8 +10,8 @@ type Scenario struct {
 	Name string
 	// Story is what happens, in one or two sentences.
 	Story string
-	// Headline is the name of the scenario's row in the README. Scenarios without one are there only if they end badly with
-	// hnsguard.
+	// Headline is the name of the scenario's row in the README. Scenarios without one are there only if they end badly
+	// with hnsguard.
 	Headline string
 }
 
