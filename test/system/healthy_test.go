@@ -130,6 +130,9 @@ func playForeign(s *windowsNode) outcome {
 	return s.untouched(ids...)
 }
 
+// flushed has the addresses of the IPv4 flush slice.
+var flushed = netip.MustParsePrefix("198.51.100.0/24")
+
 // playOverlay has kube-proxy make remote endpoints for Services' own addresses, and a local one for its source address.
 func playOverlay(s *windowsNode) outcome {
 	s.server.SetDocument(string(s.network.ID), `{"Policies": [{"Type": "RemoteSubnetRoute", "Settings": {
@@ -144,6 +147,9 @@ func playOverlay(s *windowsNode) outcome {
 	var ids []hns.EndpointID
 	vips := 0
 	for _, e := range s.service.State().Endpoints {
+		if flushed.Contains(e.Addresses[0]) {
+			continue // kube-proxy deletes it when the address of the flush slice moves on
+		}
 		ids = append(ids, e.ID)
 		if e.Remote() && netip.MustParsePrefix("10.0.0.0/16").Contains(e.Addresses[0]) {
 			vips++
