@@ -34,6 +34,9 @@ func (r results) points(format, unit string, numbers ...int) (plotter.XYs, error
 	return xys, nil
 }
 
+// logMargin leaves room for the label of the last tick.
+const logMargin = 1.3
+
 func logarithmic(p *plot.Plot) {
 	p.X.Scale, p.Y.Scale = plot.LogScale{}, plot.LogScale{}
 	p.X.Tick.Marker, p.Y.Tick.Marker = plot.LogTicks{Prec: -1}, plot.LogTicks{Prec: -1}
@@ -58,6 +61,7 @@ func (r results) drawCalls(path string) error {
 	if err := plotutil.AddLinePoints(p, lines...); err != nil {
 		return err
 	}
+	p.X.Max *= logMargin
 	return p.Save(width, height, path)
 }
 
@@ -78,6 +82,7 @@ func (r results) drawMemory(path string) error {
 	bars.Color = plotutil.Color(2)
 	p.Add(bars)
 	p.NominalX("an informer's cache", "hnsguard")
+	p.X.Min, p.X.Max = p.X.Min-0.5, p.X.Max+0.5
 	return p.Save(width, height, path)
 }
 
@@ -108,5 +113,6 @@ func (r results) drawUpdate(path string) error {
 	if err := plotutil.AddLinePoints(p, xys); err != nil {
 		return err
 	}
+	p.X.Max *= logMargin
 	return p.Save(width, height, path)
 }
