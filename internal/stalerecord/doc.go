@@ -47,8 +47,8 @@
 //     replaced by an affected version, is unknown: every address may have been dropped. The agent begins by moving the
 //     slice until it knows.
 //  5. That a move was written proves nothing. An address is forgotten when HNS has shown three moves that the watch
-//     brought after its drop. A move to an address that HNS had before, or that the watch brought in a list, does not
-//     count.
+//     brought after its drop. A move to an address that HNS had before the watch brought the move before it, or that
+//     the watch brought in a list, does not count.
 //  6. A failing API server is not pressed: retries get rarer, and those of a write that is forbidden come every ten
 //     minutes.
 //  7. A kube-proxy that is stuck holds everything. That is measured, and no timeout ends it.

@@ -53,8 +53,9 @@ type Tracker struct {
 	families map[discoveryv1.AddressType]*proof
 	// kept is what this node keeps listed.
 	kept sets.Set[cluster.Keep]
-	// shown are the barrier addresses that HNS had in the last snapshot; nil before the first.
-	shown sets.Set[netip.Addr]
+	// shown are the barrier addresses that HNS had in the last snapshot, and the moments from which on they were seen;
+	// zero if they were in the first snapshot. It is nil before that one.
+	shown map[netip.Addr]uint64
 	// held is since when each held address has been held.
 	held map[netip.Addr]time.Time
 	// record is the last answer. Its Dropped is nil once the answer is out of date.
@@ -208,21 +209,26 @@ func (t *Tracker) measureHolds(verdicts []verdict.Verdict, now time.Time) {
 	t.held = held
 }
 
-// look finds the moves that a snapshot shows. An address that was there before the watch brought its move proves
-// nothing: its endpoint may be left from long ago.
+// look finds the moves that a snapshot shows. An address that was there before the watch brought the move before its
+// own proves nothing: its endpoint may be left from long ago.
 func (t *Tracker) look(snapshot verdict.Snapshot) {
-	shown := sets.New[netip.Addr]()
+	shown := map[netip.Addr]uint64{}
 	for i := range snapshot.Endpoints {
 		e := &snapshot.Endpoints[i]
 		if e.Network == snapshot.Network.ID && kubeproxy.Owns(e.Endpoint) && IsBarrier(e.Addresses[0]) {
-			shown.Insert(e.Addresses[0])
+			addr := e.Addresses[0]
+			since, before := t.shown[addr]
+			if !before && t.shown != nil {
+				since = t.order
+			}
+			shown[addr] = since
 		}
 	}
 	t.shown = shown
 	for _, p := range t.families {
 		for at := len(p.moves) - 1; at >= 0; at-- {
 			m := p.moves[at]
-			if !shown.Has(m.addr) {
+			if _, is := shown[m.addr]; !is {
 				continue
 			}
 			if !snapshot.Taken.Before(m.at) {
@@ -273,19 +279,24 @@ func (t *Tracker) SliceChanged(before, after *cluster.Slice) {
 	}
 }
 
-// flushMoved notes a move of the flush slice.
+// flushMoved notes a move of the flush slice. kube-proxy's watch may be the faster one: if HNS has the address since the
+// move before, kube-proxy has processed this one.
 func (t *Tracker) flushMoved(before, after *cluster.Slice) {
 	addr := barrierOf(after)
 	if visible(after) == nil || !addr.IsValid() || addr == barrierOf(before) {
 		return
 	}
 	p := t.family(after.AddressType)
-	if p.latest = t.order; t.shown == nil || t.shown.Has(addr) {
-		return
-	}
-	p.moves = append(p.moves, move{order: t.order, at: t.opts.Clock.Now(), addr: addr})
-	if len(p.moves) > mostMoves {
-		p.moves = p.moves[1:]
+	last := p.latest
+	p.latest = t.order
+	switch since, shown := t.shown[addr]; {
+	case t.shown == nil || since == 0 && shown:
+	case shown && since >= last:
+		t.advance(p, t.order)
+		p.moves = nil
+	case !shown:
+		p.moves = append(p.moves, move{order: t.order, at: t.opts.Clock.Now(), addr: addr})
+		p.moves = p.moves[max(0, len(p.moves)-mostMoves):]
 	}
 }
 

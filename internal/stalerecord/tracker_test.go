@@ -177,10 +177,11 @@ func TestWhatProvesNothing(t *testing.T) {
 			p.moves()
 			p.processes(p.moves())
 		},
-		"an address that was there before the move": func(p *proof) {
+		"an address that was there before the move before": func(p *proof) {
 			for range 3 {
-				p.shown = []netip.Addr{barrier(p.number + 1)}
+				p.shown = []netip.Addr{barrier(p.number + 2)}
 				p.pass()
+				p.moves()
 				p.processes(p.moves())
 			}
 		},
@@ -450,14 +451,50 @@ func TestWhatIsABarrier(t *testing.T) {
 	NewWithT(t).Expect(stalerecord.IsBarrier(netip.Addr{})).To(BeFalse())
 }
 
+// kube-proxy's watch may be faster than this one, whatever a move is shown with.
+func TestAMoveMayBeShownBeforeTheWatchBringsIt(t *testing.T) {
+	g := NewWithT(t)
+	p := newProof(t)
+	p.prove()
+	p.drop(ip)
+	for n := range 3 {
+		g.Expect(p.mayHold(ip)).To(BeTrue(), "after %d moves", n)
+		p.processes(barrier(p.number + 1))
+		g.Expect(p.mayHold(ip)).To(BeTrue(), "the drop may come later")
+		p.moves()
+	}
+	g.Expect(p.mayHold(ip)).To(BeFalse())
+	p.requests = nil
+	p.pass()
+	g.Expect(p.requests).To(BeEmpty(), "nothing waits for a proof")
+}
+
+// What was in the first snapshot may be left from long ago.
+func TestAnAddressOfTheFirstSnapshotProvesNothing(t *testing.T) {
+	g := NewWithT(t)
+	p := newProof(t)
+	p.tracker = stalerecord.NewTracker(stalerecord.TrackerOptions{
+		Node: nodeName, Namespace: namespace, Flusher: p, Metrics: stalerecord.NewMetrics(prometheus.NewRegistry()),
+		Clock: p.clock,
+	})
+	p.changed(nil, slice("svc", "lin-1", other))
+	p.shown = []netip.Addr{barrier(1), barrier(2), barrier(3)}
+	p.pass()
+	for range 3 {
+		p.moves()
+		p.pass()
+	}
+	g.Expect(p.mayHold(ip)).To(BeTrue())
+}
+
 // HNS may never show a move that another one has followed.
 func TestAMoveThatProvesNothingIsFollowedByAnother(t *testing.T) {
 	g := NewWithT(t)
 	p := newProof(t)
-	p.moves()
-	p.shown = []netip.Addr{barrier(p.number + 1)}
+	p.shown = []netip.Addr{barrier(p.number + 2)}
 	p.pass()
-	p.moves() // to an address that HNS shows already
+	p.moves()
+	p.moves() // to an address that HNS has shown for longer
 	p.requests = nil
 	p.pass()
 	g.Expect(p.requests).To(HaveLen(1))
