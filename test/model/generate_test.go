@@ -63,7 +63,7 @@ type verbs []world.Verb
 func subjects() []verbs {
 	pods := verbs{world.StartRemote, world.StartRemote, world.ReplacePod, world.ReplacePod, world.StartLocal, world.DeletePod}
 	faults := verbs{
-		world.HNSDown, world.HNSFails, world.HNSFailsOnce, world.HNSFailsOnce, world.HNSHangs, world.HNSSlow, world.CutGuard, world.CutGuard, world.StallHandlers, world.CutKubeProxy, world.CutKubeProxy,
+		world.HNSDown, world.HNSRestarts, world.HNSVanishes, world.HNSFails, world.HNSFailsOnce, world.HNSFailsOnce, world.HNSHangs, world.HNSSlow, world.CutGuard, world.CutGuard, world.StallHandlers, world.CutKubeProxy, world.CutKubeProxy,
 		world.APIFails, world.MetricsDown, world.Crash, world.RestartKubeProxy, world.Freeze,
 	}
 	usual := slices.Concat(pods, pods, pods, pods, verbs{world.Touch, world.Repack, world.Repack, world.Mirror, world.Mirror, world.FinishPod, world.External}, faults)

@@ -90,7 +90,12 @@ const (
 
 	// HNSDown: HNS of node N[0] is down for For, and answers calls with code N[1].
 	HNSDown Verb = "hns-down"
-	// HNSFailsOnce: call N[1] of the kube-proxy of node N[0] fails once.
+	// HNSRestarts: HNS of node N[0] restarts, which takes For, in which it answers calls with code N[1]. It restores
+	// everything under the same IDs, or has lost N[2] of it: load balancers, remote endpoints too, or everything.
+	HNSRestarts Verb = "hns-restarts"
+	// HNSVanishes: object N[1] of the HNS of node N[0] vanishes while it is listed the next time.
+	HNSVanishes Verb = "hns-vanishes"
+	// HNSFailsOnce: call N[1] of the kube-proxy of node N[0] fails once, with code N[2].
 	HNSFailsOnce Verb = "hns-fails-once"
 	// HNSFails and HNSHangs: call N[1] does so for For.
 	HNSFails Verb = "hns-fails"
@@ -340,6 +345,11 @@ func (w *World) fault(node *Node, a Action) {
 	switch a.Verb {
 	case HNSDown, HNSFails, HNSFailsOnce, HNSHangs, HNSSlow:
 		w.faultHNS(node.service, a)
+	case HNSRestarts:
+		node.lose(lost(a.N[2] % allLosses))
+		w.faultHNS(node.service, Action{Verb: HNSDown, N: a.N, For: a.For})
+	case HNSVanishes:
+		node.vanish(a.N[1])
 	case MetricsDown:
 		node.metricsDown = true
 		w.After(a.For, ActorHistory, func() { node.metricsDown = false })
@@ -368,7 +378,8 @@ func (w *World) faultHNS(s *service, a Action) {
 		s.down, s.why = true, codes[a.N[1]%len(codes)]
 		w.After(a.For, ActorHNS, func() { s.down = false })
 	case HNSFailsOnce:
-		s.once[op] = codeNotFound
+		codes := []uint32{codeNotFound, codePortExists, codeUnknown, codeUnreachable, codeNotAnswering}
+		s.once[op] = codes[a.N[2]%len(codes)]
 	case HNSFails:
 		s.failing[op] = true
 		w.After(a.For, ActorHNS, func() { delete(s.failing, op) })
@@ -401,11 +412,11 @@ func (w *World) faultAgent(agent *Agent, a Action) {
 	}
 }
 
-// Lost are the pods that had a working endpoint and lost it to somebody, by name.
+// Lost are the pods that had a working endpoint and lost it to kube-proxy or an agent, by name.
 func (w *World) Lost() []string {
 	var lost []string
 	for _, name := range sortedKeys(w.Pods) {
-		if w.Pods[name].Lost {
+		if p := w.Pods[name]; p.Lost && p.LostTo != ActorHNS {
 			lost = append(lost, name)
 		}
 	}

@@ -86,6 +86,65 @@ func (s *service) heal(latency time.Duration) {
 	s.release()
 }
 
+// lost is what a restart of HNS does not restore.
+type lost int
+
+const (
+	lostNothing lost = iota
+	lostBalancers
+	// lostRemotes: load balancers and remote endpoints.
+	lostRemotes
+	// lostAll: all endpoints too, and networks have other IDs.
+	lostAll
+	allLosses = iota
+)
+
+// lose lets HNS lose what it does not restore when it restarts.
+func (n *Node) lose(what lost) {
+	state := n.HNS.State()
+	if what >= lostBalancers {
+		for _, lb := range state.LoadBalancers {
+			_ = n.HNS.DeleteLoadBalancer(lb.ID) // it is there
+		}
+	}
+	if what == lostRemotes {
+		for _, e := range n.Remotes() {
+			_ = n.HNS.DeleteEndpoint(context.Background(), e.ID) // it is there
+		}
+	}
+	if what < lostAll {
+		return
+	}
+	n.HNS.Restart()
+	for _, network := range n.HNS.State().Networks {
+		if network.Name == n.network.Name {
+			n.network = network
+		}
+	}
+	for _, e := range state.Endpoints {
+		if pod := n.pods[e.ID]; pod != nil {
+			pod.endpointTaken(ActorHNS)
+		}
+	}
+}
+
+// vanish lets an object vanish while it is listed the next time: a load balancer, or an endpoint that is no pod's.
+func (n *Node) vanish(which int) {
+	var all []func()
+	state := n.HNS.State()
+	for _, e := range state.Endpoints {
+		if e.Network == n.network.ID && n.pods[e.ID] == nil {
+			all = append(all, func() { n.HNS.VanishMidList(e.ID) })
+		}
+	}
+	for _, lb := range state.LoadBalancers {
+		all = append(all, func() { n.HNS.VanishLoadBalancerMidList(lb.ID) })
+	}
+	if do, ok := pick(all, which); ok {
+		do()
+	}
+}
+
 // callsPerObject is how many calls it takes to read one object: open, query, close.
 const callsPerObject = 3
 

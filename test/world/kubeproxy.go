@@ -166,6 +166,8 @@ type KubeProxy struct {
 	program Program
 	// first is set until the first sync.
 	first bool
+	// network is that of the pods as it was last seen.
+	network hns.NetworkID
 
 	trackers map[types.NamespacedName]*tracker
 	services map[portName]*balancedService
@@ -222,7 +224,7 @@ func (k *KubeProxy) start() {
 	k.stats = Stats{}
 	k.sync, k.first, k.program = nil, true, k.world.programOf(k)
 	k.runner = newRunner(k)
-	leftovers, _ := k.hns.loadBalancers() // those that cannot be listed stay
+	leftovers, _ := k.hns.listLoadBalancers() // those that cannot be listed stay
 	for _, lb := range leftovers {
 		_ = k.hns.deleteLoadBalancer(lb.ID) // what cannot be deleted stays too
 	}
@@ -235,7 +237,7 @@ func (k *KubeProxy) awaitNetwork() {
 		k.runner.arm(time.Second, k.awaitNetwork)
 		return
 	}
-	k.down = false
+	k.down, k.network = false, k.node.network.ID
 	if k.program != nil {
 		k.startProgram()
 	}
@@ -482,8 +484,8 @@ func (k *KubeProxy) cleanup(b *backend) {
 
 // deleteEndpoint is that of hns.go, which looks the endpoint up and deletes whatever it is. It reports whether that worked.
 func (k *KubeProxy) deleteEndpoint(id hns.EndpointID) bool {
-	_, err := k.hns.endpoints()
-	return err == nil && k.hns.deleteEndpoint(id) == nil
+	there, err := k.hns.endpoint(id)
+	return err == nil && len(there) > 0 && k.hns.deleteEndpoint(id) == nil
 }
 
 func (k *KubeProxy) refCount(id hns.EndpointID) *uint16 {

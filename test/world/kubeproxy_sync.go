@@ -153,13 +153,20 @@ type ownSync struct {
 	balanced map[string]hns.LoadBalancerID
 }
 
-// begin takes the pending changes, if the network is there.
+// begin takes the pending changes, if the network is there and is the one that it was.
 func (s *ownSync) begin() {
 	k := s.k
 	s.stages = stages{k: k, began: k.world.Now()}
 	if err := k.hns.fault(hns.OpNetworks); err != nil {
 		k.world.tell(ActorKubeProxy, "%s: sync fails: no network: %v", k.node.Name, err)
 		s.forgetPolicies(err)
+		k.runner.finished()
+		return
+	}
+	if seen := k.network; seen != k.node.network.ID {
+		k.world.tell(ActorKubeProxy, "%s: sync ends: the network is another one", k.node.Name)
+		k.network = k.node.network.ID
+		s.forgetPolicies(nil)
 		k.runner.finished()
 		return
 	}
@@ -192,7 +199,7 @@ func (s *ownSync) list() {
 	var endpoints []hns.Endpoint
 	err := k.hns.fault(hns.OpNetworks)
 	if err == nil {
-		endpoints, err = k.hns.endpoints()
+		endpoints, err = k.hns.listEndpoints()
 	}
 	if err != nil {
 		k.world.tell(ActorKubeProxy, "%s: sync fails: HNS cannot be listed", k.node.Name)
@@ -205,7 +212,7 @@ func (s *ownSync) list() {
 			s.enumerate(found{id: e.ID, local: !e.Remote()}, e.Addresses[0])
 		}
 	}
-	balancers, err := k.hns.loadBalancers()
+	balancers, err := k.hns.listLoadBalancers()
 	if err != nil {
 		s.deleteTwins()
 		k.runner.finished()
@@ -311,11 +318,29 @@ func (s *ownSync) balance(service *balancedService, ids []hns.EndpointID) bool {
 		spec.ID = ""
 	}
 	made, err := s.k.hns.setLoadBalancer(spec)
+	if s.k.KeepsUnread && spec.ID == "" && errors.Is(err, refused{codePortExists}) {
+		made, err = s.replaceBalancer(spec, err)
+	}
 	if err != nil {
 		return false
 	}
 	service.lb, s.balanced[key] = made.ID, made.ID
 	return true
+}
+
+// replaceBalancer is createOrReplaceLoadbalancer of hns.go, where HNS says that there is one of the same frontend. It
+// looks for it in what was listed at the start, with what has been made since.
+func (s *ownSync) replaceBalancer(spec hns.LoadBalancer, err error) (hns.LoadBalancer, error) {
+	var same []hns.LoadBalancerID
+	for key, id := range s.balanced {
+		if strings.HasPrefix(key, balancerFrontend(spec)) {
+			same = append(same, id)
+		}
+	}
+	if len(same) != 1 || !s.deletedBalancer(same[0]) {
+		return spec, err
+	}
+	return s.k.hns.setLoadBalancer(spec)
 }
 
 // cleanBalancer is deleteLoadBalancerPolicy of proxier.go: it keeps the ID of a load balancer that it could not delete.
@@ -344,14 +369,15 @@ func (s *ownSync) deleteBalancer(service *balancedService) {
 
 // deletedBalancer is deleteLoadBalancer of hns.go. Before 1.37 it says nothing about what it cannot look up.
 func (s *ownSync) deletedBalancer(id hns.LoadBalancerID) bool {
-	if err := s.k.hns.fault(hns.OpLoadBalancers); err != nil {
-		return !s.k.KeepsUnread
+	there, err := s.k.hns.loadBalancer(id)
+	switch {
+	case err != nil:
+		return !s.k.KeepsUnread || errors.Is(err, refused{codeNotFound})
+	case len(there) == 0:
+		return true
+	default:
+		return s.k.hns.deleteLoadBalancer(id) == nil || s.k.hns.deleteLoadBalancer(id) == nil // it tries twice
 	}
-	err := s.k.hns.deleteLoadBalancer(id)
-	if err != nil && !errors.Is(err, refused{codeNotFound}) {
-		err = s.k.hns.deleteLoadBalancer(id) // it tries twice
-	}
-	return err == nil || errors.Is(err, refused{codeNotFound})
 }
 
 // finish is the end of syncProxyRules: the time stamp first, then the record, looked up in what was enumerated at the
@@ -398,11 +424,16 @@ func balancerKey(lb hns.LoadBalancer) string {
 		ids = append(ids, string(id))
 	}
 	slices.Sort(ids)
+	return balancerFrontend(lb) + strings.Join(ids, ",")
+}
+
+// balancerFrontend is how the key begins.
+func balancerFrontend(lb hns.LoadBalancer) string {
 	vip := ""
 	if len(lb.FrontendVIPs) > 0 {
 		vip = lb.FrontendVIPs[0].String()
 	}
-	return vip + "|" + strings.Join(ids, ",")
+	return vip + "|"
 }
 
 func sortedAddrs(set map[netip.Addr]bool) []netip.Addr {

@@ -4,6 +4,7 @@ package world
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -23,6 +24,7 @@ const (
 	codeUnreachable  = 0x6ba
 	codeNotAnswering = 0x6be
 	codeNoEndpoint   = 0x803b0002
+	codePortExists   = 0x803b0013
 	codeInvalidIP    = 0x803b002f
 )
 
@@ -53,8 +55,10 @@ func (p proxyHNS) do(c wire.Call) wire.Result {
 		if err = p.fault(hns.OpNetworks); err == nil {
 			r.Network = &wire.Network{ID: string(p.node.network.ID), Name: c.ID, Type: string(p.node.network.Type)}
 		}
-	case wire.ListEndpoints, wire.GetEndpoint:
-		r.Endpoints, err = p.wiredEndpoints(hns.EndpointID(c.ID), c.Op == wire.GetEndpoint)
+	case wire.ListEndpoints:
+		r.Endpoints, err = wired(wiredEndpoint)(p.listEndpoints())
+	case wire.GetEndpoint:
+		r.Endpoints, err = wired(wiredEndpoint)(p.endpoint(hns.EndpointID(c.ID)))
 	case wire.CreateEndpoint:
 		var made hns.Endpoint
 		if made, err = p.createEndpoint(netip.MustParseAddr(c.Endpoint.Addresses[0])); err == nil {
@@ -62,8 +66,10 @@ func (p proxyHNS) do(c wire.Call) wire.Result {
 		}
 	case wire.DeleteEndpoint:
 		err = p.deleteEndpoint(hns.EndpointID(c.ID))
-	case wire.ListLoadBalancers, wire.GetLoadBalancer:
-		r.LoadBalancers, err = p.wiredBalancers(hns.LoadBalancerID(c.ID), c.Op == wire.GetLoadBalancer)
+	case wire.ListLoadBalancers:
+		r.LoadBalancers, err = wired(wiredBalancer)(p.listLoadBalancers())
+	case wire.GetLoadBalancer:
+		r.LoadBalancers, err = wired(wiredBalancer)(p.loadBalancer(hns.LoadBalancerID(c.ID)))
 	case wire.CreateLoadBalancer, wire.UpdateLoadBalancer:
 		var made hns.LoadBalancer
 		if made, err = p.setLoadBalancer(balancerOf(*c.LoadBalancer)); err == nil {
@@ -102,14 +108,29 @@ func (p proxyHNS) wrote(err error, format string, args ...any) error {
 	return err
 }
 
-// endpoints are those of the network, in HNS's order.
-func (p proxyHNS) endpoints() ([]hns.Endpoint, error) {
+// listEndpoints lists those of the network, in HNS's order. The library lists IDs and reads each; if one vanishes
+// meanwhile, the list fails.
+func (p proxyHNS) listEndpoints() ([]hns.Endpoint, error) {
 	if err := p.fault(hns.OpListEndpointIDs, hns.OpEndpoint); err != nil {
 		return nil, err
 	}
-	return slices.DeleteFunc(p.node.HNS.State().Endpoints, func(e hns.Endpoint) bool {
-		return e.Network != p.node.network.ID
-	}), nil
+	listed, _ := p.node.HNS.ListEndpointIDs(context.Background()) // its faults are the service's
+	there := p.node.HNS.State().Endpoints
+	if len(there) < len(listed) {
+		return nil, refused{codeNoEndpoint}
+	}
+	return slices.DeleteFunc(there, func(e hns.Endpoint) bool { return e.Network != p.node.network.ID }), nil
+}
+
+// endpoint reads one, which may not be there.
+func (p proxyHNS) endpoint(id hns.EndpointID) ([]hns.Endpoint, error) {
+	if err := p.fault(hns.OpListEndpointIDs, hns.OpEndpoint); err != nil {
+		return nil, err
+	}
+	if e, there := p.node.endpoint(id); there {
+		return []hns.Endpoint{e}, nil
+	}
+	return nil, nil
 }
 
 // createEndpoint makes a remote endpoint.
@@ -139,11 +160,25 @@ func (p proxyHNS) deleteEndpoint(id hns.EndpointID) error {
 	return p.wrote(err, "delete endpoint %s of %s", id, endpoint.Addresses[0])
 }
 
-func (p proxyHNS) loadBalancers() ([]hns.LoadBalancer, error) {
+// listLoadBalancers fails as listEndpoints does.
+func (p proxyHNS) listLoadBalancers() ([]hns.LoadBalancer, error) {
 	if err := p.fault(hns.OpLoadBalancers); err != nil {
 		return nil, err
 	}
-	return p.node.HNS.State().LoadBalancers, nil
+	listed := len(p.node.HNS.State().LoadBalancers)
+	there, _ := p.node.HNS.LoadBalancers(context.Background()) // its faults are the service's
+	if len(there) < listed {
+		return nil, refused{codeNotFound}
+	}
+	return there, nil
+}
+
+// loadBalancer reads one, which may not be there.
+func (p proxyHNS) loadBalancer(id hns.LoadBalancerID) ([]hns.LoadBalancer, error) {
+	if err := p.fault(hns.OpLoadBalancers); err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(p.node.HNS.State().LoadBalancers, func(lb hns.LoadBalancer) bool { return lb.ID != id }), nil
 }
 
 // setLoadBalancer makes a load balancer or, if it has an ID, changes it.
@@ -175,15 +210,15 @@ func (p proxyHNS) deleteLoadBalancer(id hns.LoadBalancerID) error {
 	return p.wrote(err, "delete a load balancer: %s", balancerKey(all[at]))
 }
 
-func (p proxyHNS) wiredEndpoints(id hns.EndpointID, one bool) ([]wire.Endpoint, error) {
-	all, err := p.endpoints()
-	var wired []wire.Endpoint
-	for _, e := range all {
-		if !one || e.ID == id {
-			wired = append(wired, wiredEndpoint(e))
+// wired puts objects into words of the wire.
+func wired[O, W any](object func(O) W) func([]O, error) ([]W, error) {
+	return func(all []O, err error) ([]W, error) {
+		words := make([]W, 0, len(all))
+		for _, o := range all {
+			words = append(words, object(o))
 		}
+		return words, err
 	}
-	return wired, err
 }
 
 func wiredEndpoint(e hns.Endpoint) wire.Endpoint {
@@ -192,17 +227,6 @@ func wiredEndpoint(e hns.Endpoint) wire.Endpoint {
 		wired.Addresses = append(wired.Addresses, a.String())
 	}
 	return wired
-}
-
-func (p proxyHNS) wiredBalancers(id hns.LoadBalancerID, one bool) ([]wire.LoadBalancer, error) {
-	all, err := p.loadBalancers()
-	var wired []wire.LoadBalancer
-	for _, lb := range all {
-		if !one || lb.ID == id {
-			wired = append(wired, wiredBalancer(lb))
-		}
-	}
-	return wired, err
 }
 
 func wiredBalancer(lb hns.LoadBalancer) wire.LoadBalancer {
