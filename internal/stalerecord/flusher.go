@@ -241,7 +241,7 @@ func (f *Flusher) wait(spread time.Duration) time.Duration {
 }
 
 // fewEarly turns a number from 0 to 1 into a part of the spread, with an exponential distribution that is cut at its
-// end: of any number of agents up to groupSize, only a few come so early that the first one's write has not reached them
+// end: of any number of agents up to groupSize, only a few come so early that the first one's write has not come
 // yet. An even distribution would let the writes grow with the agents.
 //
 // Source: the backoff timers of NACK-oriented multicast, RFC 5401.

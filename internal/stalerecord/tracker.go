@@ -279,8 +279,8 @@ func (t *Tracker) SliceChanged(before, after *cluster.Slice) {
 	}
 }
 
-// flushMoved notes a move of the flush slice. kube-proxy's watch may be the faster one: if HNS has the address since the
-// move before, kube-proxy has processed this one.
+// flushMoved notes a move of the flush slice. kube-proxy's watch may be the faster one: if HNS has the address since
+// the move before, kube-proxy has processed this one.
 func (t *Tracker) flushMoved(before, after *cluster.Slice) {
 	addr := barrierOf(after)
 	if visible(after) == nil || !addr.IsValid() || addr == barrierOf(before) {

@@ -376,7 +376,10 @@ func (s *ownSync) deletedBalancer(id hns.LoadBalancerID) bool {
 	case len(there) == 0:
 		return true
 	default:
-		return s.k.hns.deleteLoadBalancer(id) == nil || s.k.hns.deleteLoadBalancer(id) == nil // it tries twice
+		if err = s.k.hns.deleteLoadBalancer(id); err != nil {
+			err = s.k.hns.deleteLoadBalancer(id) // it tries twice
+		}
+		return err == nil
 	}
 }
 
