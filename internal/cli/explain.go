@@ -68,7 +68,7 @@ func runExplain(ctx context.Context, p Process, o explainOptions, text string) e
 	if err != nil {
 		return err
 	}
-	if o.bundle == "" && len(o.hnsDumps) == 0 { // it is this node
+	if !o.elsewhere() { // it is this node
 		past = pastOf(askAgent(ctx, o.page, server.StatusPath))
 	}
 	if past.err != nil {

@@ -33,7 +33,10 @@ type scanOptions struct {
 type inputOptions struct {
 	node                   nodeOptions
 	hnsDumps, clusterDumps []string
-	bundle                 string
+	// recording is a folder or a zip file, and collected what is in it.
+	recording string
+	collected recording.Collected
+	bundle    string
 	// hnsRecorded and clusterRecorded are when the dumps were made.
 	hnsRecorded, clusterRecorded string
 }
@@ -44,6 +47,9 @@ func (o *inputOptions) addTo(cmd *cobra.Command) {
 	cmd.Flags().StringArrayVar(&o.hnsDumps, "hns-dump", nil, "file with JSON recorded of HNS, or - for stdin; repeatable")
 	cmd.Flags().StringArrayVar(&o.clusterDumps, "cluster-dump", nil,
 		"file recorded with kubectl get, or - for stdin; repeatable")
+	cmd.Flags().StringVar(&o.recording, "recording", "",
+		"folder or zip file of a collector, such as collectlogs.ps1, or of your own: what it has of HNS and of the cluster "+
+			"is read")
 	cmd.Flags().StringVar(&o.hnsRecorded, "hns-recorded", "",
 		"when the HNS dumps were recorded, such as 2026-03-01T03:00:00Z (default: when the cluster dumps were)")
 	cmd.Flags().StringVar(&o.clusterRecorded, "cluster-recorded", "",
@@ -64,9 +70,14 @@ elsewhere, record it with 'hnsguard bundle' and pass --bundle. Without hnsguard 
 and the cluster:
   kubectl get nodes,pods,endpointslices,services -A -o json > cluster.json
 
-HNS dumps may also be the V2 objects of hcn, and the files endpoint.txt, network.txt and policy.txt of collectlogs.ps1.
-The text of hnsdiag, Format-List and Format-Table is refused: it leaves out what a verdict needs. Cluster dumps may be
-YAML too. Files are UTF-8 or UTF-16, and at most 256 MiB large.
+Or pass --recording with the folder or zip file of a collector (collectlogs.ps1, collect-windows-logs.ps1 of AKS, the
+log collectors of EKS and Rancher). Of it, endpoint.txt, policy.txt, network.txt and what kubectl has printed are read.
+The collectors record no Pods and EndpointSlices: pass these with --cluster-dump, or let the API server be read.
+
+HNS dumps may also be the V2 objects of hcn. Text around the JSON is skipped, such as prompts, warnings and the header
+of a transcript, and lines that a console has wrapped are joined. The text of hnsdiag, Format-List and Format-Table is
+refused: it leaves out what a verdict needs. Cluster dumps may be YAML too. Files are UTF-8 or UTF-16, and at most 256
+MiB large.
 
 Exit status:
   0  every endpoint was judged, none would be removed, and nothing else needs attention
@@ -88,7 +99,8 @@ func newScan(p Process) *cobra.Command {
 			"    --cluster-dump cluster.json --kube-proxy-version v1.32.3\n" +
 			"  kubectl get nodes,pods,endpointslices,services -A -o json | \\\n" +
 			"    hnsguard scan --node-name win-1 --hns-dump endpoints.json --cluster-dump - --pod shop/cart-0\n" +
-			"  hnsguard scan --bundle bundle.zip",
+			"  hnsguard scan --bundle bundle.zip\n" +
+			"  hnsguard scan --node-name win-1 --recording win-1-20261129_logs.zip --cluster-dump cluster.json",
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return runScan(cmd.Context(), p, o)
@@ -133,6 +145,10 @@ type past struct {
 func (o inputOptions) judge(ctx context.Context, p Process, filter report.Filter, doing string) (
 	report.Report, past, error,
 ) {
+	err := o.collect()
+	if err != nil {
+		return report.Report{}, past{}, err
+	}
 	in, done, err := o.input(ctx, p, filter)
 	if err != nil {
 		return report.Report{}, past{}, err
@@ -141,12 +157,34 @@ func (o inputOptions) judge(ctx context.Context, p Process, filter report.Filter
 	if err != nil {
 		return report.Report{}, past{}, fmt.Errorf("%s on node %s: %w", doing, in.Node, err)
 	}
+	if o.collected.Note != "" {
+		found.Notes = append(found.Notes, o.collected.Note)
+	}
 	return found, done, nil
+}
+
+// collect opens the recording, if one is given. Only a bundle has the node's name.
+func (o *inputOptions) collect() (err error) {
+	if o.recording == "" {
+		return nil
+	}
+	if o.collected, err = recording.Collect(o.recording); err != nil || o.collected.Bundle != nil {
+		return err
+	}
+	if err := o.node.validateName(); err != nil {
+		return usageError{err}
+	}
+	return nil
+}
+
+// elsewhere reports whether the node that is judged is not this machine.
+func (o inputOptions) elsewhere() bool {
+	return o.bundle != "" || o.recording != "" || len(o.hnsDumps) > 0
 }
 
 // input reads a bundle, or else dumps or what is live.
 func (o inputOptions) input(ctx context.Context, p Process, filter report.Filter) (report.Input, past, error) {
-	if o.bundle != "" {
+	if o.bundle != "" || o.collected.Bundle != nil {
 		return o.bundled(p, filter)
 	}
 	policy, errPolicy := o.node.policy(p.Env)
@@ -158,7 +196,7 @@ func (o inputOptions) input(ctx context.Context, p Process, filter report.Filter
 		return report.Input{}, past{}, err
 	}
 	in.KubeProxy = o.kubeProxy(ctx, in.Cluster.Pods)
-	if recorded := in.Cluster.Recorded; len(o.clusterDumps) > 0 && !recorded.IsZero() {
+	if recorded := in.Cluster.Recorded; !recorded.IsZero() {
 		in.Now = recorded
 	}
 	if o.clusterRecorded != "" {
@@ -170,11 +208,15 @@ func (o inputOptions) input(ctx context.Context, p Process, filter report.Filter
 
 // bundled reads a recorded node. What the flags say wins over what the bundle says.
 func (o inputOptions) bundled(p Process, filter report.Filter) (report.Input, past, error) {
-	file, err := recording.Load(o.bundle, p.In)
-	if err != nil {
-		return report.Input{}, past{}, err
+	file := o.collected.Bundle
+	if file == nil {
+		loaded, err := recording.Load(o.bundle, p.In)
+		if err != nil {
+			return report.Input{}, past{}, err
+		}
+		file = &loaded
 	}
-	b, err := recording.ReadBundle(file)
+	b, err := recording.ReadBundle(*file)
 	if err != nil {
 		return report.Input{}, past{}, err
 	}
@@ -203,16 +245,17 @@ func (o inputOptions) validate() error {
 	errs := []error{o.node.validateFlags()}
 	dumps := slices.Concat(o.hnsDumps, o.clusterDumps)
 	switch {
-	case o.bundle == "":
+	case o.bundle != "" && (o.recording != "" || len(dumps) > 0):
+		errs = append(errs, errors.New("--bundle: cannot be combined with --recording, --hns-dump and --cluster-dump"))
+	case o.bundle == "" && o.recording == "":
 		errs = append(errs, o.node.validateName())
-	case len(dumps) > 0:
-		errs = append(errs, errors.New("--bundle: cannot be combined with --hns-dump and --cluster-dump"))
 	}
 	for _, f := range []struct {
 		name, text string
 		dumps      []string
 	}{{"--hns-recorded", o.hnsRecorded, o.hnsDumps}, {"--cluster-recorded", o.clusterRecorded, o.clusterDumps}} {
-		if _, err := time.Parse(time.RFC3339, f.text); f.text != "" && (err != nil || len(f.dumps) == 0) {
+		given := len(f.dumps) > 0 || o.recording != ""
+		if _, err := time.Parse(time.RFC3339, f.text); f.text != "" && (err != nil || !given) {
 			errs = append(errs, fmt.Errorf("%s %q: must be a time such as 2026-03-01T03:00:00Z, of dumps that are given",
 				f.name, f.text))
 		}
@@ -253,8 +296,12 @@ func (o scanOptions) validate() (report.Filter, error) {
 
 // hns reads the dumps, or else this machine.
 func (o inputOptions) hns(ctx context.Context, p Process) (recording.HNS, error) {
-	if len(o.hnsDumps) > 0 {
-		return readDumps(p, o.hnsDumps, recording.ReadHNS)
+	if len(o.hnsDumps)+len(o.collected.HNS) > 0 {
+		return readDumps(p, o.hnsDumps, o.collected.HNS, recording.ReadHNS)
+	}
+	if o.recording != "" {
+		return recording.HNS{}, fmt.Errorf("%w %s: it has no HNS (%s)\nPass that with --hns-dump",
+			report.ErrCannotJudge, o.recording, o.collected.Note)
 	}
 	service, err := p.HNS()
 	if err != nil {
@@ -265,8 +312,8 @@ func (o inputOptions) hns(ctx context.Context, p Process) (recording.HNS, error)
 
 // cluster reads the dumps, or else the API server.
 func (o inputOptions) cluster(ctx context.Context, p Process, filter report.Filter) (recording.Cluster, error) {
-	if len(o.clusterDumps) > 0 {
-		return readDumps(p, o.clusterDumps, recording.ReadCluster)
+	if len(o.clusterDumps)+len(o.collected.Cluster) > 0 {
+		return readDumps(p, o.clusterDumps, o.collected.Cluster, recording.ReadCluster)
 	}
 	config, err := personConfig(o.node.kubeconfig, "", p.Env)
 	if err != nil && o.node.kubeconfig == "" {
@@ -286,7 +333,7 @@ func (o inputOptions) cluster(ctx context.Context, p Process, filter report.Filt
 // version is no error.
 func (o inputOptions) kubeProxy(ctx context.Context, pods []*corev1.Pod) kubeproxy.Profile {
 	version, url := o.node.kubeProxyVersion, o.node.kubeProxyMetricsURL
-	if len(o.hnsDumps) > 0 {
+	if o.elsewhere() {
 		url = "" // that of this machine is another one
 	}
 	if version == "" {
@@ -295,9 +342,10 @@ func (o inputOptions) kubeProxy(ctx context.Context, pods []*corev1.Pod) kubepro
 	return kubeproxy.ProfileOf(version)
 }
 
-// readDumps reads files. It reports every one that cannot be read.
-func readDumps[T any](p Process, names []string, read func(...recording.File) (T, error)) (dump T, err error) {
-	var files []recording.File
+// readDumps reads named files and others. It reports every one that cannot be read.
+func readDumps[T any](
+	p Process, names []string, files []recording.File, read func(...recording.File) (T, error),
+) (dump T, err error) {
 	var errs []error
 	for _, name := range names {
 		file, err := recording.Load(name, p.In)

@@ -4,7 +4,6 @@ package recording
 
 import (
 	"archive/zip"
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -65,14 +64,9 @@ type unpacker struct {
 }
 
 func openBundle(f File, limit int) (*unpacker, error) {
-	// Each file has one such mark, and memory is needed for each before there is an error.
-	if bytes.Count(f.Data, []byte("PK\x01\x02")) > maxFiles {
-		return nil, fmt.Errorf("it has more than %d files", maxFiles)
-	}
-	z, err := zip.NewReader(bytes.NewReader(f.Data), int64(len(f.Data)))
+	z, err := openZip(f, maxFiles)
 	if err != nil {
-		return nil, fmt.Errorf("this is no zip file, or it is cut off; Windows PowerShell destroys it if it is written "+
-			"with >: %w", err)
+		return nil, err
 	}
 	u := &unpacker{name: f.Name, files: map[string]*zip.File{}, left: int64(limit)}
 	for _, file := range z.File {
@@ -117,7 +111,8 @@ func (u *unpacker) readManifest(into *Manifest) error {
 	case u.err != nil:
 		return u.err
 	case len(files) == 0:
-		return fmt.Errorf("it has no %s, and so is not a bundle of hnsguard", fileManifest)
+		return fmt.Errorf("it has no %s, and so is not a bundle of hnsguard; what a "+
+			"collector has recorded is read with --recording", fileManifest)
 	}
 	if err := json.Unmarshal(files[0].Data, into); err != nil {
 		return fmt.Errorf("reading %s: %w", fileManifest, err)

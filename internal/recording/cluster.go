@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
 	"time"
 
@@ -69,19 +70,46 @@ func (b *budget) readCluster(files ...File) Cluster {
 		r.source = s
 		switch {
 		case !ok:
-		case bytes.HasPrefix(s.text[space(s.text):], []byte("{")), bytes.HasPrefix(s.text[space(s.text):], []byte("[")):
+		case objectLine.Match(s.text):
 			r.readJSON()
 		case len(s.text) > maxYAML || yamlParts(s.text) > maxYAMLParts:
 			s.report(0, "the file is too large for YAML, of which about 5 MiB are read")
 		default:
+			r.skipNotices()
 			r.readYAML()
 		}
 	}
 	return r.dump
 }
 
-// space is the length of the space at the beginning of a text.
-func space(text []byte) int { return len(text) - len(bytes.TrimLeft(text, " \t\r\n")) }
+var (
+	// objectLine matches a file in JSON: the text of YAML does not begin a line so, unless it is the first.
+	objectLine = regexp.MustCompile(`(?m)\A\s*[{\[]|^\{[ \t\r]*$|^\{[ \t]*"`)
+	// objectStart matches the beginning of an object or a list. A prompt may begin with a bracket too.
+	objectStart = regexp.MustCompile(`^[ \t]*(?:\{|\[\s*(?:[\["{\]]|\z))`)
+	// notice matches what kubectl and a console print above YAML, and yamlStart where that begins.
+	notice    = regexp.MustCompile(`(?i)^\s*(?:warning: |[eiw]\d{4} \d\d:|\*{10}|PS [a-z]:|kubectl(?:\.exe)? : |error)`)
+	yamlStart = regexp.MustCompile(`(?m)^apiVersion:`)
+	// failure matches a line by which kubectl says that something is missing.
+	failure = regexp.MustCompile(`(?im)^(?:kubectl(?:\.exe)? : )?(?:error:|error from server|unable to connect).*`)
+)
+
+// skipNotices blanks what was printed above YAML.
+func (r *clusterReader) skipNotices() {
+	if begin := yamlStart.FindIndex(r.text); begin != nil && notice.Match(r.text) {
+		r.text = bytes.Clone(r.text)
+		r.checkFailure(r.text[:begin[0]])
+		blank(r.text[:begin[0]])
+	}
+}
+
+// checkFailure reports a failure of kubectl, which prints what it has even then.
+func (r *clusterReader) checkFailure(outside []byte) {
+	if failed := failure.FindIndex(outside); failed != nil {
+		r.report(failed[0], "kubectl failed, so that something may be missing: %.200s; record it again, if need be without "+
+			"the kinds that you may not read", bytes.TrimSpace(outside[failed[0]:failed[1]]))
+	}
+}
 
 // yamlParts counts the lines, keys and elements of a text.
 func yamlParts(text []byte) int {
@@ -98,13 +126,11 @@ type clusterReader struct {
 
 // readJSON reads the JSON values of a file.
 func (r *clusterReader) readJSON() {
-	for at := space(r.text); at < len(r.text) && !r.full(); {
-		value, ok := r.value(at)
-		if !ok {
-			return // there is no telling where the next value begins
-		}
+	outside, whole := r.values(objectStart, func(value []byte, at int) {
 		r.readDocument(value, func(offset int) int { return at + offset })
-		at += len(value)
+	})
+	if whole && r.checkRest(outside) {
+		r.checkFailure(outside)
 	}
 }
 

@@ -255,7 +255,7 @@ func TestClusterFaults(t *testing.T) {
 		},
 		"a JSON list":          {"\n[" + pod + "]", []string{"dump:2:1: not a Kubernetes object: is of JSON type array"}},
 		"no JSON":              {"{\n\"kind\": 'x'}", []string{"dump:2:9: invalid JSON"}},
-		"no JSON after JSON":   {pod + "\n\nx", []string{"dump:3:1: invalid JSON"}},
+		"no JSON after JSON":   {pod + "\n\n}", []string{"dump:3:1: found \"}\" outside of any JSON value"}},
 		"cut JSON":             {list(pod, slice)[:200], []string{"dump:1:201: the file is truncated"}},
 		"cut JSON, two values": {pod + "\n" + slice[:40], []string{"dump:2:41: the file is truncated"}},
 		"no YAML":              {"kind: List\nitems:\n- a: b\n c: d\n", []string{"dump:1:1: invalid YAML in the document that begins here", "line 3"}},

@@ -53,7 +53,7 @@ func (b *budget) readHNS(files ...File) HNS {
 	r := &hnsReader{dump: HNS{Incomplete: map[hns.EndpointID]string{}}, index: map[any]int{}}
 	for _, f := range files {
 		if s, ok := b.open(f); ok {
-			r.source, r.ids = s, map[string]bool{}
+			r.source, r.ids, r.cut = s, map[string]bool{}, false
 			r.readFile()
 		}
 	}
@@ -69,6 +69,8 @@ type hnsReader struct {
 	index map[any]int
 	// ids are the IDs of all objects of the file, in lower case.
 	ids map[string]bool
+	// cut is set once a nested value of the file was found to be cut off.
+	cut bool
 	// noEndpoints is set once an empty file of endpoints was read.
 	noEndpoints bool
 }
@@ -76,8 +78,6 @@ type hnsReader struct {
 var (
 	// jsonStart matches a line that begins with a JSON object or a list. Other text may begin with a bracket too.
 	jsonStart = regexp.MustCompile(`^[ \t]*(?:\{\s*"|\[\s*["\[{\]])`)
-	// jsonRest matches a line from the middle or the end of a JSON value.
-	jsonRest = regexp.MustCompile(`(?m)^[ \t]*(?:[\]},]|"[^"\n]*"[ \t]*:)`)
 	// listing matches the lines by which text that lists HNS objects is recognized: an object or the head of a table of
 	// hnsdiag, an ID in Format-List, and the head of Format-Table with the rule below it.
 	listing = regexp.MustCompile(`(?im)^(?:(?:Endpoint|Network|Namespace|Load Balancer)\s*:|Name\s+ID\b|ID\s*[|:]|` +
@@ -87,23 +87,13 @@ var (
 
 // readFile reads every JSON value that begins a line.
 func (r *hnsReader) readFile() {
-	outside, hasJSON, faults := bytes.Clone(r.text), false, len(r.faults)
-	for at := 0; at < len(r.text) && !r.full(); {
-		if !jsonStart.Match(r.text[at:]) {
-			at = afterLine(r.text, at)
-			continue
-		}
-		value, ok := r.value(at)
-		if !ok {
-			return // there is no telling where the next value begins
-		}
+	hasJSON, faults := false, len(r.faults)
+	outside, whole := r.values(jsonStart, func(value []byte, at int) {
 		r.readValue(value, at)
-		blank(outside[at : at+len(value)])
-		at += len(value)
 		hasJSON = true
-	}
+	})
 	switch {
-	case r.full():
+	case !whole:
 	case len(bytes.TrimSpace(r.text)) == 0, hasJSON && len(r.ids) == 0 && len(r.faults) == faults:
 		r.readNothing()
 	case !hasJSON:
@@ -129,15 +119,6 @@ func (r *hnsReader) readNothing() {
 	}
 }
 
-// blank overwrites a text, except for its line ends.
-func blank(text []byte) {
-	for i, c := range text {
-		if c != '\n' {
-			text[i] = ' '
-		}
-	}
-}
-
 // readValue reads a JSON value, an object or a list of objects.
 func (r *hnsReader) readValue(value []byte, at int) {
 	text := bytes.TrimLeft(value, " \t")
@@ -154,12 +135,7 @@ func (r *hnsReader) readValue(value []byte, at int) {
 // checkOutside reports text that JSON should have been: a part of it, or objects that only the text lists. The JSON
 // that was read is blank in it.
 func (r *hnsReader) checkOutside(text []byte) {
-	if rest := jsonRest.FindIndex(text); rest != nil {
-		r.report(rest[0], "found %.40q outside of any JSON value: the beginning of the file is missing, or it is damaged",
-			bytes.TrimSpace(text[rest[0]:afterLine(text, rest[0])]))
-		return
-	}
-	lists := listing.Match(text)
+	lists := r.checkRest(text) && listing.Match(text)
 	for at := 0; lists && !r.full(); {
 		id := guid.FindIndex(text[at:])
 		if id == nil {

@@ -48,6 +48,7 @@ func hnsKinds() []hnsKind {
 			"VirtualNetwork", "VirtualNetworkName", "IsRemoteEndpoint", "IPSubnetId", "IPAddress",
 		}},
 		{"namespace", func(*hnsReader, hnsObject) {}, []string{"CompartmentId", "ResourceList", "NamespaceId", "IsDefault"}},
+		{"port pool", func(*hnsReader, hnsObject) {}, []string{"Allocations"}},
 		{"network", (*hnsReader).network, []string{
 			"Ipams", "MacPool", "Subnets", "MacPools", "LayeredOn", "CurrentEndpointCount", "MaxConcurrentEndpoints",
 			"AddressPrefix",
@@ -107,15 +108,19 @@ func decodeHNS[T any](r *hnsReader, o hnsObject) T {
 	var wrong *json.UnmarshalTypeError
 	if err := json.Unmarshal(o.raw, &into); errors.As(err, &wrong) {
 		want := map[reflect.Kind]string{reflect.Struct: "object", reflect.Slice: "list"}[wrong.Type.Kind()]
-		remedy := ""
-		switch cut := wrong.Value == "string" && want != ""; {
+		remedy, cut := "", wrong.Value == "string" && want != ""
+		switch {
+		case cut && r.cut: // one command cuts all objects of a file off
+			return into
 		case cut && o.has("PSComputerName", "RunspaceId"):
-			remedy = "; Invoke-Command cut the value off, run ConvertTo-Json on the node, inside of its braces"
+			remedy = "; the node sent objects, which cuts them off, instead of JSON; run: Invoke-Command -ComputerName NODE " +
+				"{ Get-HnsEndpoint | ConvertTo-Json -Depth 10 } > endpoints.json"
 		case cut:
 			remedy = "; ConvertTo-Json cut the value off, record it again with -Depth 10"
 		}
 		r.report(o.at, "%s of %s: want %s, found %s%s",
 			wrong.Field, o.name, cmp.Or(want, wrong.Type.Kind().String()), wrong.Value, remedy)
+		r.cut = r.cut || cut
 	}
 	return into
 }

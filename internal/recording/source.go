@@ -10,6 +10,7 @@ import (
 	"io"
 	"iter"
 	"os"
+	"regexp"
 	"strings"
 	"unicode/utf8"
 )
@@ -25,6 +26,8 @@ const (
 	// maxFields is how many fields and elements an object may have: an EndpointSlice has about 15,000 at most. Each takes
 	// up to a kilobyte while it is decoded.
 	maxFields = 50_000
+	// minWidth is that of the narrowest console whose lines are joined.
+	minWidth = 40
 )
 
 // Stdin is the name that stands for stdin.
@@ -118,6 +121,8 @@ type source struct {
 	*budget
 	name string
 	text []byte
+	// unwrapped is set once lines were joined.
+	unwrapped bool
 }
 
 // report notes a fault at an offset of the text. It clips what the file itself put into the reason.
@@ -148,24 +153,97 @@ func (p *part) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
-// value returns the JSON value at an offset of the text, or reports why there is none. Space may follow in it.
-func (s *source) value(at int) (value []byte, ok bool) {
-	rest := s.text[at:]
-	var invalid *json.SyntaxError
-	if !errors.As(json.Unmarshal(rest, new(part)), &invalid) {
-		return rest, true
+// values reads the JSON values at which the pattern matches, at the beginning of a line or after another value, and
+// returns the text outside of them. It ends at a damaged value: there is no telling where the next one begins.
+func (s *source) values(start *regexp.Regexp, read func(value []byte, at int)) (outside []byte, whole bool) {
+	outside = bytes.Clone(s.text)
+	for at := 0; at < len(s.text) && !s.full(); {
+		if !start.Match(s.text[at:]) {
+			at = afterLine(s.text, at)
+			continue
+		}
+		value, invalid := firstValue(s.text[at:])
+		if invalid != nil {
+			if value = s.unwrap(at); value == nil {
+				s.reportInvalid(at, invalid)
+				return outside, false
+			}
+			outside = append(outside[:at], s.text[at:]...)
+		}
+		read(value, at)
+		blank(outside[at : at+len(value)])
+		at += len(value)
 	}
-	end := int(invalid.Offset) - 1
-	switch {
-	case json.Valid(rest[:end]): // something follows
-		return rest[:end], true
-	case end == len(rest)-1 && !strings.Contains(invalid.Error(), fmt.Sprintf("character %q", rest[end])):
+	return outside, !s.full()
+}
+
+// firstValue is the JSON value at the beginning of a text. Space may follow in it.
+func firstValue(text []byte) (value []byte, invalid *json.SyntaxError) {
+	if !errors.As(json.Unmarshal(text, new(part)), &invalid) {
+		return text, nil
+	}
+	if before := text[:invalid.Offset-1]; json.Valid(before) { // something follows
+		return before, nil
+	}
+	return nil, invalid
+}
+
+// unwrap returns the value at an offset of what a console has broken into lines of its width, and joins these lines. It
+// returns nil if that makes no value of it either: a console drops the spaces at the end of a line.
+func (s *source) unwrap(at int) []byte {
+	width := 0
+	if s.unwrapped {
+		return nil
+	}
+	s.unwrapped = true
+	for line := range bytes.Lines(s.text) {
+		width = max(width, utf8.RuneCount(bytes.TrimRight(line, "\r\n")))
+	}
+	joined := bytes.Clone(s.text[:at])
+	for line := range bytes.Lines(s.text[at:]) {
+		if text := bytes.TrimRight(line, "\r\n"); utf8.RuneCount(text) == width {
+			line = text
+		}
+		joined = append(joined, line...)
+	}
+	value, invalid := firstValue(joined[at:])
+	if invalid != nil || width < minWidth {
+		return nil
+	}
+	s.text = joined
+	return value
+}
+
+func (s *source) reportInvalid(at int, invalid *json.SyntaxError) {
+	rest, end := s.text[at:], int(invalid.Offset)-1
+	if end == len(rest)-1 && !strings.Contains(invalid.Error(), fmt.Sprintf("character %q", rest[end])) {
 		s.report(len(s.text), "the file is truncated: it ends inside the JSON value that begins in line %d (%v)",
 			bytes.Count(s.text[:at], []byte("\n"))+1, invalid)
-	default:
-		s.report(at+end, "invalid JSON: %v", invalid)
+		return
 	}
-	return nil, false
+	s.report(at+end, "invalid JSON: %v", invalid)
+}
+
+// jsonRest matches a line from the middle or the end of a JSON value.
+var jsonRest = regexp.MustCompile(`(?m)^[ \t]*(?:[\]},]|"[^"\n]*"[ \t]*:)`)
+
+// checkRest reports text outside of any JSON value that is a part of one.
+func (s *source) checkRest(outside []byte) (ok bool) {
+	rest := jsonRest.FindIndex(outside)
+	if rest != nil {
+		s.report(rest[0], "found %.40q outside of any JSON value: the beginning of the file is missing, or it is damaged",
+			bytes.TrimSpace(outside[rest[0]:afterLine(outside, rest[0])]))
+	}
+	return rest == nil
+}
+
+// blank overwrites a text, except for its line ends.
+func blank(text []byte) {
+	for i, c := range text {
+		if c != '\n' {
+			text[i] = ' '
+		}
+	}
 }
 
 // elements are the elements of a valid JSON list, with their offsets in it. An element is valid until the next one.

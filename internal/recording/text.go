@@ -22,8 +22,7 @@ func (b *budget) open(f File) (s *source, ok bool) {
 	at := damage(s.text, utf16 == nil)
 	switch {
 	case bytes.HasPrefix(f.Data, []byte("PK\x03\x04")):
-		s.report(0, "this is a zip archive, not a recording: unpack it and give the files in it; one that 'hnsguard bundle' "+
-			"wrote is read with --bundle")
+		s.report(0, "this is a zip archive, not a recording: give it with --recording")
 	case err != nil:
 		s.report(0, "decoding text: %v", err)
 	case at >= 0:

@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package recording
+
+import (
+	"archive/zip"
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// Collected is what a folder or a zip file has of what is read: that of a collector, such as collectlogs.ps1 of
+// Microsoft, or of a person. Names choose files, and their content says what they are.
+type Collected struct {
+	HNS, Cluster []File
+	// Bundle is the file, if it is a bundle. The rest is then empty.
+	Bundle *File
+	// Note says which files are read, and which not.
+	Note string
+
+	name string
+	// others are the names of files that are not read.
+	others []string
+	// left is how much may still be read.
+	left int64
+}
+
+// maxCollected is how many files a folder or a zip file may have.
+const maxCollected = 20_000
+
+var (
+	// collectedHNS matches the names of the files in which collectors put objects of HNS.
+	collectedHNS = regexp.MustCompile(`(?i)^(?:get-)?(?:hns[-_]?)?(?:endpoints?|networks?|polic(?:y|ies)|policy-?lists?|` +
+		`load-?balancers?|hnsdiag)(?:[-_][^.]*)?\.(?:txt|json|log)$`)
+	// collectedCluster matches the names of what kubectl has printed.
+	collectedCluster = regexp.MustCompile(
+		`(?i)^(?:cluster|nodes?|pods?|endpointslices?|services?)(?:[-_][^.]*)?\.(?:txt|json|ya?ml)$`)
+	// ofCluster matches a line that only objects of the cluster have.
+	ofCluster = regexp.MustCompile(`(?m)^[ \t]*(?:- |\{[ \t]*)?"?apiVersion"?[ \t]*:`)
+	jsonLine  = regexp.MustCompile(`(?m)` + jsonStart.String())
+)
+
+// Collect reads a folder or a zip file.
+func Collect(name string) (Collected, error) {
+	c := Collected{name: name, left: MaxSize}
+	files, err := c.open()
+	if err == nil && files != nil {
+		err = errors.Join(c.readAll(files), c.finish())
+	}
+	if err != nil {
+		return Collected{}, fmt.Errorf("reading recording %s: %w", name, err)
+	}
+	return c, nil
+}
+
+// open opens the folder or the zip file. It returns nil for a bundle.
+func (c *Collected) open() (fs.FS, error) {
+	if info, err := os.Stat(c.name); err != nil {
+		return nil, err
+	} else if info.IsDir() {
+		root, err := os.OpenRoot(c.name)
+		if err != nil {
+			return nil, err
+		}
+		return root.FS(), nil
+	}
+	f, err := Load(c.name, nil)
+	if err != nil {
+		return nil, err
+	}
+	if bundle, err := openBundle(f, MaxSize); err == nil && bundle.files[fileManifest] != nil {
+		c.Bundle = &f
+		return nil, nil
+	}
+	return openZip(f, maxCollected)
+}
+
+// openZip opens a zip file that has no more than a number of files.
+func openZip(f File, limit int) (*zip.Reader, error) {
+	// Each file has one such mark, and memory is needed for each before there is an error.
+	if bytes.Count(f.Data, []byte("PK\x01\x02")) > limit {
+		return nil, fmt.Errorf("it has more than %d files", limit)
+	}
+	z, err := zip.NewReader(bytes.NewReader(f.Data), int64(len(f.Data)))
+	if err != nil {
+		return nil, fmt.Errorf("this is no zip file, or it is cut off; Windows PowerShell destroys it if it is written "+
+			"with >: %w", err)
+	}
+	for _, file := range z.File { // old Windows PowerShell writes backslashes
+		file.Name = strings.ReplaceAll(file.Name, `\`, "/")
+	}
+	return z, nil
+}
+
+func (c *Collected) readAll(files fs.FS) error {
+	return fs.WalkDir(files, ".", func(name string, entry fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case !entry.Type().IsRegular():
+		case len(c.others) == maxCollected:
+			return fmt.Errorf("it has more than %d files", maxCollected)
+		case collectedHNS.MatchString(entry.Name()), collectedCluster.MatchString(entry.Name()):
+			return c.read(files, name)
+		default:
+			c.others = append(c.others, name)
+		}
+		return nil
+	})
+}
+
+// read reads a file and tells by its content what it is. What is no text is left to the readers, to be refused.
+func (c *Collected) read(files fs.FS, name string) error {
+	in, err := files.Open(name)
+	if err != nil {
+		return err
+	}
+	defer in.Close() //nolint:errcheck // it was only read
+	data, err := readUpTo(in, 0, c.left)
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	c.left -= int64(len(data))
+	f := File{c.name + "/" + name, data}
+	s, isText := budgetFor().open(f)
+	forHNS := !isText || len(bytes.TrimSpace(s.text)) == 0 || jsonLine.Match(s.text)
+	switch {
+	case isText && ofCluster.Match(s.text):
+		c.Cluster = append(c.Cluster, f)
+	case forHNS && collectedHNS.MatchString(path.Base(name)):
+		c.HNS = append(c.HNS, f)
+	default:
+		c.others = slices.Insert(c.others, 0, name) // people expect them to be read
+	}
+	return nil
+}
+
+// finish chooses between files that repeat each other, and says what is read.
+func (c *Collected) finish() error {
+	named := func(part string) func(File) bool {
+		return func(f File) bool { return strings.Contains(strings.ToLower(path.Base(f.Name)), part) }
+	}
+	if slices.ContainsFunc(c.HNS, named("endpoint")) { // hnsdiag ran at another moment
+		c.HNS = slices.DeleteFunc(c.HNS, func(f File) bool {
+			repeats := named("hnsdiag")(f)
+			if repeats {
+				c.others = append(c.others, path.Base(f.Name))
+			}
+			return repeats
+		})
+	}
+	known := map[string]string{}
+	for _, f := range c.HNS {
+		base := strings.ToLower(path.Base(f.Name))
+		if earlier, is := known[base]; is {
+			return fmt.Errorf("it has HNS of several nodes or moments, as %s and %s: give the folder of one", earlier, f.Name)
+		}
+		known[base] = f.Name
+	}
+	var read []string
+	for _, f := range slices.Concat(c.HNS, c.Cluster) {
+		read = append(read, strings.TrimPrefix(f.Name, c.name+"/"))
+	}
+	if len(read) == 0 {
+		return errors.New("it has neither HNS (files such as endpoint.txt, policy.txt and network.txt, with JSON in them) " +
+			"nor the cluster (cluster.json, or pods.yaml and the like)\n" + howToRecordHNS + "\n" + howToRecordCluster)
+	}
+	c.Note = fmt.Sprintf("of %s, these files are read: %s", c.name, strings.Join(read, ", "))
+	if n := len(c.others); n > 0 {
+		c.Note += fmt.Sprintf("; %d others are not: %s", n, strings.Join(c.others[:min(n, 5)], ", "))
+	}
+	if len(c.others) > 5 {
+		c.Note += ", …"
+	}
+	return nil
+}
