@@ -153,7 +153,7 @@ func TestAHealthyNodePassesAllChecks(t *testing.T) {
 		doctor.CheckConfiguration: "mode enforce (/etc/hnsguard/hnsguard.yaml)",
 		doctor.CheckHNS:           "version 0.1, 2 endpoints",
 		doctor.CheckNetwork:       `"azure" (L2Bridge, `,
-		doctor.CheckKubeProxy:     "v1.37.2 with given-up-leak, loses-load-balancers; last sync 2026-03-01T03:00:00Z",
+		doctor.CheckKubeProxy:     "v1.37.2 with given-up-leak, loses-load-balancers, builds-on-leaked-locals; last sync 2026-03-01T03:00:00Z",
 		doctor.CheckAPI:           "v1.34.2 at http://127.0.0.1:",
 		doctor.CheckPermissions:   "all of 17 rights are granted",
 	} {
@@ -216,7 +216,7 @@ func TestWhatIsWrong(t *testing.T) {
 		},
 		"kube-proxy with faults": {
 			func(n node) { n.MetricsURL = proxy(n.T, strings.ReplaceAll(metrics, "v1.37.2", "v1.32.3")) },
-			doctor.CheckKubeProxy, doctor.Warn, "v1.32.3 with stale-record, batch-leak, duplicates; last sync 2026-03-01T03:00:00Z",
+			doctor.CheckKubeProxy, doctor.Warn, "v1.32.3 with stale-record, batch-leak, duplicates, builds-on-leaked-locals; last sync 2026-03-01T03:00:00Z",
 		},
 		"kube-proxy of an odd version": {
 			func(n node) { n.MetricsURL = proxy(n.T, strings.ReplaceAll(metrics, "v1.37.2", "banana")) },
@@ -229,11 +229,11 @@ func TestWhatIsWrong(t *testing.T) {
 		"kube-proxy does not answer, but is a pod": {
 			func(n node) { n.MetricsURL, n.api.proxyImage = "http://127.0.0.1:1/metrics", "x/kube-proxy:v1.32.3" },
 			doctor.CheckKubeProxy, doctor.Warn,
-			"v1.32.3 with stale-record, batch-leak, duplicates; ",
+			"v1.32.3 with stale-record, batch-leak, duplicates, builds-on-leaked-locals; ",
 		},
 		"kube-proxy does not answer, but its version is configured": {
 			func(n node) { n.MetricsURL, n.KubeProxyVersion = "http://127.0.0.1:1/metrics", "v1.37.2" },
-			doctor.CheckKubeProxy, doctor.Warn, "v1.37.2 with given-up-leak, loses-load-balancers; ",
+			doctor.CheckKubeProxy, doctor.Warn, "v1.37.2 with given-up-leak, loses-load-balancers, builds-on-leaked-locals; ",
 		},
 		"another version is configured": {
 			func(n node) { n.KubeProxyVersion = "v1.36.3" }, doctor.CheckKubeProxy, doctor.Fail,

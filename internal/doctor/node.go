@@ -145,9 +145,5 @@ func (o Options) redacted(err error) string {
 }
 
 func describe(p kubeproxy.Profile) string {
-	faults := "without known faults"
-	if all := p.Faults(); len(all) > 0 {
-		faults = "with " + strings.Join(all, ", ")
-	}
-	return p.Version + " " + faults
+	return p.Version + " with " + strings.Join(p.Faults(), ", ")
 }

@@ -15,6 +15,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/util/sets"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/hnsguard/hnsguard/internal/terminal"
@@ -143,12 +144,19 @@ func (o Options) query(ctx context.Context, node string, pod client.ObjectKey) R
 func (r Report) Print(w io.Writer) error {
 	page := terminal.NewPage(w)
 	var rows [][]string
+	versions := sets.New[string]()
 	for _, n := range r.Nodes {
 		rows = append(rows, n.cells())
+		if n.Status != nil && n.Status.KubeProxy.Known && len(n.Status.KubeProxy.Faults) > 0 {
+			versions.Insert(n.Status.KubeProxy.String())
+		}
 	}
 	page.Table([]string{
 		"NODE", "AGENT", "MODE", "STATE", "KUBE-PROXY", "ENDPOINTS", "STALE", "HELD", "LAST PASS", "PROBLEM",
 	}, rows)
+	for _, version := range sets.List(versions) {
+		page.Paragraph("kube-proxy ", version+".")
+	}
 	for _, note := range r.Notes {
 		page.Paragraph("Note: ", note+".")
 	}

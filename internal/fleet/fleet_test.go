@@ -284,7 +284,7 @@ func TestWhatCannotBeListed(t *testing.T) {
 
 func TestPrint(t *testing.T) {
 	g := NewWithT(t)
-	row, err := fleet.RowOf("win-1", []byte(status("win-1")))
+	row, err := fleet.RowOf("win-1", []byte(status("win-1", `"faults": []`, `"faults": ["given-up-leak", "builds-on-leaked-locals"]`)))
 	g.Expect(err).NotTo(HaveOccurred())
 	report := fleet.Report{
 		Nodes: []fleet.Row{row, {Node: "win-2", Problem: "no agent runs on it"}}, Notes: []string{"something"},
@@ -294,6 +294,7 @@ func TestPrint(t *testing.T) {
 	g.Expect(out.String()).To(Equal(`NODE   AGENT   MODE     STATE     KUBE-PROXY  ENDPOINTS  STALE  HELD  LAST PASS  PROBLEM
 win-1  v1.2.3  enforce  guarding  v1.37.2     15         3      4     2s ago     -
 win-2  -       -        -         -           -          -      -     -          no agent runs on it
+kube-proxy v1.37.2 with given-up-leak, builds-on-leaked-locals.
 Note: something.
 `))
 }

@@ -92,7 +92,8 @@ func (p Profile) MayUpdateLoadBalancers(hnsVersion string) bool {
 // Outdated reports whether a later release is rid of a fault that the version has, or is taken to have.
 func (p Profile) Outdated() bool { return p.StaleRecord || p.BatchLeak || p.Duplicates }
 
-// Faults names the faults that the version has, or is taken to have.
+// Faults names the faults that the version has, or is taken to have. The last is every version's: kube-proxy takes a
+// local endpoint that a CNI has left behind for the backend of a Service.
 func (p Profile) Faults() []string {
 	faults := []string{}
 	for _, f := range []struct {
@@ -104,6 +105,7 @@ func (p Profile) Faults() []string {
 		{p.Duplicates, "duplicates"},
 		{p.GivenUpLeak, "given-up-leak"},
 		{p.LosesLoadBalancers, "loses-load-balancers"},
+		{true, "builds-on-leaked-locals"},
 	} {
 		if f.has {
 			faults = append(faults, f.name)

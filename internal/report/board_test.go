@@ -128,7 +128,7 @@ func TestTheJSONForm(t *testing.T) {
 	g.Expect(rest).To(MatchJSON(`{
   "apiVersion": "hnsguard.io/v1alpha1", "kind": "NodeStatus", "time": "2026-03-01T03:00:01Z", "node": "win-1",
   "started": "2026-03-01T03:00:00Z", "state": "guarding", "since": "2026-03-01T03:00:01Z", "mode": "enforce",
-  "kubeProxy": {"version": "v1.32.3", "known": true, "faults": ["stale-record", "batch-leak", "duplicates"]},
+  "kubeProxy": {"version": "v1.32.3", "known": true, "faults": ["stale-record", "batch-leak", "duplicates", "builds-on-leaked-locals"]},
   "hns": {
     "answered": "2026-03-01T03:00:00Z", "hungCalls": 1,
     "failing": [{

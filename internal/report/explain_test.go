@@ -133,12 +133,13 @@ func TestAKubeProxyWithTheStaleRecordIsWaitedFor(t *testing.T) {
 func TestTheText(t *testing.T) {
 	g := NewWithT(t)
 	r := conflictReport()
+	r.KubeProxy.Faults = []string{"given-up-leak"}
 	r.Endpoints[0].Slices, r.Endpoints[0].Locals = []string{"shop/web-x (win-1)"}, []hns.EndpointID{localID}
 	r.Notes = []string{"load balancers were not recorded"}
 	var out strings.Builder
 	g.Expect(r.Explain(report.Filter{Pods: []types.NamespacedName{web}}, nil).Print(&out)).To(Succeed())
 	g.Expect(out.String()).To(HavePrefix(
-		"Pod shop/web, seen from node win-1\nkube-proxy v1.37.2 without known faults, mode: enforce\n\nA stale remote"))
+		"Pod shop/web, seen from node win-1\nkube-proxy v1.37.2 with given-up-leak, mode: enforce\n\nA stale remote"))
 	g.Expect(out.String()).To(ContainSubstring("\nRemote endpoint " + string(remoteID) + "\n  addresses       10.240.0.11\n"))
 	g.Expect(out.String()).To(ContainSubstring("  same address    " + string(localID) + "\n"))
 	g.Expect(out.String()).To(ContainSubstring("  verdict         conflict (live-pod-with-local-endpoint)\n"))

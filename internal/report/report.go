@@ -83,14 +83,10 @@ type KubeProxy struct {
 func kubeProxyOf(p kubeproxy.Profile) KubeProxy { return KubeProxy{p.Version, p.Known, p.Faults()} }
 
 func (k KubeProxy) String() string {
-	switch {
-	case !k.Known:
+	if !k.Known {
 		return "of unknown version"
-	case len(k.Faults) == 0:
-		return k.Version + " without known faults"
-	default:
-		return k.Version + " with " + strings.Join(k.Faults, ", ")
 	}
+	return k.Version + " with " + strings.Join(k.Faults, ", ")
 }
 
 // Row is one endpoint.

@@ -409,7 +409,7 @@ func TestPrint(t *testing.T) {
 	var out strings.Builder
 	g.Expect(found.Print(&out)).To(Succeed())
 	lines := strings.Split(out.String(), "\n")
-	g.Expect(lines[0]).To(HaveSuffix("kube-proxy v1.34.0 with batch-leak, duplicates"))
+	g.Expect(lines[0]).To(HaveSuffix("kube-proxy v1.34.0 with batch-leak, duplicates, builds-on-leaked-locals"))
 	g.Expect(lines[1]).To(Equal("Mode: enforce"))
 	g.Expect(lines[3]).To(MatchRegexp(`^ENDPOINT +IP +KIND +OWNER +VERDICT +REASON +POD$`))
 	g.Expect(lines[4]).To(MatchRegexp(`^[0-9a-f-]{36}  10\.240\.0\.11  remote  kube-proxy .*  conflict +live-pod-with-local-endpoint +\S+/\S+$`))
@@ -426,7 +426,9 @@ func TestPrint(t *testing.T) {
 func TestPrintOfOtherReports(t *testing.T) {
 	for want, found := range map[string]report.Report{
 		"Node w, pod network -, kube-proxy of unknown version\nMode: observe\n\nNothing.\n": {Node: "w", Mode: "observe", Summary: "Nothing."},
-		"kube-proxy v1.37.2 without known faults\n":                                         {KubeProxy: report.KubeProxy{Version: "v1.37.2", Known: true}},
+		"kube-proxy v1.37.2 with a, b\n": {
+			KubeProxy: report.KubeProxy{Version: "v1.37.2", Known: true, Faults: []string{"a", "b"}},
+		},
 		"\nSomething.\nNote: a.\nNote: b.\n": {
 			Summary: "Something.", Endpoints: []report.Row{{Verdict: "unknown"}}, Notes: []string{"a", "b"},
 		},
