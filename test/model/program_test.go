@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	. "github.com/onsi/gomega"
 	"pgregory.net/rapid"
@@ -54,6 +55,27 @@ func TestReleasedKubeProxiesAreTheSameEveryTime(t *testing.T) {
 			}
 		})
 	}
+}
+
+// speed is how many times as fast histories are played with the world's own kube-proxy as with the code of kube-proxy.
+func speed(t *testing.T, versions []string) float64 {
+	t.Helper()
+	const histories = 10
+	var took [2]time.Duration
+	for _, version := range versions {
+		if !slices.ContainsFunc(world.KnownVersions(), func(k world.Traits) bool { return k.Version == version }) {
+			continue
+		}
+		for which, released := range []programs{startPrograms(t, version), nil} {
+			began := time.Now()
+			for seed := range histories {
+				play(t, historiesOf(version).Example(seed), world.Play{Guarded: true, Programs: released})
+			}
+			took[which] += time.Since(began)
+		}
+	}
+	t.Logf("%d histories of each version: as released %s, the world's own %s", histories, took[0], took[1])
+	return took[0].Seconds() / took[1].Seconds()
 }
 
 // TestTheWorldsKubeProxyDoesAsReleasedOnesDo plays histories with the code of kube-proxy and with the world's own, and
