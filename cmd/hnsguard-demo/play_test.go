@@ -155,7 +155,7 @@ func TestThePageStaysIfItIsToldTo(t *testing.T) {
 	response, err := http.Get(url + "api/v1/status")
 	g.Expect(err).NotTo(HaveOccurred())
 	defer response.Body.Close()
-	var status report.NodeStatus
+	var status report.Report
 	g.Expect(json.NewDecoder(response.Body).Decode(&status)).To(Succeed())
 	g.Expect(status.State).To(Equal(report.StateGuarding))
 	g.Expect(status.History).To(ContainElement(And(HaveField("Act", history.Removal), HaveField("Result", "removed"))))

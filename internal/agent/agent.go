@@ -254,8 +254,8 @@ func (a *Agent) guard(ctx context.Context) error {
 	return a.deps.Manager.Start(ctx)
 }
 
-// Status returns what the agent knows of its node.
-func (a *Agent) Status() report.NodeStatus { return a.board.Document() }
+// Report returns what the agent knows of its node.
+func (a *Agent) Report() report.Report { return a.board.Report() }
 
 // Metrics returns the metrics of the agent, without those of controller-runtime and Go.
 func (a *Agent) Metrics() prometheus.Gatherer { return a.registry }

@@ -103,7 +103,7 @@ func TestThePageIsOnLoopbackOrProtected(t *testing.T) {
 
 func TestAnAgentBeginsWithoutKnowingItsNode(t *testing.T) {
 	g := NewWithT(t)
-	status := newAgent(t).Status()
+	status := newAgent(t).Report()
 	g.Expect(status.State).To(Equal(report.StateStarting))
 	g.Expect(status.KubeProxy.Version).To(Equal("v1.37.2"))
 	g.Expect(status.Config).To(Equal(config.Default()))

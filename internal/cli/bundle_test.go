@@ -117,7 +117,7 @@ func TestABundleIsReadElsewhere(t *testing.T) {
 func TestExplainTellsWhatTheAgentHasDone(t *testing.T) {
 	g := NewWithT(t)
 	agent := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		_, _ = w.Write([]byte(`{"apiVersion": "hnsguard.io/v1alpha1", "kind": "NodeStatus", "node": "win-1", "history": [
+		_, _ = w.Write([]byte(`{"apiVersion": "hnsguard.io/v1alpha1", "kind": "NodeReport", "node": "win-1", "state": "guarding", "history": [
 			{"first": "2026-11-20T02:00:00Z", "last": "2026-11-20T03:00:00Z", "count": 3, "act": "removal", "result": "removed",
 				"address": "10.0.0.2", "endpoint": "gone", "pods": ["shop/cart-0"]},
 			{"first": "2026-11-20T03:00:00Z", "last": "2026-11-20T03:00:00Z", "count": 1, "act": "removal", "result": "failed",

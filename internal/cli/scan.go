@@ -231,13 +231,13 @@ func (o inputOptions) bundled(p Process, filter report.Filter) (report.Input, pa
 	}, pastOf(b.Status, b.StatusErr), err
 }
 
-// pastOf is what the agent's status document says of what it has done.
+// pastOf is what the agent's report says of what it has done.
 func pastOf(status []byte, err error) past {
 	if err != nil {
 		return past{err: err}
 	}
-	entries, err := report.HistoryOf(status)
-	return past{entries, err}
+	said, err := report.Parse(status)
+	return past{said.History, err}
 }
 
 // validate reports all that is wrong with the flags.

@@ -119,7 +119,7 @@ func newAgentStatus(p Process) *cobra.Command {
 	var address string
 	cmd := &cobra.Command{
 		Use:    "agent-status",
-		Short:  "Print the status document of the agent on this node",
+		Short:  "Print the report of the agent on this node",
 		Hidden: true,
 		Args:   noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -17,7 +17,7 @@ import (
 	"github.com/hnsguard/hnsguard/test/tempdir"
 )
 
-const nodeStatus = `{"apiVersion": "hnsguard.io/v1alpha1", "kind": "NodeStatus", "node": "win-1", "state": "guarding",
+const nodeStatus = `{"apiVersion": "hnsguard.io/v1alpha1", "kind": "NodeReport", "node": "win-1", "state": "guarding",
 "agent": {"version": "v1.2.3"}, "mode": "enforce", "kubeProxy": {"version": "v1.37.2", "known": true}, "counts": {},
 "time": "2026-03-01T03:00:02Z", "pass": {"ended": "2026-03-01T03:00:00Z"}, "more": "than is read"}
 `

@@ -5,6 +5,7 @@ package fleet_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -26,10 +27,15 @@ import (
 
 // status is what the agent of a node answers, with changes that are given as old and new text in turn.
 func status(node string, changes ...string) string {
-	return strings.NewReplacer(changes...).Replace(`{"apiVersion": "hnsguard.io/v1alpha1", "kind": "NodeStatus",
+	return strings.NewReplacer(changes...).Replace(`{"apiVersion": "hnsguard.io/v1alpha1", "kind": "NodeReport",
 		"time": "2026-03-01T03:00:02Z", "node": "` + node + `", "agent": {"version": "v1.2.3"}, "state": "guarding",
 		"mode": "enforce", "kubeProxy": {"version": "v1.37.2", "known": true, "faults": []},
-		"pass": {"ended": "2026-03-01T03:00:00Z"}, "counts": {"conflict": 1, "orphan": 2, "held": 4, "in_use": 8}}`)
+		"pass": {"ended": "2026-03-01T03:00:00Z"}, "counts": {"conflict": 1, "orphan": 2, "held": 4, "in_use": 8}, "findings": []}`)
+}
+
+func lacking(title string, pods ...string) string {
+	return fmt.Sprintf(`"findings": [{"kind": "pod", "reason": "without-network", "title": "%s without network", "objects": ["%s"]}]`,
+		title, strings.Join(pods, `", "`))
 }
 
 // Invariants 1 and 3.
@@ -53,29 +59,31 @@ func TestRowOf(t *testing.T) {
 			"win-1 v1.2.3 enforce idle v1.37.2 - - - - -",
 		},
 		"its pod network is gone": {
-			status("win-1", pass, "", "guarding", `network-gone", "message": "no pod network`),
-			"win-1 v1.2.3 enforce network-gone v1.37.2 - - - - the pod network is gone: no pod network",
+			status("win-1", pass, "", "guarding", "network-gone", `"findings": []`, `"findings": [{"kind": "network", "reason": "gone", "title": "no pod network"}]`),
+			"win-1 v1.2.3 enforce network-gone v1.37.2 - - - - no pod network",
 		},
 		"it cannot observe its node": {
 			status("win-1", "guarding", `unknown", "message": "HNS is not available`),
 			"win-1 v1.2.3 enforce unknown v1.37.2 15 3 4 2s ago cannot observe the node: HNS is not available",
 		},
 		"a pod has no network": {
-			status("win-1", `"counts"`, `"victims": [{"pod": "shop/a", "address": "10.0.0.1"}], "counts"`),
-			"win-1 v1.2.3 enforce guarding v1.37.2 15 3 4 2s ago pods without network: shop/a",
+			status("win-1", `"findings": []`, lacking("1 pod", "shop/a")),
+			"win-1 v1.2.3 enforce guarding v1.37.2 15 3 4 2s ago 1 pod without network: shop/a",
 		},
 		"many have none": {
-			status("win-1", `"counts"`, `"victims": [{"pod": "a/a"}, {"pod": "a/b"}, {"pod": "a/c"}, {"pod": "a/d"}], "counts"`),
-			"win-1 v1.2.3 enforce guarding v1.37.2 15 3 4 2s ago pods without network: a/a, a/b, a/c, and 1 more",
+			status("win-1", `"findings": []`, lacking("5 pods", "a/a", "a/b", "a/c", "a/d", "a/e")),
+			"win-1 v1.2.3 enforce guarding v1.37.2 15 3 4 2s ago 5 pods without network: a/a, a/b, a/c and 2 others",
 		},
 		"load balancers are broken": {
-			status("win-1", `"counts"`, `"loadBalancers": [`+
-				`{"verdict": "missing", "service": "shop/cart", "frontend": "10.0.0.7:80/TCP"}, {"verdict": "stale"}], "counts"`),
+			status("win-1", `"findings": []`, `"findings": [`+
+				`{"kind": "load_balancer", "reason": "missing", "title": "1 load balancer missing", "objects": ["shop/cart"]},`+
+				`{"kind": "endpoint", "reason": "local-leaked", "title": "1 leaked local endpoint", "objects": ["10.0.0.9"]},`+
+				`{"kind": "endpoint", "reason": "stale-record", "title": "1 stale remote endpoint held", "objects": ["10.0.0.8"]}]`),
 			"win-1 v1.2.3 enforce guarding v1.37.2 15 3 4 2s ago " +
-				"2 load balancer(s) broken, the first: missing shop/cart 10.0.0.7:80/TCP",
+				"1 load balancer missing: shop/cart; 1 leaked local endpoint: 10.0.0.9",
 		},
 		"a pod had no network when the node was last observed": {
-			status("win-1", "guarding", `unknown", "message": "HNS is not available`, `"counts"`, `"victims": [{"pod": "shop/a"}], "counts"`),
+			status("win-1", "guarding", `unknown", "message": "HNS is not available`, `"findings": []`, lacking("1 pod", "shop/a")),
 			"win-1 v1.2.3 enforce unknown v1.37.2 15 3 4 2s ago cannot observe the node: HNS is not available",
 		},
 		"its passes have stopped": {
@@ -94,11 +102,11 @@ func TestRowOf(t *testing.T) {
 		})
 	}
 	for text, complaint := range map[string]string{
-		"hello":                              "reading the agent's status: invalid character",
+		"hello":                              "reading the agent's report: invalid character",
 		"":                                   "unexpected end of JSON",
 		status("win-2"):                      `the agent answers for node "win-2", not for "win-1"`,
-		status("win-1", "NodeStatus", "Pod"): `found "hnsguard.io/v1alpha1" "Pod"`,
-		status("win-1", "v1alpha1", "v9"):    `found "hnsguard.io/v9" "NodeStatus"`,
+		status("win-1", "NodeReport", "Pod"): `found "hnsguard.io/v1alpha1" "Pod"`,
+		status("win-1", "v1alpha1", "v9"):    `found "hnsguard.io/v9" "NodeReport"`,
 	} {
 		_, err := fleet.RowOf("win-1", []byte(text))
 		NewWithT(t).Expect(err).To(MatchError(ContainSubstring(complaint)), text)
@@ -213,7 +221,7 @@ func TestEveryNodeIsARow(t *testing.T) {
 	row := func(node string) fleet.Row {
 		return report.Nodes[slices.IndexFunc(report.Nodes, func(r fleet.Row) bool { return r.Node == node })]
 	}
-	g.Expect(row("win-2").Status).To(BeNil(), "unknown is not zero")
+	g.Expect(row("win-2").Report).To(BeNil(), "unknown is not zero")
 	g.Expect(row("win-7").Pod).To(Equal("hnsguard-system/longer-running"))
 }
 
@@ -303,7 +311,7 @@ Note: something.
 func TestAHostileAnswerIsShownEscaped(t *testing.T) {
 	g := NewWithT(t)
 	row, err := fleet.RowOf("win-1", []byte(status("win-1", "v1.37.2", `v1.37.2\u001b]52;c;aGk=\u0007\u001b[31m`,
-		`"counts"`, `"victims": [{"pod": "shop/a\nwin-2  v1.2.3  enforce  guarding"}], "counts"`)))
+		`"findings": []`, `"findings": [{"kind": "pod", "title": "1 pod", "objects": ["shop/a\nwin-2  v1.2.3  enforce  guarding"]}]`)))
 	g.Expect(err).NotTo(HaveOccurred())
 	var out strings.Builder
 	g.Expect(fleet.Report{Nodes: []fleet.Row{row}}.Print(&out)).To(Succeed())

@@ -4,7 +4,6 @@ package fleet
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"strconv"
 	"strings"
@@ -19,8 +18,8 @@ type Row struct {
 	Node string `json:"node"`
 	// Pod is the agent's pod, as namespace/name.
 	Pod string `json:"pod,omitempty"`
-	// Status is what the agent says of the node, without endpoints and history. It is missing without an answer.
-	Status *report.NodeStatus `json:"status,omitempty"`
+	// Report is what the agent says of the node, without endpoints and history. It is missing without an answer.
+	Report *report.Report `json:"report,omitempty"`
 	// Problem is why the agent does not answer, or what needs attention.
 	Problem string `json:"problem,omitempty"`
 }
@@ -28,66 +27,55 @@ type Row struct {
 // late is how old the last pass may be. The longest interval of passes that can be configured is five minutes.
 const late = 6 * time.Minute
 
-// RowOf reads the status of the agent of a node (invariant 3). Agents of other versions may have more fields.
-func RowOf(node string, status []byte) (Row, error) {
-	var s report.NodeStatus
-	if err := json.Unmarshal(status, &s); err != nil {
-		return Row{}, fmt.Errorf("reading the agent's status: %w", err)
+// RowOf reads the report of the agent of a node (invariant 3). Agents of other versions may have more fields.
+func RowOf(node string, document []byte) (Row, error) {
+	r, err := report.Parse(document)
+	if err != nil {
+		return Row{}, err
 	}
-	if s.APIVersion != report.APIVersion || s.Kind != report.Kind {
-		return Row{}, fmt.Errorf("reading the agent's status: want kind %q %q, found %.100q %.100q",
-			report.APIVersion, report.Kind, s.APIVersion, s.Kind)
+	if r.Node != node {
+		return Row{}, fmt.Errorf("the agent answers for node %.100q, not for %q", r.Node, node)
 	}
-	if s.Node != node {
-		return Row{}, fmt.Errorf("the agent answers for node %.100q, not for %q", s.Node, node)
-	}
-	s.Endpoints, s.Answers, s.History = nil, nil, nil
-	return Row{Node: node, Status: &s, Problem: problem(s)}, nil
+	r.Endpoints, r.Answers, r.History = nil, nil, nil
+	return Row{Node: node, Report: &r, Problem: problem(r)}, nil
 }
 
-// problem says why the agent may not do its work, or which pods have lost their endpoint, or returns an empty string.
-func problem(s report.NodeStatus) string {
-	var victims []string
-	for _, v := range s.Victims {
-		victims = append(victims, v.Pod)
+// problem says why the agent may not do its work, or what is wrong with the node, or returns an empty string. Remote
+// endpoints are no problem: hnsguard removes them by itself, and the row counts them.
+func problem(r report.Report) string {
+	var found []string
+	for _, f := range r.Findings {
+		reason := verdict.Reason(f.Reason)
+		if f.Kind != report.FindingEndpoint || reason.LeftBehind() || reason == verdict.ReasonLocalLeaked {
+			found = append(found, f.String())
+		}
 	}
-	const named = 3
-	switch n := len(victims); {
-	case s.State == report.StateUnknown:
-		return "cannot observe the node: " + cmp.Or(s.Message, "no reason given")
-	case s.State == report.StateStarting:
+	switch {
+	case r.State == report.StateUnknown:
+		return "cannot observe the node: " + cmp.Or(r.Message, "no reason given")
+	case r.State == report.StateStarting:
 		return "has not completed a pass yet"
-	case age(s) > late:
-		return fmt.Sprintf("the last pass ended %s ago", age(s))
-	case s.State == report.StateNetworkGone && n == 0:
-		return "the pod network is gone: " + cmp.Or(s.Message, "no reason given")
-	case n > named:
-		return fmt.Sprintf("pods without network: %s, and %d more", strings.Join(victims[:named], ", "), n-named)
-	case n > 0:
-		return "pods without network: " + strings.Join(victims, ", ")
-	case len(s.LoadBalancers) > 0:
-		first := s.LoadBalancers[0]
-		return fmt.Sprintf("%d load balancer(s) broken, the first: %s %s %s", len(s.LoadBalancers), first.Verdict,
-			first.Service, first.Frontend)
+	case age(r) > late:
+		return fmt.Sprintf("the last pass ended %s ago", age(r))
 	default:
-		return ""
+		return strings.Join(found, "; ")
 	}
 }
 
 // age is how long ago the last pass ended, on the clock of the node, or zero if there was none.
-func age(s report.NodeStatus) time.Duration {
-	if s.Pass == nil {
+func age(r report.Report) time.Duration {
+	if r.Pass == nil {
 		return 0
 	}
-	return s.Time.Sub(s.Pass.Ended).Round(time.Second)
+	return r.Time.Sub(r.Pass.Ended).Round(time.Second)
 }
 
 // cells are the row of a table. What is unknown is empty (invariant 1).
 func (r Row) cells() []string {
-	if r.Status == nil {
+	if r.Report == nil {
 		return []string{r.Node, "", "", "", "", "", "", "", "", r.Problem}
 	}
-	s := r.Status
+	s := r.Report
 	version, endpoints, stale, held, ended := "", "", "", "", ""
 	if s.KubeProxy.Known {
 		version = s.KubeProxy.Version
@@ -104,6 +92,6 @@ func (r Row) cells() []string {
 		held, ended = strconv.Itoa(s.Counts[verdict.Held]), age(*s).String()+" ago"
 	}
 	return []string{
-		r.Node, s.Agent.Version, string(s.Mode), string(s.State), version, endpoints, stale, held, ended, r.Problem,
+		r.Node, s.Agent.Agent.Version, string(s.Mode), string(s.State), version, endpoints, stale, held, ended, r.Problem,
 	}
 }

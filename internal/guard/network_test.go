@@ -74,24 +74,24 @@ func TestPodsWhoseNetworkIsGoneAreVictims(t *testing.T) {
 	n := newNodeWith(t, nodetest.Options{Layout: hnstest.AKS()})
 	n.Conflict("web", ip)
 	n.passes(10 * time.Minute)
-	g.Expect(n.board.Document().Victims).To(BeEmpty())
+	g.Expect(n.board.Report().Pods).To(BeEmpty())
 	n.Happened()
 
 	g.Expect(n.HNS.DeleteNetwork(n.Network.ID)).To(Succeed())
 	n.passes(35 * time.Second)
-	d := n.board.Document()
+	d := n.board.Report()
 	g.Expect(d.State).To(Equal(report.StateNetworkGone))
 	g.Expect(d.Message).To(ContainSubstring("no pod network"))
-	g.Expect(d.Victims).To(ConsistOf(And(HaveField("Pod", "default/web"), HaveField("State", verdict.PodWithoutNetwork))))
+	g.Expect(d.Pods).To(ConsistOf(And(HaveField("Name", "default/web"), HaveField("State", verdict.PodWithoutNetwork))))
 	g.Expect(n.Series("hnsguard_victims")).To(BeEquivalentTo(1))
 	g.Expect(n.Happened()).To(ConsistOf(ContainSubstring("Warning NetworkEndpointLost")))
 	g.Expect(n.guard.Ready(nil)).To(Succeed())
 
 	n.PodGone("web")
 	n.passes(5 * time.Second)
-	d = n.board.Document()
+	d = n.board.Report()
 	g.Expect(d.State).To(Equal(report.StateIdle), "no pod needs a network")
-	g.Expect(d.Victims).To(BeEmpty())
+	g.Expect(d.Pods).To(BeEmpty())
 	g.Expect(n.Series("hnsguard_victims")).To(BeZero())
 }
 
@@ -102,6 +102,6 @@ func TestWhileThePodNetworkIsAmbiguousVictimsAreFound(t *testing.T) {
 	n.Pod("web", ip)
 	n.HNS.CreateNetwork("azure", hns.NetworkL2Bridge)
 	n.passes(35 * time.Second)
-	g.Expect(n.board.Document().State).To(Equal(report.StateUnknown))
-	g.Expect(n.board.Document().Victims).To(HaveLen(1))
+	g.Expect(n.board.Report().State).To(Equal(report.StateUnknown))
+	g.Expect(n.board.Report().Pods).To(HaveLen(1))
 }

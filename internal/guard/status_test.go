@@ -20,14 +20,14 @@ func TestEveryPassIsShown(t *testing.T) {
 	n := newNodeWith(t, nodetest.Options{
 		KubeProxy: "v1.32.3", Config: []func(*config.Config){func(c *config.Config) { c.Mode = config.Observe }},
 	})
-	g.Expect(n.board.Document().State).To(Equal(report.StateStarting))
+	g.Expect(n.board.Report().State).To(Equal(report.StateStarting))
 
 	remote, local := n.Conflict("web", ip)
 	n.Slice("svc", "lin-1", ip)
 	n.pass()
-	d := n.board.Document()
+	d := n.board.Report()
 	g.Expect(d.State).To(Equal(report.StateGuarding))
-	g.Expect(d.Pass.Network.Name).To(Equal("azure"))
+	g.Expect(d.Network.Name).To(Equal("azure"))
 	g.Expect(d.Endpoints).To(HaveExactElements(
 		And(HaveField("ID", remote), HaveField("Verdict", "held"), HaveField("StaleSince", nodetest.Start()),
 			HaveField("Pods", ConsistOf("default/web"))),
@@ -40,7 +40,7 @@ func TestEveryPassIsShown(t *testing.T) {
 	n.pass()
 	n.Wait(5 * time.Second)
 	n.pass()
-	d = n.board.Document()
+	d = n.board.Report()
 	g.Expect(d.State).To(Equal(report.StateUnknown))
 	g.Expect(d.Since).To(Equal(nodetest.Start().Add(5*time.Second)), "of two failed passes the first")
 	g.Expect(d.Class).To(Equal(hns.ClassUnavailable))
@@ -53,7 +53,7 @@ func TestANodeWithoutPodNetworkIsShownAsIdle(t *testing.T) {
 	g := NewWithT(t)
 	n := newNodeWith(t, nodetest.Options{Network: hns.NetworkNAT})
 	n.pass()
-	d := n.board.Document()
+	d := n.board.Report()
 	g.Expect(d.State).To(Equal(report.StateIdle))
 	g.Expect(d.Message).To(ContainSubstring("no pod network"))
 	g.Expect(d.Class).To(BeEmpty())

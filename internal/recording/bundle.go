@@ -22,7 +22,7 @@ type Bundle struct {
 	Cluster  Cluster
 	// HNSErr and ClusterErr are why some of it could not be recorded. They are known on the node only.
 	HNSErr, ClusterErr error
-	// Status is the status document of the agent. If it was not recorded, StatusErr says why: no verdict depends on it.
+	// Status is the report of the agent. If it was not recorded, StatusErr says why: no verdict depends on it.
 	Status    []byte
 	StatusErr error
 }

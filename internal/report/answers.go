@@ -41,7 +41,7 @@ func answers() map[verdict.Reason]Answer { //nolint:funlen // a table
 			"A running pod on this node has the address and an attached endpoint of its own. The remote endpoint is stale: " +
 				"kube-proxy may send traffic for the pod to where the address was before.",
 			"hnsguard removes it within seconds, after it has read HNS and the API server again.",
-			"If it stays, a brake keeps it: see the history.",
+			"If it stays, a brake keeps it: 'hnsguard explain' on the node says which.",
 		},
 		verdict.ReasonNewEndpoint: {
 			"A local endpoint with this address appeared after a pod on this node began to wait for its address, and no other " +
@@ -169,8 +169,8 @@ func answers() map[verdict.Reason]Answer { //nolint:funlen // a table
 	}
 }
 
-// AnswerFor returns what a verdict means. The last value is false if there is no such reason.
-func AnswerFor(kind verdict.Kind, reason verdict.Reason) (Answer, bool) {
+// answerFor returns what a verdict means. The last value is false if there is no such reason.
+func answerFor(kind verdict.Kind, reason verdict.Reason) (Answer, bool) {
 	if kind == verdict.LeakedLocal {
 		return Answer{
 			"An EndpointSlice lists the address as ready elsewhere, so that the remote endpoint is the valid one; the local " +
@@ -183,33 +183,19 @@ func AnswerFor(kind verdict.Kind, reason verdict.Reason) (Answer, bool) {
 	return a, known
 }
 
-// answerTo returns what the verdict on an endpoint means on this node, in this mode.
-func (r Report) answerTo(row Row) Answer {
-	kind, reason := verdict.Kind(row.Verdict), verdict.Reason(row.Reason)
-	answer, known := AnswerFor(kind, reason)
+// answer returns what verdicts mean on this node, in this mode.
+func (r Report) answer(kind verdict.Kind, reason verdict.Reason) Answer {
+	answer, known := answerFor(kind, reason)
 	if !known {
 		return Answer{
-			"It cannot be judged: " + row.Reason + ".", "A scan changes nothing. The agent on the node knows more.",
+			"It cannot be judged: " + string(reason) + ".", "A scan changes nothing. The agent on the node knows more.",
 			"Record what is missing, or give --kube-proxy-version.",
 		}
-	}
-	answer.Do = strings.Replace(answer.Do, "'ID'", "'"+string(row.ID)+"'", 1)
-	if reason == verdict.ReasonOfNode && len(row.Pods) > 0 {
-		answer.Do = "The IPAM has given its address to a pod too, which has no network of its own: exclude the address " +
-			"from the range of the pods, and delete " + strings.Join(row.Pods, ", ") + "."
 	}
 	remembers := slices.Contains(r.KubeProxy.Faults, "stale-record")
 	if kind.Removes() && remembers { // a scan cannot see what kube-proxy remembers
 		answer.Next = "hnsguard removes it when it has proved that kube-proxy does not remember the address, which takes " +
 			"seconds. Do not delete it by hand before."
-	}
-	if reason == verdict.ReasonLivePod { // brakes are in the agent's memory
-		answer.Do = "If it stays, ask the agent on this node which brake keeps it: " +
-			"kubectl -n hnsguard-system exec POD -- hnsguard.exe explain " + row.target()
-	}
-	if reason == verdict.ReasonStaleRecord {
-		answer.Do = fmt.Sprintf("Find out why EndpointSlices still list it elsewhere: %s (a pod stuck in Terminating?). "+
-			"Lasting cure: %s", row.listedElsewhere(r.Node), upgrade())
 	}
 	if setting := r.observing(kind); setting != "" && kind.Stale() {
 		return answer.whileObserving(kind, setting, remembers)
@@ -217,19 +203,35 @@ func (r Report) answerTo(row Row) Answer {
 	return answer
 }
 
-// target is what an endpoint is explained by.
-func (r Row) target() string {
-	if len(r.Addresses) > 0 {
-		return r.Addresses[0].String()
+// answersTo returns the answers to the verdicts on endpoints, by "verdict/reason".
+func (r Report) answersTo(all []Endpoint) map[string]Answer {
+	answers := map[string]Answer{}
+	for _, e := range all {
+		key := e.Verdict + "/" + e.Reason
+		if _, has := answers[key]; !has {
+			answers[key] = r.answer(verdict.Kind(e.Verdict), verdict.Reason(e.Reason))
+		}
 	}
-	return string(r.ID)
+	return answers
 }
 
-// listedElsewhere names the EndpointSlices that list the address for another node, or for none.
-func (r Row) listedElsewhere(node string) string {
-	return strings.Join(slices.DeleteFunc(slices.Clone(r.Slices), func(listed string) bool {
-		return strings.HasSuffix(listed, " ("+node+")")
-	}), ", ")
+// answerTo returns what the verdict on an endpoint means, with the names that the node has.
+func (r Report) answerTo(e Endpoint) Answer {
+	kind, reason := verdict.Kind(e.Verdict), verdict.Reason(e.Reason)
+	answer := r.answer(kind, reason)
+	answer.Do = strings.Replace(answer.Do, "'ID'", "'"+string(e.ID)+"'", 1)
+	switch {
+	case reason == verdict.ReasonOfNode && len(e.Pods) > 0:
+		answer.Do = "The IPAM has given its address to a pod too, which has no network of its own: exclude the address " +
+			"from the range of the pods, and delete " + strings.Join(e.Pods, ", ") + "."
+	case reason == verdict.ReasonLivePod && r.observing(kind) == "": // brakes are in the agent's memory
+		answer.Do = "If it stays, ask the agent on this node which brake keeps it: " +
+			"kubectl -n hnsguard-system exec POD -- hnsguard.exe explain " + e.target()
+	case reason == verdict.ReasonStaleRecord:
+		answer.Do = fmt.Sprintf("Find out why EndpointSlices still list it elsewhere: %s (a pod stuck in Terminating?). "+
+			"Lasting cure: %s", e.listedElsewhere(r.Node), upgrade())
+	}
+	return answer
 }
 
 // whileObserving is the answer if hnsguard may not remove the endpoint.

@@ -3,6 +3,7 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"net/netip"
@@ -58,7 +59,7 @@ func BalancerOf(v verdict.Balancer) Balancer {
 }
 
 // judgeBalancers gives every load balancer its verdict. A note says if they cannot be judged.
-func (in Input) judgeBalancers(network hns.Network, rows []Row) (all []Balancer, note string) {
+func (in Input) judgeBalancers(network hns.Network, rows []Endpoint) (all []Balancer, note string) {
 	if !in.HNS.LoadBalancersRecorded {
 		return nil, "load balancers cannot be judged: they were not recorded; record them with " +
 			"Get-HnsPolicyList | ConvertTo-Json -Depth 10 > policies.json"
@@ -151,27 +152,34 @@ func (f Filter) selectsBalancer(b Balancer) bool {
 	}
 }
 
+// key and title are those of the finding about load balancers like this one, and target is what it is explained by.
+func (b Balancer) key() findingKey {
+	return findingKey{FindingLoadBalancer, string(b.Verdict), fmt.Sprint(b.BesideLeak)}
+}
+
+func (b Balancer) title() string {
+	if b.Verdict == verdict.BalancerOnLeakedLocal {
+		return "load balancer~ on a leaked local endpoint"
+	}
+	return "load balancer~ " + string(b.Verdict)
+}
+
+func (b Balancer) target() string { return cmp.Or(b.Service, b.Frontend) }
+
 // problem says what is wrong with the load balancer. It is empty if nothing is.
 func (b Balancer) problem() string {
 	switch b.Verdict {
 	case verdict.BalancerDangling:
-		return fmt.Sprintf("It names %s that HNS does not have any more: connections to it are lost.",
-			plural(len(b.Gone), "endpoint~"))
+		return "A load balancer names endpoints that HNS does not have any more: connections to it are lost."
 	case verdict.BalancerMissing:
 		return "The Service has endpoints that kube-proxy on this node has to use, and HNS has no load balancer for this " +
 			"address and port: connections to it are lost."
 	case verdict.BalancerStale:
-		var parts []string
-		if len(b.Dead) > 0 {
-			parts = append(parts, fmt.Sprintf("It sends to %s, which no EndpointSlice of the Service lists as ready.",
-				join(b.Dead, ", ")))
-		}
-		if len(b.Lacking) > 0 {
-			parts = append(parts, fmt.Sprintf("It does not send to %s, which is ready.", join(b.Lacking, ", ")))
-		}
-		return strings.Join(parts, " ")
+		return "A load balancer sends to addresses that no EndpointSlice of the Service lists as ready, or does not send to " +
+			"ready ones."
 	case verdict.BalancerOnLeakedLocal:
-		return "It sends to a local endpoint that was left behind, and another node has its address: connections are lost."
+		return "A load balancer sends to a local endpoint that was left behind, and another node has its address: " +
+			"connections are lost."
 	case verdict.BalancerUnknown, verdict.BalancerForeign, verdict.BalancerRight:
 	}
 	return ""
@@ -201,17 +209,15 @@ func (b Balancer) answer(reprogram config.Mode) Answer {
 	return a
 }
 
-// sentence names the load balancer with what is wrong. It is empty if nothing is.
-func (b Balancer) sentence() string {
-	if !b.Verdict.Broken() {
-		return ""
-	}
-	of := ""
+// ofBalancer names the load balancer.
+func (a Answer) ofBalancer(b Balancer) Answer {
+	name := "The load balancer for " + b.Frontend
 	if b.Service != "" {
-		of = " of Service " + b.Service
+		name += " of Service " + b.Service
 	}
-	return fmt.Sprintf("The load balancer for %s%s is %s. %s", b.Frontend, of,
-		strings.ReplaceAll(string(b.Verdict), "_", " "), b.problem())
+	a.Because = strings.NewReplacer("A load balancer", name, "The Service", "Service "+b.Service,
+		"this address and port", b.Frontend).Replace(a.Because)
+	return a
 }
 
 // balancerRows are the rows of the table of a scan.

@@ -56,36 +56,37 @@ type snapshot struct {
 	since time.Time
 	err   error
 	pass  *lastPass
-	// victims are those of the last pass that could read HNS.
-	victims []Victim
+	// pods are those that lacked their network in the last pass that could read HNS.
+	pods []Pod
 }
 
-// lastPass is what the document needs of a complete pass. It does not change.
+// lastPass is what the report needs of a complete pass. It does not change.
 type lastPass struct {
 	Pass
+	network hns.Network
 	// balancers are the broken ones.
 	balancers []verdict.Balancer
-	found     *findings
+	found     *verdicts
 }
 
-// findings are the verdicts of a pass, and of those after it that have found the same. They do not change.
-type findings struct {
-	verdicts   []verdict.Verdict
+// verdicts are those of a pass, and of those after it that have found the same. They do not change.
+type verdicts struct {
+	all        []verdict.Verdict
 	staleSince map[hns.EndpointID]time.Time
-	// rows are made for the first reader.
-	rows func() []NodeEndpoint
+	// endpoints are made for the first reader.
+	endpoints func() []Endpoint
 }
 
-// newFindings keeps the verdicts of a pass, which the next pass overwrites.
-func newFindings(p pass.Pass) *findings {
-	f := &findings{verdicts: slices.Clone(p.Verdicts), staleSince: p.StaleSince}
-	f.rows = sync.OnceValue(f.makeRows)
-	return f
+// newVerdicts keeps the verdicts of a pass, which the next pass overwrites.
+func newVerdicts(p pass.Pass) *verdicts {
+	v := &verdicts{all: slices.Clone(p.Verdicts), staleSince: p.StaleSince}
+	v.endpoints = sync.OnceValue(v.makeEndpoints)
+	return v
 }
 
 // same reports whether a pass has found the same: then it leaves no copy.
-func (f *findings) same(p pass.Pass) bool {
-	return slices.EqualFunc(f.verdicts, p.Verdicts, verdict.Verdict.Equal) && maps.Equal(f.staleSince, p.StaleSince)
+func (v *verdicts) same(p pass.Pass) bool {
+	return slices.EqualFunc(v.all, p.Verdicts, verdict.Verdict.Equal) && maps.Equal(v.staleSince, p.StaleSince)
 }
 
 // NewBoard returns the board of an agent that is starting.
@@ -105,12 +106,8 @@ func NewBoard(o BoardOptions) *Board {
 func (b *Board) Complete(p pass.Pass, began time.Time) {
 	now, snap := b.opts.Clock.Now(), p.Evidence.Snapshot
 	shown := &lastPass{
-		Pass: Pass{
-			Ended: now.UTC(), DurationSeconds: now.Sub(began).Seconds(), Waiting: p.Waiting,
-			Network: Network{
-				ID: snap.Network.ID, Name: snap.Network.Name, Type: snap.Network.Type, Subnets: snap.Network.Subnets,
-			},
-		},
+		Pass:    Pass{Ended: now.UTC(), DurationSeconds: now.Sub(began).Seconds(), Waiting: p.Waiting},
+		network: snap.Network,
 	}
 	shown.balancers = b.opts.LoadBalancers()
 	if snap.LoadBalancersKnown {
@@ -119,7 +116,7 @@ func (b *Board) Complete(p pass.Pass, began time.Time) {
 	if before := b.current.Load().pass; before != nil && before.found.same(p) {
 		shown.found = before.found
 	} else {
-		shown.found = newFindings(p)
+		shown.found = newVerdicts(p)
 	}
 	b.show(StateGuarding, nil, shown)
 }
@@ -137,7 +134,10 @@ func (b *Board) show(state State, err error, p *lastPass) {
 	before := b.current.Load()
 	next := &snapshot{state: state, since: before.since, err: err, pass: p}
 	for _, v := range b.opts.Victims() {
-		next.victims = append(next.victims, Victim{v.Pod.Key.String(), v.Pod.Addresses[0], v.State, v.Since.UTC()})
+		next.pods = append(next.pods, Pod{
+			Name: v.Pod.Key.String(), State: v.State, Addresses: v.Pod.Addresses, Since: v.Since.UTC(),
+			Created: v.Pod.Created.UTC(), Ends: v.Pod.Ends.UTC(),
+		})
 	}
 	if before.state != state {
 		next.since = b.opts.Clock.Now().UTC()
@@ -145,63 +145,52 @@ func (b *Board) show(state State, err error, p *lastPass) {
 	b.current.Store(next)
 }
 
-// Document returns what is known now.
-func (b *Board) Document() NodeStatus { return b.documentOf(b.current.Load()) }
+// Report returns what is known now.
+func (b *Board) Report() Report { return b.reportOf(b.current.Load()) }
 
-func (b *Board) documentOf(s *snapshot) NodeStatus {
-	d := b.headOf(s)
-	d.Counts, d.Endpoints, d.Answers = map[verdict.Kind]int{}, []NodeEndpoint{}, map[string]Answer{}
+func (b *Board) reportOf(s *snapshot) Report {
+	r := newReport(b.opts.Node, b.opts.Clock.Now(), b.opts.Config, b.opts.KubeProxy())
+	r.Agent = b.agentOf(s)
+	r.Pods = append(r.Pods, s.pods...)
 	if s.pass != nil {
-		d.Endpoints = s.pass.found.rows()
-	}
-	for _, e := range d.Endpoints {
-		d.Counts[verdict.Kind(e.Verdict)]++
-		if _, has := d.Answers[AnswerKey(e)]; has {
-			continue
-		}
-		if answer, known := AnswerFor(verdict.Kind(e.Verdict), verdict.Reason(e.Reason)); known {
-			d.Answers[AnswerKey(e)] = answer
+		r.Network = networkOf(s.pass.network)
+		r.Endpoints = s.pass.found.endpoints()
+		for _, v := range s.pass.balancers {
+			r.LoadBalancers = append(r.LoadBalancers, BalancerOf(v))
 		}
 	}
-	d.History = b.opts.History.Entries()
-	return d
+	r.count(r.Endpoints)
+	r.find(s.state == StateNetworkGone)
+	r.Answers = r.answersTo(r.Endpoints)
+	r.History = b.opts.History.Entries()
+	return r
 }
 
-// headOf is the part of a document that does not grow.
-func (b *Board) headOf(s *snapshot) NodeStatus {
-	d := NodeStatus{
-		APIVersion: APIVersion, Kind: Kind, Time: b.opts.Clock.Now().UTC(), Node: b.opts.Node, Agent: version.Get(),
-		Started: b.started, State: s.state, Since: s.since, Mode: b.opts.Config.Mode, Config: b.opts.Config,
-		KubeProxy: kubeProxyOf(b.opts.KubeProxy()),
-		HNS:       b.opts.HNS(),
-		Victims:   s.victims,
+// agentOf is what the agent says of itself.
+func (b *Board) agentOf(s *snapshot) *Agent {
+	a := &Agent{
+		Agent: version.Get(), Started: b.started, State: s.state, Since: s.since, HNS: b.opts.HNS(), Config: b.opts.Config,
 	}
 	if s.err != nil {
-		d.Message = s.err.Error()
+		a.Message = s.err.Error()
 	}
 	if s.state == StateUnknown {
-		d.Class = hns.ClassOf(s.err)
+		a.Class = hns.ClassOf(s.err)
 	}
 	if s.pass != nil {
-		d.Pass = new(s.pass.Pass)
-		for _, v := range s.pass.balancers {
-			balancer := BalancerOf(v)
-			balancer.Answer = new(balancer.answer(b.opts.Config.EffectiveModes()["reprogram"]))
-			d.LoadBalancers = append(d.LoadBalancers, balancer)
-		}
+		a.Pass = new(s.pass.Pass)
 	}
-	return d
+	return a
 }
 
-// makeRows makes the rows of the endpoints, those that need attention first.
-func (f *findings) makeRows() []NodeEndpoint {
-	rows := make([]NodeEndpoint, 0, len(f.verdicts))
-	for _, v := range f.verdicts {
-		rows = append(rows, NodeEndpoint{
-			Row: RowOf(v), Network: v.Endpoint.Network, Attached: v.Endpoint.Attached(),
-			StaleSince: f.staleSince[v.Endpoint.ID].UTC(), Due: v.Due.UTC(),
-		})
+// makeEndpoints makes what is shown of the endpoints, those that need attention first.
+func (v *verdicts) makeEndpoints() []Endpoint {
+	all := make([]Endpoint, 0, len(v.all))
+	for _, one := range v.all {
+		e := EndpointOf(one)
+		e.StaleSince = v.staleSince[one.Endpoint.ID].UTC()
+		all = append(all, e)
 	}
-	slices.SortFunc(rows, func(a, b NodeEndpoint) int { return a.Compare(b.Row) })
-	return rows
+	slices.SortFunc(all, Endpoint.Compare)
+	return all
 }

@@ -105,10 +105,10 @@ func TestTheJSONForm(t *testing.T) {
 	n.hns = report.HNS{Health: observe.Health{Answered: start(), Failing: []observe.Failure{{
 		Operation: hns.OpLoadBalancers, Class: hns.ClassTimeout, Message: "slow", Since: start(), Last: start(), Count: 2,
 	}}}, HungCalls: 1}
-	text, err := json.Marshal(n.Document())
+	text, err := json.Marshal(n.Report())
 	g.Expect(err).NotTo(HaveOccurred())
 
-	var d report.NodeStatus
+	var d report.Report
 	g.Expect(json.Unmarshal(text, &d)).To(Succeed())
 	again, err := json.Marshal(d)
 	g.Expect(err).NotTo(HaveOccurred())
@@ -120,13 +120,19 @@ func TestTheJSONForm(t *testing.T) {
 	g.Expect(fields["config"]).To(HaveKeyWithValue("kind", "Configuration"))
 	g.Expect(fields["answers"]).To(HaveKeyWithValue("conflict/live-pod-with-local-endpoint",
 		HaveKeyWithValue("because", ContainSubstring("A running pod on this node has the address"))))
-	for _, elsewhere := range []string{"agent", "config", "answers"} {
+	for _, found := range fields["findings"].([]any) {
+		for _, said := range []string{"because", "next", "do"} {
+			g.Expect(found).To(HaveKey(said))
+			delete(found.(map[string]any), said)
+		}
+	}
+	for _, elsewhere := range []string{"agent", "config", "answers", "modes"} {
 		delete(fields, elsewhere)
 	}
 	rest, err := json.Marshal(fields)
 	g.Expect(err).NotTo(HaveOccurred())
 	g.Expect(rest).To(MatchJSON(`{
-  "apiVersion": "hnsguard.io/v1alpha1", "kind": "NodeStatus", "time": "2026-03-01T03:00:01Z", "node": "win-1",
+  "apiVersion": "hnsguard.io/v1alpha1", "kind": "NodeReport", "time": "2026-03-01T03:00:01Z", "node": "win-1",
   "started": "2026-03-01T03:00:00Z", "state": "guarding", "since": "2026-03-01T03:00:01Z", "mode": "enforce",
   "kubeProxy": {"version": "v1.32.3", "known": true, "faults": ["stale-record", "batch-leak", "duplicates", "builds-on-leaked-locals"]},
   "hns": {
@@ -137,10 +143,17 @@ func TestTheJSONForm(t *testing.T) {
     }]
   },
   "pass": {
-    "ended": "2026-03-01T03:00:01Z", "durationSeconds": 0.25, "waiting": true, "loadBalancers": 3,
-    "network": {"id": "net-1", "name": "azure", "type": "L2Bridge", "subnets": ["10.240.0.0/16"]}
+    "ended": "2026-03-01T03:00:01Z", "durationSeconds": 0.25, "waiting": true, "loadBalancers": 3
   },
-  "victims": [{"pod": "shop/web-0", "address": "10.240.0.12", "state": "without-network", "since": "2026-03-01T03:00:00Z"}],
+  "network": {"id": "net-1", "name": "azure", "type": "L2Bridge", "subnets": ["10.240.0.0/16"]},
+  "findings": [
+    {"kind": "pod", "reason": "without-network", "title": "1 pod without network", "objects": ["shop/web-0"],
+     "since": "2026-03-01T03:00:00Z"},
+    {"kind": "endpoint", "reason": "live-pod-with-local-endpoint", "title": "1 stale remote endpoint",
+     "objects": ["10.240.0.11"], "since": "2026-03-01T02:59:00Z"}
+  ],
+  "removable": 1, "undecided": 0, "loadBalancers": [],
+  "pods": [{"name": "shop/web-0", "state": "without-network", "addresses": ["10.240.0.12"], "since": "2026-03-01T03:00:00Z"}],
   "counts": {"conflict": 1, "local": 1},
   "endpoints": [
     {"id": "id-1", "addresses": ["10.240.0.11"], "kind": "remote", "owner": "kube-proxy", "verdict": "conflict",
@@ -158,7 +171,7 @@ func TestTheJSONForm(t *testing.T) {
 
 func TestBeforeTheFirstPassNothingIsMissing(t *testing.T) {
 	g := NewWithT(t)
-	text, err := json.Marshal(newNode().Document())
+	text, err := json.Marshal(newNode().Report())
 	g.Expect(err).NotTo(HaveOccurred())
 	g.Expect(string(text)).To(And(ContainSubstring(`"state":"starting"`), ContainSubstring(`"endpoints":[]`),
 		ContainSubstring(`"history":[]`), ContainSubstring(`"counts":{}`), ContainSubstring(`"answers":{}`)))
@@ -172,7 +185,7 @@ func TestPodsWithoutNetworkStayWhileTheNodeIsUnknown(t *testing.T) {
 	n.victims = victims()
 	n.Complete(passOf(local(), conflict()), n.clock.Now())
 	n.Unknown(errors.New("no"))
-	g.Expect(n.Document().Victims).To(HaveLen(1))
+	g.Expect(n.Report().Pods).To(HaveLen(1))
 }
 
 func TestBrokenLoadBalancersAreShown(t *testing.T) {
@@ -183,10 +196,12 @@ func TestBrokenLoadBalancersAreShown(t *testing.T) {
 		Frontend: verdict.Frontend{VIP: netip.MustParseAddr("10.0.0.7"), Protocol: verdict.ProtocolTCP, Port: 80},
 	}}
 	n.Complete(passOf(local()), n.clock.Now())
-	g.Expect(n.Document().LoadBalancers).To(ConsistOf(And(
-		HaveField("Service", "shop/cart"), HaveField("Frontend", "10.0.0.7:80/TCP"),
-		HaveField("Answer.Because", ContainSubstring("has no load balancer for this address and port")),
-		HaveField("Answer.Next", ContainSubstring("reprogram.mode is enforce")))))
+	g.Expect(n.Report().LoadBalancers).To(ConsistOf(And(
+		HaveField("Service", "shop/cart"), HaveField("Frontend", "10.0.0.7:80/TCP"))))
+	g.Expect(n.Report().Findings).To(ConsistOf(And(HaveField("Title", "1 load balancer missing"),
+		HaveField("Objects", ConsistOf("shop/cart")),
+		HaveField("Because", ContainSubstring("has no load balancer for 10.0.0.7:80/TCP")),
+		HaveField("Next", ContainSubstring("reprogram.mode is enforce")))))
 }
 
 // Invariant 10: run with the race detector.
@@ -210,7 +225,7 @@ func TestReadersSeeWholePasses(t *testing.T) {
 			return
 		default:
 		}
-		d := n.Document()
+		d := n.Report()
 		if total := d.Counts[verdict.Local] + d.Counts[verdict.Conflict]; total != len(d.Endpoints) {
 			t.Fatalf("%d endpoints, and %d are counted", len(d.Endpoints), total)
 		}
@@ -246,12 +261,12 @@ func BenchmarkComplete(b *testing.B) {
 	}
 }
 
-func BenchmarkDocument(b *testing.B) {
+func BenchmarkReport(b *testing.B) {
 	n, pass := newNode(), many(5000)
 	b.ReportAllocs()
 	for b.Loop() {
 		n.Complete(pass, start())
-		if _, err := json.Marshal(n.Document()); err != nil {
+		if _, err := json.Marshal(n.Report()); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -264,9 +279,9 @@ func TestWhatIsShownOutlivesTheMemoryOfThePass(t *testing.T) {
 	p := passOf(conflict(), local())
 	n.Complete(p, start())
 	p.Verdicts[0], p.Verdicts[1] = verdict.Verdict{}, verdict.Verdict{}
-	g.Expect(n.Document().Endpoints).To(HaveExactElements(HaveField("ID", conflict().Endpoint.ID), HaveField("ID", local().Endpoint.ID)))
+	g.Expect(n.Report().Endpoints).To(HaveExactElements(HaveField("ID", conflict().Endpoint.ID), HaveField("ID", local().Endpoint.ID)))
 	n.Complete(p, start())
-	g.Expect(n.Document().Endpoints).To(HaveEach(HaveField("ID", hns.EndpointID(""))), "the pass that found something else")
+	g.Expect(n.Report().Endpoints).To(HaveEach(HaveField("ID", hns.EndpointID(""))), "the pass that found something else")
 }
 
 // Invariant 11.
@@ -279,7 +294,7 @@ func TestToShowTheSameAgainCopiesNothing(t *testing.T) {
 	}
 	p := passOf(verdicts...)
 	n.Complete(p, start())
-	before := n.Document().Endpoints
+	before := n.Report().Endpoints
 	g.Expect(testing.AllocsPerRun(10, func() { n.Complete(p, start()) })).To(BeNumerically("<", 20))
-	g.Expect(&n.Document().Endpoints[0]).To(BeIdenticalTo(&before[0]))
+	g.Expect(&n.Report().Endpoints[0]).To(BeIdenticalTo(&before[0]))
 }

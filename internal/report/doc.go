@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package report says what is right and what is wrong on a node: one verdict per endpoint, the pods without network,
-// what each verdict means, and what to do.
+// Package report says what is right and what is wrong on a node: its network, pods, load balancers and endpoints, what
+// each verdict means, and what to do.
 //
-// A [Report] is a single judgement of a live or a recorded node ([Judge]), of all of it or of what a [Filter] selects.
-// [Report.Explain] adds what its verdicts mean and what the agent has done. A [Board] holds the agent's last pass, from
-// which it builds the [NodeStatus] for the node page, the bundle and the status of all nodes.
+// There is one [Report], whoever reads it. [Judge] makes it of a live or a recorded node, of all of it or of what a
+// [Filter] selects; a [Board] makes it of the agent's last pass, for the node page, the bundle and the status of all
+// nodes. Its [Finding]s are what is wrong: the text of a scan, the page and the status show them as they are.
+// [Report.Explain] adds what the verdicts on a target mean and what the agent has done.
 //
 // Invariants of a report:
 //
@@ -33,8 +34,13 @@
 //  10. What is shown of a pass is immutable: a reader never sees half of one pass and half of the next, whose verdicts
 //     share memory.
 //  11. Showing a pass makes no call, and allocates nothing that grows with the endpoints if the pass found what the
-//     pass before had found. What the document needs beyond that is built for readers, once for each finding.
+//     pass before had found. What a report needs beyond that is built for readers, once for each finding.
 //  12. Unknown is not shown as absent: while the node cannot be observed, the endpoints of the last complete pass stay,
 //     with their time and with the error.
-//  13. The document has no secrets: no tokens, no environment, nothing of pods but their names and addresses.
+//  13. A report has no secrets: no tokens, no environment, nothing of pods but their names and addresses.
+//
+// Invariants of findings:
+//
+//  14. What is wrong is what has a finding, in a scan's exit status as on the page. Its objects are what 'hnsguard
+//     explain' explains.
 package report

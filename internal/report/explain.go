@@ -3,7 +3,6 @@
 package report
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -24,8 +23,9 @@ func (r Report) Explain(target Filter, past []history.Entry) Report {
 	}
 	r.LoadBalancers = slices.Clone(r.LoadBalancers)
 	for i, b := range r.LoadBalancers {
-		r.LoadBalancers[i].Answer = new(b.answer(r.Modes["reprogram"]))
+		r.LoadBalancers[i].Answer = new(b.answer(r.Modes["reprogram"]).ofBalancer(b))
 	}
+	r.find(r.networkGone())
 	r.Summary = r.summarizeTarget()
 	for _, entry := range past {
 		if r.concerns(target, entry) {
@@ -47,43 +47,41 @@ func (f Filter) name() string {
 	}
 }
 
-// targetPods are the pods that an explanation is about: those that it names, or those without network that have an
-// address of the target.
-func (r Report) targetPods() []Pod {
-	if len(r.Pods) > 0 {
-		return r.Pods
-	}
-	return r.PodsWithoutNetwork
-}
-
-// summarizeTarget says first what a pod lacks, and then what the worst verdict comes to: it is that of the first row.
+// summarizeTarget says what is wrong with the target, or else what is known of it.
 func (r Report) summarizeTarget() string {
 	var said []string
-	for _, p := range r.targetPods() {
-		said = append(said, p.describe(r))
+	for _, p := range r.Pods {
+		if !p.lacks() {
+			said = append(said, p.describe(r))
+		}
 	}
-	for _, b := range r.LoadBalancers {
-		said = append(said, b.sentence())
-	}
-	for _, d := range r.Duplicates {
-		said = append(said, capital(d.String())+".")
+	for _, f := range r.Findings {
+		said = append(said, f.Because, f.outlook())
 	}
 	said = slices.DeleteFunc(said, func(s string) bool { return s == "" })
-	headline := r.headline()
-	switch {
-	case len(said) == 0:
-		return headline
-	case len(r.Endpoints) > 0 && r.Endpoints[0].headline(r.KubeProxy) != "":
-		said = append(said, "Of its address here: "+headline)
+	if len(r.Findings) == 0 && (len(said) == 0 || len(r.Endpoints) > 0) {
+		said = append(said, r.calm())
 	}
 	return strings.Join(said, " ")
 }
 
-// headline says what the verdicts on endpoints come to.
-func (r Report) headline() string {
+// outlook is what comes next where hnsguard acts, and what to do where only a person can.
+func (f Finding) outlook() string {
+	if f.Kind == FindingPod || f.Kind == FindingNetwork || f.Next == nothing {
+		return f.Do
+	}
+	return f.Next
+}
+
+// calm says what is known of a target with which nothing is wrong.
+func (r Report) calm() string {
 	switch {
 	case len(r.Endpoints) > 0:
-		return cmp.Or(r.Endpoints[0].headline(r.KubeProxy), "Nothing is wrong with the endpoints of this address.")
+		first := r.Endpoints[0]
+		if verdict.Kind(first.Verdict) == verdict.InUse || first.Reason == string(verdict.ReasonLocalPod) {
+			return "Nothing is wrong with the endpoints of this address. " + first.Because
+		}
+		return first.Because
 	case len(r.LoadBalancers) > 0:
 		return "Nothing is wrong with the load balancers of this Service."
 	case strings.HasPrefix(r.Target, "service "):
@@ -93,49 +91,13 @@ func (r Report) headline() string {
 	}
 }
 
-// headline says what a verdict comes to. It is empty if nothing is wrong.
-func (r Row) headline(k KubeProxy) string {
-	switch kind, reason := verdict.Kind(r.Verdict), verdict.Reason(r.Reason); {
-	case kind == verdict.OrphanPending && r.undecided():
-		return "Whether the address is still used is unknown. " + r.Because
-	case kind == verdict.Orphan, kind == verdict.OrphanPending:
-		return "The address is not used any more. " + r.Next
-	case kind.Stale():
-		return "A stale remote endpoint conflicts with a pod on this node. " + r.Next
-	case reason == verdict.ReasonNoLocalEndpoint, reason == verdict.ReasonLocalUnclaimed, reason == verdict.ReasonOfNode,
-		reason.LeftBehind():
-		return r.Because
-	case kind == verdict.Contested:
-		return "Ownership of the address is ambiguous; hnsguard keeps the endpoint."
-	case kind == verdict.LeakedLocal:
-		return "A local endpoint was left behind on this node. The remote one is valid, and hnsguard keeps it" +
-			k.besideLeaked() + "."
-	case reason == verdict.ReasonLocalLeaked:
-		return "A local endpoint was left behind on this node, and another node uses its address: this node cannot reach " +
-			"that pod."
-	case kind == KindUnknown:
-		return "Something that the verdict needs is unknown."
-	default:
-		return ""
-	}
-}
-
-// besideLeaked says what a kube-proxy does with the valid endpoint beside a leaked one. The versions that keep no
-// duplicates take the local endpoint for the right one.
-func (k KubeProxy) besideLeaked() string {
-	if !k.Known || slices.Contains(k.Faults, "duplicates") {
-		return ""
-	}
-	return ", but this kube-proxy deletes it once and builds load balancers on the local one"
-}
-
 // concerns reports whether an entry is about the target, or about an address of it. An endpoint that is gone by now is
 // found by its address.
 func (r Report) concerns(target Filter, entry history.Entry) bool {
 	return slices.Contains(target.Addresses, entry.Address) ||
 		target.Endpoint != "" && strings.EqualFold(string(entry.Endpoint), string(target.Endpoint)) ||
 		len(target.Pods) > 0 && slices.Contains(entry.Pods, target.Pods[0].String()) ||
-		slices.ContainsFunc(r.Endpoints, func(row Row) bool {
+		slices.ContainsFunc(r.Endpoints, func(row Endpoint) bool {
 			return row.ID == entry.Endpoint && row.ID != "" || slices.Contains(row.Addresses, entry.Address)
 		})
 }

@@ -36,36 +36,36 @@ func TestThePodThatIsAskedAbout(t *testing.T) {
 	on := func(node, os string) func(*report.Pod) { return func(p *report.Pod) { p.Node, p.NodeOS = node, os } }
 	for name, tc := range map[string]struct {
 		pod    report.Pod
-		rows   []report.Row
+		rows   []report.Endpoint
 		want   string
 		lethal bool
 	}{
 		"without network": {podIn(verdict.PodWithoutNetwork, nil), nil, "it has no network. Delete it", true},
 		"without network, and a remote one has its address": {
-			podIn(verdict.PodWithoutNetwork, nil), []report.Row{contested}, "it has no network. Delete it", true,
+			podIn(verdict.PodWithoutNetwork, nil), []report.Endpoint{contested}, "it has no network. Delete it", true,
 		},
 		"on a Linux node": {
 			podIn(verdict.PodElsewhere, on("lin-1", "linux")),
-			[]report.Row{inUse},
+			[]report.Endpoint{inUse},
 			"runs on node lin-1, not on win-1. That is a Linux node, which has no HNS. Here it has a remote endpoint only if", false,
 		},
 		"on another Windows node": {
 			podIn(verdict.PodElsewhere, on("win-2", "windows")),
-			[]report.Row{inUse},
+			[]report.Endpoint{inUse},
 			"runs on node win-2, not on win-1. Explain it there. Here it has", false,
 		},
 		"on another node, which has no endpoint here": {
 			podIn(verdict.PodElsewhere, on("lin-1", "")), nil, "only if a Service leads to it.", false,
 		},
 		"on another node, which has an orphan here": {
-			podIn(verdict.PodElsewhere, on("lin-1", "")), []report.Row{orphan}, "Of its address here: The address is not used", false,
+			podIn(verdict.PodElsewhere, on("lin-1", "")), []report.Endpoint{orphan}, "No pod, EndpointSlice or load balancer uses the address", false,
 		},
 		"in the host's network": {podIn(verdict.PodHostNetwork, nil), nil, "the node's own network and has no HNS endpoint; nothing is wrong", false},
 		"ended": {
 			podIn(verdict.PodEnded, func(p *report.Pod) { p.Phase = "Succeeded" }), nil, "has ended (Succeeded)", false,
 		},
 		"ended, and its address is in conflict": {
-			podIn(verdict.PodEnded, nil), conflictReport().Endpoints, "has ended (Running) and needs no endpoint any more. Of its address here: A stale", false,
+			podIn(verdict.PodEnded, nil), conflictReport().Endpoints, "has ended (Running) and needs no endpoint any more. A running pod on this node has the address", false,
 		},
 		"pending": {
 			podIn(verdict.PodStarting, func(p *report.Pod) { p.Phase, p.Addresses = "Pending", nil }), nil,
@@ -79,7 +79,7 @@ func TestThePodThatIsAskedAbout(t *testing.T) {
 		"being deleted":    {podIn(verdict.PodDeleting, nil), nil, "is being deleted", false},
 		"unscheduled":      {podIn(verdict.PodUnscheduled, nil), nil, "'kubectl -n shop describe pod web' says why", false},
 		"not known":        {podIn(verdict.PodUnknown, nil), nil, "is unknown", false},
-		"attached":         {podIn(verdict.PodAttached, nil), []report.Row{row(localID, "local", verdict.Local, verdict.ReasonLocalPod)}, "Nothing is wrong", false},
+		"attached":         {podIn(verdict.PodAttached, nil), []report.Endpoint{row(localID, "local", verdict.Local, verdict.ReasonLocalPod)}, "Nothing is wrong", false},
 		"attached, beside": {podIn(verdict.PodAttached, nil), conflictReport().Endpoints, "hnsguard removes it", false},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -102,16 +102,16 @@ func TestThePodThatIsAskedAbout(t *testing.T) {
 	}
 }
 
-// A pod without network is told of by its address too, with and without endpoints.
+// A pod without network is found by its address too, with and without endpoints.
 func TestTheAddressOfAPodWithoutNetwork(t *testing.T) {
 	g := NewWithT(t)
 	const lost = "Pod shop/web runs on this node without a local endpoint: it has no network. Delete it"
 	r := reportOf()
-	r.PodsWithoutNetwork = []report.Pod{podIn(verdict.PodWithoutNetwork, nil)}
+	r.Pods = []report.Pod{podIn(verdict.PodWithoutNetwork, nil)}
 	g.Expect(r.Explain(report.Filter{Addresses: []netip.Addr{ip}}, nil).Summary).To(HavePrefix(lost))
 	g.Expect(reportOf().Explain(report.Filter{Addresses: []netip.Addr{ip}}, nil).Summary).To(Equal("HNS on this node has no such endpoint."))
 
-	r.Endpoints = []report.Row{row(remoteID, "remote", verdict.Contested, verdict.ReasonNoLocalEndpoint)}
+	r.Endpoints = []report.Endpoint{row(remoteID, "remote", verdict.Contested, verdict.ReasonNoLocalEndpoint)}
 	g.Expect(r.Explain(report.Filter{Addresses: []netip.Addr{ip}}, nil).Summary).To(HavePrefix(lost))
 	g.Expect(r.Explain(report.Filter{Endpoint: remoteID}, nil).Summary).To(HavePrefix(lost))
 }
@@ -121,7 +121,7 @@ func TestTheModeIsRespected(t *testing.T) {
 	held := row(remoteID, "remote", verdict.Held, verdict.ReasonStaleRecord)
 	orphan := row(remoteID, "remote", verdict.Orphan, verdict.ReasonUnclaimed)
 	for name, tc := range map[string]struct {
-		row        report.Row
+		row        report.Endpoint
 		mode       config.Mode
 		modes      map[string]config.Mode
 		faults     []string
@@ -143,7 +143,7 @@ func TestTheModeIsRespected(t *testing.T) {
 		},
 		"a held one": {held, "observe", nil, nil, "hnsguard would keep the address listed", "hnsguard would keep the address listed", "shop/web"},
 		"an orphan": {
-			orphan, "enforce", map[string]config.Mode{"orphan": "observe"}, nil, "The address is not used", "(orphan.mode: observe)", "orphan.mode",
+			orphan, "enforce", map[string]config.Mode{"orphan": "observe"}, nil, "(orphan.mode: observe)", "(orphan.mode: observe)", "orphan.mode",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

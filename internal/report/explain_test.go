@@ -27,14 +27,14 @@ var (
 	web = types.NamespacedName{Namespace: "shop", Name: "web"}
 )
 
-func row(id hns.EndpointID, kind string, v verdict.Kind, reason verdict.Reason) report.Row {
-	return report.Row{
+func row(id hns.EndpointID, kind string, v verdict.Kind, reason verdict.Reason) report.Endpoint {
+	return report.Endpoint{
 		ID: id, Addresses: []netip.Addr{ip}, Kind: kind, Owner: "kube-proxy", Verdict: string(v), Reason: string(reason),
 		Pods: []string{"shop/web"},
 	}
 }
 
-func reportOf(rows ...report.Row) report.Report {
+func reportOf(rows ...report.Endpoint) report.Report {
 	return report.Report{Node: "win-1", KubeProxy: report.KubeProxy{Version: "v1.37.2", Known: true}, Mode: "enforce", Endpoints: rows}
 }
 
@@ -92,26 +92,26 @@ func TestATarget(t *testing.T) {
 
 func TestTheSummary(t *testing.T) {
 	local := row(localID, "local", verdict.Local, verdict.ReasonLocalPod)
-	remote := func(kind verdict.Kind, reason verdict.Reason) report.Row {
+	remote := func(kind verdict.Kind, reason verdict.Reason) report.Endpoint {
 		return row(remoteID, "remote", kind, reason)
 	}
 	for name, tc := range map[string]struct {
 		target report.Filter
-		rows   []report.Row
+		rows   []report.Endpoint
 		want   string
 	}{
-		"a claim without local endpoint": {report.Filter{Addresses: []netip.Addr{ip}}, []report.Row{remote(verdict.Contested, verdict.ReasonNoLocalEndpoint)}, "it has no network, or is only starting"},
+		"a claim without local endpoint": {report.Filter{Addresses: []netip.Addr{ip}}, []report.Endpoint{remote(verdict.Contested, verdict.ReasonNoLocalEndpoint)}, "it has no network, or is only starting"},
 		"an address that is not there":   {report.Filter{Addresses: []netip.Addr{ip}}, nil, "HNS on this node has no such endpoint"},
 		"a conflict":                     {report.Filter{Pods: []types.NamespacedName{web}}, conflictReport().Endpoints, "hnsguard removes it"},
-		"a held one":                     {report.Filter{Pods: []types.NamespacedName{web}}, []report.Row{remote(verdict.Held, verdict.ReasonStaleRecord), local}, "hnsguard keeps the address listed"},
-		"a leaked local one":             {report.Filter{Addresses: []netip.Addr{ip}}, []report.Row{remote(verdict.LeakedLocal, verdict.ReasonListedReady)}, "The remote one is valid"},
-		"an orphan":                      {report.Filter{Addresses: []netip.Addr{ip}}, []report.Row{remote(verdict.Orphan, verdict.ReasonUnclaimed)}, "The address is not used"},
-		"a contested one":                {report.Filter{Addresses: []netip.Addr{ip}}, []report.Row{remote(verdict.Contested, verdict.ReasonPodDeleting)}, "is ambiguous"},
-		"a local one without pod":        {report.Filter{Addresses: []netip.Addr{ip}}, []report.Row{row(localID, "local", verdict.Local, verdict.ReasonLocalUnclaimed)}, "no pod on this node has it"},
-		"a leaked one alone":             {report.Filter{Addresses: []netip.Addr{ip}}, []report.Row{row(localID, "local", verdict.Local, verdict.ReasonLocalLeaked)}, "cannot reach that pod"},
-		"one that cannot be judged":      {report.Filter{Addresses: []netip.Addr{ip}}, []report.Row{remote(report.KindUnknown, "not recorded: Flags")}, "is unknown"},
-		"a pod with which all is well":   {report.Filter{Pods: []types.NamespacedName{web}}, []report.Row{local}, "Nothing is wrong"},
-		"a remote endpoint that is used": {report.Filter{Addresses: []netip.Addr{ip}}, []report.Row{remote(verdict.InUse, verdict.ReasonListedReady)}, "Nothing is wrong"},
+		"a held one":                     {report.Filter{Pods: []types.NamespacedName{web}}, []report.Endpoint{remote(verdict.Held, verdict.ReasonStaleRecord), local}, "hnsguard keeps the address listed"},
+		"a leaked local one":             {report.Filter{Addresses: []netip.Addr{ip}}, []report.Endpoint{remote(verdict.LeakedLocal, verdict.ReasonListedReady)}, "the remote endpoint is the valid one"},
+		"an orphan":                      {report.Filter{Addresses: []netip.Addr{ip}}, []report.Endpoint{remote(verdict.Orphan, verdict.ReasonUnclaimed)}, "No pod, EndpointSlice or load balancer uses the address"},
+		"a contested one":                {report.Filter{Addresses: []netip.Addr{ip}}, []report.Endpoint{remote(verdict.Contested, verdict.ReasonPodDeleting)}, "Which endpoint is valid is unknown"},
+		"a local one without pod":        {report.Filter{Addresses: []netip.Addr{ip}}, []report.Endpoint{row(localID, "local", verdict.Local, verdict.ReasonLocalUnclaimed)}, "no pod on this node has it"},
+		"a leaked one alone":             {report.Filter{Addresses: []netip.Addr{ip}}, []report.Endpoint{row(localID, "local", verdict.Local, verdict.ReasonLocalLeaked)}, "cannot reach that pod"},
+		"one that cannot be judged":      {report.Filter{Addresses: []netip.Addr{ip}}, []report.Endpoint{remote(report.KindUnknown, "not recorded: Flags")}, "It cannot be judged: not recorded: Flags."},
+		"a pod with which all is well":   {report.Filter{Pods: []types.NamespacedName{web}}, []report.Endpoint{local}, "Nothing is wrong"},
+		"a remote endpoint that is used": {report.Filter{Addresses: []netip.Addr{ip}}, []report.Endpoint{remote(verdict.InUse, verdict.ReasonListedReady)}, "Nothing is wrong"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			NewWithT(t).Expect(reportOf(tc.rows...).Explain(tc.target, nil).Summary).To(ContainSubstring(tc.want))
@@ -139,7 +139,7 @@ func TestTheText(t *testing.T) {
 	var out strings.Builder
 	g.Expect(r.Explain(report.Filter{Pods: []types.NamespacedName{web}}, nil).Print(&out)).To(Succeed())
 	g.Expect(out.String()).To(HavePrefix(
-		"Pod shop/web, seen from node win-1\nkube-proxy v1.37.2 with given-up-leak, mode: enforce\n\nA stale remote"))
+		"Pod shop/web, seen from node win-1\nkube-proxy v1.37.2 with given-up-leak, mode: enforce\n\nA running pod on this node has the address"))
 	g.Expect(out.String()).To(ContainSubstring("\nRemote endpoint " + string(remoteID) + "\n  addresses       10.240.0.11\n"))
 	g.Expect(out.String()).To(ContainSubstring("  same address    " + string(localID) + "\n"))
 	g.Expect(out.String()).To(ContainSubstring("  verdict         conflict (live-pod-with-local-endpoint)\n"))

@@ -70,33 +70,35 @@ func (f Filter) withAddresses(endpoints []hns.Endpoint) Filter {
 	return f
 }
 
-// selects reports whether the filter selects a row. The pods are those that it names. A row is about a pod if it has an
-// address of the pod, or its verdict rests on the pod.
-func (f Filter) selects(r Row, named []Pod) bool {
-	about := func(p Pod) bool { return slices.Contains(r.Pods, p.Name) || intersect(p.Addresses, r.Addresses) }
-	return (r.ID == f.Endpoint || f.hasOneOf(r.Addresses)) &&
-		(len(f.Pods) == 0 || slices.ContainsFunc(named, about)) &&
-		(len(f.Verdicts) == 0 || slices.Contains(f.Verdicts, verdict.Kind(r.Verdict)))
+// selects reports whether the filter selects an endpoint. One is about a named pod if it has an address of the pod, or
+// its verdict rests on the pod.
+func (f Filter) selects(e Endpoint, pods []Pod) bool {
+	about := func(p Pod) bool {
+		return f.names(p) && (slices.Contains(e.Pods, p.Name) || intersect(p.Addresses, e.Addresses))
+	}
+	return (e.ID == f.Endpoint || f.hasOneOf(e.Addresses)) &&
+		(len(f.Pods) == 0 || slices.ContainsFunc(pods, about)) &&
+		(len(f.Verdicts) == 0 || slices.Contains(f.Verdicts, verdict.Kind(e.Verdict)))
 }
 
 // selectsPod reports whether the filter selects a pod without endpoint. Verdicts select endpoints only.
 func (f Filter) selectsPod(p Pod) bool {
-	named := func(name types.NamespacedName) bool { return name.String() == p.Name }
-	return f.hasOneOf(p.Addresses) && (len(f.Pods) == 0 || slices.ContainsFunc(f.Pods, named)) && len(f.Verdicts) == 0
+	return f.hasOneOf(p.Addresses) && (len(f.Pods) == 0 || f.names(p)) && len(f.Verdicts) == 0
+}
+
+// names reports whether the filter names the pod.
+func (f Filter) names(p Pod) bool {
+	return slices.ContainsFunc(f.Pods, func(name types.NamespacedName) bool { return name.String() == p.Name })
 }
 
 func (f Filter) hasOneOf(addresses []netip.Addr) bool {
 	return len(f.Addresses) == 0 && f.Endpoint == "" || intersect(f.Addresses, addresses)
 }
 
-func podIn(dump recording.Cluster, name types.NamespacedName) (*corev1.Pod, bool) {
-	i := slices.IndexFunc(dump.Pods, func(p *corev1.Pod) bool {
+func podIn(dump recording.Cluster, name types.NamespacedName) bool {
+	return slices.ContainsFunc(dump.Pods, func(p *corev1.Pod) bool {
 		return p.Namespace == name.Namespace && p.Name == name.Name
 	})
-	if i < 0 {
-		return nil, false
-	}
-	return dump.Pods[i], true
 }
 
 func intersect(a, b []netip.Addr) bool {

@@ -68,7 +68,7 @@ func Judge(in Input) (Report, error) {
 		}
 		rows = append(rows, in.decide(network, complete)...)
 	}
-	slices.SortFunc(rows, Row.Compare)
+	slices.SortFunc(rows, Endpoint.Compare)
 	return in.report(network, rows), nil
 }
 
@@ -85,6 +85,9 @@ func (in Input) networksRecorded() bool {
 	return slices.ContainsFunc(in.HNS.Networks, func(n hns.Network) bool { return n.Type != "" })
 }
 
+// mostNodes is how many nodes an error names.
+const mostNodes = 10
+
 // validateNode refuses a node that is known not to run Windows, or that the cluster does not have (invariant 5).
 func (in Input) validateNode() error {
 	windows := ""
@@ -92,7 +95,7 @@ func (in Input) validateNode() error {
 	for _, node := range in.Cluster.Nodes {
 		if node.Status.NodeInfo.OperatingSystem == "windows" {
 			names = append(names, node.Name)
-			windows = "; the recorded Windows nodes are " + enumerate(names)
+			windows = "; the recorded Windows nodes are " + enumerate(names, mostNodes)
 		}
 	}
 	pods := sets.New[string]()
@@ -107,7 +110,7 @@ func (in Input) validateNode() error {
 	case in.Cluster.NodesRecorded && !found:
 		return fmt.Errorf("there is no Node %q%s", in.Node, windows)
 	case !found && len(pods) > 0 && !pods.Has(in.Node):
-		return fmt.Errorf("there is no Pod on node %q; there are Pods on %s", in.Node, enumerate(sets.List(pods)))
+		return fmt.Errorf("there is no Pod on node %q; there are Pods on %s", in.Node, enumerate(sets.List(pods), mostNodes))
 	default:
 		return nil
 	}
@@ -120,15 +123,6 @@ func (in Input) node(name string) (corev1.NodeSystemInfo, bool) {
 		return corev1.NodeSystemInfo{}, false
 	}
 	return in.Cluster.Nodes[i].Status.NodeInfo, true
-}
-
-// enumerate lists names, but not more than a terminal shows.
-func enumerate(names []string) string {
-	const most = 10
-	if len(names) > most {
-		return fmt.Sprintf("%s and %d others", strings.Join(names[:most], ", "), len(names)-most)
-	}
-	return strings.Join(names, ", ")
 }
 
 // validate refuses input that lacks what every verdict depends on (invariant 2), and a filter that names what is
@@ -145,7 +139,7 @@ func (in Input) validate() error {
 			ErrCannotJudge, recordCluster))
 	}
 	for _, name := range in.Filter.Pods {
-		if _, found := podIn(in.Cluster, name); found || in.Filter.OrServices && serviceIn(in.Cluster, name) {
+		if podIn(in.Cluster, name) || in.Filter.OrServices && serviceIn(in.Cluster, name) {
 			continue
 		}
 		what := "Pod"
@@ -158,7 +152,7 @@ func (in Input) validate() error {
 }
 
 // split returns the endpoints that can be judged, and the rows of those that cannot (invariant 2).
-func (in Input) split() (complete []verdict.Endpoint, unknown []Row) {
+func (in Input) split() (complete []verdict.Endpoint, unknown []Endpoint) {
 	var obscured []hns.Endpoint // local endpoints, or endpoints of unknown kind
 	for _, e := range in.HNS.Endpoints {
 		if in.HNS.Incomplete[e.ID] != "" && !e.Remote() {
@@ -167,12 +161,12 @@ func (in Input) split() (complete []verdict.Endpoint, unknown []Row) {
 	}
 	for _, e := range in.HNS.Endpoints {
 		if missing := in.HNS.Incomplete[e.ID]; missing != "" {
-			unknown = append(unknown, unknownRow(e, "not recorded: "+missing))
+			unknown = append(unknown, unknownEndpoint(e, "not recorded: "+missing))
 			continue
 		}
 		i := slices.IndexFunc(obscured, func(o hns.Endpoint) bool { return mayHave(o, e.Addresses) })
 		if e.Remote() && i >= 0 {
-			unknown = append(unknown, unknownRow(e, fmt.Sprintf("endpoint %s may have the address", obscured[i].ID)))
+			unknown = append(unknown, unknownEndpoint(e, fmt.Sprintf("endpoint %s may have the address", obscured[i].ID)))
 			continue
 		}
 		complete = append(complete, verdict.Endpoint{Endpoint: e})
@@ -186,14 +180,14 @@ func mayHave(e hns.Endpoint, addresses []netip.Addr) bool {
 }
 
 // decide judges the endpoints. If the version of kube-proxy is unknown, a verdict that depends on it is too.
-func (in Input) decide(network hns.Network, endpoints []verdict.Endpoint) []Row {
+func (in Input) decide(network hns.Network, endpoints []verdict.Endpoint) []Endpoint {
 	evidence := in.evidence(network, endpoints)
 	verdicts := verdict.Decide(evidence)
 	evidence.KubeProxy = kubeproxy.Profile{}
 	sound := verdict.Decide(evidence)
-	rows := make([]Row, len(verdicts))
+	rows := make([]Endpoint, len(verdicts))
 	for i, v := range verdicts {
-		if rows[i] = RowOf(v); !in.KubeProxy.Known && v.Kind != sound[i].Kind {
+		if rows[i] = EndpointOf(v); !in.KubeProxy.Known && v.Kind != sound[i].Kind {
 			rows[i].Verdict = string(KindUnknown)
 			rows[i].Reason = fmt.Sprintf("%s or %s, by the version of kube-proxy", v.Kind, sound[i].Kind)
 		}
@@ -244,29 +238,24 @@ func (in Input) view(addresses []netip.Addr) cluster.View {
 }
 
 // report puts together what the filter selects.
-func (in Input) report(network hns.Network, rows []Row) Report {
+func (in Input) report(network hns.Network, all []Endpoint) Report {
 	in.Filter = in.Filter.withAddresses(in.HNS.Endpoints)
-	r := Report{
-		Node: in.Node, Time: in.Now.UTC(), NetworkGone: in.networkGone,
-		Network:   cmp.Or(network.Name, string(network.ID)),
-		KubeProxy: kubeProxyOf(in.KubeProxy), Mode: in.Config.Mode, Modes: in.Config.EffectiveModes(), Endpoints: []Row{},
-	}
-	var note string
-	balancers, unjudged := in.judgeBalancers(network, rows)
+	r := newReport(in.Node, in.Now, in.Config, in.KubeProxy)
+	r.Network = networkOf(network)
+	r.count(all)
+	balancers, unjudged := in.judgeBalancers(network, all)
 	slices.SortStableFunc(balancers, func(a, b Balancer) int { return a.Verdict.Compare(b.Verdict) })
 	r.LoadBalancers = in.selectBalancers(balancers)
-	r.PodsWithoutNetwork, r.PodsUnknown, r.Pods, note = in.pods()
-	for _, row := range rows {
-		if verdict.Reason(row.Reason).LeftBehind() {
-			r.LeftBehind++
-		}
-		if in.Filter.selects(row, r.Pods) {
-			r.Endpoints = append(r.Endpoints, row)
+	var note string
+	r.Pods, note = in.pods()
+	for _, e := range all {
+		if in.Filter.selects(e, r.Pods) {
+			r.Endpoints = append(r.Endpoints, e)
 		}
 	}
-	r.Omitted = len(rows) - len(r.Endpoints)
-	r.count()
-	r.Summary = r.summarize()
+	r.Omitted, r.Answers = len(all)-len(r.Endpoints), r.answersTo(r.Endpoints)
+	r.find(in.networkGone && slices.ContainsFunc(r.Pods, Pod.lacks))
+	r.Summary = r.summarize(in.networkGone)
 	r.Notes = in.notes(r)
 	for _, note := range append(in.balancerNotes(balancers, r.LoadBalancers), note, unjudged) {
 		if note != "" {
@@ -287,9 +276,9 @@ func (in Input) notes(r Report) []string {
 		add("the records of %d endpoints are incomplete; record whole endpoints, without Select-Object: "+
 			"Get-HnsEndpoint | ConvertTo-Json -Depth 10", n)
 	}
-	if len(r.PodsUnknown) > 0 {
+	if unknown := r.unknownPods(); len(unknown) > 0 {
 		add("%s of this node cannot be judged: %s. Record all endpoints, at the same moment as the cluster: "+
-			"Get-HnsEndpoint | ConvertTo-Json -Depth 10", plural(len(r.PodsUnknown), "pod~"), r.PodsUnknown[0].Why)
+			"Get-HnsEndpoint | ConvertTo-Json -Depth 10", plural(len(unknown), "pod~"), unknown[0].Why)
 	}
 	said := sets.New[string]()
 	for _, row := range rows {
@@ -301,11 +290,11 @@ func (in Input) notes(r Report) []string {
 	if !in.KubeProxy.Known {
 		add("%s", in.unknownVersion())
 	}
-	if slices.ContainsFunc(rows, func(r Row) bool { return r.Verdict == string(verdict.Orphan) }) {
+	if slices.ContainsFunc(rows, func(e Endpoint) bool { return e.Verdict == string(verdict.Orphan) }) {
 		add("orphans are due for removal when their address has been unused for %s, which a single scan cannot see",
 			in.Config.Orphan.GracePeriod.Duration)
 	}
-	if in.KubeProxy.StaleRecord && slices.ContainsFunc(rows, Row.removable) {
+	if in.KubeProxy.StaleRecord && slices.ContainsFunc(rows, Endpoint.removable) {
 		add("do not delete these endpoints by hand: this kube-proxy may remember their addresses, and delete the Pods' own " +
 			"endpoints then. hnsguard waits until kube-proxy has forgotten the addresses, which a single scan cannot see")
 	}

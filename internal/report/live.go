@@ -92,7 +92,7 @@ func readNode(ctx context.Context, api client.Reader, name string, dump *recordi
 func readPods(ctx context.Context, api client.Reader, names []types.NamespacedName, dump *recording.Cluster) error {
 	var errs []error
 	for _, name := range names {
-		if _, found := podIn(*dump, name); found {
+		if podIn(*dump, name) {
 			continue
 		}
 		var pod corev1.Pod

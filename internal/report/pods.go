@@ -12,6 +12,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/hnsguard/hnsguard/internal/cluster"
+	"github.com/hnsguard/hnsguard/internal/config"
 	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/internal/verdict"
 )
@@ -26,7 +27,7 @@ type Pod struct {
 	// Node is the node of the pod, and NodeOS the operating system of that if it is known.
 	Node      string       `json:"node,omitempty"`
 	NodeOS    string       `json:"nodeOS,omitempty"`
-	Phase     string       `json:"phase"`
+	Phase     string       `json:"phase,omitempty"`
 	Addresses []netip.Addr `json:"addresses,omitempty"`
 	// Ready is the status of its condition of that name.
 	Ready   string    `json:"ready,omitempty"`
@@ -34,7 +35,12 @@ type Pod struct {
 	Started time.Time `json:"started,omitzero"`
 	// Ends is when a pod that is being deleted should be gone.
 	Ends time.Time `json:"ends,omitzero"`
+	// Since is when the agent first found the state.
+	Since time.Time `json:"since,omitzero"`
 }
+
+// lacks reports whether something is wrong with the pod: it lacks its network, or has been ending for too long.
+func (p Pod) lacks() bool { return p.State.LacksNetwork() || p.State == verdict.PodEndingTooLong }
 
 // podStates tells the state of pods.
 type podStates struct {
@@ -101,30 +107,26 @@ func (s podStates) state(known cluster.Pod, p Pod) (state verdict.PodState, why 
 }
 
 // pods returns the pods that lack their network or cannot be judged, and those that the filter names.
-func (in Input) pods() (lacking, unknown, named []Pod, note string) {
-	states, attached := in.podStates(), 0
-	lacking = []Pod{}
+func (in Input) pods() (reported []Pod, note string) {
+	states, attached, lacking := in.podStates(), 0, 0
+	reported = []Pod{}
 	for _, pod := range in.Cluster.Pods {
 		p := states.of(pod)
-		switch selected := in.Filter.selectsPod(p); {
-		case p.State == verdict.PodAttached:
+		if p.State == verdict.PodAttached {
 			attached++
-		case !selected:
-		case p.State.LacksNetwork() || p.State == verdict.PodEndingTooLong:
-			lacking = append(lacking, p)
-		case p.State == verdict.PodUnknown:
-			unknown = append(unknown, p)
 		}
-	}
-	for _, name := range in.Filter.Pods {
-		if pod, found := podIn(in.Cluster, name); found {
-			named = append(named, states.of(pod))
+		selected := in.Filter.selectsPod(p)
+		if selected && p.lacks() {
+			lacking++
+		}
+		if in.Filter.names(p) || selected && (p.lacks() || p.State == verdict.PodUnknown) {
+			reported = append(reported, p)
 		}
 	}
 	if attached == 0 {
-		note = in.noneAttached(len(lacking))
+		note = in.noneAttached(lacking)
 	}
-	return lacking, unknown, named, note
+	return reported, note
 }
 
 // noneAttached is a note for a node on which no pod has its network, and some lack it.
@@ -143,15 +145,12 @@ func (in Input) noneAttached(lacking int) string {
 	}
 }
 
-// describe says why a pod has no local endpoint, and what to do. It is empty if the pod has one.
+// describe says why a pod needs no local endpoint or may have none. It is empty if the pod has one, and if it lacks its
+// network: then a finding says so.
 func (p Pod) describe(r Report) string {
 	namespace, name, _ := strings.Cut(p.Name, "/")
 	kubectl := fmt.Sprintf("'kubectl -n %s describe pod %s'", namespace, name)
 	switch p.State {
-	case verdict.PodAttached:
-		return ""
-	case verdict.PodWithoutNetwork, verdict.PodNotAttached, verdict.PodEndingTooLong:
-		return p.describeProblem(r)
 	case verdict.PodHostNetwork:
 		return fmt.Sprintf("Pod %s uses the node's own network and has no HNS endpoint; nothing is wrong.", p.Name)
 	case verdict.PodElsewhere:
@@ -166,37 +165,74 @@ func (p Pod) describe(r Report) string {
 	case verdict.PodDeleting:
 		return fmt.Sprintf("Pod %s is being deleted, and its local endpoint is gone.", p.Name)
 	case verdict.PodStarting:
+		return p.describeStart(r, kubectl)
+	case verdict.PodAttached, verdict.PodWithoutNetwork, verdict.PodNotAttached, verdict.PodEndingTooLong:
 	}
-	return p.describeStart(r, kubectl)
+	return ""
 }
 
-// describeProblem says what a pod lacks, and how it gets that again.
-func (p Pod) describeProblem(r Report) string {
-	namespace, name, _ := strings.Cut(p.Name, "/")
-	cure := "Delete it: its replacement gets one. If it hangs in Terminating, delete it with --grace-period=0 --force, " +
-		"and restart containerd on the node."
-	if r.NetworkGone {
-		cure = "HNS has no pod network for a replacement either: drain the node and restart it."
-	}
+// title is what the finding about pods like this one is called.
+func (p Pod) title() string {
 	switch p.State {
-	case verdict.PodEndingTooLong:
-		return fmt.Sprintf("Pod %s should have been gone since %s, %s ago, and its local endpoint is gone: the runtime "+
-			"fails to remove its sandbox. Look for finalizers, and at the log of containerd on its node. If nothing else "+
-			"helps: 'kubectl -n %s delete pod %s --grace-period=0 --force', then restart containerd or the node.",
-			p.Name, moment(p.Ends), age(r.Time.Sub(p.Ends)), namespace, name)
 	case verdict.PodNotAttached:
-		return fmt.Sprintf("Pod %s runs on this node, and the local endpoint with its address is not attached to it: it "+
-			"has no network. %s", p.Name, cure)
+		return "pod~ with an endpoint that is not attached"
+	case verdict.PodEndingTooLong:
+		return "pod~ ending for too long"
 	default:
-		return fmt.Sprintf("Pod %s runs on this node without a local endpoint: it has no network. %s", p.Name, cure)
+		return "pod~ without network"
 	}
+}
+
+// since is when what is wrong with the pod began.
+func (p Pod) since() time.Time {
+	if p.State == verdict.PodEndingTooLong {
+		return p.Ends
+	}
+	return p.Since
+}
+
+// ofPod names the pod.
+func (a Answer) ofPod(p Pod) Answer {
+	namespace, name, _ := strings.Cut(p.Name, "/")
+	names := strings.NewReplacer("The pod", "Pod "+p.Name, "NAMESPACE", namespace, "NAME", name)
+	return Answer{Because: names.Replace(a.Because), Next: a.Next, Do: names.Replace(a.Do)}
+}
+
+// answerToPods says what pods with the state lack, and how they get that again.
+func (r Report) answerToPods(state verdict.PodState, networkGone bool) Answer {
+	if state == verdict.PodEndingTooLong {
+		return Answer{
+			"The pod should have been gone by now, and its local endpoint is gone: the runtime fails to remove its sandbox.",
+			"hnsguard reports it.",
+			"Look for finalizers, and at the log of containerd on its node. If nothing else helps: 'kubectl -n NAMESPACE " +
+				"delete pod NAME --grace-period=0 --force', then restart containerd or the node.",
+		}
+	}
+	a := Answer{
+		Because: "The pod runs on this node without a local endpoint: it has no network.",
+		Next: "hnsguard reports it on the pod. It evicts pods that a controller replaces, one at a time, as far as " +
+			"disruption budgets allow.",
+		Do: "Delete it: its replacement gets one. If it hangs in Terminating, delete it with --grace-period=0 --force, " +
+			"and restart containerd on the node.",
+	}
+	if r.Modes["eviction"] != config.Enforce {
+		a.Next = "hnsguard reports it on the pod. It evicts pods only where mode and eviction.mode are enforce."
+	}
+	if networkGone {
+		a.Do = "HNS has no pod network for a replacement either: drain the node and restart it."
+	}
+	if state == verdict.PodNotAttached {
+		a.Because = "The pod runs on this node, and the local endpoint with its address is not attached to it: it has no " +
+			"network."
+	}
+	return a
 }
 
 // describeStart says for what a pod waits.
 func (p Pod) describeStart(r Report, kubectl string) string {
 	what, left := "endpoint", ""
 	if len(p.Addresses) == 0 {
-		what, left = "address", r.leftBehind()
+		what, left = "address", r.exhausted()
 	} else if p.Phase == string(corev1.PodRunning) {
 		return fmt.Sprintf("Pod %s has only just started, and HNS has no endpoint for it yet. Ask again in half a minute.",
 			p.Name)
@@ -205,22 +241,13 @@ func (p Pod) describeStart(r Report, kubectl string) string {
 		"on its node, and at %s.", p.Name, p.Phase, p.Created.Format(time.DateTime+"Z"), what, left, kubectl)
 }
 
-// leftBehind says how many addresses endpoints hold that a CNI has left behind.
-func (r Report) leftBehind() string {
-	if r.LeftBehind == 0 {
+// exhausted says how many addresses endpoints hold that a CNI has left behind.
+func (r Report) exhausted() string {
+	if r.leftBehind == 0 {
 		return ""
 	}
 	return fmt.Sprintf("%s that no pod uses may hold all addresses that the CNI could give it: see 'hnsguard scan'. ",
-		plural(r.LeftBehind, "local endpoint~"))
-}
-
-// age is a time that has passed, for people.
-func age(d time.Duration) string {
-	const day = 24 * time.Hour
-	if d < 2*day {
-		return plural(int(d/time.Hour), "hour~")
-	}
-	return plural(int(d/day), "day~")
+		plural(r.leftBehind, "local endpoint~"))
 }
 
 func (p Pod) whereToExplain() string {

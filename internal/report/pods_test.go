@@ -5,6 +5,7 @@ package report_test
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -118,12 +119,14 @@ func TestTheStateOfAPod(t *testing.T) {
 			tc.change(&in, podOf(t, in, webName))
 			found := judge(t, in)
 			g.Expect(found.Pods).To(ConsistOf(HaveField("State", tc.want)))
+			ofPods := HaveField("Kind", report.FindingPod)
 			if tc.want.LacksNetwork() || tc.want == verdict.PodEndingTooLong {
-				g.Expect(found.PodsWithoutNetwork).To(Equal(found.Pods))
+				g.Expect(found.Findings).To(ContainElement(And(ofPods, HaveField("Reason", string(tc.want)),
+					HaveField("Objects", ConsistOf(webName.String())))))
 			} else {
-				g.Expect(found.PodsWithoutNetwork).To(BeEmpty())
+				g.Expect(found.Findings).NotTo(ContainElement(ofPods))
 			}
-			g.Expect(found.PodsUnknown).To(HaveLen(map[bool]int{true: 1}[tc.want == verdict.PodUnknown]))
+			g.Expect(found.Judged()).To(Equal(tc.want != verdict.PodUnknown))
 		})
 	}
 }
@@ -133,7 +136,7 @@ func TestPodsWithoutNetworkAreReported(t *testing.T) {
 	in := lost(t)
 	podOf(t, in, webName).Status.StartTime = &metav1.Time{Time: time.Date(2026, 3, 1, 2, 0, 0, 0, time.UTC)}
 	found := judge(t, in)
-	g.Expect(found.PodsWithoutNetwork).To(ConsistOf(And(
+	g.Expect(found.Pods).To(ConsistOf(And(
 		HaveField("Name", webName.String()), HaveField("Node", "akswin000001"), HaveField("NodeOS", "windows"),
 	)))
 	g.Expect(found.Wrong()).To(BeTrue())
@@ -141,7 +144,7 @@ func TestPodsWithoutNetworkAreReported(t *testing.T) {
 	var out strings.Builder
 	g.Expect(found.Print(&out)).To(Succeed())
 	g.Expect(out.String()).To(MatchRegexp(`POD +IP +STATE +STARTED\n` + webName.String() + ` +10\.240\.0\.11 +without-network +2026-03-01 02:00:00Z\n`))
-	g.Expect(out.String()).To(ContainSubstring("Needs attention: 1 pod without network.\n"))
+	g.Expect(out.String()).To(ContainSubstring("\n1 pod without network: " + webName.String() + "\n  because "))
 
 	for name, tc := range map[string]struct {
 		filter report.Filter
@@ -154,7 +157,8 @@ func TestPodsWithoutNetworkAreReported(t *testing.T) {
 		"a verdict":       {report.Filter{Verdicts: []verdict.Kind{verdict.Local}}, 0},
 	} {
 		in.Filter = tc.filter
-		g.Expect(judge(t, in).PodsWithoutNetwork).To(HaveLen(tc.want), name)
+		lacking := slices.DeleteFunc(judge(t, in).Findings, func(f report.Finding) bool { return f.Kind != report.FindingPod })
+		g.Expect(lacking).To(HaveLen(tc.want), name)
 	}
 
 	in.Filter = report.Filter{}
@@ -164,13 +168,22 @@ func TestPodsWithoutNetworkAreReported(t *testing.T) {
 	g.Expect(judge(t, in).Notes).To(ContainElement(HavePrefix("no pod of akswin000001 seems to have a network")))
 }
 
+// titles are those of the findings.
+func titles(r report.Report) string {
+	all := []string{}
+	for _, f := range r.Findings {
+		all = append(all, f.Title)
+	}
+	return strings.Join(all, ", ")
+}
+
 func TestWhatNeedsAttention(t *testing.T) {
 	g := NewWithT(t)
 	found := judge(t, input(t, "akswin000000", "aks-1367.json", "aks-1367-l2bridge-remotes.json"))
-	g.Expect(found.Attention).To(Equal("1 contested, 1 pod without network"))
+	g.Expect(titles(found)).To(Equal("1 pod without network, 1 contested remote endpoint"))
 	in := input(t, "akswin000001", "derived-v2-duplicate.json", "derived-v2-duplicate.json")
 	found = judge(t, in)
-	g.Expect(found.Attention).To(BeEmpty(), "what is removed is counted as that")
+	g.Expect(titles(found)).To(Equal("1 stale remote endpoint"))
 	g.Expect(found.Wrong()).To(BeTrue())
 	in.Filter.Verdicts = []verdict.Kind{verdict.InUse}
 	g.Expect(judge(t, in).Wrong()).To(BeFalse())
@@ -324,7 +337,7 @@ func TestTwoLocalEndpointsWithOneAddress(t *testing.T) {
 	}{
 		"one is not attached": {
 			func(e *hns.Endpoint) { e.Namespace, e.SharedContainers = "", 0 },
-			"1 address of several endpoints, 1 local endpoint left behind", "; no pod uses second",
+			"1 local endpoint left behind, 1 address of several endpoints", "; no pod uses second",
 		},
 		"both are attached":  {func(*hns.Endpoint) {}, "1 address of several endpoints", "which of them its pod uses is unknown"},
 		"on another network": {func(e *hns.Endpoint) { e.Network = "another" }, "", ""},
@@ -341,10 +354,27 @@ func TestTwoLocalEndpointsWithOneAddress(t *testing.T) {
 				}
 			}
 			found := judge(t, in)
-			g.Expect(found.Attention).To(Equal(tc.attention))
+			g.Expect(strings.TrimPrefix(strings.TrimPrefix(titles(found), "1 stale remote endpoint"), ", ")).To(Equal(tc.attention))
 			var out strings.Builder
 			g.Expect(found.Print(&out)).To(Succeed())
 			g.Expect(strings.Join(strings.Fields(out.String()), " ")).To(ContainSubstring(tc.said))
 		})
+	}
+}
+
+// Invariant 14.
+func TestWhatAFindingIsAboutCanBeExplained(t *testing.T) {
+	in := lost(t)
+	for _, f := range judge(t, in).Findings {
+		for _, object := range f.Objects {
+			g := NewWithT(t)
+			target, err := report.ParseTarget(object)
+			g.Expect(err).NotTo(HaveOccurred())
+			about := in
+			about.Filter = target
+			explained := judge(t, about).Explain(target, nil)
+			g.Expect(explained.Wrong()).To(BeTrue(), object)
+			g.Expect(explained.Summary).NotTo(ContainSubstring("Nothing is wrong"), object)
+		}
 	}
 }

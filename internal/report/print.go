@@ -3,10 +3,13 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
 	"time"
+
+	"k8s.io/apimachinery/pkg/util/duration"
 
 	"github.com/hnsguard/hnsguard/internal/terminal"
 	"github.com/hnsguard/hnsguard/internal/verdict"
@@ -27,45 +30,54 @@ func (r Report) Print(w io.Writer) error {
 }
 
 func (r Report) printTables(page *terminal.Page) {
-	network := r.Network
-	if network == "" {
-		network = "-"
+	network := "-"
+	if r.Network != nil {
+		network = cmp.Or(r.Network.Name, string(r.Network.ID))
 	}
 	page.Printf("Node %s, pod network %s, kube-proxy %s\n%s\n\n", r.Node, network, r.KubeProxy,
 		capital(r.describeMode()))
 	var rows [][]string
-	for _, row := range r.Endpoints {
+	for _, e := range r.Endpoints {
 		rows = append(rows, []string{
-			string(row.ID), join(row.Addresses, ","), row.Kind, cut(row.Owner), row.Verdict, row.Reason,
-			strings.Join(row.Pods, ","),
+			string(e.ID), join(e.Addresses, ","), e.Kind, cut(e.Owner), e.Verdict, e.Reason, strings.Join(e.Pods, ","),
 		})
 	}
 	printTable(page, []string{"ENDPOINT", "IP", "KIND", "OWNER", "VERDICT", "REASON", "POD"}, rows)
 	printTable(page, []string{"LOAD BALANCER", "FRONTEND", "SERVICE", "VERDICT", "DEAD", "LACKING"},
 		balancerRows(r.LoadBalancers))
-	if rows = nil; len(r.PodsWithoutNetwork) > 0 {
-		page.Printf("These pods of this node have no network.\n'hnsguard explain NAMESPACE/POD' says what to do.\n")
+	printTable(page, []string{"POD", "IP", "STATE", "STARTED"}, podRows(r.Pods))
+	page.Paragraph("", r.Summary)
+	for _, f := range r.Findings {
+		page.Printf("\n")
+		page.Paragraph("", f.String())
+		if !f.Since.IsZero() {
+			printProperty(page, "since", moment(f.Since)+", for "+duration.HumanDuration(r.Time.Sub(f.Since)))
+		}
+		printAnswer(page, &f.Answer)
 	}
-	for _, pod := range r.PodsWithoutNetwork {
+	for _, pod := range r.Pods {
+		if !pod.lacks() && pod.State != verdict.PodUnknown { // a finding or a note says more
+			page.Paragraph("", pod.describe(r))
+		}
+	}
+	if len(r.Findings) > 0 && len(r.Notes) > 0 {
+		page.Printf("\n")
+	}
+}
+
+// podRows are the rows of the table of a scan.
+func podRows(pods []Pod) (rows [][]string) {
+	for _, pod := range pods {
+		if !pod.lacks() {
+			continue
+		}
 		started := ""
 		if !pod.Started.IsZero() {
 			started = moment(pod.Started)
 		}
 		rows = append(rows, []string{pod.Name, join(pod.Addresses, ","), string(pod.State), started})
 	}
-	printTable(page, []string{"POD", "IP", "STATE", "STARTED"}, rows)
-	page.Paragraph("", r.Summary)
-	if r.Attention != "" {
-		page.Paragraph("", fmt.Sprintf("Needs attention: %s.", r.Attention))
-	}
-	for _, d := range r.Duplicates {
-		page.Paragraph("", capital(d.String())+".")
-	}
-	for _, pod := range r.Pods {
-		if message := pod.describe(r); message != "" {
-			page.Paragraph("", message)
-		}
-	}
+	return rows
 }
 
 // printTable prints a table that is not empty.
@@ -90,7 +102,7 @@ func (r Report) describeMode() string {
 func (r Report) printDetails(page *terminal.Page) {
 	page.Printf("%s, seen from node %s\nkube-proxy %s, mode: %s\n\n", capital(r.Target), r.Node, r.KubeProxy, r.Mode)
 	page.Paragraph("", r.Summary)
-	for _, p := range r.targetPods() {
+	for _, p := range r.Pods {
 		if p.NodeOS != "" {
 			p.Node += " (" + p.NodeOS + ")"
 		}
@@ -111,18 +123,17 @@ func (r Report) printDetails(page *terminal.Page) {
 		printProperty(page, "same address", join(row.Locals, ", "))
 		printProperty(page, "load balancers", join(row.LoadBalancers, ", "))
 		printProperty(page, "verdict", row.Verdict+" ("+row.Reason+")")
-		printProperty(page, "because", row.Because)
-		printProperty(page, "next", row.Next)
-		printProperty(page, "what to do", row.Do)
+		printAnswer(page, row.Answer)
 	}
 	for _, b := range r.LoadBalancers {
 		page.Printf("\nLoad balancer for %s\n", b.Frontend)
 		printProperty(page, "id", string(b.ID))
 		printProperty(page, "service", b.Service)
 		printProperty(page, "verdict", string(b.Verdict))
-		printProperty(page, "because", b.Because)
-		printProperty(page, "next", b.Next)
-		printProperty(page, "what to do", b.Do)
+		printProperty(page, "gone", join(b.Gone, ", "))
+		printProperty(page, "dead", join(b.Dead, ", "))
+		printProperty(page, "lacking", join(b.Lacking, ", "))
+		printAnswer(page, b.Answer)
 	}
 	if len(r.History) > 0 {
 		page.Printf("\nWhat the agent has decided and done, the last first\n")
@@ -133,6 +144,12 @@ func (r Report) printDetails(page *terminal.Page) {
 	if len(r.Notes) > 0 {
 		page.Printf("\n")
 	}
+}
+
+func printAnswer(page *terminal.Page, a *Answer) {
+	printProperty(page, "because", a.Because)
+	printProperty(page, "next", a.Next)
+	printProperty(page, "what to do", a.Do)
 }
 
 // printProperty prints a property of a pod or an endpoint. An empty one is left out.

@@ -3,9 +3,8 @@
 package report
 
 import (
-	"cmp"
+	"encoding/json"
 	"fmt"
-	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -14,61 +13,127 @@ import (
 	"github.com/hnsguard/hnsguard/internal/config"
 	"github.com/hnsguard/hnsguard/internal/history"
 	"github.com/hnsguard/hnsguard/internal/hns"
+	"github.com/hnsguard/hnsguard/internal/hns/observe"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy"
 	"github.com/hnsguard/hnsguard/internal/verdict"
+	"github.com/hnsguard/hnsguard/internal/version"
 )
 
-// KindUnknown is the verdict on an endpoint that cannot be judged.
-const KindUnknown verdict.Kind = "unknown"
+// APIVersion and Kind identify a report in its JSON form.
+const (
+	APIVersion = config.APIVersion
+	Kind       = "NodeReport"
+)
 
-// Report is the judgement of a node. Its JSON form is for scripts: fields may be added, but do not change.
+// Report is what is known of a node. Its JSON form is for scripts: fields may be added, but do not change.
 type Report struct {
-	// Target is what an explanation is about, such as "pod shop/web". It is empty for a scan.
+	APIVersion string `json:"apiVersion"`
+	Kind       string `json:"kind"`
+	// Target is what an explanation is about, such as "pod shop/web". Otherwise it is empty.
 	Target string `json:"target,omitempty"`
 	Node   string `json:"node"`
-	// Time is the moment for which the node was judged.
+	// Time is the moment for which the node was judged, on the clock of the node if its agent did.
 	Time time.Time `json:"time"`
-	// Network is the name of the pod network, or its ID if the dumps do not have the name.
-	Network   string    `json:"network"`
+	// Agent is what the agent says of itself. Only its own reports have it.
+	*Agent
+
 	KubeProxy KubeProxy `json:"kubeProxy"`
 	// Mode is the upper limit, and Modes what follows for each class of acts.
 	Mode  config.Mode            `json:"mode"`
 	Modes map[string]config.Mode `json:"modes"`
-	// Summary is the whole in a sentence or two.
-	Summary string `json:"summary"`
-	// Removable and Undecided count reported endpoints: those that would be removed, and those of which it is unknown.
+	// Network is the pod network, as far as it is known. It is missing if HNS has none.
+	Network *Network `json:"network,omitempty"`
+	// Summary says in a sentence or two what the endpoints come to. The agent's own reports have none.
+	Summary string `json:"summary,omitempty"`
+	// Findings are what is wrong, the worst first.
+	Findings []Finding `json:"findings"`
+	// Removable and Undecided count endpoints: those that would be removed, and those of which it is unknown.
 	Removable int `json:"removable"`
 	Undecided int `json:"undecided"`
-	// Omitted counts the endpoints that the filter does not select.
-	Omitted int `json:"omitted"`
-	// Attention counts what is wrong although nothing is to be removed, such as "2 held".
-	Attention string `json:"attention,omitempty"`
-	Endpoints []Row  `json:"endpoints"`
+	// Counts are the endpoints by verdict, and Omitted those that the filter does not select.
+	Counts  map[verdict.Kind]int `json:"counts"`
+	Omitted int                  `json:"omitted,omitempty"`
+	// Endpoints are those that the filter selects, the ones that need attention first.
+	Endpoints []Endpoint `json:"endpoints"`
 	// LoadBalancers are those that are broken; in an explanation, all that it is about.
 	LoadBalancers []Balancer `json:"loadBalancers"`
-	// NetworkGone is set if HNS has no pod network. No pod needs one if none lacks it.
-	NetworkGone bool `json:"networkGone,omitempty"`
-	// PodsWithoutNetwork are pods of the node that lack their network: those that run without an endpoint or with one that
-	// is not attached, and those that have been ending for too long. PodsUnknown are those that may.
-	PodsWithoutNetwork []Pod `json:"podsWithoutNetwork"`
-	PodsUnknown        []Pod `json:"podsUnknown,omitempty"`
-	// LeftBehind counts the local endpoints of the node that no pod uses and nothing is attached to.
-	LeftBehind int `json:"leftBehind,omitempty"`
-	// Duplicates are addresses that several endpoints of the node itself have.
-	Duplicates []Duplicate `json:"duplicates,omitempty"`
-	// Pods are the pods that the filter names.
-	Pods []Pod `json:"pods,omitempty"`
-	// History is what the agent has decided and done about the target of an explanation, the last first.
-	History []history.Entry `json:"history,omitempty"`
+	// Pods are those that lack their network or may lack it, and those that the filter names.
+	Pods []Pod `json:"pods"`
+	// Answers explain the verdicts of the endpoints, by "verdict/reason".
+	Answers map[string]Answer `json:"answers"`
+	// History is what the agent has decided and done lately, the last first.
+	History []history.Entry `json:"history"`
 	Notes   []string        `json:"notes,omitempty"`
+
+	// leftBehind counts the local endpoints of the node that no pod uses and nothing is attached to.
+	leftBehind int
 }
 
-// Duplicate is an address that several endpoints of the node itself have: local ones, or the node's own.
-type Duplicate struct {
-	Address   netip.Addr       `json:"address"`
-	Endpoints []hns.EndpointID `json:"endpoints"`
-	// Unused are those that no pod uses.
-	Unused []hns.EndpointID `json:"unused,omitempty"`
+// Agent is what an agent says of itself and of its work.
+type Agent struct {
+	Agent version.Info `json:"agent"`
+	// Started is when the agent started.
+	Started time.Time `json:"started"`
+	State   State     `json:"state"`
+	// Since is when the state began.
+	Since time.Time `json:"since"`
+	// Message says why the node is idle or unknown, and Class is the class of that error if it is HNS's.
+	Message string         `json:"message,omitempty"`
+	Class   hns.ErrorClass `json:"class,omitempty"`
+	HNS     HNS            `json:"hns"`
+	// Pass is the last complete pass; it is missing if there was none.
+	Pass *Pass `json:"pass,omitempty"`
+	// Config is the configuration in effect.
+	Config config.Config `json:"config"`
+}
+
+// State is the closed set of what an agent can say of its node.
+type State string
+
+// The states.
+const (
+	// StateStarting: there was no pass yet.
+	StateStarting State = "starting"
+	// StateGuarding: the last pass was complete.
+	StateGuarding State = "guarding"
+	// StateIdle: there is no pod network and no pod that needs one, and so nothing to guard.
+	StateIdle State = "idle"
+	// StateNetworkGone: there is no pod network, and pods run that need one.
+	StateNetworkGone State = "network-gone"
+	// StateUnknown: the node cannot be observed, and nothing is touched.
+	StateUnknown State = "unknown"
+)
+
+// HNS is how HNS has answered lately.
+type HNS struct {
+	observe.Health
+	// HungCalls is how many calls were abandoned and have not returned.
+	HungCalls int `json:"hungCalls"`
+}
+
+// Pass is a complete look at the node.
+type Pass struct {
+	Ended           time.Time `json:"ended"`
+	DurationSeconds float64   `json:"durationSeconds"`
+	// Waiting is set while a pod of the node has been waiting for its address for a short time.
+	Waiting bool `json:"waiting"`
+	// LoadBalancers is how many there were when they were last read; it is missing if that is not known.
+	LoadBalancers *int `json:"loadBalancers,omitempty"`
+}
+
+// Network is the pod network. Recordings of endpoints alone have only its ID.
+type Network struct {
+	ID      hns.NetworkID   `json:"id,omitempty"`
+	Name    string          `json:"name,omitempty"`
+	Type    hns.NetworkType `json:"type,omitempty"`
+	Subnets []netip.Prefix  `json:"subnets,omitempty"`
+}
+
+func networkOf(n hns.Network) *Network {
+	if n.ID == "" && n.Name == "" {
+		return nil
+	}
+	return &Network{ID: n.ID, Name: n.Name, Type: n.Type, Subnets: n.Subnets}
 }
 
 // KubeProxy is what is known of the node's kube-proxy.
@@ -89,204 +154,53 @@ func (k KubeProxy) String() string {
 	return k.Version + " with " + strings.Join(k.Faults, ", ")
 }
 
-// Row is one endpoint.
-type Row struct {
-	ID        hns.EndpointID `json:"id"`
-	Addresses []netip.Addr   `json:"addresses"`
-	// Kind is local, remote or unknown.
-	Kind string `json:"kind"`
-	// Owner is kube-proxy or other for a remote endpoint, and the name of any other.
-	Owner   string   `json:"owner"`
-	Verdict string   `json:"verdict"`
-	Reason  string   `json:"reason"`
-	Pods    []string `json:"pods,omitempty"`
-	// Slices are the EndpointSlices that list the address, each with the node of the address.
-	Slices []string `json:"slices,omitempty"`
-	// Kept are the Services for which hnsguard keeps the address listed, each with the node that needs it.
-	Kept          []string             `json:"keptFor,omitempty"`
-	Locals        []hns.EndpointID     `json:"localEndpoints,omitempty"`
-	LoadBalancers []hns.LoadBalancerID `json:"loadBalancers,omitempty"`
-	// Answer explains the verdict. Only an explanation has it.
-	*Answer
-}
-
-// RowOf returns the row of an endpoint with its verdict.
-func RowOf(v verdict.Verdict) Row {
-	r := Row{
-		ID: v.Endpoint.ID, Addresses: v.Endpoint.Addresses, Kind: "local", Owner: v.Endpoint.Name,
-		Verdict: string(v.Kind), Reason: string(v.Reason), Locals: v.Locals, LoadBalancers: v.LoadBalancers,
-	}
-	if v.Endpoint.Remote() {
-		r.Kind, r.Owner = "remote", "other"
-		if kubeproxy.Owns(v.Endpoint) {
-			r.Owner = "kube-proxy"
-		}
-	}
-	for _, pod := range v.Pods {
-		r.Pods = append(r.Pods, pod.String())
-	}
-	for _, l := range v.Listings {
-		r.Slices = append(r.Slices, fmt.Sprintf("%s (%s)", l.Slice, cmp.Or(l.Node, "no node")))
-	}
-	for _, k := range v.Keeps {
-		r.Kept = append(r.Kept, fmt.Sprintf("%s (%s)", k.Service, k.Node))
-	}
-	return r
-}
-
-func unknownRow(e hns.Endpoint, reason string) Row {
-	kind := "unknown"
-	if e.Remote() {
-		kind = "remote"
-	}
-	return Row{
-		ID: e.ID, Addresses: e.Addresses, Kind: kind, Owner: e.Name, Verdict: string(KindUnknown), Reason: reason,
+// newReport returns a report without objects.
+func newReport(node string, now time.Time, policy config.Config, proxy kubeproxy.Profile) Report {
+	return Report{
+		APIVersion: APIVersion, Kind: Kind, Node: node, Time: now.UTC(), KubeProxy: kubeProxyOf(proxy), Mode: policy.Mode,
+		Modes: policy.EffectiveModes(), Findings: []Finding{}, Counts: map[verdict.Kind]int{}, Endpoints: []Endpoint{},
+		LoadBalancers: []Balancer{}, Pods: []Pod{}, History: []history.Entry{},
 	}
 }
 
-// removable reports whether the endpoint would be removed.
-func (r Row) removable() bool { return verdict.Kind(r.Verdict).Removes() }
-
-// undecided reports whether it is unknown if the endpoint would be removed, because the dumps lack something.
-func (r Row) undecided() bool {
-	switch verdict.Reason(r.Reason) {
-	case verdict.ReasonLoadBalancersUnknown, verdict.ReasonServicesUnknown, verdict.ReasonNoSlices:
-		return true
-	default:
-		return r.Verdict == string(KindUnknown)
-	}
-}
-
-// Compare orders rows: those that need attention come first.
-func (r Row) Compare(other Row) int {
-	order := []verdict.Kind{
-		verdict.Conflict, verdict.EarlyConflict, verdict.Orphan, verdict.Held, verdict.Contested, verdict.LeakedLocal,
-		KindUnknown, verdict.OrphanPending, verdict.Protected, verdict.Foreign, verdict.InUse, verdict.Local,
-	}
-	urgency := func(r Row) int { return slices.Index(order, verdict.Kind(r.Verdict)) }
-	return cmp.Or(cmp.Compare(urgency(r), urgency(other)),
-		slices.CompareFunc(r.Addresses, other.Addresses, netip.Addr.Compare), cmp.Compare(r.ID, other.ID))
-}
-
-// count sums up the rows and the pods.
-func (r *Report) count() {
-	attention := map[string]int{}
-	for _, pod := range r.PodsWithoutNetwork {
-		attention[pod.attention()]++
-	}
-	for _, row := range r.Endpoints {
-		if row.removable() {
-			r.Removable++
+// count counts endpoints, whether the filter selects them or not.
+func (r *Report) count(all []Endpoint) {
+	for _, e := range all {
+		r.Counts[verdict.Kind(e.Verdict)]++
+		if verdict.Reason(e.Reason).LeftBehind() {
+			r.leftBehind++
 		}
-		if row.undecided() {
-			r.Undecided++
-		}
-		switch kind := verdict.Kind(row.Verdict); {
-		case kind == verdict.Contested, kind == verdict.Held:
-			attention[row.Verdict]++
-		case row.Reason == string(verdict.ReasonLocalLeaked):
-			attention["leaked local"]++
-		case verdict.Reason(row.Reason).LeftBehind():
-			attention["local endpoint~ left behind"]++
-		}
-	}
-	for _, b := range r.LoadBalancers {
-		if b.Verdict.Broken() {
-			attention["load balancer~ "+strings.ReplaceAll(string(b.Verdict), "_", " ")]++
-		}
-	}
-	r.Duplicates = duplicatesOf(r.Endpoints)
-	attention["address~ of several endpoints"] = len(r.Duplicates)
-	var parts []string
-	for _, what := range slices.Sorted(maps.Keys(attention)) {
-		if n := attention[what]; n > 0 {
-			parts = append(parts, plural(n, what))
-		}
-	}
-	r.Attention = strings.Join(parts, ", ")
-}
-
-// attention is what pods that lack their network are counted as.
-func (p Pod) attention() string {
-	switch p.State {
-	case verdict.PodNotAttached:
-		return "pod~ with an endpoint that is not attached"
-	case verdict.PodEndingTooLong:
-		return "pod~ ending for too long"
-	default:
-		return "pod~ without network"
-	}
-}
-
-// plural is a number of things. Their name has a tilde where the ending of the plural belongs.
-func plural(n int, name string) string {
-	ending := ""
-	if n != 1 {
-		ending = "s"
-		if strings.Contains(name, "s~") {
-			ending = "es"
-		}
-	}
-	return fmt.Sprintf("%d %s", n, strings.Replace(name, "~", ending, 1))
-}
-
-// duplicatesOf returns the addresses that several endpoints of the node have. What kube-proxy has made is not of it.
-func duplicatesOf(rows []Row) []Duplicate {
-	all := map[netip.Addr]Duplicate{}
-	for _, row := range rows {
-		reason := verdict.Reason(row.Reason)
-		if reason != verdict.ReasonOfNode && (row.Verdict != string(verdict.Local) || reason == verdict.ReasonOtherNetwork) {
-			continue
-		}
-		for _, addr := range row.Addresses {
-			d := all[addr]
-			d.Address, d.Endpoints = addr, append(d.Endpoints, row.ID)
-			if reason != verdict.ReasonLocalPod {
-				d.Unused = append(d.Unused, row.ID)
-			}
-			all[addr] = d
-		}
-	}
-	maps.DeleteFunc(all, func(_ netip.Addr, d Duplicate) bool { return len(d.Endpoints) < 2 })
-	return slices.SortedFunc(maps.Values(all), func(a, b Duplicate) int { return a.Address.Compare(b.Address) })
-}
-
-// String says which endpoints share an address.
-func (d Duplicate) String() string {
-	said := fmt.Sprintf("the endpoints %s all have the address %s, and packets to it may reach the wrong one",
-		join(d.Endpoints, ", "), d.Address)
-	switch len(d.Unused) {
-	case 0:
-		return said + "; which of them its pod uses is unknown"
-	case len(d.Endpoints):
-		return said + "; no pod uses any of them"
-	default:
-		return said + "; no pod uses " + join(d.Unused, ", ")
 	}
 }
 
 // Wrong reports whether anything is wrong with the node.
-func (r Report) Wrong() bool { return r.Removable > 0 || r.Attention != "" }
+func (r Report) Wrong() bool { return len(r.Findings) > 0 }
 
 // Judged reports whether all that was asked about could be judged.
-func (r Report) Judged() bool { return r.Undecided == 0 && len(r.PodsUnknown) == 0 }
+func (r Report) Judged() bool {
+	return r.Undecided == 0 && len(r.unknownPods()) == 0
+}
+
+func (r Report) unknownPods() []Pod {
+	return slices.DeleteFunc(slices.Clone(r.Pods), func(p Pod) bool { return p.State != verdict.PodUnknown })
+}
 
 // summarize says what a scan comes to.
-func (r Report) summarize() string {
+func (r Report) summarize(networkGone bool) string {
 	shown := len(r.Endpoints)
 	switch {
 	case shown == 0 && r.Omitted > 0:
 		return fmt.Sprintf("None of the %d endpoints matches the filter.", r.Omitted)
 	case shown == 0:
 		return "HNS has no endpoints."
-	case r.NetworkGone && len(r.PodsWithoutNetwork) == 0:
+	case networkGone && !slices.ContainsFunc(r.Pods, Pod.lacks):
 		return "HNS has no pod network, and no pod on this node needs one: there is nothing to guard."
-	case r.NetworkGone:
+	case networkGone:
 		return "HNS has no pod network, and pods on this node need one."
 	}
 	s := fmt.Sprintf("%d of %d endpoints would be removed", r.Removable, shown)
-	if r.Removable > 0 && !slices.ContainsFunc(r.Endpoints, func(row Row) bool {
-		return row.removable() && r.observing(verdict.Kind(row.Verdict)) == ""
+	if r.Removable > 0 && !slices.ContainsFunc(r.Endpoints, func(e Endpoint) bool {
+		return e.removable() && r.observing(verdict.Kind(e.Verdict)) == ""
 	}) {
 		s += ", but hnsguard only observes"
 	}
@@ -314,4 +228,17 @@ func (r Report) observing(kind verdict.Kind) string {
 	default:
 		return ""
 	}
+}
+
+// Parse reads the report of an agent of this or another version.
+func Parse(document []byte) (Report, error) {
+	var r Report
+	if err := json.Unmarshal(document, &r); err != nil {
+		return Report{}, fmt.Errorf("reading the agent's report: %w", err)
+	}
+	if r.APIVersion != APIVersion || r.Kind != Kind || r.Agent == nil {
+		return Report{}, fmt.Errorf("reading the agent's report: want kind %q %q, found %.100q %.100q",
+			APIVersion, Kind, r.APIVersion, r.Kind)
+	}
+	return r, nil
 }

@@ -413,7 +413,8 @@ func TestPrint(t *testing.T) {
 	g.Expect(lines[1]).To(Equal("Mode: enforce"))
 	g.Expect(lines[3]).To(MatchRegexp(`^ENDPOINT +IP +KIND +OWNER +VERDICT +REASON +POD$`))
 	g.Expect(lines[4]).To(MatchRegexp(`^[0-9a-f-]{36}  10\.240\.0\.11  remote  kube-proxy .*  conflict +live-pod-with-local-endpoint +\S+/\S+$`))
-	g.Expect(out.String()).To(HaveSuffix("\n1 of 4 endpoints would be removed.\nNote: load balancers cannot be judged: they were not recorded; " +
+	g.Expect(out.String()).To(ContainSubstring("\n1 of 4 endpoints would be removed.\n\n1 stale remote endpoint: 10.240.0.11\n  because "))
+	g.Expect(out.String()).To(HaveSuffix("\n\nNote: load balancers cannot be judged: they were not recorded; " +
 		"record them with\n      Get-HnsPolicyList | ConvertTo-Json -Depth 10 > policies.json.\n"))
 
 	data, err := json.Marshal(found)
@@ -430,7 +431,7 @@ func TestPrintOfOtherReports(t *testing.T) {
 			KubeProxy: report.KubeProxy{Version: "v1.37.2", Known: true, Faults: []string{"a", "b"}},
 		},
 		"\nSomething.\nNote: a.\nNote: b.\n": {
-			Summary: "Something.", Endpoints: []report.Row{{Verdict: "unknown"}}, Notes: []string{"a", "b"},
+			Summary: "Something.", Endpoints: []report.Endpoint{{Verdict: "unknown"}}, Notes: []string{"a", "b"},
 		},
 	} {
 		var out strings.Builder
@@ -446,11 +447,12 @@ func TestHostileNamesAreShownEscaped(t *testing.T) {
 	const shown = `web\u001b]52;c;aGk=\u0007\u000a0f1e2d3c  10.0.0.1  remote\u202e`
 	addr := []netip.Addr{netip.MustParseAddr("10.0.0.1")}
 	found := report.Report{
-		Node: hostile, Network: hostile, KubeProxy: report.KubeProxy{Version: hostile, Known: true}, Mode: "enforce",
-		Endpoints: []report.Row{{
+		Node: hostile, Network: &report.Network{Name: hostile}, KubeProxy: report.KubeProxy{Version: hostile, Known: true}, Mode: "enforce",
+		Endpoints: []report.Endpoint{{
 			ID: hostile, Addresses: addr, Kind: "remote", Owner: "kube-proxy", Verdict: "conflict", Pods: []string{hostile},
 		}},
-		PodsWithoutNetwork: []report.Pod{{Name: hostile}}, Notes: []string{hostile},
+		Pods:     []report.Pod{{Name: hostile, State: verdict.PodWithoutNetwork}},
+		Findings: []report.Finding{{Title: hostile, Objects: []string{hostile}, Answer: report.Answer{Because: hostile}}}, Notes: []string{hostile},
 	}
 	explained := found.Explain(report.Filter{Addresses: addr}, []history.Entry{{Address: addr[0], Detail: hostile}})
 	for name, printed := range map[string]interface{ Print(w io.Writer) error }{"scan": found, "explain": explained} {

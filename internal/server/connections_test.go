@@ -155,7 +155,7 @@ func TestALargeHeaderIsRefused(t *testing.T) {
 // brokenBoard panics.
 type brokenBoard struct{}
 
-func (brokenBoard) Document() report.NodeStatus { panic("broken") }
+func (brokenBoard) Report() report.Report { panic("broken") }
 
 func TestAPanicIsLoggedAsAnError(t *testing.T) {
 	g := NewWithT(t)

@@ -30,7 +30,7 @@ const maxDocuments = 2
 
 // Board is what the page shows.
 type Board interface {
-	Document() report.NodeStatus
+	Report() report.Report
 }
 
 // page handles the requests for the node page.
@@ -72,14 +72,14 @@ func asset(name string) http.Handler {
 	})
 }
 
-// status serves the whole document. A client that is slow to receive it does not delay other clients.
+// status serves the whole report. A client that is slow to receive it does not delay other clients.
 func (p *page) status(w http.ResponseWriter, r *http.Request) {
 	select {
 	case p.documents <- struct{}{}:
 	case <-r.Context().Done():
 		return
 	}
-	text, err := json.Marshal(p.board.Document())
+	text, err := json.Marshal(p.board.Report())
 	<-p.documents
 	if err != nil {
 		http.Error(w, "encoding the status: "+err.Error(), http.StatusInternalServerError)

@@ -214,9 +214,9 @@ func TestElsewhereThanOnLoopbackThePageHasToBeSecure(t *testing.T) {
 
 func TestTheStatusIsTheDocument(t *testing.T) {
 	g := NewWithT(t)
-	var d report.NodeStatus
+	var d report.Report
 	g.Expect(json.Unmarshal(get(t, newServer(t), http.MethodGet, "/api/v1/status").Body.Bytes(), &d)).To(Succeed())
-	g.Expect(d.Kind).To(Equal("NodeStatus"))
+	g.Expect(d.Kind).To(Equal("NodeReport"))
 	g.Expect(d.Node).To(Equal("win-1"))
 	g.Expect(d.State).To(Equal(report.StateStarting))
 }

@@ -100,7 +100,7 @@ func TestVerdicts(t *testing.T) {
 			found, err := report.Judge(in)
 			g.Expect(err).NotTo(HaveOccurred())
 			g.Expect(found.Wrong()).To(Equal(!n.rests()))
-			if g.Expect(found.NetworkGone).To(Equal(n.rests())); n.rests() {
+			if g.Expect(found.Network == nil).To(Equal(n.rests())); n.rests() {
 				g.Expect(found.Summary).To(ContainSubstring("there is nothing to guard"))
 				return
 			}
@@ -109,8 +109,8 @@ func TestVerdicts(t *testing.T) {
 				got[row.Addresses[0].String()+" "+row.Kind] = row.Verdict + ": " + row.Reason
 			}
 			g.Expect(got).To(Equal(n.verdicts()))
-			g.Expect(found.Network).To(Equal(n.network))
-			g.Expect(found.Removable).To(Equal(len(n.web)+len(n.orphan)), "the duplicates and the orphans, and nothing else")
+			g.Expect(found.Network.Name).To(Equal(n.network))
+			g.Expect(found.Counts[verdict.Conflict]+found.Counts[verdict.Orphan]).To(Equal(len(n.web)+len(n.orphan)), "the duplicates and the orphans, and nothing else")
 			for endpoint, said := range got {
 				removable := verdict.Kind(strings.Split(said, ":")[0]).Removes()
 				_, spared := n.more[endpoint]

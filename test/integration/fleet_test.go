@@ -97,7 +97,7 @@ func (i installed) runs(ctx context.Context, node string) {
 // statusOf is what an agent prints.
 func statusOf(node string) string {
 	text, err := json.Marshal(map[string]any{
-		"apiVersion": "hnsguard.io/v1alpha1", "kind": "NodeStatus", "node": node, "mode": "enforce", "state": "guarding",
+		"apiVersion": "hnsguard.io/v1alpha1", "kind": "NodeReport", "node": node, "mode": "enforce", "state": "guarding",
 		"agent": map[string]any{"version": "v1.2.3"}, "time": "2026-03-01T03:00:02Z",
 		"kubeProxy": map[string]any{"version": "v1.34.0", "known": true, "faults": []string{"batch-leak"}},
 		"pass":      map[string]any{"ended": "2026-03-01T03:00:00Z"}, "counts": map[string]int{"conflict": 1, "held": 2, "in_use": 4},

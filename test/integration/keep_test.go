@@ -35,7 +35,7 @@ func (n *node) keptBy(act, result string) float64 {
 // didAbout returns what the agent did about an address, the first thing first.
 func (n *node) didAbout(addr netip.Addr) func() []string {
 	return func() (did []string) {
-		for _, e := range slices.Backward(n.running.Status().History) {
+		for _, e := range slices.Backward(n.running.Report().History) {
 			if e.Address == addr && (e.Act == history.Keep || e.Act == history.Removal) {
 				did = append(did, string(e.Act)+" "+e.Result)
 			}

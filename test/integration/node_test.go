@@ -95,10 +95,10 @@ func (n *node) evictsVictims() {
 	n.config.Pace.SandboxTime = 0
 }
 
-// victims are the pods without network that the agent's status names.
+// victims are the pods without network that the agent reports.
 func (n *node) victims() (names []string) {
-	for _, v := range n.running.Status().Victims {
-		names = append(names, v.Pod)
+	for _, v := range n.running.Report().Pods {
+		names = append(names, v.Name)
 	}
 	return names
 }

@@ -35,7 +35,7 @@ var _ = Describe("the node page", func() {
 		Eventually(func(g Gomega) {
 			code, body := fetch("http://"+n.page+server.StatusPath, "")
 			g.Expect(code).To(Equal(http.StatusOK))
-			var d report.NodeStatus
+			var d report.Report
 			g.Expect(json.Unmarshal([]byte(body), &d)).To(Succeed())
 			g.Expect(d.Node).To(Equal(n.name))
 			g.Expect(d.State).To(Equal(report.StateGuarding))

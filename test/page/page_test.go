@@ -183,25 +183,26 @@ func TestPodsWithoutNetworkComeFirst(t *testing.T) {
 	b := open(t, n.url())
 	b.await(`document.getElementById("connection").innerText.startsWith("Live")`)
 	const section = `document.querySelector("main > section:not([hidden])").innerText`
-	g.Expect(eval[string](b, section)).NotTo(ContainSubstring("Pods without network"), "it may only be slow")
+	g.Expect(eval[string](b, section)).NotTo(ContainSubstring("pod without network"), "it may only be slow")
 
 	n.Wait(n.Config.Eviction.After.Duration)
 	n.pass()
-	b.await(`!document.getElementById("victims").hidden`)
-	g.Expect(eval[string](b, section)).To(And(HavePrefix("Pods without network"),
-		ContainSubstring("default/web-0 · 10.240.0.15 · since "), ContainSubstring("record a bundle, and delete them")))
+	b.await(`!document.getElementById("findings").hidden`)
+	g.Expect(eval[string](b, section)).To(And(HavePrefix("What is wrong\n\n1 pod without network · since "),
+		ContainSubstring("default/web-0"), ContainSubstring("where mode and eviction.mode are enforce"),
+		ContainSubstring("Delete it: its replacement gets one")))
 	for _, dark := range []bool{false, true} {
 		b.dark(dark)
 		g.Expect(eval[[]string](b, unreadable)).To(BeEmpty())
 	}
-	b.tabTo(`e.closest("#victims") && e.innerText === "default/web-0"`)
+	b.tabTo(`e.closest("#findings") && e.innerText === "default/web-0"`)
 	b.press(kb.Enter)
 	b.await(`document.getElementById("search").value === "default/web-0"`)
 
 	n.Local("10.240.0.15")
 	n.Wait(5e9)
 	n.pass()
-	b.await(`document.getElementById("victims").hidden`)
+	b.await(`document.getElementById("findings").hidden`)
 	g.Expect(b.complained()).To(BeEmpty())
 }
 

@@ -94,9 +94,9 @@ function showOverview(s) {
     ["Hung calls", s.hns.hungCalls ? chip(String(s.hns.hungCalls), "bad") : "none"],
     ["Last failure", last ? `${spoken(last.operation)} ${ago(last.last)}: ${last.message}` : "none"],
   ]);
-  describe(find("network"), s.pass ? [
-    ["Name", `${s.pass.network.name} (${s.pass.network.type})`],
-    ["Ranges", (s.pass.network.subnets ?? []).join(", ")],
+  describe(find("network"), s.pass && s.network ? [
+    ["Name", `${s.network.name} (${s.network.type})`],
+    ["Ranges", (s.network.subnets ?? []).join(", ")],
     ["Endpoints", String(s.endpoints.length)],
     ["Load balancers", s.pass.loadBalancers === undefined ? "not read yet" : String(s.pass.loadBalancers)],
     ["Last pass", [moment(s.pass.ended), `, took ${Math.max(1, Math.round(s.pass.durationSeconds * 1000))} ms`]],
@@ -113,27 +113,24 @@ function showOverview(s) {
   find("config").textContent = JSON.stringify(s.config, null, 2);
 }
 
-// Pods without network.
+// Findings.
 
-function showVictims(s) {
-  const victims = s.victims ?? [];
-  find("victims").hidden = victims.length === 0;
-  const observing = s.mode !== "enforce" ? "mode" : s.config.eviction.mode !== "enforce" ? "eviction.mode" : "";
-  find("victims-next").textContent = observing
-    ? `The agent does not evict them (${observing} is observe): record a bundle, and delete them, so that their controllers make new ones.`
-    : "The agent evicts those that a controller replaces, one at a time, as far as disruption budgets allow.";
-  replaceRows(find("victim-list"), victims.map((v) => [v.pod,
-    make("li", {}, only(v.pod), " · ", only(v.address), v.state === "not-attached" ? " · endpoint not attached" : "",
-      " · since ", moment(v.since))]));
+// finding shows what is wrong with which objects, and what comes of it.
+function finding(f) {
+  const named = 10, objects = f.objects ?? [];
+  const item = make("li", {}, make("h3", {}, f.title));
+  if (f.since) item.firstChild.append(" · since ", moment(f.since));
+  const left = objects.length - named;
+  item.append(make("p", {}, ...spaced(objects.slice(0, named).map(only)), left > 0 ? ` and ${left} more` : ""));
+  const said = make("dl", {});
+  describe(said, [["Because", f.because], ["Next", f.next], ["What to do", f.do]]);
+  item.append(said);
+  return item;
 }
 
-// Load balancers.
-
-function showBalancers(s) {
-  const broken = s.loadBalancers ?? [], most = 50;
-  find("balancers").hidden = broken.length === 0;
-  replaceRows(find("balancer-list"), broken.slice(0, most).map((b) => [`${b.verdict} ${b.id} ${b.frontend}`,
-    make("li", {}, b.frontend, b.service ? ` of ${b.service}` : "", ` · ${b.verdict.replaceAll("_", " ")} · ${b.because}`)]));
+function showFindings(s) {
+  find("findings").hidden = s.findings.length === 0;
+  replaceRows(find("finding-list"), s.findings.map((f) => [`${f.kind} ${f.reason} ${f.title}`, finding(f)]));
 }
 
 // Endpoints.
@@ -356,8 +353,7 @@ function showHistory(s) {
 function show() {
   if (!view.status) return;
   showOverview(view.status);
-  showVictims(view.status);
-  showBalancers(view.status);
+  showFindings(view.status);
   showVerdicts(view.status);
   showEndpoints(view.status);
   showHistory(view.status);

@@ -31,13 +31,13 @@ func TestARowOfWhatAnAgentServes(t *testing.T) {
 	})
 	row := func() fleet.Row {
 		t.Helper()
-		served, err := json.Marshal(board.Document())
+		served, err := json.Marshal(board.Report())
 		g.Expect(err).NotTo(HaveOccurred())
 		r, err := fleet.RowOf("win-1", served)
 		g.Expect(err).NotTo(HaveOccurred())
 		return r
 	}
-	g.Expect(row()).To(And(HaveField("Status.State", report.StateStarting), HaveField("Status.Pass", BeNil())))
+	g.Expect(row()).To(And(HaveField("Report.State", report.StateStarting), HaveField("Report.Pass", BeNil())))
 
 	board.Complete(pass.Pass{Verdicts: []verdict.Verdict{
 		{Endpoint: hns.Endpoint{ID: "a"}, Kind: verdict.Held, Reason: verdict.ReasonStaleRecord},
@@ -45,10 +45,10 @@ func TestARowOfWhatAnAgentServes(t *testing.T) {
 	}}, clk.Now())
 	clk.Step(3 * time.Second)
 	served := row()
-	g.Expect(served.Status.Endpoints).To(BeEmpty())
-	served.Status.Answers, served.Status.History = board.Document().Answers, board.Document().History
-	served.Status.Endpoints = board.Document().Endpoints
-	g.Expect(json.Marshal(served.Status)).To(MatchJSON(must(json.Marshal(board.Document()))))
+	g.Expect(served.Report.Endpoints).To(BeEmpty())
+	served.Report.Answers, served.Report.History = board.Report().Answers, board.Report().History
+	served.Report.Endpoints = board.Report().Endpoints
+	g.Expect(json.Marshal(served.Report)).To(MatchJSON(must(json.Marshal(board.Report()))))
 }
 
 func must(data []byte, err error) []byte {

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package report
+
+import (
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+
+	"github.com/hnsguard/hnsguard/internal/hns"
+	"github.com/hnsguard/hnsguard/internal/verdict"
+)
+
+// duplicate is an address that several endpoints of the node itself have: local ones, or the node's own.
+type duplicate struct {
+	Address   netip.Addr
+	Endpoints []hns.EndpointID
+	// Unused are those that no pod uses.
+	Unused []hns.EndpointID
+}
+
+// duplicatesOf returns the addresses that several endpoints of the node have. What kube-proxy has made is not of it.
+func duplicatesOf(all []Endpoint) []duplicate {
+	found := map[netip.Addr]duplicate{}
+	for _, e := range all {
+		reason := verdict.Reason(e.Reason)
+		if reason != verdict.ReasonOfNode && (e.Verdict != string(verdict.Local) || reason == verdict.ReasonOtherNetwork) {
+			continue
+		}
+		for _, addr := range e.Addresses {
+			d := found[addr]
+			d.Address, d.Endpoints = addr, append(d.Endpoints, e.ID)
+			if reason != verdict.ReasonLocalPod {
+				d.Unused = append(d.Unused, e.ID)
+			}
+			found[addr] = d
+		}
+	}
+	maps.DeleteFunc(found, func(_ netip.Addr, d duplicate) bool { return len(d.Endpoints) < 2 })
+	return slices.SortedFunc(maps.Values(found), func(a, b duplicate) int { return a.Address.Compare(b.Address) })
+}
+
+// answer says which endpoints share the address.
+func (d duplicate) answer() Answer {
+	a := Answer{
+		Because: fmt.Sprintf("The endpoints %s all have the address %s, and packets to it may reach the wrong one",
+			join(d.Endpoints, ", "), d.Address),
+		Next: "hnsguard reports it. Local endpoints are never removed.",
+		Do:   "Explain the address, and remove the endpoint that is left behind.",
+	}
+	switch len(d.Unused) {
+	case 0:
+		a.Because += "; which of them its pod uses is unknown."
+	case len(d.Endpoints):
+		a.Because += "; no pod uses any of them."
+	default:
+		a.Because += "; no pod uses " + join(d.Unused, ", ") + "."
+	}
+	return a
+}

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package report
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/hnsguard/hnsguard/internal/hns"
+	"github.com/hnsguard/hnsguard/internal/kubeproxy"
+	"github.com/hnsguard/hnsguard/internal/verdict"
+)
+
+// KindUnknown is the verdict on an endpoint that cannot be judged.
+const KindUnknown verdict.Kind = "unknown"
+
+// Endpoint is one endpoint of HNS with its verdict.
+type Endpoint struct {
+	ID        hns.EndpointID `json:"id"`
+	Addresses []netip.Addr   `json:"addresses"`
+	Network   hns.NetworkID  `json:"network,omitempty"`
+	// Attached is set if a container uses the endpoint.
+	Attached bool `json:"attached,omitempty"`
+	// Kind is local, remote or unknown.
+	Kind string `json:"kind"`
+	// Owner is kube-proxy or other for a remote endpoint, and the name of any other.
+	Owner   string   `json:"owner"`
+	Verdict string   `json:"verdict"`
+	Reason  string   `json:"reason"`
+	Pods    []string `json:"pods,omitempty"`
+	// Slices are the EndpointSlices that list the address, each with the node of the address.
+	Slices []string `json:"slices,omitempty"`
+	// Kept are the Services for which hnsguard keeps the address listed, each with the node that needs it.
+	Kept          []string             `json:"keptFor,omitempty"`
+	Locals        []hns.EndpointID     `json:"localEndpoints,omitempty"`
+	LoadBalancers []hns.LoadBalancerID `json:"loadBalancers,omitempty"`
+	// StaleSince is when the agent first found it stale, and Due when the grace period of an orphan ends.
+	StaleSince time.Time `json:"staleSince,omitzero"`
+	Due        time.Time `json:"due,omitzero"`
+	// Answer explains the verdict. Only an explanation has it.
+	*Answer
+}
+
+// EndpointOf returns what is reported of a verdict.
+func EndpointOf(v verdict.Verdict) Endpoint {
+	e := Endpoint{
+		ID: v.Endpoint.ID, Addresses: v.Endpoint.Addresses, Kind: "local", Owner: v.Endpoint.Name,
+		Verdict: string(v.Kind), Reason: string(v.Reason), Locals: v.Locals, LoadBalancers: v.LoadBalancers,
+		Network: v.Endpoint.Network, Attached: v.Endpoint.Attached(), Due: v.Due.UTC(),
+	}
+	if v.Endpoint.Remote() {
+		e.Kind, e.Owner = "remote", "other"
+		if kubeproxy.Owns(v.Endpoint) {
+			e.Owner = "kube-proxy"
+		}
+	}
+	for _, pod := range v.Pods {
+		e.Pods = append(e.Pods, pod.String())
+	}
+	for _, l := range v.Listings {
+		e.Slices = append(e.Slices, fmt.Sprintf("%s (%s)", l.Slice, cmp.Or(l.Node, "no node")))
+	}
+	for _, k := range v.Keeps {
+		e.Kept = append(e.Kept, fmt.Sprintf("%s (%s)", k.Service, k.Node))
+	}
+	return e
+}
+
+func unknownEndpoint(e hns.Endpoint, reason string) Endpoint {
+	kind := "unknown"
+	if e.Remote() {
+		kind = "remote"
+	}
+	return Endpoint{
+		ID: e.ID, Addresses: e.Addresses, Kind: kind, Owner: e.Name, Verdict: string(KindUnknown), Reason: reason,
+	}
+}
+
+// removable reports whether the endpoint would be removed.
+func (e Endpoint) removable() bool { return verdict.Kind(e.Verdict).Removes() }
+
+// undecided reports whether it is unknown if the endpoint would be removed, because the dumps lack something.
+func (e Endpoint) undecided() bool {
+	switch verdict.Reason(e.Reason) {
+	case verdict.ReasonLoadBalancersUnknown, verdict.ReasonServicesUnknown, verdict.ReasonNoSlices:
+		return true
+	default:
+		return e.Verdict == string(KindUnknown)
+	}
+}
+
+// Compare orders endpoints: those that need attention come first.
+func (e Endpoint) Compare(other Endpoint) int {
+	order := []verdict.Kind{
+		verdict.Conflict, verdict.EarlyConflict, verdict.Orphan, verdict.Held, verdict.Contested, verdict.LeakedLocal,
+		KindUnknown, verdict.OrphanPending, verdict.Protected, verdict.Foreign, verdict.InUse, verdict.Local,
+	}
+	urgency := func(e Endpoint) int { return slices.Index(order, verdict.Kind(e.Verdict)) }
+	return cmp.Or(cmp.Compare(urgency(e), urgency(other)),
+		slices.CompareFunc(e.Addresses, other.Addresses, netip.Addr.Compare), cmp.Compare(e.ID, other.ID))
+}
+
+// target is what the endpoint is explained by.
+func (e Endpoint) target() string {
+	if len(e.Addresses) > 0 {
+		return e.Addresses[0].String()
+	}
+	return string(e.ID)
+}
+
+// listedElsewhere names the EndpointSlices that list the address for another node, or for none.
+func (e Endpoint) listedElsewhere(node string) string {
+	return strings.Join(slices.DeleteFunc(slices.Clone(e.Slices), func(listed string) bool {
+		return strings.HasSuffix(listed, " ("+node+")")
+	}), ", ")
+}
