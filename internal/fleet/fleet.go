@@ -147,8 +147,8 @@ func (r Report) Print(w io.Writer) error {
 	versions := sets.New[string]()
 	for _, n := range r.Nodes {
 		rows = append(rows, n.cells())
-		if n.Status != nil && n.Status.KubeProxy.Known && len(n.Status.KubeProxy.Faults) > 0 {
-			versions.Insert(n.Status.KubeProxy.String())
+		if n.Report != nil && n.Report.KubeProxy.Known && len(n.Report.KubeProxy.Faults) > 0 {
+			versions.Insert(n.Report.KubeProxy.String())
 		}
 	}
 	page.Table([]string{
