@@ -21,7 +21,8 @@
 //
 // On an HNS of version 15.4 this does not help with a kube-proxy that updates load balancers in place there, which such
 // an HNS is reported to ignore (https://github.com/kubernetes/kubernetes/issues/131466): before 1.32.6, and 1.33.0 and
-// 1.33.1. Such a load balancer keeps being reported.
+// 1.33.1. Nor does it help with a load balancer that is missing where kube-proxy updates in place: it goes on to update
+// the one that is gone, until it restarts. Such load balancers keep being reported.
 //
 // What else was considered and is not done: to update the load balancer, which older versions of HNS cannot and 15.4
 // is reported to ignore; to delete it, which kube-proxy does not notice either; to delete it and make another, which

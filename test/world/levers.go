@@ -93,6 +93,13 @@ func (a *Agent) Logged(message string) int {
 	return a.account.logs[message]
 }
 
+// Told is how often the agent has made an Event with a reason.
+func (a *Agent) Told(reason string) int {
+	a.account.mu.Lock()
+	defer a.account.mu.Unlock()
+	return a.account.events[reason]
+}
+
 // Touch changes a slice of a Service without changing what it lists.
 func (w *World) Touch(service int) { w.controller.Touch(service) }
 

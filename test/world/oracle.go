@@ -236,14 +236,25 @@ func (w *World) haunt(writes []GhostWrite) {
 	}
 }
 
-// judgeEnd looks at what is left when everything has been well for long enough.
-func (w *World) judgeEnd() {
+// stale are the remote endpoints that should go.
+func (w *World) stale() map[hns.EndpointID]bool {
+	all := map[hns.EndpointID]bool{}
+	for _, n := range w.Nodes {
+		for id := range n.Stale() {
+			all[id] = true
+		}
+	}
+	return all
+}
+
+// judgeEnd looks at what is left when everything has been well for long enough, of what was stale before.
+func (w *World) judgeEnd(before map[hns.EndpointID]bool) {
 	for _, n := range w.Nodes {
 		if len(n.Agents) == 0 {
 			continue
 		}
 		for _, e := range n.Remotes() {
-			if why, stale := n.stale(e); stale {
+			if why, stale := n.stale(e); stale && before[e.ID] {
 				w.violated(InvariantBound, "%s: remote endpoint %s of %s is still there: %s", n.Name, e.ID, e.Addresses[0], why)
 			}
 		}
