@@ -7,6 +7,6 @@
 //
 //  1. Every number is measured. Where a page shows a factor, both sides were measured in one run on one machine.
 //  2. Nothing here fails for being slow: a machine that is shared would fail it at random. What must not grow is tested
-//     beside the code, by counting calls and allocations.
+//     next to the code, by counting calls and allocations.
 //  3. The parts are those of the agent. Only HNS and the API server are simulated, unless a benchmark says otherwise.
 package bench

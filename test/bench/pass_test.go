@@ -210,8 +210,8 @@ func BenchmarkDeadline(b *testing.B) {
 
 // BenchmarkReaction measures the time from the moment at which a pod's own endpoint appears in HNS, while the pod still
 // waits for its address, to the moment at which the stale remote endpoint of the address is gone. Each call to HNS
-// takes 0.2 ms. The agent's passes are driven as its controller drives them, and load balancers are read beside them.
-// An address is reused once a second, which is as often as the agent asks the API server in the long run.
+// takes 0.2 ms. The agent's passes are driven as its controller drives them, and load balancers are read alongside them.
+// An address is reused once a second, which is as often as the agent queries the API server in the long run.
 func BenchmarkReaction(b *testing.B) {
 	n := newReacting(b)
 	turn := time.NewTicker(time.Second)

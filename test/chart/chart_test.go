@@ -632,7 +632,7 @@ func TestTheKustomizeBaseIsTheChart(t *testing.T) {
 	base, err := chart.Decode(out)
 	g.Expect(err).NotTo(HaveOccurred())
 
-	g.Expect(base.Of("Namespace")).To(HaveLen(1), "kustomize makes the namespace; Helm is told one")
+	g.Expect(base.Of("Namespace")).To(HaveLen(1), "kustomize creates the namespace; Helm gets one by a flag")
 	g.Expect(base.Of("Namespace")[0].GetName()).To(Equal(chart.Namespace))
 	bare := func(objects chart.Objects) map[string]any {
 		all := map[string]any{}

@@ -9,7 +9,7 @@
 // Invariants:
 //
 //  1. Without any configuration the right network is chosen: by its name, by its type if the name is unknown, and not
-//     before it is there. Until then, and for ever where kube-proxy does not run, the agent is ready and idle.
+//     before it is there. Until then, and forever where kube-proxy does not run, the agent is ready and idle.
 //  2. Only kube-proxy's endpoints on that network are judged by their address. What the CNI, the node's own scripts and
 //     Docker have made is never removed.
 //  3. Every distribution has its row in docs/distributions.md, with its sources, and values in

@@ -11,7 +11,7 @@ import (
 // Call is one entry of the call log.
 type Call struct {
 	Op hns.Operation
-	// Endpoint is the endpoint that was asked for, or empty for a list.
+	// Endpoint is the requested endpoint, or empty for a list.
 	Endpoint hns.EndpointID
 	Err      error
 }

@@ -193,7 +193,7 @@ var _ = Describe("The status over all nodes", func() {
 		}
 		Consistently(k.commands).WithTimeout(time.Millisecond).ShouldNot(Receive(ContainElement(ContainSubstring("mallory"))))
 
-		By("asking as somebody who may not")
+		By("asking with an account that may not")
 		account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: it.namespace, Name: "person"}}
 		Expect(shared.client.Create(ctx, account)).To(Succeed())
 		config := shared.as(ctx, account, nil)

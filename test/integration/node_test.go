@@ -235,7 +235,7 @@ func (n *node) report(ctx context.Context, pod *corev1.Pod, addrs ...netip.Addr)
 	Expect(n.cp.client.Status().Update(ctx, pod)).To(Succeed())
 }
 
-// terminate asks for the pod's deletion; without a kubelet it stays in the state of being deleted.
+// terminate requests the pod's deletion; without a kubelet it stays in the state of being deleted.
 func (n *node) terminate(ctx context.Context, pod *corev1.Pod) {
 	GinkgoHelper()
 	Expect(n.cp.client.Delete(ctx, pod, client.GracePeriodSeconds(600))).To(Succeed())

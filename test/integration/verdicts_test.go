@@ -58,7 +58,7 @@ var _ = Describe("The verdict on a remote endpoint", func() {
 			Eventually(func() float64 { return n.removals("conflict_early", "removed") }).Should(BeEquivalentTo(1))
 		})
 
-		It("orphan: nobody uses its address", func(ctx SpecContext) {
+		It("orphan: nothing uses its address", func(ctx SpecContext) {
 			s := n.slice(ctx, "svc", "lin-1", nil, n.addr(1))
 			remote := n.remote(n.addr(1))
 			n.start()

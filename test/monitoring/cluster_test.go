@@ -45,7 +45,7 @@ type cluster struct {
 }
 
 // startCluster starts one that stops when the test ends. Of the chart's objects it takes all but those for which there
-// is nobody here: the DaemonSet's pods, and Prometheus' operator.
+// does not exist here: the DaemonSet's pods, and Prometheus' operator.
 func startCluster(t *testing.T, objects chart.Objects) *cluster {
 	t.Helper()
 	if os.Getenv("KUBEBUILDER_ASSETS") == "" {
@@ -277,7 +277,7 @@ func certificate(t *testing.T) (folder, authority string) {
 	return folder, string(certPEM) // the authority's own certificate comes second
 }
 
-// otherAuthority vouches for nobody here.
+// otherAuthority has signed no certificate here.
 func otherAuthority(t *testing.T) string {
 	t.Helper()
 	_, authority := certificate(t)

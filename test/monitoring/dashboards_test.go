@@ -52,7 +52,7 @@ func testQuery(t *testing.T, p *prometheus, served []string, query string) {
 	t.Helper()
 	for _, name := range regexp.MustCompile(`\bhnsguard_\w+`).FindAllString(query, -1) {
 		if !slices.Contains(served, name) {
-			t.Errorf("nobody serves %s, which is asked for in %s", name, query)
+			t.Errorf("nothing serves %s, which is queried in %s", name, query)
 		}
 	}
 	yields := Not(BeEmpty())

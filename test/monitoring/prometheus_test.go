@@ -35,7 +35,7 @@ func tool(t *testing.T, name string) string {
 // job is a way to scrape the agent.
 type job struct {
 	name, address, scheme, path string
-	// authority is who has to vouch for the agent; without one nobody is asked.
+	// authority has to have signed the agent's certificate; without one it is not verified.
 	authority string
 	token     string
 }
@@ -121,7 +121,7 @@ func startPrometheus(t *testing.T, jobs []job, rules string) *prometheus {
 	return p
 }
 
-// ask asks Prometheus' API, and decodes the data of the answer.
+// ask queries Prometheus' API, and decodes the data of the answer.
 func (p *prometheus) ask(t *testing.T, path string, data any) error {
 	t.Helper()
 	response, err := http.Get(p.url + path)

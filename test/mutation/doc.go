@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package mutation asks whether the tests would notice: it changes the code that decides about deletions in one small
+// Package mutation finds out whether the tests would notice: it changes the code that decides about deletions in one small
 // way after the other, and expects a test of the same package to fail each time.
 //
 // A mutant makes one condition always true or always false, moves one comparison by one, or leaves one statement out.
@@ -8,7 +8,7 @@
 // never begins. Tools that swap operators find others, and skip the conditions of switch cases, since Go's coverage
 // does not count them; in package verdict that is a third.
 //
-// All mutants of a package are compiled into one test binary, which is told by a variable of its environment which of
+// All mutants of a package are compiled into one test binary, which reads from a variable of its environment which of
 // them to be. A mutant then costs one run of the tests and no build, which keeps hundreds of them within minutes.
 //
 // Invariants:

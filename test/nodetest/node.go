@@ -70,7 +70,7 @@ type Node struct {
 	KubeProxy string
 	Config    config.Config
 
-	// What follows belongs to one process of the agent: [Node.Restart] makes it anew.
+	// What follows belongs to one process of the agent: [Node.Restart] creates it again.
 	Index     *cluster.Index
 	Watch     *slicewatch.Watch
 	Freshness *slicewatch.Freshness
@@ -212,7 +212,7 @@ func (n *Node) Observe() pass.Pass {
 	return pass.Pass{Evidence: e, Verdicts: verdicts, StaleSince: stale, Waiting: n.Collector.FreshlyWaiting()}
 }
 
-// ReadBalancers reads load balancers if a reading was requested, as is done beside the passes.
+// ReadBalancers reads load balancers if a reading was requested, as is done alongside the passes.
 func (n *Node) ReadBalancers() {
 	if n.Balancers.Requested() {
 		_ = n.Balancers.Read(n.tb.Context()) // a failed reading changes nothing

@@ -26,7 +26,7 @@ import (
 // stream is what the API server sends of a client's watch of EndpointSlices, to which events can be added: the server
 // cannot change slices as fast as an agent has to be able to follow.
 type stream struct {
-	// out is to the client, nil before there is a watch. It writes one frame after the other, whoever writes.
+	// out is to the client, nil before there is a watch. It writes one frame after the other, whichever goroutine writes.
 	out atomic.Pointer[io.PipeWriter]
 }
 

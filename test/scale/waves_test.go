@@ -141,7 +141,7 @@ type kind struct {
 }
 
 // TestWaves measures what a few agents ask of a real API server when they start, while slices change, and when the API
-// server comes back: beside the informers of kube-proxy. What a whole cluster does is simulated from it.
+// server comes back, and what the informers of kube-proxy cost. What a whole cluster does is simulated from it.
 func TestWaves(t *testing.T) {
 	if os.Getenv("HNSGUARD_SCALE") == "" {
 		t.Skip("it takes minutes; run make test-scale")
@@ -279,7 +279,7 @@ func proxyOf(t *testing.T, api *rest.Config, name string) *member {
 	return m
 }
 
-// settle waits until every client watches again what it did, since some time, and has asked for nothing for a while.
+// settle waits until every client watches again what it did, since some time, and has requested nothing for a while.
 func settle(t *testing.T, kinds []*kind, since time.Time) {
 	t.Helper()
 	before := make([]tally, len(kinds))

@@ -175,7 +175,7 @@ func (l *apiServer) sweep(t *testing.T) {
 			l.sweepServices(ctx, t)
 			continue
 		}
-		// The API server makes the slice of its own Service again, which would be a change that nobody expects.
+		// The API server makes the slice of its own Service again, which would be an unexpected change.
 		must(t, l.client.DeleteAllOf(ctx, obj, in, client.GracePeriodSeconds(0), client.MatchingLabelsSelector{
 			Selector: labels.NewSelector().Add(notOf("kubernetes")),
 		}))

@@ -34,7 +34,7 @@ func (s *windowsNode) balancers() (n int, whole bool) {
 	return n, whole
 }
 
-// untouched expects endpoints to stay for longer than hnsguard takes with anything, and to have been deleted by nobody.
+// untouched expects endpoints to stay for longer than hnsguard takes with anything, and not to have been deleted.
 func (s *windowsNode) untouched(ids ...hns.EndpointID) outcome {
 	for _, id := range ids {
 		if !remains(s.ctx, 20*time.Second/time.Duration(len(ids)), func() bool { return s.there(id) }) {
@@ -246,7 +246,7 @@ func playProxyRestart(s *windowsNode) outcome {
 	slice := s.expose("cart", linuxNode, a, b)
 	s.awaitRemote(a, b)
 	s.proxy.kill()
-	s.relist(slice, endpoints(linuxNode, true, b)...) // nobody takes a's endpoint away now
+	s.relist(slice, endpoints(linuxNode, true, b)...) // now nothing takes a's endpoint away
 	local, ready := s.windowsPodUntilEndpoint("billing", a)
 	s.startProxy()
 	ready()

@@ -221,7 +221,7 @@ func probeURL(t *testing.T, c corev1.Container, probe *corev1.Probe) string {
 	return ""
 }
 
-// scrape asks for the metrics as those who may, and as those who may not.
+// scrape requests the metrics with accounts that may read them, and with some that may not.
 func (i *installation) scrape(t *testing.T) {
 	t.Helper()
 	ctx := t.Context()
@@ -251,7 +251,7 @@ func ask(ctx context.Context, url, token string) int {
 	if token != "" {
 		request.Header.Set("Authorization", "Bearer "+token)
 	}
-	// By default nobody has signed the certificate.
+	// By default the certificate is self-signed.
 	transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true}
 	response, err := (&http.Client{Transport: transport, Timeout: 10 * time.Second}).Do(request)
 	if err != nil {

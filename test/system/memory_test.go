@@ -42,7 +42,7 @@ func TestMemory(t *testing.T) {
 	s := newWindowsNode(t, api, exe, version, true, nodeOptions{period: 30 * time.Second})
 	s.fill()
 	s.startBoth()
-	const patience = 10 * time.Minute // HNS is asked through Wine
+	const patience = 10 * time.Minute // calls to HNS go through Wine
 	eventually(s.ctx, t, patience, "kube-proxy has made its endpoints", func() bool {
 		return len(s.service.State().Endpoints) >= memoryEndpoints
 	})

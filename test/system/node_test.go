@@ -56,7 +56,7 @@ type windowsNode struct {
 	service *hnstest.HNS
 	// network is that of the pods.
 	network hns.Network
-	// byVariable says that kube-proxy is told the network by $KUBE_NETWORK, instead of by its configuration.
+	// byVariable says that $KUBE_NETWORK names the network for kube-proxy, instead of its configuration.
 	byVariable bool
 	server     *hnsserver.Server
 
@@ -436,7 +436,7 @@ func (s *windowsNode) settle() {
 // periods waits for kube-proxy to sync so many times by itself.
 func (s *windowsNode) periods(n int) time.Duration { return time.Duration(n)*s.period + s.period/2 }
 
-// bindAddress is what kube-proxy is told to bind to: nothing in dual stack, where it would be taken for the only
+// bindAddress is the address that kube-proxy has to bind to: nothing in dual stack, where it would be taken for the only
 // family.
 func (s *windowsNode) bindAddress() string {
 	if len(s.nodeIPs) > 1 {

@@ -63,8 +63,8 @@ annotations:
 {{- end -}}
 {{- end }}
 
-{{/* Whom the admission policies are about. DaemonSet and policies take the account's name from one place: a policy about
-another account would hold nobody back, and nobody would notice. */}}
+{{/* The account that the admission policies restrict. DaemonSet and policies take its name from one place: a policy for
+another account would restrict nothing, and no error would show it. */}}
 {{- define "hnsguard.username" -}}
 system:serviceaccount:{{ .Release.Namespace }}:{{ include "hnsguard.serviceAccountName" . }}
 {{- end }}

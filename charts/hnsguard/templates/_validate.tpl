@@ -32,7 +32,7 @@
 {{- fail (printf "page.port is %v, as is metrics.port or probes.port: one process cannot listen twice on one port" .Values.page.port) -}}
 {{- end -}}
 {{- if and .Values.firewall.enabled (not .Values.firewall.remoteAddresses) -}}
-{{- fail "firewall.enabled needs firewall.remoteAddresses: a rule that lets everybody in is not made by default. Name the ranges that scrapers come from" -}}
+{{- fail "firewall.enabled needs firewall.remoteAddresses: by default no rule admits every address. Name the ranges that scrapers come from" -}}
 {{- end -}}
 {{- if and .Values.firewall.enabled (not $metrics.enabled) -}}
 {{- fail "firewall.enabled is true, but metrics.enabled is false: there is no port to open" -}}
@@ -49,7 +49,7 @@
 {{- end -}}
 {{- include "hnsguard.validateDurations" .Values.config -}}
 {{- if and .Values.admissionPolicy.enabled (semverCompare "<1.30.0-0" .Capabilities.KubeVersion.Version) -}}
-{{- fail (printf "admissionPolicy.enabled needs Kubernetes 1.30, this is %s. Set it to false to go without: then what the agent may write is as wide as its roles, for every node alike" .Capabilities.KubeVersion.Version) -}}
+{{- fail (printf "admissionPolicy.enabled needs Kubernetes 1.30, this is %s. Set it to false to go without: then only its roles restrict what the agent may write, for every node" .Capabilities.KubeVersion.Version) -}}
 {{- end -}}
 {{- end }}
 

@@ -2,5 +2,5 @@
 
 // Package hnsserver serves the simulated HNS to Windows programs: it is the other end of the DLLs in
 // test/system/hnsdll. It speaks HCN's JSON, keeps what callers have set and the simulation does not know (policies,
-// DNS, flags of load balancers), and writes a journal of who asked for what.
+// DNS, flags of load balancers), and writes a journal of every call and its caller.
 package hnsserver

@@ -52,7 +52,7 @@ func (e Entry) DeletedRemote(address string) bool {
 		slices.Contains(e.endpointAddresses, address)
 }
 
-// Version is a version of HNS. kube-proxy asks for it to know what it can do.
+// Version is a version of HNS. kube-proxy reads it to know what it can do.
 type Version string
 
 // The versions that matter.

@@ -69,8 +69,8 @@ func leaks() []Scenario {
 		},
 		{
 			Name: "leaked duplicate, networks of AKS",
-			Story: "The same, on a node that has a network `ext` of the same type beside `azure`. kube-proxy is told " +
-				"the network by `KUBE_NETWORK`; hnsguard is told nothing.",
+			Story: "The same, on a node that has a network `ext` of the same type beside `azure`. `KUBE_NETWORK` " +
+				"names the network for kube-proxy; hnsguard finds it.",
 		},
 		{
 			Name: "leaked duplicate, networks of EKS",
@@ -109,7 +109,7 @@ func leaks() []Scenario {
 			Name: "local backend, hnsguard late, reprogramming on, HNS ignores updates",
 			Story: "The same on an HNS of version 15.4, which is reported to ignore the update " +
 				"([k/k#131466](https://github.com/kubernetes/kubernetes/issues/131466)). Kube-proxies before 1.32.6 and 1.33.2 " +
-				"rely on it; later ones delete the load balancer and make another.",
+				"rely on it; later ones delete the load balancer and create another.",
 		},
 		{
 			Name: "load balancer deleted by another, reprogramming on",
@@ -155,7 +155,7 @@ func safeties() []Scenario {
 		},
 		{
 			Name: "many orphans, a new Service meanwhile",
-			Story: "A Service is made while hnsguard removes 300 orphans. kube-proxy gives up a sync when an endpoint " +
+			Story: "A Service is created while hnsguard removes 300 orphans. kube-proxy gives up a sync when an endpoint " +
 				"vanishes while it lists them.",
 		},
 		{
