@@ -171,7 +171,7 @@ func TestItCanBeInterruptedBeforeTheAgentHasStarted(t *testing.T) {
 	g.Expect(demo.Play(ctx, options("incident", &buffer{}))).To(MatchError(context.Canceled))
 }
 
-// Whoever interrupts the wait for the end is not told that the guard has failed.
+// An interrupt during the wait for the end is not reported as a failure of the guard.
 func TestItCanBeInterruptedAtTheEnd(t *testing.T) {
 	g := NewWithT(t)
 	ctx, stop := context.WithCancel(t.Context())

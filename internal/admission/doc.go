@@ -14,6 +14,6 @@
 //     nothing.
 //  2. An API server that does not answer, or answers with another error, keeps the gate closed for this write only.
 //  3. A trial changes nothing: it is a dry run, of a write that would do no harm.
-//  4. A gate that is closed asks at most every ten seconds, and less and less often, up to ten minutes. It is logged
+//  4. A closed gate tries at most every ten seconds, and less and less often, up to ten minutes. It is logged
 //     once.
 package admission

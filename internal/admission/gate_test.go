@@ -69,7 +69,7 @@ func TestWhatAnAnswerProves(t *testing.T) {
 			if !tc.open && !tc.unrestricted {
 				g.Expect(err).To(MatchError(tc.answer))
 				s.answer = refused
-				g.Expect(gate.Pass(t.Context(), s.forbidden)).To(Succeed(), "the next write asks again, without a backoff")
+				g.Expect(gate.Pass(t.Context(), s.forbidden)).To(Succeed(), "the next write tries again, without a backoff")
 			}
 		})
 	}

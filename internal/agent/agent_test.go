@@ -29,7 +29,7 @@ import (
 	"github.com/hnsguard/hnsguard/test/hnstest"
 )
 
-var update = flag.Bool("update", false, "write docs/metrics.md anew")
+var update = flag.Bool("update", false, "write docs/metrics.md")
 
 // newAgent makes an agent that is never started.
 func newAgent(t *testing.T) *agent.Agent {
@@ -70,7 +70,7 @@ func tryAgent(t *testing.T, change func(*agent.Options, *agent.Dependencies)) (*
 	return agent.New(o, deps)
 }
 
-// Whoever can connect to a page that is not on loopback has to be authorized.
+// Clients of a page that is not on loopback have to be authorized.
 func TestThePageIsOnLoopbackOrProtected(t *testing.T) {
 	certificate, err := server.InMemory("win-1")
 	if err != nil {

@@ -19,7 +19,7 @@ import (
 	"github.com/hnsguard/hnsguard/internal/agent"
 )
 
-// identityEvery is how often an API server that does not answer is asked.
+// identityEvery is how often the agent tries an API server that does not answer.
 const identityEvery = 5 * time.Second
 
 func TestJudge(t *testing.T) {
@@ -40,7 +40,7 @@ func TestJudge(t *testing.T) {
 		"an administrator, with --kubeconfig": {user: authenticationv1.UserInfo{
 			Username: "kubernetes-admin", Groups: []string{"system:masters"},
 		}},
-		"somebody whose name only looks like it": {user: authenticationv1.UserInfo{Username: "system:node-problem-detector"}},
+		"an account whose name only looks like it": {user: authenticationv1.UserInfo{Username: "system:node-problem-detector"}},
 		"this node's kubelet": {
 			authenticationv1.UserInfo{Username: "system:node:win-1", Groups: []string{"system:nodes"}}, "the node's kubelet",
 		},

@@ -264,7 +264,7 @@ func TestWhatASliceOfAnAgentLists(t *testing.T) {
 		listed    int
 	}{
 		"of a controller":                  {"endpointslice-controller.k8s.io", false, 1},
-		"of nobody":                        {"", false, 1},
+		"of no pod":                        {"", false, 1},
 		"of its own Service":               {"hnsguard", false, 1},
 		"of an agent, to keep an address":  {"hnsguard-keep", false, 0},
 		"of an agent, for another purpose": {"hnsguard-reprogram", false, 0},

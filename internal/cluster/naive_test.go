@@ -134,7 +134,7 @@ func aSlice(t *rapid.T) *discoveryv1.EndpointSlice {
 type history struct {
 	index *cluster.Index
 	naive naive
-	// taken are views, each with what it should say for ever.
+	// taken are views, each with what it should say forever.
 	taken []takenView
 }
 
@@ -254,7 +254,7 @@ func sorted(all []cluster.Listing) []cluster.Listing {
 	})
 }
 
-// Whatever happens to slices and Services, and whatever is asked, the index says the same as one that keeps them whole.
+// Whatever happens to slices and Services, and whatever the query, the index says the same as one that keeps them whole.
 // Watches, lists and deletions that were missed all come down to these: see package slicewatch.
 func TestTheIndexSaysWhatTheObjectsSay(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {

@@ -29,7 +29,7 @@ import (
 	"github.com/hnsguard/hnsguard/test/hnstest"
 )
 
-// server is an API server, as far as the doctor asks it. Its fields may be changed before it is asked.
+// server is an API server, as far as the doctor queries it. Its fields may be changed before that.
 type server struct {
 	version   string
 	secretive bool     // it hides its version
@@ -162,7 +162,7 @@ func TestAHealthyNodePassesAllChecks(t *testing.T) {
 	g.Expect(results[doctor.CheckNetwork].Found).To(HaveSuffix("with 1 local and 1 remote endpoints"))
 }
 
-// errHNS is an answer of HNS that nobody knows.
+// errHNS is an unknown answer of HNS.
 var errHNS = errors.New("0x803b0099")
 
 // Invariant 1.
@@ -300,7 +300,7 @@ type mute struct{ hns.Client }
 
 func (mute) Version(context.Context) (string, error) { return "", errors.New("no DLL") }
 
-// Invariant 4 is a test of the chart. Here: what is asked is what is listed.
+// Invariant 4 is a test of the chart. Here: what is reviewed is what is listed.
 func TestTheRightsAreAskedFor(t *testing.T) {
 	g := NewWithT(t)
 	o, api, _ := healthy(t)

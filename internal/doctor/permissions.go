@@ -117,7 +117,7 @@ func (o Options) permissions(ctx context.Context) Result {
 	}
 }
 
-// review is what the API server is asked of the right.
+// review is the access review of the right.
 func (p Permission) review() *authorizationv1.SelfSubjectAccessReview {
 	return &authorizationv1.SelfSubjectAccessReview{
 		Spec: authorizationv1.SelfSubjectAccessReviewSpec{ResourceAttributes: &authorizationv1.ResourceAttributes{

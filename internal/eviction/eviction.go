@@ -277,7 +277,7 @@ func (r *Evictor) evict(ctx context.Context, pod cluster.Pod) (string, error) {
 	case err == nil:
 		return evictionDone, nil
 	case apierrors.IsNotFound(err), apierrors.IsConflict(err):
-		return evictionGone, fmt.Errorf("evicting pod %s, which has gone already: %w", pod.Key, err)
+		return evictionGone, fmt.Errorf("evicting pod %s, which is gone already: %w", pod.Key, err)
 	case apierrors.IsTooManyRequests(err):
 		return evictionBlocked, fmt.Errorf("evicting pod %s, which a disruption budget protects: %w", pod.Key, err)
 	default:

@@ -29,7 +29,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		victims: prometheus.NewGauge(prometheus.GaugeOpts{
 			Namespace: metrics.Namespace, Name: "victims",
-			Help: "Running pods of this node that have had no local HNS endpoint for longer than eviction.after.",
+			Help: "Running pods on this node that have had no attached local HNS endpoint for longer than eviction.after.",
 		}),
 		evictions: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: metrics.Namespace, Name: "evictions_total",

@@ -159,7 +159,7 @@ func TestARestartIsNeverBolder(t *testing.T) {
 	n.passes(4 * time.Minute)
 	n.Restart()
 	n.passes(4 * time.Minute)
-	g.Expect(n.There()).To(HaveLen(1), "the grace period begins anew")
+	g.Expect(n.There()).To(HaveLen(1), "the grace period begins again")
 	n.passes(75 * time.Second)
 	g.Expect(n.There()).To(BeEmpty())
 }

@@ -74,7 +74,7 @@ const hungTooLong = 10 * time.Minute
 
 func (h *health) live() error {
 	if hung := h.hung(); hung > hungTooLong {
-		return fmt.Errorf("HNS has not answered as many calls as hns.maxHungCalls allows for %s", hung.Round(time.Second))
+		return fmt.Errorf("the maximum of hung HNS calls has been reached for %s", hung.Round(time.Second))
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()

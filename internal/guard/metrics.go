@@ -36,7 +36,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		endpoints: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Namespace: metrics.Namespace, Name: "endpoints",
-			Help: "HNS endpoints of this node by verdict in the last complete pass.",
+			Help: "HNS endpoints on this node by verdict in the last complete pass.",
 		}, []string{"verdict"}),
 		found: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: metrics.Namespace, Name: "stale_endpoints_found_total",
@@ -66,7 +66,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		}),
 		leaked: prometheus.NewGauge(prometheus.GaugeOpts{
 			Namespace: metrics.Namespace, Name: "leaked_local_endpoints",
-			Help: "Local endpoints whose address no pod of this node has and a slice lists as ready on another node.",
+			Help: "Local endpoints whose address no pod on this node has and a slice lists as ready on another node.",
 		}),
 		left: prometheus.NewGauge(prometheus.GaugeOpts{
 			Namespace: metrics.Namespace, Name: "left_behind_local_endpoints",

@@ -29,8 +29,8 @@ func TestAConflictIsRemovedOnTheNodesOfTheClouds(t *testing.T) {
 	}
 }
 
-// A fresh node has what its scripts have made, and no network for pods. It stays so for ever where kube-proxy does not
-// run. That is no fault: the agent is ready, and nobody is alerted.
+// A fresh node has what its scripts have made, and no network for pods. It stays so forever where kube-proxy does not
+// run. That is no fault: the agent is ready, and no alert fires.
 func TestANodeWithoutPodNetworkIsReadyAndIdle(t *testing.T) {
 	g := NewWithT(t)
 	n := newNodeWith(t, nodetest.Options{Layout: hnstest.AKS()})

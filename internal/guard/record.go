@@ -91,7 +91,7 @@ func (r *recorder) leaked(node string, leaks []verdict.Verdict) {
 			continue
 		}
 		r.eventOnNode(node, EventLeaked,
-			"The local HNS endpoint %s has the address %s, which no pod of this node has and which is in use elsewhere in the "+
+			"The local HNS endpoint %s has the address %s, which no pod on this node has and which is in use elsewhere in the "+
 				"cluster. The CNI plugin left the endpoint behind. hnsguard does not remove local endpoints",
 			v.Endpoint.ID, v.Address())
 	}
@@ -182,7 +182,7 @@ func (r *recorder) change(ctx context.Context, v verdict.Verdict) {
 		log.Info("Holding a stale remote endpoint: this kube-proxy may delete the pod's own endpoint if it goes first")
 		r.eventOnPods(v, corev1.EventTypeWarning, EventHeld,
 			"The stale remote endpoint %s has this pod's address %s. It is held until an EndpointSlice of hnsguard keeps the "+
-				"address listed, or kube-proxy is known to have forgotten it, because the kube-proxy of this node may delete the "+
+				"address listed, or kube-proxy is known to have forgotten it, because kube-proxy on this node may delete the "+
 				"pod's own endpoint otherwise",
 			v.Endpoint.ID, v.Address())
 	case v.Kind == verdict.Contested && len(v.Elsewhere) > 0:

@@ -68,7 +68,7 @@ func TestAnOrphanIsRemovedAfterTheGracePeriod(t *testing.T) {
 	n.Remote(ip)
 	n.passes(5 * time.Minute)
 	g.Expect(n.There()).To(HaveLen(1))
-	n.pass() // requests a reading of load balancers, which is made beside the passes
+	n.pass() // requests a reading of load balancers, which runs alongside the passes
 	n.pass()
 	g.Expect(n.There()).To(BeEmpty())
 	n.pass()

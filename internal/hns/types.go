@@ -187,7 +187,7 @@ type PortMapping struct {
 // LoadBalancer is one HNS load balancer, as kube-proxy makes them for Services.
 type LoadBalancer struct {
 	ID LoadBalancerID
-	// Endpoints are the backends. HNS keeps an ID here after the endpoint itself has gone.
+	// Endpoints are the backends. HNS keeps an ID here after the endpoint itself is gone.
 	Endpoints []EndpointID
 	// FrontendVIPs are the addresses that clients use; it is empty for a node port.
 	FrontendVIPs []netip.Addr

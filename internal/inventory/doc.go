@@ -14,10 +14,10 @@
 //  2. An endpoint that vanishes between the list and the read is absent, because HNS said so itself; every other
 //     failure to read one fails the snapshot.
 //  3. An endpoint counts as appeared only if the snapshot before it was complete, recent, and of the same pod network.
-//  4. A wrong belief about HNS does not last. Local endpoints are read afresh every few minutes. A remote endpoint is
+//  4. A wrong belief about HNS does not last. Local endpoints are read again every few minutes. A remote endpoint is
 //     read again soon after it was first seen, and from then on within a week; it is also read before it is
 //     deleted. After a failure of HNS, or a sign that it is not what it was, all are read again within minutes.
-//  5. The pod network is found by name, or else only if there is no doubt which one it is; in doubt nothing is known. A
+//  5. The pod network is found by name, or else only if it is unambiguous; otherwise nothing is known. A
 //     better one that appears later takes its place.
 //     Networks are listed again at once when an endpoint is on one that is not known, every few seconds while no pod
 //     network is found, or none of its endpoints is left, or HNS has failed, and every few minutes otherwise.

@@ -19,7 +19,7 @@ import (
 	"github.com/hnsguard/hnsguard/internal/verdict"
 )
 
-// Reader is what the inventory asks of HNS.
+// Reader makes the calls to HNS that the inventory needs.
 type Reader interface {
 	Networks(ctx context.Context) ([]hns.Network, error)
 	ListEndpointIDs(ctx context.Context) ([]hns.EndpointID, error)
@@ -30,10 +30,10 @@ type Reader interface {
 type Options struct {
 	// Network is the name of the pod network, a pattern of it, or its ID; or empty to find it.
 	Network string
-	// RereadEvery is after what time an endpoint is read afresh, a few of them with each snapshot. Remote endpoints that
-	// are not new are left alone for days. Networks are listed again after that time, if nothing asks for it sooner.
+	// RereadEvery is the interval at which an endpoint is read again, a few of them with each snapshot, and networks are
+	// listed again if nothing needs them sooner. Remote endpoints that are not new are left alone for days.
 	RereadEvery time.Duration
-	// NetworksEvery is after what time networks are listed again while it is in doubt which is that of the pods.
+	// NetworksEvery is the interval at which networks are listed again while the pod network is undetermined.
 	NetworksEvery time.Duration
 	// MaxGap is how far two snapshots may lie apart for an endpoint that is new in the later one to have appeared.
 	MaxGap time.Duration
@@ -108,7 +108,7 @@ func (i *Inventory) observe(ctx context.Context) (verdict.Snapshot, error) {
 	return verdict.Snapshot{Taken: now, Network: network, Endpoints: i.endpoints}, nil
 }
 
-// learn reads the endpoints that are new and forgets those that have gone.
+// learn reads the endpoints that are new and forgets those that are gone.
 func (i *Inventory) learn(ctx context.Context, ids []hns.EndpointID, now time.Time) error {
 	if i.order != nil && len(ids) == len(i.known) && slices.Equal(ids, i.order) {
 		return nil // they are those of the snapshot before, and all of them could be read
@@ -152,7 +152,7 @@ func (i *Inventory) forget(id hns.EndpointID) {
 // changed records that what is known has changed.
 func (i *Inventory) changed() { i.order = nil }
 
-// read reads one endpoint, or finds that it has gone (invariant 2). Of what was known before, the times stay.
+// read reads one endpoint, or finds that it is gone (invariant 2). Of what was known before, the times stay.
 func (i *Inventory) read(ctx context.Context, id hns.EndpointID, before verdict.Endpoint, now time.Time) error {
 	endpoint, err := i.reader.Endpoint(ctx, id)
 	if errors.Is(err, hns.ErrNotFound) {

@@ -18,7 +18,7 @@ import (
 	"github.com/hnsguard/hnsguard/test/hnstest"
 )
 
-// node is one HNS with an inventory of it and a clock that stands still until it is told otherwise.
+// node is one HNS with an inventory of it and a clock that stands still until it is stepped.
 type node struct {
 	*inventory.Inventory
 	t       *testing.T
@@ -144,7 +144,7 @@ func TestAnEndpointThatVanishesMidListIsAbsent(t *testing.T) {
 	g.Expect(n.observe()).To(And(HaveKey(stays), HaveLen(1)))
 }
 
-// What came and went at once does not hide that another one has gone.
+// What came and went at once does not hide that another one is gone.
 func TestOneVanishesMidListAndAnotherHasGone(t *testing.T) {
 	g := NewWithT(t)
 	n := newNode(t)
@@ -277,7 +277,7 @@ func TestNetworksAreListedAgain(t *testing.T) {
 	id := n.create(1, hns.FlagRemote)
 	snapshot, err := n.Observe(t.Context())
 	g.Expect(err).NotTo(HaveOccurred())
-	g.Expect(snapshot.Network.ID).To(Equal(n.network.ID), "an endpoint on an unknown network asks for it")
+	g.Expect(snapshot.Network.ID).To(Equal(n.network.ID), "an endpoint on an unknown network needs it")
 	g.Expect(snapshot.Endpoints).To(ConsistOf(HaveField("ID", id)))
 
 	g.Expect(n.service.DeleteNetwork(n.network.ID)).To(Succeed())

@@ -298,7 +298,7 @@ type ages struct {
 type age struct {
 	read time.Time
 	rest time.Duration
-	// hastened is when it was last asked for out of turn.
+	// hastened is when it was last read out of turn.
 	hastened time.Time
 }
 

@@ -10,7 +10,7 @@
 // # Reading
 //
 // Reading thousands of load balancers takes a slow node tens of seconds, and nothing that saves a pod may wait for it.
-// So they are read beside the passes. A pass uses what was read last, and requests a reading when an orphan needs one.
+// So they are read alongside the passes. A pass uses what was read last, and requests a reading when an orphan needs one.
 //
 // # Reprogramming
 //
@@ -49,7 +49,7 @@
 //     used once more each time, so that it does not delete them later (handleUpdateLoadbalancerFailure, same file).
 //  10. Many Services with broken load balancers are a problem of kube-proxy or HNS and not of these Services: none of
 //     them is disturbed, because each disturbance reaches all Windows nodes.
-//  11. The API server is asked about a Service only to report or to disturb it.
+//  11. A Service is read from the API server only to report or to disturb it.
 //  12. No Service is disturbed while a leaked local endpoint has one of its addresses: kube-proxy would build the load
 //     balancer on it, which then looks right and still loses the connections.
 package loadbalancer

@@ -20,13 +20,12 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		attempts: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: metrics.Namespace, Name: "reprograms_total",
-			Help: "Times that kube-proxy was to be made to program a Service again whose load balancer is broken, by what " +
-				"came of it.",
+			Help: "Attempts to make kube-proxy program a Service with a broken load balancer again, by result.",
 		}, []string{"result"}),
 		verdicts: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Namespace: metrics.Namespace, Name: "load_balancers",
-			Help: "Load balancers by verdict, those that are missing among them. One is broken when two readings in a row " +
-				"have found it so; that one is missing or stale is said only after kube-proxy has processed its Service.",
+			Help: "Load balancers by verdict, missing ones included. One counts as broken after two readings in a row, and " +
+				"as missing or stale only after kube-proxy has processed its Service.",
 		}, []string{"verdict"}),
 	}
 	reg.MustRegister(m.attempts, m.verdicts)

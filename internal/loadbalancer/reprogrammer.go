@@ -172,8 +172,8 @@ func (r *Reprogrammer) due(service types.NamespacedName, kind verdict.BalancerKi
 		!r.backoff.IsInBackOffSinceUpdate(service.String(), r.opts.Clock.Now())
 }
 
-// attend reports a Service unless that has been done, and disturbs it if that is asked for. It has the most urgent of
-// its broken load balancers first, and is one of some Services.
+// attend reports a Service unless that has been done, and disturbs it if that is configured. broken has the most
+// urgent load balancer first; services is how many Services have broken ones.
 func (r *Reprogrammer) attend(
 	ctx context.Context, key types.NamespacedName, broken []verdict.Balancer, services int,
 ) {
@@ -262,7 +262,7 @@ func (r *Reprogrammer) report(service *corev1.Service, broken []verdict.Balancer
 			len(broken[0].Dead), len(broken[0].Lacking))
 	default:
 	}
-	advice := "restart the kube-proxy of the node"
+	advice := "restart kube-proxy on the node"
 	switch hindrance {
 	case "":
 		advice = "kube-proxy is made to program the Service again"

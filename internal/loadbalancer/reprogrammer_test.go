@@ -274,7 +274,7 @@ func TestNoMissingOneIsProgrammedAgainWhereItWouldBeUpdatedInPlace(t *testing.T)
 	n.pass()
 	g.Expect(n.count("updates_in_place")).To(BeEquivalentTo(1))
 	g.Expect(n.slices()).To(HaveLen(1))
-	g.Expect(n.events.Events).To(Receive(ContainSubstring("restart the kube-proxy")))
+	g.Expect(n.events.Events).To(Receive(ContainSubstring("restart kube-proxy")))
 }
 
 func TestAServiceIsDisturbedForAMoment(t *testing.T) {
@@ -348,7 +348,7 @@ func TestObservingOnlyReports(t *testing.T) {
 	g.Expect(n.slices()).To(BeEmpty())
 	g.Expect(n.count("observed")).To(BeEquivalentTo(1))
 	g.Expect(n.history.Entries()).To(ConsistOf(HaveField("Result", "observed")))
-	g.Expect(n.events.Events).To(Receive(ContainSubstring("restart the kube-proxy")))
+	g.Expect(n.events.Events).To(Receive(ContainSubstring("restart kube-proxy")))
 	g.Expect(n.asked).To(Equal(1))
 }
 
@@ -361,7 +361,7 @@ func TestAnotherAgentWasFirst(t *testing.T) {
 	g.Expect(n.count("done_by_another")).To(BeEquivalentTo(1))
 	n.clock.Step(10 * time.Second)
 	n.pass()
-	g.Expect(n.slices()).To(HaveLen(1), "whoever made it takes it away")
+	g.Expect(n.slices()).To(HaveLen(1), "its maker takes it away")
 }
 
 // A slice that another party made, or changed so that hnsguard does not find it, is not that of another agent.
@@ -464,7 +464,7 @@ func TestManyDanglingOnesAreOnlyReported(t *testing.T) {
 	g.Expect(n.slices()).To(BeEmpty())
 	g.Expect(n.count("too_many")).To(BeNumerically(">=", 40))
 	g.Expect(n.events.Events).To(HaveLen(40))
-	g.Expect(n.events.Events).To(Receive(ContainSubstring("restart the kube-proxy")))
+	g.Expect(n.events.Events).To(Receive(ContainSubstring("restart kube-proxy")))
 	n.clock.Step(time.Hour)
 	n.pass(many[:10]...)
 	g.Expect(n.slices()).NotTo(BeEmpty(), "so few are their Services' problem")
@@ -524,7 +524,7 @@ func TestFailuresAreTriedAgain(t *testing.T) {
 	g.Expect(n.slices()).To(BeEmpty())
 }
 
-func TestLoadBalancersOfNobody(t *testing.T) {
+func TestLoadBalancersOfNoService(t *testing.T) {
 	g := NewWithT(t)
 	n := newNode(t, serviceWith("cart", "10.0.0.7"))
 	n.pass(balancerAt("node port"), balancerAt("external", "203.0.113.1"))

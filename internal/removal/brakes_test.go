@@ -570,7 +570,7 @@ func TestWhereNothingWaitsNothingIsRecorded(t *testing.T) {
 	g.Expect(happened(n.history, history.Brake)).To(BeEmpty())
 }
 
-// A step that deletes nothing disturbs nobody.
+// A step that deletes nothing disturbs nothing.
 func TestARefusedStepIsNoStep(t *testing.T) {
 	g := NewWithT(t)
 	n := newNode(t, func(c *config.Config) { c.Pace.OrphansPerStep = 2 })

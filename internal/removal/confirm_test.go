@@ -92,13 +92,13 @@ func TestWhatAloneKeepsTheEndpoint(t *testing.T) {
 		"it is on another network": {aConflict, alter(func(e *hns.Endpoint) { e.Network = "other" }), "refused"},
 		"it is local":              {aConflict, alter(func(e *hns.Endpoint) { e.Flags &^= hns.FlagRemote }), "refused"},
 		"it has another flag":      {aConflict, alter(func(e *hns.Endpoint) { e.Flags |= 32 }), "refused"},
-		"it has gone":              {aConflict, func(n *node, remote hns.EndpointID) { n.Delete(remote) }, "already_gone"},
+		"it is gone":               {aConflict, func(n *node, remote hns.EndpointID) { n.Delete(remote) }, "already_gone"},
 		"it cannot be read": {aConflict, func(n *node, _ hns.EndpointID) {
 			n.HNS.FailNext(hns.OpEndpoint, hns.ErrUnavailable)
 		}, "unconfirmed"},
 
 		// The local endpoint of a conflict.
-		"the local endpoint has gone": {aConflict, func(n *node, _ hns.EndpointID) { n.Delete(n.local()) }, "refused"},
+		"the local endpoint is gone": {aConflict, func(n *node, _ hns.EndpointID) { n.Delete(n.local()) }, "refused"},
 		"the local endpoint is not attached any more": {aConflict, func(n *node, _ hns.EndpointID) {
 			n.must(n.HNS.DeleteNamespace(n.the(n.local()).Namespace))
 		}, "refused"},
@@ -367,7 +367,7 @@ func TestWhichEndpointsAreReadAgain(t *testing.T) {
 	n.HNS.ResetCalls()
 	n.remover.Run(t.Context(), pass)
 	g.Expect(n.There()).NotTo(ContainElement(remote))
-	g.Expect(n.Calls(hns.OpEndpoint)).To(Equal(1+2), "the one that has gone; the remote and the local one of the other")
+	g.Expect(n.Calls(hns.OpEndpoint)).To(Equal(1+2), "the one that is gone; the remote and the local one of the other")
 }
 
 // A request to an API server that does not answer ends.
@@ -445,7 +445,7 @@ func TestTwoLiveClaimsAreContestedUntilOneEnds(t *testing.T) {
 			}
 			g.Expect(n.Removals(tc.from.kind, "refused")).To(BeEquivalentTo(1), "it is not tried again and again")
 			if tc.kind == verdict.InUse {
-				g.Expect(n.API.Requested("pods")).To(BeNumerically("<", 10), "nobody suffers")
+				g.Expect(n.API.Requested("pods")).To(BeNumerically("<", 10), "no pod suffers")
 			}
 			g.Expect(n.API.Requested("pods")).To(BeNumerically("<", 60), "neither is the API server")
 

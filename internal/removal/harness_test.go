@@ -48,7 +48,7 @@ func (n *node) currentKubeProxy(context.Context) (kubeproxy.Profile, error) {
 	return kubeproxy.ProfileOf(cmp.Or(n.replaced, n.KubeProxy)), nil
 }
 
-// freshness is what the remover is told about the view of EndpointSlices.
+// freshness is what the remover learns about the view of EndpointSlices.
 type freshness struct {
 	current    bool
 	currentErr error

@@ -218,7 +218,7 @@ func TestMetricsAreLinted(t *testing.T) {
 	NewWithT(t).Expect(testutil.GatherAndLint(newNode(t).Registry)).To(BeEmpty())
 }
 
-// Whoever reports the incident has to show what was there before and after.
+// A report of the incident has to show what was there before and after.
 func TestARemovalRecordsWhatItChanged(t *testing.T) {
 	g := NewWithT(t)
 	n := newNode(t)
@@ -246,5 +246,5 @@ func TestAnOrphanLeavesNothingBehind(t *testing.T) {
 	entries := happened(n.history, history.Removal)
 	g.Expect(entries).To(HaveLen(1))
 	g.Expect(entries[0].Before).To(HaveLen(1))
-	g.Expect(entries[0].After).To(And(Not(BeNil()), BeEmpty()), "somebody has looked")
+	g.Expect(entries[0].After).To(And(Not(BeNil()), BeEmpty()), "it was looked at")
 }

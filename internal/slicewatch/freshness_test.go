@@ -232,7 +232,7 @@ func TestAFewMomentsAreProvedOneAfterTheOther(t *testing.T) {
 		g.Expect(p.current(p.now())).To(BeTrue())
 		p.wait(time.Millisecond)
 	}
-	g.Expect(p.current(p.now())).To(BeFalse(), "the server is asked no more for now")
+	g.Expect(p.current(p.now())).To(BeFalse(), "the server gets no more requests for now")
 	p.wait(time.Second)
 	g.Expect(p.current(p.now())).To(BeTrue())
 }
@@ -249,7 +249,7 @@ func TestWhatCannotBeFoundOutIsAnError(t *testing.T) {
 	p.err = nil
 	p.wait(time.Second)
 	p.version = "not a version"
-	for range 10 { // also when the server is asked no more for now
+	for range 10 { // also when the server gets no more requests for now
 		_, err = p.Current(t.Context(), p.now())
 		g.Expect(err).To(MatchError(ContainSubstring("comparing resource versions")))
 		p.wait(time.Millisecond)

@@ -99,7 +99,7 @@ func TestTheIndexFollowsThePodsOfTheNode(t *testing.T) {
 	has(1)
 	g.Eventually(s.queue.Len).Should(Equal(1))
 	g.Expect(s.options.FieldSelector.String()).To(Equal("spec.nodeName=win-1"))
-	g.Expect(s.options.Raw.AllowWatchBookmarks).To(BeTrue(), "what the reflector asks for reaches the server")
+	g.Expect(s.options.Raw.AllowWatchBookmarks).To(BeTrue(), "what the reflector requests reaches the server")
 	s.events.Add(pod("cart"))
 	has(2)
 	s.events.Delete(pod("web"))

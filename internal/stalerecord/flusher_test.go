@@ -294,7 +294,7 @@ func TestItWaitsForKubeProxyToProcessTheLoss(t *testing.T) {
 	n.remotes = []netip.Addr{v4}
 	n.pass()
 	n.drop(v4)
-	// Not 250ms any more: slices that change all the time would have made a pass every 250ms for ever.
+	// Not 250ms any more: slices that change all the time would have made a pass every 250ms forever.
 	g.Expect(n.pass()).To(Equal(time.Second), "it watches closely")
 	n.wait(10 * time.Second)
 	n.pass()
@@ -582,7 +582,7 @@ func flushedOwn(number int) *discoveryv1.EndpointSlice {
 	return s
 }
 
-// An old change flushes nothing, but what it drops is in kube-proxy's record all the same.
+// An old change flushes nothing, but what it drops is in kube-proxy's record nevertheless.
 func TestAnOldChangeDropsAddresses(t *testing.T) {
 	g := NewWithT(t)
 	n := newNode(t)
@@ -1039,7 +1039,7 @@ func TestAWriteThatFailsIsRetried(t *testing.T) {
 	n.random = 0
 	n.lose(v4)
 	n.wait(time.Second)
-	g.Expect(n.pass()).To(Equal(time.Second), "after a success the backoff starts anew")
+	g.Expect(n.pass()).To(Equal(time.Second), "after a success the backoff starts over")
 }
 
 func TestForAnEndangeredPodAFailedWriteIsRetriedSoon(t *testing.T) {

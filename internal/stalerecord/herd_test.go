@@ -293,7 +293,7 @@ func (n *herdNode) passWithin(d time.Duration) {
 // passes makes a pass, if one is due, and the passes after it.
 func (n *herdNode) passes() {
 	if n.next.After(n.clock.Now()) {
-		return // an earlier one was due, and has set the time anew
+		return // an earlier one was due, and has set a new time
 	}
 	n.next = time.Time{}
 	next := n.pass()

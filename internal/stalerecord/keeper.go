@@ -232,7 +232,7 @@ func (k *Keeper) findUnused(ctx context.Context, present, wanted sets.Set[cluste
 	setSince(k.opts.Metrics.unused, oldest)
 }
 
-// findAbsent asks, seldom, whether the nodes of others' keep-slices exist.
+// findAbsent checks, seldom, whether the nodes of others' keep-slices exist.
 func (k *Keeper) findAbsent(ctx context.Context, present sets.Set[cluster.Keep]) {
 	now, nodes := k.opts.Clock.Now(), sets.New[string]()
 	for keep := range present {

@@ -45,7 +45,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		}, []string{"act", "result"}),
 		kept: gauge("keep_slices", "Keep-slices of this node that keep kube-proxy from recording a pod's address."),
 		unused: gauge("keep_slices_unused_since_timestamp_seconds",
-			"Since when a keep-slice of this node has been unused, of the one that has been for the longest time; 0 if there "+
+			"When the keep-slice of this node that has been unused for the longest time became unused; 0 if there "+
 				"is none."),
 	}
 	reg.MustRegister(m.changes, m.pending, m.behind, m.holds, m.keeps, m.kept, m.unused)

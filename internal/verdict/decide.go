@@ -262,7 +262,7 @@ func (d *decision) arrived(listings []cluster.Listing, locals []*Endpoint) bool 
 }
 
 // findArrivals returns the local endpoints that can only be those of pods that wait for their address: each appeared
-// after a pod began to wait that still does, and speaks for one pod only. If there are more such endpoints than pods,
+// after a pod began to wait that still does, and counts for one pod only. If there are more such endpoints than pods,
 // some were left behind, and which is unknown: then none counts.
 func (d *decision) findArrivals() sets.Set[hns.EndpointID] {
 	pods := d.waitingSince()

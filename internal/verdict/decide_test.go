@@ -82,7 +82,7 @@ func idle() world {
 	}
 }
 
-// orphaned is a world in which the remote endpoint is to be removed because nobody wants it.
+// orphaned is a world in which the remote endpoint is to be removed because nothing uses it.
 func orphaned() world { return idle() }
 
 // conflicting is a world in which the remote endpoint is to be removed because a pod of this node has its address.
@@ -280,7 +280,7 @@ func TestDecide(t *testing.T) {
 		// The three rules that remove.
 		{"a live pod has it", conflicting, func(*world) {}, verdict.Conflict, verdict.ReasonLivePod},
 		{"a pod is about to have it", early, func(*world) {}, verdict.EarlyConflict, verdict.ReasonNewEndpoint},
-		{"nobody has it", orphaned, func(*world) {}, verdict.Orphan, verdict.ReasonUnclaimed},
+		{"nothing has it", orphaned, func(*world) {}, verdict.Orphan, verdict.ReasonUnclaimed},
 
 		// Conflict: slices do not save an endpoint whose address a live pod holds, unless kube-proxy has the stale record.
 		{"slice lag", conflicting, lists("lin-1"), verdict.Conflict, verdict.ReasonLivePod},
@@ -365,7 +365,7 @@ func TestDecide(t *testing.T) {
 		{"early, the local endpoint was there before", early, func(w *world) { w.local.Appeared = time.Time{}; w.unclaimedFor = 0 }, verdict.OrphanPending, verdict.ReasonGracePeriod},
 		{"early, not attached", early, func(w *world) { w.local.Namespace = ""; w.unclaimedFor = 0 }, verdict.OrphanPending, verdict.ReasonGracePeriod},
 		{"early, on another network", early, func(w *world) { w.local.Network = natNet; w.unclaimedFor = 0 }, verdict.OrphanPending, verdict.ReasonGracePeriod},
-		{"early, nobody waits", early, func(w *world) { w.pods = nil; w.unclaimedFor = 0 }, verdict.OrphanPending, verdict.ReasonGracePeriod},
+		{"early, no pod waits", early, func(w *world) { w.pods = nil; w.unclaimedFor = 0 }, verdict.OrphanPending, verdict.ReasonGracePeriod},
 		{"early, only a hostNetwork pod waits", early, both(withPod(withoutAddress, hostNetwork), fresh), verdict.OrphanPending, verdict.ReasonGracePeriod},
 		{"early, the waiting pod is being deleted", early, both(withPod(withoutAddress, deleting), fresh), verdict.OrphanPending, verdict.ReasonGracePeriod},
 		{"early, the waiting pod is another node's", early, both(withPod(withoutAddress, onOtherNode), fresh), verdict.OrphanPending, verdict.ReasonGracePeriod},
@@ -375,7 +375,7 @@ func TestDecide(t *testing.T) {
 		{"leaked local, attached", orphaned, both(leaked("ns"), lists("lin-1")), verdict.LeakedLocal, verdict.ReasonListedReady},
 		{"leaked local, attached to nothing", orphaned, both(leaked(""), lists("lin-1")), verdict.LeakedLocal, verdict.ReasonListedReady},
 		{"leaked local, not ready elsewhere", orphaned, both(leaked(""), lists("lin-1", notReady)), verdict.InUse, verdict.ReasonListed},
-		{"leaked local, nobody lists it", orphaned, leaked(""), verdict.Orphan, verdict.ReasonUnclaimed},
+		{"leaked local, no slice lists it", orphaned, leaked(""), verdict.Orphan, verdict.ReasonUnclaimed},
 
 		// Guards of an orphan.
 		{"ready on another node", orphaned, lists("lin-1"), verdict.InUse, verdict.ReasonListedReady},
