@@ -88,6 +88,15 @@ func playChurn(s *windowsNode) outcome {
 	return good("load balancers whole, nothing valid deleted")
 }
 
+// playChurnReprogramming does the same where hnsguard would make kube-proxy program Services again.
+func playChurnReprogramming(s *windowsNode) outcome {
+	result := playChurn(s)
+	if done := s.labelled(s.guardMetrics, "hnsguard_reprograms_total", "done"); result.good && s.guarded && done > 0 {
+		return bad("%v Services are programmed again", done)
+	}
+	return result
+}
+
 func churnAddress(service, n int) netip.Addr {
 	return netip.AddrFrom4([4]byte{10, 244, byte(10 + service), byte(1 + n%250)})
 }

@@ -132,6 +132,10 @@ func scenarios() []scenario {
 		},
 		{name: "leaked local with a valid remote", fails: noDuplicates, saved: duplicates, play: playLeakedLocal},
 		{name: "healthy churn", fails: never, nodeOptions: nodeOptions{policy: soonOrphans}, play: playChurn},
+		{
+			name:        "healthy churn, reprogramming on",
+			nodeOptions: nodeOptions{policy: soonOrphans + "reprogram: {mode: enforce}\n"}, play: playChurnReprogramming,
+		},
 		{name: "hostNetwork pod", nodeOptions: nodeOptions{policy: quickOrphans}, play: playHostNetwork},
 		{name: "foreign remotes", nodeOptions: nodeOptions{policy: quickOrphans}, play: playForeign},
 		{

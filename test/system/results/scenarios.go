@@ -132,6 +132,10 @@ func safeties() []Scenario {
 			Story: "For two minutes pods of five Services come and go on other nodes. Nothing is wrong.",
 		},
 		{
+			Name:  "healthy churn, reprogramming on",
+			Story: "The same. No Service is programmed again.",
+		},
+		{
 			Name:  "hostNetwork pod",
 			Story: "A HostProcess pod has the node's own address, and so has a remote endpoint.",
 		},
