@@ -16,6 +16,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/hnsguard/hnsguard/internal/hns"
+	"github.com/hnsguard/hnsguard/internal/stalerecord"
 	"github.com/hnsguard/hnsguard/test/hnstest"
 )
 
@@ -139,8 +140,19 @@ func playForeign(s *windowsNode) outcome {
 	return s.untouched(ids...)
 }
 
-// flushed has the addresses of the IPv4 flush slice.
-var flushed = netip.MustParsePrefix("198.51.100.0/24")
+// movesWithFlushes returns whether kube-proxy deletes the endpoint of an address when the flush slice moves on: that of
+// the slice's own address and, on an overlay network, that of the Service, which it makes again.
+func (s *windowsNode) movesWithFlushes() func(netip.Addr) bool {
+	s.t.Helper()
+	var services corev1.ServiceList
+	must(s.t, s.api.client.List(s.ctx, &services))
+	return func(a netip.Addr) bool {
+		return netip.MustParsePrefix("198.51.100.0/24").Contains(a) ||
+			slices.ContainsFunc(services.Items, func(svc corev1.Service) bool {
+				return svc.Name == stalerecord.Service && slices.Contains(svc.Spec.ClusterIPs, a.String())
+			})
+	}
+}
 
 // playOverlay has kube-proxy make remote endpoints for Services' own addresses, and a local one for its source address.
 func playOverlay(s *windowsNode) outcome {
@@ -155,9 +167,10 @@ func playOverlay(s *windowsNode) outcome {
 	time.Sleep(s.period)
 	var ids []hns.EndpointID
 	vips := 0
+	moves := s.movesWithFlushes()
 	for _, e := range s.service.State().Endpoints {
-		if flushed.Contains(e.Addresses[0]) {
-			continue // kube-proxy deletes it when the address of the flush slice moves on
+		if moves(e.Addresses[0]) {
+			continue
 		}
 		ids = append(ids, e.ID)
 		if e.Remote() && netip.MustParsePrefix("10.0.0.0/16").Contains(e.Addresses[0]) {
