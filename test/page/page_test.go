@@ -188,7 +188,7 @@ func TestPodsWithoutNetworkComeFirst(t *testing.T) {
 	n.Wait(n.Config.Eviction.After.Duration)
 	n.pass()
 	b.await(`!document.getElementById("findings").hidden`)
-	g.Expect(eval[string](b, section)).To(And(HavePrefix("What is wrong\n\n1 pod without network · since "),
+	g.Expect(eval[string](b, section)).To(And(HavePrefix("What is wrong\n1 pod without network · since "),
 		ContainSubstring("default/web-0"), ContainSubstring("where mode and eviction.mode are enforce"),
 		ContainSubstring("Delete it: its replacement gets one")))
 	for _, dark := range []bool{false, true} {
