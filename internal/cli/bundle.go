@@ -21,6 +21,7 @@ import (
 type bundleOptions struct {
 	examineOptions
 	file, page string
+	proxyLog   string
 }
 
 const bundleHelp = `Record this node in one zip file, to be judged elsewhere with 'hnsguard scan --bundle FILE' and
@@ -57,6 +58,8 @@ func newBundle(p Process) *cobra.Command {
 	o.addTo(cmd)
 	cmd.Flags().StringVarP(&o.file, "file", "f", "", "file to write, or - for stdout; required")
 	addPage(cmd, &o.page)
+	cmd.Flags().StringVar(&o.proxyLog, "kube-proxy-log", "",
+		"file with the log of this node's kube-proxy at -v=4: its lines about HNS are recorded")
 	return cmd
 }
 
@@ -81,7 +84,7 @@ func runBundle(ctx context.Context, p Process, o bundleOptions) error {
 	if err := errors.Join(o.validate(p.Out), err); err != nil {
 		return err
 	}
-	this := recorded{node: node, page: o.page}
+	this := recorded{node: node, page: o.page, proxyLog: o.proxyLog}
 	if node.APIErr == nil {
 		this.reader, this.node.APIErr = readerOf(node.API)
 	}

@@ -141,6 +141,19 @@ func TestExplainTellsWhatTheAgentHasDone(t *testing.T) {
 	g.Expect(onNode(t, service, settings, "bundle", "--kubeconfig", kc, "--file", file).code).To(Equal(cli.ExitOK))
 	g.Expect(invoke(t, nil, "explain", "10.0.0.2", "--bundle", file).out).To(ContainSubstring(done))
 
+	log := filepath.Join(tempdir.New(t), "kube-proxy.log")
+	g.Expect(os.WriteFile(log, []byte("I1120 02:30:00.000000    4711 proxier.go:1738] \"Endpoint deletion failed\" "+
+		"err=\"refused\" ip=\"10.0.0.2\"\n"), 0o600)).To(Succeed())
+	const both = "What kube-proxy and the agent have done, the last first\n" +
+		"  2026-11-20 03:00:00Z  removal removed, endpoint gone, pods shop/cart-0, 3\n" +
+		"                        times since 2026-11-20 02:00:00Z\n" +
+		"  2026-11-20 02:30:00Z  kube-proxy failed; Endpoint deletion failed: refused\n"
+	g.Expect(invoke(t, nil, "explain", "10.0.0.2", "--bundle", file, "--kube-proxy-log", log).out).
+		To(ContainSubstring(both))
+	recorded := onNode(t, service, settings, "bundle", "--kubeconfig", kc, "--file", file, "--kube-proxy-log", log)
+	g.Expect(recorded.code).To(Equal(cli.ExitOK), recorded.err)
+	g.Expect(invoke(t, nil, "explain", "10.0.0.2", "--bundle", file).out).To(ContainSubstring(both))
+
 	settings["HNSGUARD_PAGE_BIND_ADDRESS"] = "0"
 	silent := onNode(t, service, settings, "explain", "shop/cart-0", "--kubeconfig", kc)
 	g.Expect(silent.code).To(Equal(cli.ExitOK), silent.err)

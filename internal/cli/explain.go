@@ -5,9 +5,12 @@ package cli
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/spf13/cobra"
 
+	"github.com/hnsguard/hnsguard/internal/history"
+	"github.com/hnsguard/hnsguard/internal/recording"
 	"github.com/hnsguard/hnsguard/internal/report"
 	"github.com/hnsguard/hnsguard/internal/server"
 )
@@ -15,8 +18,9 @@ import (
 // explainOptions are the flags of explain.
 type explainOptions struct {
 	inputOptions
-	output format
-	page   string
+	output    format
+	page      string
+	proxyLogs []string
 }
 
 const explainHelp = `Explain what HNS and the cluster say of an IP address (of a pod or a Service), an HNS
@@ -24,7 +28,8 @@ endpoint, a pod or a Service: the verdict and the rule that decided, what happen
 agent has recently done about it. Nothing is changed.
 
 The node is read, or its recordings are, as for scan: see 'hnsguard scan --help'. What the agent has done is in a
-bundle; on a node, the agent shows it.
+bundle; on a node, the agent shows it. What kube-proxy has done to endpoints and load balancers, its log at -v=4 says:
+pass it with --kube-proxy-log. A recording or a bundle may have it too.
 
 Exit status:
   0  it was explained
@@ -40,6 +45,7 @@ func newExplain(p Process) *cobra.Command {
 		Long:  explainHelp,
 		Example: "  hnsguard explain shop/cart-0 --node-name win-1 --hns-dump endpoints.json --hns-dump policies.json \\\n" +
 			"    --cluster-dump cluster.json --kube-proxy-version v1.32.3\n" +
+			"  hnsguard explain 10.240.0.11 --bundle bundle.zip --kube-proxy-log kube-proxy.log\n" +
 			"  kubectl -n hnsguard-system exec POD -- hnsguard.exe explain 10.240.0.11",
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 {
@@ -55,6 +61,7 @@ func newExplain(p Process) *cobra.Command {
 	o.addTo(cmd)
 	o.output.addTo(cmd)
 	addPage(cmd, &o.page)
+	addProxyLog(cmd, &o.proxyLogs)
 	return cmd
 }
 
@@ -71,6 +78,9 @@ func runExplain(ctx context.Context, p Process, o explainOptions, text string) e
 	if !o.elsewhere() { // it is this node
 		past = pastOf(askAgent(ctx, o.page, server.StatusPath))
 	}
+	if err := o.addKubeProxy(p, &past, &found); err != nil {
+		return err
+	}
 	if past.err != nil {
 		found.Notes = append(found.Notes, "what the agent has done is not known: "+past.err.Error())
 	}
@@ -81,5 +91,34 @@ func runExplain(ctx context.Context, p Process, o explainOptions, text string) e
 	if !found.Judged() {
 		return result(ExitError)
 	}
+	return nil
+}
+
+func addProxyLog(cmd *cobra.Command, files *[]string) {
+	cmd.Flags().StringArrayVar(files, "kube-proxy-log", nil,
+		"file with the log of this node's kube-proxy at -v=4, or - for stdin; repeatable")
+}
+
+// addKubeProxy adds what the logs of kube-proxy say that it has done. Those that are found have to say nothing.
+func (o explainOptions) addKubeProxy(p Process, done *past, found *report.Report) error {
+	for _, name := range o.proxyLogs {
+		file, err := recording.Load(name, p.In)
+		if err != nil {
+			return err
+		}
+		log, err := recording.ReadProxyLog(file, found.Time)
+		if err != nil {
+			return err
+		}
+		done.entries = append(done.entries, log.Entries...)
+		found.Notes = append(found.Notes, log.Note())
+	}
+	for _, file := range done.proxyLogs {
+		if log, err := recording.ReadProxyLog(file, found.Time); err == nil {
+			done.entries = append(done.entries, log.Entries...)
+			found.Notes = append(found.Notes, log.Note())
+		}
+	}
+	slices.SortStableFunc(done.entries, func(a, b history.Entry) int { return b.Last.Compare(a.Last) })
 	return nil
 }

@@ -27,6 +27,8 @@ type recorded struct {
 	reader client.Reader
 	// page is where the agent serves its page.
 	page string
+	// proxyLog is a file with kube-proxy's log, if one is given.
+	proxyLog string
 }
 
 // write records the node. What cannot be recorded is missing in the bundle, and is no error; a context that ends is.
@@ -51,6 +53,10 @@ func (r recorded) write(ctx context.Context, w io.Writer) (recording.Bundle, err
 	} {
 		data, err := within(ctx, r.node.Timeout, part.content)
 		parts = append(parts, recording.NewPart(part.name, data, err))
+	}
+	if r.proxyLog != "" {
+		data, err := readProxyLog(r.proxyLog)
+		parts = append(parts, recording.NewPart(recording.FileProxyLog, data, err))
 	}
 	if err := ctx.Err(); err != nil {
 		return recording.Bundle{}, fmt.Errorf("recording node %s: %w", r.node.Node, err)
@@ -117,4 +123,13 @@ func indented[T any](value T, err error) ([]byte, error) {
 // served reads what the agent serves. It may not run, or be of a version that serves less.
 func (r recorded) served(path string) func(context.Context) ([]byte, error) {
 	return func(ctx context.Context) ([]byte, error) { return askAgent(ctx, r.page, path) }
+}
+
+// readProxyLog reads the lines of kube-proxy's log that are about HNS.
+func readProxyLog(name string) ([]byte, error) {
+	file, err := recording.Load(name, nil)
+	if err != nil {
+		return nil, err
+	}
+	return recording.TrimProxyLog(file)
 }

@@ -138,6 +138,8 @@ func runScan(ctx context.Context, p Process, o scanOptions) error {
 type past struct {
 	entries []history.Entry
 	err     error
+	// proxyLogs are recorded logs of kube-proxy.
+	proxyLogs []recording.File
 }
 
 // judge reads the input and judges the node. It returns what the agent had done too, as far as the input has it. Errors
@@ -160,6 +162,7 @@ func (o inputOptions) judge(ctx context.Context, p Process, filter report.Filter
 	if o.collected.Note != "" {
 		found.Notes = append(found.Notes, o.collected.Note)
 	}
+	done.proxyLogs = append(done.proxyLogs, o.collected.ProxyLogs...)
 	return found, done, nil
 }
 
@@ -224,11 +227,13 @@ func (o inputOptions) bundled(p Process, filter report.Filter) (report.Input, pa
 		return report.Input{}, past{}, fmt.Errorf("%w node %s: %w", report.ErrCannotJudge, b.Manifest.Node, err)
 	}
 	policy, err := o.node.policyOver(b.Config, p.Env)
+	done := pastOf(b.Status, b.StatusErr)
+	done.proxyLogs = b.ProxyLog
 	return report.Input{
 		Node: cmp.Or(o.node.name, b.Manifest.Node), Config: policy, Filter: filter, Now: b.Manifest.Recorded,
 		KubeProxy: kubeproxy.ProfileOf(cmp.Or(o.node.kubeProxyVersion, b.Manifest.KubeProxyVersion)),
 		HNS:       b.HNS, Cluster: b.Cluster,
-	}, pastOf(b.Status, b.StatusErr), err
+	}, done, err
 }
 
 // pastOf is what the agent's report says of what it has done.
@@ -237,7 +242,7 @@ func pastOf(status []byte, err error) past {
 		return past{err: err}
 	}
 	said, err := report.Parse(status)
-	return past{said.History, err}
+	return past{entries: said.History, err: err}
 }
 
 // validate reports all that is wrong with the flags.

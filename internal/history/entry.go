@@ -36,6 +36,8 @@ const (
 	// Reuse: a pod of this node got an address that EndpointSlices listed on another node. The result is [Listed] or
 	// [Dropped].
 	Reuse Act = "reuse"
+	// KubeProxy did or failed to do something to HNS, as its log says. The results are those of package recording.
+	KubeProxy Act = "kube-proxy"
 	// Pass over the node. The result is [Unknown], or [Complete] for the first that is complete again.
 	Pass Act = "pass"
 )

@@ -25,6 +25,8 @@ type Bundle struct {
 	// Status is the report of the agent. If it was not recorded, StatusErr says why: no verdict depends on it.
 	Status    []byte
 	StatusErr error
+	// ProxyLog is kube-proxy's log, if it was given.
+	ProxyLog []File
 }
 
 // Manifest says what is in a bundle. Fields may be added, but do not change.
@@ -75,6 +77,7 @@ const (
 	FileDoctor    = "doctor.json"
 	FileStatus    = "agent/status.json"
 	FileMetrics   = "agent/metrics.txt"
+	FileProxyLog  = "kube-proxy/kube-proxy.log"
 )
 
 // Failed returns the files that are missing.

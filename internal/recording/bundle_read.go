@@ -50,6 +50,7 @@ func (u *unpacker) readParts(b *Bundle) error {
 	for _, f := range u.unpack(FileStatus) {
 		b.Status, b.StatusErr = f.Data, nil
 	}
+	b.ProxyLog = u.unpack(FileProxyLog)
 	return errors.Join(errConfig, kept.err(""), u.err)
 }
 

@@ -18,7 +18,7 @@ import (
 // Collected is what a folder or a zip file has of what is read: that of a collector, such as collectlogs.ps1 of
 // Microsoft, or of a person. Names choose files, and their content says what they are.
 type Collected struct {
-	HNS, Cluster []File
+	HNS, Cluster, ProxyLogs []File
 	// Bundle is the file, if it is a bundle. The rest is then empty.
 	Bundle *File
 	// Note says which files are read, and which not.
@@ -41,6 +41,8 @@ var (
 	// collectedCluster matches the names of what kubectl has printed.
 	collectedCluster = regexp.MustCompile(
 		`(?i)^(?:cluster|nodes?|pods?|endpointslices?|services?)(?:[-_][^.]*)?\.(?:txt|json|ya?ml)$`)
+	// collectedProxyLog matches the names of logs of kube-proxy.
+	collectedProxyLog = regexp.MustCompile(`(?i)^kube-?proxy[^.]*(?:\.err)?\.(?:log|txt)$`)
 	// ofCluster matches a line that only objects of the cluster have.
 	ofCluster = regexp.MustCompile(`(?m)^[ \t]*(?:- |\{[ \t]*)?"?apiVersion"?[ \t]*:`)
 	jsonLine  = regexp.MustCompile(`(?m)` + jsonStart.String())
@@ -106,7 +108,8 @@ func (c *Collected) readAll(files fs.FS) error {
 		case !entry.Type().IsRegular():
 		case len(c.others) == maxCollected:
 			return fmt.Errorf("it has more than %d files", maxCollected)
-		case collectedHNS.MatchString(entry.Name()), collectedCluster.MatchString(entry.Name()):
+		case collectedHNS.MatchString(entry.Name()), collectedCluster.MatchString(entry.Name()),
+			collectedProxyLog.MatchString(entry.Name()):
 			return c.read(files, name)
 		default:
 			c.others = append(c.others, name)
@@ -131,6 +134,8 @@ func (c *Collected) read(files fs.FS, name string) error {
 	s, isText := budgetFor().open(f)
 	forHNS := !isText || len(bytes.TrimSpace(s.text)) == 0 || jsonLine.Match(s.text)
 	switch {
+	case collectedProxyLog.MatchString(path.Base(name)):
+		c.ProxyLogs = append(c.ProxyLogs, f)
 	case isText && ofCluster.Match(s.text):
 		c.Cluster = append(c.Cluster, f)
 	case forHNS && collectedHNS.MatchString(path.Base(name)):
@@ -164,7 +169,7 @@ func (c *Collected) finish() error {
 		known[base] = f.Name
 	}
 	var read []string
-	for _, f := range slices.Concat(c.HNS, c.Cluster) {
+	for _, f := range slices.Concat(c.HNS, c.Cluster, c.ProxyLogs) {
 		read = append(read, strings.TrimPrefix(f.Name, c.name+"/"))
 	}
 	if len(read) == 0 {
@@ -172,11 +177,13 @@ func (c *Collected) finish() error {
 			"nor the cluster (cluster.json, or pods.yaml and the like)\n" + howToRecordHNS + "\n" + howToRecordCluster)
 	}
 	c.Note = fmt.Sprintf("of %s, these files are read: %s", c.name, strings.Join(read, ", "))
-	if n := len(c.others); n > 0 {
-		c.Note += fmt.Sprintf("; %d others are not: %s", n, strings.Join(c.others[:min(n, 5)], ", "))
+	const few = 8
+	n := len(c.others)
+	if n > 0 {
+		c.Note += "; and these are not: " + strings.Join(c.others[:min(n, few)], ", ")
 	}
-	if len(c.others) > 5 {
-		c.Note += ", …"
+	if n > few {
+		c.Note += fmt.Sprintf(" and %d more", n-few)
 	}
 	return nil
 }

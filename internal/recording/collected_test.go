@@ -117,7 +117,7 @@ func TestCollectedFiles(t *testing.T) {
 				g.Expect(names(root, c.HNS)).To(ConsistOf(tc.hns))
 				g.Expect(names(root, c.Cluster)).To(ConsistOf(tc.cluster))
 				g.Expect(c.Bundle).To(BeNil())
-				read, others, _ := strings.Cut(c.Note, "others are not")
+				read, others, _ := strings.Cut(c.Note, "and these are not")
 				for _, used := range append(tc.hns, tc.cluster...) {
 					g.Expect(read).To(ContainSubstring(used))
 				}

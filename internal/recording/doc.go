@@ -21,6 +21,8 @@
 // mixed kinds, a typed list such as a PodList, a single object, or several of these: JSON values in a row or YAML
 // documents. Text around JSON and above YAML is skipped.
 //
+// [ReadProxyLog] reads kube-proxy's log.
+//
 // [Collect] chooses from a folder or a zip file of a collector what these two read.
 //
 // Invariants:
@@ -49,6 +51,9 @@
 //     are limited, nothing is written, and no link in a folder is followed.
 //  11. Of a folder or a zip file, names choose the files that are read, and their content says what they are. What is
 //     not read is named: it is unknown, and never absent. HNS of several nodes or moments is refused.
+//  12. Of kube-proxy's log, only what it says of HNS is kept. An address that it does not name is inferred only from
+//     the endpoints that a load balancer was just made of, in their order, or from the addresses that were dropped last;
+//     the entry says so. What kube-proxy did is evidence for people, and for no verdict.
 //
 // One truncation cannot be seen: a single object in YAML that was cut exactly between two lines near its end. Lists,
 // which kubectl writes for more than one object, end with their kind and are safe.

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/hnsguard/hnsguard/internal/history"
+	"github.com/hnsguard/hnsguard/internal/recording"
 	"github.com/hnsguard/hnsguard/internal/verdict"
 )
 
@@ -32,7 +33,23 @@ func (r Report) Explain(target Filter, past []history.Entry) Report {
 			r.History = append(r.History, entry)
 		}
 	}
+	r.Summary = strings.TrimSpace(r.Summary + " " + r.whoDeleted())
 	return r
+}
+
+// whoDeleted says which deletion by kube-proxy a pod has lost its endpoint to. One before the pod started was that of
+// another endpoint.
+func (r Report) whoDeleted() string {
+	for _, pod := range r.Pods {
+		for _, e := range r.History {
+			if pod.State.LacksNetwork() && e.Result == recording.ProxyDeleted && slices.Contains(pod.Addresses, e.Address) &&
+				e.Last.After(pod.Started) {
+				return fmt.Sprintf("kube-proxy deleted the endpoint %s with the address %s at %s, by its log.",
+					e.Endpoint, e.Address, moment(e.Last))
+			}
+		}
+	}
+	return ""
 }
 
 // name is what a target is called.
@@ -96,7 +113,8 @@ func (r Report) calm() string {
 func (r Report) concerns(target Filter, entry history.Entry) bool {
 	return slices.Contains(target.Addresses, entry.Address) ||
 		target.Endpoint != "" && strings.EqualFold(string(entry.Endpoint), string(target.Endpoint)) ||
-		len(target.Pods) > 0 && slices.Contains(entry.Pods, target.Pods[0].String()) ||
+		len(target.Pods) > 0 && slices.Contains(append(entry.Pods, entry.Subject), target.Pods[0].String()) ||
+		slices.ContainsFunc(r.Pods, func(p Pod) bool { return slices.Contains(p.Addresses, entry.Address) }) ||
 		slices.ContainsFunc(r.Endpoints, func(row Endpoint) bool {
 			return row.ID == entry.Endpoint && row.ID != "" || slices.Contains(row.Addresses, entry.Address)
 		})

@@ -6,11 +6,13 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/duration"
 
+	"github.com/hnsguard/hnsguard/internal/history"
 	"github.com/hnsguard/hnsguard/internal/terminal"
 	"github.com/hnsguard/hnsguard/internal/verdict"
 )
@@ -135,12 +137,7 @@ func (r Report) printDetails(page *terminal.Page) {
 		printProperty(page, "lacking", join(b.Lacking, ", "))
 		printAnswer(page, b.Answer)
 	}
-	if len(r.History) > 0 {
-		page.Printf("\nWhat the agent has decided and done, the last first\n")
-	}
-	for _, e := range r.History {
-		page.Paragraph("  "+moment(e.Last)+"  ", sentence(e))
-	}
+	r.printHistory(page)
 	if len(r.Notes) > 0 {
 		page.Printf("\n")
 	}
@@ -150,6 +147,23 @@ func printAnswer(page *terminal.Page, a *Answer) {
 	printProperty(page, "because", a.Because)
 	printProperty(page, "next", a.Next)
 	printProperty(page, "what to do", a.Do)
+}
+
+func (r Report) printHistory(page *terminal.Page) {
+	isProxy := func(e history.Entry) bool { return e.Act == history.KubeProxy }
+	switch {
+	case slices.ContainsFunc(r.History, isProxy):
+		page.Printf("\nWhat kube-proxy and the agent have done, the last first\n")
+	case len(r.History) > 0:
+		page.Printf("\nWhat the agent has decided and done, the last first\n")
+	}
+	const most = 50
+	for _, e := range r.History[:min(len(r.History), most)] {
+		page.Paragraph("  "+moment(e.Last)+"  ", sentence(e))
+	}
+	if more := len(r.History) - most; more > 0 {
+		page.Printf("  and %d more: see --output json\n", more)
+	}
 }
 
 // printProperty prints a property of a pod or an endpoint. An empty one is left out.

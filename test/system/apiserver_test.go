@@ -64,7 +64,10 @@ func startAPIServers(t *testing.T, n int) *apiServers {
 	others.Go(func() {
 		for range n - 1 {
 			l, err := newAPIServer(t)
-			if err != nil {
+			switch {
+			case t.Context().Err() != nil: // few scenarios were chosen, and they have ended
+				return
+			case err != nil:
 				t.Errorf("starting an API server: %v", err)
 				return
 			}

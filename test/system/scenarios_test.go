@@ -13,9 +13,11 @@ import (
 
 	discoveryv1 "k8s.io/api/discovery/v1"
 
+	"github.com/hnsguard/hnsguard/internal/history"
 	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy"
 	"github.com/hnsguard/hnsguard/internal/loadbalancer"
+	"github.com/hnsguard/hnsguard/internal/recording"
 	"github.com/hnsguard/hnsguard/test/hnstest"
 	"github.com/hnsguard/hnsguard/test/system/hnsserver"
 )
@@ -191,7 +193,22 @@ func playStaleRecord(s *windowsNode) outcome {
 	eventually(s.ctx, s.t, 30*time.Second, "kube-proxy deletes the remote endpoint", func() bool {
 		return len(s.remotes(a)) == 0
 	})
-	return s.survival(s.windowsPod("billing", a))
+	local := s.windowsPod("billing", a)
+	result := s.survival(local)
+	if !result.good {
+		eventually(s.ctx, s.t, 30*time.Second, "kube-proxy's log, as it is read, names the deletion of the pod's endpoint",
+			func() bool { return s.logNames(local, a) })
+	}
+	return result
+}
+
+// logNames reports whether kube-proxy's log, as explain reads it, says that kube-proxy deleted an endpoint.
+func (s *windowsNode) logNames(id hns.EndpointID, a netip.Addr) bool {
+	log, err := recording.ReadProxyLog(recording.File{Name: "kube-proxy", Data: []byte(s.proxy.log.String())}, time.Now())
+	must(s.t, err)
+	return slices.ContainsFunc(log.Entries, func(e history.Entry) bool {
+		return e.Result == recording.ProxyDeleted && e.Endpoint == id && e.Address == a
+	})
 }
 
 // playReuseBeforeDrop lets the address be reused while its old pod is still listed as terminating.
