@@ -35,6 +35,8 @@ const (
 	EventNotAttached = "NetworkEndpointNotAttached"
 	// EventEvicted: it was evicted for that.
 	EventEvicted = "EvictedWithoutNetwork"
+	// EventEnding: it has no endpoint any more, and should have been gone for long.
+	EventEnding = "NetworkEndpointGoneBeforePod"
 )
 
 const eventAction = "Evicting"
@@ -73,6 +75,8 @@ type Evictor struct {
 	opts     Options
 	suspects map[types.UID]*suspect
 	victims  []Victim
+	// ending are the pods that were ending for too long in the last pass.
+	ending map[types.UID]bool
 	// ran is when the last pass was, evicted when the last eviction was tried.
 	ran, evicted time.Time
 	// backoff is by controller: where a replacement loses its endpoint too, eviction does not help.
@@ -112,7 +116,8 @@ func New(o Options) *Evictor {
 
 // Run implements [pass.Action]: it finds victims, reports them and, if configured, evicts them.
 func (r *Evictor) Run(ctx context.Context, pass pass.Pass) time.Duration {
-	lacking, all := r.lacking(pass.Evidence.Snapshot, pass.Evidence.Cluster)
+	lacking, ending, all := r.lacking(pass.Evidence.Snapshot, pass.Evidence.Cluster)
+	r.reportEnding(ctx, ending)
 	r.victims = r.confirmed(lacking)
 	r.opts.Metrics.victims.Set(float64(len(r.victims)))
 	for _, v := range r.victims {
@@ -148,19 +153,24 @@ func mayBeAnyPods(e verdict.Endpoint) bool {
 	return !e.Remote() && e.Untranslated != "" && len(e.Addresses) == 0
 }
 
-// lacking returns the pods that lack their network, and how many running pods there are that should have one.
-func (r *Evictor) lacking(snapshot verdict.Snapshot, view cluster.View) (lacking []Victim, all int) {
+// lacking returns the pods that lack their network, those that have been ending for too long, and how many running pods
+// there are that should have a network.
+func (r *Evictor) lacking(snapshot verdict.Snapshot, view cluster.View) (
+	lacking []Victim, ending []cluster.Pod, all int,
+) {
 	locals, now := verdict.LocalsOf(snapshot), r.opts.Clock.Now()
 	for _, pod := range view.Pods {
 		switch state := locals.StateOf(pod, view.Node, now); {
 		case state.LacksNetwork():
 			lacking = append(lacking, Victim{pod, state, now})
 			all++
+		case state == verdict.PodEndingTooLong:
+			ending = append(ending, pod)
 		case state == verdict.PodAttached && pod.Running && !pod.Deleting:
 			all++
 		}
 	}
-	return lacking, all
+	return lacking, ending, all
 }
 
 // confirmed returns those that have lacked their network for long enough (invariant 1). Time in which the node was not
@@ -200,8 +210,31 @@ func (r *Evictor) report(ctx context.Context, v Victim) {
 		v.Pod.Addresses[0])
 }
 
+// reportEnding reports each pod once that has been ending for too long. No eviction helps it: it is being deleted.
+func (r *Evictor) reportEnding(ctx context.Context, pods []cluster.Pod) {
+	reported := r.ending
+	r.ending = make(map[types.UID]bool, len(pods))
+	r.opts.Metrics.ending.Set(float64(len(pods)))
+	for _, pod := range pods {
+		r.ending[pod.UID] = true
+		if reported[pod.UID] {
+			continue
+		}
+		r.opts.History.Add(about(pod, history.Victim, history.Ending))
+		logf.FromContext(ctx).Info("Pod should have been gone", "Pod", pod.Key, "ips", pod.Addresses, "since", pod.Ends)
+		r.opts.Events.Eventf(pod.ID().Reference(), nil, corev1.EventTypeWarning, EventEnding, eventAction,
+			"This pod should have been gone since %s, and its HNS endpoint is: the runtime fails to remove its sandbox. Look "+
+				"for finalizers and at the log of containerd; if nothing else helps, delete the pod with --grace-period=0 "+
+				"--force, then restart containerd or the node", pod.Ends.UTC().Format(time.RFC3339))
+	}
+}
+
 func about(pod cluster.Pod, act history.Act, result string) history.Entry {
-	return history.Entry{Act: act, Result: result, Address: pod.Addresses[0], Pods: history.Names(pod.ID())}
+	e := history.Entry{Act: act, Result: result, Pods: history.Names(pod.ID())}
+	if len(pod.Addresses) > 0 {
+		e.Address = pod.Addresses[0]
+	}
+	return e
 }
 
 // replaceable reports whether a controller replaces the pod, maybe on another node. The owner of a static pod's mirror

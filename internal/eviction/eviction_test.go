@@ -166,12 +166,17 @@ func (w *ward) happened() []string {
 
 func (w *ward) victims() int {
 	w.t.Helper()
+	return w.gauge("hnsguard_victims")
+}
+
+func (w *ward) gauge(name string) int {
+	w.t.Helper()
 	families, err := w.metrics.Gather()
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	for _, f := range families {
-		if f.GetName() == "hnsguard_victims" {
+		if f.GetName() == name {
 			return int(f.GetMetric()[0].GetGauge().GetValue())
 		}
 	}
@@ -196,6 +201,37 @@ func TestAVictimIsReportedOnce(t *testing.T) {
 	g.Expect(w.history.Entries()).To(ConsistOf(And(
 		HaveField("Act", history.Victim), HaveField("Count", 1), HaveField("Pods", ConsistOf("default/lost")),
 		HaveField("Address", netip.MustParseAddr("10.240.0.1")))))
+}
+
+// Invariant 8: a pod that should have been gone is reported once, and is no victim.
+func TestAPodThatEndsForTooLongIsReportedOnce(t *testing.T) {
+	g := NewWithT(t)
+	w := newWard(t, true)
+	ending := func(p *corev1.Pod) {
+		p.DeletionTimestamp = &metav1.Time{Time: w.clock.Now()}
+		p.DeletionGracePeriodSeconds = new(int64(0))
+	}
+	w.pod("stuck", "10.240.0.1", ending)
+	w.pod("without address", "", ending, func(p *corev1.Pod) { p.Status.PodIPs = nil })
+	w.pod("ends with its endpoint", "10.240.0.3", ending)
+	w.endpoint("10.240.0.3")
+	w.look(59 * time.Minute)
+	g.Expect(w.happened()).To(BeEmpty(), "not for long enough yet")
+	w.look(time.Minute)
+	w.look(time.Hour)
+	g.Expect(w.happened()).To(ConsistOf(
+		And(ContainSubstring("Warning NetworkEndpointGoneBeforePod"), ContainSubstring("since 2026-03-01T03:00:00Z")),
+		ContainSubstring("Warning NetworkEndpointGoneBeforePod")))
+	g.Expect(w.gauge("hnsguard_pods_ending_too_long")).To(Equal(2))
+	g.Expect(w.victims()).To(BeZero())
+	g.Expect(w.evicted).To(BeEmpty())
+	g.Expect(w.history.Entries()).To(ConsistOf(
+		And(HaveField("Result", history.Ending), HaveField("Pods", ConsistOf("default/stuck")),
+			HaveField("Address", netip.MustParseAddr("10.240.0.1"))),
+		And(HaveField("Result", history.Ending), HaveField("Pods", ConsistOf("default/without address")))))
+	w.gone("stuck")
+	w.look(time.Second)
+	g.Expect(w.gauge("hnsguard_pods_ending_too_long")).To(Equal(1))
 }
 
 // Invariant 1.
@@ -289,7 +325,7 @@ func TestEvictions(t *testing.T) {
 	w.look(30 * time.Second)
 	g.Expect(w.evicted).To(ConsistOf(types.UID("lost-1")), "one at a time")
 	g.Expect(w.happened()).To(ContainElement(ContainSubstring("Warning EvictedWithoutNetwork")))
-	w.pod("lost-1", "10.240.0.1", func(p *corev1.Pod) { p.DeletionTimestamp = &metav1.Time{} })
+	w.pod("lost-1", "10.240.0.1", func(p *corev1.Pod) { p.DeletionTimestamp = &metav1.Time{Time: w.clock.Now()} })
 	w.look(30 * time.Second)
 	g.Expect(w.evicted).To(HaveLen(1), "not so soon")
 	w.look(30 * time.Second)

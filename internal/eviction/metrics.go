@@ -21,6 +21,7 @@ const (
 // Metrics are the evictor's measurements.
 type Metrics struct {
 	victims   prometheus.Gauge
+	ending    prometheus.Gauge
 	evictions *prometheus.CounterVec
 }
 
@@ -31,12 +32,16 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Namespace: metrics.Namespace, Name: "victims",
 			Help: "Running pods on this node that have had no attached local HNS endpoint for longer than eviction.after.",
 		}),
+		ending: prometheus.NewGauge(prometheus.GaugeOpts{
+			Namespace: metrics.Namespace, Name: "pods_ending_too_long",
+			Help: "Pods of this node that should have been gone for an hour, and have no local HNS endpoint any more.",
+		}),
 		evictions: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: metrics.Namespace, Name: "evictions_total",
 			Help: "Attempts to evict a pod that had lost its HNS endpoint, by result.",
 		}, []string{"result"}),
 	}
-	reg.MustRegister(m.victims, m.evictions)
+	reg.MustRegister(m.victims, m.ending, m.evictions)
 	for _, result := range []string{evictionDone, evictionGone, evictionBlocked, evictionFailed, evictionUnrestricted} {
 		m.evictions.WithLabelValues(result)
 	}

@@ -29,7 +29,7 @@ const (
 	Keep Act = "keep"
 	// Reprogram: kube-proxy is made to program a Service again. The results are those of hnsguard_reprograms_total.
 	Reprogram Act = "reprogram"
-	// Victim: a running pod has lost its endpoint. It has no result.
+	// Victim: a running pod has lost its endpoint. It has no result, or [Ending].
 	Victim Act = "victim"
 	// Eviction of a victim. The results are those of the metric hnsguard_evictions_total.
 	Eviction Act = "eviction"
@@ -44,6 +44,8 @@ const (
 
 // The results of acts that no metric names.
 const (
+	// Ending: the pod is being deleted, and should have been gone for long.
+	Ending = "ending_too_long"
 	// Listed: the address is still listed on another node.
 	Listed = "still_listed"
 	// Dropped: it was, some time before.
