@@ -62,7 +62,9 @@ const quickOrphans = "orphan: {gracePeriod: 10s, gracePeriodWhileWaiting: 5s, ma
 // moment in which kube-proxy rests.
 const soonOrphans = "orphan: {gracePeriod: 10s}\n"
 
-func scenarios() []scenario {
+func scenarios() []scenario { return slices.Concat(incidents(), remaining()) }
+
+func incidents() []scenario {
 	return []scenario{
 		{name: "stale record", repeated: true, fails: staleRecord, play: playStaleRecord},
 		{

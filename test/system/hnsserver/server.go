@@ -88,6 +88,40 @@ type Server struct {
 	// documents are what callers have set, by the object's ID.
 	documents map[string]json.RawMessage
 	journal   []Entry
+	refusals  []*Refusal
+}
+
+// Refusal lets calls fail. What is empty means all.
+type Refusal struct {
+	// Caller is the file name of the program.
+	Caller          string
+	Operation, Kind string
+	Code            uint32
+}
+
+// Refuse lets calls fail until the returned function is called.
+func (s *Server) Refuse(r Refusal) (withdraw func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.refusals = append(s.refusals, &r)
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.refusals = slices.DeleteFunc(s.refusals, func(o *Refusal) bool { return o == &r })
+	}
+}
+
+// refusal is the code with which a call fails because of [Server.Refuse], or zero.
+func (s *Server) refusal(r request) uint32 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, f := range s.refusals {
+		if (f.Caller == "" || strings.EqualFold(f.Caller, r.caller)) &&
+			(f.Operation == "" || f.Operation == r.operation) && (f.Kind == "" || f.Kind == r.kind) {
+			return f.Code
+		}
+	}
+	return 0
 }
 
 // Start serves the service on a free port of the loopback, as HNS of a version does.
@@ -159,10 +193,12 @@ func (s *Server) answer(ctx context.Context, in io.Reader, out io.Writer) error 
 	}
 	r.kind = strings.ToLower(r.kind)
 	entry := s.before(r)
-	result, err := s.handle(ctx, r)
-	code, record := uint32(0), ""
-	if err != nil {
-		code, record = failure(err)
+	result, record, code := "", "", s.refusal(r)
+	if code == 0 {
+		result, err = s.handle(ctx, r)
+		if err != nil {
+			code, record = failure(err)
+		}
 	}
 	s.after(r, entry, result, code)
 	response := binary.LittleEndian.AppendUint32(make([]byte, 4, 12+len(result)+len(record)), code)

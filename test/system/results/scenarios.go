@@ -16,7 +16,7 @@ type Scenario struct {
 }
 
 // Scenarios lists all scenarios in the order of the page: first what goes wrong, then what must not.
-func Scenarios() []Scenario { return slices.Concat(reuses(), leaks(), safeties()) }
+func Scenarios() []Scenario { return slices.Concat(reuses(), leaks(), remaining(), safeties()) }
 
 // reuses are the scenarios in which an address is reused while kube-proxy deals with its old pod.
 func reuses() []Scenario {
@@ -120,6 +120,31 @@ func leaks() []Scenario {
 			Name: "leaked local with a valid remote",
 			Story: "A CNI has left a local endpoint behind, and its address now belongs to a healthy pod on " +
 				"another node.",
+		},
+	}
+}
+
+// remaining are the scenarios of faults that the latest versions of kube-proxy have too.
+func remaining() []Scenario {
+	return []Scenario{
+		{
+			Name: "given-up sync",
+			Story: "While an EndpointSlice drops an address, endpoints vanish each time that kube-proxy lists them, so that " +
+				"it gives up its syncs for 3 seconds.",
+		},
+		{
+			Name: "load balancer fails once",
+			Story: "HNS refuses the load balancer of a Service for some seconds (0x803b0013). When it is there, an " +
+				"EndpointSlice drops one of its addresses.",
+		},
+		{
+			Name:  "kube-proxy restarted while an address is dropped",
+			Story: "kube-proxy is killed, an EndpointSlice drops an address, and kube-proxy starts again.",
+		},
+		{
+			Name: "HNS hiccup, reprogramming on",
+			Story: "HNS answers no call for some seconds (0x6be), and has everything afterwards. `reprogram.mode` is " +
+				"`enforce`.",
 		},
 	}
 }
