@@ -23,6 +23,6 @@
 //  6. No pod is evicted while no admission policy restricts evictions: see package admission.
 //  7. A pod whose sandbox kubelet may still be creating again is not evicted. Its status keeps the old address
 //     meanwhile, and kubelet gives up one attempt after twice its runtimeRequestTimeout, which is 4 minutes by default.
-//  8. A pod that has been ending for too long by the rule of package verdict is reported once, with an Event and a metric,
-//     and is no victim: it is being deleted already.
+//  8. A pod that has been ending for too long by the rule of package verdict is reported once, with an Event and a
+//     metric, and is no victim: it is being deleted already.
 package eviction

@@ -52,8 +52,8 @@
 //  11. Of a folder or a zip file, names choose the files that are read, and their content says what they are. What is
 //     not read is named: it is unknown, and never absent. HNS of several nodes or moments is refused.
 //  12. Of kube-proxy's log, only what it says of HNS is kept. An address that it does not name is inferred only from
-//     the endpoints that a load balancer was just made of, in their order, or from the addresses that were dropped last;
-//     the entry says so. What kube-proxy did is evidence for people, and for no verdict.
+//     the endpoints that a load balancer was just made of, in their order, or from the addresses that were dropped
+//     last; the entry says so. What kube-proxy did is evidence for people, and for no verdict.
 //
 // One truncation cannot be seen: a single object in YAML that was cut exactly between two lines near its end. Lists,
 // which kubectl writes for more than one object, end with their kind and are safe.
