@@ -272,11 +272,13 @@ func (w *World) judgeEnd(before map[hns.EndpointID]bool) {
 // processed the drop.
 func (n *Node) judgeRecord() {
 	w := n.world
+	// Of it is the address with which hnsguard makes kube-proxy program a Service again.
+	forDocumentation := netip.MustParsePrefix("192.0.2.0/24")
 	if !n.KubeProxy.DeletesLocals || w.Setup.Observe {
 		return
 	}
 	for _, addr := range sortedAddrs(n.KubeProxy.record) {
-		if stalerecord.IsBarrier(addr) {
+		if stalerecord.IsBarrier(addr) || forDocumentation.Contains(addr) {
 			continue // no pod ever gets it
 		}
 		remote := slices.ContainsFunc(n.Remotes(), func(e hns.Endpoint) bool { return e.Has(addr) })
