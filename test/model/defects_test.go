@@ -57,7 +57,7 @@ func defects() []defect {
 			{"verdict/decide.go", "return d.KubeProxy.StaleRecord && d.Record.MayHold(addr)", "return false"},
 		}, affected, "4"},
 		{"a move counts as processed by kube-proxy before HNS shows it", []edit{
-			{"stalerecord/tracker.go", "			if !shown.Has(m.addr) {\n", "			if !m.addr.IsValid() {\n"},
+			{"stalerecord/tracker.go", "			if _, is := shown[m.addr]; !is {\n", "			if !m.addr.IsValid() {\n"},
 		}, affected, "4"},
 		{"an address is kept for one of the Services that list it", []edit{
 			{"verdict/record.go", "		for _, service := range d.servicesThatMayDrop(addr) {\n", "		for _, service := range d.servicesThatMayDrop(addr)[:min(1, len(d.servicesThatMayDrop(addr)))] {\n"},
