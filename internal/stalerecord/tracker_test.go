@@ -182,6 +182,7 @@ func TestWhatProvesNothing(t *testing.T) {
 				p.shown = []netip.Addr{barrier(p.number + 2)}
 				p.pass()
 				p.moves()
+				p.pass()
 				p.processes(p.moves())
 			}
 		},
@@ -478,12 +479,23 @@ func TestAnAddressOfTheFirstSnapshotProvesNothing(t *testing.T) {
 		Clock: p.clock,
 	})
 	p.changed(nil, slice("svc", "lin-1", other))
-	p.shown = []netip.Addr{barrier(1), barrier(2), barrier(3)}
+	p.shown = []netip.Addr{barrier(1)}
 	p.pass()
-	for range 3 {
-		p.moves()
-		p.pass()
-	}
+	p.moves()
+	p.processes(p.moves())
+	p.processes(p.moves())
+	g.Expect(p.mayHold(ip)).To(BeTrue())
+	p.processes(p.moves())
+	g.Expect(p.mayHold(ip)).To(BeFalse())
+}
+
+// The very first move has none before it.
+func TestTheFirstMoveHasToBeShown(t *testing.T) {
+	g := NewWithT(t)
+	p := newProof(t)
+	p.moves()
+	p.processes(p.moves())
+	p.processes(p.moves())
 	g.Expect(p.mayHold(ip)).To(BeTrue())
 }
 
