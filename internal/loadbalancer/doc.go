@@ -10,7 +10,8 @@
 // # Reading
 //
 // Reading thousands of load balancers takes a slow node tens of seconds, and nothing that saves a pod may wait for it.
-// So they are read alongside the passes. A pass uses what was read last, and requests a reading when an orphan needs one.
+// So they are read alongside the passes. A pass uses what was read last, and requests a reading when an orphan needs
+// one.
 //
 // # Reprogramming
 //

@@ -233,14 +233,8 @@ func (r *proxyReader) follow(m message) {
 	}
 	switch m.text {
 	case "Endpoint cleanup", "Decrementing Endpoint RefCount":
-		if d := r.dropped[addr.Is4()]; addr.IsValid() {
-			if m.at.Sub(d.at) > atOnce || d.addresses == nil {
-				d.addresses = map[netip.Addr]bool{}
-			}
-			d.at, d.addresses[addr] = m.at, true
-		}
-		if len(r.dropped[addr.Is4()].addresses) > maxProxyEntries { // there is no such Service
-			clear(r.dropped[addr.Is4()].addresses)
+		if addr.IsValid() {
+			r.drop(m.at, addr)
 		}
 	case "Deleting unreferenced remote endpoint", "Removing endpoints, since no one is referencing it":
 		if len(r.why)+len(r.removing) > maxProxyEntries {
@@ -258,6 +252,15 @@ func (r *proxyReader) follow(m message) {
 	r.log.Detailed = r.log.Detailed || strings.HasPrefix(m.text, "Syncing Policies") // both are logged at -v=3
 }
 
+// drop notes that EndpointSlices have dropped an address. Those that were dropped at once are kept together.
+func (r *proxyReader) drop(at time.Time, addr netip.Addr) {
+	d := r.dropped[addr.Is4()]
+	if at.Sub(d.at) > atOnce || d.addresses == nil || len(d.addresses) > maxProxyEntries { // no Service has as many
+		d.addresses = map[netip.Addr]bool{}
+	}
+	d.at, d.addresses[addr] = at, true
+}
+
 // serviceOf is the Service of one of its ports, such as shop/cart:http.
 func serviceOf(port string) string {
 	service, _, _ := strings.Cut(port, ":")
@@ -267,16 +270,14 @@ func serviceOf(port string) string {
 // read adds what kube-proxy did.
 func (r *proxyReader) read(m message) {
 	id, addr := m.endpoint()
+	if why := reason(m.text); why != "" {
+		r.why[id] = why
+	}
 	switch m.text {
 	case "Removing endpoints, since no one is referencing it":
-		r.why[id] = "no Service that kube-proxy serves uses it any more"
 		if id == "" {
 			r.removing = append(r.removing, addr)
 		}
-	case "Deleting unreferenced remote endpoint":
-		r.why[id] = becauseDropped
-	case "Deleting stale remote endpoint with duplicate IP":
-		r.why[id] = "another endpoint has its address"
 	case "Remote endpoint resource deleted":
 		r.deleted(m, id)
 	case "Deleting unreferenced remote endpoint succeeded": // it follows what it explains
@@ -293,6 +294,20 @@ func (r *proxyReader) read(m message) {
 		r.add(m, history.Entry{Result: ProxyDeletedBalancer, Detail: "load balancer " + m.values["lbHnsID"]})
 	default:
 		r.failed(m, id, addr)
+	}
+}
+
+// reason is why kube-proxy is about to delete an endpoint, by what it logs before. It is empty for other messages.
+func reason(text string) string {
+	switch text {
+	case "Removing endpoints, since no one is referencing it":
+		return "no Service that kube-proxy serves uses it any more"
+	case "Deleting unreferenced remote endpoint":
+		return becauseDropped
+	case "Deleting stale remote endpoint with duplicate IP":
+		return "another endpoint has its address"
+	default:
+		return ""
 	}
 }
 

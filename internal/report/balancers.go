@@ -175,8 +175,8 @@ func (b Balancer) problem() string {
 		return "The Service has endpoints that kube-proxy on this node has to use, and HNS has no load balancer for this " +
 			"address and port: connections to it are lost."
 	case verdict.BalancerStale:
-		return "A load balancer sends to addresses that no EndpointSlice of the Service lists as ready, or does not send to " +
-			"ready ones."
+		return "A load balancer sends to addresses that no EndpointSlice of the Service lists as ready, or does not send " +
+			"to ready ones."
 	case verdict.BalancerOnLeakedLocal:
 		return "A load balancer sends to a local endpoint that was left behind, and another node has its address: " +
 			"connections are lost."

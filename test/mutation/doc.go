@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package mutation finds out whether the tests would notice: it changes the code that decides about deletions in one small
-// way after the other, and expects a test of the same package to fail each time.
+// Package mutation finds out whether the tests would notice: it changes the code that decides about deletions in one
+// small way after the other, and expects a test of the same package to fail each time.
 //
 // A mutant makes one condition always true or always false, moves one comparison by one, or leaves one statement out.
 // These are the faults that hide best in such code: a guard that is dropped, an error that is ignored, a backoff that

@@ -5,8 +5,8 @@
 //
 // Invariants:
 //
-//  1. Nothing runs concurrently with the test. Events of the API server are delivered when the test makes them, or later if the
-//     test holds the watch back.
+//  1. Nothing runs concurrently with the test. Events of the API server are delivered when the test makes them, or
+//     later if the test holds the watch back.
 //  2. The API server has one revision for all of its objects, as etcd has. Lists and EndpointSlices carry it, so that
 //     proofs by resource version are real ones.
 //  3. Every fault is set by the test.
