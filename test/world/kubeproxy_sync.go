@@ -174,7 +174,17 @@ func (s *ownSync) begin() {
 	if len(k.record) > 0 {
 		k.world.tell(ActorKubeProxy, "%s: syncs; its record of terminated addresses has %v", k.node.Name, sortedAddrs(k.record))
 	}
+	if k.hns.fault(hns.OpNetworks) != nil { // getAllEndpointsByNetwork looks for it again
+		s.unlisted()
+		return
+	}
 	s.toList(s.list)
+}
+
+// unlisted is the end of a sync that could not list endpoints.
+func (s *ownSync) unlisted() {
+	s.k.world.tell(ActorKubeProxy, "%s: sync fails: HNS cannot be listed", s.k.node.Name)
+	s.k.runner.finished()
 }
 
 // forgetPolicies is what a sync does when it does not find its network: cleanupAllPolicies of Proxier. 1.37 leaves
@@ -196,14 +206,9 @@ func (s *ownSync) forgetPolicies(why error) {
 // list is getAllEndpointsByNetwork of hns.go, with getAllLoadBalancers.
 func (s *ownSync) list() {
 	k := s.k
-	var endpoints []hns.Endpoint
-	err := k.hns.fault(hns.OpNetworks)
-	if err == nil {
-		endpoints, err = k.hns.listEndpoints()
-	}
+	endpoints, err := k.hns.listEndpoints()
 	if err != nil {
-		k.world.tell(ActorKubeProxy, "%s: sync fails: HNS cannot be listed", k.node.Name)
-		k.runner.finished()
+		s.unlisted()
 		return
 	}
 	s.queried, s.byID, k.enumerated = map[netip.Addr]found{}, map[hns.EndpointID]found{}, k.world.Now()
