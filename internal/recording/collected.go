@@ -51,36 +51,43 @@ var (
 // Collect reads a folder or a zip file.
 func Collect(name string) (Collected, error) {
 	c := Collected{name: name, left: MaxSize}
-	files, err := c.open()
-	if err == nil && files != nil {
-		err = errors.Join(c.readAll(files), c.finish())
-	}
-	if err != nil {
+	if err := c.collect(); err != nil {
 		return Collected{}, fmt.Errorf("reading recording %s: %w", name, err)
 	}
 	return c, nil
 }
 
-// open opens the folder or the zip file. It returns nil for a bundle.
-func (c *Collected) open() (fs.FS, error) {
-	if info, err := os.Stat(c.name); err != nil {
-		return nil, err
-	} else if info.IsDir() {
-		root, err := os.OpenRoot(c.name)
-		if err != nil {
-			return nil, err
-		}
-		return root.FS(), nil
+// collect reads what is in a folder or a zip file, unless it is a bundle.
+func (c *Collected) collect() error {
+	info, err := os.Stat(c.name)
+	switch {
+	case err != nil:
+		return err
+	case info.IsDir():
+		return c.collectFolder()
 	}
 	f, err := Load(c.name, nil)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if bundle, err := openBundle(f, MaxSize); err == nil && bundle.files[fileManifest] != nil {
 		c.Bundle = &f
-		return nil, nil
+		return nil
 	}
-	return openZip(f, maxCollected)
+	files, err := openZip(f, maxCollected)
+	if err != nil {
+		return err
+	}
+	return errors.Join(c.readAll(files), c.finish())
+}
+
+func (c *Collected) collectFolder() error {
+	root, err := os.OpenRoot(c.name)
+	if err != nil {
+		return err
+	}
+	defer root.Close() //nolint:errcheck // it was only read
+	return errors.Join(c.readAll(root.FS()), c.finish())
 }
 
 // openZip opens a zip file that has no more than a number of files.

@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/hnsguard/hnsguard/internal/recording"
+	"github.com/hnsguard/hnsguard/test/tempdir"
 )
 
 const (
@@ -24,7 +25,7 @@ const (
 // folder makes a folder of files.
 func folder(t *testing.T, files map[string]string) string {
 	t.Helper()
-	dir := t.TempDir()
+	dir := tempdir.New(t)
 	for name, content := range files {
 		path := filepath.Join(dir, filepath.FromSlash(name))
 		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
@@ -44,7 +45,7 @@ func zipped(t *testing.T, files map[string]string) string {
 	for name, content := range files {
 		all = append(all, name, content)
 	}
-	path := filepath.Join(t.TempDir(), "logs.zip")
+	path := filepath.Join(tempdir.New(t), "logs.zip")
 	if err := os.WriteFile(path, archive(t, all...), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -142,8 +143,8 @@ func TestCollectRefuses(t *testing.T) {
 	for path, want := range map[string]string{
 		folder(t, several): "it has HNS of several nodes or moments, as ",
 		folder(t, map[string]string{"endpoint.txt": table, "x.log": "x"}): "it has neither HNS (files such as endpoint.txt",
-		notZip:                                "this is no zip file",
-		filepath.Join(t.TempDir(), "missing"): "no such file",
+		notZip:                                   "this is no zip file",
+		filepath.Join(tempdir.New(t), "missing"): "missing: ",
 	} {
 		_, err := recording.Collect(path)
 		NewWithT(t).Expect(err).To(MatchError(ContainSubstring(want)))
