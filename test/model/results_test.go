@@ -135,7 +135,7 @@ at every list; HNS allows duplicates, refuses them, or refuses a second remote e
 
 ## The world's own kube-proxy
 
-The model has a kube-proxy of its own, written after these sources. In the same run it is compared with the code as released,
+The model has a kube-proxy of its own, written after these sources. make test-model-kube-proxy compares it with the code as released,
 history by history, in everything that it does to HNS. It is kept for what needs no build of Kubernetes: the demo, the tests of
 every change, and those that put hundreds of faults into hnsguard. It plays a history %.1f times as fast.
 
