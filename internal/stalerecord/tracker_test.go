@@ -610,3 +610,20 @@ func value(t *testing.T, registry *prometheus.Registry, name string) float64 {
 	t.Fatalf("no metric %s", name)
 	return 0
 }
+
+// A move that HNS shows after a later one, for whatever reason, says nothing more: kube-proxy processed it before that.
+func TestAMoveThatIsShownAfterALaterOneDoesNotCount(t *testing.T) {
+	g := NewWithT(t)
+	p := newProof(t)
+	p.prove()
+	p.drop(ip)
+	skipped := p.moves()
+	p.processes(barrier(p.number + 1)) // before the watch brings it
+	early := p.moves()
+	p.shown = []netip.Addr{skipped, early}
+	p.pass()
+	p.processes(p.moves())
+	g.Expect(p.mayHold(ip)).To(BeTrue(), "of three moves two were shown in their order")
+	p.processes(p.moves())
+	g.Expect(p.mayHold(ip)).To(BeFalse())
+}
