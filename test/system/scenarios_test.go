@@ -444,16 +444,12 @@ func playDeletedBalancer(s *windowsNode) outcome {
 	s.awaitRemote(a)
 	there := func() bool { return len(s.balancerIDs("cart")) > 0 }
 	eventually(s.ctx, s.t, 30*time.Second, "kube-proxy makes a load balancer", there)
-	if s.guarded {
-		// hnsguard misses what it has read twice, a minute apart.
-		time.Sleep(2*time.Minute + 10*time.Second)
-	}
 	for _, id := range s.balancerIDs("cart") {
 		must(s.t, s.service.DeleteLoadBalancer(id))
 	}
 	within := s.periods(3)
 	if s.guarded {
-		within = 7 * time.Minute // how long it takes to be sure that it is missing: docs/how-it-works.md
+		within = 12 * time.Minute // how long it takes to be sure that it is missing: docs/how-it-works.md
 	}
 	if !becomes(s.ctx, within, there) {
 		return bad("load balancer stays away")
