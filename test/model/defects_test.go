@@ -63,9 +63,6 @@ func defects() []defect {
 			{"verdict/record.go", "		for _, service := range d.servicesThatMayDrop(addr) {\n", "		for _, service := range d.servicesThatMayDrop(addr)[:min(1, len(d.servicesThatMayDrop(addr)))] {\n"},
 			{"verdict/record.go", "return d.isElsewhere(l) && !slices.Contains(d.Cluster.Keeps(addr),", "return len(d.Cluster.Keeps(addr)) == 0 && !slices.Contains(d.Cluster.Keeps(addr),"},
 		}, "TestTwoServicesListTheAddress", "4"},
-		{"the Service's own listing of the pod is no drop", []edit{
-			{"stalerecord/tracker.go", "slices.Concat(lost(before, after, t.opts.Node), moved(before, after, t.opts.Node))", "lost(before, after, t.opts.Node)"},
-		}, affected, "4"},
 		{"a metrics request that fails makes kube-proxy look cured", []edit{
 			{
 				"kubeproxy/detect/detect.go", "profile = profile.Suspecting(kubeproxy.ProfileOf(hint))",

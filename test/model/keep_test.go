@@ -207,3 +207,24 @@ func TestHowOftenAKeepSliceComesTooLate(t *testing.T) {
 		t.Errorf("a keep-slice saves too few pods: %v", lost)
 	}
 }
+
+// A pod may be a backend of the Service that lists its address elsewhere. Of two entries of one address kube-proxy takes
+// the local one: for it, the address is dropped when the pod is listed.
+func TestThePodIsABackendOfTheServiceThatListsItsAddress(t *testing.T) {
+	for _, order := range []hnstest.Order{hnstest.OldestFirst, hnstest.NewestFirst} {
+		s := setup("v1.32.3")
+		s.Order = order
+		guarded(t, s, func(g *WithT, w *world.World) {
+			w.Run(warm)
+			o := linux(0)
+			o.Drop = time.Hour
+			old := w.StartPod("old", lin, o)
+			w.Run(5 * time.Second)
+			old.Delete()
+			w.Run(2 * time.Second)
+			pod := w.StartPod("web", win, windows(0))
+			w.Run(10 * time.Minute)
+			g.Expect(pod.Lives()).To(BeTrue())
+		})
+	}
+}
