@@ -28,7 +28,7 @@ func remaining() []scenario {
 		},
 		{
 			name: "HNS hiccup, reprogramming on", nodeOptions: nodeOptions{policy: "reprogram: {mode: enforce}\n"},
-			fails: losesBalancers, play: playHiccup,
+			fails: losesBalancers, slow: true, play: playHiccup,
 		},
 	}
 }
