@@ -151,8 +151,8 @@ var _ = Describe("The status over all nodes", func() {
 			rows[row.Node] = row
 		}
 		agent := it.namespace + "/hnsguard-"
-		Expect(rows[well]).To(And(HaveField("Pod", agent+well), HaveField("Problem", BeEmpty()), HaveField("Status", And(
-			HaveField("Agent.Version", "v1.2.3"), HaveField("State", BeEquivalentTo("guarding")),
+		Expect(rows[well]).To(And(HaveField("Pod", agent+well), HaveField("Problem", BeEmpty()), HaveField("Report", And(
+			HaveField("Agent.Agent.Version", "v1.2.3"), HaveField("State", BeEquivalentTo("guarding")),
 			HaveField("KubeProxy.Faults", ConsistOf("batch-leak")), HaveField("Counts", HaveKeyWithValue(BeEquivalentTo("held"), 2)),
 		))))
 		Expect(rows[broken].Problem).To(ContainSubstring("does not answer: hnsguard: reading the status of the agent on this node: connection refused"))
@@ -234,7 +234,7 @@ var _ = Describe("The status over all nodes", func() {
 		})
 		Expect(shared.client.Update(ctx, role)).To(Succeed())
 		Eventually(func(g Gomega) {
-			g.Expect(ask(g).Nodes).To(ContainElement(And(HaveField("Node", well), HaveField("Status.Agent.Version", "v1.2.3"))))
+			g.Expect(ask(g).Nodes).To(ContainElement(And(HaveField("Node", well), HaveField("Report.Agent.Agent.Version", "v1.2.3"))))
 		}).Should(Succeed(), "with what the help says is needed")
 	})
 })
