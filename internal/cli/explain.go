@@ -99,25 +99,27 @@ func addProxyLog(cmd *cobra.Command, files *[]string) {
 		"file with the log of this node's kube-proxy at -v=4, or - for stdin; repeatable")
 }
 
-// addKubeProxy adds what the logs of kube-proxy say that it has done. Those that are found have to say nothing.
+// addKubeProxy adds what the logs of kube-proxy say that it has done. Only those that are given have to say something.
 func (o explainOptions) addKubeProxy(p Process, done *past, found *report.Report) error {
+	add := func(file recording.File) error {
+		log, err := recording.ReadProxyLog(file, found.Time)
+		if err == nil {
+			done.entries = append(done.entries, log.Entries...)
+			found.Notes = append(found.Notes, log.Note())
+		}
+		return err
+	}
 	for _, name := range o.proxyLogs {
 		file, err := recording.Load(name, p.In)
 		if err != nil {
 			return err
 		}
-		log, err := recording.ReadProxyLog(file, found.Time)
-		if err != nil {
+		if err := add(file); err != nil {
 			return err
 		}
-		done.entries = append(done.entries, log.Entries...)
-		found.Notes = append(found.Notes, log.Note())
 	}
 	for _, file := range done.proxyLogs {
-		if log, err := recording.ReadProxyLog(file, found.Time); err == nil {
-			done.entries = append(done.entries, log.Entries...)
-			found.Notes = append(found.Notes, log.Note())
-		}
+		_ = add(file) // one that was found may have nothing about HNS
 	}
 	slices.SortStableFunc(done.entries, func(a, b history.Entry) int { return b.Last.Compare(a.Last) })
 	return nil

@@ -383,7 +383,8 @@ func (r *proxyReader) failed(m message, id hns.EndpointID, addr netip.Addr) {
 		"HNS is not running. Unable to read network. Skipping sync",
 	}, m.text)
 	e := history.Entry{Result: ProxyFailed, Endpoint: id, Address: addr, Detail: m.text}
-	switch cause := m.values["err"]; {
+	cause := m.values["err"]
+	switch {
 	case gaveUp:
 		e.Result = ProxyGaveUp
 	case cause == "":
@@ -391,7 +392,7 @@ func (r *proxyReader) failed(m message, id hns.EndpointID, addr netip.Addr) {
 	case strings.HasSuffix(m.text, "creation failed"):
 		e.Subject = r.program
 	}
-	if cause := m.values["err"]; cause != "" {
+	if cause != "" {
 		e.Detail += ": " + cause
 	}
 	r.add(m, e)
@@ -403,7 +404,7 @@ func (r *proxyReader) add(m message, e history.Entry) {
 	if !e.Address.IsValid() {
 		e.Address = r.addresses[e.Endpoint]
 	}
-	if n := len(r.log.Entries); n > 0 && e.Result == ProxyFailed || e.Result == ProxyGaveUp && n > 0 {
+	if n := len(r.log.Entries); n > 0 && (e.Result == ProxyFailed || e.Result == ProxyGaveUp) {
 		last := &r.log.Entries[n-1]
 		if last.Result == e.Result && last.Address == e.Address && last.Detail == e.Detail && last.Subject == e.Subject {
 			last.Last = m.at

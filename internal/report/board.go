@@ -146,9 +146,8 @@ func (b *Board) show(state State, err error, p *lastPass) {
 }
 
 // Report returns what is known now.
-func (b *Board) Report() Report { return b.reportOf(b.current.Load()) }
-
-func (b *Board) reportOf(s *snapshot) Report {
+func (b *Board) Report() Report {
+	s := b.current.Load()
 	r := newReport(b.opts.Node, b.opts.Clock.Now(), b.opts.Config, b.opts.KubeProxy())
 	r.Agent = b.agentOf(s)
 	r.Pods = append(r.Pods, s.pods...)

@@ -3,7 +3,7 @@
 // Package report says what is right and what is wrong on a node: its network, pods, load balancers and endpoints, what
 // each verdict means, and what to do.
 //
-// There is one [Report], whoever reads it. [Judge] makes it of a live or a recorded node, of all of it or of what a
+// There is one [Report] for all readers. [Judge] makes it of a live or a recorded node, of all of it or of what a
 // [Filter] selects; a [Board] makes it of the agent's last pass, for the node page, the bundle and the status of all
 // nodes. Its [Finding]s are what is wrong: the text of a scan, the page and the status show them as they are.
 // [Report.Explain] adds what the verdicts on a target mean and what the agent has done.

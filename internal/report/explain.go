@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/types"
+
 	"github.com/hnsguard/hnsguard/internal/history"
 	"github.com/hnsguard/hnsguard/internal/recording"
 	"github.com/hnsguard/hnsguard/internal/verdict"
@@ -113,7 +115,9 @@ func (r Report) calm() string {
 func (r Report) concerns(target Filter, entry history.Entry) bool {
 	return slices.Contains(target.Addresses, entry.Address) ||
 		target.Endpoint != "" && strings.EqualFold(string(entry.Endpoint), string(target.Endpoint)) ||
-		len(target.Pods) > 0 && slices.Contains(append(entry.Pods, entry.Subject), target.Pods[0].String()) ||
+		slices.ContainsFunc(target.Pods, func(name types.NamespacedName) bool {
+			return entry.Subject == name.String() || slices.Contains(entry.Pods, name.String())
+		}) ||
 		slices.ContainsFunc(r.Pods, func(p Pod) bool { return slices.Contains(p.Addresses, entry.Address) }) ||
 		slices.ContainsFunc(r.Endpoints, func(row Endpoint) bool {
 			return row.ID == entry.Endpoint && row.ID != "" || slices.Contains(row.Addresses, entry.Address)

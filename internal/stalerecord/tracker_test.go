@@ -58,15 +58,21 @@ func (p *proof) Request(kind discoveryv1.AddressType, addresses ...netip.Addr) {
 
 func newProof(t *testing.T) *proof {
 	t.Helper()
-	p := &proof{t: t, clock: testingclock.NewFakeClock(start), registry: prometheus.NewRegistry(), profile: faulty}
+	p := &proof{t: t, clock: testingclock.NewFakeClock(start), profile: faulty}
+	p.begin()
+	p.tracker.SlicesRelisted()
+	p.pass()
+	return p
+}
+
+// begin is the start of an agent: its watch has brought a slice, and no snapshot was taken.
+func (p *proof) begin() {
+	p.registry = prometheus.NewRegistry()
 	p.tracker = stalerecord.NewTracker(stalerecord.TrackerOptions{
 		Node: nodeName, Namespace: namespace, Flusher: p, Interval: 250 * time.Millisecond,
 		Metrics: stalerecord.NewMetrics(p.registry), Clock: p.clock,
 	})
 	p.changed(nil, slice("svc", "lin-1", other))
-	p.tracker.SlicesRelisted()
-	p.pass()
-	return p
 }
 
 func (p *proof) changed(before, after *discoveryv1.EndpointSlice) {
@@ -413,11 +419,7 @@ func TestWhenAMoveIsRequested(t *testing.T) {
 func TestAMoveBeforeTheFirstSnapshotProvesNothing(t *testing.T) {
 	g := NewWithT(t)
 	p := newProof(t)
-	p.tracker = stalerecord.NewTracker(stalerecord.TrackerOptions{
-		Node: nodeName, Namespace: namespace, Flusher: p, Metrics: stalerecord.NewMetrics(prometheus.NewRegistry()),
-		Clock: p.clock,
-	})
-	p.changed(nil, slice("svc", "lin-1", other))
+	p.begin()
 	p.processes(p.moves())
 	p.processes(p.moves())
 	p.processes(p.moves())
@@ -474,11 +476,7 @@ func TestAMoveMayBeShownBeforeTheWatchBringsIt(t *testing.T) {
 func TestAnAddressOfTheFirstSnapshotProvesNothing(t *testing.T) {
 	g := NewWithT(t)
 	p := newProof(t)
-	p.tracker = stalerecord.NewTracker(stalerecord.TrackerOptions{
-		Node: nodeName, Namespace: namespace, Flusher: p, Metrics: stalerecord.NewMetrics(prometheus.NewRegistry()),
-		Clock: p.clock,
-	})
-	p.changed(nil, slice("svc", "lin-1", other))
+	p.begin()
 	p.shown = []netip.Addr{barrier(1)}
 	p.pass()
 	p.moves()
