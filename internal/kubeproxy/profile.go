@@ -89,6 +89,17 @@ func (p Profile) MayUpdateLoadBalancers(hnsVersion string) bool {
 	return err != nil || !p.Known || parsed.Major() != 1 || updatesAt154().affects(parsed)
 }
 
+// LosesUnchanged reports whether this kube-proxy may lose the ClusterIP load balancer of a Service whose slices change
+// while the backends stay as they are: it deletes the load balancer, and then takes it for one that is there. local is
+// whether the internalTrafficPolicy of the Service is Local. What is not known counts as yes.
+func (p Profile) LosesUnchanged(local bool) bool {
+	parsed, err := version.ParseGeneric(p.Version)
+	if err != nil || !p.Known || parsed.LessThan(version.MajorMinor(1, 31)) {
+		return true
+	}
+	return local && losesLocal().affects(parsed)
+}
+
 // Outdated reports whether a later release is rid of a fault that the version has, or is taken to have.
 func (p Profile) Outdated() bool { return p.StaleRecord || p.BatchLeak || p.Duplicates }
 
@@ -154,6 +165,12 @@ func givenUpLeak(v *version.Version) bool { return v.Minor() > 31 && !batchLeak(
 // duplicates went with kubernetes#138000, which was picked to 1.34, 1.35 and 1.36.
 func duplicates() fault {
 	return fault{fixedIn: map[uint]uint{34: 8, 35: 5, 36: 1}, gone: 37}
+}
+
+// losesLocal went with kubernetes#133953, which compares the load balancer that is there with one of local backends.
+// Before 1.31 it is compared with one that has no virtual IP, whatever the policy.
+func losesLocal() fault {
+	return fault{since: 31, fixedIn: map[uint]uint{31: 14, 32: 10, 33: 6, 34: 2}, gone: 35}
 }
 
 // updatesAt154 are those whose hnslib takes HNS 15.4 to be able to update a load balancer; later ones do from 15.5 on.

@@ -107,6 +107,17 @@ func TestCheckVersion(t *testing.T) {
 	}
 }
 
+func TestLosesUnchanged(t *testing.T) {
+	for v, want := range map[string][2]bool{ // of Services with other policies, and with Local
+		"v1.30.14": {true, true}, "v1.31.13": {false, true}, "v1.31.14": {false, false}, "v1.32.9": {false, true},
+		"v1.32.10": {false, false}, "v1.33.5": {false, true}, "v1.33.6-eks-1": {false, false}, "v1.34.1": {false, true},
+		"v1.34.2": {false, false}, "v1.35.0": {false, false}, "v1.37.2": {false, false}, "": {true, true}, "latest": {true, true},
+	} {
+		profile := kubeproxy.ProfileOf(v)
+		NewWithT(t).Expect([2]bool{profile.LosesUnchanged(false), profile.LosesUnchanged(true)}).To(Equal(want), v)
+	}
+}
+
 func TestMayUpdateLoadBalancers(t *testing.T) {
 	for _, tc := range []struct {
 		kubeProxy, hns string

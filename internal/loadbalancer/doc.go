@@ -53,4 +53,6 @@
 //  11. A Service is read from the API server only to report or to disturb it.
 //  12. No Service is disturbed while a leaked local endpoint has one of its addresses: kube-proxy would build the load
 //     balancer on it, which then looks right and still loses the connections.
+//  13. No Service is disturbed whose load balancer kube-proxy may lose by it: see
+//     [github.com/hnsguard/hnsguard/internal/kubeproxy.Profile.LosesUnchanged].
 package loadbalancer

@@ -17,6 +17,7 @@ import (
 	"k8s.io/client-go/tools/events"
 	"k8s.io/client-go/util/flowcontrol"
 	"k8s.io/utils/clock"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
@@ -24,6 +25,7 @@ import (
 	"github.com/hnsguard/hnsguard/internal/cluster"
 	"github.com/hnsguard/hnsguard/internal/history"
 	"github.com/hnsguard/hnsguard/internal/hns"
+	"github.com/hnsguard/hnsguard/internal/kubeproxy"
 	"github.com/hnsguard/hnsguard/internal/pass"
 	"github.com/hnsguard/hnsguard/internal/verdict"
 	"github.com/hnsguard/hnsguard/internal/version"
@@ -62,6 +64,8 @@ type ReprogrammerOptions struct {
 	// InPlace reports whether kube-proxy may update load balancers in place: then it cannot make a missing one again
 	// (invariant 9). Required.
 	InPlace func(ctx context.Context) bool
+	// Profile is what kube-proxy is known to do. Required.
+	Profile func() kubeproxy.Profile
 	// Server reads from the API server, not from a cache. Required.
 	Server client.Reader
 	// Client writes slices. Required.
@@ -187,7 +191,7 @@ func (r *Reprogrammer) attend(
 		logf.FromContext(ctx).Error(err, "Cannot read the Service of a broken load balancer; will retry")
 		return
 	}
-	result := r.hindrance(ctx, broken, services)
+	result := r.hindrance(ctx, service, broken, services)
 	if r.reported[key] != first.Kind {
 		r.reported[key] = first.Kind
 		r.report(service, broken, result)
@@ -215,7 +219,10 @@ func vipOf(service *corev1.Service, like netip.Addr) netip.Addr {
 const most = 10
 
 // hindrance is the result of doing nothing about a Service; empty if nothing is in the way.
-func (r *Reprogrammer) hindrance(ctx context.Context, broken []verdict.Balancer, services int) string {
+func (r *Reprogrammer) hindrance(
+	ctx context.Context, service *corev1.Service, broken []verdict.Balancer, services int,
+) string {
+	local := ptr.Deref(service.Spec.InternalTrafficPolicy, "") == corev1.ServiceInternalTrafficPolicyLocal
 	isMissing := func(b verdict.Balancer) bool { return b.Kind == verdict.BalancerMissing }
 	switch {
 	case !r.opts.Enforce:
@@ -226,6 +233,8 @@ func (r *Reprogrammer) hindrance(ctx context.Context, broken []verdict.Balancer,
 		return besideLeak
 	case slices.ContainsFunc(broken, isMissing) && r.opts.InPlace(ctx):
 		return inPlace
+	case r.opts.Profile().LosesUnchanged(local):
+		return loses
 	default:
 		return ""
 	}

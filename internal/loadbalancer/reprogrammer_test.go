@@ -47,6 +47,7 @@ type node struct {
 	endpoints []verdict.Endpoint
 	verdicts  []verdict.Verdict
 	inPlace   bool
+	kubeProxy string
 	asked     int
 	gate      *admission.Gate
 	events    *events.FakeRecorder
@@ -59,7 +60,7 @@ func newNode(t *testing.T, objects ...client.Object) *node {
 	t.Helper()
 	n := &node{
 		t: t, clock: testingclock.NewFakeClock(time.Date(2026, 3, 1, 3, 0, 0, 0, time.UTC)), index: cluster.NewIndex("win-1"),
-		reading: loadbalancer.Reading{Processed: math.MaxUint64},
+		reading: loadbalancer.Reading{Processed: math.MaxUint64}, kubeProxy: "v1.37.2",
 	}
 	n.index.ReplaceServices(nil)
 	for _, o := range objects {
@@ -111,6 +112,7 @@ func (n *node) start(enforce bool) {
 		Node: "win-1", Enforce: enforce, LoadBalancers: n, Index: n.index, Server: n.api, Client: n.api, Gate: n.gate,
 		Events: n.events, History: n.history, Metrics: loadbalancer.NewMetrics(n.metrics), Clock: n.clock,
 		InPlace: func(context.Context) bool { return n.inPlace },
+		Profile: func() kubeproxy.Profile { return kubeproxy.ProfileOf(n.kubeProxy) },
 	})
 }
 
@@ -275,6 +277,31 @@ func TestNoMissingOneIsProgrammedAgainWhereItWouldBeUpdatedInPlace(t *testing.T)
 	g.Expect(n.count("updates_in_place")).To(BeEquivalentTo(1))
 	g.Expect(n.slices()).To(HaveLen(1))
 	g.Expect(n.events.Events).To(Receive(ContainSubstring("restart kube-proxy")))
+}
+
+// Invariant 13.
+func TestNoServiceIsDisturbedWhoseLoadBalancerKubeProxyMayLoseByIt(t *testing.T) {
+	const local, all = corev1.ServiceInternalTrafficPolicyLocal, corev1.ServiceInternalTrafficPolicyCluster
+	for _, tc := range []struct {
+		version string
+		policy  corev1.ServiceInternalTrafficPolicy
+		loses   bool
+	}{
+		{"v1.34.1", local, true}, {"v1.34.1", all, false}, {"v1.34.2", local, false}, {"v1.30.14", all, true}, {"", all, true},
+	} {
+		g := NewWithT(t)
+		svc, slice := cart()
+		svc.Spec.InternalTrafficPolicy = &tc.policy
+		n := newNode(t, svc, slice)
+		n.kubeProxy = tc.version
+		n.pass(balancerAt("lb", "10.0.0.7"))
+		done, slices := "done", 2
+		if tc.loses {
+			done, slices = "kube_proxy_loses_it", 1
+		}
+		g.Expect(n.count(done)).To(BeEquivalentTo(1), "%q, %s", tc.version, tc.policy)
+		g.Expect(n.slices()).To(HaveLen(slices), "%q, %s", tc.version, tc.policy)
+	}
 }
 
 func TestAServiceIsDisturbedForAMoment(t *testing.T) {

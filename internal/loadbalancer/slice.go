@@ -47,6 +47,8 @@ const (
 	unknown = "unknown_service"
 	// inPlace: nothing was done, because kube-proxy cannot make a missing load balancer again (invariant 9).
 	inPlace = "updates_in_place"
+	// loses: nothing was done, because kube-proxy may lose load balancers of the Service by it (invariant 13).
+	loses = "kube_proxy_loses_it"
 	// tooMany: nothing was done, because so many are broken that kube-proxy has to be restarted (invariant 10).
 	tooMany = "too_many"
 	// besideLeak: nothing was done, because kube-proxy would use a leaked local endpoint (invariant 12).
@@ -56,7 +58,7 @@ const (
 )
 
 func results() []string {
-	return []string{disturbed, present, failed, observed, unknown, inPlace, tooMany, besideLeak, unrestricted}
+	return []string{disturbed, present, failed, observed, unknown, inPlace, loses, tooMany, besideLeak, unrestricted}
 }
 
 // disturb makes the slice.

@@ -26,6 +26,7 @@ import (
 type released struct {
 	balanced
 	t       *rapid.T
+	version string
 	program *winkernel.Program
 	made    int
 	// deleted are the endpoints that kube-proxy deleted, some versions those of pods too. What names them dangles indeed.
@@ -195,13 +196,11 @@ func (r *released) expectRight(when string) {
 	}
 }
 
-// lost reports whether kube-proxy lost the load balancer itself. Some versions, 1.31.0 and 1.34.0 among them, delete that
-// of a Service with internalTrafficPolicy Local and adopt it in the same sync (deleteExistingLoadBalancer in
-// syncProxyRules, with the wrong list of endpoints).
+// lost reports whether kube-proxy lost the load balancer itself, as its version is known to do.
 func (r *released) lost(b verdict.Balancer) bool {
 	at := slices.IndexFunc(r.services, func(s *corev1.Service) bool { return s.Name == b.Service.Name })
 	return b.Kind == verdict.BalancerMissing && r.dropped.Has(b.Frontend.VIP) && at >= 0 &&
-		r.services[at].Spec.InternalTrafficPolicy != nil
+		kubeproxy.ProfileOf(r.version).LosesUnchanged(r.services[at].Spec.InternalTrafficPolicy != nil)
 }
 
 // Invariant 7, for the code of kube-proxy itself: what it has programmed at its start and after changes is right.
@@ -216,7 +215,7 @@ func TestWhatReleasedKubeProxiesProgramIsRight(t *testing.T) {
 				t.Fatal(err)
 			}
 			rapid.Check(t, func(t *rapid.T) {
-				r := &released{balanced: someServices(t), t: t, program: program, deleted: sets.New[hns.EndpointID]()}
+				r := &released{balanced: someServices(t), t: t, version: version, program: program, deleted: sets.New[hns.EndpointID]()}
 				r.dropped = sets.New[netip.Addr]()
 				r.do(wire.Request{Kind: wire.Start, Node: node, Network: "azure", CanUpdate: rapid.Bool().Draw(t, "updates")})
 				for _, s := range r.services {

@@ -24,6 +24,7 @@ import (
 	"github.com/hnsguard/hnsguard/internal/cluster"
 	"github.com/hnsguard/hnsguard/internal/history"
 	"github.com/hnsguard/hnsguard/internal/hns"
+	"github.com/hnsguard/hnsguard/internal/kubeproxy"
 	"github.com/hnsguard/hnsguard/internal/loadbalancer"
 	"github.com/hnsguard/hnsguard/internal/pass"
 	"github.com/hnsguard/hnsguard/internal/verdict"
@@ -64,6 +65,7 @@ var _ = Describe("A load balancer that is missing", func() {
 			Node: n.name, Enforce: true, LoadBalancers: reader, Index: index, Server: n.agentClient(), Client: n.agentClient(),
 			Events: n.recorder(ctx), Metrics: loadbalancer.NewMetrics(prometheus.NewRegistry()), Clock: clock, History: history,
 			InPlace: func(context.Context) bool { return false },
+			Profile: func() kubeproxy.Profile { return kubeproxy.ProfileOf("v1.37.2") },
 		})
 		local := verdict.Endpoint{Endpoint: hns.Endpoint{ID: "pod", Network: "pods", Addresses: []netip.Addr{n.addr(7)}}}
 		for range time.Hour / (10 * time.Second) {
