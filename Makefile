@@ -73,8 +73,8 @@ build: ## Build for this system into bin/
 	$(BUILD) -o $(BIN)/ ./cmd/hnsguard
 
 .PHONY: build-windows
-build-windows: ## Build the Windows program into bin/
-	GOOS=windows GOARCH=amd64 $(BUILD) -o $(BIN)/hnsguard.exe ./cmd/hnsguard
+build-windows: ## Build the Windows programs into bin/
+	GOOS=windows GOARCH=amd64 $(BUILD) -o $(BIN)/ ./cmd/hnsguard ./cmd/hnsguard-verify
 
 .PHONY: notices
 notices: ## Write the licences of everything that is linked into the Windows program into bin/

@@ -4,8 +4,8 @@ package hns
 
 import "context"
 
-// Client is the part of HNS that hnsguard uses. Package hcnclient (Windows) and package hnstest implement it; both pass
-// the suite of package contract. All methods may be called at the same time.
+// Client is the part of HNS that hnsguard uses. Package hcnclient (Windows) and package hnstest implement it; package
+// contract is what is assumed of both. All methods may be called at the same time.
 type Client interface {
 	// Networks lists all networks.
 	Networks(ctx context.Context) ([]Network, error)

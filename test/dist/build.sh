@@ -16,23 +16,25 @@ date=$(git log -1 --format=%cI)
 sed "s|VERSION|$version|" .krew.yaml >"$folder/hnsguard.yaml"
 for platform in "$@"; do
 	os=${platform%/*} arch=${platform#*/}
-	program=hnsguard
-	[[ $os != windows ]] || program=hnsguard.exe
+	programs=(hnsguard) packages=./cmd/hnsguard
+	if [[ $os == windows ]]; then
+		programs=(hnsguard.exe hnsguard-verify.exe) packages="./cmd/hnsguard ./cmd/hnsguard-verify"
+	fi
 	content=$(mktemp -d)
 	trap 'rm -rf "$content"' EXIT
-	GOOS=$os GOARCH=$arch bash -c "$BUILD -o '$content/$program' ./cmd/hnsguard"
+	GOOS=$os GOARCH=$arch bash -c "$BUILD -o '$content/' $packages"
 	cp LICENSE README.md "$content"
 	go run ./test/dist/notices "$platform" ./cmd/hnsguard >"$content/THIRD-PARTY-NOTICES.txt"
 	archive=$folder/hnsguard_${os}_$arch.tar.gz
 	tar --create --directory "$content" --sort=name --mtime="$date" --owner=0 --group=0 --numeric-owner \
-		--mode=u=rwX,go=rX -- "$program" LICENSE README.md THIRD-PARTY-NOTICES.txt | gzip --no-name --best >"$archive"
+		--mode=u=rwX,go=rX -- "${programs[@]}" LICENSE README.md THIRD-PARTY-NOTICES.txt | gzip --no-name --best >"$archive"
 	rm -rf "$content"
 	sum=$(sha256sum "$archive")
 	cat >>"$folder/hnsguard.yaml" <<-END
 		    - selector: {matchLabels: {os: $os, arch: $arch}}
 		      uri: https://github.com/hnsguard/hnsguard/releases/download/$version/${archive##*/}
 		      sha256: ${sum%% *}
-		      bin: $program
+		      bin: ${programs[0]}
 	END
 	echo "${archive##*/}"
 done

@@ -3,7 +3,9 @@
 package hnstest
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -14,8 +16,13 @@ import (
 // The number of calls to the service that reading one object costs: open, query, close.
 const callsPerObject = 3
 
-// Version implements [hns.Versioner], with a version that no HNS has.
-func (*HNS) Version(context.Context) (string, error) { return "0.1", nil }
+// Version implements [hns.Versioner].
+func (h *HNS) Version(context.Context) (string, error) {
+	if h.has(HidesVersion) {
+		return "", fmt.Errorf("reading the version: %w", errors.ErrUnsupported)
+	}
+	return cmp.Or(h.opts.Version, "0.1"), nil
+}
 
 // Networks implements [hns.Client].
 func (h *HNS) Networks(ctx context.Context) (networks []hns.Network, err error) {
@@ -28,6 +35,9 @@ func (h *HNS) Networks(ctx context.Context) (networks []hns.Network, err error) 
 	h.mu.Unlock()
 	for i := range networks {
 		networks[i].Type = hns.ParseNetworkType(string(networks[i].Type)) // HNS has it as its maker wrote it
+		if h.has(HidesTypes) {
+			networks[i].Type = ""
+		}
 	}
 	return networks, h.spend(ctx, callsPerObject*len(networks))
 }
@@ -35,12 +45,21 @@ func (h *HNS) Networks(ctx context.Context) (networks []hns.Network, err error) 
 // ListEndpointIDs implements [hns.Client].
 func (h *HNS) ListEndpointIDs(ctx context.Context) (ids []hns.EndpointID, err error) {
 	defer func() { h.log(hns.OpListEndpointIDs, "", err) }()
+	if h.has(OneAtATime) {
+		if !h.listing.TryLock() {
+			return nil, errBusy
+		}
+		defer h.listing.Unlock()
+	}
 	if err := h.enter(ctx, hns.OpListEndpointIDs); err != nil {
 		return nil, err
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	ids = idsOf(h.listed())
+	if newest := len(h.endpoints) - 1; newest >= 0 && h.has(ListsLate) {
+		ids = slices.DeleteFunc(ids, func(id hns.EndpointID) bool { return id == h.endpoints[newest].ID })
+	}
 	h.vanishListed()
 	return ids, nil
 }
@@ -58,10 +77,13 @@ func (h *HNS) Endpoint(ctx context.Context, id hns.EndpointID) (endpoint hns.End
 	defer h.mu.Unlock()
 	at := h.indexOf(id)
 	if at < 0 {
-		return hns.Endpoint{}, fmt.Errorf("opening endpoint %s: %w", id, hns.ErrNotFound)
+		return hns.Endpoint{}, fmt.Errorf("opening endpoint %s: %w", id, h.notFound())
 	}
 	endpoint = h.endpoints[at]
 	endpoint.Addresses = slices.Clone(endpoint.Addresses)
+	if h.has(HidesNamespaces) {
+		endpoint.Namespace = ""
+	}
 	return endpoint, nil
 }
 
@@ -72,9 +94,12 @@ func (h *HNS) LoadBalancers(ctx context.Context) (balancers []hns.LoadBalancer, 
 		return nil, err
 	}
 	h.mu.Lock()
-	listed := h.listedLoadBalancers()
+	listed, fails := h.listedLoadBalancers(), h.balancerDeleted && h.has(ListsFail)
 	h.vanishListedLoadBalancers()
 	h.mu.Unlock()
+	if fails {
+		return nil, fmt.Errorf("reading a load balancer: %w", errUnknown)
+	}
 	for _, lb := range listed {
 		if err := h.spend(ctx, callsPerObject); err != nil {
 			return nil, err
@@ -96,13 +121,12 @@ func (h *HNS) DeleteEndpoint(ctx context.Context, id hns.EndpointID) (err error)
 	defer h.mu.Unlock()
 	at := h.indexOf(id)
 	if at < 0 {
-		return fmt.Errorf("deleting endpoint %s: %w", id, hns.ErrNotFound)
+		return fmt.Errorf("deleting endpoint %s: %w", id, h.notFound())
 	}
-	if h.faults.undeletable[id] {
+	if h.faults.undeletable[id] || h.has(KeepsDeleted) {
 		return nil
 	}
-	h.endpoints = slices.Delete(h.endpoints, at, at+1)
-	return nil
+	return h.delete(h.endpoints[at])
 }
 
 // spend lets the time of n calls pass and counts them.

@@ -3,10 +3,12 @@
 package hnstest_test
 
 import (
-	"net/netip"
+	"context"
+	"slices"
 	"testing"
 	"time"
 
+	. "github.com/onsi/gomega"
 	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/utils/clock"
 
@@ -16,41 +18,93 @@ import (
 	"github.com/hnsguard/hnsguard/test/hnstest/contract"
 )
 
-// harness lets the contract suite try the simulation (invariant 1).
-type harness struct {
-	service *hnstest.HNS
-	client  hns.Client
-	network hns.Network
-}
-
-func (h harness) Client() hns.Client   { return h.client }
-func (h harness) Network() hns.Network { return h.network }
-
-func (h harness) CreateRemoteEndpoint(t *testing.T, addr netip.Addr, mac hns.MAC) hns.EndpointID {
-	t.Helper()
-	return create(t, h.service, hnstest.EndpointSpec{
-		Network: h.network.ID, Addresses: []netip.Addr{addr}, MAC: mac, Flags: hns.FlagRemote,
-	})
-}
-
-func (h harness) CreateLocal(t *testing.T, addr netip.Addr) hns.EndpointID {
-	t.Helper()
-	return create(t, h.service, hnstest.EndpointSpec{Network: h.network.ID, Addresses: []netip.Addr{addr}})
-}
-
-func (h harness) CreateLoadBalancer(t *testing.T, vip netip.Addr, backends ...hns.EndpointID) hns.LoadBalancerID {
-	t.Helper()
-	made, err := h.service.CreateLoadBalancer(hns.LoadBalancer{
-		Endpoints: backends, FrontendVIPs: []netip.Addr{vip}, Ports: []hns.PortMapping{{Protocol: 6, ExternalPort: 53}},
-	})
-	if err != nil {
-		t.Fatal(err)
+// Invariants 1 and 2: the simulation does what is assumed of HNS, and each switch makes it do otherwise.
+func TestContract(t *testing.T) {
+	t.Parallel()
+	for _, p := range hnstest.Positions() {
+		t.Run(p.Name, func(t *testing.T) {
+			t.Parallel()
+			g := NewWithT(t)
+			service := hnstest.Service{HNS: hnstest.New(p.Options)}
+			o := contractOptions(service)
+			if slices.Contains(p.Refutes, "fast") {
+				o.CallTimeout = p.Options.Latency
+			}
+			results, err := contract.Run(t.Context(), service, o)
+			g.Expect(err).NotTo(HaveOccurred())
+			g.Expect(p.Judge(results)).To(Succeed())
+			if p.Options.Quirks&hnstest.KeepsDeleted == 0 {
+				g.Expect(service.State().Endpoints).To(BeEmpty(), "invariant 3 of package contract")
+			}
+			g.Expect(service.State().LoadBalancers).To(BeEmpty())
+			g.Expect(service.State().Namespaces).To(BeEmpty())
+		})
 	}
-	return made.ID
 }
 
-func (h harness) DeleteLoadBalancer(id hns.LoadBalancerID) error {
-	return h.service.DeleteLoadBalancer(id)
+func contractOptions(service contract.Service) contract.Options {
+	network, _ := service.CreateNetwork(context.Background(), "azure", hns.NetworkL2Bridge, contract.Subnet())
+	return contract.Options{
+		Network: network, Endpoints: 100, CallTimeout: 10 * time.Second, LocalSystem: true, Clock: clock.RealClock{},
+		Report: func(contract.Result) {},
+	}
+}
+
+// Each assumption that can be checked is refuted in one position.
+func TestEveryAssumptionHasASwitch(t *testing.T) {
+	g := NewWithT(t)
+	refutable := []string{"local-system"} // which an account refutes, not HNS
+	for _, p := range hnstest.Positions() {
+		refutable = append(refutable, p.Refutes...)
+	}
+	seen := map[string]bool{}
+	for _, a := range contract.Assumptions() {
+		g.Expect(seen[a.ID]).To(BeFalse(), "%s is there twice", a.ID)
+		seen[a.ID] = true
+		g.Expect([]string{a.Statement, a.RestsOn, a.Check, a.Source}).NotTo(ContainElement(""), a.ID)
+		g.Expect(slices.Contains(refutable, a.ID)).To(Equal(a.Checked()), a.ID)
+	}
+}
+
+// The decorators change nothing that is assumed of HNS.
+func TestContractOfDecorators(t *testing.T) {
+	g := NewWithT(t)
+	position := hnstest.Positions()[0]
+	plain := hnstest.Service{HNS: hnstest.New(position.Options)}
+	client := observe.WithMetrics(
+		hns.WithDeadline(plain, hns.DeadlineOptions{
+			Call: time.Minute, List: time.Minute, MaxHung: 1, Clock: clock.RealClock{},
+		}),
+		observe.NewMetrics(prometheus.NewRegistry()), clock.RealClock{})
+	results, err := contract.Run(t.Context(), decorated{plain, client}, contractOptions(plain))
+	g.Expect(err).NotTo(HaveOccurred())
+	g.Expect(position.Judge(results)).To(Succeed())
+}
+
+// decorated is an HNS that is read through another client.
+type decorated struct {
+	hnstest.Service
+	client hns.Client
+}
+
+func (d decorated) Networks(ctx context.Context) ([]hns.Network, error) {
+	return d.client.Networks(ctx)
+}
+
+func (d decorated) ListEndpointIDs(ctx context.Context) ([]hns.EndpointID, error) {
+	return d.client.ListEndpointIDs(ctx)
+}
+
+func (d decorated) Endpoint(ctx context.Context, id hns.EndpointID) (hns.Endpoint, error) {
+	return d.client.Endpoint(ctx, id)
+}
+
+func (d decorated) LoadBalancers(ctx context.Context) ([]hns.LoadBalancer, error) {
+	return d.client.LoadBalancers(ctx)
+}
+
+func (d decorated) DeleteEndpoint(ctx context.Context, id hns.EndpointID) error {
+	return d.client.DeleteEndpoint(ctx, id)
 }
 
 func create(t *testing.T, service *hnstest.HNS, spec hnstest.EndpointSpec) hns.EndpointID {
@@ -60,30 +114,4 @@ func create(t *testing.T, service *hnstest.HNS, spec hnstest.EndpointSpec) hns.E
 		t.Fatal(err)
 	}
 	return made.ID
-}
-
-func TestContract(t *testing.T) {
-	for name, order := range map[string]hnstest.Order{
-		"oldest first": hnstest.OldestFirst, "newest first": hnstest.NewestFirst,
-	} {
-		t.Run(name, func(t *testing.T) {
-			contract.Run(t, func(*testing.T) contract.Harness {
-				service := hnstest.New(hnstest.Options{Order: order})
-				return harness{service, service, service.CreateNetwork("azure", hns.NetworkL2Bridge)}
-			})
-		})
-	}
-}
-
-// The decorators change nothing that the contract promises.
-func TestContractOfDecorators(t *testing.T) {
-	contract.Run(t, func(*testing.T) contract.Harness {
-		service := hnstest.New(hnstest.Options{})
-		client := observe.WithMetrics(
-			hns.WithDeadline(service, hns.DeadlineOptions{
-				Call: time.Minute, List: time.Minute, MaxHung: 1, Clock: clock.RealClock{},
-			}),
-			observe.NewMetrics(prometheus.NewRegistry()), clock.RealClock{})
-		return harness{service, client, service.CreateNetwork("azure", hns.NetworkL2Bridge)}
-	})
 }

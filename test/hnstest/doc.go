@@ -10,7 +10,7 @@
 //
 // Invariants:
 //
-//  1. It passes the suite of package contract, as the real client has to.
+//  1. It is what package contract assumes of HNS, and with each switch otherwise.
 //  2. What it does not know from a field report or from the sources, it does not invent: such behaviour is an option,
 //     and both values are tested.
 //  3. Every fault is requested by a call and shows in the call log. Nothing fails at random.

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
@@ -60,6 +61,10 @@ var ErrAlreadyAttached = errors.New("the endpoint is already attached (0x803b001
 type Options struct {
 	Duplicates Duplicates
 	Order      Order
+	// Quirks are what else is otherwise than package contract assumes.
+	Quirks Quirks
+	// Version is the version of the service. The default is one that no HNS has.
+	Version string
 	// Latency is how long one call to the service takes. Reading one object takes three (open, query,
 	// close), a list one more than its objects.
 	Latency time.Duration
@@ -86,6 +91,11 @@ type HNS struct {
 	faults        faults
 	calls         []Call
 	cost          int
+
+	// What quirks remember: ReusesIDs, ListsFail and OneAtATime.
+	lastDeleted     hns.EndpointID
+	balancerDeleted bool
+	listing         sync.Mutex
 }
 
 var _ hns.Client = (*HNS)(nil)
@@ -164,6 +174,18 @@ func (h *HNS) CreateEndpoint(spec EndpointSpec) (hns.Endpoint, error) {
 		ID: hns.EndpointID(h.opts.NewID(describe(spec))), Name: spec.Name, Network: spec.Network,
 		Addresses: slices.Clone(spec.Addresses), MAC: spec.MAC, Flags: spec.Flags,
 	}
+	if err := h.refusesAddress(made); err != nil {
+		return hns.Endpoint{}, err
+	}
+	if h.has(ReusesIDs) && h.lastDeleted != "" {
+		made.ID, h.lastDeleted = h.lastDeleted, ""
+	}
+	if h.has(OwnMACs) {
+		made.MAC = hns.MAC{0x00, 0x15, 0x5d}
+	}
+	if h.has(MakesRemotes) {
+		made.Flags |= hns.FlagRemote
+	}
 	for _, other := range h.endpoints {
 		if h.refuses(made, other) {
 			return hns.Endpoint{}, fmt.Errorf("creating endpoint %v beside %s: %w",
@@ -203,11 +225,16 @@ func describe(spec EndpointSpec) string {
 
 // CreateNamespace makes a network compartment, as the container runtime does for a pod.
 func (h *HNS) CreateNamespace() hns.NamespaceID {
+	id := hns.NamespaceID(h.opts.NewID("namespace"))
+	h.AddNamespace(id)
+	return id
+}
+
+// AddNamespace makes a network compartment with an ID that its maker has chosen.
+func (h *HNS) AddNamespace(id hns.NamespaceID) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	id := hns.NamespaceID(h.opts.NewID("namespace"))
 	h.namespaces[id] = true
-	return id
 }
 
 // DeleteNamespace deletes a compartment. Its endpoints stay, attached to nothing: that is how a CNI leaks one.
@@ -219,7 +246,7 @@ func (h *HNS) DeleteNamespace(id hns.NamespaceID) error {
 	}
 	delete(h.namespaces, id)
 	for i := range h.endpoints {
-		if h.endpoints[i].Namespace == id {
+		if h.endpoints[i].Namespace == id && !h.has(KeepsNamespaces) {
 			h.endpoints[i].Namespace = ""
 		}
 	}
@@ -250,6 +277,13 @@ func (h *HNS) CreateLoadBalancer(spec hns.LoadBalancer) (hns.LoadBalancer, error
 			return hns.LoadBalancer{}, fmt.Errorf("creating load balancer on endpoint %s: %w", backend, hns.ErrNotFound)
 		}
 	}
+	if h.has(RefusesFrontendTwice) && h.hasFrontend(spec) {
+		return hns.LoadBalancer{}, fmt.Errorf("creating load balancer for %v: %w", spec.FrontendVIPs, ErrPortExists)
+	}
+	if h.has(ForgetsFrontends) {
+		spec.FrontendVIPs = nil
+	}
+	h.balancerDeleted = false
 	spec.ID = hns.LoadBalancerID(h.opts.NewID("load balancer"))
 	h.loadBalancers = append(h.loadBalancers, cloneLoadBalancer(spec))
 	return spec, nil
@@ -269,7 +303,9 @@ func (h *HNS) UpdateLoadBalancer(spec hns.LoadBalancer) error {
 			return fmt.Errorf("updating load balancer %s: endpoint %s: %w", spec.ID, backend, hns.ErrNotFound)
 		}
 	}
-	h.loadBalancers[at] = cloneLoadBalancer(spec)
+	if !h.has(IgnoresUpdates) {
+		h.loadBalancers[at] = cloneLoadBalancer(spec)
+	}
 	return nil
 }
 
@@ -282,6 +318,7 @@ func (h *HNS) DeleteLoadBalancer(id hns.LoadBalancerID) error {
 	if len(h.loadBalancers) == before {
 		return fmt.Errorf("deleting load balancer %s: %w", id, hns.ErrNotFound)
 	}
+	h.balancerDeleted = true
 	return nil
 }
 
@@ -300,6 +337,7 @@ func (h *HNS) Restart() {
 type State struct {
 	Networks      []hns.Network
 	Endpoints     []hns.Endpoint
+	Namespaces    []hns.NamespaceID
 	LoadBalancers []hns.LoadBalancer
 }
 
@@ -309,6 +347,7 @@ func (h *HNS) State() State {
 	defer h.mu.Unlock()
 	return State{
 		Networks: slices.Clone(h.networks), Endpoints: h.listed(), LoadBalancers: h.listedLoadBalancers(),
+		Namespaces: slices.Sorted(maps.Keys(h.namespaces)),
 	}
 }
 

@@ -18,6 +18,8 @@ if [ ! -e "$prefix/ready" ]; then
 		x86_64-w64-mingw32-gcc -Wall -Wextra -Werror -O2 -shared -o "$partial/drive_c/windows/system32/$dll.dll" \
 			"$here/hnsdll/$dll.c" -lws2_32 -lole32
 	done
+	# Wine is a Windows 7 by default, which hnsguard-verify.exe refuses.
+	printf '\n[Software\\\\Wine\\\\AppDefaults\\\\hnsguard-verify.exe]\n"Version"="win10"\n' >>"$partial/user.reg"
 	rm -rf "$prefix"
 	mv "$partial" "$prefix"
 	trap - EXIT

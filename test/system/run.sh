@@ -19,9 +19,8 @@ HNSGUARD_KUBE_PROXIES=
 for version in $versions; do
 	HNSGUARD_KUBE_PROXIES+=${HNSGUARD_KUBE_PROXIES:+:}$("$here/kubeproxy/build.sh" "$version")
 done
-HNSGUARD_CONTRACT_EXE=${HNSGUARD_EXE%.exe}-contract.test.exe
-(cd "$here/../.." && GOOS=windows GOARCH=amd64 CGO_ENABLED=0 go test -c -o "$HNSGUARD_CONTRACT_EXE" ./internal/hns/hcnclient)
-export HNSGUARD_EXE HNSGUARD_CONTRACT_EXE KUBEBUILDER_ASSETS HNSGUARD_SYSTEM_PREFIX HNSGUARD_KUBE_PROXIES
+HNSGUARD_VERIFY_EXE=${HNSGUARD_EXE%.exe}-verify.exe
+export HNSGUARD_EXE HNSGUARD_VERIFY_EXE KUBEBUILDER_ASSETS HNSGUARD_SYSTEM_PREFIX HNSGUARD_KUBE_PROXIES
 # In the folder of the package, go test prints the outcomes as they come.
 cd "$here"
 # Scenarios mostly wait, so more of them run in parallel than there are processors.

@@ -32,13 +32,14 @@ static HRESULT open_object(const char *kind, const GUID *id, void **handle, PWST
 	return hr;
 }
 
-/* Creates an object; the server answers with its GUID. An endpoint is created on a network, which goes before the settings. */
-static HRESULT create_object(const char *kind, object *network, PCWSTR settings, void **handle, PWSTR *record)
+/* Creates an object; the server answers with its GUID. The GUID that goes before the settings is that of the network
+ * for an endpoint, and for all others the one that the caller asks for. */
+static HRESULT create_object(const char *kind, const char *before, PCWSTR settings, void **handle, PWSTR *record)
 {
 	PWSTR made = NULL;
 	char *guid;
 	object *o = NULL;
-	HRESULT hr = call("create", kind, network != NULL ? network->guid : "", settings, &made, record);
+	HRESULT hr = call("create", kind, before, settings, &made, record);
 
 	if (SUCCEEDED(hr)) {
 		o = calloc(1, sizeof(*o));
@@ -82,12 +83,13 @@ static HRESULT create_object(const char *kind, object *network, PCWSTR settings,
 		return S_OK;                                                                                            \
 	}
 
-/* The creation of all kinds but endpoints. The GUID that is asked for is not looked at: no caller here asks for one. */
+/* The creation of all kinds but endpoints. */
 #define CREATE(Name, kind)                                                                                              \
 	API HcnCreate##Name(const GUID *id, PCWSTR settings, void **handle, PWSTR *record)                              \
 	{                                                                                                               \
-		(void)id;                                                                                               \
-		return create_object(kind, NULL, settings, handle, record);                                             \
+		char guid[37];                                                                                          \
+		spell(id, guid);                                                                                        \
+		return create_object(kind, guid, settings, handle, record);                                             \
 	}
 
 OBJECT(Network, Networks, "network")
@@ -103,5 +105,5 @@ CREATE(SdnRoute, "route")
 API HcnCreateEndpoint(void *network, const GUID *id, PCWSTR settings, void **handle, PWSTR *record)
 {
 	(void)id;
-	return create_object("endpoint", network, settings, handle, record);
+	return create_object("endpoint", ((object *)network)->guid, settings, handle, record);
 }

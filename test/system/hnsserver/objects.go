@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/hnsguard/hnsguard/internal/hns"
@@ -25,31 +26,80 @@ func (s *Server) handle(ctx context.Context, r request) (string, error) {
 	if strings.HasPrefix(r.kind, "/") {
 		return s.v1(ctx, r)
 	}
-	switch r.operation + " " + r.kind {
-	case "enumerate network", "enumerate endpoint", "enumerate loadbalancer", "enumerate namespace", "enumerate route":
+	serve, known := map[string]func(context.Context, request) (string, error){
+		"network": s.network, "endpoint": s.endpoint, "loadbalancer": s.loadBalancer, "namespace": s.namespace,
+	}[r.kind]
+	switch {
+	case r.operation == "enumerate":
 		return s.enumerate(ctx, r)
-	case "open network", "query network":
+	case known:
+		return serve(ctx, r)
+	default:
+		return "", cannot(r)
+	}
+}
+
+func cannot(r request) error {
+	return fmt.Errorf("the simulated HNS cannot %s %s", r.operation, r.kind)
+}
+
+func (s *Server) network(ctx context.Context, r request) (string, error) {
+	switch r.operation {
+	case "open", "query":
 		return s.find(ctx, r, s.networks, errNetworkNotFound)
-	case "open endpoint", "query endpoint":
+	case "create":
+		return s.createNetwork(r)
+	case "delete":
+		return "", s.service.DeleteNetwork(hns.NetworkID(r.guid))
+	default:
+		return "", cannot(r)
+	}
+}
+
+func (s *Server) endpoint(ctx context.Context, r request) (string, error) {
+	switch r.operation {
+	case "open", "query":
 		return s.readEndpoint(ctx, r)
-	case "open loadbalancer", "query loadbalancer":
-		return s.find(ctx, r, s.loadBalancers, hns.ErrNotFound)
-	case "create endpoint":
+	case "create":
 		return s.createEndpoint(ctx, r)
-	case "delete endpoint":
+	case "delete":
 		err := s.service.DeleteEndpoint(ctx, hns.EndpointID(r.guid))
 		if errors.Is(err, hns.ErrNotFound) {
 			return "", errEndpointNotFound
 		}
 		return "", err
-	case "create loadbalancer":
+	default:
+		return "", cannot(r)
+	}
+}
+
+func (s *Server) loadBalancer(ctx context.Context, r request) (string, error) {
+	switch r.operation {
+	case "open", "query":
+		return s.find(ctx, r, s.loadBalancers, hns.ErrNotFound)
+	case "create":
 		return s.createLoadBalancer(ctx, r)
-	case "modify loadbalancer":
+	case "modify":
 		return "", s.modifyLoadBalancer(ctx, r)
-	case "delete loadbalancer":
+	case "delete":
 		return "", s.service.DeleteLoadBalancer(hns.LoadBalancerID(r.guid))
 	default:
-		return "", fmt.Errorf("the simulated HNS cannot %s %s", r.operation, r.kind)
+		return "", cannot(r)
+	}
+}
+
+func (s *Server) namespace(ctx context.Context, r request) (string, error) {
+	switch r.operation {
+	case "open", "query":
+		return s.find(ctx, r, s.namespaces, hns.ErrNotFound)
+	case "create":
+		return s.createNamespace(r)
+	case "modify":
+		return "", s.attach(r)
+	case "delete":
+		return "", s.service.DeleteNamespace(hns.NamespaceID(r.guid))
+	default:
+		return "", cannot(r)
 	}
 }
 
@@ -60,12 +110,15 @@ func (d document) id() string { return d["ID"].(string) } //nolint:forcetypeasse
 
 // enumerate answers with the IDs of the objects that pass the filter.
 func (s *Server) enumerate(ctx context.Context, r request) (string, error) {
-	if r.kind == "namespace" || r.kind == "route" {
+	if r.kind == "route" {
 		return "[]", nil
 	}
-	list := map[string]func(context.Context) ([]document, error){
-		"network": s.networks, "endpoint": s.endpoints, "loadbalancer": s.loadBalancers,
+	list, known := map[string]func(context.Context) ([]document, error){
+		"network": s.networks, "endpoint": s.endpoints, "loadbalancer": s.loadBalancers, "namespace": s.namespaces,
 	}[r.kind]
+	if !known {
+		return "", cannot(r)
+	}
 	all, err := list(ctx)
 	if err != nil {
 		return "", err
@@ -130,11 +183,16 @@ func (s *Server) find(ctx context.Context, r request, list func(context.Context)
 
 func (s *Server) networks(ctx context.Context) ([]document, error) {
 	// Whether the service is up is asked here. Its state has the types as their makers wrote them.
-	if _, err := s.service.Networks(ctx); err != nil {
+	listed, err := s.service.Networks(ctx)
+	if err != nil {
 		return nil, err
 	}
+	hidden := !slices.ContainsFunc(listed, func(n hns.Network) bool { return n.Type != "" })
 	var all []document
 	for _, n := range s.service.State().Networks {
+		if hidden {
+			n.Type = ""
+		}
 		var subnets []document
 		for _, prefix := range n.Subnets {
 			subnets = append(subnets, document{"IpAddressPrefix": prefix.String()})
@@ -148,13 +206,22 @@ func (s *Server) networks(ctx context.Context) ([]document, error) {
 }
 
 func (s *Server) endpoints(ctx context.Context) ([]document, error) {
-	var all []document
+	before := map[hns.EndpointID]hns.Endpoint{}
 	for _, e := range s.service.State().Endpoints {
-		all = append(all, s.endpointDocument(e))
+		before[e.ID] = e
 	}
-	// State is taken without a fault; whether the service is up is asked here.
-	_, err := s.service.ListEndpointIDs(ctx)
-	return all, err
+	// State is taken without a fault; what is listed, and whether the service is up, is asked here.
+	ids, err := s.service.ListEndpointIDs(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var all []document
+	for _, id := range ids {
+		if e, there := before[id]; there {
+			all = append(all, s.endpointDocument(e))
+		}
+	}
+	return all, nil
 }
 
 func (s *Server) readEndpoint(ctx context.Context, r request) (string, error) {
@@ -191,9 +258,80 @@ func (s *Server) loadBalancers(ctx context.Context) ([]document, error) {
 		for _, id := range lb.Endpoints {
 			backends = append(backends, string(id))
 		}
-		all = append(all, s.merge(string(lb.ID), document{"ID": string(lb.ID), "HostComputeEndpoints": backends}))
+		frontends := []string{}
+		for _, vip := range lb.FrontendVIPs {
+			frontends = append(frontends, vip.String())
+		}
+		all = append(all, s.merge(string(lb.ID), document{
+			"ID": string(lb.ID), "HostComputeEndpoints": backends, "FrontendVIPs": frontends,
+		}))
 	}
 	return all, nil
+}
+
+func (s *Server) namespaces(context.Context) ([]document, error) {
+	var all []document
+	for _, id := range s.service.State().Namespaces {
+		all = append(all, document{"ID": string(id), "Type": "Host", "SchemaVersion": schemaVersion()})
+	}
+	return all, nil
+}
+
+func (s *Server) createNetwork(r request) (string, error) {
+	var d struct {
+		Name, Type string
+		Ipams      []struct {
+			Subnets []struct {
+				Prefix netip.Prefix `json:"IpAddressPrefix"`
+			}
+		}
+	}
+	if err := json.Unmarshal([]byte(r.argument), &d); err != nil {
+		return "", fmt.Errorf("reading the network: %w", err)
+	}
+	var subnets []netip.Prefix
+	for _, ipam := range d.Ipams {
+		for _, subnet := range ipam.Subnets {
+			subnets = append(subnets, subnet.Prefix)
+		}
+	}
+	made := s.service.CreateNetwork(d.Name, hns.NetworkType(d.Type), subnets...)
+	s.keep(string(made.ID), r.argument)
+	return string(made.ID), nil
+}
+
+// createNamespace makes a namespace with the ID that the caller asks for, if it does.
+func (s *Server) createNamespace(r request) (string, error) {
+	id, err := hns.ParseOptionalID[hns.NamespaceID](r.guid)
+	if err != nil {
+		return "", err
+	}
+	if id == "" {
+		return string(s.service.CreateNamespace()), nil
+	}
+	s.service.AddNamespace(id)
+	return string(id), nil
+}
+
+// attach adds an endpoint to a namespace.
+func (s *Server) attach(r request) error {
+	var d struct {
+		ResourceType, RequestType string
+		Settings                  struct {
+			Endpoint string `json:"EndpointId"`
+		}
+	}
+	if err := json.Unmarshal([]byte(r.argument), &d); err != nil {
+		return fmt.Errorf("reading what to do with the namespace: %w", err)
+	}
+	id, err := hns.ParseID[hns.EndpointID](d.Settings.Endpoint)
+	if err != nil {
+		return err
+	}
+	if d.ResourceType != "Endpoint" || d.RequestType != "Add" {
+		return fmt.Errorf("the simulated HNS cannot %s %s of a namespace", d.RequestType, d.ResourceType)
+	}
+	return s.service.Attach(id, hns.NamespaceID(strings.ToLower(r.guid)))
 }
 
 func (s *Server) createEndpoint(ctx context.Context, r request) (string, error) {
@@ -337,6 +475,9 @@ func encode(v any) (string, error) {
 func (s *Server) v1(ctx context.Context, r request) (string, error) {
 	switch path := r.kind; {
 	case r.operation == "GET" && path == "/globals/version":
+		if _, err := s.service.Version(ctx); err != nil {
+			return "", err
+		}
 		return s.version.globals()
 	case r.operation == "GET" && path == "/policylists/":
 		balancers, err := s.service.LoadBalancers(ctx)
@@ -355,6 +496,6 @@ func (s *Server) v1(ctx context.Context, r request) (string, error) {
 		}
 		return encode(document{"Success": true, "Output": document{}})
 	default:
-		return "", fmt.Errorf("the simulated HNS cannot %s %s", r.operation, r.kind)
+		return "", cannot(r)
 	}
 }

@@ -248,6 +248,14 @@ func failure(err error) (code uint32, record string) {
 		code = 0x800706b5
 	case errors.Is(err, hnstest.ErrDuplicateAddress):
 		code = 0x803b002f
+	case errors.Is(err, hnstest.ErrAlreadyAttached):
+		code = 0x803b0014
+	case errors.Is(err, hnstest.ErrPortExists):
+		code = 0x803b0013
+	case errors.Is(err, hnstest.ErrStillReferenced):
+		code = 0x803b002c
+	case errors.Is(err, hnstest.ErrNotInSubnet):
+		code = 0x803b001e
 	case errors.Is(err, errNetworkNotFound):
 		code = 0x803b0001
 	case errors.Is(err, errEndpointNotFound):

@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build !windows
+
+package system_test
+
+import (
+	"context"
+	"encoding/json"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	. "github.com/onsi/gomega"
+
+	"github.com/hnsguard/hnsguard/internal/hns"
+	"github.com/hnsguard/hnsguard/test/hnstest"
+	"github.com/hnsguard/hnsguard/test/hnstest/contract"
+	"github.com/hnsguard/hnsguard/test/system/hnsserver"
+	"github.com/hnsguard/hnsguard/test/tempdir"
+)
+
+// verifier is a machine with an HNS and a pod, on which hnsguard-verify.exe is run.
+type verifier struct {
+	t       *testing.T
+	exe     string
+	service *hnstest.HNS
+	server  *hnsserver.Server
+	before  hnstest.State
+}
+
+func newVerifier(t *testing.T, o hnstest.Options) *verifier {
+	t.Helper()
+	v := &verifier{t: t, exe: os.Getenv("HNSGUARD_VERIFY_EXE"), service: hnstest.New(o)}
+	if v.exe == "" {
+		t.Fatal("HNSGUARD_VERIFY_EXE is not set; run: make system-test")
+	}
+	network := v.service.CreateNetwork("azure", hns.NetworkL2Bridge, netip.MustParsePrefix("10.240.0.0/16"))
+	pod, err := v.service.CreateEndpoint(hnstest.EndpointSpec{
+		Network: network.ID, Name: "pod", Addresses: []netip.Addr{netip.MustParseAddr("10.240.0.11")},
+	})
+	must(t, err)
+	must(t, v.service.Attach(pod.ID, v.service.CreateNamespace()))
+	_, err = v.service.CreateLoadBalancer(hns.LoadBalancer{
+		Endpoints: []hns.EndpointID{pod.ID}, FrontendVIPs: []netip.Addr{netip.MustParseAddr("10.0.0.10")},
+	})
+	must(t, err)
+	v.before = v.service.State()
+	v.server, err = hnsserver.Start(t.Context(), v.service, hnsserver.Updates)
+	must(t, err)
+	t.Cleanup(func() { must(t, v.server.Close()) })
+	return v
+}
+
+func (v *verifier) start(args ...string) *program {
+	v.t.Helper()
+	return start(v.t, []string{"HNS_SERVER_PORT=" + v.server.Port()}, v.exe, args...)
+}
+
+// run runs it to its end.
+func (v *verifier) run(args ...string) *program {
+	v.t.Helper()
+	p := v.start(args...)
+	v.wait(p)
+	return p
+}
+
+func (v *verifier) wait(p *program) {
+	v.t.Helper()
+	select {
+	case <-p.ended:
+	case <-time.After(2 * time.Minute):
+		v.t.Fatalf("it does not end:\n%s", p.log)
+	}
+}
+
+// unchanged expects that HNS has what it had before, and nothing else.
+func (v *verifier) unchanged() {
+	v.t.Helper()
+	NewWithT(v.t).Expect(v.service.State()).To(Equal(v.before))
+}
+
+// The list of assumptions holds for the simulation through hcsshim and the DLLs too, and the program says of each HNS
+// what it is.
+func TestVerify(t *testing.T) {
+	t.Parallel()
+	for _, p := range verified(t) {
+		t.Run(p.Name, func(t *testing.T) {
+			t.Parallel()
+			g := NewWithT(t)
+			v := newVerifier(t, p.Options)
+			run := v.run("--yes", "-o", "json", "--endpoints", "20")
+			g.Expect(run.cmd.ProcessState.ExitCode()).To(BeZero(), run.log.String())
+			_, text, found := strings.Cut("\n"+run.log.String(), "\n{") // after what it says of its progress
+			g.Expect(found).To(BeTrue(), run.log.String())
+			var report contract.Report
+			g.Expect(json.Unmarshal([]byte("{"+text), &report)).To(Succeed())
+			g.Expect(p.Judge(report.Results)).To(Succeed())
+			v.unchanged()
+		})
+	}
+}
+
+// verified are the kinds of HNS that it is shown: all positions of which the DLLs let a program see something, those
+// that do not get in each other's way at once.
+func verified(t *testing.T) []hnstest.Position {
+	t.Helper()
+	positions := map[string]hnstest.Position{}
+	for _, p := range hnstest.Positions() {
+		positions[p.Name] = p
+	}
+	group := func(first string, others ...string) hnstest.Position {
+		p, found := positions[first]
+		for _, name := range others {
+			found = found && positions[name].Name != ""
+			p = p.And(positions[name])
+		}
+		if !found {
+			t.Fatalf("there is no position %s, or one of %s", first, others)
+		}
+		return p
+	}
+	return []hnstest.Position{
+		group("allows all"), group("refuses duplicates"), group("refuses a second remote"), group("random order"),
+		group("newest first", "own hardware addresses", "reuses IDs", "unknown codes", "refuses backends",
+			"forgets frontends", "ignores updates", "hides namespaces", "refuses outside", "hides types"),
+		group("by ID", "makes remotes", "deletes twins", "forgets backends", "refuses a frontend twice",
+			"hides its version", "keeps namespaces"),
+		group("allows locals", "lists late"), group("keeps deleted"),
+	}
+}
+
+// Bad input: one line, and nothing is changed.
+func TestVerifyRefuses(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		says string
+		args []string
+		bad  func(*verifier)
+	}{
+		"an old Windows": {"hnsguard needs Windows Server 2019", []string{"--yes"}, func(v *verifier) {
+			old := filepath.Join(tempdir.New(v.t), "old.exe") // Wine is a new Windows for hnsguard-verify.exe only
+			must(v.t, os.Link(v.exe, old))
+			v.exe = old
+		}},
+		"HNS that is stopped": {"HNS is not available", []string{"--yes"}, func(v *verifier) { v.service.SetDown(true) }},
+		"a network in use":    {"is in use", []string{"--yes", "--network", "azure"}, func(*verifier) {}},
+		"no answer":           {"nothing was changed", nil, func(*verifier) {}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			g := NewWithT(t)
+			v := newVerifier(t, hnstest.Options{})
+			tc.bad(v)
+			p := v.run(tc.args...)
+			g.Expect(p.cmd.ProcessState.ExitCode()).To(Equal(1), p.log.String())
+			lines := strings.Split(strings.TrimSpace(p.log.String()), "\n")
+			g.Expect(lines[len(lines)-1]).To(And(HavePrefix("hnsguard-verify: "), ContainSubstring(tc.says)))
+			v.unchanged()
+			g.Expect(v.server.Journal()).To(BeEmpty(), "no call tried to change anything")
+		})
+	}
+}
+
+// What a killed run leaves, --clean deletes; Ctrl+C leaves nothing.
+func TestVerifyEndsInTheMiddle(t *testing.T) {
+	t.Parallel()
+	for name, end := range map[string]func(*verifier, *program){
+		"killed": func(v *verifier, p *program) {
+			p.kill()
+			NewWithT(v.t).Expect(v.service.State()).NotTo(Equal(v.before))
+			clean := v.run("--clean")
+			NewWithT(v.t).Expect(clean.log.String()).To(ContainSubstring("deleted network"))
+		},
+		"Ctrl+C": func(v *verifier, p *program) {
+			must(v.t, syscall.Kill(p.cmd.Process.Pid, syscall.SIGINT))
+			v.wait(p)
+			NewWithT(v.t).Expect(p.cmd.ProcessState.ExitCode()).To(Equal(130), p.log.String())
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			v := newVerifier(t, hnstest.Options{})
+			p := v.start("--yes")
+			eventually(context.Background(), t, time.Minute, "it has made load balancers", func() bool {
+				return len(v.service.State().LoadBalancers) > 2
+			})
+			end(v, p)
+			v.unchanged()
+		})
+	}
+}
