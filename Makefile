@@ -121,7 +121,7 @@ test-unit: ## Run the unit tests, with the race detector and in random order
 
 .PHONY: test-docs
 test-docs: ## Check the links of the documentation, and the names that it uses
-	go test -count=1 ./test/docs ./test/system/results
+	go test -count=1 ./test/docs ./test/system/results ./test/windows
 
 .PHONY: test-chart
 test-chart: $(HELM) $(KUSTOMIZE) ## Lint and render the chart; compare it with the program, its schema and the kustomize base
@@ -279,7 +279,7 @@ vulnerabilities: ## Look for known vulnerabilities in the code that the Windows 
 	GOOS=windows go run golang.org/x/vuln/cmd/govulncheck@$(GOVULNCHECK_VERSION) $(PRODUCT)
 
 .PHONY: generate
-generate: generate-metrics generate-results generate-reliability generate-performance $(HELM) $(HELM_DOCS) ## Write all generated files: kustomize base, chart values, metrics, results
+generate: generate-metrics generate-results generate-windows generate-reliability generate-performance $(HELM) $(HELM_DOCS) ## Write all generated files: kustomize base, chart values, metrics, results
 	go run ./test/chart/generate .
 	$(HELM_DOCS) --chart-search-root charts --sort-values-order file --log-level warning
 
@@ -302,6 +302,10 @@ generate-performance: ## Write docs/results/performance.md and its plots from te
 .PHONY: generate-results
 generate-results: ## Write docs/results/kube-proxy-matrix.md and the README's table from test/system/results/results.json
 	go test ./test/system/results -run TestThePagesShowTheResults -count=1 -update
+
+.PHONY: generate-windows
+generate-windows: ## Write docs/windows.md from the list of assumptions and test/windows/results
+	go test ./test/windows -run TestThePageShowsTheResults -count=1 -update
 
 .PHONY: generate-reliability
 generate-reliability: ## Write docs/results/reliability.md: play everything that may go wrong, and see when it is right again

@@ -74,6 +74,9 @@ func TestThePrintedTable(t *testing.T) {
 		ContainSubstring("23 confirmed, 3 refuted, 1 not tried."),
 	))
 	g.Expect(out).NotTo(MatchRegexp("[*`]"), "this is no Markdown")
+	_, template, found := strings.Cut(strings.TrimSpace(out), "new?template=")
+	g.Expect(found).To(BeTrue())
+	g.Expect("../../.github/ISSUE_TEMPLATE/" + template).To(BeARegularFile())
 	g.Expect(service.State()).To(Equal(before))
 }
 

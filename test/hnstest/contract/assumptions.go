@@ -36,6 +36,7 @@ func Assumptions() []Assumption {
 const (
 	reports = "reports of users"
 	sources = "the sources of hcsshim and kube-proxy"
+	silence = "nothing says otherwise"
 )
 
 // ofDuplicates are those about endpoints that share an address.
@@ -61,7 +62,7 @@ func ofDuplicates() []Assumption {
 	}, {
 		ID: "one-of-two", Statement: "HNS deletes the endpoint whose ID is given, and no other one with its address.",
 		RestsOn: "The pod's endpoint stays when the stale one is removed. **If this is wrong, do not enforce.**",
-		Check:   "deletes a remote endpoint beside a local one", Source: sources, try: deletesOneOfTwo,
+		Check:   "deletes a remote endpoint beside a local one", Source: silence, try: deletesOneOfTwo,
 	}}
 }
 
@@ -73,11 +74,11 @@ func ofEndpoints() []Assumption {
 	}, {
 		ID: "listed-when-made", Statement: "An endpoint is listed as soon as it is made.",
 		RestsOn: "What is not listed is absent. Where it is listed late, a pod's endpoint is seen late.",
-		Check:   "makes 20, and lists after each", Source: sources, try: listedWhenMade,
+		Check:   "makes 20, and lists after each", Source: silence, try: listedWhenMade,
 	}, {
 		ID: "gone-when-deleted", Statement: "An endpoint is gone as soon as its deletion returns.",
 		RestsOn: "Where it is not, hnsguard reports an endpoint that it could not remove, and tries again later.",
-		Check:   "deletes 20; lists and reads after each", Source: sources, try: goneWhenDeleted,
+		Check:   "deletes 20; lists and reads after each", Source: silence, try: goneWhenDeleted,
 	}, {
 		ID: "not-found", Statement: "For an endpoint that is not there, HNS answers with a code that hnsguard knows.",
 		RestsOn: "An unknown code is a failure, after which the pass deletes nothing more.",
@@ -93,14 +94,14 @@ func ofEndpoints() []Assumption {
 	}, {
 		ID: "ids-are-new", Statement: "The ID of an endpoint never comes to mean another endpoint.",
 		RestsOn: "Endpoints are deleted by ID. Each is read again and compared before that.",
-		Check:   "makes and deletes 20 with one address", Source: sources, try: idsAreNew,
+		Check:   "makes and deletes 20 with one address", Source: silence, try: idsAreNew,
 	}, {
 		ID: "attached-shows", Statement: "A local endpoint that a pod uses shows its namespace; one that none uses, none.",
-		RestsOn: "An endpoint without namespace and containers is not a pod's, and the remote endpoint is kept.",
+		RestsOn: "An endpoint without namespace and containers counts as not attached, and the remote one is kept.",
 		Check:   "makes two, attaches one, and reads both", Source: sources, try: attachedShows,
 	}, {
 		ID: "detached-shows", Statement: "An endpoint stays when its namespace is deleted, and shows none.",
-		RestsOn: "So hnsguard finds what a CNI has left behind. One that shows a namespace counts as a pod's.",
+		RestsOn: "So hnsguard finds what a CNI has left behind. One that still shows a namespace is not reported.",
 		Check:   "deletes the namespace of an endpoint", Source: reports, try: detachedShows,
 	}, {
 		ID: "outside-subnet", Statement: "HNS makes a remote endpoint with an address outside of the network's subnets.",
@@ -110,7 +111,7 @@ func ofEndpoints() []Assumption {
 		ID: "documentation-address", Statement: "HNS makes a remote endpoint with an address of 198.51.100.0/24.",
 		RestsOn: "The proof that kube-proxy has forgotten an address waits for such an endpoint. Where HNS refuses it, " +
 			"[what is held stays](runbooks/HNSGuardKubeProxyBehind.md), and an alert says so.",
-		Check: "makes one with 198.51.100.77", Source: "no known range is refused", try: documentation,
+		Check: "makes one with 198.51.100.77", Source: silence, try: documentation,
 	}}
 }
 
@@ -125,7 +126,7 @@ func ofLoadBalancers() []Assumption {
 		Check:   "deletes one of two backends, and reads", Source: reports, try: balancerDangles,
 	}, {
 		ID: "balancer-as-given", Statement: "A load balancer keeps its frontends, ports and backends.",
-		RestsOn: "Backends are no orphans, and the frontend tells the Service.",
+		RestsOn: "A backend is no orphan. By the frontend hnsguard knows the Service.",
 		Check:   "makes one, and reads it", Source: sources, try: balancerAsGiven,
 	}, {
 		ID: "balancers-vanish", Statement: "Load balancers can be listed while some of them vanish.",
@@ -159,7 +160,7 @@ func ofTheService() []Assumption {
 	}, {
 		ID: "together", Statement: "HNS serves calls that are made at the same time.",
 		RestsOn: "Load balancers are read alongside the passes.",
-		Check:   "lists and deletes 8 at the same time", Source: sources, try: together,
+		Check:   "lists and deletes 8 at the same time", Source: silence, try: together,
 	}, {
 		ID: "local-system", Statement: "LocalSystem, the account of the agent, may make and delete endpoints.",
 		RestsOn: "Where it may not, the deletion fails and is reported.",
@@ -169,7 +170,7 @@ func ofTheService() []Assumption {
 		RestsOn: "It is given up after `hns.callTimeout`; after 8 of them no more calls are made.",
 		Check:   "cannot be provoked", Source: reports,
 	}, {
-		ID: "down-codes", Statement: "While HNS is stopped, its calls fail with 0x6b5, 0x6ba, 0x6be, 0x6bf or 0x426.",
+		ID: "down-codes", Statement: "While HNS is stopped, its calls fail with a code that hnsguard knows, such as 0x6b5.",
 		RestsOn: "Another code is a failure too, after which the pass deletes nothing.",
 		Check:   "`Stop-Service hns`, run it, and see whether it prints `HNS is not available`", Source: sources,
 	}, {

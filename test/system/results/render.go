@@ -20,7 +20,7 @@ func Page(all []Result) string {
 
 The scenarios were played with the real kube-proxy.exe of each version, hnsguard.exe and a real API server. Both
 programs ran **under Wine, against a simulated Host Networking Service (HNS)**, not on Windows;
-[CONTRIBUTING.md](../../CONTRIBUTING.md#what-is-tested-on-what) says what the simulation assumes of HNS.
+[windows.md](../windows.md) says what the simulation assumes of HNS.
 kube-proxy synced every %s; its default is 30 seconds.
 
 ## At a glance
