@@ -177,7 +177,7 @@ func usable(m node.Machine) error {
 	switch {
 	case m.Build < minBuild:
 		return fmt.Errorf("this is Windows %s; hnsguard needs Windows Server 2019 (build %d) or later", m.Windows, minBuild)
-	case !m.Elevated:
+	case !m.Elevated && !m.LocalSystem:
 		return errors.New("only an administrator may write to HNS; start it in a shell of an administrator")
 	default:
 		return nil
@@ -216,7 +216,7 @@ func verify(ctx context.Context, p Process, o options, m node.Machine, service c
 		text = "of an unknown version"
 	}
 	if !o.yes {
-		if err := confirm(p, o, network, fmt.Sprintf("Windows %s, HNS %s", m.Windows, text)); err != nil {
+		if err := confirm(ctx, p, o, network, fmt.Sprintf("Windows %s, HNS %s", m.Windows, text)); err != nil {
 			return err
 		}
 	}
@@ -277,7 +277,7 @@ func choose(ctx context.Context, s contract.Service, networks []hns.Network, o o
 }
 
 // confirm says what will be done, and asks (invariant 1).
-func confirm(p Process, o options, network hns.Network, machine string) error {
+func confirm(ctx context.Context, p Process, o options, network hns.Network, machine string) error {
 	where := fmt.Sprintf("use the network %q (%s)", network.Name, network.Type)
 	if network.ID == "" {
 		on := "no network adapter"
@@ -291,13 +291,29 @@ func confirm(p Process, o options, network hns.Network, machine string) error {
 - make up to %d endpoints, and some load balancers and namespaces, on it
 - delete all of that again, and what an earlier run has left
 Continue? [y/N] `, machine, where, o.endpoints)
-	answer, err := bufio.NewReader(p.In).ReadString('\n')
-	if strings.EqualFold(strings.TrimSpace(answer), "y") {
-		return nil
+	answers := make(chan string, 1)
+	go func() {
+		answer, err := bufio.NewReader(p.In).ReadString('\n')
+		if err != nil && answer == "" {
+			answer = noAnswer
+		}
+		answers <- strings.TrimSpace(answer)
+	}()
+	select {
+	case answer := <-answers:
+		switch {
+		case strings.EqualFold(answer, "y"):
+			return nil
+		case answer == noAnswer:
+			_, _ = fmt.Fprintln(p.Err)
+			return errors.New("there is no answer; nothing was changed. Scripts pass --yes")
+		default:
+			return errors.New("nothing was changed")
+		}
+	case <-ctx.Done():
+		return ctx.Err()
 	}
-	if err != nil {
-		_, _ = fmt.Fprintln(p.Err)
-		return errors.New("there is no answer; nothing was changed. Scripts pass --yes")
-	}
-	return errors.New("nothing was changed")
 }
+
+// noAnswer is the answer of an input that has ended.
+const noAnswer = "end of input"

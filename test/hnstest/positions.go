@@ -113,7 +113,7 @@ func Positions() []Position {
 		quirk("refuses outside", RefusesOutside, "outside-subnet", "documentation-address"),
 		quirk("hides its version", HidesVersion, "tells-version").prevents("balancer-updates"),
 		quirk("hides types", HidesTypes, "network-listed"),
-		quirk("one at a time", OneAtATime, "together").taking(shortly),
+		quirk("one at a time", OneAtATime, "together").taking(20 * shortly),
 		quirk("slow", 0, "fast").taking(10 * shortly),
 	}
 	for i := range all {

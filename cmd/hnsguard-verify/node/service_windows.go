@@ -80,15 +80,17 @@ func (service) DeleteNetwork(_ context.Context, id hns.NetworkID) error {
 func (service) CreateEndpoint(
 	_ context.Context, on hns.Network, spec contract.EndpointSpec,
 ) (hns.EndpointID, error) {
-	endpoint := &hcn.HostComputeEndpoint{
-		Name: spec.Name, SchemaVersion: v2(), IpConfigurations: []hcn.IpConfig{{IpAddress: spec.Address.String()}},
-	}
+	address := hcn.IpConfig{IpAddress: spec.Address.String()}
+	endpoint := &hcn.HostComputeEndpoint{Name: spec.Name, SchemaVersion: v2()}
 	if spec.MAC != (hns.MAC{}) {
 		endpoint.MacAddress = spec.MAC.String()
 	}
 	if spec.Remote {
 		endpoint.Flags = hcn.EndpointFlagsRemoteEndpoint
+	} else { // as CNIs do
+		address.PrefixLength = uint8(on.Subnets[0].Bits())
 	}
+	endpoint.IpConfigurations = []hcn.IpConfig{address}
 	if spec.Remote && on.Type == hns.NetworkOverlay { // as kube-proxy does
 		endpoint.Policies = []hcn.EndpointPolicy{{
 			Type: hcn.NetworkProviderAddress, Settings: []byte(`{"ProviderAddress": "203.0.113.254"}`),

@@ -21,8 +21,11 @@ import (
 // maker makes an endpoint with an address.
 type maker func(context.Context, netip.Addr) (hns.EndpointID, error)
 
-// twins makes two endpoints with one address.
+// twins makes two endpoints with one address, if HNS makes the second alone.
 func twins(ctx context.Context, b *bench, first, second maker) (one, other hns.EndpointID, err error) {
+	if _, err := second(ctx, b.newAddress()); err != nil {
+		return "", "", err
+	}
 	addr := b.newAddress()
 	if one, err = first(ctx, addr); err != nil {
 		return "", "", err
@@ -208,9 +211,15 @@ func endpointAsGiven(ctx context.Context, b *bench) (string, error) {
 		ID: id, Network: b.network.ID, Addresses: []netip.Addr{addr}, MAC: markedMAC(b.number), Flags: hns.FlagRemote,
 	}
 	if !got.SameIdentity(want) || got.Attached() || got.Untranslated != "" {
-		return "", refutedf("made %+v, read %+v", want, got)
+		return "", refutedf("made %s, read %s", describe(want, want), describe(got, want))
 	}
-	return fmt.Sprintf("flags %d, name %q", got.Flags, got.Name), nil
+	return describe(got, want), nil
+}
+
+// describe describes an endpoint, without addresses: the network may be a given one.
+func describe(e, want hns.Endpoint) string {
+	return fmt.Sprintf("flags %d, hardware address %s, attached: %t, the same network: %t, the same address: %t",
+		e.Flags, e.MAC, e.Attached(), e.Network == want.Network, slices.Equal(e.Addresses, want.Addresses))
 }
 
 func localAsGiven(ctx context.Context, b *bench) (string, error) {
@@ -223,10 +232,11 @@ func localAsGiven(ctx context.Context, b *bench) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if got.Remote() || got.Network != b.network.ID || !slices.Equal(got.Addresses, []netip.Addr{addr}) {
-		return "", refutedf("made a local endpoint with %s, read %+v", addr, got)
+	want := hns.Endpoint{ID: id, Network: b.network.ID, Addresses: []netip.Addr{addr}, MAC: got.MAC, Flags: got.Flags}
+	if got.Remote() || !got.SameIdentity(want) {
+		return "", refutedf("made a local endpoint, read %s", describe(got, want))
 	}
-	return fmt.Sprintf("flags %d", got.Flags), nil
+	return describe(got, want), nil
 }
 
 func idsAreNew(ctx context.Context, b *bench) (string, error) {
@@ -570,8 +580,8 @@ func networkListed(ctx context.Context, b *bench) (string, error) {
 			continue
 		}
 		if n.Name != b.network.Name || n.Type != b.network.Type {
-			return "", refutedf("network %q of type %s is listed as %q of type %q",
-				b.network.Name, b.network.Type, n.Name, n.Type)
+			return "", refutedf("a network of type %s is listed with the type %q; with its name: %t",
+				b.network.Type, n.Type, n.Name == b.network.Name)
 		}
 		return string(n.Type), nil
 	}
@@ -582,11 +592,11 @@ func localSystem(ctx context.Context, b *bench) (string, error) {
 	if !b.opts.LocalSystem {
 		return "", errors.New("this run is not of LocalSystem")
 	}
-	id, err := b.remote(ctx, b.newAddress())
-	if err == nil {
-		err = b.remove(ctx, string(id))
-	}
+	id, err := b.local(ctx, b.newAddress())
 	if err != nil {
+		return "", err
+	}
+	if err := b.remove(ctx, string(id)); err != nil {
 		return "", refutedf("%v", err)
 	}
 	return "made and deleted", nil

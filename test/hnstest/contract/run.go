@@ -31,7 +31,7 @@ const (
 type Result struct {
 	ID      string  `json:"id"`
 	Outcome Outcome `json:"outcome"`
-	// Saw is what HNS did, in a few words. It has no names or addresses but those that the run has made up.
+	// Saw is what HNS did, in a few words. It has no names, and no addresses but those that the run has made up.
 	Saw string `json:"saw"`
 	// Codes are those of all errors of HNS in Saw.
 	Codes []string `json:"codes,omitempty"`
