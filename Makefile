@@ -73,8 +73,11 @@ build: ## Build for this system into bin/
 	$(BUILD) -o $(BIN)/ ./cmd/hnsguard
 
 .PHONY: build-windows
-build-windows: ## Build the Windows programs into bin/
-	GOOS=windows GOARCH=amd64 $(BUILD) -o $(BIN)/ ./cmd/hnsguard ./cmd/hnsguard-verify
+build-windows: $(BIN)/hnsguard.exe $(BIN)/hnsguard-verify.exe ## Build the Windows programs into bin/
+
+.PHONY: $(BIN)/hnsguard.exe $(BIN)/hnsguard-verify.exe
+$(BIN)/hnsguard.exe $(BIN)/hnsguard-verify.exe:
+	GOOS=windows GOARCH=amd64 $(BUILD) -o $@ ./cmd/$(basename $(@F))
 
 .PHONY: notices
 notices: ## Write the licences of everything that is linked into the Windows program into bin/

@@ -673,12 +673,12 @@ func TestTheImageIsBuiltByMake(t *testing.T) {
 	file, err := os.ReadFile(checkout + "/Dockerfile.windows")
 	g.Expect(err).NotTo(HaveOccurred())
 	dockerfile := string(file)
-	g.Expect(dockerfile).To(ContainSubstring(`RUN make build-windows notices VERSION="${VERSION:?}" COMMIT="${COMMIT:?}"`))
+	g.Expect(dockerfile).To(ContainSubstring(`RUN make bin/hnsguard.exe notices VERSION="${VERSION:?}" COMMIT="${COMMIT:?}"`))
 	g.Expect(dockerfile).To(ContainSubstring(`COPY --from=build /src/LICENSE /src/bin/THIRD-PARTY-NOTICES.txt /`))
 	g.Expect(dockerfile).To(ContainSubstring(`COPY --from=build /src/bin/hnsguard.exe /hnsguard.exe`))
 
 	dryRun := exec.CommandContext(t.Context(), "make", "--no-print-directory", "-n", "-C", checkout,
-		"build-windows", "image", "VERSION=v1.2.3", "COMMIT=0123abc")
+		"bin/hnsguard.exe", "image", "VERSION=v1.2.3", "COMMIT=0123abc")
 	out, err := dryRun.Output()
 	g.Expect(err).NotTo(HaveOccurred())
 	g.Expect(string(out)).To(And(
