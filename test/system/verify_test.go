@@ -73,7 +73,7 @@ func (v *verifier) wait(p *program) {
 	v.t.Helper()
 	select {
 	case <-p.ended:
-	case <-time.After(2 * time.Minute):
+	case <-time.After(5 * time.Minute):
 		v.t.Fatalf("it does not end:\n%s", p.log)
 	}
 }
@@ -187,7 +187,7 @@ func TestVerifyEndsInTheMiddle(t *testing.T) {
 			t.Parallel()
 			v := newVerifier(t, hnstest.Options{})
 			p := v.start("--yes")
-			eventually(context.Background(), t, time.Minute, "it has made load balancers", func() bool {
+			eventually(context.Background(), t, 5*time.Minute, "it has made load balancers", func() bool {
 				return len(v.service.State().LoadBalancers) > 2
 			})
 			end(v, p)

@@ -218,8 +218,8 @@ func endpointAsGiven(ctx context.Context, b *bench) (string, error) {
 
 // describe describes an endpoint, without addresses: the network may be a given one.
 func describe(e, want hns.Endpoint) string {
-	return fmt.Sprintf("flags %d, hardware address %s, attached: %t, the same network: %t, the same address: %t",
-		e.Flags, e.MAC, e.Attached(), e.Network == want.Network, slices.Equal(e.Addresses, want.Addresses))
+	return fmt.Sprintf("flags %d, attached: %t; the same network: %t, address: %t, hardware address: %t",
+		e.Flags, e.Attached(), e.Network == want.Network, slices.Equal(e.Addresses, want.Addresses), e.MAC == want.MAC)
 }
 
 func localAsGiven(ctx context.Context, b *bench) (string, error) {
