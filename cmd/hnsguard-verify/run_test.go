@@ -89,6 +89,8 @@ func TestTheReportCanBeKept(t *testing.T) {
 	report, err := contract.ReadReport([]byte(out))
 	g.Expect(err).NotTo(HaveOccurred())
 	g.Expect(hnstest.Positions()[0].Judge(report.Results)).To(Succeed())
+	g.Expect(report.Results).To(ContainElement(And(
+		HaveField("ID", "second-local-refused"), HaveField("Codes", ConsistOf("0x803b002f")))))
 	g.Expect(report.Date).To(Equal("2026-11-30"))
 	g.Expect(json.Valid([]byte(out))).To(BeTrue())
 }

@@ -88,18 +88,22 @@ func (v *verifier) unchanged() {
 // what it is.
 func TestVerify(t *testing.T) {
 	t.Parallel()
-	for _, p := range verified(t) {
+	kinds := [][]string{{"Private"}, {"NAT"}, {"Overlay", "--adapter", "Ethernet 2"}, {"L2Bridge", "--adapter", "Ethernet 2"}}
+	for i, p := range verified(t) {
 		t.Run(p.Name, func(t *testing.T) {
 			t.Parallel()
 			g := NewWithT(t)
 			v := newVerifier(t, p.Options)
-			run := v.run("--yes", "-o", "json", "--endpoints", "20")
+			kind := kinds[i%len(kinds)]
+			run := v.run(append([]string{"--yes", "-o", "json", "--endpoints", "20", "--type"}, kind...)...)
 			g.Expect(run.cmd.ProcessState.ExitCode()).To(BeZero(), run.log.String())
 			_, text, found := strings.Cut("\n"+run.log.String(), "\n{") // after what it says of its progress
 			g.Expect(found).To(BeTrue(), run.log.String())
 			var report contract.Report
 			g.Expect(json.Unmarshal([]byte("{"+text), &report)).To(Succeed())
 			g.Expect(p.Judge(report.Results)).To(Succeed())
+			g.Expect(report.Network).To(BeEquivalentTo(kind[0]))
+			g.Expect(report.Results).NotTo(ContainElement(HaveField("Saw", ContainSubstring("{"))), "no JSON of HNS")
 			v.unchanged()
 		})
 	}

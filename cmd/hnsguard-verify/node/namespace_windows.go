@@ -21,9 +21,9 @@ func createNamespace(id hns.NamespaceID) (hns.NamespaceID, error) {
 	create, query := dll.NewProc("HcnCreateNamespace"), dll.NewProc("HcnQueryNamespaceProperties")
 	closeHandle := dll.NewProc("HcnCloseNamespace")
 	key, errKey := windows.GUIDFromString("{" + string(id) + "}")
-	settings, errSettings := windows.UTF16PtrFromString(`{"Type":"Host","SchemaVersion":{"Major":2,"Minor":0}}`)
-	all, errAll := windows.UTF16PtrFromString(`{"SchemaVersion":{"Major":2,"Minor":0}}`)
-	err := errors.Join(errKey, errSettings, errAll, create.Find(), query.Find(), closeHandle.Find())
+	// Like containerd's, the namespace has no settings. As a query, this asks for all properties.
+	settings, errSettings := windows.UTF16PtrFromString(`{"SchemaVersion":{"Major":2,"Minor":0}}`)
+	err := errors.Join(errKey, errSettings, create.Find(), query.Find(), closeHandle.Find())
 	if err != nil {
 		return "", fmt.Errorf("making a namespace: %w", err)
 	}
@@ -35,7 +35,7 @@ func createNamespace(id hns.NamespaceID) (hns.NamespaceID, error) {
 		return "", err
 	}
 	defer closeHandle.Call(handle) //nolint:errcheck // there is nothing to be done about it
-	hr, _, _ = query.Call(handle, uintptr(unsafe.Pointer(all)), uintptr(unsafe.Pointer(&properties)),
+	hr, _, _ = query.Call(handle, uintptr(unsafe.Pointer(settings)), uintptr(unsafe.Pointer(&properties)),
 		uintptr(unsafe.Pointer(&record)))
 	if err := failure("HcnQueryNamespaceProperties", hr, record); err != nil {
 		return id, err
