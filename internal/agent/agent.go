@@ -156,10 +156,11 @@ func (a *Agent) addGuard(o Options, detector *detect.Detector) error {
 	watch.Observe(flusher, tracker, meter, remover)
 	evictor, reprogrammer := p.evictor(), p.reprogrammer(balancers, detector, deadline)
 	a.board = report.NewBoard(report.BoardOptions{
-		Node: o.Node, Config: o.Config, KubeProxy: detector.Profile, History: p.history, Victims: evictor.Victims,
-		LoadBalancers: reprogrammer.Broken, Clock: o.Clock,
+		Node: o.Node, Config: o.Config, KubeProxy: detector.Profile, History: p.history, Victims: evictor.Lacking,
+		LoadBalancers: reprogrammer.Found, Clock: o.Clock,
 		HNS: func() report.HNS { return report.HNS{Health: measured.Health(), HungCalls: deadline.Hung()} },
 	})
+	a.registry.MustRegister(report.NewCollector(a.board))
 	g := guard.New(guard.Options{
 		Config: o.Config, Collector: collector, Slices: watch,
 		Actions: []pass.Action{

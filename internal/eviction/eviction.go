@@ -76,7 +76,7 @@ type Evictor struct {
 	suspects map[types.UID]*suspect
 	victims  []Victim
 	// ending are the pods that were ending for too long in the last pass.
-	ending map[types.UID]bool
+	ending []Victim
 	// ran is when the last pass was, evicted when the last eviction was tried.
 	ran, evicted time.Time
 	// backoff is by controller: where a replacement loses its endpoint too, eviction does not help.
@@ -85,10 +85,10 @@ type Evictor struct {
 
 var _ pass.Action = (*Evictor)(nil)
 
-// Victim is a running pod that lacks its network.
+// Victim is a running pod that lacks its network, or one that has been ending for too long.
 type Victim struct {
 	Pod cluster.Pod
-	// State is what it lacks now: see [verdict.PodState.LacksNetwork].
+	// State is what it lacks now: see [verdict.PodState.LacksNetwork]. Or it is [verdict.PodEndingTooLong].
 	State verdict.PodState
 	// Since is when the pod was first found so.
 	Since time.Time
@@ -119,7 +119,6 @@ func (r *Evictor) Run(ctx context.Context, pass pass.Pass) time.Duration {
 	lacking, ending, all := r.lacking(pass.Evidence.Snapshot, pass.Evidence.Cluster)
 	r.reportEnding(ctx, ending)
 	r.victims = r.confirmed(lacking)
-	r.opts.Metrics.victims.Set(float64(len(r.victims)))
 	for _, v := range r.victims {
 		if s := r.suspects[v.Pod.UID]; !s.reported {
 			s.reported = true
@@ -145,8 +144,9 @@ func (r *Evictor) Run(ctx context.Context, pass pass.Pass) time.Duration {
 	return 0
 }
 
-// Victims returns those of the last pass, in the order of their names.
-func (r *Evictor) Victims() []Victim { return r.victims }
+// Lacking returns the victims of the last pass, and the pods that had been ending for too long, both in the order of
+// their names.
+func (r *Evictor) Lacking() []Victim { return slices.Concat(r.victims, r.ending) }
 
 // mayBeAnyPods reports whether the endpoint may have any address, for all that is known.
 func mayBeAnyPods(e verdict.Endpoint) bool {
@@ -156,7 +156,7 @@ func mayBeAnyPods(e verdict.Endpoint) bool {
 // lacking returns the pods that lack their network, those that have been ending for too long, and how many running pods
 // there are that should have a network.
 func (r *Evictor) lacking(snapshot verdict.Snapshot, view cluster.View) (
-	lacking []Victim, ending []cluster.Pod, all int,
+	lacking, ending []Victim, all int,
 ) {
 	locals, now := verdict.LocalsOf(snapshot), r.opts.Clock.Now()
 	for _, pod := range view.Pods {
@@ -165,7 +165,7 @@ func (r *Evictor) lacking(snapshot verdict.Snapshot, view cluster.View) (
 			lacking = append(lacking, Victim{pod, state, now})
 			all++
 		case state == verdict.PodEndingTooLong:
-			ending = append(ending, pod)
+			ending = append(ending, Victim{pod, state, pod.Ends})
 		case state == verdict.PodAttached && pod.Running && !pod.Deleting:
 			all++
 		}
@@ -211,13 +211,12 @@ func (r *Evictor) report(ctx context.Context, v Victim) {
 }
 
 // reportEnding reports each pod once that has been ending for too long. No eviction helps it: it is being deleted.
-func (r *Evictor) reportEnding(ctx context.Context, pods []cluster.Pod) {
+func (r *Evictor) reportEnding(ctx context.Context, ending []Victim) {
 	reported := r.ending
-	r.ending = make(map[types.UID]bool, len(pods))
-	r.opts.Metrics.ending.Set(float64(len(pods)))
-	for _, pod := range pods {
-		r.ending[pod.UID] = true
-		if reported[pod.UID] {
+	r.ending = ending
+	for _, v := range ending {
+		pod := v.Pod
+		if slices.ContainsFunc(reported, func(before Victim) bool { return before.Pod.UID == pod.UID }) {
 			continue
 		}
 		r.opts.History.Add(about(pod, history.Victim, history.Ending))

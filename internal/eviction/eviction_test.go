@@ -164,24 +164,16 @@ func (w *ward) happened() []string {
 	}
 }
 
-func (w *ward) victims() int {
-	w.t.Helper()
-	return w.gauge("hnsguard_victims")
-}
+// victims counts the pods that lack their network, and ending those that have been ending for too long.
+func (w *ward) victims() int { return len(w.evictor.Lacking()) - w.ending() }
 
-func (w *ward) gauge(name string) int {
-	w.t.Helper()
-	families, err := w.metrics.Gather()
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	for _, f := range families {
-		if f.GetName() == name {
-			return int(f.GetMetric()[0].GetGauge().GetValue())
+func (w *ward) ending() (n int) {
+	for _, v := range w.evictor.Lacking() {
+		if v.State == verdict.PodEndingTooLong {
+			n++
 		}
 	}
-	w.t.Fatal("no metric")
-	return 0
+	return n
 }
 
 func TestAVictimIsReportedOnce(t *testing.T) {
@@ -222,7 +214,7 @@ func TestAPodThatEndsForTooLongIsReportedOnce(t *testing.T) {
 	g.Expect(w.happened()).To(ConsistOf(
 		And(ContainSubstring("Warning NetworkEndpointGoneBeforePod"), ContainSubstring("since 2026-03-01T03:00:00Z")),
 		ContainSubstring("Warning NetworkEndpointGoneBeforePod")))
-	g.Expect(w.gauge("hnsguard_pods_ending_too_long")).To(Equal(2))
+	g.Expect(w.ending()).To(Equal(2))
 	g.Expect(w.victims()).To(BeZero())
 	g.Expect(w.evicted).To(BeEmpty())
 	g.Expect(w.history.Entries()).To(ConsistOf(
@@ -231,7 +223,7 @@ func TestAPodThatEndsForTooLongIsReportedOnce(t *testing.T) {
 		And(HaveField("Result", history.Ending), HaveField("Pods", ConsistOf("default/without address")))))
 	w.gone("stuck")
 	w.look(time.Second)
-	g.Expect(w.gauge("hnsguard_pods_ending_too_long")).To(Equal(1))
+	g.Expect(w.ending()).To(Equal(1))
 }
 
 // Invariant 1.
@@ -293,7 +285,7 @@ func TestAnEndpointThatIsNotAttachedIsNoNetwork(t *testing.T) {
 	w.local[0].Namespace = ""
 	w.look(0)
 	w.look(time.Hour)
-	g.Expect(w.evictor.Victims()).To(ConsistOf(HaveField("State", verdict.PodNotAttached)))
+	g.Expect(w.evictor.Lacking()).To(ConsistOf(HaveField("State", verdict.PodNotAttached)))
 	g.Expect(w.happened()).To(ConsistOf(And(ContainSubstring("Warning NetworkEndpointNotAttached"), ContainSubstring("10.240.0.1"))))
 	g.Expect(w.evicted).To(BeEmpty())
 

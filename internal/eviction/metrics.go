@@ -20,28 +20,18 @@ const (
 
 // Metrics are the evictor's measurements.
 type Metrics struct {
-	victims   prometheus.Gauge
-	ending    prometheus.Gauge
 	evictions *prometheus.CounterVec
 }
 
 // NewMetrics makes the measurements, registers them and starts every series at zero.
 func NewMetrics(reg prometheus.Registerer) *Metrics {
 	m := &Metrics{
-		victims: prometheus.NewGauge(prometheus.GaugeOpts{
-			Namespace: metrics.Namespace, Name: "victims",
-			Help: "Running pods on this node that have had no attached local HNS endpoint for longer than eviction.after.",
-		}),
-		ending: prometheus.NewGauge(prometheus.GaugeOpts{
-			Namespace: metrics.Namespace, Name: "pods_ending_too_long",
-			Help: "Pods of this node that should have been gone for an hour, and have no local HNS endpoint any more.",
-		}),
 		evictions: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: metrics.Namespace, Name: "evictions_total",
 			Help: "Attempts to evict a pod that had lost its HNS endpoint, by result.",
 		}, []string{"result"}),
 	}
-	reg.MustRegister(m.victims, m.ending, m.evictions)
+	reg.MustRegister(m.evictions)
 	for _, result := range []string{evictionDone, evictionGone, evictionBlocked, evictionFailed, evictionUnrestricted} {
 		m.evictions.WithLabelValues(result)
 	}

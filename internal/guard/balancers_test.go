@@ -49,18 +49,18 @@ func TestALoadBalancerThatDanglesIsNoticed(t *testing.T) {
 	n.Delete(local)
 	n.Wait(5 * time.Second)
 	n.pass()
-	g.Expect(n.reprogrammer.Broken()).To(BeEmpty(), "once may be chance")
+	g.Expect(n.broken()).To(BeEmpty(), "once may be chance")
 	n.Wait(5 * time.Second)
 	n.pass()
 	n.pass()
-	g.Expect(n.reprogrammer.Broken()).To(ConsistOf(HaveField("ID", balancer.ID)))
+	g.Expect(n.broken()).To(ConsistOf(HaveField("ID", balancer.ID)))
 	g.Expect(n.Series("hnsguard_load_balancers{verdict=dangling}")).To(BeEquivalentTo(1))
 
 	g.Expect(n.HNS.DeleteLoadBalancer(balancer.ID)).To(Succeed())
 	n.Wait(11 * time.Second)
 	n.pass()
 	n.pass()
-	g.Expect(n.reprogrammer.Broken()).To(BeEmpty())
+	g.Expect(n.broken()).To(BeEmpty())
 	g.Expect(n.Series("hnsguard_load_balancers{verdict=dangling}")).To(BeZero())
 }
 
@@ -76,7 +76,7 @@ func TestALoadBalancerOfANewEndpointDoesNotDangle(t *testing.T) {
 	n.Wait(time.Minute)
 	n.pass()
 	n.pass()
-	g.Expect(n.reprogrammer.Broken()).To(BeEmpty())
+	g.Expect(n.broken()).To(BeEmpty())
 }
 
 func TestLoadBalancersAreReadSparingly(t *testing.T) {

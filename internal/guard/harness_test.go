@@ -25,6 +25,7 @@ import (
 	"github.com/hnsguard/hnsguard/internal/removal"
 	"github.com/hnsguard/hnsguard/internal/report"
 	"github.com/hnsguard/hnsguard/internal/stalerecord"
+	"github.com/hnsguard/hnsguard/internal/verdict"
 	"github.com/hnsguard/hnsguard/test/nodetest"
 )
 
@@ -80,10 +81,12 @@ func (n *node) boot(base *nodetest.Node) []pass.SliceObserver {
 		Events: n.Events, History: n.history, Metrics: eviction.NewMetrics(n.Registry), Clock: n.Clock,
 	})
 	n.board = report.NewBoard(report.BoardOptions{
-		Node: nodetest.Name, Config: n.Config, History: n.history, Victims: n.evictor.Victims, Clock: n.Clock,
-		KubeProxy: func() kubeproxy.Profile { return kubeproxy.ProfileOf(n.KubeProxy) },
-		HNS:       func() report.HNS { return report.HNS{} },
+		Node: nodetest.Name, Config: n.Config, History: n.history, Victims: n.evictor.Lacking, Clock: n.Clock,
+		KubeProxy:     func() kubeproxy.Profile { return kubeproxy.ProfileOf(n.KubeProxy) },
+		HNS:           func() report.HNS { return report.HNS{} },
+		LoadBalancers: func() ([]verdict.Balancer, map[verdict.BalancerKind]int) { return n.reprogrammer.Found() },
 	})
+	n.Registry.MustRegister(report.NewCollector(n.board))
 	limiter := removal.NewLimiter(n.Config)
 	remover := removal.New(removal.Options{
 		Node: nodetest.Name, Config: n.Config, Confirmer: n.Confirmer(), HNS: n.Service, Limiter: limiter,
@@ -127,6 +130,12 @@ type meter struct{ n *node }
 func (m meter) Run(context.Context, pass.Pass) time.Duration {
 	m.n.looked++
 	return 0
+}
+
+// broken returns the load balancers that are broken.
+func (n *node) broken() []verdict.Balancer {
+	broken, _ := n.reprogrammer.Found()
+	return broken
 }
 
 // pass is one pass, and what happens beside it before the next. It returns the time until the next.

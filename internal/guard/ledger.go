@@ -109,14 +109,3 @@ func (l *ledger) staleSince() map[hns.EndpointID]time.Time {
 	}
 	return since
 }
-
-// oldest returns for how long the oldest of the stale endpoints has been known, by its verdict.
-func (l *ledger) oldest(now time.Time) map[verdict.Kind]time.Duration {
-	ages := map[verdict.Kind]time.Duration{}
-	for _, e := range *l {
-		if !e.stale.IsZero() {
-			ages[e.kind] = max(ages[e.kind], now.Sub(e.stale))
-		}
-	}
-	return ages
-}

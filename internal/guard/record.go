@@ -65,7 +65,6 @@ func (r *recorder) verdicts(
 ) map[hns.EndpointID]time.Time {
 	now := evidence.Now
 	changes := r.ledger.enter(verdicts, now)
-	r.count(verdicts)
 	if evidence.Snapshot.Network.Type == hns.NetworkOverlay { // elsewhere their addresses protect nothing
 		r.oversizedServices(ctx, evidence.Cluster.OversizedServices)
 	}
@@ -142,26 +141,6 @@ func (r *recorder) complete(start time.Time) {
 	r.metrics.lastPass.Set(float64(now.UnixMilli()) / 1000)
 }
 
-// count counts all verdicts.
-func (r *recorder) count(verdicts []verdict.Verdict) {
-	count := map[verdict.Kind]int{}
-	leaked, left := 0, 0
-	for _, v := range verdicts {
-		count[v.Kind]++
-		switch {
-		case v.Reason == verdict.ReasonLocalLeaked:
-			leaked++
-		case v.Reason.LeftBehind():
-			left++
-		}
-	}
-	for _, kind := range verdict.Kinds() {
-		r.metrics.endpoints.WithLabelValues(string(kind)).Set(float64(count[kind]))
-	}
-	r.metrics.leaked.Set(float64(leaked))
-	r.metrics.left.Set(float64(left))
-}
-
 // oversizedServices reports Services with more addresses than are kept.
 func (r *recorder) oversizedServices(ctx context.Context, services []types.NamespacedName) {
 	r.metrics.oversized.Set(float64(len(services)))
@@ -203,17 +182,11 @@ func (r *recorder) change(ctx context.Context, v verdict.Verdict) {
 	}
 }
 
-// stale counts the endpoints that have just been found to be stale, and measures the age of the oldest.
+// stale counts the endpoints that have just been found to be stale.
 func (r *recorder) stale(changes []change, now time.Time) {
 	for _, v := range changes {
 		if since := r.ledger[v.Endpoint.ID].stale; !since.IsZero() && since.Equal(now) {
 			r.metrics.found.WithLabelValues(string(v.Kind)).Inc()
-		}
-	}
-	ages := r.ledger.oldest(now)
-	for _, kind := range verdict.Kinds() {
-		if kind.Stale() {
-			r.metrics.age.WithLabelValues(string(kind)).Set(ages[kind].Seconds())
 		}
 	}
 }

@@ -134,15 +134,16 @@ func (r *Reprogrammer) Run(ctx context.Context, p pass.Pass) time.Duration {
 		if some, news := r.findings.add(reading, r.opts.Index, p); some {
 			r.opts.LoadBalancers.ReadSoon(news)
 		}
-		r.opts.Metrics.show(r.findings.counts)
 	}
 	r.mend(ctx)
 	r.backoff.GC()
 	return next
 }
 
-// Broken returns the load balancers that are broken, the most urgent first.
-func (r *Reprogrammer) Broken() []verdict.Balancer { return r.findings.broken }
+// Found returns the load balancers that are broken, the most urgent first, and how many have each verdict.
+func (r *Reprogrammer) Found() (broken []verdict.Balancer, counts map[verdict.BalancerKind]int) {
+	return r.findings.broken, r.findings.counts
+}
 
 // mend attends to the Services whose load balancers are broken.
 func (r *Reprogrammer) mend(ctx context.Context) {

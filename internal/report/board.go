@@ -33,12 +33,14 @@ type BoardOptions struct {
 	HNS func() HNS
 	// History is what was decided and done.
 	History *history.Ring
-	// Victims returns the pods that lack their network. The writer calls it, after each pass.
+	// Victims returns the pods that lack their network or have been ending for too long. The writer calls it, after each
+	// pass.
 	// Default: there are none.
 	Victims func() []eviction.Victim
-	// LoadBalancers returns those that are broken. The writer calls it, after each complete pass.
+	// LoadBalancers returns those that are broken, and how many have each verdict. The writer calls it, after each
+	// complete pass, and changes neither.
 	// Default: there are none.
-	LoadBalancers func() []verdict.Balancer
+	LoadBalancers func() ([]verdict.Balancer, map[verdict.BalancerKind]int)
 	// Clock is the source of time.
 	Clock clock.PassiveClock
 }
@@ -64,9 +66,10 @@ type snapshot struct {
 type lastPass struct {
 	Pass
 	network hns.Network
-	// balancers are the broken ones.
-	balancers []verdict.Balancer
-	found     *verdicts
+	// balancers are the broken ones, and balancerCounts all.
+	balancers      []verdict.Balancer
+	balancerCounts map[verdict.BalancerKind]int
+	found          *verdicts
 }
 
 // verdicts are those of a pass, and of those after it that have found the same. They do not change.
@@ -95,7 +98,7 @@ func NewBoard(o BoardOptions) *Board {
 		o.Victims = func() []eviction.Victim { return nil }
 	}
 	if o.LoadBalancers == nil {
-		o.LoadBalancers = func() []verdict.Balancer { return nil }
+		o.LoadBalancers = func() ([]verdict.Balancer, map[verdict.BalancerKind]int) { return nil, nil }
 	}
 	b := &Board{opts: o, started: o.Clock.Now().UTC()}
 	b.current.Store(&snapshot{state: StateStarting, since: b.started})
@@ -109,7 +112,7 @@ func (b *Board) Complete(p pass.Pass, began time.Time) {
 		Pass:    Pass{Ended: now.UTC(), DurationSeconds: now.Sub(began).Seconds(), Waiting: p.Waiting},
 		network: snap.Network,
 	}
-	shown.balancers = b.opts.LoadBalancers()
+	shown.balancers, shown.balancerCounts = b.opts.LoadBalancers()
 	if snap.LoadBalancersKnown {
 		shown.LoadBalancers = new(len(snap.LoadBalancers))
 	}
@@ -154,6 +157,7 @@ func (b *Board) Report() Report {
 	if s.pass != nil {
 		r.Network = networkOf(s.pass.network)
 		r.Endpoints = s.pass.found.endpoints()
+		maps.Copy(r.LoadBalancerCounts, s.pass.balancerCounts)
 		for _, v := range s.pass.balancers {
 			r.LoadBalancers = append(r.LoadBalancers, BalancerOf(v))
 		}

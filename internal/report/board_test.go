@@ -7,10 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
 	. "github.com/onsi/gomega"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"k8s.io/apimachinery/pkg/types"
 	testingclock "k8s.io/utils/clock/testing"
 
@@ -36,6 +39,7 @@ type node struct {
 	hns     report.HNS
 	victims []eviction.Victim
 	broken  []verdict.Balancer
+	counts  map[verdict.BalancerKind]int
 }
 
 func newNode() *node {
@@ -47,7 +51,7 @@ func newNode() *node {
 		HNS:       func() report.HNS { return n.hns },
 		Victims:   func() []eviction.Victim { return n.victims },
 
-		LoadBalancers: func() []verdict.Balancer { return n.broken },
+		LoadBalancers: func() ([]verdict.Balancer, map[verdict.BalancerKind]int) { return n.broken, n.counts },
 	})
 	return n
 }
@@ -93,6 +97,54 @@ func victims() []eviction.Victim {
 		State: verdict.PodWithoutNetwork,
 		Since: start(),
 	}}
+}
+
+// Invariant 15.
+func TestGaugesAreCountedFromTheReport(t *testing.T) {
+	g := NewWithT(t)
+	n := newNode()
+	leaked := local()
+	leaked.Endpoint.ID, leaked.Reason = "id-3", verdict.ReasonLocalLeaked
+	left := local()
+	left.Endpoint.ID, left.Reason = "id-4", verdict.ReasonLocalLeftBehind
+	n.counts = map[verdict.BalancerKind]int{verdict.BalancerStale: 2}
+	stuck := victims()[0]
+	stuck.Pod.Key.Name, stuck.State, stuck.Pod.Ends = "stuck", verdict.PodEndingTooLong, start()
+	n.victims = append(victims(), stuck)
+	n.Complete(passOf(local(), conflict(), leaked, left), start())
+	n.clock.Step(time.Minute)
+
+	collector := report.NewCollector(n.Board)
+	g.Expect(testutil.CollectAndLint(collector)).To(BeEmpty())
+	g.Expect(testutil.CollectAndCompare(collector, strings.NewReader(`
+# HELP hnsguard_leaked_local_endpoints Local endpoints whose address no pod on this node has and a slice lists as ready on another node.
+# TYPE hnsguard_leaked_local_endpoints gauge
+hnsguard_leaked_local_endpoints 1
+# HELP hnsguard_pods_ending_too_long Pods of this node that should have been gone for an hour, and have no local HNS endpoint any more.
+# TYPE hnsguard_pods_ending_too_long gauge
+hnsguard_pods_ending_too_long 1
+# HELP hnsguard_victims Running pods on this node that have had no attached local HNS endpoint for longer than eviction.after.
+# TYPE hnsguard_victims gauge
+hnsguard_victims 1
+`), "hnsguard_leaked_local_endpoints", "hnsguard_pods_ending_too_long", "hnsguard_victims")).To(Succeed())
+	series := map[string]float64{}
+	registry := prometheus.NewPedanticRegistry()
+	registry.MustRegister(collector)
+	families, err := registry.Gather()
+	g.Expect(err).NotTo(HaveOccurred())
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			if len(m.GetLabel()) > 0 {
+				series[f.GetName()+" "+m.GetLabel()[0].GetValue()] = m.GetGauge().GetValue()
+			}
+		}
+	}
+	g.Expect(series).To(And(
+		HaveKeyWithValue("hnsguard_endpoints conflict", 1.0), HaveKeyWithValue("hnsguard_endpoints orphan", 0.0),
+		HaveKeyWithValue("hnsguard_stale_endpoint_age_seconds conflict", 120.0),
+		HaveKeyWithValue("hnsguard_load_balancers stale", 2.0), HaveKeyWithValue("hnsguard_load_balancers right", 0.0)))
+	r := n.Report()
+	g.Expect(r.Findings).To(ContainElement(HaveField("Title", "1 pod ending for too long")))
 }
 
 func TestTheJSONForm(t *testing.T) {
@@ -152,7 +204,8 @@ func TestTheJSONForm(t *testing.T) {
     {"kind": "endpoint", "reason": "live-pod-with-local-endpoint", "title": "1 stale remote endpoint",
      "objects": ["10.240.0.11"], "since": "2026-03-01T02:59:00Z"}
   ],
-  "removable": 1, "undecided": 0, "loadBalancers": [],
+  "removable": 1, "undecided": 0, "loadBalancerCounts": {},
+		"loadBalancers": [],
   "pods": [{"name": "shop/web-0", "state": "without-network", "addresses": ["10.240.0.12"], "since": "2026-03-01T03:00:00Z"}],
   "counts": {"conflict": 1, "local": 1},
   "endpoints": [

@@ -39,8 +39,9 @@
 //     with their time and with the error.
 //  13. A report has no secrets: no tokens, no environment, nothing of pods but their names and addresses.
 //
-// Invariants of findings:
+// Invariants of findings and measurements:
 //
 //  14. What is wrong is what has a finding, in a scan's exit status as on the page. Its objects are what 'hnsguard
 //     explain' explains.
+//  15. Gauges of what a node has are counted from the report when they are scraped: they show what its readers see.
 package report

@@ -245,6 +245,9 @@ func (in Input) report(network hns.Network, all []Endpoint) Report {
 	r.count(all)
 	balancers, unjudged := in.judgeBalancers(network, all)
 	slices.SortStableFunc(balancers, func(a, b Balancer) int { return a.Verdict.Compare(b.Verdict) })
+	for _, b := range balancers {
+		r.LoadBalancerCounts[b.Verdict]++
+	}
 	r.LoadBalancers = in.selectBalancers(balancers)
 	var note string
 	r.Pods, note = in.pods()

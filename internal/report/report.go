@@ -55,6 +55,8 @@ type Report struct {
 	Omitted int                  `json:"omitted,omitempty"`
 	// Endpoints are those that the filter selects, the ones that need attention first.
 	Endpoints []Endpoint `json:"endpoints"`
+	// LoadBalancerCounts are the load balancers by verdict.
+	LoadBalancerCounts map[verdict.BalancerKind]int `json:"loadBalancerCounts"`
 	// LoadBalancers are those that are broken; in an explanation, all that it is about.
 	LoadBalancers []Balancer `json:"loadBalancers"`
 	// Pods are those that lack their network or may lack it, and those that the filter names.
@@ -158,7 +160,8 @@ func (k KubeProxy) String() string {
 func newReport(node string, now time.Time, policy config.Config, proxy kubeproxy.Profile) Report {
 	return Report{
 		APIVersion: APIVersion, Kind: Kind, Node: node, Time: now.UTC(), KubeProxy: kubeProxyOf(proxy), Mode: policy.Mode,
-		Modes: policy.EffectiveModes(), Findings: []Finding{}, Counts: map[verdict.Kind]int{}, Endpoints: []Endpoint{},
+		Modes: policy.EffectiveModes(), Findings: []Finding{}, Counts: map[verdict.Kind]int{},
+		LoadBalancerCounts: map[verdict.BalancerKind]int{}, Endpoints: []Endpoint{},
 		LoadBalancers: []Balancer{}, Pods: []Pod{}, History: []history.Entry{},
 	}
 }

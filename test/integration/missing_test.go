@@ -79,7 +79,8 @@ var _ = Describe("A load balancer that is missing", func() {
 				},
 			}})
 		}
-		Expect(reprogrammer.Broken()).To(ContainElement(And(
+		broken, _ := reprogrammer.Found()
+		Expect(broken).To(ContainElement(And(
 			HaveField("Kind", verdict.BalancerMissing), HaveField("Service.Name", "cart"),
 			HaveField("Service.Namespace", n.namespace))))
 		Eventually(n.events(ctx, n.namespace, "cart")).Should(ContainElement(loadbalancer.EventMissing))

@@ -59,7 +59,7 @@ func newNode(t *testing.T) *node {
 		Events: n.Events, History: n.history, Metrics: eviction.NewMetrics(n.Registry), Clock: n.Clock,
 	})
 	n.board = report.NewBoard(report.BoardOptions{
-		Node: nodetest.Name, Config: n.Config, History: n.history, Victims: evictor.Victims, Clock: n.Clock,
+		Node: nodetest.Name, Config: n.Config, History: n.history, Victims: evictor.Lacking, Clock: n.Clock,
 		KubeProxy: func() kubeproxy.Profile { return kubeproxy.ProfileOf(n.KubeProxy) },
 		HNS:       func() report.HNS { return report.HNS{Health: measured.Health()} },
 	})
