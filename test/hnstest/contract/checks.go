@@ -309,11 +309,13 @@ func balancerAsGiven(ctx context.Context, b *bench) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if !slices.Equal(got.FrontendVIPs, want.FrontendVIPs) || !slices.Equal(got.Ports, want.Ports) ||
-		!sameBackends(got, want.Endpoints) {
-		return "", refutedf("made %+v, read %+v", want, got)
+	frontends, ports := slices.Equal(got.FrontendVIPs, want.FrontendVIPs), slices.Equal(got.Ports, want.Ports)
+	backends := sameBackends(got, want.Endpoints)
+	saw := fmt.Sprintf("the same frontends: %t, ports: %t, backends: %t", frontends, ports, backends)
+	if !frontends || !ports || !backends {
+		return "", refutedf("%s", saw)
 	}
-	return "frontend, ports and backends", nil
+	return saw, nil
 }
 
 func sameBackends(lb hns.LoadBalancer, ids []hns.EndpointID) bool {
