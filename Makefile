@@ -172,12 +172,12 @@ kube-proxies: ## Build each kube-proxy of the system test and of model-kube-prox
 
 .PHONY: system-test
 system-test: build-windows $(HELM) ## Play the incidents with real kube-proxy.exe under Wine (builds each version once, in 2 minutes)
-	test/system/run.sh $(BIN)/hnsguard.exe "$(KUBE_PROXY)"
+	test/system/run.sh $(BIN) "$(KUBE_PROXY)"
 
 .PHONY: system-test-full
 system-test-full: build-windows $(HELM) ## The same with all relevant versions and repeated runs; writes the results into the docs
 	HNSGUARD_RUNS=10 HNSGUARD_RESULTS=$(CURDIR)/test/system/results/results.json HNSGUARD_BUILD=$(VERSION) \
-	test/system/run.sh $(BIN)/hnsguard.exe "$(KUBE_PROXY_ALL)" $(SYSTEM_TEST_ARGS)
+	test/system/run.sh $(BIN) "$(KUBE_PROXY_ALL)" $(SYSTEM_TEST_ARGS)
 	$(MAKE) --no-print-directory generate-results
 
 .PHONY: test-model
@@ -224,12 +224,12 @@ mutation: ## Change the code that decides about deletions in hundreds of small w
 SOAK ?= 30m
 .PHONY: soak
 soak: build-windows $(HELM) ## Let incidents happen for half an hour, and expect hnsguard.exe to need no more at the end
-	HNSGUARD_SOAK=$(SOAK) test/system/run.sh $(BIN)/hnsguard.exe v1.37.2 -run TestSoak -v
+	HNSGUARD_SOAK=$(SOAK) test/system/run.sh $(BIN) v1.37.2 -run TestSoak -v
 
 MEMORY ?= 5m
 .PHONY: test-memory
 test-memory: build-windows $(HELM) ## Measure the memory of hnsguard.exe beside that of kube-proxy.exe, at 100,000 slice addresses; writes docs/results/performance.md
-	HNSGUARD_MEMORY=$(MEMORY) test/system/run.sh $(BIN)/hnsguard.exe v1.37.2 -run 'TestMemory$$' -v \
+	HNSGUARD_MEMORY=$(MEMORY) test/system/run.sh $(BIN) v1.37.2 -run 'TestMemory$$' -v \
 		> test/bench/results/memory.partial || { cat test/bench/results/memory.partial; exit 1; }
 	{ test/bench/about.sh; grep '^BenchmarkResident' test/bench/results/memory.partial; } > test/bench/results/memory.txt
 	rm test/bench/results/memory.partial

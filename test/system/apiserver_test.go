@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-//go:build !windows
-
 package system_test
 
 import (
@@ -27,11 +25,11 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 	"k8s.io/klog/v2"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/envtest"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/hnsguard/hnsguard/internal/stalerecord"
 	"github.com/hnsguard/hnsguard/test/chart"
+	"github.com/hnsguard/hnsguard/test/tempdir"
 )
 
 // apiServer is an API server on which scenarios are played one after the other. kube-proxy programs every Service of
@@ -39,9 +37,8 @@ import (
 type apiServer struct {
 	config *rest.Config
 	client client.Client
-	// The kubeconfig of an administrator, and that of hnsguard's account on the node, as Linux paths.
+	// The kubeconfig of an administrator, and that of hnsguard's account on the node.
 	kubeconfig, guardKubeconfig string
-	dir                         string
 }
 
 // apiServers hands out API servers.
@@ -52,18 +49,15 @@ type apiServers struct {
 var quiet sync.Once
 
 // startAPIServers starts n API servers, one after the other. The first one is there when it returns.
-func startAPIServers(t *testing.T, n int) *apiServers {
+func startAPIServers(t *testing.T, exe programs, n int) *apiServers {
 	t.Helper()
-	if os.Getenv("KUBEBUILDER_ASSETS") == "" {
-		t.Fatal("KUBEBUILDER_ASSETS does not say where kube-apiserver and etcd are; run: make system-test")
-	}
 	all := &apiServers{free: make(chan *apiServer, n)}
-	all.free <- startAPIServer(t)
+	all.free <- startAPIServer(t, exe)
 	var others sync.WaitGroup
 	t.Cleanup(others.Wait)
 	others.Go(func() {
 		for range n - 1 {
-			l, err := newAPIServer(t)
+			l, err := newAPIServer(t, exe)
 			switch {
 			case t.Context().Err() != nil: // few scenarios were chosen, and they have ended
 				return
@@ -77,57 +71,55 @@ func startAPIServers(t *testing.T, n int) *apiServers {
 	return all
 }
 
-func startAPIServer(t *testing.T) *apiServer {
+func startAPIServer(t *testing.T, exe programs) *apiServer {
 	t.Helper()
-	l, err := newAPIServer(t)
+	l, err := newAPIServer(t, exe)
 	must(t, err)
 	return l
 }
 
 // newAPIServer starts an API server, which stops with the test.
-func newAPIServer(t *testing.T) (*apiServer, error) {
+func newAPIServer(t *testing.T, exe programs) (*apiServer, error) {
 	t.Helper()
 	quiet.Do(func() {
 		logf.SetLogger(logr.Discard())
 		klog.SetLogger(logr.Discard())
 	})
-	env := &envtest.Environment{}
-	api := env.ControlPlane.GetAPIServer()
-	api.Address, api.Port = "127.0.0.1", freePort(t)
-	api.Configure().Set("service-cluster-ip-range", "10.0.0.0/16,fd00:10::/112")
-	config, err := env.Start()
+	dir := tempdir.New(t)
+	config, err := startControlPlane(t, exe.dir, dir)
 	if err != nil {
 		return nil, err
 	}
-	t.Cleanup(func() { must(t, env.Stop()) })
 	// The test is the whole cluster, and in a hurry.
 	config.QPS, config.Burst = 1000, 1000
 	c, err := client.New(config, client.Options{})
 	if err != nil {
 		return nil, err
 	}
-	l := &apiServer{config: config, client: c, dir: t.TempDir()}
-	l.kubeconfig, l.guardKubeconfig = filepath.Join(l.dir, "kubeconfig"), filepath.Join(l.dir, "guard.kubeconfig")
+	l := &apiServer{
+		config: config, client: c,
+		kubeconfig: filepath.Join(dir, "kubeconfig"), guardKubeconfig: filepath.Join(dir, "guard.kubeconfig"),
+	}
 	guard := kubeconfigOf(config)
 	guard.AuthInfos["u"].Impersonate = "system:serviceaccount:" + guardNamespace + ":hnsguard"
 	guard.AuthInfos["u"].ImpersonateUserExtra = map[string][]string{"authentication.kubernetes.io/node-name": {nodeName}}
 	return l, errors.Join(clientcmd.WriteToFile(kubeconfigOf(config), l.kubeconfig),
-		clientcmd.WriteToFile(guard, l.guardKubeconfig), l.permit(t))
+		clientcmd.WriteToFile(guard, l.guardKubeconfig), l.permit(t, filepath.Join(exe.dir, "chart.yaml")))
 }
 
-// permit gives hnsguard's account the rights of the chart, the policies without which it does not use them, and the
-// Service in whose endpoint it sees what kube-proxy has processed.
-func (l *apiServer) permit(t *testing.T) error {
+// permit gives hnsguard's account the rights of the rendered chart, the policies without which it does not use them, and
+// the Service in whose endpoint it sees what kube-proxy has processed.
+func (l *apiServer) permit(t *testing.T, rendered string) error {
 	t.Helper()
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: guardNamespace}}
 	if err := l.client.Create(t.Context(), namespace); err != nil {
 		return err
 	}
-	c, err := chart.In("../..")
+	text, err := os.ReadFile(rendered)
 	if err != nil {
 		return err
 	}
-	objects, err := c.Render(t.Context(), guardNamespace, "--set", "config.eviction.mode=enforce,config.reprogram.mode=enforce")
+	objects, err := chart.Decode(text)
 	if err != nil {
 		return err
 	}
@@ -150,7 +142,7 @@ func kubeconfigOf(config *rest.Config) clientcmdapi.Config {
 	out.Clusters["c"] = &clientcmdapi.Cluster{
 		Server: config.Host, CertificateAuthorityData: config.CAData,
 	}
-	out.AuthInfos["u"] = &clientcmdapi.AuthInfo{ClientCertificateData: config.CertData, ClientKeyData: config.KeyData}
+	out.AuthInfos["u"] = &clientcmdapi.AuthInfo{Token: config.BearerToken}
 	out.Contexts["x"] = &clientcmdapi.Context{Cluster: "c", AuthInfo: "u"}
 	out.CurrentContext = "x"
 	return *out
@@ -226,9 +218,6 @@ func must(t *testing.T, err error) {
 		t.Fatal(err)
 	}
 }
-
-// windowsPath is a Linux path as Windows programs see it under Wine.
-func windowsPath(path string) string { return `Z:` + filepath.FromSlash(path) }
 
 func writeFile(t *testing.T, dir, name, format string, args ...any) string {
 	t.Helper()

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-//go:build !windows
-
 package system_test
 
 import (
@@ -250,7 +248,7 @@ func playManyOrphans(s *windowsNode) outcome {
 	took := time.Since(began) // to list so many endpoints on this machine
 	if s.guarded {
 		eventually(s.ctx, s.t, 3*time.Minute+s.clearance(), "hnsguard removes orphans", func() bool {
-			return len(s.deletedBy("hnsguard.exe")) > 0
+			return s.guardDeleted()
 		})
 	}
 	backend := netip.MustParseAddr("10.244.2.7")

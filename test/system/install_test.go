@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-//go:build !windows
-
 package system_test
 
 import (
@@ -28,6 +26,7 @@ import (
 	"github.com/hnsguard/hnsguard/test/chart"
 	"github.com/hnsguard/hnsguard/test/hnstest"
 	"github.com/hnsguard/hnsguard/test/system/hnsserver"
+	"github.com/hnsguard/hnsguard/test/tempdir"
 )
 
 // scraper is the account that the sets of values let read the metrics.
@@ -38,7 +37,7 @@ const scraper = "prometheus"
 // the values let them.
 func TestInstalled(t *testing.T) {
 	exe := findPrograms(t)
-	l := startAPIServer(t)
+	l := startAPIServer(t, exe)
 	ctx := t.Context()
 	for _, name := range []string{chart.Namespace, "monitoring"} {
 		l.ensureNamespace(ctx, t, name)
@@ -186,7 +185,7 @@ func (i *installation) start(
 	t *testing.T, server *hnsserver.Server, exe string, c corev1.Container, command []string,
 ) *program {
 	t.Helper()
-	dir := t.TempDir()
+	dir := tempdir.New(t)
 	must(t, i.pod.Mount(dir, c))
 	must(t, os.Symlink(exe, filepath.Join(dir, "hnsguard.exe"))) // where the image has it
 	root := strings.ReplaceAll(windowsPath(dir), "/", `\`) + `\`
@@ -198,15 +197,6 @@ func (i *installation) start(
 	}
 	words := chart.Expand(root, command)
 	return start(t, env, words[0], words[1:]...)
-}
-
-func (p *program) hasEnded() bool {
-	select {
-	case <-p.ended:
-		return true
-	default:
-		return false
-	}
 }
 
 // probeURL is what the kubelet asks.

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-//go:build !windows
-
 package system_test
 
 import (
@@ -23,12 +21,13 @@ func keep(t *testing.T, path string, measured []result) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		t.Fatal(err)
 	}
+	network := describeHNS(t)
 	latest := make([]results.Result, 0, len(measured))
 	for _, r := range measured {
 		latest = append(latest, results.Result{
 			Scenario: r.scenario, Version: r.version, Guarded: r.guarded, Outcome: r.text, Good: r.good, Runs: 1,
 			Measured: time.Now().UTC().Format(time.DateOnly), SyncPeriod: r.period.String(),
-			Build: cmp.Or(os.Getenv("HNSGUARD_BUILD"), "unknown"),
+			Build: cmp.Or(os.Getenv("HNSGUARD_BUILD"), "unknown"), HNS: network,
 		})
 	}
 	must(t, results.Save(path, results.Merge(earlier, latest)))

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-//go:build !windows
-
 package system_test
 
 import (
@@ -38,7 +36,7 @@ func TestMemory(t *testing.T) {
 	var version string
 	for version = range exe.proxies {
 	}
-	api := <-startAPIServers(t, 1).free // it is not given back, and so need not be swept
+	api := <-startAPIServers(t, exe, 1).free // it is not given back, and so need not be swept
 	s := newWindowsNode(t, api, exe, version, true, nodeOptions{period: 30 * time.Second})
 	s.fill()
 	s.startBoth()

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-//go:build !windows
-
 package system_test
 
 import (
@@ -31,6 +29,7 @@ import (
 	"github.com/hnsguard/hnsguard/internal/stalerecord"
 	"github.com/hnsguard/hnsguard/test/hnstest"
 	"github.com/hnsguard/hnsguard/test/system/hnsserver"
+	"github.com/hnsguard/hnsguard/test/tempdir"
 )
 
 // The nodes of the cluster. Only the first exists: the others are names in EndpointSlices.
@@ -40,7 +39,7 @@ const (
 	otherNode = "win-2"
 )
 
-// windowsNode is one Windows node: a simulated HNS with its server, a real kube-proxy.exe, and hnsguard.exe or not.
+// windowsNode is one Windows node: an HNS, simulated or real, a real kube-proxy.exe, and hnsguard.exe or not.
 type windowsNode struct {
 	t       *testing.T
 	ctx     context.Context //nolint:containedctx // a scenario is one call
@@ -53,12 +52,14 @@ type windowsNode struct {
 	// period is kube-proxy's sync period, and minPeriod its least time between two syncs.
 	period, minPeriod time.Duration
 
-	service *hnstest.HNS
+	service hostNetwork
 	// network is that of the pods.
 	network hns.Network
 	// byVariable says that $KUBE_NETWORK names the network for kube-proxy, instead of its configuration.
 	byVariable bool
-	server     *hnsserver.Server
+	// simulated and server are the service and its server, if it is simulated.
+	simulated *hnstest.HNS
+	server    *hnsserver.Server
 
 	nodeIPs                  []string
 	sourceVIP                string
@@ -93,12 +94,14 @@ func newWindowsNode(t *testing.T, l *apiServer, exe programs, version string, gu
 	s := &windowsNode{
 		t: t, ctx: t.Context(), api: l, exe: exe, version: version, guarded: guarded, policy: o.policy,
 		period: cmp.Or(o.period, syncPeriod(t)), minPeriod: cmp.Or(o.minPeriod, time.Second), nodeIPs: []string{"192.168.0.4"},
-		service: hnstest.New(hnstest.Options{Duplicates: o.duplicates, Order: o.order}),
 	}
-	if o.layout.Pods.Name == "" {
-		o.layout.Pods = hnstest.LayoutNetwork{Name: "azure", Type: cmp.Or(o.network, hns.NetworkL2Bridge)}
+	if kind := realHNS(); kind != "" {
+		windows := openHNS(t, kind)
+		s.service, s.network = windows, windows.network
+		s.policy += "network: " + s.network.Name + "\n" // of types like these it would choose none by itself
+	} else {
+		s.simulate(o)
 	}
-	s.network, s.byVariable = s.service.Build(o.layout, netip.MustParsePrefix("10.244.0.0/16")), o.layout.Name != ""
 	if s.network.Type == hns.NetworkOverlay {
 		// kube-proxy wants to know the hardware address behind the node's address.
 		s.nodeIPs, s.sourceVIP = []string{hostAddress(t)}, "10.244.1.2"
@@ -106,13 +109,6 @@ func newWindowsNode(t *testing.T, l *apiServer, exe programs, version string, gu
 	if o.dualStack {
 		s.nodeIPs = append(s.nodeIPs, "fd00:192::4")
 	}
-	var err error
-	s.server, err = hnsserver.Start(t.Context(), s.service, cmp.Or(o.version, hnsserver.WindowsServer2022))
-	must(t, err)
-	t.Cleanup(func() {
-		s.service.Heal()
-		must(t, s.server.Close())
-	})
 	s.healthzPort, s.metricsPort = freePort(t), freePort(t)
 	l.ensureNamespace(s.ctx, t, guardNamespace)
 	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: nodeName}}
@@ -155,19 +151,25 @@ func syncPeriod(t *testing.T) time.Duration {
 	return period
 }
 
-// freePort is this test's alone: the system gives it to no connection either, however long a program takes to listen on
+// freePort is this test's alone: Linux gives it to no connection either, however long a program takes to listen on
 // it.
 func freePort(t *testing.T) string {
 	t.Helper()
 	return strconv.Itoa(freeport.GetOne(t))
 }
 
-func (s *windowsNode) env() []string { return []string{"HNS_SERVER_PORT=" + s.server.Port()} }
+// env says where the server of a simulated HNS is.
+func (s *windowsNode) env() []string {
+	if s.server == nil {
+		return nil
+	}
+	return []string{"HNS_SERVER_PORT=" + s.server.Port()}
+}
 
 // startProxy starts kube-proxy and waits until it works.
 func (s *windowsNode) startProxy() {
 	s.t.Helper()
-	config := writeFile(s.t, s.t.TempDir(), "kube-proxy.yaml", "%s", kubeProxyConfig(s))
+	config := writeFile(s.t, tempdir.New(s.t), "kube-proxy.yaml", "%s", kubeProxyConfig(s))
 	env := s.env()
 	if s.byVariable {
 		env = append(env, "KUBE_NETWORK="+s.network.Name)
@@ -182,7 +184,7 @@ func (s *windowsNode) startGuard() {
 	if !s.guarded {
 		return
 	}
-	config := writeFile(s.t, s.t.TempDir(), "hnsguard.yaml", "apiVersion: hnsguard.io/v1alpha1\nkind: Configuration\n%s", s.policy)
+	config := writeFile(s.t, tempdir.New(s.t), "hnsguard.yaml", "apiVersion: hnsguard.io/v1alpha1\nkind: Configuration\n%s", s.policy)
 	probes := freePort(s.t)
 	s.guardMetrics = freePort(s.t)
 	env := append(s.env(), "NODE_NAME="+nodeName, "POD_NAMESPACE="+guardNamespace)
@@ -445,15 +447,14 @@ func (s *windowsNode) bindAddress() string {
 	return s.nodeIPs[0]
 }
 
-// deletedBy lists what a program deleted.
-func (s *windowsNode) deletedBy(program string) []hnsserver.Entry {
-	var all []hnsserver.Entry
-	for _, e := range s.server.Journal() {
-		if e.Caller == program && e.Operation == "delete" && e.Kind == "endpoint" && e.Result == 0 {
-			all = append(all, e)
-		}
+// guardDeleted reports whether hnsguard has deleted an endpoint. The real HNS does not say who did; the log does.
+func (s *windowsNode) guardDeleted() bool {
+	if s.server == nil {
+		return strings.Contains(s.guard.log.String(), "Removed a stale remote endpoint")
 	}
-	return all
+	return slices.ContainsFunc(s.journal(), func(e hnsserver.Entry) bool {
+		return e.Caller == "hnsguard.exe" && e.Operation == "delete" && e.Kind == "endpoint" && e.Result == 0
+	})
 }
 
 // events lists the reasons of the Events about a pod.

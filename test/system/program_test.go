@@ -1,26 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 
-//go:build !windows
-
 package system_test
 
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 )
 
-// program is a Windows program that runs under Wine.
+// program is one that runs.
 type program struct {
 	cmd   *exec.Cmd
 	log   *logFile
@@ -45,24 +40,14 @@ func (l *logFile) String() string {
 	return l.text.String()
 }
 
-// start starts a program; it is killed when the test ends. If the test fails, the end of its output is shown.
+// start starts a Windows program; it is killed when the test ends. If the test fails, the end of its output is shown.
 func start(t *testing.T, env []string, exe string, args ...string) *program {
 	t.Helper()
-	p := &program{log: &logFile{}, ended: make(chan struct{})}
-	p.cmd = exec.Command("/usr/lib/wine/wine64", append([]string{exe}, args...)...)
-	p.cmd.Env = append([]string{
-		"WINEPREFIX=" + os.Getenv("HNSGUARD_SYSTEM_PREFIX"), "WINEDEBUG=-all", "HOME=" + os.Getenv("HOME"),
-		"PATH=" + os.Getenv("PATH"),
-	}, env...)
-	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	must(t, p.cmd.Start())
-	go func() {
-		_ = p.cmd.Wait()
-		close(p.ended)
-	}()
+	cmd := windowsCommand(exe, args...)
+	cmd.Env = append(cmd.Env, env...)
+	p, err := launch(t, cmd)
+	must(t, err)
 	t.Cleanup(func() {
-		p.kill()
 		if t.Failed() {
 			t.Logf("the last of %s:\n%s", filepath.Base(exe), tail(p.log.String(), 40))
 		}
@@ -70,25 +55,35 @@ func start(t *testing.T, env []string, exe string, args ...string) *program {
 	return p
 }
 
+// launch starts a program, which is killed when the test ends.
+func launch(t *testing.T, cmd *exec.Cmd) (*program, error) {
+	t.Helper()
+	p := &program{cmd: cmd, log: &logFile{}, ended: make(chan struct{})}
+	cmd.Stdout, cmd.Stderr = p.log, p.log
+	group(cmd)
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	go func() {
+		_ = cmd.Wait()
+		close(p.ended)
+	}()
+	t.Cleanup(p.kill)
+	return p, nil
+}
+
 // kill ends the program without a warning.
 func (p *program) kill() {
-	_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL)
+	killGroup(p.cmd.Process)
 	<-p.ended
 }
 
-// expectNobodyLeft fails if a program has outlived the test, Wine's own included: they end by themselves a few
-// seconds after the last program.
-func expectNobodyLeft(t *testing.T) {
-	t.Helper()
-	wait := exec.Command("timeout", "60", "/usr/lib/wine/wineserver64", "--wait")
-	wait.Env = append(os.Environ(), "WINEPREFIX="+os.Getenv("HNSGUARD_SYSTEM_PREFIX"))
-	if out, err := wait.CombinedOutput(); err != nil {
-		t.Errorf("Windows programs have outlived the test: %v %s", err, out)
-	}
-	out, err := exec.Command("pgrep", "--list-full", "--parent", strconv.Itoa(os.Getpid())).CombinedOutput()
-	var status *exec.ExitError
-	if !errors.As(err, &status) || status.ExitCode() != 1 { // 1 is: there is none
-		t.Errorf("programs have outlived the test: %v\n%s", err, out)
+func (p *program) hasEnded() bool {
+	select {
+	case <-p.ended:
+		return true
+	default:
+		return false
 	}
 }
 
@@ -122,21 +117,24 @@ func remains(ctx context.Context, period time.Duration, is func() bool) bool {
 	return !becomes(ctx, period, func() bool { return !is() })
 }
 
-// programs are the Windows programs of a run.
+// programs are what a run needs, in one folder that programs.sh has filled.
 type programs struct {
-	guard   string
-	proxies map[string]string // by version
+	dir, guard string
+	proxies    map[string]string // by version
 }
 
-// findPrograms takes them from where make has put them.
+// findPrograms finds them in $HNSGUARD_PROGRAMS.
 func findPrograms(t *testing.T) programs {
 	t.Helper()
-	p := programs{guard: os.Getenv("HNSGUARD_EXE"), proxies: map[string]string{}}
-	for _, exe := range filepath.SplitList(os.Getenv("HNSGUARD_KUBE_PROXIES")) {
+	dir := os.Getenv("HNSGUARD_PROGRAMS")
+	p := programs{dir: dir, guard: filepath.Join(dir, "hnsguard.exe"), proxies: map[string]string{}}
+	found, err := filepath.Glob(filepath.Join(dir, "kube-proxy", "*", "kube-proxy.exe"))
+	must(t, err)
+	for _, exe := range found {
 		p.proxies[filepath.Base(filepath.Dir(exe))] = exe
 	}
-	if p.guard == "" || len(p.proxies) == 0 || os.Getenv("HNSGUARD_SYSTEM_PREFIX") == "" {
-		t.Fatal("HNSGUARD_EXE, HNSGUARD_KUBE_PROXIES and HNSGUARD_SYSTEM_PREFIX are not set; run: make system-test")
+	if dir == "" || len(found) == 0 {
+		t.Fatalf("there is no kube-proxy in HNSGUARD_PROGRAMS=%q; run: make system-test", dir)
 	}
 	return p
 }

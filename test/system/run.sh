@@ -1,26 +1,20 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Plays the scenarios with the given versions of kube-proxy:
+# Runs the system test with the given versions of kube-proxy, and the programs in a folder:
 #
-#   run.sh hnsguard.exe "v1.32.3 v1.37.2" [ARGUMENT OF THE TEST ...]
+#   run.sh bin "v1.32.3 v1.37.2" [ARGUMENT OF THE TEST ...]
 #
-# Everything slow is built once and cached.
+# With GOOS=windows, there is also all that TestOnWindows needs.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-HNSGUARD_EXE=$(realpath "$1")
-versions=$2
+HNSGUARD_PROGRAMS=$(realpath "$1")/system-$(go env GOOS)
+"$here/programs.sh" "$HNSGUARD_PROGRAMS" "$1" "$2"
 shift 2
-
-KUBEBUILDER_ASSETS=$("$here/../controlplane/assets.sh")
 HNSGUARD_SYSTEM_PREFIX=$("$here/prefix.sh")
-HNSGUARD_KUBE_PROXIES=
-for version in $versions; do
-	HNSGUARD_KUBE_PROXIES+=${HNSGUARD_KUBE_PROXIES:+:}$("$here/kubeproxy/build.sh" "$version")
-done
-HNSGUARD_VERIFY_EXE=${HNSGUARD_EXE%.exe}-verify.exe
-export HNSGUARD_EXE HNSGUARD_VERIFY_EXE KUBEBUILDER_ASSETS HNSGUARD_SYSTEM_PREFIX HNSGUARD_KUBE_PROXIES
+export HNSGUARD_PROGRAMS HNSGUARD_SYSTEM_PREFIX
+unset GOOS
 # In the folder of the package, go test prints the outcomes as they come.
 cd "$here"
 # Scenarios mostly wait, so more of them run in parallel than there are processors.

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-//go:build !windows
-
 package system_test
 
 import (
@@ -45,7 +43,7 @@ func TestSoak(t *testing.T) {
 	var version string
 	for version = range exe.proxies {
 	}
-	s := newWindowsNode(t, startAPIServers(t, 1).take(t), exe, version, true, nodeOptions{policy: quickOrphans})
+	s := newWindowsNode(t, startAPIServers(t, exe, 1).take(t), exe, version, true, nodeOptions{policy: quickOrphans})
 	s.startBoth()
 	var samples []sample
 	begun := time.Now()
@@ -104,7 +102,7 @@ func (s *windowsNode) soakIncident(n int) {
 	named := metav1.ObjectMeta{Namespace: namespace, Name: name}
 	must(s.t, s.api.client.Delete(s.ctx, &corev1.Service{ObjectMeta: named}))
 	must(s.t, s.api.client.Delete(s.ctx, &corev1.Pod{ObjectMeta: named}, client.GracePeriodSeconds(0)))
-	must(s.t, s.service.DeleteEndpoint(s.ctx, local))
+	must(s.t, s.simulated.DeleteEndpoint(s.ctx, local))
 }
 
 // sample reads hnsguard.exe's own metrics.

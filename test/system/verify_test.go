@@ -35,10 +35,7 @@ type verifier struct {
 
 func newVerifier(t *testing.T, o hnstest.Options) *verifier {
 	t.Helper()
-	v := &verifier{t: t, exe: os.Getenv("HNSGUARD_VERIFY_EXE"), service: hnstest.New(o)}
-	if v.exe == "" {
-		t.Fatal("HNSGUARD_VERIFY_EXE is not set; run: make system-test")
-	}
+	v := &verifier{t: t, exe: filepath.Join(findPrograms(t).dir, "hnsguard-verify.exe"), service: hnstest.New(o)}
 	network := v.service.CreateNetwork("azure", hns.NetworkL2Bridge, netip.MustParsePrefix("10.240.0.0/16"))
 	pod, err := v.service.CreateEndpoint(hnstest.EndpointSpec{
 		Network: network.ID, Name: "pod", Addresses: []netip.Addr{netip.MustParseAddr("10.240.0.11")},

@@ -29,6 +29,8 @@ type Result struct {
 	SyncPeriod string `json:"syncPeriod"`
 	// Build is the build of hnsguard.
 	Build string `json:"build"`
+	// HNS says which HNS it was, with the type of the network. It is empty for the simulated one.
+	HNS string `json:"hns,omitempty"`
 }
 
 // cell is what a result is about. A scenario that was run several times may have several results for one cell.

@@ -47,6 +47,7 @@ func TestEveryResultIsOnThePage(t *testing.T) {
 	g.Expect(err).NotTo(HaveOccurred())
 	text := results.Page(all)
 	for _, r := range all {
+		g.Expect(r.HNS).To(BeEmpty(), "the page is about a simulated HNS")
 		_, section, found := strings.Cut(text, "\n### "+r.Scenario+"\n")
 		g.Expect(found).To(BeTrue(), "the page has no section %q", r.Scenario)
 		section, _, _ = strings.Cut(section, "\n### ")
