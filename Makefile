@@ -167,12 +167,21 @@ KUBE_PROXY ?= v1.32.3 v1.34.0 v1.37.2
 KUBE_PROXY_ALL := v1.31.0 v1.32.3 v1.32.13 v1.33.0 v1.33.13 v1.34.0 v1.36.3 v1.37.2
 
 .PHONY: kube-proxies
-kube-proxies: ## Build each kube-proxy of the system test and of model-kube-proxy, once
+kube-proxies: ## Build each kube-proxy of the system test and of model-kube-proxy, and the control plane for Windows, once
 	for version in $(KUBE_PROXY); do test/system/kubeproxy/build.sh $$version; test/winkernel/build.sh $$version; done
+	GOOS=windows GOARCH=amd64 test/controlplane/assets.sh
 
 .PHONY: system-test
 system-test: build-windows $(HELM) ## Play the incidents with real kube-proxy.exe under Wine (builds each version once, in 2 minutes)
 	test/system/run.sh $(BIN) "$(KUBE_PROXY)"
+
+.PHONY: system-test-windows
+system-test-windows: build-windows $(HELM) ## Play the first incident with all programs of a Windows machine under Wine, the test and the control plane too
+	GOOS=windows GOARCH=amd64 test/system/run.sh $(BIN) v1.32.3 -run TestOnWindows
+
+.PHONY: windows-programs
+windows-programs: build-windows $(HELM) ## Build what the system test needs on Windows into bin/system-windows
+	GOOS=windows GOARCH=amd64 test/system/programs.sh $(BIN)/system-windows $(BIN) "$(KUBE_PROXY)"
 
 .PHONY: system-test-full
 system-test-full: build-windows $(HELM) ## The same with all relevant versions and repeated runs; writes the results into the docs
@@ -271,7 +280,7 @@ bench-compare: ## Measure this checkout and the revision BASE, COUNT times each,
 .PHONY: lint
 lint: $(GOLANGCI_LINT) ## Run the linters, which include go vet, for this system and for Windows
 	$(GOLANGCI_LINT) run ./...
-	GOOS=windows $(GOLANGCI_LINT) run $(PRODUCT)
+	GOOS=windows $(GOLANGCI_LINT) run $(PRODUCT) ./test/system
 
 .PHONY: format
 format: $(GOLANGCI_LINT) ## Format the code
