@@ -24,6 +24,7 @@ HELM := $(TOOLS)/helm
 HELM_DOCS := $(TOOLS)/helm-docs
 KUSTOMIZE := $(TOOLS)/kustomize
 KREW := $(TOOLS)/krew
+ACTIONLINT := $(TOOLS)/actionlint
 # The folder that contains prometheus and promtool.
 PROMETHEUS ?= $(HNSGUARD_CACHE)/tools/prometheus-debian
 CHROMIUM ?= /usr/bin/chromium
@@ -278,9 +279,10 @@ bench-compare: ## Measure this checkout and the revision BASE, COUNT times each,
 ##@ Check
 
 .PHONY: lint
-lint: $(GOLANGCI_LINT) ## Run the linters, which include go vet, for this system and for Windows
+lint: $(GOLANGCI_LINT) $(ACTIONLINT) ## Run the linters, which include go vet, for this system and for Windows
 	$(GOLANGCI_LINT) run ./...
 	GOOS=windows $(GOLANGCI_LINT) run $(PRODUCT) ./test/system
+	$(ACTIONLINT) -shellcheck= -pyflakes=
 
 .PHONY: format
 format: $(GOLANGCI_LINT) ## Format the code
@@ -334,7 +336,7 @@ verify-generated:
 $(GOLANGCI_LINT):
 	GOBIN=$(@D) go install -trimpath github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT_VERSION)
 
-$(HELM) $(HELM_DOCS) $(KUSTOMIZE) $(KREW) &:
+$(HELM) $(HELM_DOCS) $(KUSTOMIZE) $(KREW) $(ACTIONLINT) &:
 	cd test/tools && CGO_ENABLED=0 GOBIN=$(TOOLS) go install -trimpath tool
 
 .PHONY: print-helm
