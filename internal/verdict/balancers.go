@@ -112,7 +112,7 @@ func family(addr netip.Addr) int {
 func newBalancerJudge(e BalancerEvidence) *balancerJudge {
 	j := &balancerJudge{
 		BalancerEvidence: e, endpoints: make(map[hns.EndpointID]*Endpoint, len(e.Snapshot.Endpoints)),
-		locals: make(map[netip.Addr]bool, len(e.Snapshot.Endpoints)), remotes: map[netip.Addr]bool{},
+		locals: map[netip.Addr]bool{}, remotes: make(map[netip.Addr]bool, len(e.Snapshot.Endpoints)),
 		leaked: map[netip.Addr]bool{}, first: make(map[Frontend]int, len(e.Snapshot.LoadBalancers)),
 		next: make([]int, len(e.Snapshot.LoadBalancers)), found: make([]Balancer, len(e.Snapshot.LoadBalancers)),
 		claimed: make([]bool, len(e.Snapshot.LoadBalancers)), ambiguous: map[Frontend]bool{},

@@ -78,8 +78,9 @@ func playChurn(s *windowsNode) outcome {
 	for _, slice := range listed {
 		for _, e := range slice.Endpoints {
 			a := netip.MustParseAddr(e.Addresses[0])
-			// kube-proxy gives up a sync when an endpoint vanishes meanwhile, and is at rest now.
-			if !becomes(s.ctx, s.periods(1), func() bool { return len(s.remotes(a)) == 1 }) {
+			// kube-proxy gives up a sync when an endpoint vanishes meanwhile, and one takes up to a quarter of a minute on a
+			// machine with many scenarios.
+			if !becomes(s.ctx, s.periods(1)+time.Minute, func() bool { return len(s.remotes(a)) == 1 }) {
 				return bad("%d remote endpoints of the valid address %s", len(s.remotes(a)), a)
 			}
 		}
