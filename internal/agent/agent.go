@@ -154,7 +154,8 @@ func (a *Agent) addGuard(o Options, detector *detect.Detector) error {
 	collector := p.collector(detector, tracker, balancers)
 	remover := p.remover(collector, freshness, balancers, detector.Current)
 	watch.Observe(flusher, tracker, meter, remover)
-	evictor, reprogrammer := p.evictor(), p.reprogrammer(balancers, detector, deadline)
+	words := report.Words{Node: o.Node, Config: o.Config, KubeProxy: detector.Profile}
+	evictor, reprogrammer := p.evictor(words), p.reprogrammer(balancers, detector, deadline, words)
 	a.board = report.NewBoard(report.BoardOptions{
 		Node: o.Node, Config: o.Config, KubeProxy: detector.Profile, History: p.history, Victims: evictor.Lacking,
 		LoadBalancers: reprogrammer.Found, Clock: o.Clock,
@@ -166,7 +167,7 @@ func (a *Agent) addGuard(o Options, detector *detect.Detector) error {
 		Actions: []pass.Action{
 			remover, p.keeper(freshness, measurements), tracker, flusher, balancers, reprogrammer, meter,
 		},
-		Victims: evictor, Hung: deadline.Saturated, Events: p.Events, History: p.history, Status: a.board,
+		Victims: evictor, Hung: deadline.Saturated, Words: words, Events: p.Events, History: p.history, Status: a.board,
 		Metrics: guard.NewMetrics(a.registry), Clock: o.Clock,
 	})
 	if err := g.SetupWithManager(a.deps.Manager); err != nil {

@@ -21,6 +21,7 @@ import (
 	"github.com/hnsguard/hnsguard/internal/loadbalancer"
 	"github.com/hnsguard/hnsguard/internal/pass"
 	"github.com/hnsguard/hnsguard/internal/removal"
+	"github.com/hnsguard/hnsguard/internal/report"
 	"github.com/hnsguard/hnsguard/internal/slicewatch"
 	"github.com/hnsguard/hnsguard/internal/stalerecord"
 	"github.com/hnsguard/hnsguard/internal/verdict"
@@ -118,13 +119,13 @@ func (p *parts) keeper(freshness removal.Freshness, m *stalerecord.Metrics) *sta
 }
 
 func (p *parts) reprogrammer(
-	lbs *loadbalancer.Reader, d *detect.Detector, v hns.Versioner,
+	lbs *loadbalancer.Reader, d *detect.Detector, v hns.Versioner, words report.Words,
 ) *loadbalancer.Reprogrammer {
 	return loadbalancer.NewReprogrammer(loadbalancer.ReprogrammerOptions{
 		Node: p.Node, Enforce: p.Config.Enforces(p.Config.Reprogram.Mode), LoadBalancers: lbs, Index: p.index,
 		Server: p.Reader, Client: p.client, Gate: p.gate(admission.Reprogram), Events: p.Events, History: p.history,
 		Metrics: loadbalancer.NewMetrics(p.registry), Clock: p.Clock,
-		Profile: d.Profile,
+		Profile: d.Profile, Describe: words.Balancer,
 		InPlace: func(ctx context.Context) bool {
 			version, err := v.Version(ctx)
 			return err != nil || d.Profile().MayUpdateLoadBalancers(version)
@@ -132,13 +133,13 @@ func (p *parts) reprogrammer(
 	})
 }
 
-func (p *parts) evictor() *eviction.Evictor {
+func (p *parts) evictor(words report.Words) *eviction.Evictor {
 	return eviction.New(eviction.Options{
 		Enforce: p.Config.Enforces(p.Config.Eviction.Mode),
 		After:   p.Config.Eviction.After.Duration, Interval: p.Config.Pace.EvictionInterval,
 		Sandbox: p.Config.Pace.SandboxTime,
 		MaxGap:  maxGapInPolls * p.Config.Poll.SlowInterval.Duration,
-		Client:  p.client, Gate: p.gate(admission.Eviction), Events: p.Events, History: p.history,
+		Client:  p.client, Gate: p.gate(admission.Eviction), Describe: words.Pod, Events: p.Events, History: p.history,
 		Metrics: eviction.NewMetrics(p.registry), Clock: p.Clock,
 	})
 }

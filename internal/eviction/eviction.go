@@ -59,6 +59,8 @@ type Options struct {
 	// Gate is open while an admission policy restricts what Client evicts.
 	// Default: it is always open.
 	Gate *admission.Gate
+	// Describe says what a pod lacks; networkGone is set if HNS has no pod network. Required.
+	Describe func(v Victim, networkGone bool) string
 	// Events gets the Events on victims. Required.
 	Events events.EventRecorder
 	// History gets victims and evictions.
@@ -117,12 +119,13 @@ func New(o Options) *Evictor {
 // Run implements [pass.Action]: it finds victims, reports them and, if configured, evicts them.
 func (r *Evictor) Run(ctx context.Context, pass pass.Pass) time.Duration {
 	lacking, ending, all := r.lacking(pass.Evidence.Snapshot, pass.Evidence.Cluster)
+	gone := pass.Evidence.Snapshot.Network.ID == ""
 	r.reportEnding(ctx, ending)
 	r.victims = r.confirmed(lacking)
 	for _, v := range r.victims {
 		if s := r.suspects[v.Pod.UID]; !s.reported {
 			s.reported = true
-			r.report(ctx, v)
+			r.report(ctx, v, gone)
 		}
 	}
 	if !r.opts.Enforce {
@@ -133,7 +136,7 @@ func (r *Evictor) Run(ctx context.Context, pass pass.Pass) time.Duration {
 	case len(r.victims) == 0:
 	case len(r.victims) == all && all > 1:
 		log.Info("Evicting no pods: every pod of the node seems to have lost its network")
-	case pass.Evidence.Snapshot.Network.ID == "":
+	case gone:
 		log.Info("Evicting no pods: HNS has no pod network")
 	case slices.ContainsFunc(pass.Evidence.Snapshot.Endpoints, mayBeAnyPods):
 		log.Info("Evicting no pods: the addresses of an HNS endpoint are unknown")
@@ -197,17 +200,14 @@ func (r *Evictor) confirmed(lacking []Victim) []Victim {
 	return victims
 }
 
-func (r *Evictor) report(ctx context.Context, v Victim) {
+func (r *Evictor) report(ctx context.Context, v Victim, networkGone bool) {
 	r.opts.History.Add(about(v.Pod, history.Victim, ""))
-	reason, note := EventVictim,
-		"No local HNS endpoint on this node has this pod's address %s; the pod has no network and must be replaced"
+	reason := EventVictim
 	if v.State == verdict.PodNotAttached {
-		reason, note = EventNotAttached,
-			"No local HNS endpoint with this pod's address %s is attached to the pod, which has no network and must be replaced"
+		reason = EventNotAttached
 	}
 	logf.FromContext(ctx).Info("Pod lacks its network", "Pod", v.Pod.Key, "ips", v.Pod.Addresses, "because", reason)
-	r.opts.Events.Eventf(v.Pod.ID().Reference(), nil, corev1.EventTypeWarning, reason, eventAction, note,
-		v.Pod.Addresses[0])
+	r.event(v, reason, networkGone)
 }
 
 // reportEnding reports each pod once that has been ending for too long. No eviction helps it: it is being deleted.
@@ -221,11 +221,13 @@ func (r *Evictor) reportEnding(ctx context.Context, ending []Victim) {
 		}
 		r.opts.History.Add(about(pod, history.Victim, history.Ending))
 		logf.FromContext(ctx).Info("Pod should have been gone", "Pod", pod.Key, "ips", pod.Addresses, "since", pod.Ends)
-		r.opts.Events.Eventf(pod.ID().Reference(), nil, corev1.EventTypeWarning, EventEnding, eventAction,
-			"This pod should have been gone since %s, and its HNS endpoint is: the runtime fails to remove its sandbox. Look "+
-				"for finalizers and at the log of containerd; if nothing else helps, delete the pod with --grace-period=0 "+
-				"--force, then restart containerd or the node", pod.Ends.UTC().Format(time.RFC3339))
+		r.event(v, EventEnding, false)
 	}
+}
+
+func (r *Evictor) event(v Victim, reason string, networkGone bool) {
+	r.opts.Events.Eventf(v.Pod.ID().Reference(), nil, corev1.EventTypeWarning, reason, eventAction,
+		"%s", r.opts.Describe(v, networkGone))
 }
 
 func about(pod cluster.Pod, act history.Act, result string) history.Entry {

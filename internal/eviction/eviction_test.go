@@ -28,10 +28,13 @@ import (
 
 	"github.com/hnsguard/hnsguard/internal/admission"
 	"github.com/hnsguard/hnsguard/internal/cluster"
+	"github.com/hnsguard/hnsguard/internal/config"
 	"github.com/hnsguard/hnsguard/internal/eviction"
 	"github.com/hnsguard/hnsguard/internal/history"
 	"github.com/hnsguard/hnsguard/internal/hns"
+	"github.com/hnsguard/hnsguard/internal/kubeproxy"
 	"github.com/hnsguard/hnsguard/internal/pass"
+	"github.com/hnsguard/hnsguard/internal/report"
 	"github.com/hnsguard/hnsguard/internal/verdict"
 )
 
@@ -94,6 +97,9 @@ func newWard(t *testing.T, evict bool, changes ...func(*eviction.Options)) *ward
 	o := eviction.Options{
 		Enforce: evict, After: 30 * time.Second, Interval: time.Minute, MaxGap: 20 * time.Second, Client: api,
 		Events: recorder, History: w.history, Metrics: eviction.NewMetrics(w.metrics), Clock: w.clock,
+		Describe: report.Words{
+			Node: "win-1", Config: config.Default(), KubeProxy: func() kubeproxy.Profile { return kubeproxy.Profile{} },
+		}.Pod,
 	}
 	for _, change := range changes {
 		change(&o)
@@ -212,7 +218,7 @@ func TestAPodThatEndsForTooLongIsReportedOnce(t *testing.T) {
 	w.look(time.Minute)
 	w.look(time.Hour)
 	g.Expect(w.happened()).To(ConsistOf(
-		And(ContainSubstring("Warning NetworkEndpointGoneBeforePod"), ContainSubstring("since 2026-03-01T03:00:00Z")),
+		And(ContainSubstring("Warning NetworkEndpointGoneBeforePod"), ContainSubstring("delete pod stuck --grace-period=0")),
 		ContainSubstring("Warning NetworkEndpointGoneBeforePod")))
 	g.Expect(w.ending()).To(Equal(2))
 	g.Expect(w.victims()).To(BeZero())

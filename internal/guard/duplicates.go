@@ -73,8 +73,6 @@ func (r *recorder) duplicated(ctx context.Context, s verdict.Snapshot, node stri
 		r.metrics.duplicates.WithLabelValues(string(kind)).Set(float64(count[kind]))
 	}
 	for _, d := range r.duplicates.lasting(now) {
-		r.eventOnNode(node, EventDuplicate,
-			"The local HNS endpoints %v all have the address %s. Packets to it may reach the wrong one. hnsguard does not "+
-				"remove local endpoints: find the one that no pod uses, and remove it", d.Locals, d.Address)
+		r.eventOnNode(node, EventDuplicate, r.words.Duplicate(d))
 	}
 }

@@ -50,6 +50,13 @@ type Status interface {
 	Unknown(err error)
 }
 
+// Words are the sentences about what is wrong.
+type Words interface {
+	// Endpoint says what a verdict means, and Duplicate which local endpoints share an address.
+	Endpoint(v verdict.Verdict) string
+	Duplicate(d verdict.Duplicate) string
+}
+
 // noStatus keeps no status.
 type noStatus struct{}
 
@@ -79,6 +86,8 @@ type Options struct {
 	Victims pass.Action
 	// Hung returns how long HNS has been leaving calls unanswered, as many as it may. Never by default.
 	Hung func() time.Duration
+	// Words says in Events what is wrong. Required.
+	Words Words
 	// Events gets the Events on pods and on the node. Required.
 	Events events.EventRecorder
 	// History gets decisions, and passes that could not observe the node.
@@ -113,7 +122,7 @@ func New(o Options) *Guard {
 		o.Victims = noVictims{}
 	}
 	return &Guard{
-		opts: o, recorder: newRecorder(o.Config, o.Events, o.History, o.Metrics, o.Clock),
+		opts: o, recorder: newRecorder(o),
 		health: newHealth(o.Clock, o.Config.Poll.SlowInterval.Duration, o.Hung),
 	}
 }

@@ -240,6 +240,6 @@ func TestLocalEndpointsThatWereLeftBehindAreReportedOnTheNode(t *testing.T) {
 	n.passes(time.Hour)
 	g.Expect(n.Series("hnsguard_left_behind_local_endpoints")).To(BeEquivalentTo(2))
 	g.Expect(n.Series("hnsguard_leaked_local_endpoints")).To(BeZero())
-	g.Expect(n.Happened()).To(ConsistOf(And(ContainSubstring("LeakedLocalEndpoint"), ContainSubstring("no pod has: 2, such as"),
+	g.Expect(n.Happened()).To(ConsistOf(And(ContainSubstring("LeakedLocalEndpoint"), ContainSubstring("2 endpoints were left behind, such as"),
 		ContainSubstring("seen since 2026-03-01T03:00:00Z"))))
 }

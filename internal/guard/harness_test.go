@@ -76,9 +76,13 @@ func (n *node) boot(base *nodetest.Node) []pass.SliceObserver {
 	})
 	n.Record = n.tracker
 	n.history = history.NewRing(history.Options{Clock: n.Clock})
+	words := report.Words{
+		Node: nodetest.Name, Config: n.Config, KubeProxy: func() kubeproxy.Profile { return kubeproxy.ProfileOf(n.KubeProxy) },
+	}
 	n.evictor = eviction.New(eviction.Options{
 		After: n.Config.Eviction.After.Duration, MaxGap: time.Minute, Interval: time.Minute,
 		Events: n.Events, History: n.history, Metrics: eviction.NewMetrics(n.Registry), Clock: n.Clock,
+		Describe: words.Pod,
 	})
 	n.board = report.NewBoard(report.BoardOptions{
 		Node: nodetest.Name, Config: n.Config, History: n.history, Victims: n.evictor.Lacking, Clock: n.Clock,
@@ -96,14 +100,15 @@ func (n *node) boot(base *nodetest.Node) []pass.SliceObserver {
 	n.reprogrammer = loadbalancer.NewReprogrammer(loadbalancer.ReprogrammerOptions{
 		Node: nodetest.Name, LoadBalancers: n.Balancers, Index: n.Index, Server: n.API, Client: n.API, Events: n.Events,
 		History: n.history, Metrics: loadbalancer.NewMetrics(n.Registry), Clock: n.Clock,
+		Describe: words.Balancer,
 	})
 	o := guard.Options{
 		Config: n.Config, Collector: n.Collector, Slices: n.Watch,
 		Actions: []pass.Action{
 			remover, flusher{n}, n.tracker, n.Balancers, n.reprogrammer, meter{n},
 		},
-		Victims: evictor{n},
-		Events:  n.Events, History: n.history, Status: n.board, Metrics: guard.NewMetrics(n.Registry), Clock: n.Clock,
+		Victims: evictor{n}, Words: words,
+		Events: n.Events, History: n.history, Status: n.board, Metrics: guard.NewMetrics(n.Registry), Clock: n.Clock,
 	}
 	if n.Deadline != nil {
 		o.Hung = n.Deadline.Saturated

@@ -4,6 +4,7 @@ package guard
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -40,6 +41,7 @@ const eventAction = "Deciding"
 // recorder reports what passes found: in metrics, the log and Events.
 type recorder struct {
 	config  config.Config
+	words   Words
 	events  events.EventRecorder
 	history *history.Ring
 	metrics *Metrics
@@ -53,10 +55,11 @@ type recorder struct {
 	idling, gone, blind bool
 }
 
-func newRecorder(
-	c config.Config, e events.EventRecorder, h *history.Ring, m *Metrics, clk clock.PassiveClock,
-) *recorder {
-	return &recorder{config: c, events: e, history: h, metrics: m, clock: clk, ledger: ledger{}}
+func newRecorder(o Options) *recorder {
+	return &recorder{
+		config: o.Config, words: o.Words, events: o.Events, history: o.History, metrics: o.Metrics, clock: o.Clock,
+		ledger: ledger{},
+	}
 }
 
 // verdicts reports the verdicts of a pass, and returns since when each stale endpoint is known to be stale.
@@ -89,17 +92,11 @@ func (r *recorder) leaked(node string, leaks []verdict.Verdict) {
 			unused = append(unused, v)
 			continue
 		}
-		r.eventOnNode(node, EventLeaked,
-			"The local HNS endpoint %s has the address %s, which no pod on this node has and which is in use elsewhere in the "+
-				"cluster. The CNI plugin left the endpoint behind. hnsguard does not remove local endpoints",
-			v.Endpoint.ID, v.Address())
+		r.eventOnNode(node, EventLeaked, r.words.Endpoint(v))
 	}
 	if len(unused) > 0 {
-		v := unused[0]
-		r.eventOnNode(node, EventLeaked,
-			"Local HNS endpoints that nothing is attached to, and whose addresses no pod has: %d, such as %s (%s, called %q, "+
-				"seen since %s). The CNI plugin left them behind. hnsguard does not remove local endpoints",
-			len(unused), v.Endpoint.ID, v.Address(), v.Endpoint.Name, v.Since.UTC().Format(time.RFC3339))
+		r.eventOnNode(node, EventLeaked, fmt.Sprintf("%d endpoints were left behind, such as this one: %s",
+			len(unused), r.words.Endpoint(unused[0])))
 	}
 }
 
@@ -159,22 +156,13 @@ func (r *recorder) change(ctx context.Context, v verdict.Verdict) {
 	switch {
 	case v.Kind == verdict.Held:
 		log.Info("Holding a stale remote endpoint: this kube-proxy may delete the pod's own endpoint if it goes first")
-		r.eventOnPods(v, corev1.EventTypeWarning, EventHeld,
-			"The stale remote endpoint %s has this pod's address %s. It is held until an EndpointSlice of hnsguard keeps the "+
-				"address listed, or kube-proxy is known to have forgotten it, because kube-proxy on this node may delete the "+
-				"pod's own endpoint otherwise",
-			v.Endpoint.ID, v.Address())
+		r.eventOnPods(v, corev1.EventTypeWarning, EventHeld)
 	case v.Kind == verdict.Contested && len(v.Elsewhere) > 0:
 		log.Info("Keeping a remote endpoint: a pod on this node and one on another node have its address")
-		r.eventOnPods(v, corev1.EventTypeWarning, EventContested,
-			"Pod %s on node %s has this pod's address %s, too. The remote endpoint %s is kept, because one of the two pods has "+
-				"lost the address, and which one is unknown",
-			v.Elsewhere[0].Pod, v.Elsewhere[0].Node, v.Address(), v.Endpoint.ID)
+		r.eventOnPods(v, corev1.EventTypeWarning, EventContested)
 	case v.Kind.Removes() && !r.config.EnforcesRemoval(v.Kind == verdict.Orphan):
 		log.Info("Observing: this remote endpoint would be removed")
-		r.eventOnPods(v, corev1.EventTypeNormal, EventFound,
-			"The stale remote endpoint %s has this pod's address %s. hnsguard only observes and does not remove it",
-			v.Endpoint.ID, v.Address())
+		r.eventOnPods(v, corev1.EventTypeNormal, EventFound)
 	case v.Reason == verdict.ReasonLocalLeaked:
 		log.Info("Found a leaked local endpoint: its address is in use on another node")
 	default:
@@ -192,14 +180,14 @@ func (r *recorder) stale(changes []change, now time.Time) {
 }
 
 // eventOnNode records an Event on the node. kubectl looks for a node's Events by its name as the UID.
-func (r *recorder) eventOnNode(node, reason, note string, args ...any) {
+func (r *recorder) eventOnNode(node, reason, note string) {
 	reference := &corev1.ObjectReference{APIVersion: "v1", Kind: "Node", Name: node, UID: types.UID(node)}
-	r.events.Eventf(reference, nil, corev1.EventTypeWarning, reason, eventAction, note, args...)
+	r.events.Eventf(reference, nil, corev1.EventTypeWarning, reason, eventAction, "%s", note)
 }
 
 // eventOnPods records one Event on each pod that a verdict is about.
-func (r *recorder) eventOnPods(v verdict.Verdict, kind, reason, note string, args ...any) {
+func (r *recorder) eventOnPods(v verdict.Verdict, kind, reason string) {
 	for _, pod := range v.Pods {
-		r.events.Eventf(pod.Reference(), nil, kind, reason, eventAction, note, args...)
+		r.events.Eventf(pod.Reference(), nil, kind, reason, eventAction, "%s", r.words.Endpoint(v))
 	}
 }

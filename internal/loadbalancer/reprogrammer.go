@@ -28,7 +28,6 @@ import (
 	"github.com/hnsguard/hnsguard/internal/kubeproxy"
 	"github.com/hnsguard/hnsguard/internal/pass"
 	"github.com/hnsguard/hnsguard/internal/verdict"
-	"github.com/hnsguard/hnsguard/internal/version"
 )
 
 // The Events on Services.
@@ -73,6 +72,8 @@ type ReprogrammerOptions struct {
 	// Gate is open while an admission policy restricts what Client writes.
 	// Default: it is always open.
 	Gate *admission.Gate
+	// Describe says what is wrong with a load balancer. Required.
+	Describe func(verdict.Balancer) string
 	// Events gets the Events on Services. Required.
 	Events events.EventRecorder
 	// History gets what is done about Services.
@@ -195,7 +196,7 @@ func (r *Reprogrammer) attend(
 	result := r.hindrance(ctx, service, broken, services)
 	if r.reported[key] != first.Kind {
 		r.reported[key] = first.Kind
-		r.report(service, broken, result)
+		r.report(service, first)
 	}
 	if vip := vipOf(service, first.Frontend.VIP); result == "" {
 		r.reprogram(ctx, service, vip)
@@ -260,31 +261,17 @@ func (r *Reprogrammer) record(result string, vip netip.Addr, service string, err
 	}.Because(err))
 }
 
-// report records an Event on a Service. What is done about it depends on what hinders kube-proxy from being made to
-// program it again.
-func (r *Reprogrammer) report(service *corev1.Service, broken []verdict.Balancer, hindrance string) {
-	event, what := EventDangling, "names an HNS endpoint that is gone"
-	switch broken[0].Kind {
+// report records an Event on a Service.
+func (r *Reprogrammer) report(service *corev1.Service, broken verdict.Balancer) {
+	event := EventDangling
+	switch broken.Kind {
 	case verdict.BalancerMissing:
-		event, what = EventMissing, "is missing"
+		event = EventMissing
 	case verdict.BalancerStale:
-		event, what = EventStale, fmt.Sprintf("has %d backends that are not ready any more, and lacks %d that are",
-			len(broken[0].Dead), len(broken[0].Lacking))
+		event = EventStale
 	default:
 	}
-	advice := "restart kube-proxy on the node"
-	switch hindrance {
-	case "":
-		advice = "kube-proxy is made to program the Service again"
-	case observed:
-		advice += ", or set reprogram.mode to enforce"
-	case besideLeak:
-		advice = "a CNI plugin left a local endpoint behind that has an address of this Service; remove that endpoint " +
-			"first, because kube-proxy would use it: " + version.RunbookURL("HNSGuardLeakedLocalEndpoints")
-	}
-	r.opts.Events.Eventf(service, nil, corev1.EventTypeWarning, event, eventAction,
-		"On node %s the load balancer of this Service for %s %s, and connections to it are lost: %s",
-		r.opts.Node, broken[0].Frontend, what, advice)
+	r.opts.Events.Eventf(service, nil, corev1.EventTypeWarning, event, eventAction, "%s", r.opts.Describe(broken))
 }
 
 // serviceOf reads a Service from the API server. It is listed by its name, because the agent may only list Services.

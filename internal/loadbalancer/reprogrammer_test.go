@@ -26,11 +26,13 @@ import (
 
 	"github.com/hnsguard/hnsguard/internal/admission"
 	"github.com/hnsguard/hnsguard/internal/cluster"
+	"github.com/hnsguard/hnsguard/internal/config"
 	"github.com/hnsguard/hnsguard/internal/history"
 	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy"
 	"github.com/hnsguard/hnsguard/internal/loadbalancer"
 	"github.com/hnsguard/hnsguard/internal/pass"
+	"github.com/hnsguard/hnsguard/internal/report"
 	"github.com/hnsguard/hnsguard/internal/verdict"
 )
 
@@ -103,6 +105,15 @@ func newNode(t *testing.T, objects ...client.Object) *node {
 	return n
 }
 
+// words are those of a node that makes kube-proxy program Services again, or of one that does not.
+func words(enforce bool) report.Words {
+	c := config.Default()
+	if enforce {
+		c.Reprogram.Mode = config.Enforce
+	}
+	return report.Words{Node: "win-1", Config: c, KubeProxy: func() kubeproxy.Profile { return kubeproxy.Profile{} }}
+}
+
 // start starts a new process.
 func (n *node) start(enforce bool) {
 	n.reading.LoadBalancers = nil
@@ -111,8 +122,9 @@ func (n *node) start(enforce bool) {
 	n.reprogrammer = loadbalancer.NewReprogrammer(loadbalancer.ReprogrammerOptions{
 		Node: "win-1", Enforce: enforce, LoadBalancers: n, Index: n.index, Server: n.api, Client: n.api, Gate: n.gate,
 		Events: n.events, History: n.history, Metrics: loadbalancer.NewMetrics(n.metrics), Clock: n.clock,
-		InPlace: func(context.Context) bool { return n.inPlace },
-		Profile: func() kubeproxy.Profile { return kubeproxy.ProfileOf(n.kubeProxy) },
+		InPlace:  func(context.Context) bool { return n.inPlace },
+		Profile:  func() kubeproxy.Profile { return kubeproxy.ProfileOf(n.kubeProxy) },
+		Describe: words(enforce).Balancer,
 	})
 }
 
@@ -244,7 +256,7 @@ func TestAMissingLoadBalancerIsReportedAndItsServiceDisturbed(t *testing.T) {
 	broken, _ := n.reprogrammer.Found()
 	g.Expect(broken).To(HaveLen(1))
 	g.Expect(n.events.Events).To(Receive(And(ContainSubstring("Warning LoadBalancerMissing"),
-		ContainSubstring("node win-1"), ContainSubstring("10.0.0.7:80/TCP"), ContainSubstring("is made to program"))))
+		ContainSubstring("node win-1"), ContainSubstring("10.0.0.7:80/TCP"), ContainSubstring("hnsguard makes kube-proxy program the Service again"))))
 	g.Expect(n.count("done")).To(BeEquivalentTo(1))
 	g.Expect(n.history.Entries()).To(ContainElement(And(
 		HaveField("Result", "done"), HaveField("Subject", "shop/cart"), HaveField("Address", netip.MustParseAddr("10.0.0.7")))))
@@ -267,7 +279,7 @@ func TestAStaleLoadBalancerIsReportedAndItsServiceDisturbed(t *testing.T) {
 	g.Expect(n.count("stale")).To(BeEquivalentTo(1))
 	g.Expect(n.count("done")).To(BeEquivalentTo(1))
 	g.Expect(n.events.Events).To(Receive(And(ContainSubstring("Warning LoadBalancerStale"),
-		ContainSubstring("has 1 backends that are not ready any more, and lacks 1 that are"))))
+		ContainSubstring("sends to addresses that no EndpointSlice of the Service lists as ready"))))
 }
 
 // Invariant 9.
@@ -280,7 +292,7 @@ func TestNoMissingOneIsProgrammedAgainWhereItWouldBeUpdatedInPlace(t *testing.T)
 	n.pass()
 	g.Expect(n.count("updates_in_place")).To(BeEquivalentTo(1))
 	g.Expect(n.slices()).To(HaveLen(1))
-	g.Expect(n.events.Events).To(Receive(ContainSubstring("restart kube-proxy")))
+	g.Expect(n.events.Events).To(Receive(ContainSubstring("Restart kube-proxy")))
 }
 
 // Invariant 13.
@@ -379,7 +391,7 @@ func TestObservingOnlyReports(t *testing.T) {
 	g.Expect(n.slices()).To(BeEmpty())
 	g.Expect(n.count("observed")).To(BeEquivalentTo(1))
 	g.Expect(n.history.Entries()).To(ConsistOf(HaveField("Result", "observed")))
-	g.Expect(n.events.Events).To(Receive(ContainSubstring("restart kube-proxy")))
+	g.Expect(n.events.Events).To(Receive(ContainSubstring("Restart kube-proxy")))
 	g.Expect(n.asked).To(Equal(1))
 }
 
@@ -495,7 +507,7 @@ func TestManyDanglingOnesAreOnlyReported(t *testing.T) {
 	g.Expect(n.slices()).To(BeEmpty())
 	g.Expect(n.count("too_many")).To(BeNumerically(">=", 40))
 	g.Expect(n.events.Events).To(HaveLen(40))
-	g.Expect(n.events.Events).To(Receive(ContainSubstring("restart kube-proxy")))
+	g.Expect(n.events.Events).To(Receive(ContainSubstring("Restart kube-proxy")))
 	n.clock.Step(time.Hour)
 	n.pass(many[:10]...)
 	g.Expect(n.slices()).NotTo(BeEmpty(), "so few are their Services' problem")

@@ -200,7 +200,7 @@ func (b Balancer) answer(reprogram config.Mode) Answer {
 		a.Next = "hnsguard reports it. To program the Service again does not help while the local endpoint is there."
 		a.Do = "Follow " + version.RunbookURL("HNSGuardLeakedLocalEndpoints")
 	case reprogram == config.Enforce:
-		a.Next = "hnsguard makes kube-proxy program the Service again."
+		a.Next = "hnsguard makes kube-proxy program the Service again, unless that would not help."
 		a.Do = "If that does not help: " + restart
 	default:
 		a.Next = "hnsguard reports it. It makes kube-proxy program the Service again where reprogram.mode is enforce."

@@ -137,15 +137,19 @@ func (b *Board) show(state State, err error, p *lastPass) {
 	before := b.current.Load()
 	next := &snapshot{state: state, since: before.since, err: err, pass: p}
 	for _, v := range b.opts.Victims() {
-		next.pods = append(next.pods, Pod{
-			Name: v.Pod.Key.String(), State: v.State, Addresses: v.Pod.Addresses, Since: v.Since.UTC(),
-			Created: v.Pod.Created.UTC(), Ends: v.Pod.Ends.UTC(),
-		})
+		next.pods = append(next.pods, podOf(v))
 	}
 	if before.state != state {
 		next.since = b.opts.Clock.Now().UTC()
 	}
 	b.current.Store(next)
+}
+
+func podOf(v eviction.Victim) Pod {
+	return Pod{
+		Name: v.Pod.Key.String(), State: v.State, Addresses: v.Pod.Addresses, Since: v.Since.UTC(),
+		Created: v.Pod.Created.UTC(), Ends: v.Pod.Ends.UTC(),
+	}
 }
 
 // Report returns what is known now.

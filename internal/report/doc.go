@@ -44,4 +44,5 @@
 //  14. What is wrong is what has a finding, in a scan's exit status as on the page. Its objects are what 'hnsguard
 //     explain' explains.
 //  15. Gauges of what a node has are counted from the report when they are scraped: they show what its readers see.
+//  16. An Event on what is wrong says what the report says of it: see [Words].
 package report

@@ -25,6 +25,7 @@ import (
 	"github.com/hnsguard/hnsguard/internal/kubeproxy"
 	"github.com/hnsguard/hnsguard/internal/pass"
 	"github.com/hnsguard/hnsguard/internal/removal"
+	"github.com/hnsguard/hnsguard/internal/report"
 	"github.com/hnsguard/hnsguard/internal/verdict"
 	"github.com/hnsguard/hnsguard/test/hnstest"
 	"github.com/hnsguard/hnsguard/test/nodetest"
@@ -311,6 +312,9 @@ func (n *reacting) boot(base *nodetest.Node) []pass.SliceObserver {
 		Config: n.Config, Collector: n.Collector, Slices: n.Watch,
 		Actions: []pass.Action{remover, n.Balancers, meter},
 		Events:  n.Events, Metrics: guard.NewMetrics(n.Registry), Clock: n.Clock,
+		Words: report.Words{
+			Node: nodetest.Name, Config: n.Config, KubeProxy: func() kubeproxy.Profile { return kubeproxy.ProfileOf(n.KubeProxy) },
+		},
 	})
 	return []pass.SliceObserver{meter, remover}
 }

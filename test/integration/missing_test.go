@@ -22,11 +22,13 @@ import (
 
 	"github.com/hnsguard/hnsguard/internal/agent"
 	"github.com/hnsguard/hnsguard/internal/cluster"
+	"github.com/hnsguard/hnsguard/internal/config"
 	"github.com/hnsguard/hnsguard/internal/history"
 	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy"
 	"github.com/hnsguard/hnsguard/internal/loadbalancer"
 	"github.com/hnsguard/hnsguard/internal/pass"
+	"github.com/hnsguard/hnsguard/internal/report"
 	"github.com/hnsguard/hnsguard/internal/verdict"
 	"github.com/hnsguard/hnsguard/test/hnstest"
 )
@@ -65,6 +67,9 @@ var _ = Describe("A load balancer that is missing", func() {
 			Node: n.name, Enforce: true, LoadBalancers: reader, Index: index, Server: n.agentClient(), Client: n.agentClient(),
 			Events: n.recorder(ctx), Metrics: loadbalancer.NewMetrics(prometheus.NewRegistry()), Clock: clock, History: history,
 			InPlace: func(context.Context) bool { return false },
+			Describe: report.Words{
+				Node: n.name, Config: config.Default(), KubeProxy: func() kubeproxy.Profile { return kubeproxy.Profile{} },
+			}.Balancer,
 			Profile: func() kubeproxy.Profile { return kubeproxy.ProfileOf("v1.37.2") },
 		})
 		local := verdict.Endpoint{Endpoint: hns.Endpoint{ID: "pod", Network: "pods", Addresses: []netip.Addr{n.addr(7)}}}

@@ -54,8 +54,12 @@ func newNode(t *testing.T) *node {
 	service := observe.WithMetrics(n.Service, measured, n.Clock)
 	n.asked = service
 	// As by default, it only reports.
+	words := report.Words{
+		Node: nodetest.Name, Config: n.Config, KubeProxy: func() kubeproxy.Profile { return kubeproxy.ProfileOf(n.KubeProxy) },
+	}
 	evictor := eviction.New(eviction.Options{
-		After: n.Config.Eviction.After.Duration, MaxGap: time.Hour, Interval: n.Config.Pace.EvictionInterval,
+		Describe: words.Pod,
+		After:    n.Config.Eviction.After.Duration, MaxGap: time.Hour, Interval: n.Config.Pace.EvictionInterval,
 		Events: n.Events, History: n.history, Metrics: eviction.NewMetrics(n.Registry), Clock: n.Clock,
 	})
 	n.board = report.NewBoard(report.BoardOptions{
@@ -71,7 +75,7 @@ func newNode(t *testing.T) *node {
 	n.guard = guard.New(guard.Options{
 		Config: n.Config, Collector: n.Collector, Slices: n.Watch,
 		Actions: []pass.Action{remover, n.Balancers, evictor}, Events: n.Events, History: n.history, Status: n.board,
-		Metrics: guard.NewMetrics(n.Registry), Clock: n.Clock,
+		Metrics: guard.NewMetrics(n.Registry), Clock: n.Clock, Words: words,
 	})
 	return n
 }

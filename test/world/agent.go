@@ -26,6 +26,7 @@ import (
 	"github.com/hnsguard/hnsguard/internal/loadbalancer"
 	"github.com/hnsguard/hnsguard/internal/pass"
 	"github.com/hnsguard/hnsguard/internal/removal"
+	"github.com/hnsguard/hnsguard/internal/report"
 	"github.com/hnsguard/hnsguard/internal/slicewatch"
 	"github.com/hnsguard/hnsguard/internal/stalerecord"
 	"github.com/hnsguard/hnsguard/internal/verdict"
@@ -139,7 +140,9 @@ func (p *product) build(
 		LoadBalancers: p.balancers, Events: a, Metrics: removal.NewMetrics(p.registry), Clock: w.clock, Random: a.random,
 	})
 	p.watch.Observe(p.flusher, tracker, p.meter, remover)
+	words := report.Words{Node: a.node.Name, Config: c, KubeProxy: detector.Profile}
 	p.guard = guard.New(guard.Options{
+		Words:  words,
 		Config: c, Collector: collector,
 		Actions: []pass.Action{
 			remover, keeper, tracker, p.flusher, p.balancers,
@@ -148,11 +151,12 @@ func (p *product) build(
 				Client: api,
 				Events: a, Metrics: loadbalancer.NewMetrics(p.registry), Clock: w.clock,
 				InPlace: func(context.Context) bool { return false }, Profile: detector.Profile,
+				Describe: words.Balancer,
 			}),
 			eviction.New(eviction.Options{
 				Enforce: c.Enforces(c.Eviction.Mode), After: c.Eviction.After.Duration, Interval: c.Pace.EvictionInterval,
 				MaxGap: maxGapInPolls * c.Poll.SlowInterval.Duration, Client: api, Events: a, Metrics: eviction.NewMetrics(p.registry),
-				Clock: w.clock,
+				Clock: w.clock, Describe: words.Pod,
 			}),
 			p.meter,
 		},

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package report
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/hnsguard/hnsguard/internal/config"
+	"github.com/hnsguard/hnsguard/internal/eviction"
+	"github.com/hnsguard/hnsguard/internal/kubeproxy"
+	"github.com/hnsguard/hnsguard/internal/verdict"
+)
+
+// Words are the sentences of a report about single objects, for the Events on them.
+type Words struct {
+	// Node is the name of the node, Config its configuration, and KubeProxy what is known of its kube-proxy now.
+	Node      string
+	Config    config.Config
+	KubeProxy func() kubeproxy.Profile
+}
+
+func (w Words) report() Report { return newReport(w.Node, time.Time{}, w.Config, w.KubeProxy()) }
+
+// Endpoint says what the verdict on an endpoint means.
+func (w Words) Endpoint(v verdict.Verdict) string {
+	kind := "Local"
+	if v.Endpoint.Remote() {
+		kind = "Remote"
+	}
+	name := ""
+	if v.Endpoint.Name != "" {
+		name = fmt.Sprintf(" (%s)", v.Endpoint.Name)
+	}
+	if !v.Since.IsZero() {
+		name += ", seen since " + v.Since.UTC().Format(time.RFC3339)
+	}
+	said := fmt.Sprintf("%s HNS endpoint %s%s, %s, on node %s: %s", kind, v.Endpoint.ID, name, v.Address(), w.Node,
+		w.report().answerTo(EndpointOf(v)).sentences())
+	if len(v.Elsewhere) > 0 {
+		said += fmt.Sprintf(" Pod %s on node %s has the address too.", v.Elsewhere[0].Pod, v.Elsewhere[0].Node)
+	}
+	return said
+}
+
+// Duplicate says which local endpoints share an address.
+func (w Words) Duplicate(d verdict.Duplicate) string {
+	return duplicate{Address: d.Address, Endpoints: d.Locals}.answer().sentences()
+}
+
+// Pod says what the pod lacks. networkGone is set if HNS has no pod network.
+func (w Words) Pod(v eviction.Victim, networkGone bool) string {
+	said := w.report().answerToPods(v.State, networkGone).ofPod(podOf(v)).sentences()
+	if len(v.Pod.Addresses) > 0 {
+		said = fmt.Sprintf("%s on node %s: %s", v.Pod.Addresses[0], w.Node, said)
+	}
+	return said
+}
+
+// Balancer says what is wrong with a load balancer.
+func (w Words) Balancer(v verdict.Balancer) string {
+	b := BalancerOf(v)
+	return fmt.Sprintf("On node %s: %s", w.Node, b.answer(w.report().Modes["reprogram"]).ofBalancer(b).sentences())
+}
+
+// sentences is the answer as text.
+func (a Answer) sentences() string {
+	said := a.Because + " " + a.Next
+	if a.Do != "" {
+		said += " " + strings.TrimSuffix(a.Do, ".") + "."
+	}
+	return said
+}
