@@ -31,7 +31,7 @@ const removeByHand = "Make sure that no container uses it, and remove it on the 
 // upgrade is the lasting cure of the stale record.
 func upgrade() string {
 	return "upgrade kube-proxy on Windows nodes to a version without the stale record: " +
-		version.DocsURL("results/kube-proxy-matrix.md")
+		version.DocsURL("how-it-works.md#the-faults-of-kube-proxy")
 }
 
 // answers has one for every reason.

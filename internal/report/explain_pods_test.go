@@ -168,7 +168,7 @@ func TestWhatToDo(t *testing.T) {
 	do := reportOf(held).Explain(report.Filter{Addresses: []netip.Addr{ip}}, nil).Endpoints[0].Do
 	g.Expect(do).To(HavePrefix("Find out why EndpointSlices still list it elsewhere: shop/web-x (lin-1), shop/old (no node) " +
 		"(a pod stuck in Terminating?). Lasting cure: upgrade kube-proxy"))
-	g.Expect(do).To(HaveSuffix(" https://github.com/hnsguard/hnsguard/blob/main/docs/results/kube-proxy-matrix.md"))
+	g.Expect(do).To(HaveSuffix(" https://github.com/hnsguard/hnsguard/blob/main/docs/how-it-works.md#the-faults-of-kube-proxy"))
 	do = conflictReport().Explain(report.Filter{Addresses: []netip.Addr{ip}}, nil).Endpoints[0].Do
 	g.Expect(do).To(ContainSubstring("kubectl -n hnsguard-system exec POD -- hnsguard.exe explain 10.240.0.11"))
 }
