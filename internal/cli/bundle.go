@@ -34,8 +34,8 @@ it.
 
 What cannot be recorded is left out, and manifest.json in the file says why.
 
-Run it in the agent's pod, whose environment has the agent's settings. Windows PowerShell destroys files that are
-written with >: redirect in cmd instead, or on Linux or macOS.
+Run it with --node, or in the agent's pod, whose environment has the agent's settings. Windows PowerShell destroys
+files that are written with >: redirect in cmd instead, or on Linux or macOS.
 
 Exit status:
   0  the file is written, whatever could be recorded
@@ -48,7 +48,7 @@ func newBundle(p Process) *cobra.Command {
 		Use:   "bundle",
 		Short: "Record this node in one zip file without secrets, to be judged elsewhere",
 		Long:  bundleHelp,
-		Example: "  kubectl -n hnsguard-system exec POD -- hnsguard.exe bundle --file - > bundle.zip\n" +
+		Example: "  kubectl hnsguard bundle --node win-1 --file bundle.zip\n" +
 			"  hnsguard scan --bundle bundle.zip",
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -60,6 +60,7 @@ func newBundle(p Process) *cobra.Command {
 	addPage(cmd, &o.page)
 	cmd.Flags().StringVar(&o.proxyLog, "kube-proxy-log", "",
 		"file with the log of this node's kube-proxy at -v=4: its lines about HNS are recorded")
+	addRemote(cmd, p)
 	return cmd
 }
 
@@ -69,14 +70,18 @@ func addPage(cmd *cobra.Command, address *string) {
 }
 
 func (o *bundleOptions) validate(out io.Writer) error {
-	errs := []error{o.examineOptions.validate(), checkAddress("--page-bind-address", o.page)}
+	return errors.Join(o.examineOptions.validate(), checkAddress("--page-bind-address", o.page), checkFile(o.file, out))
+}
+
+func checkFile(name string, out io.Writer) error {
 	switch {
-	case o.file == "":
-		errs = append(errs, usageError{errors.New("--file is required: the file to write, or - for stdout")})
-	case o.file == recording.Stdin && terminal.Is(out):
-		errs = append(errs, usageError{errors.New("--file -: stdout is a terminal, and the file is not text; redirect it")})
+	case name == "":
+		return usageError{errors.New("--file is required: the file to write, or - for stdout")}
+	case name == recording.Stdin && terminal.Is(out):
+		return usageError{errors.New("--file -: stdout is a terminal, and the file is not text; redirect it")}
+	default:
+		return nil
 	}
-	return errors.Join(errs...)
 }
 
 func runBundle(ctx context.Context, p Process, o bundleOptions) error {
@@ -88,14 +93,24 @@ func runBundle(ctx context.Context, p Process, o bundleOptions) error {
 	if node.APIErr == nil {
 		this.reader, this.node.APIErr = readerOf(node.API)
 	}
-	bundle, err := writeBundle(ctx, p, o.file, this)
+	var bundle recording.Bundle
+	err = toFile(p, o.file, func(out io.Writer) (err error) {
+		bundle, err = this.write(ctx, out)
+		return err
+	})
 	if err != nil {
 		return err
 	}
 	reportMissing(p.Err, bundle)
-	if o.file != recording.Stdin {
-		_, err = fmt.Fprintf(p.Out, "Recorded node %s in %s.\n", node.Node, o.file)
+	return reportFile(p, node.Node, o.file)
+}
+
+// reportFile says which node is in the file.
+func reportFile(p Process, node, file string) error {
+	if file == recording.Stdin {
+		return nil
 	}
+	_, err := fmt.Fprintf(p.Out, "Recorded node %s in %s.\n", node, file)
 	return err
 }
 
@@ -123,18 +138,17 @@ func unescaped(w io.Writer) io.Writer {
 	return w
 }
 
-// writeBundle writes the bundle to a file, or to stdout. What was not written whole does not stay.
-func writeBundle(ctx context.Context, p Process, name string, node recorded) (recording.Bundle, error) {
+// toFile writes to a file, or to stdout. What was not written whole does not stay.
+func toFile(p Process, name string, write func(io.Writer) error) error {
 	if name == recording.Stdin {
-		return node.write(ctx, unescaped(p.Out))
+		return write(unescaped(p.Out))
 	}
 	file, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
-		return recording.Bundle{}, fmt.Errorf("writing the bundle: %w", err)
+		return fmt.Errorf("writing the bundle: %w", err)
 	}
-	bundle, err := node.write(ctx, file)
-	if err = errors.Join(err, file.Close()); err != nil {
-		return recording.Bundle{}, errors.Join(err, os.Remove(name))
+	if err = errors.Join(write(file), file.Close()); err != nil {
+		return errors.Join(err, os.Remove(name))
 	}
-	return bundle, nil
+	return nil
 }

@@ -43,7 +43,7 @@ const doctorHelp = `Check that this node can be guarded: that HNS answers and th
 the node runs and which faults its version has, that the API server can be reached and grants every right that the agent
 needs. Nothing is changed.
 
-Run it in the agent's pod, whose environment has the agent's settings.
+Run it with --node, or in the agent's pod, whose environment has the agent's settings.
 
 Exit status:
   0  every check has passed, warned, or was skipped because it does not apply
@@ -58,7 +58,7 @@ func newDoctor(p Process) *cobra.Command {
 		Use:   "doctor",
 		Short: "Check that this node can be guarded, and say what to do if not",
 		Long:  doctorHelp,
-		Example: "  kubectl -n hnsguard-system exec POD -- hnsguard.exe doctor\n" +
+		Example: "  kubectl hnsguard doctor --node win-1\n" +
 			"  hnsguard doctor --node-name win-1 --kubeconfig kubeconfig -o json",
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -67,6 +67,7 @@ func newDoctor(p Process) *cobra.Command {
 	}
 	o.addTo(cmd)
 	output.addTo(cmd)
+	addRemote(cmd, p)
 	return cmd
 }
 

@@ -46,7 +46,7 @@ func newExplain(p Process) *cobra.Command {
 		Example: "  hnsguard explain shop/cart-0 --node-name win-1 --hns-dump endpoints.json --hns-dump policies.json \\\n" +
 			"    --cluster-dump cluster.json --kube-proxy-version v1.32.3\n" +
 			"  hnsguard explain 10.240.0.11 --bundle bundle.zip --kube-proxy-log kube-proxy.log\n" +
-			"  kubectl -n hnsguard-system exec POD -- hnsguard.exe explain 10.240.0.11",
+			"  kubectl hnsguard explain 10.240.0.11 --node win-1",
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 {
 				return usageError{errors.New("give one IP address, endpoint ID, or pod or Service as NAMESPACE/NAME")}
@@ -62,6 +62,7 @@ func newExplain(p Process) *cobra.Command {
 	o.output.addTo(cmd)
 	addPage(cmd, &o.page)
 	addProxyLog(cmd, &o.proxyLogs)
+	addRemote(cmd, p)
 	return cmd
 }
 

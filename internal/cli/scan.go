@@ -63,7 +63,8 @@ const scanHelp = `Judge every HNS endpoint of a node once, and print what hnsgua
 running pods on the node have no endpoint and so no network. Nothing is changed.
 
 Without --hns-dump the HNS of this machine is read, without --cluster-dump the API server. To scan a node from
-elsewhere, record it with 'hnsguard bundle' and pass --bundle. Without hnsguard on the node, record it in PowerShell:
+elsewhere, name it with --node: the command runs in its agent's pod. Or record it with 'hnsguard bundle' and pass
+--bundle. Without hnsguard on the node, record it in PowerShell:
   Get-HnsEndpoint | ConvertTo-Json -Depth 10 > endpoints.json
   Get-HnsPolicyList | ConvertTo-Json -Depth 10 > policies.json
   Get-HnsNetwork | ConvertTo-Json -Depth 10 > networks.json    (only if the pod network is not found)
@@ -95,7 +96,8 @@ func newScan(p Process) *cobra.Command {
 		Use:   "scan",
 		Short: "Print what hnsguard would do about every HNS endpoint of a node, and why",
 		Long:  scanHelp,
-		Example: "  hnsguard scan --node-name win-1 --hns-dump endpoints.json --hns-dump policies.json \\\n" +
+		Example: "  kubectl hnsguard scan --node win-1\n" +
+			"  hnsguard scan --node-name win-1 --hns-dump endpoints.json --hns-dump policies.json \\\n" +
 			"    --cluster-dump cluster.json --kube-proxy-version v1.32.3\n" +
 			"  kubectl get nodes,pods,endpointslices,services -A -o json | \\\n" +
 			"    hnsguard scan --node-name win-1 --hns-dump endpoints.json --cluster-dump - --pod shop/cart-0\n" +
@@ -113,6 +115,7 @@ func newScan(p Process) *cobra.Command {
 		"report only endpoints of this Pod, given as NAMESPACE/NAME; repeatable")
 	flags.StringSliceVar(&o.verdicts, "verdict", nil, "report only endpoints with this verdict; repeatable")
 	o.output.addTo(cmd)
+	addRemote(cmd, p)
 	return cmd
 }
 

@@ -52,10 +52,10 @@ func newStatus(p Process) *cobra.Command {
 	flags := cmd.Flags()
 	flags.StringVar(&o.kubeconfig, "kubeconfig", "", kubeconfigOfPerson)
 	flags.StringVar(&o.context, "context", "", "context of the kubeconfig; without it, the current one")
-	flags.StringVarP(&o.namespace, "namespace", "n", "hnsguard-system", "namespace of the release")
+	flags.StringVarP(&o.namespace, "namespace", "n", defaultNamespace, "namespace of the release")
 	flags.BoolVarP(&o.allNamespaces, "all-namespaces", "A", false,
 		"search all namespaces for agents, also those in which others may create pods")
-	flags.StringVarP(&o.selector, "selector", "l", "app.kubernetes.io/name=hnsguard",
+	flags.StringVarP(&o.selector, "selector", "l", defaultSelector,
 		"labels of the DaemonSet and its pods")
 	flags.DurationVar(&o.timeout, "timeout", 15*time.Second, "how long an agent may take to answer")
 	o.output.addTo(cmd)

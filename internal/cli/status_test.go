@@ -128,3 +128,21 @@ func TestTheOthersUseTheSameKubeconfig(t *testing.T) {
 		NewWithT(t).Expect(strings.Join(strings.Fields(got.out+got.err), " ")).To(ContainSubstring("no service account token"), "%v", args)
 	}
 }
+
+// With --node a command runs in the agent's pod: what is only about this machine does not fit.
+func TestACommandOnAnotherNodeHasNoInputOfThisOne(t *testing.T) {
+	g := NewWithT(t)
+	got := invoke(t, nil, "explain", "10.0.0.7", "--node", "win-1", "--hns-dump", "e.json", "--bundle", "b.zip")
+	g.Expect(got.code).To(Equal(cli.ExitUsage))
+	for _, flag := range []string{"--hns-dump", "--bundle"} {
+		g.Expect(got.err).To(ContainSubstring(flag + ": cannot be combined with --node"))
+	}
+	got = invoke(t, nil, "bundle", "--node", "win-1")
+	g.Expect(got.code).To(Equal(cli.ExitUsage))
+	g.Expect(got.err).To(ContainSubstring("--file is required"))
+	for _, command := range [][]string{{"scan"}, {"doctor"}, {"explain", "10.0.0.7"}} {
+		got = invoke(t, nil, append(command, "--node", "win-1", "--kubeconfig", "/nowhere/kc")...)
+		g.Expect(got.code).To(Equal(cli.ExitError))
+		g.Expect(got.err).To(ContainSubstring("reading kubeconfig /nowhere/kc"))
+	}
+}

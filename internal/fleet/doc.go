@@ -3,7 +3,8 @@
 // Package fleet reads the status of the agents on all nodes.
 //
 // An agent serves its status on the node's loopback only. So a fixed command is run in the agent's pod through the exec
-// subresource, which the API server authorizes, and prints the status.
+// subresource, which the API server authorizes, and prints the status. In the same way a person runs other commands of
+// hnsguard on a node ([Options.Agent]).
 //
 // Invariants:
 //

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/kubernetes/scheme"
@@ -30,29 +31,29 @@ func NewExecutor(config *rest.Config) (Executor, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reaching the API server: %w", err)
 	}
-	options := &corev1.PodExecOptions{Container: Container, Command: Command(), Stdout: true, Stderr: true}
-	return func(ctx context.Context, pod client.ObjectKey) ([]byte, error) {
+	return func(ctx context.Context, pod client.ObjectKey, command []string, stdout, stderr io.Writer) error {
+		options := &corev1.PodExecOptions{Container: Container, Command: command, Stdout: true, Stderr: true}
 		url := core.RESTClient().Post().Resource("pods").Namespace(pod.Namespace).Name(pod.Name).SubResource("exec").
 			VersionedParams(options, scheme.ParameterCodec).URL()
 		sockets, errSockets := remotecommand.NewWebSocketExecutor(config, "GET", url.String())
 		spdy, errSPDY := remotecommand.NewSPDYExecutor(config, "POST", url)
 		if err := errors.Join(errSockets, errSPDY); err != nil {
-			return nil, err
+			return err
 		}
 		either, err := remotecommand.NewFallbackExecutor(sockets, spdy, func(err error) bool {
 			return httpstream.IsUpgradeFailure(err) || httpstream.IsHTTPSProxyError(err)
 		})
 		if err != nil {
-			return nil, err
+			return err
 		}
-		return answerOf(ctx, either)
+		return either.StreamWithContext(ctx, remotecommand.StreamOptions{Stdout: stdout, Stderr: stderr})
 	}, nil
 }
 
-// answerOf runs a command and returns what it writes to stdout.
-func answerOf(ctx context.Context, command remotecommand.Executor) ([]byte, error) {
+// ask runs [Command] and returns what it writes to stdout.
+func (o Options) ask(ctx context.Context, pod client.ObjectKey) ([]byte, error) {
 	answer, complaint := bounded{limit: maxAnswer}, bounded{limit: maxComplaint}
-	err := command.StreamWithContext(ctx, remotecommand.StreamOptions{Stdout: &answer, Stderr: &complaint})
+	err := o.Exec(ctx, pod, Command(), &answer, &complaint)
 	if ctx.Err() != nil { // both may still be written to
 		return nil, ctx.Err()
 	}

@@ -29,9 +29,9 @@ type Report struct {
 	Notes    []string `json:"notes,omitempty"`
 }
 
-// Executor runs [Command] in the [Container] of a pod, and returns what it writes to stdout. The error of a command
-// that fails has what it wrote to stderr.
-type Executor func(ctx context.Context, pod client.ObjectKey) ([]byte, error)
+// Executor runs a command in the [Container] of a pod, and copies what it writes to stdout and stderr. A command that
+// fails is a [k8s.io/client-go/util/exec.ExitError].
+type Executor func(ctx context.Context, pod client.ObjectKey, command []string, stdout, stderr io.Writer) error
 
 // Options say which agents are queried. All fields but Namespace are required.
 type Options struct {
@@ -98,10 +98,33 @@ func (o Options) windowsNodes(ctx context.Context) (names []string, err error) {
 	return names, nil
 }
 
-// row queries the agent of a node (invariant 1). While an agent is replaced, there are two pods, one of which runs.
+// Agent returns the pod of the agent on a node. Exec, Parallel and Timeout are not used.
+func (o Options) Agent(ctx context.Context, node string) (client.ObjectKey, error) {
+	agents, notes, err := o.agents(ctx)
+	if err != nil {
+		return client.ObjectKey{}, err
+	}
+	agent, problem := running(agents[node])
+	if problem != "" {
+		return agent, fmt.Errorf("looking for the agent on node %q: %s", node,
+			strings.Join(append([]string{problem}, notes...), "; "))
+	}
+	return agent, nil
+}
+
+// row queries the agent of a node (invariant 1).
 func (o Options) row(ctx context.Context, node string, agents []*corev1.Pod) Row {
+	agent, problem := running(agents)
+	if problem != "" {
+		return Row{Node: node, Problem: problem}
+	}
+	return o.query(ctx, node, agent)
+}
+
+// running returns the agent that runs, or why there is not exactly one. While an agent is replaced, there are two pods,
+// one of which runs.
+func running(agents []*corev1.Pod) (agent client.ObjectKey, problem string) {
 	var running, others []string
-	var agent client.ObjectKey
 	for _, p := range agents {
 		pod := client.ObjectKeyFromObject(p)
 		if p.Status.Phase == corev1.PodRunning && p.DeletionTimestamp == nil {
@@ -112,20 +135,20 @@ func (o Options) row(ctx context.Context, node string, agents []*corev1.Pod) Row
 	}
 	switch {
 	case len(running) == 1:
-		return o.query(ctx, node, agent)
+		return agent, ""
 	case len(running) > 1:
-		return Row{Node: node, Problem: fmt.Sprintf("%d agents run on it: %s", len(running), strings.Join(running, ", "))}
+		return agent, fmt.Sprintf("%d agents run on it: %s", len(running), strings.Join(running, ", "))
 	case len(others) > 0:
-		return Row{Node: node, Problem: "its agent does not run: " + strings.Join(others, ", ")}
+		return agent, "its agent does not run: " + strings.Join(others, ", ")
 	default:
-		return Row{Node: node, Problem: "no agent runs on it"}
+		return agent, "no agent runs on it"
 	}
 }
 
 func (o Options) query(ctx context.Context, node string, pod client.ObjectKey) Row {
 	ctx, cancel := context.WithTimeout(ctx, o.Timeout)
 	defer cancel()
-	status, err := o.Exec(ctx, pod)
+	status, err := o.ask(ctx, pod)
 	if err != nil && ctx.Err() != nil {
 		err = fmt.Errorf("no answer within %s", o.Timeout)
 	}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"testing"
@@ -116,16 +117,19 @@ func TestRowOf(t *testing.T) {
 // agents answer, by the name of their pod.
 type agents map[string]string
 
-func (a agents) exec(ctx context.Context, pod client.ObjectKey) ([]byte, error) {
+func (a agents) exec(ctx context.Context, pod client.ObjectKey, command []string, stdout, _ io.Writer) error {
 	answer, has := a[pod.Name]
 	switch {
+	case !slices.Equal(command, fleet.Command()):
+		return fmt.Errorf("%q is not the command", command)
 	case answer == "hang":
 		<-ctx.Done()
-		return nil, ctx.Err()
+		return ctx.Err()
 	case !has:
-		return nil, errors.New("unable to upgrade\nconnection")
+		return errors.New("unable to upgrade\nconnection")
 	default:
-		return []byte(answer), nil
+		_, err := io.WriteString(stdout, answer)
+		return err
 	}
 }
 

@@ -7,11 +7,14 @@ package integration_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -24,9 +27,13 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 	remotecommandserver "k8s.io/cri-streaming/pkg/streaming/remotecommand"
+	utilexec "k8s.io/utils/exec"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/hnsguard/hnsguard/internal/cli"
 	"github.com/hnsguard/hnsguard/internal/fleet"
 )
 
@@ -108,6 +115,20 @@ func statusOf(node string) string {
 	return string(text)
 }
 
+// kubeconfig returns the name of a file with which kubectl reaches the control plane.
+func (cp *controlPlane) kubeconfig() string {
+	GinkgoHelper()
+	c := clientcmdapi.NewConfig()
+	c.Clusters["c"] = &clientcmdapi.Cluster{Server: cp.config.Host, CertificateAuthorityData: cp.config.CAData}
+	c.AuthInfos["u"] = &clientcmdapi.AuthInfo{
+		ClientCertificateData: cp.config.CertData, ClientKeyData: cp.config.KeyData, Token: cp.config.BearerToken,
+	}
+	c.Contexts["k"], c.CurrentContext = &clientcmdapi.Context{Cluster: "c", AuthInfo: "u"}, "k"
+	file := filepath.Join(GinkgoT().TempDir(), "kubeconfig")
+	Expect(clientcmd.WriteToFile(*c, file)).To(Succeed())
+	return file
+}
+
 var _ = Describe("The status over all nodes", func() {
 	It("is asked through the API server, and has a row for nodes that do not answer too", func(ctx SpecContext) {
 		it := install(ctx, shared)
@@ -119,7 +140,7 @@ var _ = Describe("The status over all nodes", func() {
 			switch node {
 			case broken:
 				_, _ = io.WriteString(complaints, "hnsguard: reading the status of the agent on this node: connection refused\n")
-				return fmt.Errorf("exit status 1")
+				return utilexec.CodeExitError{Err: errors.New("exit status 3"), Code: cli.ExitFinding}
 			case slow:
 				<-hang
 			}
@@ -162,6 +183,42 @@ var _ = Describe("The status over all nodes", func() {
 		Expect(report.Problems).To(BeNumerically(">=", 4))
 		Expect(k.most.Load()).To(BeNumerically("<=", 2))
 		Expect(<-k.commands).To(Equal(append([]string{"hnsguard"}, fleet.Command()...)))
+
+		By("running commands on one of them")
+		for len(k.commands) > 0 {
+			<-k.commands
+		}
+		here := func(args ...string) (int, string, string) {
+			var out, complaints strings.Builder
+			args = append(args, "--namespace", it.namespace, "--kubeconfig", shared.kubeconfig())
+			code := cli.Run(ctx, args, cli.Process{
+				Name: "kubectl-hnsguard", Out: &out, Err: &complaints, Env: func(string) (string, bool) { return "", false },
+			})
+			return code, out.String(), complaints.String()
+		}
+		code, out, complaints := here("explain", "10.0.0.7", "--node", well, "-o", "json")
+		Expect(code).To(Equal(cli.ExitOK), complaints)
+		Expect(out).To(Equal(statusOf(well)))
+		Expect(<-k.commands).To(Equal([]string{"hnsguard", fleet.Program, "explain", "10.0.0.7", "--output=json"}))
+		file := filepath.Join(GinkgoT().TempDir(), "bundle.zip")
+		code, out, complaints = here("bundle", "--node", well, "--file", file)
+		Expect(code).To(Equal(cli.ExitOK), complaints)
+		Expect(out).To(Equal(fmt.Sprintf("Recorded node %s in %s.\n", well, file)))
+		Expect(os.ReadFile(file)).To(BeEquivalentTo(statusOf(well)))
+		Expect(<-k.commands).To(Equal([]string{"hnsguard", fleet.Program, "bundle", "--file=-"}))
+		code, _, complaints = here("scan", "--node", broken, "--ip", "10.0.0.7,10.0.0.8")
+		Expect(code).To(Equal(cli.ExitFinding), complaints)
+		Expect(complaints).To(Equal("hnsguard: reading the status of the agent on this node: connection refused\n"))
+		Expect(<-k.commands).To(Equal([]string{"hnsguard", fleet.Program, "scan", "--ip=10.0.0.7", "--ip=10.0.0.8"}))
+		code, _, complaints = here("doctor", "--node", bare)
+		Expect(code).To(Equal(cli.ExitError))
+		Expect(complaints).To(ContainSubstring(fmt.Sprintf("looking for the agent on node %q: no agent runs on it", bare)))
+		code, _, complaints = here("bundle", "--node", broken, "--file", file)
+		Expect(code).To(Equal(cli.ExitFinding), complaints)
+		Expect(file).NotTo(BeAnExistingFile(), "what was not written whole does not stay")
+		for len(k.commands) > 0 {
+			<-k.commands
+		}
 
 		By("ignoring a tenant's pod that looks like the agent of the slow node")
 		tenant := shared.namespace(ctx)

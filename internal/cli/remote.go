@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"k8s.io/apimachinery/pkg/labels"
+	utilexec "k8s.io/client-go/util/exec"
+
+	"github.com/hnsguard/hnsguard/internal/fleet"
+)
+
+// defaultNamespace is the namespace of the release, and defaultSelector selects its agents.
+const (
+	defaultNamespace = "hnsguard-system"
+	defaultSelector  = "app.kubernetes.io/name=hnsguard"
+)
+
+// remote runs a command on another node, in the pod of its agent.
+type remote struct{ node, context, kubeconfig, namespace string }
+
+// addRemote lets a command run on another node. It needs the flag --kubeconfig.
+func addRemote(cmd *cobra.Command, p Process) {
+	var node, kubeContext string
+	flags, here := cmd.Flags(), cmd.RunE
+	flags.StringVar(&node, "node", "",
+		"run this command on that node, in its agent's pod, as 'kubectl exec' does; you need the same rights")
+	flags.StringVar(&kubeContext, "context", "", "with --node: context of the kubeconfig; without it, the current one")
+	if flags.Lookup("namespace") == nil {
+		flags.StringP("namespace", "n", "", "with --node: namespace of the release (default: "+defaultNamespace+")")
+	}
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if node == "" {
+			return here(cmd, args)
+		}
+		r := remote{
+			node: node, context: kubeContext, kubeconfig: flags.Lookup("kubeconfig").Value.String(),
+			namespace: cmp.Or(flags.Lookup("namespace").Value.String(), defaultNamespace),
+		}
+		return r.run(cmd, args, p)
+	}
+}
+
+// run runs the command there, with its arguments and the flags that are not about this machine.
+func (r remote) run(cmd *cobra.Command, args []string, p Process) error {
+	command, err := commandOf(cmd, args)
+	if err != nil {
+		return err
+	}
+	run := func(out io.Writer) error { return r.exec(cmd.Context(), command, out, p) }
+	flag := cmd.Flags().Lookup("file")
+	if flag == nil {
+		return run(p.Out)
+	}
+	file := flag.Value.String()
+	if err := checkFile(file, p.Out); err != nil {
+		return err
+	}
+	if err := toFile(p, file, run); err != nil {
+		return err
+	}
+	return reportFile(p, r.node, file)
+}
+
+// commandOf is what runs in the agent's container for a command line here.
+func commandOf(cmd *cobra.Command, args []string) ([]string, error) {
+	command := append([]string{fleet.Program, cmd.Name()}, args...)
+	var errs []error
+	cmd.Flags().Visit(func(flag *pflag.Flag) {
+		switch name := flag.Name; name {
+		case "node", "context", "kubeconfig", "namespace":
+		case "file":
+			command = append(command, "--file=-")
+		case "node-name", "hns-dump", "cluster-dump", "hns-recorded", "cluster-recorded", "recording", "bundle",
+			"kube-proxy-log", "config":
+			errs = append(errs, fmt.Errorf("--%s: cannot be combined with --node, which judges the node as it is", name))
+		default:
+			for _, value := range valuesOf(flag.Value) {
+				command = append(command, "--"+name+"="+value)
+			}
+		}
+	})
+	return command, usage(errors.Join(errs...))
+}
+
+// valuesOf returns the values of a flag that may be repeated, or its only one.
+func valuesOf(value pflag.Value) []string {
+	if list, is := value.(pflag.SliceValue); is {
+		return list.GetSlice()
+	}
+	return []string{value.String()}
+}
+
+// exec runs the command in the pod of the node's agent, whose exit status becomes that of this process.
+func (r remote) exec(ctx context.Context, command []string, out io.Writer, p Process) error {
+	config, err := personConfig(r.kubeconfig, r.context, p.Env)
+	if err != nil {
+		return err
+	}
+	reader, err := readerOf(config)
+	if err != nil {
+		return err
+	}
+	selector, err := labels.Parse(defaultSelector)
+	if err != nil {
+		return err
+	}
+	pod, err := fleet.Options{API: reader, Namespace: r.namespace, Selector: selector}.Agent(ctx, r.node)
+	if err != nil {
+		return err
+	}
+	execute, err := fleet.NewExecutor(config)
+	if err != nil {
+		return err
+	}
+	err = execute(ctx, pod, command, out, p.Err)
+	var exit utilexec.ExitError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &exit) && exit.Exited():
+		return result(exit.ExitStatus()) // the command has said why
+	default:
+		return fmt.Errorf("running %s in pod %s on node %s: %w", command[1], pod, r.node, err)
+	}
+}
