@@ -9,6 +9,7 @@ import (
 	"slices"
 	"testing"
 
+	. "github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/sets"
@@ -203,7 +204,7 @@ func (r *released) lost(b verdict.Balancer) bool {
 		kubeproxy.ProfileOf(r.version).LosesUnchanged(r.services[at].Spec.InternalTrafficPolicy != nil)
 }
 
-// Invariant 7, for the code of kube-proxy itself: what it has programmed at its start and after changes is right.
+// Invariant 7, for the code of kube-proxy itself: what it has programmed at its start and after changes is right, and what goes wrong with it then is found.
 func TestWhatReleasedKubeProxiesProgramIsRight(t *testing.T) {
 	if len(winkernel.Programs()) == 0 {
 		t.Skip("make test-model-kube-proxy builds them")
@@ -214,6 +215,7 @@ func TestWhatReleasedKubeProxiesProgramIsRight(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			found := map[verdict.BalancerKind]int{}
 			rapid.Check(t, func(t *rapid.T) {
 				r := &released{balanced: someServices(t), t: t, version: version, program: program, deleted: sets.New[hns.EndpointID]()}
 				r.dropped = sets.New[netip.Addr]()
@@ -235,7 +237,13 @@ func TestWhatReleasedKubeProxiesProgramIsRight(t *testing.T) {
 					r.do(wire.Request{Kind: wire.Sync})
 					r.expectRight("after a change")
 				}
+				r.expectFound(t, found)
 			})
+			for _, kind := range []verdict.BalancerKind{
+				verdict.BalancerMissing, verdict.BalancerDangling, verdict.BalancerStale,
+			} {
+				NewWithT(t).Expect(found).To(HaveKey(kind))
+			}
 		})
 	}
 }
