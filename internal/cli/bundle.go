@@ -60,7 +60,7 @@ func newBundle(p Process) *cobra.Command {
 	addPage(cmd, &o.page)
 	cmd.Flags().StringVar(&o.proxyLog, "kube-proxy-log", "",
 		"file with the log of this node's kube-proxy at -v=4: its lines about HNS are recorded")
-	addRemote(cmd, p)
+	addRemote(cmd, p, noPod)
 	return cmd
 }
 

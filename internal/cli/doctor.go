@@ -67,7 +67,7 @@ func newDoctor(p Process) *cobra.Command {
 	}
 	o.addTo(cmd)
 	output.addTo(cmd)
-	addRemote(cmd, p)
+	addRemote(cmd, p, noPod)
 	return cmd
 }
 

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/hnsguard/hnsguard/internal/history"
 	"github.com/hnsguard/hnsguard/internal/recording"
@@ -27,9 +28,10 @@ const explainHelp = `Explain what HNS and the cluster say of an IP address (of a
 endpoint, a pod or a Service: the verdict and the rule that decided, what happens next, what you can do, and what the
 agent has recently done about it. Nothing is changed.
 
-The node is read, or its recordings are, as for scan: see 'hnsguard scan --help'. What the agent has done is in a
-bundle; on a node, the agent shows it. What kube-proxy has done to endpoints and load balancers, its log at -v=4 says:
-pass it with --kube-proxy-log. A recording or a bundle may have it too.
+With --node it is explained on that node, in its agent's pod. A pod that is named without a node is explained on its
+own. Otherwise the node is read, or its recordings are, as for scan: see 'hnsguard scan --help'. What the agent has done
+is in a bundle; on a node, the agent shows it. What kube-proxy has done to endpoints and load balancers, its log at -v=4
+says: pass it with --kube-proxy-log. A recording or a bundle may have it too.
 
 Exit status:
   0  it was explained
@@ -46,6 +48,7 @@ func newExplain(p Process) *cobra.Command {
 		Example: "  hnsguard explain shop/cart-0 --node-name win-1 --hns-dump endpoints.json --hns-dump policies.json \\\n" +
 			"    --cluster-dump cluster.json --kube-proxy-version v1.32.3\n" +
 			"  hnsguard explain 10.240.0.11 --bundle bundle.zip --kube-proxy-log kube-proxy.log\n" +
+			"  kubectl hnsguard explain shop/cart-0\n" +
 			"  kubectl hnsguard explain 10.240.0.11 --node win-1",
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 {
@@ -62,8 +65,17 @@ func newExplain(p Process) *cobra.Command {
 	o.output.addTo(cmd)
 	addPage(cmd, &o.page)
 	addProxyLog(cmd, &o.proxyLogs)
-	addRemote(cmd, p)
+	addRemote(cmd, p, o.podOf)
 	return cmd
+}
+
+// podOf returns the pod that is to be explained if neither a node nor a recording is given.
+func (o *explainOptions) podOf(args []string) (types.NamespacedName, bool) {
+	target, err := report.ParseTarget(args[0])
+	if err != nil || len(target.Pods) == 0 || o.node.name != "" || o.elsewhere() || len(o.clusterDumps) > 0 {
+		return types.NamespacedName{}, false
+	}
+	return target.Pods[0], true
 }
 
 func runExplain(ctx context.Context, p Process, o explainOptions, text string) error {

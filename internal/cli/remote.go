@@ -11,8 +11,13 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
 	utilexec "k8s.io/client-go/util/exec"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/hnsguard/hnsguard/internal/fleet"
 )
@@ -24,10 +29,16 @@ const (
 )
 
 // remote runs a command on another node, in the pod of its agent.
-type remote struct{ node, context, kubeconfig, namespace string }
+type remote struct {
+	// node is that of the pod where it is empty.
+	node                           string
+	pod                            types.NamespacedName
+	context, kubeconfig, namespace string
+}
 
-// addRemote lets a command run on another node. It needs the flag --kubeconfig.
-func addRemote(cmd *cobra.Command, p Process) {
+// addRemote lets a command run on another node. It needs the flag --kubeconfig. podOf returns the pod that the
+// arguments are about if nothing says which node is meant.
+func addRemote(cmd *cobra.Command, p Process, podOf func(args []string) (types.NamespacedName, bool)) {
 	var node, kubeContext string
 	flags, here := cmd.Flags(), cmd.RunE
 	flags.StringVar(&node, "node", "",
@@ -37,11 +48,12 @@ func addRemote(cmd *cobra.Command, p Process) {
 		flags.StringP("namespace", "n", "", "with --node: namespace of the release (default: "+defaultNamespace+")")
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if node == "" {
+		pod, found := podOf(args)
+		if node == "" && !found {
 			return here(cmd, args)
 		}
 		r := remote{
-			node: node, context: kubeContext, kubeconfig: flags.Lookup("kubeconfig").Value.String(),
+			node: node, pod: pod, context: kubeContext, kubeconfig: flags.Lookup("kubeconfig").Value.String(),
 			namespace: cmp.Or(flags.Lookup("namespace").Value.String(), defaultNamespace),
 		}
 		return r.run(cmd, args, p)
@@ -104,15 +116,7 @@ func (r remote) exec(ctx context.Context, command []string, out io.Writer, p Pro
 	if err != nil {
 		return err
 	}
-	reader, err := readerOf(config)
-	if err != nil {
-		return err
-	}
-	selector, err := labels.Parse(defaultSelector)
-	if err != nil {
-		return err
-	}
-	pod, err := fleet.Options{API: reader, Namespace: r.namespace, Selector: selector}.Agent(ctx, r.node)
+	pod, err := r.agent(ctx, config)
 	if err != nil {
 		return err
 	}
@@ -128,6 +132,47 @@ func (r remote) exec(ctx context.Context, command []string, out io.Writer, p Pro
 	case errors.As(err, &exit) && exit.Exited():
 		return result(exit.ExitStatus()) // the command has said why
 	default:
-		return fmt.Errorf("running %s in pod %s on node %s: %w", command[1], pod, r.node, err)
+		return fmt.Errorf("running %s in pod %s: %w", command[1], pod, err)
 	}
 }
+
+// agent returns the pod of the node's agent.
+func (r remote) agent(ctx context.Context, config *rest.Config) (client.ObjectKey, error) {
+	reader, err := readerOf(config)
+	if err != nil {
+		return client.ObjectKey{}, err
+	}
+	node, err := r.findNode(ctx, reader)
+	if err != nil {
+		return client.ObjectKey{}, err
+	}
+	selector, err := labels.Parse(defaultSelector)
+	if err != nil {
+		return client.ObjectKey{}, err
+	}
+	return fleet.Options{API: reader, Namespace: r.namespace, Selector: selector}.Agent(ctx, node)
+}
+
+// findNode returns the node, or that of the pod.
+func (r remote) findNode(ctx context.Context, api client.Reader) (string, error) {
+	if r.node != "" {
+		return r.node, nil
+	}
+	var pod corev1.Pod
+	err := api.Get(ctx, r.pod, &pod)
+	switch {
+	case apierrors.IsNotFound(err):
+		return "", fmt.Errorf("there is no Pod %s; name the node with --node to explain a Service on it", r.pod)
+	case err != nil:
+		return "", fmt.Errorf("looking for the node of Pod %s: %w", r.pod, err)
+	case pod.Spec.NodeName == "":
+		return "", fmt.Errorf("looking for the node of Pod %s: it is not scheduled yet; "+
+			"'kubectl -n %s describe pod %s' says why",
+			r.pod, r.pod.Namespace, r.pod.Name)
+	default:
+		return pod.Spec.NodeName, nil
+	}
+}
+
+// noPod is for commands that are not about a pod.
+func noPod([]string) (types.NamespacedName, bool) { return types.NamespacedName{}, false }

@@ -115,7 +115,7 @@ func newScan(p Process) *cobra.Command {
 		"report only endpoints of this Pod, given as NAMESPACE/NAME; repeatable")
 	flags.StringSliceVar(&o.verdicts, "verdict", nil, "report only endpoints with this verdict; repeatable")
 	o.output.addTo(cmd)
-	addRemote(cmd, p)
+	addRemote(cmd, p, noPod)
 	return cmd
 }
 

@@ -363,19 +363,24 @@ func TestWhatIsWrongIsFound(t *testing.T) {
 	NewWithT(t).Expect(slices.Collect(maps.Keys(found))).To(HaveLen(3))
 }
 
-// expectFound breaks a load balancer that is right, if there is one, in each way, and counts what is found.
-func (n *balanced) expectFound(t *rapid.T, found map[verdict.BalancerKind]int) {
+// anyRight returns the index of a load balancer that is right; -1 if kube-proxy programs none.
+func (n *balanced) anyRight() int {
 	right := sets.New[hns.LoadBalancerID]()
 	for _, b := range n.judge() {
 		if b.Kind == verdict.BalancerRight {
 			right.Insert(b.ID)
 		}
 	}
-	at := slices.IndexFunc(n.balancers, func(lb hns.LoadBalancer) bool {
+	return slices.IndexFunc(n.balancers, func(lb hns.LoadBalancer) bool {
 		return right.Has(lb.ID) && len(lb.FrontendVIPs) > 0 && lb.FrontendVIPs[0].Is4() && lb.FrontendVIPs[0].As4()[0] == 10
 	})
+}
+
+// expectFound breaks a load balancer that is right, if there is one, in each way, and counts what is found.
+func (n *balanced) expectFound(t *rapid.T, found map[verdict.BalancerKind]int) {
+	at := n.anyRight()
 	if at < 0 {
-		return // kube-proxy programs nothing
+		return
 	}
 	lb := n.balancers[at]
 	for fault := range 3 {

@@ -129,6 +129,16 @@ func (cp *controlPlane) kubeconfig() string {
 	return file
 }
 
+// podOn makes a pod on a node, and returns its name.
+func (cp *controlPlane) podOn(ctx context.Context, namespace, name, node string) string {
+	GinkgoHelper()
+	Expect(cp.client.Create(ctx, &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
+		Spec:       corev1.PodSpec{NodeName: node, Containers: []corev1.Container{{Name: "c", Image: "nowhere.invalid/c"}}},
+	})).To(Succeed())
+	return namespace + "/" + name
+}
+
 var _ = Describe("The status over all nodes", func() {
 	It("is asked through the API server, and has a row for nodes that do not answer too", func(ctx SpecContext) {
 		it := install(ctx, shared)
@@ -200,6 +210,14 @@ var _ = Describe("The status over all nodes", func() {
 		Expect(code).To(Equal(cli.ExitOK), complaints)
 		Expect(out).To(Equal(statusOf(well)))
 		Expect(<-k.commands).To(Equal([]string{"hnsguard", fleet.Program, "explain", "10.0.0.7", "--output=json"}))
+		cart := shared.podOn(ctx, it.namespace, "cart", well)
+		code, out, complaints = here("explain", cart, "-o", "json")
+		Expect(code).To(Equal(cli.ExitOK), complaints)
+		Expect(out).To(Equal(statusOf(well)))
+		Expect(<-k.commands).To(Equal([]string{"hnsguard", fleet.Program, "explain", cart, "--output=json"}))
+		code, _, complaints = here("explain", it.namespace+"/nobody")
+		Expect(code).To(Equal(cli.ExitError))
+		Expect(complaints).To(ContainSubstring("there is no Pod " + it.namespace + "/nobody; name the node with --node"))
 		file := filepath.Join(GinkgoT().TempDir(), "bundle.zip")
 		code, out, complaints = here("bundle", "--node", well, "--file", file)
 		Expect(code).To(Equal(cli.ExitOK), complaints)
