@@ -2,7 +2,10 @@
 
 package hns
 
-import "context"
+import (
+	"context"
+	"errors"
+)
 
 // Client is the part of HNS that hnsguard uses. Package hcnclient (Windows) and package hnstest implement it; package
 // contract is what is assumed of both. All methods may be called at the same time.
@@ -26,6 +29,26 @@ type Client interface {
 	// it or a load balancer refers to it. It returns ErrNotFound when the endpoint had already gone, and ErrTimeout when
 	// the outcome is unknown.
 	DeleteEndpoint(ctx context.Context, id EndpointID) error
+}
+
+// ReadEndpoints reads every endpoint. One that vanishes meanwhile does not exist.
+func ReadEndpoints(ctx context.Context, client Client) ([]Endpoint, error) {
+	ids, err := client.ListEndpointIDs(ctx)
+	if err != nil {
+		return nil, err
+	}
+	endpoints := make([]Endpoint, 0, len(ids))
+	for _, id := range ids {
+		e, err := client.Endpoint(ctx, id)
+		if errors.Is(err, ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		endpoints = append(endpoints, e)
+	}
+	return endpoints, nil
 }
 
 // Versioner is a client that can read the version of HNS, such as "15.4".

@@ -22,7 +22,7 @@ import (
 func ReadHNS(ctx context.Context, service hns.Client) (recording.HNS, error) {
 	var dump recording.HNS
 	var errEndpoints, errBalancers, errNetworks error
-	dump.Endpoints, errEndpoints = readEndpoints(ctx, service)
+	dump.Endpoints, errEndpoints = hns.ReadEndpoints(ctx, service)
 	dump.EndpointsRecorded, dump.Whole = errEndpoints == nil, true
 	dump.LoadBalancers, errBalancers = service.LoadBalancers(ctx)
 	dump.LoadBalancersRecorded = errBalancers == nil
@@ -31,26 +31,6 @@ func ReadHNS(ctx context.Context, service hns.Client) (recording.HNS, error) {
 		return dump, fmt.Errorf("reading HNS: %w", err)
 	}
 	return dump, nil
-}
-
-// readEndpoints reads every endpoint. One that is gone before it is read does not exist.
-func readEndpoints(ctx context.Context, service hns.Client) ([]hns.Endpoint, error) {
-	ids, err := service.ListEndpointIDs(ctx)
-	if err != nil {
-		return nil, err
-	}
-	endpoints := make([]hns.Endpoint, 0, len(ids))
-	for _, id := range ids {
-		e, err := service.Endpoint(ctx, id)
-		if errors.Is(err, hns.ErrNotFound) {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		endpoints = append(endpoints, e)
-	}
-	return endpoints, nil
 }
 
 // ReadCluster reads what a verdict on the node needs from the API server, and the given Pods of any node.

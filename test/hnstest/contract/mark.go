@@ -48,7 +48,7 @@ func markedBalancer(lb hns.LoadBalancer) bool {
 	})
 }
 
-// Clean deletes everything that is marked, whoever made it, and says what that was (invariant 2). What cannot be
+// Clean deletes everything that is marked, also by an earlier run, and says what that was (invariant 2). What cannot be
 // deleted is in the error.
 func Clean(ctx context.Context, s Service) (deleted []string, err error) {
 	var errs []error
@@ -67,7 +67,7 @@ func Clean(ctx context.Context, s Service) (deleted []string, err error) {
 			remove("load balancer "+string(lb.ID), s.DeleteLoadBalancer(ctx, lb.ID))
 		}
 	}
-	endpoints, err := readEndpoints(ctx, s)
+	endpoints, err := hns.ReadEndpoints(ctx, s)
 	errs = append(errs, err)
 	for _, e := range endpoints {
 		if markedEndpoint(e) {
@@ -93,7 +93,7 @@ func Clean(ctx context.Context, s Service) (deleted []string, err error) {
 
 // Unused says what is on a network that a run did not make.
 func Unused(ctx context.Context, s hns.Client, n hns.Network) error {
-	endpoints, err := readEndpoints(ctx, s)
+	endpoints, err := hns.ReadEndpoints(ctx, s)
 	if err != nil {
 		return err
 	}
@@ -103,24 +103,4 @@ func Unused(ctx context.Context, s hns.Client, n hns.Network) error {
 			n.Name, len(endpoints), endpoints[0].ID, endpoints[0].Addresses)
 	}
 	return nil
-}
-
-// readEndpoints reads all endpoints. One that vanishes meanwhile is gone.
-func readEndpoints(ctx context.Context, s hns.Client) ([]hns.Endpoint, error) {
-	ids, err := s.ListEndpointIDs(ctx)
-	if err != nil {
-		return nil, err
-	}
-	var all []hns.Endpoint
-	for _, id := range ids {
-		e, err := s.Endpoint(ctx, id)
-		if errors.Is(err, hns.ErrNotFound) {
-			continue
-		}
-		if err != nil {
-			return nil, fmt.Errorf("reading endpoint %s: %w", id, err)
-		}
-		all = append(all, e)
-	}
-	return all, nil
 }
