@@ -155,8 +155,17 @@ func podOf(v eviction.Victim) Pod {
 // Report returns what is known now.
 func (b *Board) Report() Report {
 	s := b.current.Load()
-	r := newReport(b.opts.Node, b.opts.Clock.Now(), b.opts.Config, b.opts.KubeProxy())
+	r := b.objects(s)
 	r.Agent = b.agentOf(s)
+	r.find(s.state == StateNetworkGone)
+	r.Answers = r.answersTo(r.Endpoints)
+	r.History = b.opts.History.Entries()
+	return r
+}
+
+// objects returns a report of what the node has, which says nothing about it.
+func (b *Board) objects(s *snapshot) Report {
+	r := newReport(b.opts.Node, b.opts.Clock.Now(), b.opts.Config, b.opts.KubeProxy())
 	r.Pods = append(r.Pods, s.pods...)
 	if s.pass != nil {
 		r.Network = networkOf(s.pass.network)
@@ -167,9 +176,6 @@ func (b *Board) Report() Report {
 		}
 	}
 	r.count(r.Endpoints)
-	r.find(s.state == StateNetworkGone)
-	r.Answers = r.answersTo(r.Endpoints)
-	r.History = b.opts.History.Entries()
 	return r
 }
 

@@ -50,7 +50,7 @@ func (c collector) Describe(to chan<- *prometheus.Desc) { prometheus.DescribeByC
 
 // Collect implements [prometheus.Collector].
 func (c collector) Collect(to chan<- prometheus.Metric) {
-	r := c.board.Report()
+	r := c.board.objects(c.board.current.Load())
 	gauge := func(desc *prometheus.Desc, value float64, labels ...string) {
 		to <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value, labels...)
 	}
