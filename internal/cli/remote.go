@@ -23,10 +23,11 @@ import (
 )
 
 // defaultNamespace is the namespace of the release, and defaultSelector selects its agents.
-const (
-	defaultNamespace = "hnsguard-system"
-	defaultSelector  = "app.kubernetes.io/name=hnsguard"
-)
+const defaultNamespace = "hnsguard-system"
+
+func defaultSelector() labels.Selector {
+	return labels.SelectorFromSet(labels.Set{"app.kubernetes.io/name": "hnsguard"})
+}
 
 // remote runs a command on another node, in the pod of its agent.
 type remote struct {
@@ -146,11 +147,7 @@ func (r remote) agent(ctx context.Context, config *rest.Config) (client.ObjectKe
 	if err != nil {
 		return client.ObjectKey{}, err
 	}
-	selector, err := labels.Parse(defaultSelector)
-	if err != nil {
-		return client.ObjectKey{}, err
-	}
-	return fleet.Options{API: reader, Namespace: r.namespace, Selector: selector}.Agent(ctx, node)
+	return fleet.Options{API: reader, Namespace: r.namespace, Selector: defaultSelector()}.Agent(ctx, node)
 }
 
 // findNode returns the node, or that of the pod.

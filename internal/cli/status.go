@@ -55,7 +55,7 @@ func newStatus(p Process) *cobra.Command {
 	flags.StringVarP(&o.namespace, "namespace", "n", defaultNamespace, "namespace of the release")
 	flags.BoolVarP(&o.allNamespaces, "all-namespaces", "A", false,
 		"search all namespaces for agents, also those in which others may create pods")
-	flags.StringVarP(&o.selector, "selector", "l", defaultSelector,
+	flags.StringVarP(&o.selector, "selector", "l", defaultSelector().String(),
 		"labels of the DaemonSet and its pods")
 	flags.DurationVar(&o.timeout, "timeout", 15*time.Second, "how long an agent may take to answer")
 	o.output.addTo(cmd)
