@@ -69,7 +69,7 @@ func TestThePrintedTable(t *testing.T) {
 	g.Expect(code).To(Equal(verify.ExitOK), errs)
 	g.Expect(out).To(And(
 		HavePrefix("Windows 10.0.20348.2340, HNS 15.5, a network of type Private\n"),
-		ContainSubstring("refuted    HNS makes a remote endpoint with the address of a local one.\n           Seen: refused: "),
+		ContainSubstring("refuted    HNS creates a remote endpoint with the address of a local one.\n           Seen: refused: "),
 		ContainSubstring("What rests on it: Where HNS refuses it, a pod waits"),
 		ContainSubstring("not tried  HNS deletes the endpoint whose ID is given"),
 		ContainSubstring("23 confirmed, 3 refuted, 1 not tried."),

@@ -42,16 +42,16 @@ const (
 // ofDuplicates are those about endpoints that share an address.
 func ofDuplicates() []Assumption {
 	return []Assumption{{
-		ID: "remote-beside-local", Statement: "HNS makes a remote endpoint with the address of a local one.",
+		ID: "remote-beside-local", Statement: "HNS creates a remote endpoint with the address of a local one.",
 		RestsOn: "Where HNS refuses it, kube-proxy leaves no stale endpoint beside a pod that was there first.",
 		Check:   "makes both", Source: reports + ", of L2Bridge on Windows Server 2019 and 2022", try: remoteBesideLocal,
 	}, {
-		ID: "local-beside-remote", Statement: "HNS makes a local endpoint with the address of a remote one.",
+		ID: "local-beside-remote", Statement: "HNS creates a local endpoint with the address of a remote one.",
 		RestsOn: "Where HNS refuses it, a pod waits until the stale endpoint is gone: " +
 			"an orphan that blocks a waiting pod is removed sooner.",
 		Check: "makes both", Source: reports + ", of L2Bridge on Windows Server 2019 and 2022", try: localBesideRemote,
 	}, {
-		ID: "remote-beside-remote", Statement: "HNS makes a second remote endpoint with an address.",
+		ID: "remote-beside-remote", Statement: "HNS creates a second remote endpoint with an address.",
 		RestsOn: "Each is judged for itself. Where HNS refuses it, there is never more than one.",
 		Check:   "makes both", Source: reports, try: remoteBesideRemote,
 	}, {
@@ -104,11 +104,11 @@ func ofEndpoints() []Assumption {
 		RestsOn: "So hnsguard finds what a CNI has left behind. One that still shows a namespace is not reported.",
 		Check:   "deletes the namespace of an endpoint", Source: reports, try: detachedShows,
 	}, {
-		ID: "outside-subnet", Statement: "HNS makes a remote endpoint with an address outside of the network's subnets.",
+		ID: "outside-subnet", Statement: "HNS creates a remote endpoint with an address outside of the network's subnets.",
 		RestsOn: "Nothing in hnsguard. kube-proxy needs it for pods of nodes with other subnets.",
 		Check:   "makes one with 198.51.99.77", Source: reports, try: outsideSubnet,
 	}, {
-		ID: "documentation-address", Statement: "HNS makes a remote endpoint with an address of 198.51.100.0/24.",
+		ID: "documentation-address", Statement: "HNS creates a remote endpoint with an address of 198.51.100.0/24.",
 		RestsOn: "The proof that kube-proxy has forgotten an address waits for such an endpoint. Where HNS refuses it, " +
 			"[what is held stays](runbooks/HNSGuardKubeProxyBehind.md), and an alert says so.",
 		Check: "makes one with 198.51.100.77", Source: silence, try: documentation,
@@ -138,7 +138,7 @@ func ofLoadBalancers() []Assumption {
 		RestsOn:   "Reprogramming leaves missing load balancers alone where kube-proxy may update in place.",
 		Check:     "takes one of two backends away", Source: "hnslib, kubernetes#131466", try: updates,
 	}, {
-		ID: "frontend-twice", Statement: "HNS makes a second load balancer with the frontend and port of another.",
+		ID: "frontend-twice", Statement: "HNS creates a second load balancer with the frontend and port of another.",
 		RestsOn: "Each is judged for itself. Where HNS refuses it, one failed creation makes kube-proxy leak.",
 		Check:   "makes both", Source: "none; kube-proxy has met 0x803b0013 and 0xb7", try: frontendTwice,
 	}}
