@@ -26,7 +26,7 @@ func TestEveryPassIsShown(t *testing.T) {
 	n.Slice("svc", "lin-1", ip)
 	n.pass()
 	d := n.board.Report()
-	g.Expect(d.State).To(Equal(report.StateGuarding))
+	g.Expect(d.State).To(Equal(report.StateObserving))
 	g.Expect(d.Network.Name).To(Equal("azure"))
 	g.Expect(d.Endpoints).To(HaveExactElements(
 		And(HaveField("ID", remote), HaveField("Verdict", "held"), HaveField("StaleSince", nodetest.Start()),

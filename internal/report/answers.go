@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/hnsguard/hnsguard/internal/config"
 	"github.com/hnsguard/hnsguard/internal/verdict"
 	"github.com/hnsguard/hnsguard/internal/version"
 )
@@ -197,7 +198,11 @@ func (r Report) answer(kind verdict.Kind, reason verdict.Reason) Answer {
 		answer.Next = "hnsguard removes it when it has proved that kube-proxy does not remember the address, which takes " +
 			"seconds. Do not delete it by hand before."
 	}
-	if setting := r.observing(kind); setting != "" && kind.Stale() {
+	setting := r.observing(kind)
+	if setting == "" && reason == verdict.ReasonMayRemember && r.Modes["flush"] == config.Observe {
+		setting = "flush.mode: observe"
+	}
+	if setting != "" && kind.Stale() {
 		return answer.whileObserving(kind, setting, remembers)
 	}
 	return answer
@@ -236,14 +241,13 @@ func (r Report) answerTo(e Endpoint) Answer {
 
 // whileObserving is the answer if hnsguard may not remove the endpoint.
 func (a Answer) whileObserving(kind verdict.Kind, setting string, remembers bool) Answer {
+	name, _, _ := strings.Cut(setting, ":")
 	a.Next = fmt.Sprintf("hnsguard would remove it; it only observes (%s).", setting)
+	a.Do = fmt.Sprintf("To let hnsguard remove it, set %s in its configuration to enforce.", name)
 	if kind == verdict.Held {
 		a.Next = fmt.Sprintf("hnsguard would keep the address listed, make kube-proxy forget it, and remove the endpoint; "+
-			"it only observes (%s): the hold ends with a change from elsewhere.", setting)
-	}
-	if kind.Removes() {
-		name, _, _ := strings.Cut(setting, ":")
-		a.Do = fmt.Sprintf("To let hnsguard remove it, set %s in its configuration to enforce.", name)
+			"it only observes (%s): the hold ends only with a change from elsewhere, however long that takes.", setting)
+		a.Do += " Lasting cure: " + upgrade()
 	}
 	if remembers {
 		a.Next += " Do not delete it by hand: kube-proxy may remember the address, and would delete the pod's own endpoint."

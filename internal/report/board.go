@@ -121,7 +121,11 @@ func (b *Board) Complete(p pass.Pass, began time.Time) {
 	} else {
 		shown.found = newVerdicts(p)
 	}
-	b.show(StateGuarding, nil, shown)
+	state := StateGuarding
+	if !b.opts.Config.EnforcesRemoval(false) {
+		state = StateObserving
+	}
+	b.show(state, nil, shown)
 }
 
 // Idle shows that there is nothing to guard, and why.

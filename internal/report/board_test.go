@@ -42,11 +42,13 @@ type node struct {
 	counts  map[verdict.BalancerKind]int
 }
 
-func newNode() *node {
+func newNode() *node { return newNodeWith(config.Default()) }
+
+func newNodeWith(c config.Config) *node {
 	clk := testingclock.NewFakeClock(start())
 	n := &node{clock: clk, history: history.NewRing(history.Options{Clock: clk}), profile: kubeproxy.ProfileOf("v1.32.3")}
 	n.Board = report.NewBoard(report.BoardOptions{
-		Node: "win-1", Config: config.Default(), History: n.history, Clock: clk,
+		Node: "win-1", Config: c, History: n.history, Clock: clk,
 		KubeProxy: func() kubeproxy.Profile { return n.profile },
 		HNS:       func() report.HNS { return n.hns },
 		Victims:   func() []eviction.Victim { return n.victims },
@@ -229,6 +231,25 @@ func TestBeforeTheFirstPassNothingIsMissing(t *testing.T) {
 	g.Expect(string(text)).To(And(ContainSubstring(`"state":"starting"`), ContainSubstring(`"endpoints":[]`),
 		ContainSubstring(`"history":[]`), ContainSubstring(`"counts":{}`), ContainSubstring(`"answers":{}`)))
 	g.Expect(string(text)).NotTo(ContainSubstring(`"pass":`))
+}
+
+// Invariant 9.
+func TestWhatOnlyObservesDoesNotGuard(t *testing.T) {
+	g := NewWithT(t)
+	for _, tc := range []struct {
+		state  report.State
+		change func(*config.Config)
+	}{
+		{report.StateGuarding, func(c *config.Config) { c.Orphan.Mode = config.Observe }},
+		{report.StateObserving, func(c *config.Config) { c.Mode = config.Observe }},
+		{report.StateObserving, func(c *config.Config) { c.Conflict.Mode = config.Observe }},
+	} {
+		policy := config.Default()
+		tc.change(&policy)
+		n := newNodeWith(policy)
+		n.Complete(passOf(local()), n.clock.Now())
+		g.Expect(n.Report().State).To(Equal(tc.state))
+	}
 }
 
 // Invariant 12.

@@ -27,7 +27,7 @@
 //  7. Every reason that a verdict can have is explained.
 //  8. A pod without an endpoint is explained too, which is the most frequent question. The advice to delete a pod is
 //     never given for a pod that needs no endpoint on this node.
-//  9. Statements about removals hold in the mode of the node: what only observes never removes.
+//  9. Statements about removals hold in the mode of the node: what only observes never removes, and guards nothing.
 //
 // Invariants of the board:
 //

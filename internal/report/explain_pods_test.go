@@ -142,6 +142,10 @@ func TestTheModeIsRespected(t *testing.T) {
 			conflictReport().Endpoints[0], "observe", nil, []string{"stale-record"}, "would remove it", "Do not delete it by hand", "",
 		},
 		"a held one": {held, "observe", nil, nil, "hnsguard would keep the address listed", "hnsguard would keep the address listed", "shop/web"},
+		"a held one, without flushes": {
+			row(remoteID, "remote", verdict.Held, verdict.ReasonMayRemember), "enforce", map[string]config.Mode{"flush": "observe"},
+			nil, "(flush.mode: observe)", "the hold ends only with a change from elsewhere", "set flush.mode in its configuration to enforce. Lasting cure: upgrade",
+		},
 		"an orphan": {
 			orphan, "enforce", map[string]config.Mode{"orphan": "observe"}, nil, "(orphan.mode: observe)", "(orphan.mode: observe)", "orphan.mode",
 		},

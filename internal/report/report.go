@@ -96,8 +96,10 @@ type State string
 const (
 	// StateStarting: there was no pass yet.
 	StateStarting State = "starting"
-	// StateGuarding: the last pass was complete.
+	// StateGuarding: the last pass was complete, and endpoints in the way of pods are removed.
 	StateGuarding State = "guarding"
+	// StateObserving: the last pass was complete, and they are only reported (invariant 9).
+	StateObserving State = "observing"
 	// StateIdle: there is no pod network and no pod that needs one, and so nothing to guard.
 	StateIdle State = "idle"
 	// StateNetworkGone: there is no pod network, and pods run that need one.

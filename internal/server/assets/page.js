@@ -73,8 +73,8 @@ function describe(list, pairs) {
 }
 
 const states = {
-  starting: ["starting", "warn"], guarding: ["guarding", "good"], idle: ["nothing to guard", ""],
-  unknown: ["cannot observe the node", "bad"],
+  starting: ["starting", "warn"], guarding: ["guarding", "good"], observing: ["only observing", "warn"],
+  idle: ["nothing to guard", ""], "network-gone": ["no pod network", "bad"], unknown: ["cannot observe the node", "bad"],
 };
 
 function showOverview(s) {
