@@ -96,6 +96,8 @@ func (r *hnsReader) readFile() {
 	case !whole:
 	case len(bytes.TrimSpace(r.text)) == 0, hasJSON && len(r.ids) == 0 && len(r.faults) == faults:
 		r.readNothing()
+	case string(bytes.TrimSpace(r.text)) == "{}":
+		r.report(0, "the object is empty: nothing of HNS was recorded")
 	case !hasJSON:
 		r.report(0, "found text instead of JSON; what hnsdiag, Format-List and Format-Table print is not enough")
 	default:

@@ -303,6 +303,7 @@ func TestHNSFaults(t *testing.T) {
 			`{"kind":"Pod","apiVersion":"v1"}`,
 			[]string{"dump:1:1: this is a recording of the cluster, not of HNS: pass it with --cluster-dump"},
 		},
+		"an empty object":  {"{}", []string{"dump:1:1: the object is empty", "Get-HnsEndpoint | ConvertTo-Json"}},
 		"an answer of HNS": {`{"Success":false,"Error":"Element not found."}`, []string{"unknown object"}},
 		"a list of texts": {
 			"[\"a\",\n\"b\"]",
