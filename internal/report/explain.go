@@ -114,7 +114,7 @@ func (r Report) calm() string {
 // found by its address.
 func (r Report) concerns(target Filter, entry history.Entry) bool {
 	return slices.Contains(target.Addresses, entry.Address) ||
-		target.Endpoint != "" && strings.EqualFold(string(entry.Endpoint), string(target.Endpoint)) ||
+		target.hasID(entry.Endpoint) ||
 		slices.ContainsFunc(target.Pods, func(name types.NamespacedName) bool {
 			return entry.Subject == name.String() || slices.Contains(entry.Pods, name.String())
 		}) ||

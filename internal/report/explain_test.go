@@ -78,6 +78,8 @@ func TestATarget(t *testing.T) {
 		"fd00::11":                             {target: report.Filter{Addresses: []netip.Addr{netip.MustParseAddr("fd00::11")}}},
 		"shop/web":                             {target: report.Filter{Pods: []types.NamespacedName{web}, OrServices: true}},
 		"2462B2D1-C402-4024-9C86-5A6903AF7759": {target: report.Filter{Endpoint: remoteID}},
+		"2462b2d1":                             {target: report.Filter{Endpoint: "2462b2d1"}},
+		"2462b2d":                              {err: "the ID of an endpoint"},
 		"shop/":                                {err: "NAMESPACE/NAME"},
 		"a/b/c":                                {err: "NAMESPACE/NAME"},
 		"web":                                  {err: "must be an IP address, the ID of an endpoint, or a pod"},

@@ -5,6 +5,7 @@ package report
 import (
 	"fmt"
 	"net/netip"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -19,7 +20,7 @@ import (
 // Filter selects endpoints and pods. An endpoint has to match one element of each list that is not empty.
 type Filter struct {
 	Addresses []netip.Addr
-	// Endpoint selects an endpoint, and those that share an address with it.
+	// Endpoint selects an endpoint by its ID or the first part of it, and those that share an address with it.
 	Endpoint hns.EndpointID
 	// Pods select the endpoints with their addresses, whatever node they are on.
 	Pods []types.NamespacedName
@@ -40,6 +41,9 @@ func ParsePod(text string) (types.NamespacedName, error) {
 	return types.NamespacedName{Namespace: namespace, Name: name}, nil
 }
 
+// endpointID matches an ID, or its first part: that is what tables and the node page show.
+var endpointID = regexp.MustCompile(`^[0-9a-fA-F]{8}((-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})?$`)
+
 // ParseTarget reads what is to be explained: an address, an endpoint or a pod.
 func ParseTarget(text string) (Filter, error) {
 	if addr, err := hns.ParseAddr(text); err == nil {
@@ -49,8 +53,7 @@ func ParseTarget(text string) (Filter, error) {
 		pod, err := ParsePod(text)
 		return Filter{Pods: []types.NamespacedName{pod}, OrServices: true}, err
 	}
-	const guid = 36
-	if len(text) != guid || strings.Count(text, "-") != 4 {
+	if !endpointID.MatchString(text) {
 		return Filter{}, fmt.Errorf(
 			"%q: must be an IP address, the ID of an endpoint, or a pod or Service as NAMESPACE/NAME", text)
 	}
@@ -63,11 +66,15 @@ func (f Filter) explains() bool { return len(f.Addresses)+len(f.Pods) > 0 || f.E
 // withAddresses lets the filter select what shares an address with its endpoint.
 func (f Filter) withAddresses(endpoints []hns.Endpoint) Filter {
 	for _, e := range endpoints {
-		if strings.EqualFold(string(e.ID), string(f.Endpoint)) {
-			f.Endpoint, f.Addresses = e.ID, e.Addresses
+		if f.hasID(e.ID) {
+			f.Addresses = append(f.Addresses, e.Addresses...)
 		}
 	}
 	return f
+}
+
+func (f Filter) hasID(id hns.EndpointID) bool {
+	return f.Endpoint != "" && strings.HasPrefix(strings.ToLower(string(id)), strings.ToLower(string(f.Endpoint)))
 }
 
 // selects reports whether the filter selects an endpoint. One is about a named pod if it has an address of the pod, or
@@ -76,7 +83,7 @@ func (f Filter) selects(e Endpoint, pods []Pod) bool {
 	about := func(p Pod) bool {
 		return f.names(p) && (slices.Contains(e.Pods, p.Name) || intersect(p.Addresses, e.Addresses))
 	}
-	return (e.ID == f.Endpoint || f.hasOneOf(e.Addresses)) &&
+	return (f.hasID(e.ID) || f.hasOneOf(e.Addresses)) &&
 		(len(f.Pods) == 0 || slices.ContainsFunc(pods, about)) &&
 		(len(f.Verdicts) == 0 || slices.Contains(f.Verdicts, verdict.Kind(e.Verdict)))
 }
