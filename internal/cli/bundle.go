@@ -24,18 +24,21 @@ type bundleOptions struct {
 	proxyLog   string
 }
 
-const bundleHelp = `Record this node in one zip file, to be judged elsewhere with 'hnsguard scan --bundle FILE' and
-'hnsguard explain TARGET --bundle FILE': HNS, the pods of the node, EndpointSlices and Services, the verdicts, the
-checks of doctor, the configuration, and the agent's own status and metrics. Nothing is changed.
+const bundleHelp = `Record this node in one zip file, to be judged elsewhere with 'hnsguard scan
+--bundle FILE' and 'hnsguard explain TARGET --bundle FILE': HNS, the pods of
+the node, EndpointSlices and Services, the verdicts, the checks of doctor, the
+configuration, and the agent's own status and metrics. Nothing is changed.
 
-No secret is recorded. Of pods, Services and EndpointSlices it has names, addresses, ports and states, and nothing of
-environment variables, commands, volumes, annotations and labels. Names of pods, images and nodes, and addresses are in
-it.
+No secret is recorded. Of pods, Services and EndpointSlices it has names,
+addresses, ports and states, and nothing of environment variables, commands,
+volumes, annotations and labels. Names of pods, images and nodes, and addresses
+are in it.
 
 What cannot be recorded is left out, and manifest.json in the file says why.
 
-Run it with --node, or in the agent's pod, whose environment has the agent's settings. Windows PowerShell destroys
-files that are written with >: redirect in cmd instead, or on Linux or macOS.
+Run it with --node, or in the agent's pod, whose environment has the agent's
+settings. Windows PowerShell destroys files that are written with >: redirect
+in cmd instead, or on Linux or macOS.
 
 Exit status:
   0  the file is written, whatever could be recorded
@@ -46,7 +49,7 @@ func newBundle(p Process) *cobra.Command {
 	var o bundleOptions
 	cmd := &cobra.Command{
 		Use:   "bundle",
-		Short: "Record this node in one zip file without secrets, to be judged elsewhere",
+		Short: "Record this node in one zip file, to be judged elsewhere",
 		Long:  bundleHelp,
 		Example: "  kubectl hnsguard bundle --node win-1 --file bundle.zip\n" +
 			"  hnsguard scan --bundle bundle.zip",

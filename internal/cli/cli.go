@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/internal/hns/hcnclient"
@@ -48,6 +49,9 @@ func Run(ctx context.Context, args []string, p Process) int {
 		p.HNS = hcnclient.New
 	}
 	p.Out, p.Err = terminal.NewWriter(p.Out, p.Env), terminal.NewWriter(p.Err, p.Env)
+	if len(args) > 1 && args[0] == "help" { // cobra's own command does not fail for what does not exist
+		args = append(args[1:], "--help")
+	}
 	root := newRoot(p) //nolint:contextcheck // cobra passes it to the commands
 	root.SetArgs(args)
 	cmd, err := root.ExecuteContextC(ctx)
@@ -66,8 +70,9 @@ func newRoot(p Process) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "hnsguard",
 		Short: "Keep the network of Windows pods alive in clusters with Linux and Windows nodes",
-		Long: "hnsguard removes stale remote endpoints of the Windows Host Networking Service (HNS) whose addresses\n" +
-			"belong to pods on the node, before kube-proxy deletes the wrong endpoint because of them.\n\n" + variablesHelp(),
+		Long: "hnsguard removes stale remote endpoints of the Windows Host Networking Service\n" +
+			"(HNS) whose addresses belong to pods on the node, before kube-proxy deletes the\n" +
+			"wrong endpoint because of them.\n\n" + variablesHelp(),
 		Annotations:   map[string]string{cobra.CommandDisplayNameAnnotation: displayName(p)},
 		Version:       build{version.Get()}.String(),
 		SilenceErrors: true,
@@ -80,10 +85,28 @@ func newRoot(p Process) *cobra.Command {
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetOut(p.Out)
 	root.SetErr(p.Err)
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usageError{suggest(cmd, err)} })
+	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".FlagUsages",
+		fmt.Sprintf(".FlagUsagesWrapped %d", terminal.Width(p.Out))))
 	root.AddCommand(newRun(p), newScan(p), newExplain(p), newDoctor(p), newBundle(p), newStatus(p), newAgentStatus(p),
 		newVersion(p))
 	return root
+}
+
+// suggest adds the flags that may be meant to the error about an unknown one. cobra finds commands by similar names.
+func suggest(cmd *cobra.Command, err error) error {
+	var unknown *pflag.NotExistError
+	if !errors.As(err, &unknown) {
+		return err
+	}
+	names := &cobra.Command{SuggestionsMinimumDistance: 2}
+	cmd.Flags().VisitAll(func(f *pflag.Flag) {
+		names.AddCommand(&cobra.Command{Use: f.Name, Run: func(*cobra.Command, []string) {}})
+	})
+	for _, name := range names.SuggestionsFor(unknown.GetSpecifiedName()) {
+		err = fmt.Errorf("%w\nDid you mean --%s?", err, name)
+	}
+	return err
 }
 
 // variablesHelp lists the environment variables.
@@ -140,8 +163,13 @@ func statusOf(w io.Writer, cmd *cobra.Command, err error) int {
 	case errors.As(err, &printed):
 		return int(printed)
 	}
-	lines := strings.FieldsFunc(err.Error(), func(r rune) bool { return r == '\n' })
-	_, _ = fmt.Fprintf(w, "hnsguard: %s\n", strings.Join(lines, "\n  "))
+	if page := terminal.NewPage(w); terminal.Is(w) {
+		page.Lines(page.Paint(terminal.Red, "hnsguard: "), err.Error())
+		_ = page.Flush() // there is no other place to complain
+	} else { // a line of an error stays one, for grep
+		lines := strings.FieldsFunc(err.Error(), func(r rune) bool { return r == '\n' })
+		_, _ = fmt.Fprintf(w, "hnsguard: %s\n", strings.Join(lines, "\n  "))
+	}
 	if errors.As(err, &wrong) || strings.HasPrefix(err.Error(), "unknown command") {
 		_, _ = fmt.Fprintf(w, "See '%s --help'.\n", cmd.CommandPath())
 		return ExitUsage

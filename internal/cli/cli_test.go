@@ -63,6 +63,20 @@ func TestUsage(t *testing.T) {
 	}
 }
 
+// A terminal of 80 columns breaks longer lines inside of words.
+func TestHelpFitsATerminal(t *testing.T) {
+	g := NewWithT(t)
+	commands := regexp.MustCompile(`(?m)^  ([a-z]+)  `).FindAllStringSubmatch(invoke(t, nil, "--help").out, -1)
+	g.Expect(len(commands)).To(BeNumerically(">", 8))
+	for _, command := range append(commands, []string{"", "--help"}) {
+		for line := range strings.Lines(invoke(t, nil, command[1], "--help").out) {
+			if command[1] != "completion" { // it is cobra's
+				g.Expect(len(strings.TrimSuffix(line, "\n"))).To(BeNumerically("<=", 80), line)
+			}
+		}
+	}
+}
+
 // Invariant 3.
 func TestAWrongCommandLineNamesItsHelp(t *testing.T) {
 	for name, tc := range map[string]struct {
@@ -72,10 +86,12 @@ func TestAWrongCommandLineNamesItsHelp(t *testing.T) {
 		"unknown command":      {[]string{"bogus"}, `unknown command "bogus"`, "hnsguard"},
 		"misspelled command":   {[]string{"rum"}, "unknown command \"rum\" for \"hnsguard\"\n  Did you mean this?\n  \trun", "hnsguard"},
 		"argument":             {[]string{"run", "bogus"}, `"bogus": hnsguard run takes no arguments`, "hnsguard run"},
+		"misspelled flag":      {[]string{"scan", "--hns-dmp", "x"}, "unknown flag: --hns-dmp\n  Did you mean --hns-dump?", "hnsguard scan"},
+		"help about nothing":   {[]string{"help", "rum"}, "unknown command \"rum\" for \"hnsguard\"\n  Did you mean this?\n  \trun", "hnsguard"},
 		"unknown flag":         {[]string{"run", "--bogus"}, "unknown flag: --bogus", "hnsguard run"},
 		"flag without a value": {[]string{"run", "--mode"}, "flag needs an argument: --mode", "hnsguard run"},
 		"no number":            {[]string{"status", "--timeout", "x"}, `invalid argument "x" for "--timeout"`, "hnsguard status"},
-		"output":               {[]string{"version", "-o", "xml"}, `--output "xml": must be json or yaml`, "hnsguard version"},
+		"output":               {[]string{"version", "-o", "xml"}, `--output "xml": must be json, yaml or wide`, "hnsguard version"},
 		"no node":              {[]string{"run"}, "--node-name or $NODE_NAME is required", "hnsguard run"},
 		"mode":                 {[]string{"run", "--mode", "dry-run"}, `--mode "dry-run": must be enforce or observe`, "hnsguard run"},
 		"kube-proxy's version": {
@@ -300,7 +316,7 @@ func TestScanExitStatus(t *testing.T) {
 			scanArgs(duplicate, cluster, "akswin000001", "--verdict", "local", "--verdict", "in_use"), cli.ExitOK, "",
 		},
 
-		"as XML":    {scanArgs(duplicate, cluster, "akswin000001", "-o", "xml"), cli.ExitUsage, "must be json or yaml"},
+		"as XML":    {scanArgs(duplicate, cluster, "akswin000001", "-o", "xml"), cli.ExitUsage, "must be json, yaml or wide"},
 		"no node":   {scanArgs(duplicate, cluster, ""), cli.ExitUsage, "--node-name"},
 		"bad flags": {[]string{"scan", "--nothing"}, cli.ExitUsage, "unknown flag: --nothing"},
 		"bad filters": {

@@ -39,11 +39,13 @@ func (o *examineOptions) validate() error {
 	return errors.Join(errs...)
 }
 
-const doctorHelp = `Check that this node can be guarded: that HNS answers and the pod network is found, which kube-proxy
-the node runs and which faults its version has, that the API server can be reached and grants every right that the agent
-needs. Nothing is changed.
+const doctorHelp = `Check that this node can be guarded: that HNS answers and the pod network is
+found, which kube-proxy the node runs and which faults its version has, that
+the API server can be reached and grants every right that the agent needs.
+Nothing is changed.
 
-Run it with --node, or in the agent's pod, whose environment has the agent's settings.
+Run it with --node, or in the agent's pod, whose environment has the agent's
+settings.
 
 Exit status:
   0  every check has passed, warned, or was skipped because it does not apply

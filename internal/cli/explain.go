@@ -24,30 +24,36 @@ type explainOptions struct {
 	proxyLogs []string
 }
 
-const explainHelp = `Explain what HNS and the cluster say of an IP address (of a pod or a Service), an HNS
-endpoint, a pod or a Service: the verdict and the rule that decided, what happens next, what you can do, and what the
-agent has recently done about it. Nothing is changed.
+const explainHelp = `Explain what HNS and the cluster say of an IP address (of a pod or a Service),
+an HNS endpoint, a pod or a Service: the verdict and the rule that decided,
+what happens next, what you can do, and what the agent has recently done about
+it. Nothing is changed.
 
-With --node it is explained on that node, in its agent's pod. A pod that is named without a node is explained on its
-own. Otherwise the node is read, or its recordings are, as for scan: see 'hnsguard scan --help'. What the agent has done
-is in a bundle; on a node, the agent shows it. What kube-proxy has done to endpoints and load balancers, its log at -v=4
-says: pass it with --kube-proxy-log. A recording or a bundle may have it too.
+With --node it is explained on that node, in its agent's pod. A pod that is
+named without a node is explained on its own. Otherwise the node is read, or
+its recordings are, as for scan: see 'hnsguard scan --help'. What the agent has
+done is in a bundle; on a node, the agent shows it. What kube-proxy has done to
+endpoints and load balancers, its log at -v=4 says: pass it with
+--kube-proxy-log. A recording or a bundle may have it too.
 
 Exit status:
   0  it was explained
-  1  an error: a file that cannot be read, a node that does not exist or runs Linux, an API server that fails; or an
-     endpoint or pod that cannot be judged, because something was not recorded
+  1  an error: a file that cannot be read, a node that does not exist or runs
+     Linux, an API server that fails; or an endpoint or pod that cannot be
+     judged, because something was not recorded
   2  a wrong command line`
 
 func newExplain(p Process) *cobra.Command {
 	var o explainOptions
 	cmd := &cobra.Command{
 		Use:   "explain IP|ENDPOINT-ID|NAMESPACE/NAME",
-		Short: "Explain what is known of an address, an HNS endpoint, a pod or a Service, and what to do",
+		Short: "Explain an address, an endpoint, a pod or a Service",
 		Long:  explainHelp,
-		Example: "  hnsguard explain shop/cart-0 --node-name win-1 --hns-dump endpoints.json --hns-dump policies.json \\\n" +
-			"    --cluster-dump cluster.json --kube-proxy-version v1.32.3\n" +
-			"  hnsguard explain 10.240.0.11 --bundle bundle.zip --kube-proxy-log kube-proxy.log\n" +
+		Example: "  hnsguard explain shop/cart-0 --node-name win-1 --hns-dump endpoints.json \\\n" +
+			"    --hns-dump policies.json --cluster-dump cluster.json \\\n" +
+			"    --kube-proxy-version v1.32.3\n" +
+			"  hnsguard explain 10.240.0.11 --bundle bundle.zip \\\n" +
+			"    --kube-proxy-log kube-proxy.log\n" +
 			"  kubectl hnsguard explain shop/cart-0\n" +
 			"  kubectl hnsguard explain 10.240.0.11 --node win-1",
 		Args: func(_ *cobra.Command, args []string) error {

@@ -49,7 +49,7 @@ func TestExplain(t *testing.T) {
 		},
 		"two targets":    {explainArgs("10.240.0.11", "10.240.0.12"), cli.ExitUsage, "give one IP address"},
 		"a wrong target": {explainArgs("web"), cli.ExitUsage, "must be an IP address"},
-		"as XML":         {explainArgs("10.240.0.11", "-o", "xml"), cli.ExitUsage, "must be json or yaml"},
+		"as XML":         {explainArgs("10.240.0.11", "-o", "xml"), cli.ExitUsage, "must be json, yaml or wide"},
 		"no endpoints": {
 			[]string{
 				"explain", "10.240.0.11", "--node-name", "akswin000000", "--hns-dump", hnsData + "calico-7305-loadbalancer.json",

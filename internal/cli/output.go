@@ -15,20 +15,23 @@ import (
 type format string
 
 func (f *format) addTo(cmd *cobra.Command) {
-	cmd.Flags().StringVarP((*string)(f), "output", "o", "", "output format: json or yaml; without it, text")
+	cmd.Flags().StringVarP((*string)(f), "output", "o", "", "json, yaml or wide (all columns); without it, text")
 }
 
 func (f *format) validate() error {
 	switch *f {
-	case "", "json", "yaml":
+	case "", "json", "yaml", "wide":
 		return nil
 	default:
-		return usageError{fmt.Errorf("--output %q: must be json or yaml", *f)}
+		return usageError{fmt.Errorf("--output %q: must be json, yaml or wide", *f)}
 	}
 }
 
 // printer is a result that can be shown as text.
 type printer interface{ Print(w io.Writer) error }
+
+// widePrinter is one that leaves columns out of that text, so that it fits a terminal.
+type widePrinter interface{ PrintWide(w io.Writer) error }
 
 // show writes a result in the format.
 func (f *format) show(w io.Writer, result printer) error {
@@ -42,6 +45,9 @@ func (f *format) show(w io.Writer, result printer) error {
 	case "yaml":
 		data, err = yaml.Marshal(result)
 	default:
+		if wide, has := result.(widePrinter); has && *f == "wide" {
+			return wide.PrintWide(w)
+		}
 		return result.Print(w)
 	}
 	if err != nil {

@@ -59,50 +59,62 @@ func (o *inputOptions) addTo(cmd *cobra.Command) {
 			"kube-proxy too")
 }
 
-const scanHelp = `Judge every HNS endpoint of a node once, and print what hnsguard would do about it and why, and which
-running pods on the node have no endpoint and so no network. Nothing is changed.
+const scanHelp = `Judge every HNS endpoint of a node once, and print what hnsguard would do about
+it and why, and which running pods on the node have no endpoint and so no
+network. Nothing is changed.
 
-Without --hns-dump the HNS of this machine is read, without --cluster-dump the API server. To scan a node from
-elsewhere, name it with --node: the command runs in its agent's pod. Or record it with 'hnsguard bundle' and pass
---bundle. Without hnsguard on the node, record it in PowerShell:
+Without --hns-dump the HNS of this machine is read, without --cluster-dump the
+API server. To scan a node from elsewhere, name it with --node: the command
+runs in its agent's pod. Or record it with 'hnsguard bundle' and pass --bundle.
+Without hnsguard on the node, record it in PowerShell:
   Get-HnsEndpoint | ConvertTo-Json -Depth 10 > endpoints.json
   Get-HnsPolicyList | ConvertTo-Json -Depth 10 > policies.json
-  Get-HnsNetwork | ConvertTo-Json -Depth 10 > networks.json    (only if the pod network is not found)
+  Get-HnsNetwork | ConvertTo-Json -Depth 10 > networks.json
 and the cluster:
   kubectl get nodes,pods,endpointslices,services -A -o json > cluster.json
 
-Or pass --recording with the folder or zip file of a collector (collectlogs.ps1, collect-windows-logs.ps1 of AKS, the
-log collectors of EKS and Rancher). Of it, endpoint.txt, policy.txt, network.txt and what kubectl has printed are read.
-The collectors record no Pods and EndpointSlices: pass these with --cluster-dump, or let the API server be read.
+Or pass --recording with the folder or zip file of a collector
+(collectlogs.ps1, collect-windows-logs.ps1 of AKS, the log collectors of EKS
+and Rancher). Of it, endpoint.txt, policy.txt, network.txt and what kubectl has
+printed are read. The collectors record no Pods and EndpointSlices: pass these
+with --cluster-dump, or let the API server be read.
 
-HNS dumps may also be the V2 objects of hcn. Text around the JSON is skipped, such as prompts, warnings and the header
-of a transcript, and lines that a console has wrapped are joined. The text of hnsdiag, Format-List and Format-Table is
-refused: it leaves out what a verdict needs. Cluster dumps may be YAML too. Files are UTF-8 or UTF-16, and at most 256
-MiB large.
+HNS dumps may also be the V2 objects of hcn. Text around the JSON is skipped,
+such as prompts, warnings and the header of a transcript, and lines that a
+console has wrapped are joined. The text of hnsdiag, Format-List and
+Format-Table is refused: it leaves out what a verdict needs. Cluster dumps may
+be YAML too. Files are UTF-8 or UTF-16, and at most 256 MiB large.
 
 Exit status:
-  0  every endpoint was judged, none would be removed, and nothing else needs attention
-  1  an error: a file that cannot be read, a node that does not exist or runs Linux, an API server that fails; or
-     nothing wrong was found, but at least one endpoint or pod could not be judged, because something was not recorded
+  0  every endpoint was judged, none would be removed, and nothing else needs
+     attention
+  1  an error: a file that cannot be read, a node that does not exist or runs
+     Linux, an API server that fails; or nothing wrong was found, but at least
+     one endpoint or pod could not be judged, because something was not
+     recorded
   2  a wrong command line
-  3  something is wrong: endpoints that would be removed, pods without network or ending for too long, endpoints that
-     are contested, held, leaked or left behind, or an address that several local endpoints have
-With a filter (--ip, --pod, --verdict) the status is about the endpoints and pods that match. A pod without network
-matches no --verdict.`
+  3  something is wrong: endpoints that would be removed, pods without network
+     or ending for too long, endpoints that are contested, held, leaked or left
+     behind, or an address that several local endpoints have
+With a filter (--ip, --pod, --verdict) the status is about the endpoints and
+pods that match. A pod without network matches no --verdict.`
 
 func newScan(p Process) *cobra.Command {
 	var o scanOptions
 	cmd := &cobra.Command{
 		Use:   "scan",
-		Short: "Print what hnsguard would do about every HNS endpoint of a node, and why",
+		Short: "Print what hnsguard would do about every endpoint, and why",
 		Long:  scanHelp,
 		Example: "  kubectl hnsguard scan --node win-1\n" +
-			"  hnsguard scan --node-name win-1 --hns-dump endpoints.json --hns-dump policies.json \\\n" +
-			"    --cluster-dump cluster.json --kube-proxy-version v1.32.3\n" +
+			"  hnsguard scan --node-name win-1 --hns-dump endpoints.json \\\n" +
+			"    --hns-dump policies.json --cluster-dump cluster.json \\\n" +
+			"    --kube-proxy-version v1.32.3\n" +
 			"  kubectl get nodes,pods,endpointslices,services -A -o json | \\\n" +
-			"    hnsguard scan --node-name win-1 --hns-dump endpoints.json --cluster-dump - --pod shop/cart-0\n" +
+			"    hnsguard scan --node-name win-1 --hns-dump endpoints.json \\\n" +
+			"    --cluster-dump - --pod shop/cart-0\n" +
 			"  hnsguard scan --bundle bundle.zip\n" +
-			"  hnsguard scan --node-name win-1 --recording win-1-20261129_logs.zip --cluster-dump cluster.json",
+			"  hnsguard scan --node-name win-1 --recording win-1-20261129_logs.zip \\\n" +
+			"    --cluster-dump cluster.json",
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return runScan(cmd.Context(), p, o)

@@ -25,13 +25,15 @@ type statusOptions struct {
 	output              format
 }
 
-const statusHelp = `Show the agent's status for every Windows node: version, mode, kube-proxy, endpoints, stale and held
-ones, and when the last pass ended. Nodes that do not answer, Windows nodes without an agent, and nodes with two are
-shown too.
+const statusHelp = `Show the agent's status for every Windows node: version, mode, kube-proxy,
+endpoints, stale and held ones, and when the last pass ended. Nodes that do not
+answer, Windows nodes without an agent, and nodes with two are shown too.
 
-An agent is a HostProcess pod that the release's DaemonSet owns, with the DaemonSet's service account. hnsguard runs a
-fixed command in it. You need the rights to list nodes, and in the release's namespace to list DaemonSets and pods, and
-to create and get pods/exec. The kubeconfig is that of kubectl; in a pod, its ServiceAccount.
+An agent is a HostProcess pod that the release's DaemonSet owns, with the
+DaemonSet's service account. hnsguard runs a fixed command in it. You need the
+rights to list nodes, and in the release's namespace to list DaemonSets and
+pods, and to create and get pods/exec. The kubeconfig is that of kubectl; in a
+pod, its ServiceAccount.
 
 Exit status:
   0  every node answers, and none has a problem

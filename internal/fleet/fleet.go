@@ -163,22 +163,30 @@ func (o Options) query(ctx context.Context, node string, pod client.ObjectKey) R
 	return row
 }
 
-// Print writes the report as a table.
-func (r Report) Print(w io.Writer) error {
+// Print writes the report as a table, and the problems below it.
+func (r Report) Print(w io.Writer) error { return r.print(w, false) }
+
+// PrintWide writes the report as a table with all columns.
+func (r Report) PrintWide(w io.Writer) error { return r.print(w, true) }
+
+func (r Report) print(w io.Writer, wide bool) error {
 	page := terminal.NewPage(w)
-	var rows [][]string
+	rows := make([]terminal.Row, 0, len(r.Nodes))
 	versions := sets.New[string]()
 	for _, n := range r.Nodes {
-		rows = append(rows, n.cells())
+		rows = append(rows, n.row(wide))
 		if n.Report != nil && n.Report.KubeProxy.Known && len(n.Report.KubeProxy.Faults) > 0 {
 			versions.Insert(n.Report.KubeProxy.String())
 		}
 	}
-	page.Table([]string{
-		"NODE", "AGENT", "MODE", "STATE", "KUBE-PROXY", "ENDPOINTS", "STALE", "HELD", "LAST PASS", "PROBLEM",
-	}, rows)
+	page.Table(headings(wide), rows)
 	for _, version := range sets.List(versions) {
 		page.Paragraph("kube-proxy ", version+".")
+	}
+	for _, n := range r.Nodes {
+		if n.Problem != "" && !wide {
+			page.Heading(terminal.Red, n.Node+": "+n.Problem+".")
+		}
 	}
 	for _, note := range r.Notes {
 		page.Paragraph("Note: ", note+".")

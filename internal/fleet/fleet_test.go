@@ -97,7 +97,7 @@ func TestRowOf(t *testing.T) {
 			row, err := fleet.RowOf("win-1", []byte(tc.status))
 			g.Expect(err).NotTo(HaveOccurred())
 			var out strings.Builder
-			g.Expect(fleet.Report{Nodes: []fleet.Row{row}}.Print(&out)).To(Succeed())
+			g.Expect(fleet.Report{Nodes: []fleet.Row{row}}.PrintWide(&out)).To(Succeed())
 			_, line, _ := strings.Cut(out.String(), "\n")
 			g.Expect(strings.Join(strings.Fields(line), " ")).To(Equal(tc.cells))
 		})
@@ -301,14 +301,25 @@ func TestPrint(t *testing.T) {
 	report := fleet.Report{
 		Nodes: []fleet.Row{row, {Node: "win-2", Problem: "no agent runs on it"}}, Notes: []string{"something"},
 	}
-	var out strings.Builder
-	g.Expect(report.Print(&out)).To(Succeed())
-	g.Expect(out.String()).To(Equal(`NODE   AGENT   MODE     STATE     KUBE-PROXY  ENDPOINTS  STALE  HELD  LAST PASS  PROBLEM
+	for want, show := range map[string]func(io.Writer) error{
+		`NODE   STATE     KUBE-PROXY  STALE  HELD  LAST PASS
+win-1  guarding  v1.37.2     3      4     2s ago
+win-2  -         -           -      -     -
+kube-proxy v1.37.2 with given-up-leak, builds-on-leaked-locals.
+win-2: no agent runs on it.
+Note: something.
+`: report.Print,
+		`NODE   AGENT   MODE     STATE     KUBE-PROXY  ENDPOINTS  STALE  HELD  LAST PASS  PROBLEM
 win-1  v1.2.3  enforce  guarding  v1.37.2     15         3      4     2s ago     -
 win-2  -       -        -         -           -          -      -     -          no agent runs on it
 kube-proxy v1.37.2 with given-up-leak, builds-on-leaked-locals.
 Note: something.
-`))
+`: report.PrintWide,
+	} {
+		var out strings.Builder
+		g.Expect(show(&out)).To(Succeed())
+		g.Expect(out.String()).To(Equal(want))
+	}
 }
 
 // What an agent answers reaches a terminal as a value: it starts no row and does nothing.
@@ -318,7 +329,7 @@ func TestAHostileAnswerIsShownEscaped(t *testing.T) {
 		`"findings": []`, `"findings": [{"kind": "pod", "title": "1 pod", "objects": ["shop/a\nwin-2  v1.2.3  enforce  guarding"]}]`)))
 	g.Expect(err).NotTo(HaveOccurred())
 	var out strings.Builder
-	g.Expect(fleet.Report{Nodes: []fleet.Row{row}}.Print(&out)).To(Succeed())
+	g.Expect(fleet.Report{Nodes: []fleet.Row{row}}.PrintWide(&out)).To(Succeed())
 	g.Expect(strings.Count(out.String(), "\n")).To(Equal(2), "a heading and a row")
 	g.Expect(out.String()).NotTo(ContainSubstring("\x1b"))
 	g.Expect(out.String()).To(And(ContainSubstring(`v1.37.2\u001b]52;c;aGk=\u0007\u001b[31m`), ContainSubstring(`shop/a\u000awin-2`)))

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/hnsguard/hnsguard/internal/report"
+	"github.com/hnsguard/hnsguard/internal/terminal"
 	"github.com/hnsguard/hnsguard/internal/verdict"
 )
 
@@ -70,28 +71,50 @@ func age(r report.Report) time.Duration {
 	return r.Time.Sub(r.Pass.Ended).Round(time.Second)
 }
 
-// cells are the row of a table. What is unknown is empty (invariant 1).
-func (r Row) cells() []string {
-	if r.Report == nil {
-		return []string{r.Node, "", "", "", "", "", "", "", "", r.Problem}
-	}
-	s := r.Report
-	version, endpoints, stale, held, ended := "", "", "", "", ""
-	if s.KubeProxy.Known {
-		version = s.KubeProxy.Version
-	}
-	if s.Pass != nil {
-		all, removable := 0, 0
-		for kind, n := range s.Counts {
-			all += n
-			if kind.Removes() {
-				removable += n
-			}
+// headings are those of the rows of a table.
+func headings(wide bool) []string {
+	if wide {
+		return []string{
+			"NODE", "AGENT", "MODE", "STATE", "KUBE-PROXY", "ENDPOINTS", "STALE", "HELD", "LAST PASS", "PROBLEM",
 		}
-		endpoints, stale = strconv.Itoa(all), strconv.Itoa(removable)
-		held, ended = strconv.Itoa(s.Counts[verdict.Held]), age(*s).String()+" ago"
 	}
-	return []string{
-		r.Node, s.Agent.Agent.Version, string(s.Mode), string(s.State), version, endpoints, stale, held, ended, r.Problem,
+	return []string{"NODE", "STATE", "KUBE-PROXY", "STALE", "HELD", "LAST PASS"}
+}
+
+// row is the row of a table. What is unknown is empty (invariant 1).
+func (r Row) row(wide bool) (row terminal.Row) {
+	switch {
+	case r.Problem != "":
+		row.Colour = terminal.Red
+	case r.Report != nil && r.Report.State == report.StateObserving:
+		row.Colour = terminal.Yellow
 	}
+	var agent, mode, state, version, endpoints, stale, held, ended string
+	if s := r.Report; s != nil {
+		agent, mode, state = s.Agent.Agent.Version, string(s.Mode), string(s.State)
+		if s.KubeProxy.Known {
+			version = s.KubeProxy.Version
+		}
+		if s.Pass != nil {
+			endpoints, stale, held = counts(*s)
+			ended = age(*s).String() + " ago"
+		}
+	}
+	row.Cells = []string{r.Node, state, version, stale, held, ended}
+	if wide {
+		row.Cells = []string{r.Node, agent, mode, state, version, endpoints, stale, held, ended, r.Problem}
+	}
+	return row
+}
+
+// counts are how many endpoints there are, how many are to be removed, and how many are held.
+func counts(r report.Report) (endpoints, stale, held string) {
+	all, removable := 0, 0
+	for kind, n := range r.Counts {
+		all += n
+		if kind.Removes() {
+			removable += n
+		}
+	}
+	return strconv.Itoa(all), strconv.Itoa(removable), strconv.Itoa(r.Counts[verdict.Held])
 }

@@ -230,8 +230,8 @@ func (r Report) answerTo(e Endpoint) Answer {
 		answer.Do = "The IPAM has given its address to a pod too, which has no network of its own: exclude the address " +
 			"from the range of the pods, and delete " + strings.Join(e.Pods, ", ") + "."
 	case reason == verdict.ReasonLivePod && r.observing(kind) == "": // brakes are in the agent's memory
-		answer.Do = "If it stays, ask the agent on this node which brake keeps it: " +
-			"kubectl -n hnsguard-system exec POD -- hnsguard.exe explain " + e.target()
+		answer.Do = "If it stays, ask the agent which brake keeps it: kubectl hnsguard explain " + e.target() + " --node " +
+			r.Node
 	case reason == verdict.ReasonStaleRecord:
 		answer.Do = fmt.Sprintf("Find out why EndpointSlices still list it elsewhere: %s (a pod stuck in Terminating?). "+
 			"Lasting cure: %s", e.listedElsewhere(r.Node), upgrade())

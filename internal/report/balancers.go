@@ -219,17 +219,3 @@ func (a Answer) ofBalancer(b Balancer) Answer {
 		"this address and port", b.Frontend).Replace(a.Because)
 	return a
 }
-
-// balancerRows are the rows of the table of a scan.
-func balancerRows(all []Balancer) (rows [][]string) {
-	for _, b := range all {
-		id := string(b.ID)
-		if id == "" {
-			id = "-"
-		}
-		rows = append(rows, []string{
-			id, b.Frontend, b.Service, string(b.Verdict), join(b.Dead, ","), join(b.Lacking, ","),
-		})
-	}
-	return rows
-}

@@ -143,7 +143,8 @@ func TestTheModeIsRespected(t *testing.T) {
 		},
 		"a held one": {held, "observe", nil, nil, "hnsguard would keep the address listed", "hnsguard would keep the address listed", "shop/web"},
 		"a held one, without flushes": {
-			row(remoteID, "remote", verdict.Held, verdict.ReasonMayRemember), "enforce", map[string]config.Mode{"flush": "observe"},
+			row(remoteID, "remote", verdict.Held, verdict.ReasonMayRemember), "enforce",
+			map[string]config.Mode{"flush": "observe"},
 			nil, "(flush.mode: observe)", "the hold ends only with a change from elsewhere", "set flush.mode in its configuration to enforce. Lasting cure: upgrade",
 		},
 		"an orphan": {
@@ -174,7 +175,7 @@ func TestWhatToDo(t *testing.T) {
 		"(a pod stuck in Terminating?). Lasting cure: upgrade kube-proxy"))
 	g.Expect(do).To(HaveSuffix(" https://github.com/hnsguard/hnsguard/blob/main/docs/how-it-works.md#the-faults-of-kube-proxy"))
 	do = conflictReport().Explain(report.Filter{Addresses: []netip.Addr{ip}}, nil).Endpoints[0].Do
-	g.Expect(do).To(ContainSubstring("kubectl -n hnsguard-system exec POD -- hnsguard.exe explain 10.240.0.11"))
+	g.Expect(do).To(HaveSuffix("kubectl hnsguard explain 10.240.0.11 --node win-1"))
 }
 
 // Whoever runs the program in a pod has no folder called docs.

@@ -18,10 +18,15 @@ import (
 )
 
 // Print writes the report as text: tables for a scan, and details for an explanation.
-func (r Report) Print(w io.Writer) error {
+func (r Report) Print(w io.Writer) error { return r.print(w, false) }
+
+// PrintWide is Print with whole IDs, and with all columns.
+func (r Report) PrintWide(w io.Writer) error { return r.print(w, true) }
+
+func (r Report) print(w io.Writer, wide bool) error {
 	page := terminal.NewPage(w)
 	if r.Target == "" {
-		r.printTables(page)
+		r.printTables(page, wide)
 	} else {
 		r.printDetails(page)
 	}
@@ -31,27 +36,20 @@ func (r Report) Print(w io.Writer) error {
 	return page.Flush()
 }
 
-func (r Report) printTables(page *terminal.Page) {
+func (r Report) printTables(page *terminal.Page, wide bool) {
 	network := "-"
 	if r.Network != nil {
 		network = cmp.Or(r.Network.Name, string(r.Network.ID))
 	}
-	page.Printf("Node %s, pod network %s, kube-proxy %s\n%s\n\n", r.Node, network, r.KubeProxy,
-		capital(r.describeMode()))
-	var rows [][]string
-	for _, e := range r.Endpoints {
-		rows = append(rows, []string{
-			string(e.ID), join(e.Addresses, ","), e.Kind, cut(e.Owner), e.Verdict, e.Reason, strings.Join(e.Pods, ","),
-		})
-	}
-	printTable(page, []string{"ENDPOINT", "IP", "KIND", "OWNER", "VERDICT", "REASON", "POD"}, rows)
-	printTable(page, []string{"LOAD BALANCER", "FRONTEND", "SERVICE", "VERDICT", "DEAD", "LACKING"},
-		balancerRows(r.LoadBalancers))
-	printTable(page, []string{"POD", "IP", "STATE", "STARTED"}, podRows(r.Pods))
+	page.Paragraph("", fmt.Sprintf("Node %s, pod network %s, kube-proxy %s", r.Node, network, r.KubeProxy))
+	page.Printf("%s\n\n", capital(r.describeMode()))
+	printTable(page, endpointHeadings(wide), r.Endpoints, func(e Endpoint) terminal.Row { return e.row(wide) })
+	printTable(page, balancerHeadings(wide), r.LoadBalancers, func(b Balancer) terminal.Row { return b.row(wide) })
+	printTable(page, []string{"POD", "IP", "STATE", "STARTED"}, r.Pods, Pod.row)
 	page.Paragraph("", r.Summary)
 	for _, f := range r.Findings {
 		page.Printf("\n")
-		page.Paragraph("", f.String())
+		page.Heading(terminal.Red, f.String())
 		if !f.Since.IsZero() {
 			printProperty(page, "since", moment(f.Since)+", for "+duration.HumanDuration(r.Time.Sub(f.Since)))
 		}
@@ -67,23 +65,80 @@ func (r Report) printTables(page *terminal.Page) {
 	}
 }
 
-// podRows are the rows of the table of a scan.
-func podRows(pods []Pod) (rows [][]string) {
-	for _, pod := range pods {
-		if !pod.lacks() {
-			continue
-		}
-		started := ""
-		if !pod.Started.IsZero() {
-			started = moment(pod.Started)
-		}
-		rows = append(rows, []string{pod.Name, join(pod.Addresses, ","), string(pod.State), started})
+// endpointHeadings are those of the rows of endpoints. The verdict says of which kind one is.
+func endpointHeadings(wide bool) []string {
+	if wide {
+		return []string{"ENDPOINT", "IP", "KIND", "OWNER", "VERDICT", "REASON", "POD"}
 	}
-	return rows
+	return []string{"ENDPOINT", "IP", "VERDICT", "POD"}
 }
 
-// printTable prints a table that is not empty.
-func printTable(page *terminal.Page, headings []string, rows [][]string) {
+func (e Endpoint) row(wide bool) terminal.Row {
+	addresses, pods := join(e.Addresses, ","), strings.Join(e.Pods, ",")
+	cells := []string{short(string(e.ID)), addresses, e.Verdict, pods}
+	if wide {
+		cells = []string{string(e.ID), addresses, e.Kind, cut(e.Owner), e.Verdict, e.Reason, pods}
+	}
+	return terminal.Row{Cells: cells, Colour: e.colour()}
+}
+
+// colour is how much attention an endpoint needs.
+func (e Endpoint) colour() terminal.Colour {
+	switch kind := verdict.Kind(e.Verdict); {
+	case kind == verdict.Held || kind.Removes() && kind != verdict.Orphan:
+		return terminal.Red
+	case e.title() != "" || e.undecided():
+		return terminal.Yellow
+	default:
+		return ""
+	}
+}
+
+// balancerHeadings are those of the rows of load balancers.
+func balancerHeadings(wide bool) []string {
+	if wide {
+		return []string{"LOAD BALANCER", "FRONTEND", "SERVICE", "VERDICT", "DEAD", "LACKING"}
+	}
+	return []string{"FRONTEND", "SERVICE", "VERDICT"}
+}
+
+func (b Balancer) row(wide bool) terminal.Row {
+	cells := []string{b.Frontend, b.Service, string(b.Verdict)}
+	if wide {
+		cells = append([]string{string(b.ID)}, append(cells, join(b.Dead, ","), join(b.Lacking, ","))...)
+	}
+	return terminal.Row{Cells: cells, Colour: b.colour()}
+}
+
+func (b Balancer) colour() terminal.Colour {
+	if b.Verdict.Broken() {
+		return terminal.Red
+	}
+	return ""
+}
+
+// row is empty for a pod that has its network.
+func (p Pod) row() (row terminal.Row) {
+	if !p.lacks() {
+		return row
+	}
+	started := ""
+	if !p.Started.IsZero() {
+		started = moment(p.Started)
+	}
+	return terminal.Row{
+		Cells: []string{p.Name, join(p.Addresses, ","), string(p.State), started}, Colour: terminal.Red,
+	}
+}
+
+// printTable prints the objects that have a row, if there are any.
+func printTable[T any](page *terminal.Page, headings []string, objects []T, row func(T) terminal.Row) {
+	var rows []terminal.Row
+	for _, o := range objects {
+		if r := row(o); len(r.Cells) > 0 {
+			rows = append(rows, r)
+		}
+	}
 	if len(rows) > 0 {
 		page.Table(headings, rows)
 		page.Printf("\n")
@@ -102,13 +157,16 @@ func (r Report) describeMode() string {
 }
 
 func (r Report) printDetails(page *terminal.Page) {
-	page.Printf("%s, seen from node %s\nkube-proxy %s, mode: %s\n\n", capital(r.Target), r.Node, r.KubeProxy, r.Mode)
+	page.Paragraph("", fmt.Sprintf("%s, seen from node %s", capital(r.Target), r.Node))
+	page.Paragraph("", fmt.Sprintf("kube-proxy %s, mode: %s", r.KubeProxy, r.Mode))
+	page.Printf("\n")
 	page.Paragraph("", r.Summary)
 	for _, p := range r.Pods {
 		if p.NodeOS != "" {
 			p.Node += " (" + p.NodeOS + ")"
 		}
-		page.Printf("\nPod %s\n", p.Name)
+		page.Printf("\n")
+		page.Heading(p.row().Colour, "Pod "+p.Name)
 		printProperty(page, "node", p.Node)
 		printProperty(page, "phase", p.Phase)
 		printProperty(page, "ready", p.Ready)
@@ -116,7 +174,8 @@ func (r Report) printDetails(page *terminal.Page) {
 		printProperty(page, "endpoint", string(p.State))
 	}
 	for _, row := range r.Endpoints {
-		page.Printf("\n%s endpoint %s\n", capital(row.Kind), row.ID)
+		page.Printf("\n")
+		page.Heading(row.colour(), fmt.Sprintf("%s endpoint %s", capital(row.Kind), row.ID))
 		printProperty(page, "addresses", join(row.Addresses, ", "))
 		printProperty(page, "made by", row.Owner)
 		printProperty(page, "pods", strings.Join(row.Pods, ", "))
@@ -128,7 +187,8 @@ func (r Report) printDetails(page *terminal.Page) {
 		printAnswer(page, row.Answer)
 	}
 	for _, b := range r.LoadBalancers {
-		page.Printf("\nLoad balancer for %s\n", b.Frontend)
+		page.Printf("\n")
+		page.Heading(b.colour(), "Load balancer for "+b.Frontend)
 		printProperty(page, "id", string(b.ID))
 		printProperty(page, "service", b.Service)
 		printProperty(page, "verdict", string(b.Verdict))
@@ -176,6 +236,12 @@ func printProperty(page *terminal.Page, name, value string) {
 func moment(t time.Time) string { return t.UTC().Format(time.DateTime + "Z") }
 
 func capital(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
+
+// short is the first part of an ID, by which 'hnsguard explain' finds an endpoint too.
+func short(id string) string {
+	first, _, _ := strings.Cut(id, "-")
+	return first
+}
 
 // cut shortens a name for a table: CNIs use container IDs of 64 digits.
 func cut(s string) string {

@@ -408,11 +408,19 @@ func TestPrint(t *testing.T) {
 	found := judge(t, input(t, "akswin000001", "derived-v2-duplicate.json", "derived-v2-duplicate.json"))
 	var out strings.Builder
 	g.Expect(found.Print(&out)).To(Succeed())
-	lines := strings.Split(out.String(), "\n")
-	g.Expect(lines[0]).To(HaveSuffix("kube-proxy v1.34.0 with batch-leak, duplicates, builds-on-leaked-locals"))
-	g.Expect(lines[1]).To(Equal("Mode: enforce"))
-	g.Expect(lines[3]).To(MatchRegexp(`^ENDPOINT +IP +KIND +OWNER +VERDICT +REASON +POD$`))
-	g.Expect(lines[4]).To(MatchRegexp(`^[0-9a-f-]{36}  10\.240\.0\.11  remote  kube-proxy .*  conflict +live-pod-with-local-endpoint +\S+/\S+$`))
+	g.Expect(out.String()).To(HavePrefix(`Node akswin000001, pod network 1b2c3d4e-5f60-4718-8a9b-0c1d2e3f4a5b, kube-proxy
+v1.34.0 with batch-leak, duplicates, builds-on-leaked-locals
+Mode: enforce
+
+ENDPOINT  IP           VERDICT   POD
+2462b2d1  10.240.0.11  conflict  default/web-5c8d7f6b9-q4w2z
+806b31aa  10.240.0.10  in_use    -
+`))
+	var wide strings.Builder
+	g.Expect(found.PrintWide(&wide)).To(Succeed())
+	lines := strings.Split(wide.String(), "\n")
+	g.Expect(lines[4]).To(MatchRegexp(`^ENDPOINT +IP +KIND +OWNER +VERDICT +REASON +POD$`))
+	g.Expect(lines[5]).To(MatchRegexp(`^[0-9a-f-]{36}  10\.240\.0\.11  remote  kube-proxy .*  conflict +live-pod-with-local-endpoint +\S+/\S+$`))
 	g.Expect(out.String()).To(ContainSubstring("\n1 of 4 endpoints would be removed.\n\n1 stale remote endpoint: 10.240.0.11\n  because "))
 	g.Expect(out.String()).To(HaveSuffix("\n\nNote: load balancers cannot be judged: they were not recorded; " +
 		"record them with\n      Get-HnsPolicyList | ConvertTo-Json -Depth 10 > policies.json.\n"))

@@ -45,13 +45,27 @@ func (p *Page) Lines(label, text string) {
 	p.text.WriteString(label + strings.Join(lines, "\n"+strings.Repeat(" ", indent)) + "\n")
 }
 
+// Heading adds a paragraph that stands out in a colour.
+func (p *Page) Heading(colour Colour, text string) {
+	for line := range strings.SplitSeq(wrap(Escape(text), p.width), "\n") {
+		p.text.WriteString(p.Paint(colour, line) + "\n")
+	}
+}
+
+// Row is a line of a table. One that needs attention has a colour.
+type Row struct {
+	Cells  []string
+	Colour Colour
+}
+
 // Table adds a table. Empty cells have a dash.
-func (p *Page) Table(headings []string, rows [][]string) {
-	table := tabwriter.NewWriter(&p.text, 0, 0, 2, ' ', 0)
+func (p *Page) Table(headings []string, rows []Row) {
+	var text strings.Builder
+	table := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintln(table, strings.Join(headings, "\t"))
 	for _, row := range rows {
-		cells := make([]string, len(row))
-		for i, cell := range row {
+		cells := make([]string, len(row.Cells))
+		for i, cell := range row.Cells {
 			if cells[i] = Escape(cell); cell == "" {
 				cells[i] = "-"
 			}
@@ -59,6 +73,11 @@ func (p *Page) Table(headings []string, rows [][]string) {
 		_, _ = fmt.Fprintln(table, strings.Join(cells, "\t"))
 	}
 	_ = table.Flush() // a strings.Builder takes everything
+	lines := strings.Split(text.String(), "\n")
+	for i, row := range rows {
+		lines[i+1] = p.Paint(row.Colour, lines[i+1])
+	}
+	p.text.WriteString(strings.Join(lines, "\n"))
 }
 
 // Printf adds text. Values are escaped.
@@ -117,7 +136,7 @@ const (
 
 // Paint returns the text in the colour, if the page is for a terminal with colours (invariant 3).
 func (p *Page) Paint(colour Colour, text string) string {
-	if w, is := p.to.(*Writer); !is || !w.colours {
+	if w, is := p.to.(*Writer); !is || !w.colours || colour == "" {
 		return text
 	}
 	return "\x1b[" + string(colour) + "m" + text + "\x1b[0m"

@@ -29,7 +29,7 @@ func TestAValueFakesNoRow(t *testing.T) {
 	const faked = "win-1\nwin-2\tguarding"
 	g := NewWithT(t)
 	g.Expect(printed(t, func(p *terminal.Page) {
-		p.Table([]string{"NODE", "STATE"}, [][]string{{faked, "unknown"}, {"win-3", ""}})
+		p.Table([]string{"NODE", "STATE"}, []terminal.Row{{Cells: []string{faked, "unknown"}}, {Cells: []string{"win-3", ""}, Colour: terminal.Red}})
 	})).To(Equal(`NODE                            STATE
 win-1\u000awin-2\u0009guarding  unknown
 win-3                           -
@@ -38,6 +38,20 @@ win-3                           -
 	g.Expect(printed(t, func(p *terminal.Page) {
 		p.Printf("Node %s, %s: %v, %d pods\n", faked, kind("a\nb"), errors.New("c\x1b"), 3)
 	})).To(Equal(`Node win-1\u000awin-2\u0009guarding, a\u000ab: c\u001b, 3 pods` + "\n"))
+}
+
+// Invariant 3: each line has its colour, and columns stay below each other.
+func TestWhatNeedsAttentionHasAColour(t *testing.T) {
+	g := NewWithT(t)
+	var out strings.Builder
+	page := terminal.NewPage(terminal.Coloured(&out))
+	page.Table([]string{"NODE", "STATE"}, []terminal.Row{
+		{Cells: []string{"win-1", "guarding"}}, {Cells: []string{"a", "unknown"}, Colour: terminal.Red},
+	})
+	page.Heading(terminal.Yellow, strings.Repeat("1234567 ", 11)+"\x1b[0m")
+	g.Expect(page.Flush()).To(Succeed())
+	g.Expect(out.String()).To(Equal("NODE   STATE\nwin-1  guarding\n\x1b[31ma      unknown\x1b[0m\n\x1b[33m" +
+		strings.TrimSpace(strings.Repeat("1234567 ", 10)) + "\x1b[0m\n\x1b[33m1234567 \\u001b[0m\x1b[0m\n"))
 }
 
 // Invariant 4.
