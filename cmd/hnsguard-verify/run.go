@@ -43,8 +43,8 @@ const (
 const usage = `Try on this Windows node what hnsguard assumes of HNS, and print whether it was confirmed, refuted or not
 tried, and what was seen.
 
-It makes a network of its own and endpoints, load balancers and namespaces on it, and deletes all of them again. It
-touches nothing else, and asks before it begins. Run it as administrator on a node without pods; it takes a few minutes.
+It creates a network, and endpoints, load balancers and namespaces on it, and deletes all of them again. It
+touches nothing else, and prompts before it begins. Run it as administrator on a node without pods; it takes a few minutes.
 
   hnsguard-verify                                      on a private network, which needs no network adapter
   hnsguard-verify --type L2Bridge --adapter Ethernet2  on a network of a type that takes over a spare adapter
@@ -101,17 +101,17 @@ func afterwards(err error) string {
 	if left := (leftError{}); errors.As(err, &left) {
 		return ": " + left.Error()
 	}
-	return "; everything that was made has been deleted"
+	return "; everything that was created has been deleted"
 }
 
 func parse(args []string, errs io.Writer) (o options, err error) {
 	flags := flag.NewFlagSet("hnsguard-verify", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
-	flags.StringVar(&o.network, "network", "", "make endpoints on this network, on which there must be none")
-	flags.StringVar(&o.kind, "type", "Private", "make a network of this type: "+
+	flags.StringVar(&o.network, "network", "", "create endpoints on this network, which must have none")
+	flags.StringVar(&o.kind, "type", "Private", "create a network of this type: "+
 		strings.Join(slices.Concat(onNone(), onAdapter()), ", "))
 	flags.StringVar(&o.adapter, "adapter", "", "network adapter for the network; its connections are interrupted")
-	flags.IntVar(&o.endpoints, "endpoints", 1000, "time the calls with up to so many endpoints")
+	flags.IntVar(&o.endpoints, "endpoints", 1000, "measure the calls with up to this many endpoints")
 	flags.StringVar(&o.output, "o", "", "output format: json; without it, text")
 	flags.BoolVar(&o.yes, "yes", false, "do not ask")
 	flags.BoolVar(&o.clean, "clean", false, "only delete what an earlier run has left")
@@ -140,7 +140,7 @@ func (o *options) validate(rest []string, given map[string]bool) error {
 	fault(o.output != "" && o.output != "json", "-o %q: must be json", o.output)
 	fault(o.endpoints < 10 || o.endpoints > 10000, "--endpoints %d: must be from 10 to 10000", o.endpoints)
 	fault(given["network"] && (given["type"] || given["adapter"]), "--network: not with --type or --adapter")
-	fault(o.network == contract.NetworkName, "--network %s: this name is for the network that is made", o.network)
+	fault(o.network == contract.NetworkName, "--network %s: this name is reserved for the network that is created", o.network)
 	kinds := slices.Concat(onNone(), onAdapter())
 	known := slices.IndexFunc(kinds, func(k string) bool { return strings.EqualFold(k, o.kind) })
 	fault(known < 0, "--type %q: must be one of %s", o.kind, strings.Join(kinds, ", "))
@@ -252,7 +252,7 @@ func choose(ctx context.Context, s contract.Service, networks []hns.Network, o o
 		for _, n := range networks {
 			for _, subnet := range n.Subnets {
 				if subnet.Overlaps(contract.Subnet()) && n.Name != contract.NetworkName {
-					return n, fmt.Errorf("network %q has %s, which the network to be made would overlap; "+
+					return n, fmt.Errorf("network %q has %s, which the new network would overlap; "+
 						"name a spare one with --network", n.Name, subnet)
 				}
 			}
@@ -276,7 +276,7 @@ func choose(ctx context.Context, s contract.Service, networks []hns.Network, o o
 	return named[0], contract.Unused(ctx, s, named[0])
 }
 
-// confirm says what will be done, and asks (invariant 1).
+// confirm says what will be done, and prompts (invariant 1).
 func confirm(ctx context.Context, p Process, o options, network hns.Network, machine string) error {
 	where := fmt.Sprintf("use the network %q (%s)", network.Name, network.Type)
 	if network.ID == "" {
@@ -284,11 +284,11 @@ func confirm(ctx context.Context, p Process, o options, network hns.Network, mac
 		if o.adapter != "" {
 			on = "the network adapter " + o.adapter + ", whose connections it interrupts"
 		}
-		where = fmt.Sprintf("make the network %q (%s, %s), on %s", network.Name, network.Type, network.Subnets[0], on)
+		where = fmt.Sprintf("create the network %q (%s, %s), on %s", network.Name, network.Type, network.Subnets[0], on)
 	}
 	_, _ = fmt.Fprintf(p.Err, `On this machine (%s) this will:
 - %s
-- make up to %d endpoints, and some load balancers and namespaces, on it
+- create up to %d endpoints, and some load balancers and namespaces, on it
 - delete all of that again, and what an earlier run has left
 Continue? [y/N] `, machine, where, o.endpoints)
 	answers := make(chan string, 1)

@@ -138,7 +138,7 @@ func TestBadInputChangesNothing(t *testing.T) {
 		"type":          {[]string{"--type", "x"}, nil, 2, "must be one of Private, Internal"},
 		"all at once":   {[]string{"-o", "xml", "--endpoints", "1", "x"}, nil, 2, "there are no arguments\n-o \"xml\": must be json\n--endpoints 1: must be"},
 		"both":          {[]string{"--network", "x", "--type", "NAT"}, nil, 2, "not with --type"},
-		"own network":   {[]string{"--network", "hnsguard-verify"}, nil, 2, "this name is for"},
+		"own network":   {[]string{"--network", "hnsguard-verify"}, nil, 2, "this name is reserved for"},
 		"unknown flags": {[]string{"--bogus"}, nil, 2, "bogus"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -165,7 +165,7 @@ func TestItSaysWhatItWillDo(t *testing.T) {
 	g.Expect(code).To(Equal(verify.ExitOK))
 	g.Expect(errs).To(And(
 		HavePrefix("On this machine (Windows 10.0.20348.2340, HNS 13.3) this will:\n"+
-			`- make the network "hnsguard-verify" (Private, 198.18.0.0/16), on no network adapter`+"\n"),
+			`- create the network "hnsguard-verify" (Private, 198.18.0.0/16), on no network adapter`+"\n"),
 		ContainSubstring("up to 10 endpoints")))
 	_, _, errs = m.run(t.Context(), "--type", "L2Bridge", "--adapter", "Ethernet 2")
 	g.Expect(errs).To(ContainSubstring("on the network adapter Ethernet 2, whose connections it interrupts"))
@@ -181,7 +181,7 @@ func TestInterruptedWhileItAsks(t *testing.T) {
 	defer interrupt()
 	code, _, errs := m.run(ctx)
 	g.Expect(code).To(Equal(verify.ExitInterrupted))
-	g.Expect(errs).To(HaveSuffix("interrupted; everything that was made has been deleted\n"))
+	g.Expect(errs).To(HaveSuffix("interrupted; everything that was created has been deleted\n"))
 	g.Expect(service.State()).To(Equal(before))
 }
 
@@ -281,7 +281,7 @@ func TestInterruptedAnywhere(t *testing.T) {
 		code, out, errs := m.run(ctx, "--yes", "--endpoints", "10")
 		g.Expect(code).To(Equal(verify.ExitInterrupted), errs)
 		g.Expect(out).To(BeEmpty())
-		g.Expect(errs).To(HaveSuffix("hnsguard-verify: interrupted; everything that was made has been deleted\n"))
+		g.Expect(errs).To(HaveSuffix("hnsguard-verify: interrupted; everything that was created has been deleted\n"))
 		g.Expect(service.State()).To(Equal(before), "after %d calls", after)
 	}
 }
@@ -295,7 +295,7 @@ func TestWhatIsLeftIsSaid(t *testing.T) {
 	g.Expect(errs).To(ContainSubstring("something is left; delete it with --clean"))
 	code, _, errs = m.run(t.Context(), "--clean")
 	g.Expect(code).To(Equal(verify.ExitError))
-	g.Expect(errs).To(ContainSubstring("HNS is not available"))
+	g.Expect(errs).To(ContainSubstring("HNS is unavailable"))
 	service.SetDown(false)
 	m.service = hnstest.Service{HNS: service}
 	code, _, errs = m.run(t.Context(), "--yes", "--endpoints", "10")

@@ -42,7 +42,7 @@ const (
 func NewMetric(reg prometheus.Registerer) *prometheus.GaugeVec {
 	unrestricted := prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Namespace: metrics.Namespace, Name: "unrestricted_writes",
-		Help: "Whether an act is off because the API server accepts writes of it that an admission policy has to refuse (1).",
+		Help: "Whether an act is off (1) because the API server accepts writes that an admission policy has to refuse.",
 	}, []string{"act"})
 	reg.MustRegister(unrestricted)
 	for _, act := range []string{Flush, Keep, Reprogram, Eviction} {
@@ -90,7 +90,7 @@ func (g *Gate) Pass(ctx context.Context, forbidden func(context.Context) error) 
 		g.close(ctx)
 		return ErrUnrestricted
 	default:
-		return fmt.Errorf("trying whether an admission policy restricts %s: %w", g.act, err)
+		return fmt.Errorf("testing whether an admission policy restricts %s: %w", g.act, err)
 	}
 }
 

@@ -107,7 +107,7 @@ func New(o Options, deps Dependencies) (*Agent, error) {
 	o.KubeProxy.Node, o.KubeProxy.Server, o.KubeProxy.Registerer = o.Node, a.deps.Reader, a.registry
 	detector := detect.New(o.KubeProxy)
 	if err := a.deps.Manager.Add(detector); err != nil {
-		return nil, fmt.Errorf("adding the detector of kube-proxy: %w", err)
+		return nil, fmt.Errorf("adding the kube-proxy detector: %w", err)
 	}
 	if err := a.addGuard(o, detector); err != nil {
 		return nil, fmt.Errorf("adding the guard: %w", err)

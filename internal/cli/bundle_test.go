@@ -199,7 +199,7 @@ func TestBundleReportsWhatIsWrong(t *testing.T) {
 		"no such folder":  {[]string{"bundle", "--node-name", "w", "-f", nowhere}, cli.ExitError, "writing the bundle: open"},
 		"bundle and dump": {[]string{"scan", "--bundle", "b.zip", "--hns-dump", "h.json"}, cli.ExitUsage, "--bundle: cannot be combined"},
 		"no such bundle":  {[]string{"scan", "--bundle", nowhere}, cli.ExitError, "bundle.zip"},
-		"not a bundle":    {[]string{"explain", "10.0.0.1", "--bundle", write(t, "b.zip", "hello")}, cli.ExitError, "this is no zip file"},
+		"not a bundle":    {[]string{"explain", "10.0.0.1", "--bundle", write(t, "b.zip", "hello")}, cli.ExitError, "this is not a zip file"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := NewWithT(t)

@@ -268,14 +268,14 @@ func TestAPodWithoutToken(t *testing.T) {
 	g.Expect(strings.Count(got.err, "token: ")).To(BeNumerically(">=", 2), "both places were tried, and are named")
 }
 
-// Invariant 4. With Calico it is a regular expression, which no network is called.
+// Invariant 4. With Calico it is a regular expression, which no network is named.
 func TestTheNetworkVariableOfTheHostIsNotUsed(t *testing.T) {
 	g := NewWithT(t)
 	args := scanArgs(hnsData+"derived-v2-duplicate.json", clusterData+"derived-v2-duplicate.json", "akswin000001")
 	got := invoke(t, map[string]string{"KUBE_NETWORK": "Calico.*"}, args...)
 	g.Expect(got.code).To(Equal(cli.ExitFinding), got.err)
 	got = invoke(t, nil, append(args, "--network", "cbr0")...)
-	g.Expect(got.err).To(ContainSubstring(`no network is called "cbr0"`), "the flag is")
+	g.Expect(got.err).To(ContainSubstring(`no network is named "cbr0"`), "the flag is")
 }
 
 const (
@@ -375,7 +375,7 @@ func TestScanExitStatus(t *testing.T) {
 		"there is no pod network": {
 			scanArgs(hnsData+"calico-4682-overlay-local.json", aksCluster, "akswin000000", "--network", "x"),
 			cli.ExitError,
-			"cannot judge: pod network not found: no network is called \"x\"; HNS has \"Calico\" (type unknown, " +
+			"cannot judge: pod network not found: no network is named \"x\"; HNS has \"Calico\" (type unknown, " +
 				"7a6b5c4d-3e2f-4a1b-9c8d-7e6f5a4b3c2d)\n  Record the networks too",
 		},
 	} {

@@ -56,7 +56,7 @@ func newStatus(p Process) *cobra.Command {
 	flags.StringVar(&o.context, "context", "", "context of the kubeconfig; without it, the current one")
 	flags.StringVarP(&o.namespace, "namespace", "n", defaultNamespace, "namespace of the release")
 	flags.BoolVarP(&o.allNamespaces, "all-namespaces", "A", false,
-		"search all namespaces for agents, also those in which others may create pods")
+		"search all namespaces for agents, including those in which other users may create pods")
 	flags.StringVarP(&o.selector, "selector", "l", defaultSelector().String(),
 		"labels of the DaemonSet and its pods")
 	flags.DurationVar(&o.timeout, "timeout", 15*time.Second, "how long an agent may take to answer")
@@ -130,7 +130,7 @@ func newAgentStatus(p Process) *cobra.Command {
 			}
 			document, err := askAgent(cmd.Context(), address, server.StatusPath)
 			if err != nil {
-				return fmt.Errorf("asking the agent on this node: %w\nCheck that the agent runs on this node, "+
+				return fmt.Errorf("querying the agent on this node: %w\nCheck that the agent runs on this node, "+
 					"that page.enabled of the chart is true, and that --page-bind-address is the agent's", err)
 			}
 			_, err = p.Out.Write(document)

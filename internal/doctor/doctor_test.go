@@ -190,7 +190,7 @@ func TestWhatIsWrong(t *testing.T) {
 			func(n node) { n.HNS, n.HNSErr = nil, hns.ErrUnsupported }, doctor.CheckHNS, doctor.Fail, "has no HNS",
 		},
 		"HNS is down": {
-			func(n node) { n.hns.SetDown(true) }, doctor.CheckHNS, doctor.Fail, "HNS is not available",
+			func(n node) { n.hns.SetDown(true) }, doctor.CheckHNS, doctor.Fail, "HNS is unavailable",
 		},
 		"HNS hangs": {
 			func(n node) {
@@ -198,7 +198,7 @@ func TestWhatIsWrong(t *testing.T) {
 				n.Timeout = 3 * time.Second
 			}, doctor.CheckHNS, doctor.Fail, "no answer within 3s",
 		},
-		"HNS does not tell its version": {
+		"HNS does not report its version": {
 			func(n node) { n.HNS = mute{n.hns} }, doctor.CheckHNS, doctor.Pass, "of unknown version, 2 endpoints",
 		},
 		"no network for pods": {
@@ -209,7 +209,7 @@ func TestWhatIsWrong(t *testing.T) {
 			}, doctor.CheckNetwork, doctor.Warn, "no pod network",
 		},
 		"no network of that name": {
-			func(n node) { n.Config.Network = "cbr0" }, doctor.CheckNetwork, doctor.Fail, `no network is called "cbr0"`,
+			func(n node) { n.Config.Network = "cbr0" }, doctor.CheckNetwork, doctor.Fail, `no network is named "cbr0"`,
 		},
 		"an endpoint that cannot be read": {
 			func(n node) { n.hns.Fail(hns.OpEndpoint, errHNS) }, doctor.CheckNetwork, doctor.Fail, "0x803b0099",

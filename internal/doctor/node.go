@@ -63,7 +63,7 @@ func (o Options) network(ctx context.Context) Result {
 	case errors.Is(err, inventory.ErrAmbiguousPodNetwork):
 		return fail("Set config.network of the chart, or --network, to its name or to a pattern such as vpcbr*.", "%v", err)
 	case err != nil:
-		return fail("Look at the check of HNS, and repeat.", "%v", err)
+		return fail("Correct what the check of HNS reports, and run doctor again.", "%v", err)
 	}
 	remote := 0
 	for _, e := range snapshot.Endpoints {

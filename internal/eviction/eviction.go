@@ -135,7 +135,7 @@ func (r *Evictor) Run(ctx context.Context, pass pass.Pass) time.Duration {
 	switch {
 	case len(r.victims) == 0:
 	case len(r.victims) == all && all > 1:
-		log.Info("Evicting no pods: every pod of the node seems to have lost its network")
+		log.Info("Evicting no pods: every pod on the node seems to have lost its network")
 	case gone:
 		log.Info("Evicting no pods: HNS has no pod network")
 	case slices.ContainsFunc(pass.Evidence.Snapshot.Endpoints, mayBeAnyPods):

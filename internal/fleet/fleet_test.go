@@ -64,8 +64,8 @@ func TestRowOf(t *testing.T) {
 			"win-1 v1.2.3 enforce network-gone v1.37.2 - - - - no pod network",
 		},
 		"it cannot observe its node": {
-			status("win-1", "guarding", `unknown", "message": "HNS is not available`),
-			"win-1 v1.2.3 enforce unknown v1.37.2 15 3 4 2s ago cannot observe the node: HNS is not available",
+			status("win-1", "guarding", `unknown", "message": "HNS is unavailable`),
+			"win-1 v1.2.3 enforce unknown v1.37.2 15 3 4 2s ago cannot observe the node: HNS is unavailable",
 		},
 		"a pod has no network": {
 			status("win-1", `"findings": []`, lacking("1 pod", "shop/a")),
@@ -84,8 +84,8 @@ func TestRowOf(t *testing.T) {
 				"1 load balancer missing: shop/cart; 1 leaked local endpoint: 10.0.0.9",
 		},
 		"a pod had no network when the node was last observed": {
-			status("win-1", "guarding", `unknown", "message": "HNS is not available`, `"findings": []`, lacking("1 pod", "shop/a")),
-			"win-1 v1.2.3 enforce unknown v1.37.2 15 3 4 2s ago cannot observe the node: HNS is not available",
+			status("win-1", "guarding", `unknown", "message": "HNS is unavailable`, `"findings": []`, lacking("1 pod", "shop/a")),
+			"win-1 v1.2.3 enforce unknown v1.37.2 15 3 4 2s ago cannot observe the node: HNS is unavailable",
 		},
 		"its passes have stopped": {
 			status("win-1", "03:00:02", "03:10:00"),

@@ -69,6 +69,6 @@ func TestAnOutageOfHNSIsOneEntry(t *testing.T) {
 	g.Expect(n.history.Entries()).To(HaveExactElements(
 		entry(history.Pass, history.Complete, HaveField("Count", 1)),
 		entry(history.Pass, history.Unknown, HaveField("Count", 10), HaveField("Subject", "unavailable"),
-			HaveField("Detail", ContainSubstring("HNS is not available"))),
+			HaveField("Detail", ContainSubstring("HNS is unavailable"))),
 	))
 }

@@ -32,8 +32,8 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		found: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: metrics.Namespace, Name: "stale_endpoints_found_total",
-			Help: "Remote endpoints that were found to be stale, by the first such verdict. Its rate is how fast the node " +
-				"collects them.",
+			Help: "Remote endpoints found to be stale, by the first such verdict. The rate is how fast the node accumulates " +
+				"them.",
 		}, []string{"verdict"}),
 		passes: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: metrics.Namespace, Name: "passes_total",

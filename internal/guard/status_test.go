@@ -44,7 +44,7 @@ func TestEveryPassIsShown(t *testing.T) {
 	g.Expect(d.State).To(Equal(report.StateUnknown))
 	g.Expect(d.Since).To(Equal(nodetest.Start().Add(5*time.Second)), "of two failed passes the first")
 	g.Expect(d.Class).To(Equal(hns.ClassUnavailable))
-	g.Expect(d.Message).To(ContainSubstring("HNS is not available"))
+	g.Expect(d.Message).To(ContainSubstring("HNS is unavailable"))
 	g.Expect(d.Endpoints).To(HaveLen(2), "unknown is not absent")
 	g.Expect(d.Pass.Ended).To(Equal(nodetest.Start()))
 }

@@ -60,7 +60,7 @@ func NewReuseMeter(
 		node: node, index: index, ring: ring, clock: clk, left: lru.New(MaxAddresses),
 		measure: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Namespace: metrics.Namespace, Name: "address_reuse_seconds",
-			Help: "Time from when EndpointSlices ceased to list an address for another node until a pod of this node had it; " +
+			Help: "Time from when EndpointSlices ceased to list an address for another node until a pod on this node had it; " +
 				"zero if they still listed it then. Reuse after more than an hour is not counted.",
 			// From before kube-proxy can have processed it to the horizon. Its periodic sync comes every 30 seconds.
 			Buckets:                         []float64{1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600},

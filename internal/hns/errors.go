@@ -13,7 +13,7 @@ var (
 
 	// ErrUnavailable says that HNS itself could not be reached: the service is stopped, starting or crashed. Nothing
 	// follows from it about any object.
-	ErrUnavailable = errors.New("HNS is not available")
+	ErrUnavailable = errors.New("HNS is unavailable")
 
 	// ErrTimeout says that the call did not return within its deadline. It was abandoned, not cancelled: it may still
 	// take effect.

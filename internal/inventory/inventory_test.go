@@ -322,8 +322,8 @@ func TestPodNetwork(t *testing.T) {
 		"several, kube-proxy decides": {"", []hns.Network{azure, vpc}, []verdict.Endpoint{proxied(vpc.ID)}, vpc.Name, ""},
 		"several, kube-proxy unknown": {"", []hns.Network{azure, vpc}, nil, "", "name it with --network"},
 		"several, kube-proxy on both": {"", []hns.Network{azure, vpc}, []verdict.Endpoint{proxied(vpc.ID), proxied(azure.ID)}, "", "name it with --network"},
-		"no such name":                {"cbr0", []hns.Network{azure}, nil, "", `no network is called "cbr0"; HNS has "azure" (L2Bridge, id of azure)`},
-		"two of the name":             {"azure", []hns.Network{azure, azure}, nil, "", `2 networks are called "azure"`},
+		"no such name":                {"cbr0", []hns.Network{azure}, nil, "", `no network is named "cbr0"; HNS has "azure" (L2Bridge, id of azure)`},
+		"two of the name":             {"azure", []hns.Network{azure, azure}, nil, "", `2 networks are named "azure"`},
 		"nothing at all":              {"", nil, nil, "", "no networks at all"},
 		"only others":                 {"", []hns.Network{network("nat", hns.NetworkNAT)}, nil, "", `HNS has "nat" (NAT, id of nat)`},
 	} {

@@ -137,7 +137,7 @@ func better(network, before hns.NetworkID, endpoints []verdict.Endpoint) bool {
 type notFoundError struct{ name, networks string }
 
 func (e notFoundError) Error() string {
-	return fmt.Sprintf("pod network not found: no network is called %q; HNS has %s", e.name, e.networks)
+	return fmt.Sprintf("pod network not found: no network is named %q; HNS has %s", e.name, e.networks)
 }
 
 func (notFoundError) Is(target error) bool { return target == ErrAmbiguousPodNetwork }
@@ -182,9 +182,9 @@ func usedByKubeProxy(id hns.NetworkID, endpoints []verdict.Endpoint) bool {
 func complaint(name string, found int) string {
 	switch {
 	case name != "" && found == 0:
-		return fmt.Sprintf("no network is called %q", name)
+		return fmt.Sprintf("no network is named %q", name)
 	case name != "":
-		return fmt.Sprintf("%d networks are called %q", found, name)
+		return fmt.Sprintf("%d networks are named %q", found, name)
 	case found == 0:
 		return "no network is of a type that CNIs use for pods"
 	default:

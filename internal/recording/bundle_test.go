@@ -224,7 +224,7 @@ func TestWhatCannotBeRecordedIsListed(t *testing.T) {
 	}{
 		"HNS is down": {
 			func(h *hnstest.HNS) { h.SetDown(true) },
-			nil, all, "HNS is not available", "hns/endpoints.json was not",
+			nil, all, "HNS is unavailable", "hns/endpoints.json was not",
 		},
 		"load balancers cannot be read": {
 			func(h *hnstest.HNS) { h.Fail(hns.OpLoadBalancers, errors.New("0x803b0099")) },
@@ -318,8 +318,8 @@ func TestABundleDoesNoHarm(t *testing.T) {
 		data []byte
 		want string
 	}{
-		"not a zip":      {[]byte("PK? no"), "this is no zip file"},
-		"cut off":        {good[:len(good)-10], "this is no zip file"},
+		"not a zip":      {[]byte("PK? no"), "this is not a zip file"},
+		"cut off":        {good[:len(good)-10], "this is not a zip file"},
 		"another zip":    {archive(t, "a.txt", "a"), "no manifest.json"},
 		"another kind":   {archive(t, "manifest.json", `{"kind": "Pod"}`), `is of kind "" "Pod"`},
 		"not JSON":       {archive(t, "manifest.json", `{`), "reading manifest.json"},

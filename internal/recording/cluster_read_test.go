@@ -421,7 +421,7 @@ func TestEveryTruncationOfAClusterIsRefused(t *testing.T) {
 func TestEncodingFaultsOfAClusterNameTheFile(t *testing.T) {
 	g := NewWithT(t)
 	_, err := recording.ReadCluster(file("dump", []byte("{\n\x81")))
-	g.Expect(err).To(MatchError(ContainSubstring("dump:2:1: the file is no text")))
+	g.Expect(err).To(MatchError(ContainSubstring("dump:2:1: the file is not text")))
 }
 
 func TestClusterFiles(t *testing.T) {

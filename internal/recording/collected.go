@@ -98,8 +98,8 @@ func openZip(f File, limit int) (*zip.Reader, error) {
 	}
 	z, err := zip.NewReader(bytes.NewReader(f.Data), int64(len(f.Data)))
 	if err != nil {
-		return nil, fmt.Errorf("this is no zip file, or it is cut off; Windows PowerShell destroys it if it is written "+
-			"with >: %w", err)
+		return nil, fmt.Errorf("this is not a zip file, or it is truncated; Windows PowerShell corrupts a file that is "+
+			"written with >: %w", err)
 	}
 	for _, file := range z.File { // old Windows PowerShell writes backslashes
 		file.Name = strings.ReplaceAll(file.Name, `\`, "/")

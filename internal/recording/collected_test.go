@@ -143,7 +143,7 @@ func TestCollectRefuses(t *testing.T) {
 	for path, want := range map[string]string{
 		folder(t, several): "it has HNS of several nodes or moments, as ",
 		folder(t, map[string]string{"endpoint.txt": table, "x.log": "x"}): "it has neither HNS (files such as endpoint.txt",
-		notZip:                                   "this is no zip file",
+		notZip:                                   "this is not a zip file",
 		filepath.Join(tempdir.New(t), "missing"): "missing: ",
 	} {
 		_, err := recording.Collect(path)

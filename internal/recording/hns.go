@@ -116,7 +116,7 @@ func (r *hnsReader) readNothing() {
 		r.dump.LoadBalancersRecorded = true
 	case strings.Contains(name, "network"):
 	case len(bytes.TrimSpace(r.text)) == 0:
-		r.report(0, "the file is empty, and its name does not say of what there is nothing: call it endpoints.json or "+
+		r.report(0, "the file is empty, and its name does not say what it should contain: name it endpoints.json or "+
 			"policies.json, or leave it out")
 	}
 }

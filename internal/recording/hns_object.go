@@ -73,7 +73,7 @@ func (r *hnsReader) readObject(raw []byte, at int, inEnvelope bool) {
 	var properties map[string]part
 	switch {
 	case oversized(raw):
-		r.report(at, "an object of %d bytes: HNS has none that is so large", len(raw))
+		r.report(at, "an object of %d bytes: HNS has none of this size", len(raw))
 		return
 	case json.Unmarshal(raw, &properties) != nil || properties == nil:
 		r.report(at, "want an HNS object, found %.40q", raw)

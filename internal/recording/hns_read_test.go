@@ -486,7 +486,7 @@ func TestNothingIsRecorded(t *testing.T) {
 		})
 	}
 	_, err := recording.ReadHNS(file("dump.json", nil), networks)
-	NewWithT(t).Expect(err).To(MatchError(ContainSubstring("call it endpoints.json or policies.json")))
+	NewWithT(t).Expect(err).To(MatchError(ContainSubstring("name it endpoints.json or policies.json")))
 }
 
 // Invariant 2: what says nothing of endpoints is no fault, and does not say that there are none.
@@ -498,5 +498,5 @@ func TestFilesWithoutEndpointsSayNothingOfThem(t *testing.T) {
 
 func TestEncodingFaultsOfHNSNameTheFile(t *testing.T) {
 	_, err := recording.ReadHNS(file("dump", []byte("[\n\x81")))
-	NewWithT(t).Expect(err).To(MatchError(ContainSubstring("dump:2:1: the file is no text")))
+	NewWithT(t).Expect(err).To(MatchError(ContainSubstring("dump:2:1: the file is not text")))
 }

@@ -26,7 +26,7 @@ func (b *budget) open(f File) (s *source, ok bool) {
 	case err != nil:
 		s.report(0, "decoding text: %v", err)
 	case at >= 0:
-		s.report(at, "the file is no text, is damaged or truncated, or mixes two encodings; save it as UTF-8")
+		s.report(at, "the file is not text, is damaged or truncated, or mixes two encodings; save it as UTF-8")
 	default:
 		return s, true
 	}

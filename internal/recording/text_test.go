@@ -57,15 +57,15 @@ func TestTextRefusesDamage(t *testing.T) {
 		data []byte
 		want string
 	}{
-		"half a UTF-16 character":       {encode(t, le, "[{}]")[:7], "f:1:3: the file is no text, is damaged or truncated"},
-		"an unpaired surrogate":         {append(encode(t, le, "ab\n"), 0x00, 0xD8), "f:2:1: the file is no text"},
-		"an OEM code page":              {[]byte("Name\r\nM\x81ller"), "f:2:2: the file is no text"},
-		"UTF-16 appended to UTF-8":      {append([]byte("[\n"), encode(t, le, "{}")[2:]...), "f:2:2: the file is no text"},
-		"a binary file":                 {[]byte{0x4D, 0x5A, 0x90, 0x00}, "f:1:3: the file is no text"},
-		"NULs from the first byte on":   {make([]byte, 64), "f:1:1: the file is no text"},
-		"a NUL late in ASCII text":      {[]byte("abcdefgh\x00"), "f:1:9: the file is no text"},
-		"UTF-16 text that holds a NUL":  {encode(t, le, "ab\x00"), "f:1:3: the file is no text"},
-		"a single byte that is not one": {[]byte{0xFF}, "f:1:1: the file is no text"},
+		"half a UTF-16 character":       {encode(t, le, "[{}]")[:7], "f:1:3: the file is not text, is damaged or truncated"},
+		"an unpaired surrogate":         {append(encode(t, le, "ab\n"), 0x00, 0xD8), "f:2:1: the file is not text"},
+		"an OEM code page":              {[]byte("Name\r\nM\x81ller"), "f:2:2: the file is not text"},
+		"UTF-16 appended to UTF-8":      {append([]byte("[\n"), encode(t, le, "{}")[2:]...), "f:2:2: the file is not text"},
+		"a binary file":                 {[]byte{0x4D, 0x5A, 0x90, 0x00}, "f:1:3: the file is not text"},
+		"NULs from the first byte on":   {make([]byte, 64), "f:1:1: the file is not text"},
+		"a NUL late in ASCII text":      {[]byte("abcdefgh\x00"), "f:1:9: the file is not text"},
+		"UTF-16 text that holds a NUL":  {encode(t, le, "ab\x00"), "f:1:3: the file is not text"},
+		"a single byte that is not one": {[]byte{0xFF}, "f:1:1: the file is not text"},
 		"a zip archive":                 {[]byte("PK\x03\x04"), "this is a zip archive"},
 	} {
 		t.Run(name, func(t *testing.T) {

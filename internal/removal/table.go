@@ -75,7 +75,7 @@ type podColumns []metav1.TableColumnDefinition
 
 func (c podColumns) readRows(decoder *json.Decoder, each func(cluster.Pod)) error {
 	if begin, err := decoder.Token(); begin != json.Delim('[') {
-		return cmp.Or(err, errors.New("its rows are no list"))
+		return cmp.Or(err, errors.New("its rows are not a list"))
 	}
 	for decoder.More() {
 		var row struct {

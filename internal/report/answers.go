@@ -83,7 +83,7 @@ func answers() map[verdict.Reason]Answer { //nolint:funlen // a table
 			"hnsguard keeps the endpoint and reads the pods again, at least every minute while a pod on this node has the " +
 				"address.",
 			"Find the pods with this address: kubectl get pods -A -o wide. If none of their nodes has lost a sandbox, the " +
-				"cluster's IPAM has given the address twice: delete one of the pods.",
+				"cluster's IPAM has assigned the address twice: delete one of the pods.",
 		},
 		verdict.ReasonListedReady: {
 			"An EndpointSlice lists the address as ready on another node: the endpoint is in use.", nothing, "",
@@ -227,7 +227,7 @@ func (r Report) answerTo(e Endpoint) Answer {
 	answer.Do = strings.Replace(answer.Do, "'ID'", "'"+string(e.ID)+"'", 1)
 	switch {
 	case reason == verdict.ReasonOfNode && len(e.Pods) > 0:
-		answer.Do = "The IPAM has given its address to a pod too, which has no network of its own: exclude the address " +
+		answer.Do = "The IPAM has assigned its address to a pod too, which has no network of its own: exclude the address " +
 			"from the range of the pods, and delete " + strings.Join(e.Pods, ", ") + "."
 	case reason == verdict.ReasonLivePod && r.observing(kind) == "": // brakes are in the agent's memory
 		answer.Do = "If it stays, ask the agent which brake keeps it: kubectl hnsguard explain " + e.target() + " --node " +

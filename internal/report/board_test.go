@@ -122,7 +122,7 @@ func TestGaugesAreCountedFromTheReport(t *testing.T) {
 # HELP hnsguard_leaked_local_endpoints Local endpoints whose address no pod on this node has and a slice lists as ready on another node.
 # TYPE hnsguard_leaked_local_endpoints gauge
 hnsguard_leaked_local_endpoints 1
-# HELP hnsguard_pods_ending_too_long Pods of this node that should have been gone for an hour, and have no local HNS endpoint any more.
+# HELP hnsguard_pods_ending_too_long Pods on this node that should have been deleted an hour ago, and have no local HNS endpoint any more.
 # TYPE hnsguard_pods_ending_too_long gauge
 hnsguard_pods_ending_too_long 1
 # HELP hnsguard_victims Running pods on this node that have had no attached local HNS endpoint for longer than eviction.after.

@@ -40,7 +40,7 @@ func ReadCluster(ctx context.Context, api client.Reader, node string, pods []typ
 	dump := recording.Cluster{PodsRecorded: true, SlicesRecorded: true, ServicesRecorded: true, Whole: true}
 	var podList corev1.PodList
 	if err := api.List(ctx, &podList, client.MatchingFields{"spec.nodeName": node}); err != nil {
-		return recording.Cluster{}, fmt.Errorf("listing the Pods of node %s: %w", node, err)
+		return recording.Cluster{}, fmt.Errorf("listing the Pods on node %s: %w", node, err)
 	}
 	var sliceList discoveryv1.EndpointSliceList
 	if err := api.List(ctx, &sliceList); err != nil {

@@ -41,7 +41,7 @@ func NewCollector(b *Board) prometheus.Collector {
 		victims: desc("victims",
 			"Running pods on this node that have had no attached local HNS endpoint for longer than eviction.after."),
 		ending: desc("pods_ending_too_long",
-			"Pods of this node that should have been gone for an hour, and have no local HNS endpoint any more."),
+			"Pods on this node that should have been deleted an hour ago, and have no local HNS endpoint any more."),
 	}
 }
 

@@ -289,7 +289,7 @@ func TestInputThatLeavesOutTooMuch(t *testing.T) {
 			func(in *report.Input) { in.HNS.Networks = nil }, "\nRecord the networks too, and pass them as another dump: Get-HnsNetwork", true,
 		},
 		"other network": {
-			func(in *report.Input) { in.Config.Network = "cbr0" }, `no network is called "cbr0"; HNS has "azure"`, true,
+			func(in *report.Input) { in.Config.Network = "cbr0" }, `no network is named "cbr0"; HNS has "azure"`, true,
 		},
 		// Invariant 5.
 		"a Linux node": {

@@ -33,7 +33,7 @@ func onlySameSite(next http.Handler) http.Handler {
 		switch r.Header.Get("Sec-Fetch-Site") {
 		case "cross-site", "same-site":
 			if r.Header.Get("Sec-Fetch-Mode") != "navigate" {
-				http.Error(w, "requests of other sites are not answered", http.StatusForbidden)
+				http.Error(w, "requests from other sites are refused", http.StatusForbidden)
 				return
 			}
 		}

@@ -163,7 +163,7 @@ func (k *Keeper) create(ctx context.Context, p pass.Pass, missing []cluster.Keep
 		return k.backoff.IsInBackOffSinceUpdate(keep.String(), p.Evidence.Now)
 	})
 	if room := max(0, min(createdPerPass, mostKeeps-have)); len(due) > room {
-		logf.FromContext(ctx).Info("Not all keep-slices that are needed are created in one pass", "needed", len(due),
+		logf.FromContext(ctx).Info("More keep-slices are needed than one pass creates", "needed", len(due),
 			"created", room, "most", mostKeeps)
 		due = due[:room]
 	}
@@ -279,7 +279,7 @@ func (k *Keeper) deleteUnused(ctx context.Context, p pass.Pass, present sets.Set
 	}
 	pods, err := k.opts.Users(ctx, addresses)
 	if err != nil {
-		logf.FromContext(ctx).Error(err, "Cannot find out who uses the addresses of keep-slices; keeping them",
+		logf.FromContext(ctx).Error(err, "Cannot determine which pods use the addresses of keep-slices; keeping them",
 			"addresses", addresses.Len())
 	}
 	for _, keep := range due {

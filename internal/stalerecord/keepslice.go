@@ -85,8 +85,8 @@ func (k *Keeper) record(ctx context.Context, p pass.Pass, act string, keep clust
 		log.Info("Observing: an address would be kept listed, so that kube-proxy does not delete the endpoint of its pod")
 	case result == unrestricted: // which the gate logs once
 	case result == present:
-		log.Info("A keep-slice exists that the watch of EndpointSlices does not show as such; if it stays so, others have "+
-			"changed it: delete it", "EndpointSlice", keep.Name())
+		log.Info("A keep-slice exists, but the EndpointSlice watch does not show it as one; if this persists, another "+
+			"writer has changed it: delete it", "EndpointSlice", keep.Name())
 	case err != nil:
 		log.Error(err, "Cannot "+act+" a keep-slice; the conflict stays held", "EndpointSlice", keep.Name())
 	case act == actCreate:
@@ -94,7 +94,7 @@ func (k *Keeper) record(ctx context.Context, p pass.Pass, act string, keep clust
 		log.Info("Keeping an address listed, so that kube-proxy does not delete the endpoint of its pod",
 			"EndpointSlice", keep.Name())
 	default:
-		log.Info("No pod has used a kept address for some time: it is not kept any more", "EndpointSlice", keep.Name())
+		log.Info("Deleted a keep-slice: no pod has used its address for some time", "EndpointSlice", keep.Name())
 	}
 }
 
@@ -103,7 +103,7 @@ func (k *Keeper) announce(p pass.Pass, keep cluster.Keep) {
 	for _, pod := range podsWith(p, keep.Address) {
 		k.opts.Events.Eventf(pod.Reference(), nil, corev1.EventTypeNormal, EventKept, "Keep",
 			"Service %s still lists this pod's address %s elsewhere. hnsguard keeps it listed by EndpointSlice %s until no "+
-				"pod has it any more: the kube-proxy of this node would answer the drop by deleting this pod's endpoint",
+				"pod has it any more: kube-proxy on this node would answer the drop by deleting this pod's endpoint",
 			keep.Service, keep.Address, keep.Name())
 	}
 }

@@ -149,7 +149,7 @@ func TestVerifyRefuses(t *testing.T) {
 			must(v.t, os.Link(v.exe, old))
 			v.exe = old
 		}},
-		"HNS that is stopped": {"HNS is not available", []string{"--yes"}, func(v *verifier) { v.service.SetDown(true) }},
+		"HNS that is stopped": {"HNS is unavailable", []string{"--yes"}, func(v *verifier) { v.service.SetDown(true) }},
 		"a network in use":    {"is in use", []string{"--yes", "--network", "azure"}, func(*verifier) {}},
 		"no answer":           {"nothing was changed", nil, func(*verifier) {}},
 	} {

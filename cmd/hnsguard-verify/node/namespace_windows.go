@@ -25,7 +25,7 @@ func createNamespace(id hns.NamespaceID) (hns.NamespaceID, error) {
 	settings, errSettings := windows.UTF16PtrFromString(`{"SchemaVersion":{"Major":2,"Minor":0}}`)
 	err := errors.Join(errKey, errSettings, create.Find(), query.Find(), closeHandle.Find())
 	if err != nil {
-		return "", fmt.Errorf("making a namespace: %w", err)
+		return "", fmt.Errorf("creating a namespace: %w", err)
 	}
 	var handle uintptr
 	var record, properties *uint16

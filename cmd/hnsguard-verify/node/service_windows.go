@@ -31,7 +31,7 @@ func Open(adapter string) (contract.Service, error) {
 	}
 	versioner, is := client.(hns.Versioner)
 	if !is {
-		return nil, fmt.Errorf("opening HNS: %T does not tell its version", client)
+		return nil, fmt.Errorf("opening HNS: %T does not report its version", client)
 	}
 	return service{client, versioner, adapter}, nil
 }
@@ -65,7 +65,7 @@ func (s service) CreateNetwork(
 	}
 	made, err := spec.Create()
 	if err != nil {
-		return hns.Network{}, fmt.Errorf("making a network: %w", err)
+		return hns.Network{}, fmt.Errorf("creating a network: %w", err)
 	}
 	id, err := hns.ParseID[hns.NetworkID](made.Id)
 	return hns.Network{ID: id, Name: name, Type: kind, Subnets: []netip.Prefix{subnet}}, err

@@ -266,7 +266,7 @@ func (d *Detector) fromPods(ctx context.Context) (string, error) {
 
 func (d *Detector) readPods(ctx context.Context) (string, error) {
 	if d.opts.Server == nil {
-		return "", errors.New("the pods of the node are not read")
+		return "", errors.New("the pods on the node are not read")
 	}
 	return FromPods(ctx, d.opts.Server, d.opts.Node)
 }

@@ -21,7 +21,7 @@ func FromPods(ctx context.Context, server client.Reader, node string) (string, e
 	defer cancel()
 	var list corev1.PodList
 	if err := server.List(ctx, &list, client.MatchingFields{"spec.nodeName": node}); err != nil {
-		return "", fmt.Errorf("reading the pods of node %s: %w", node, err)
+		return "", fmt.Errorf("reading the pods on node %s: %w", node, err)
 	}
 	pods := make([]*corev1.Pod, len(list.Items))
 	for i := range list.Items {
@@ -64,11 +64,11 @@ func InPods(pods []*corev1.Pod, node string) (string, error) {
 	}
 	switch found := sets.List(versions); len(found) {
 	case 0:
-		return "", fmt.Errorf("no pod of node %s is known to run kube-proxy", node)
+		return "", fmt.Errorf("no pod on node %s is known to run kube-proxy", node)
 	case 1:
 		return found[0], nil
 	default:
-		return "", fmt.Errorf("the pods of node %s run several versions of kube-proxy: %s", node, strings.Join(found, ", "))
+		return "", fmt.Errorf("the pods on node %s run several versions of kube-proxy: %s", node, strings.Join(found, ", "))
 	}
 }
 

@@ -75,17 +75,17 @@ func TestInPods(t *testing.T) {
 		"one is unclear": {pods: []*corev1.Pod{proxyPod("a", "x/kube-proxy:v1.34.8"), proxyPod("b", "x/kube-proxy:dev")}, err: unclear},
 		"another node": {
 			pods: []*corev1.Pod{proxyPod("a", "x/kube-proxy:v1.34.8", func(p *corev1.Pod) { p.Spec.NodeName = "win-2" })},
-			err:  "no pod of node win-1 is known to run kube-proxy",
+			err:  "no pod on node win-1 is known to run kube-proxy",
 		},
 		"a pod with a network of its own": {
 			pods: []*corev1.Pod{proxyPod("a", "x/kube-proxy:v1.34.8", func(p *corev1.Pod) { p.Spec.HostNetwork = false })},
-			err:  "no pod of node win-1",
+			err:  "no pod on node win-1",
 		},
 		"a helper beside it": {
-			pods: []*corev1.Pod{proxyPod("a", "x/kube-proxy-exporter:v1.34.8")}, err: "no pod of node win-1",
+			pods: []*corev1.Pod{proxyPod("a", "x/kube-proxy-exporter:v1.34.8")}, err: "no pod on node win-1",
 		},
-		"another image": {pods: []*corev1.Pod{proxyPod("a", "kube-proxy.example/pause:v1.34.8")}, err: "no pod of node win-1"},
-		"none":          {err: "no pod of node win-1"},
+		"another image": {pods: []*corev1.Pod{proxyPod("a", "kube-proxy.example/pause:v1.34.8")}, err: "no pod on node win-1"},
+		"none":          {err: "no pod on node win-1"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := NewWithT(t)
@@ -157,7 +157,7 @@ func TestTheImageOfThePod(t *testing.T) {
 	g.Expect(d.Profile()).To(And(HaveField("Version", "v1.37.2"), sound), "the image confirms the metrics")
 
 	g.Expect(api.Delete(t.Context(), proxyPod("kube-proxy", ""))).To(Succeed())
-	g.Expect(look(time.Hour)).To(MatchError(ContainSubstring("no pod of node win-1 is known to run kube-proxy")))
+	g.Expect(look(time.Hour)).To(MatchError(ContainSubstring("no pod on node win-1 is known to run kube-proxy")))
 	g.Expect(d.Profile().StaleRecord).To(BeTrue(), "nothing has confirmed it for an hour")
 }
 

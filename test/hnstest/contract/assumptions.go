@@ -150,7 +150,7 @@ func ofTheService() []Assumption {
 		RestsOn: "hnsguard finds the network of the pods by these, or decides nothing.",
 		Check:   "looks for the network of the run", Source: reports, try: networkListed,
 	}, {
-		ID: "tells-version", Statement: "HNS tells its version.",
+		ID: "tells-version", Statement: "HNS reports its version.",
 		RestsOn: "Where it does not, reprogramming assumes that kube-proxy updates in place.",
 		Check:   "asks for `/globals/version`", Source: sources, try: tellsVersion,
 	}, {
@@ -172,7 +172,7 @@ func ofTheService() []Assumption {
 	}, {
 		ID: "down-codes", Statement: "While HNS is stopped, its calls fail with a code that hnsguard knows, such as 0x6b5.",
 		RestsOn: "Another code is a failure too, after which the pass deletes nothing.",
-		Check:   "`Stop-Service hns`, run it, and see whether it prints `HNS is not available`", Source: sources,
+		Check:   "`Stop-Service hns`, run it, and see whether it prints `HNS is unavailable`", Source: sources,
 	}, {
 		ID: "restart-loses", Statement: "A restart of HNS loses endpoints and load balancers, and networks get new IDs.",
 		RestsOn: "hnsguard looks for the network again, and reports pods that have lost theirs.",
