@@ -98,7 +98,7 @@ func Scheme() (*runtime.Scheme, error) {
 	return scheme, nil
 }
 
-// New makes an agent.
+// New returns an agent.
 func New(o Options, deps Dependencies) (*Agent, error) {
 	a := &Agent{deps: deps, registry: prometheus.NewRegistry()}
 	metrics.RegisterBuildInfo(a.registry, version.Get())

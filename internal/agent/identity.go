@@ -98,7 +98,7 @@ const (
 	nodeClaim = "authentication.kubernetes.io/node-name"
 )
 
-// JudgeIdentity returns [ErrForeignIdentity] if the agent of the node must not act as the user.
+// JudgeIdentity returns [ErrForeignIdentity] if the agent on the node must not act as the user.
 func JudgeIdentity(user authenticationv1.UserInfo, node string) error {
 	if strings.HasPrefix(user.Username, nodeUser) || slices.Contains(user.Groups, nodeGroup) {
 		return fmt.Errorf("%w: it authenticates as the node's kubelet, %q (groups %s), probably with a kubeconfig of the "+

@@ -25,7 +25,7 @@ type bundleOptions struct {
 }
 
 const bundleHelp = `Record this node in one zip file, to be judged elsewhere with 'hnsguard scan
---bundle FILE' and 'hnsguard explain TARGET --bundle FILE': HNS, the pods of
+--bundle FILE' and 'hnsguard explain TARGET --bundle FILE': HNS, the pods on
 the node, EndpointSlices and Services, the verdicts, the checks of doctor, the
 configuration, and the agent's own status and metrics. Nothing is changed.
 

@@ -144,7 +144,7 @@ func findingIf(wrong bool) error {
 	return nil
 }
 
-// usage makes an error one of the command line.
+// usage marks an error as one of the command line.
 func usage(err error) error {
 	if err == nil {
 		return nil

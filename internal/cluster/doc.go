@@ -18,7 +18,7 @@
 //  1. The Index never queries and never waits: it says what the watches told it. That it has everything is the caller's
 //     to know, from synced caches.
 //  2. A View does not change, whatever happens to the Index afterwards.
-//  3. Pods of other nodes are not in it: only a pod of this node can claim an address for a local endpoint.
+//  3. Pods on other nodes are not in it: only a pod on this node can claim an address for a local endpoint.
 //  4. A condition that an EndpointSlice leaves out has the meaning that the API gives it: ready and serving are true,
 //     terminating is false.
 //  5. The cost of a change of a slice grows with the slice, whatever else the cluster has. Where nothing has changed, a

@@ -47,7 +47,7 @@ func NewIndex(node string) *Index {
 // Node returns the name of the node.
 func (i *Index) Node() string { return i.node }
 
-// SetPod adds or replaces a pod. Pods of other nodes are ignored.
+// SetPod adds or replaces a pod. Pods on other nodes are ignored.
 func (i *Index) SetPod(pod *corev1.Pod) {
 	if pod.Spec.NodeName != i.node {
 		return
@@ -58,7 +58,7 @@ func (i *Index) SetPod(pod *corev1.Pod) {
 	i.view.byAddress = nil
 }
 
-// ReplacePods replaces all pods. Pods of other nodes are ignored.
+// ReplacePods replaces all pods. Pods on other nodes are ignored.
 func (i *Index) ReplacePods(all []*corev1.Pod) {
 	i.mu.Lock()
 	defer i.mu.Unlock()

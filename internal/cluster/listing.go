@@ -36,7 +36,7 @@ type Backend struct {
 	Spare bool
 }
 
-// Elsewhere reports whether the address is that of a remote endpoint for the kube-proxy of the node: the slice names
+// Elsewhere reports whether the address is that of a remote endpoint for the kube-proxy on the node: the slice names
 // another node, or none. Source: newEndpointInfo in pkg/proxy/endpoint.go, which compares the node's name only.
 func (b Backend) Elsewhere(node string) bool { return b.Node != node }
 

@@ -14,7 +14,7 @@ import (
 type View struct {
 	// Node is the name of this node.
 	Node string
-	// Pods are the pods of this node.
+	// Pods are the pods on this node.
 	Pods []Pod
 	// Slices is how many EndpointSlices are known. A cluster has at least that of its own API, so that zero means that
 	// the view is not to be trusted.
@@ -30,11 +30,11 @@ type View struct {
 	keeps     map[netip.Addr][]Keep
 }
 
-// PodsWith returns the pods of this node whose status has the address, whatever state they are in. They must not be
+// PodsWith returns the pods on this node whose status has the address, whatever state they are in. They must not be
 // changed.
 func (v View) PodsWith(addr netip.Addr) []Pod { return v.byAddress[addr] }
 
-// Waiting returns the pods of this node that are about to be given an address.
+// Waiting returns the pods on this node that are about to be given an address.
 func (v View) Waiting() []Pod {
 	var waiting []Pod
 	for i := range v.Pods {
@@ -45,7 +45,7 @@ func (v View) Waiting() []Pod {
 	return waiting
 }
 
-// WithPods returns the view with other pods of this node in place of its own.
+// WithPods returns the view with other pods on this node in place of its own.
 func (v View) WithPods(pods []Pod) View {
 	v.Pods, v.byAddress = pods, map[netip.Addr][]Pod{}
 	for _, p := range pods {

@@ -11,7 +11,7 @@ const (
 	FastDuration = 5 * time.Minute
 	// ListTimeout limits an HNS call that reads many objects. HNS has answered with 5,000 endpoints within seconds.
 	ListTimeout = time.Minute
-	// MaxHungCalls is how many HNS calls may hang at one time. Each keeps a thread, and a hung HNS answers none of them:
+	// MaxHungCalls is how many HNS calls may hang at a time. Each keeps a thread, and a hung HNS answers none of them:
 	// more calls would not help.
 	MaxHungCalls = 8
 	// RereadInterval is how old the state of an endpoint may get before the endpoint is read again. A remote endpoint

@@ -12,7 +12,7 @@ import (
 )
 
 // Duration is a duration such as "5m". It keeps a value that is not a duration, so that [Config.Validate] reports it
-// with the path of its field, beside all other faults.
+// with the path of its field, together with all other faults.
 type Duration struct {
 	time.Duration
 	invalid string

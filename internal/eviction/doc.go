@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package eviction finds victims: running pods of this node that have lost their HNS endpoint, and with it every
+// Package eviction finds victims: running pods on this node that have lost their HNS endpoint, and with it every
 // connection, or whose endpoint is not attached. Only a new sandbox gets a new one: kubelet creates it if the old
 // sandbox has ended, or a new pod has it.
 //
@@ -14,7 +14,7 @@
 //  2. A pod is evicted only if a controller replaces it, possibly on another node, and only by its UID. The mirrors of
 //     static pods and the pods of DaemonSets are not. Nor is a pod whose address any local endpoint has, attached or
 //     not.
-//  3. If all pods of the node seem to be victims, and there is more than one, the fault is likely in what was read of
+//  3. If all pods on the node seem to be victims, and there is more than one, the fault is likely in what was read of
 //     HNS: they are reported, and none is evicted. The same holds while the addresses of an endpoint are unknown, and
 //     while HNS has no pod network, so that a replacement would get none either.
 //  4. One pod is evicted at a time. If the replacements of a controller's pods lose their endpoints too, evictions get

@@ -4,7 +4,7 @@
 // runs an ordered list of actions.
 //
 // It is a controller-runtime controller with a single request that means "look at this node". Pods, EndpointSlices
-// and a timer enqueue it. HNS sends no notifications, so it is polled: quickly while a pod of the node waits for its
+// and a timer enqueue it. HNS sends no notifications, so it is polled: quickly while a pod on the node waits for its
 // address, slowly otherwise.
 //
 // Invariants:

@@ -35,7 +35,7 @@ type Collector interface {
 	Collect(ctx context.Context) (verdict.Evidence, error)
 	// Remember records the verdicts on it.
 	Remember(verdicts []verdict.Verdict)
-	// FreshlyWaiting reports whether a pod of the node has been waiting for its address for a short time.
+	// FreshlyWaiting reports whether a pod on the node has been waiting for its address for a short time.
 	FreshlyWaiting() bool
 }
 

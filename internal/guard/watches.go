@@ -10,7 +10,7 @@ import (
 	"k8s.io/client-go/util/workqueue"
 )
 
-// Request requests a look at the node. There is only one, so any number of events makes one pass.
+// Request enqueues the node. There is only one request, so any number of events results in one pass.
 type Request struct{}
 
 type queue = workqueue.TypedRateLimitingInterface[Request]

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package history remembers what the agent has decided and done, so that a person can ask afterwards why. It is in
+// Package history remembers what the agent has decided and done, so that a person can find out afterwards why. It is in
 // memory only: the log and the Events are what outlives the process.
 //
 // Invariants:

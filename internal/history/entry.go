@@ -33,7 +33,7 @@ const (
 	Victim Act = "victim"
 	// Eviction of a victim. The results are those of the metric hnsguard_evictions_total.
 	Eviction Act = "eviction"
-	// Reuse: a pod of this node got an address that EndpointSlices listed on another node. The result is [Listed] or
+	// Reuse: a pod on this node got an address that EndpointSlices listed on another node. The result is [Listed] or
 	// [Dropped].
 	Reuse Act = "reuse"
 	// KubeProxy did or failed to do something to HNS, as its log says. The results are those of package recording.
@@ -72,7 +72,7 @@ type Entry struct {
 	Address  netip.Addr     `json:"address,omitzero"`
 	// Subject is another object that it happened to, such as the family of a record or a Service.
 	Subject string `json:"subject,omitempty"`
-	// Pods are pods of this node that it is about, as namespace/name.
+	// Pods are pods on this node that it is about, as namespace/name.
 	Pods []string `json:"pods,omitempty"`
 
 	// Verdict and Reason are the decision that it rests on.

@@ -89,7 +89,7 @@ func (m *ReuseMeter) SliceChanged(before, after *cluster.Slice) {
 	}
 }
 
-// Run implements [pass.Action]: it measures which addresses pods of this node have got.
+// Run implements [pass.Action]: it measures which addresses pods on this node have got.
 func (m *ReuseMeter) Run(_ context.Context, pass pass.Pass) time.Duration {
 	m.mu.Lock()
 	defer m.mu.Unlock()

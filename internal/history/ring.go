@@ -141,7 +141,7 @@ func cut(s string) string {
 	return strings.ToValidUTF8(s[:maxText], "") + "…"
 }
 
-// fixedSize is about what an entry needs beside its texts, in the list and the map.
+// fixedSize is about what an entry needs besides its texts, in the list and the map.
 const fixedSize = 512
 
 // size is about how many bytes of memory the entry needs.

@@ -19,7 +19,7 @@ type DeadlineOptions struct {
 	// List bounds a call that reads many objects. With thousands of load balancers on a slow node it takes tens of
 	// seconds.
 	List time.Duration
-	// MaxHung is how many abandoned calls may hang at one time before further ones are refused. Each holds a thread.
+	// MaxHung is how many abandoned calls may hang at a time before further ones are refused. Each holds a thread.
 	MaxHung int
 	Clock   clock.Clock
 }

@@ -184,7 +184,7 @@ type PortMapping struct {
 	ExternalPort uint16
 }
 
-// LoadBalancer is one HNS load balancer, as kube-proxy makes them for Services.
+// LoadBalancer is one HNS load balancer, as kube-proxy creates them for Services.
 type LoadBalancer struct {
 	ID LoadBalancerID
 	// Endpoints are the backends. HNS keeps an ID here after the endpoint itself is gone.

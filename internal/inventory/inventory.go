@@ -60,7 +60,7 @@ type Inventory struct {
 	endpoints []verdict.Endpoint
 }
 
-// New makes an inventory that knows nothing yet.
+// New returns an empty inventory.
 func New(reader Reader, opts Options) *Inventory {
 	return &Inventory{reader: reader, opts: opts, known: map[hns.EndpointID]entry{}}
 }

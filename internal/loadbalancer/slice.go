@@ -130,7 +130,7 @@ const abandoned = time.Minute
 // interval is how soon to look for such slices again after a failure.
 const interval = 5 * time.Second
 
-// errNotOwn says that a slice has the name, but not the label, of those that hnsguard makes.
+// errNotOwn says that a slice has the name, but not the label, of those that hnsguard creates.
 var errNotOwn = errors.New(
 	"another EndpointSlice has this name, without the label of those that hnsguard creates; delete it")
 

@@ -137,7 +137,7 @@ func (c *Collector) RememberElsewhere(pods map[netip.Addr][]cluster.Pod) {
 	c.elsewhere = elsewhere
 }
 
-// FreshlyWaiting reports whether a pod of the node has been waiting for its address for a short time.
+// FreshlyWaiting reports whether a pod on the node has been waiting for its address for a short time.
 func (c *Collector) FreshlyWaiting() bool {
 	return c.waitsBetween(c.opts.Clock.Now(), 0, c.opts.FreshlyWaiting)
 }

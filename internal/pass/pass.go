@@ -18,7 +18,7 @@ type Pass struct {
 	Verdicts []verdict.Verdict
 	// StaleSince is when each stale endpoint was first found to be stale.
 	StaleSince map[hns.EndpointID]time.Time
-	// Waiting is set while a pod of the node has been waiting for its address for a short time.
+	// Waiting is set while a pod on the node has been waiting for its address for a short time.
 	Waiting bool
 }
 

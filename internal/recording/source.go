@@ -60,7 +60,7 @@ func Load(name string, stdin io.Reader) (File, error) {
 	}
 	data, err := readUpTo(in, size, MaxSize)
 	if errors.Is(err, ErrTooLarge) {
-		err = fmt.Errorf("%w: at most %d MiB are read; of a large cluster, record the Pods of the node only (kubectl get "+
+		err = fmt.Errorf("%w: at most %d MiB are read; of a large cluster, record the Pods on the node only (kubectl get "+
 			"pods -A --field-selector spec.nodeName=NODE -o json) and the other kinds in another file", err, MaxSize>>20)
 	}
 	if err != nil {

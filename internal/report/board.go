@@ -29,7 +29,7 @@ type BoardOptions struct {
 	Config config.Config
 	// KubeProxy returns what is known of the node's kube-proxy now.
 	KubeProxy func() kubeproxy.Profile
-	// HNS returns how HNS has answered lately.
+	// HNS returns how HNS has answered recently.
 	HNS func() HNS
 	// History is what was decided and done.
 	History *history.Ring

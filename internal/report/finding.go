@@ -164,7 +164,7 @@ func (r *Report) findEndpoints(f *findings) {
 	}
 }
 
-// networkGone reports whether the pods of the node need a network that HNS does not have.
+// networkGone reports whether the pods on the node need a network that HNS does not have.
 func (r Report) networkGone() bool {
 	return slices.ContainsFunc(r.Findings, func(f Finding) bool { return f.Kind == FindingNetwork })
 }

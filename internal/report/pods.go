@@ -136,7 +136,7 @@ func (in Input) noneAttached(lacking int) string {
 		return ""
 	case len(in.HNS.Endpoints) == 0 && lacking > 0:
 		return fmt.Sprintf("HNS of %s has no endpoint at all: it was reset, unless a filter or an error of the command has "+
-			"left them out. If no pod of the node has a network, drain the node and restart it", in.Node)
+			"left them out. If no pod on the node has a network, drain the node and restart it", in.Node)
 	case lacking > 1:
 		return fmt.Sprintf("no pod of %s seems to have a network: HNS may have been recorded on another node, at another "+
 			"time, or in part", in.Node)
@@ -246,7 +246,7 @@ func (r Report) exhausted() string {
 	if r.leftBehind == 0 {
 		return ""
 	}
-	return fmt.Sprintf("%s that no pod uses may hold all addresses that the CNI could give it: see 'hnsguard scan'. ",
+	return fmt.Sprintf("%s that no pod uses may hold all addresses that the CNI could assign to it: see 'hnsguard scan'. ",
 		plural(r.leftBehind, "local endpoint~"))
 }
 

@@ -63,7 +63,7 @@ type Report struct {
 	Pods []Pod `json:"pods"`
 	// Answers explain the verdicts of the endpoints, by "verdict/reason".
 	Answers map[string]Answer `json:"answers"`
-	// History is what the agent has decided and done lately, the last first.
+	// History is what the agent has decided and done recently, the last first.
 	History []history.Entry `json:"history"`
 	Notes   []string        `json:"notes,omitempty"`
 
@@ -108,7 +108,7 @@ const (
 	StateUnknown State = "unknown"
 )
 
-// HNS is how HNS has answered lately.
+// HNS is how HNS has answered recently.
 type HNS struct {
 	observe.Health
 	// HungCalls is how many calls were abandoned and have not returned.
@@ -119,7 +119,7 @@ type HNS struct {
 type Pass struct {
 	Ended           time.Time `json:"ended"`
 	DurationSeconds float64   `json:"durationSeconds"`
-	// Waiting is set while a pod of the node has been waiting for its address for a short time.
+	// Waiting is set while a pod on the node has been waiting for its address for a short time.
 	Waiting bool `json:"waiting"`
 	// LoadBalancers is how many there were when they were last read; it is missing if that is not known.
 	LoadBalancers *int `json:"loadBalancers,omitempty"`

@@ -16,7 +16,7 @@ import (
 	"github.com/hnsguard/hnsguard/internal/cluster"
 )
 
-// Pods returns the source of a controller that keeps the pods of the node in the index of a watch current, and enqueues
+// Pods returns the source of a controller that keeps the pods on the node in the index of a watch current, and enqueues
 // a request after each change.
 func Pods[R comparable](
 	w *Watch, enqueue func(workqueue.TypedRateLimitingInterface[R]),

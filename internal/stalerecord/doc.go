@@ -11,7 +11,7 @@
 //
 // # The keep-slice
 //
-// An address that another slice of the same Service lists is not recorded. While a pod of this node has an address that
+// An address that another slice of the same Service lists is not recorded. While a pod on this node has an address that
 // slices list elsewhere, the keeper adds a slice with that address to each Service that lists it. That is the whole
 // protection, and it does not depend on how far behind kube-proxy is: once the watch shows the keep-slice together with
 // the other listing, every drop of the other comes later for every kube-proxy. So the stale remote endpoint may go at

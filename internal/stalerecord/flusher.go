@@ -104,7 +104,7 @@ type record struct {
 	// conflicts counts the writes that met another's since the watch last showed a change of the slice.
 	conflicts int
 	// failures counts consecutive writes that failed. The next one is not made before retry, or before retrySoon while a
-	// pod of this node is endangered. Both outlive a change from elsewhere.
+	// pod on this node is endangered. Both outlive a change from elsewhere.
 	failures         int
 	retry, retrySoon time.Time
 }

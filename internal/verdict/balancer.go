@@ -103,7 +103,7 @@ type Balancer struct {
 	BesideLeak bool
 }
 
-// SameAs reports whether both are about the same thing: a finding counts when two readings in a row have made it.
+// SameAs reports whether both are about the same thing: a finding counts when two readings in a row have it.
 func (b Balancer) SameAs(other Balancer) bool {
 	return b.Kind == other.Kind && b.ID == other.ID && b.Frontend == other.Frontend && b.Service == other.Service &&
 		slices.Equal(b.Gone, other.Gone) && slices.Equal(b.Dead, other.Dead) && slices.Equal(b.Lacking, other.Lacking)

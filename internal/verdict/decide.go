@@ -42,7 +42,7 @@ type Evidence struct {
 	UnclaimedSince map[hns.EndpointID]time.Time
 	// WaitingSince says since when a pod has been seen to wait for its address. One that is missing waits from now on.
 	WaitingSince map[types.UID]time.Time
-	// Urgent is set when a pod of this node has waited for its address for longer than a pod does that gets it: an orphan
+	// Urgent is set when a pod on this node has waited for its address for longer than a pod does that gets it: an orphan
 	// may be in its way, where HNS refuses duplicates.
 	Urgent bool
 	Now    time.Time

@@ -21,9 +21,9 @@ type DuplicateKind string
 
 // The kinds of duplicates.
 const (
-	// LocalAndLocal: two pods of the node, or one and what a CNI left behind.
+	// LocalAndLocal: two pods on the node, or one and what a CNI left behind.
 	LocalAndLocal DuplicateKind = "local_local"
-	// LocalAndRemote: a pod of the node, or what a CNI left behind, and an endpoint on another node.
+	// LocalAndRemote: a pod on the node, or what a CNI left behind, and an endpoint on another node.
 	LocalAndRemote DuplicateKind = "local_remote"
 	// RemoteAndRemote: several remote endpoints and no local one.
 	RemoteAndRemote DuplicateKind = "remote_remote"

@@ -32,7 +32,7 @@ func (r Record) MayHold(addr netip.Addr) bool {
 	return !known || r.Dropped.Has(addr)
 }
 
-// WantedKeeps returns the keep-slices that this node needs: while a pod of this node has an address, or a new local
+// WantedKeeps returns the keep-slices that this node needs: while a pod on this node has an address, or a new local
 // endpoint can only be that of a waiting pod, no Service may drop the address that lists it elsewhere. An affected
 // kube-proxy answers the drop by deleting the pod's endpoint.
 //
@@ -55,7 +55,7 @@ func WantedKeeps(e Evidence) sets.Set[cluster.Keep] {
 	return wanted
 }
 
-// inUseHere reports whether a pod of this node may use the address of the local endpoints. One that is being deleted
+// inUseHere reports whether a pod on this node may use the address of the local endpoints. One that is being deleted
 // still does.
 func (d *decision) inUseHere(addr netip.Addr, locals []*Endpoint) bool {
 	pods := d.podsUsing(addr)

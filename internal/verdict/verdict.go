@@ -18,7 +18,7 @@ type Kind string
 
 // The kinds. Only Conflict, EarlyConflict and Orphan let an endpoint be removed.
 const (
-	// Conflict: a live pod of this node has the address, and its local endpoint is attached.
+	// Conflict: a live pod on this node has the address, and its local endpoint is attached.
 	Conflict Kind = "conflict"
 	// EarlyConflict: no pod has reported the address yet, but its local endpoint was attached just now.
 	EarlyConflict Kind = "conflict_early"
@@ -107,7 +107,7 @@ type Verdict struct {
 	Endpoint hns.Endpoint
 	Kind     Kind
 	Reason   Reason
-	// Pods are the pods of this node that have, or in an early conflict may be waiting for, the address.
+	// Pods are the pods on this node that have, or in an early conflict may be waiting for, the address.
 	Pods []cluster.PodID
 	// Locals are the local endpoints that share the address with a remote one.
 	Locals []hns.EndpointID

@@ -13,7 +13,7 @@ import (
 	"github.com/hnsguard/hnsguard/internal/hns"
 )
 
-// createNamespace asks for a namespace with an ID, and returns that of the one that is made.
+// createNamespace creates a namespace with an ID, and returns that of the one that HNS created.
 //
 // Source of the signatures: the Host Compute Network API reference.
 func createNamespace(id hns.NamespaceID) (hns.NamespaceID, error) {

@@ -34,7 +34,7 @@ import (
 // MetricsURL is where kube-proxy serves its metrics unless it is configured otherwise.
 const MetricsURL = "http://127.0.0.1:10249/metrics"
 
-// Every is how often to ask, unless there is a reason for something else.
+// Every is the default of [Options.Every].
 const Every = time.Minute
 
 // Options configure a detector.
@@ -75,7 +75,7 @@ type Detector struct {
 	answer answer
 
 	// What follows is for Start alone.
-	// image is what the pods of the node said when they were last read.
+	// image is what the pods on the node said when they were last read.
 	image     string
 	imageErr  error
 	imageRead time.Time

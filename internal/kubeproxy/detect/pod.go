@@ -15,7 +15,7 @@ import (
 	"github.com/hnsguard/hnsguard/internal/kubeproxy"
 )
 
-// FromPods reads the pods of the node from the API server, and returns what [InPods] finds.
+// FromPods reads the pods on the node from the API server, and returns what [InPods] finds.
 func FromPods(ctx context.Context, server client.Reader, node string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
@@ -31,7 +31,7 @@ func FromPods(ctx context.Context, server client.Reader, node string) (string, e
 }
 
 // Version returns the version that kube-proxy's metrics at the URL show, or else that of [InPods]. It is empty if it is
-// unknown. Without a URL only the pods are asked.
+// unknown. Without a URL only the pods are read.
 func Version(ctx context.Context, url string, pods []*corev1.Pod, node string) string {
 	if url != "" {
 		if version, err := FromMetrics(ctx, url); err == nil {
@@ -42,7 +42,7 @@ func Version(ctx context.Context, url string, pods []*corev1.Pod, node string) s
 	return version
 }
 
-// InPods returns the version in the tag of the image that a kube-proxy pod of the node runs. It fails unless exactly
+// InPods returns the version in the tag of the image that a kube-proxy pod on the node runs. It fails unless exactly
 // one version runs there: while kube-proxy is replaced, the old one may still be at work.
 //
 // Only a user who may run pods with the host's network on the node can make it return a wrong version.
@@ -93,7 +93,7 @@ func proxyImages(pod *corev1.Pod) (images []string, running bool) {
 }
 
 // imageNames are the names that images of kube-proxy for Windows are published under. The tag of another one, such as a
-// helper beside kube-proxy, may be the version of something else.
+// helper next to kube-proxy, may be the version of something else.
 func imageNames() []string { return []string{"kube-proxy", "kube-proxy-windows", "windows-kube-proxy"} }
 
 // repositoryOf returns the last part of an image's name, without tag and digest.

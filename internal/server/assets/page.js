@@ -35,7 +35,7 @@ const severityOf = (e) => (unusable.includes(e.reason) ? "warn" : severity[e.ver
 const faults = {
   "stale-record": "may delete a pod's own endpoint",
   "batch-leak": "leaves remote endpoints behind",
-  duplicates: "leaves a remote endpoint beside a pod's own",
+  duplicates: "leaves a remote endpoint alongside a pod's own",
   "given-up-leak": "leaves remote endpoints behind when a sync fails",
   "loses-load-balancers": "deletes load balancers when HNS fails for a moment",
   "builds-on-leaked-locals": "uses a local endpoint that was left behind",

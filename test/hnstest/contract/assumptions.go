@@ -43,7 +43,7 @@ const (
 func ofDuplicates() []Assumption {
 	return []Assumption{{
 		ID: "remote-beside-local", Statement: "HNS creates a remote endpoint with the address of a local one.",
-		RestsOn: "Where HNS refuses it, kube-proxy leaves no stale endpoint beside a pod that was there first.",
+		RestsOn: "Where HNS refuses it, kube-proxy leaves no stale endpoint alongside a pod that was there first.",
 		Check:   "makes both", Source: reports + ", of L2Bridge on Windows Server 2019 and 2022", try: remoteBesideLocal,
 	}, {
 		ID: "local-beside-remote", Statement: "HNS creates a local endpoint with the address of a remote one.",
@@ -56,13 +56,13 @@ func ofDuplicates() []Assumption {
 		Check:   "makes both", Source: reports, try: remoteBesideRemote,
 	}, {
 		ID: "second-local-refused", Statement: "HNS refuses a second local endpoint with an address.",
-		RestsOn: "Where HNS allows it, one that a CNI left behind stands beside that of the pod. hnsguard reports it, " +
+		RestsOn: "Where HNS allows it, one that a CNI left behind stands alongside the pod's. hnsguard reports it, " +
 			"and deletes neither.",
 		Check: "makes both", Source: reports + " (0x803b002f); one report says that it is allowed", try: secondLocal,
 	}, {
 		ID: "one-of-two", Statement: "HNS deletes the endpoint whose ID is given, and no other one with its address.",
 		RestsOn: "The pod's endpoint stays when the stale one is removed. **If this is wrong, do not enforce.**",
-		Check:   "deletes a remote endpoint beside a local one", Source: silence, try: deletesOneOfTwo,
+		Check:   "deletes a remote endpoint alongside a local one", Source: silence, try: deletesOneOfTwo,
 	}}
 }
 
@@ -152,7 +152,7 @@ func ofTheService() []Assumption {
 	}, {
 		ID: "tells-version", Statement: "HNS reports its version.",
 		RestsOn: "Where it does not, reprogramming assumes that kube-proxy updates in place.",
-		Check:   "asks for `/globals/version`", Source: sources, try: tellsVersion,
+		Check:   "queries `/globals/version`", Source: sources, try: tellsVersion,
 	}, {
 		ID: "fast", Statement: "With 1,000 endpoints, a list of IDs and the read of an endpoint take less than 10 seconds.",
 		RestsOn: "A call that takes longer than `hns.callTimeout` is given up, and the pass decides nothing.",

@@ -63,7 +63,7 @@ func secondLocal(ctx context.Context, b *bench) (string, error) {
 	}
 }
 
-// deletesOneOfTwo deletes the remote endpoint beside a local one, which is what hnsguard exists for.
+// deletesOneOfTwo deletes the remote endpoint alongside a local one, which is what hnsguard exists for.
 func deletesOneOfTwo(ctx context.Context, b *bench) (string, error) {
 	remote, local, err := twins(ctx, b, b.remote, b.local)
 	if err != nil { // that HNS refuses this is another row
