@@ -31,21 +31,26 @@ func (o *examineOptions) addTo(cmd *cobra.Command) {
 	flags.DurationVar(&o.timeout, "timeout", 30*time.Second, "how long one check may take")
 }
 
-func (o *examineOptions) validate() error {
-	errs := []error{o.node.validate()}
-	if o.timeout <= 0 {
-		errs = append(errs, usageError{fmt.Errorf("--timeout %s: must be greater than zero", o.timeout)})
+func (o *examineOptions) validate() error { return errors.Join(o.node.validate(), o.validateTimeout()) }
+
+func (o *examineOptions) validateTimeout() error {
+	if o.timeout > 0 {
+		return nil
 	}
-	return errors.Join(errs...)
+	return usageError{fmt.Errorf("--timeout %s: must be greater than zero", o.timeout)}
 }
 
-const doctorHelp = `Check that this node can be guarded: that HNS answers and the pod network is
-found, which kube-proxy the node runs and which faults its version has, that
-the API server can be reached and grants every right that the agent needs.
-Nothing is changed.
+const doctorHelp = `Without a node: say which Windows nodes of the cluster are affected, and whether
+hnsguard can be installed: which kube-proxy each node runs and which faults that
+version has, whether addresses move between nodes, and whether the chart's
+objects and HostProcess pods would be admitted. hnsguard need not be installed.
 
-Run it with --node, or in the agent's pod, whose environment has the agent's
-settings.
+With --node, or in the agent's pod, whose environment has the agent's settings:
+check that the node can be guarded, that HNS answers and the pod network is
+found, and that the API server can be reached and grants every right that the
+agent needs.
+
+Nothing is changed.
 
 Exit status:
   0  every check has passed, warned, or was skipped because it does not apply
@@ -58,12 +63,16 @@ func newDoctor(p Process) *cobra.Command {
 	var output format
 	cmd := &cobra.Command{
 		Use:   "doctor",
-		Short: "Check that this node can be guarded, and say what to do if not",
+		Short: "Check a cluster or one of its nodes, and say what to do",
 		Long:  doctorHelp,
-		Example: "  kubectl hnsguard doctor --node win-1\n" +
+		Example: "  kubectl hnsguard doctor\n" +
+			"  kubectl hnsguard doctor --node win-1\n" +
 			"  hnsguard doctor --node-name win-1 --kubeconfig kubeconfig -o json",
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if o.node.name == "" {
+				return runClusterDoctor(cmd, p, o, output)
+			}
 			return runDoctor(cmd.Context(), p, o, output)
 		},
 	}
@@ -71,6 +80,36 @@ func newDoctor(p Process) *cobra.Command {
 	output.addTo(cmd)
 	addRemote(cmd, p, noPod)
 	return cmd
+}
+
+// runClusterDoctor examines the cluster. Flags that are about one node show that one is meant.
+func runClusterDoctor(cmd *cobra.Command, p Process, o examineOptions, output format) error {
+	flags, about := cmd.Flags(), []error{}
+	for _, name := range []string{"config", "mode", "network", "kube-proxy-version", "kube-proxy-metrics-url"} {
+		if flags.Changed(name) {
+			about = append(about, fmt.Errorf("--%s is about one node: name it with --node-name or $NODE_NAME", name))
+		}
+	}
+	where := releaseOf(flags)
+	selector, errSelector := where.agents()
+	err := errors.Join(usage(errors.Join(about...)), o.validateTimeout(), output.validate(), errSelector)
+	if err != nil {
+		return err
+	}
+	config, err := personConfig(where.kubeconfig, where.context, p.Env)
+	if err != nil {
+		return err
+	}
+	report, err := doctor.RunCluster(cmd.Context(), doctor.ClusterOptions{
+		API: config, Namespace: where.namespace, Selector: selector, Timeout: o.timeout, Clock: clock.RealClock{},
+	})
+	if err != nil {
+		return err
+	}
+	if err := output.show(p.Out, report); err != nil {
+		return err
+	}
+	return findingIf(report.Failed > 0)
 }
 
 func runDoctor(ctx context.Context, p Process, o examineOptions, output format) error {

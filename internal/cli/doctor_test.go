@@ -64,16 +64,19 @@ func TestDoctorReportsWhatFails(t *testing.T) {
 
 func TestDoctorRefusesAWrongCommandLine(t *testing.T) {
 	g := NewWithT(t)
-	got := invoke(t, nil, "doctor", "--timeout", "0s", "-o", "xml",
-		"--mode", "loud")
+	got := invoke(t, nil, "doctor", "--timeout", "0s", "-o", "xml", "--mode", "loud", "--selector", "a in b")
 	g.Expect(got.code).To(Equal(cli.ExitUsage))
 	for _, fault := range []string{
-		"--node-name or $NODE_NAME is required", "--timeout 0s: must be greater than zero",
-		`--output "xml"`, `--mode "loud"`, "See 'hnsguard doctor --help'.",
+		"--mode is about one node: name it with --node-name or $NODE_NAME", "--timeout 0s: must be greater than zero",
+		`--output "xml"`, `--selector "a in b"`, "See 'hnsguard doctor --help'.",
 	} {
 		g.Expect(got.err).To(ContainSubstring(fault))
 	}
 	g.Expect(got.out).To(BeEmpty())
+
+	got = invoke(t, nil, "doctor", "--node-name", "win-1", "--timeout", "0s", "--mode", "loud")
+	g.Expect(got.code).To(Equal(cli.ExitUsage))
+	g.Expect(got.err).To(And(ContainSubstring(`--mode "loud"`), ContainSubstring("--timeout 0s")))
 }
 
 func TestDoctorHelpDocumentsEveryExitStatus(t *testing.T) {

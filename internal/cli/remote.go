@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -17,9 +19,12 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 	utilexec "k8s.io/client-go/util/exec"
+	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/hnsguard/hnsguard/internal/doctor"
 	"github.com/hnsguard/hnsguard/internal/fleet"
+	"github.com/hnsguard/hnsguard/internal/report"
 )
 
 // defaultNamespace is the namespace of the release, and defaultSelector selects its agents.
@@ -29,22 +34,42 @@ func defaultSelector() labels.Selector {
 	return labels.SelectorFromSet(labels.Set{"app.kubernetes.io/name": "hnsguard"})
 }
 
+// release is where the agents are, as a person names it.
+type release struct{ context, kubeconfig, namespace, selector string }
+
+// agents selects the DaemonSet and its pods.
+func (r release) agents() (labels.Selector, error) {
+	selector, err := labels.Parse(r.selector)
+	if err != nil {
+		return nil, usageError{fmt.Errorf("--selector %q: %w", r.selector, err)}
+	}
+	return selector, nil
+}
+
+// releaseOf returns the release that the flags of [addRemote] name.
+func releaseOf(flags *pflag.FlagSet) release {
+	value := func(name string) string { return flags.Lookup(name).Value.String() }
+	return release{value("context"), value("kubeconfig"), cmp.Or(value("namespace"), defaultNamespace), value("selector")}
+}
+
 // remote runs a command on another node, in the pod of its agent.
 type remote struct {
+	release
 	// node is that of the pod where it is empty.
-	node                           string
-	pod                            types.NamespacedName
-	context, kubeconfig, namespace string
+	node string
+	pod  types.NamespacedName
 }
 
 // addRemote lets a command run on another node. It needs the flag --kubeconfig. podOf returns the pod that the
 // arguments are about if nothing says which node is meant.
 func addRemote(cmd *cobra.Command, p Process, podOf func(args []string) (types.NamespacedName, bool)) {
-	var node, kubeContext string
+	var node string
 	flags, here := cmd.Flags(), cmd.RunE
 	flags.StringVar(&node, "node", "",
 		"run this command on that node, in its agent's pod, as 'kubectl exec' does; you need the same rights")
-	flags.StringVar(&kubeContext, "context", "", "with --node: context of the kubeconfig; without it, the current one")
+	flags.String("context", "", "with --node: context of the kubeconfig; without it, the current one")
+	flags.StringP("selector", "l", defaultSelector().String(),
+		"with --node: labels of the release's DaemonSet and its pods")
 	if flags.Lookup("namespace") == nil {
 		flags.StringP("namespace", "n", "", "with --node: namespace of the release (default: "+defaultNamespace+")")
 	}
@@ -53,11 +78,7 @@ func addRemote(cmd *cobra.Command, p Process, podOf func(args []string) (types.N
 		if node == "" && !found {
 			return here(cmd, args)
 		}
-		r := remote{
-			node: node, pod: pod, context: kubeContext, kubeconfig: flags.Lookup("kubeconfig").Value.String(),
-			namespace: cmp.Or(flags.Lookup("namespace").Value.String(), defaultNamespace),
-		}
-		return r.run(cmd, args, p)
+		return remote{releaseOf(flags), node, pod}.run(cmd, args, p)
 	}
 }
 
@@ -88,7 +109,7 @@ func commandOf(cmd *cobra.Command, args []string) ([]string, error) {
 	var errs []error
 	cmd.Flags().Visit(func(flag *pflag.Flag) {
 		switch name := flag.Name; name {
-		case "node", "context", "kubeconfig", "namespace":
+		case "node", "context", "kubeconfig", "namespace", "selector":
 		case "file":
 			command = append(command, "--file=-")
 		case "node-name", "hns-dump", "cluster-dump", "hns-recorded", "cluster-recorded", "recording", "bundle",
@@ -117,15 +138,15 @@ func (r remote) exec(ctx context.Context, command []string, out io.Writer, p Pro
 	if err != nil {
 		return err
 	}
-	pod, err := r.agent(ctx, config)
+	reader, err := readerOf(config)
 	if err != nil {
 		return err
 	}
-	execute, err := fleet.NewExecutor(config)
+	node, err := r.findNode(ctx, reader)
 	if err != nil {
 		return err
 	}
-	err = execute(ctx, pod, command, out, p.Err)
+	err = r.execOn(ctx, node, config, reader, command, out, p)
 	var exit utilexec.ExitError
 	switch {
 	case err == nil:
@@ -133,21 +154,51 @@ func (r remote) exec(ctx context.Context, command []string, out io.Writer, p Pro
 	case errors.As(err, &exit) && exit.Exited():
 		return result(exit.ExitStatus()) // the command has said why
 	default:
-		return fmt.Errorf("running %s in pod %s: %w", command[1], pod, err)
+		return fmt.Errorf("%w\n%s", err, r.withoutAgent(ctx, config, node, command))
 	}
 }
 
-// agent returns the pod of the node's agent.
-func (r remote) agent(ctx context.Context, config *rest.Config) (client.ObjectKey, error) {
-	reader, err := readerOf(config)
+func (r remote) execOn(
+	ctx context.Context, node string, config *rest.Config, api client.Reader, command []string, out io.Writer, p Process,
+) error {
+	selector, err := r.agents()
 	if err != nil {
-		return client.ObjectKey{}, err
+		return err
 	}
-	node, err := r.findNode(ctx, reader)
+	pod, err := fleet.Options{API: api, Namespace: r.namespace, Selector: selector}.Agent(ctx, node)
 	if err != nil {
-		return client.ObjectKey{}, err
+		return err
 	}
-	return fleet.Options{API: reader, Namespace: r.namespace, Selector: defaultSelector()}.Agent(ctx, node)
+	execute, err := fleet.NewExecutor(config)
+	if err != nil {
+		return err
+	}
+	if err := execute(ctx, pod, command, out, p.Err); err != nil {
+		return fmt.Errorf("running %s in pod %s: %w", command[1], pod, err)
+	}
+	return nil
+}
+
+// withoutAgent says what the API server alone knows, and how the command runs without an agent.
+func (r remote) withoutAgent(ctx context.Context, config *rest.Config, node string, command []string) string {
+	const timeout = 30 * time.Second
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	var about report.Filter
+	if len(command) > 2 {
+		about, _ = report.ParseTarget(command[2]) // a flag is no target
+	}
+	pod := ""
+	if len(about.Pods) > 0 {
+		pod = about.Pods[0].String()
+	}
+	known, err := doctor.Known(ctx, doctor.ClusterOptions{API: config, Timeout: timeout, Clock: clock.RealClock{}}, node,
+		about.Addresses, pod)
+	if err != nil {
+		known = []string{"nothing: " + err.Error()}
+	}
+	return fmt.Sprintf("What the API server alone says:\n- %s\nOn the node, this needs no agent: hnsguard.exe %s "+
+		"--node-name %s --kubeconfig FILE", strings.Join(known, "\n- "), strings.Join(command[1:], " "), node)
 }
 
 // findNode returns the node, or that of the pod.

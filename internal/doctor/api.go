@@ -11,27 +11,36 @@ import (
 	"k8s.io/client-go/rest"
 )
 
+const adviceAPI = "If the Service kubernetes cannot be reached from the node, set apiServer.host and apiServer.port " +
+	"of the chart. Outside of a pod, use --kubeconfig."
+
 // apiServer reads the version of the API server, which shows that it can be reached.
 func (o Options) apiServer(context.Context) Result {
-	const advice = "If the Service kubernetes cannot be reached from the node, set apiServer.host and apiServer.port of " +
-		"the chart. Outside of a pod, use --kubeconfig."
 	if o.APIErr != nil {
-		return fail(advice, "%v", o.APIErr)
-	}
-	api := rest.CopyConfig(o.API)
-	api.Timeout = o.Timeout // the client takes no context
-	client, err := discovery.NewDiscoveryClientForConfig(api)
-	if err != nil {
-		return fail(advice, "reaching the API server at %s: %v", o.API.Host, err)
+		return fail(adviceAPI, "%v", o.APIErr)
 	}
 	asked := o.Clock.Now()
-	info, err := client.ServerVersion()
+	v, err := o.serverVersion()
 	switch {
 	case apierrors.IsForbidden(err):
 		return pass("%s answers, but hides its version", o.API.Host)
 	case err != nil:
-		return fail(advice, "reaching the API server at %s: %v", o.API.Host, err)
+		return fail(adviceAPI, "reaching the API server at %s: %v", o.API.Host, err)
 	default:
-		return pass("%s at %s, answers in %s", info.GitVersion, o.API.Host, o.Clock.Since(asked).Round(time.Millisecond))
+		return pass("%s at %s, answers in %s", v, o.API.Host, o.Clock.Since(asked).Round(time.Millisecond))
 	}
+}
+
+func (o Options) serverVersion() (string, error) {
+	api := rest.CopyConfig(o.API)
+	api.Timeout = o.Timeout // the client takes no context
+	client, err := discovery.NewDiscoveryClientForConfig(api)
+	if err != nil {
+		return "", err
+	}
+	info, err := client.ServerVersion()
+	if err != nil {
+		return "", err
+	}
+	return info.GitVersion, nil
 }

@@ -5,7 +5,6 @@ package doctor
 import (
 	"context"
 	"fmt"
-	"io"
 	"time"
 
 	"k8s.io/client-go/rest"
@@ -13,7 +12,6 @@ import (
 
 	"github.com/hnsguard/hnsguard/internal/config"
 	"github.com/hnsguard/hnsguard/internal/hns"
-	"github.com/hnsguard/hnsguard/internal/terminal"
 	"github.com/hnsguard/hnsguard/internal/version"
 )
 
@@ -42,8 +40,13 @@ type Result struct {
 
 // Report is what all checks found. Its JSON form is for scripts: fields may be added, but do not change.
 type Report struct {
-	Node    string   `json:"node"`
-	Version string   `json:"version"`
+	Node    string `json:"node"`
+	Version string `json:"version"`
+	Results
+}
+
+// Results are the results of all checks.
+type Results struct {
 	Failed  int      `json:"failed"`
 	Warned  int      `json:"warned"`
 	Skipped int      `json:"skipped"`
@@ -126,44 +129,35 @@ func Run(ctx context.Context, o Options) (Report, error) {
 	if o.HNSErr == nil {
 		o.HNS = o.BoundedHNS()
 	}
-	report := Report{Node: o.Node, Version: version.Get().Version}
-	counts, statuses := map[Status]int{}, map[string]Status{}
-	for _, c := range o.checks() {
+	report := Report{Node: o.Node, Version: version.Get().Version, Results: run(ctx, o.Timeout, o.checks())}
+	if err := ctx.Err(); err != nil {
+		return Report{}, fmt.Errorf("checking node %s: %w", o.Node, err)
+	}
+	return report, nil
+}
+
+// run runs checks, one after the other (invariant 2).
+func run(ctx context.Context, timeout time.Duration, checks []check) (r Results) {
+	statuses := map[string]Status{}
+	for _, c := range checks {
 		result := Result{Status: Skip, Found: fmt.Sprintf("not checked: it needs the check of %s to succeed", c.needs)}
 		if needed := statuses[c.needs]; needed != Fail && needed != Skip {
-			checking, cancel := context.WithTimeout(ctx, o.Timeout)
+			checking, cancel := context.WithTimeout(ctx, timeout)
 			result = c.run(checking)
 			cancel()
 		}
 		result.Check = c.name
 		statuses[c.name] = result.Status
-		counts[result.Status]++
-		report.Checks = append(report.Checks, result)
-	}
-	if err := ctx.Err(); err != nil {
-		return Report{}, fmt.Errorf("checking node %s: %w", o.Node, err)
-	}
-	report.Failed, report.Warned, report.Skipped = counts[Fail], counts[Warn], counts[Skip]
-	return report, nil
-}
-
-// Print writes the report as a table. What to do stands below what was found.
-func (r Report) Print(w io.Writer) error {
-	colours := map[Status]terminal.Colour{
-		Pass: terminal.Green, Warn: terminal.Yellow, Fail: terminal.Red, Skip: terminal.Grey,
-	}
-	page := terminal.NewPage(w)
-	page.Printf("Node %s, hnsguard %s\n\n", r.Node, r.Version)
-	for _, c := range r.Checks {
-		page.Lines(fmt.Sprintf("%s  %-13s  ", page.Paint(colours[c.Status], string(c.Status)), c.Check), c.Found)
-		if c.Advice != "" {
-			page.Lines(fmt.Sprintf("%21s", ""), "To do: "+c.Advice)
+		r.Checks = append(r.Checks, result)
+		switch result.Status {
+		case Fail:
+			r.Failed++
+		case Warn:
+			r.Warned++
+		case Skip:
+			r.Skipped++
+		case Pass:
 		}
 	}
-	conclusion := "This node can be guarded"
-	if r.Failed > 0 {
-		conclusion = "This node cannot be guarded as it is"
-	}
-	page.Printf("\n%s: %d failed, %d warned, %d skipped.\n", conclusion, r.Failed, r.Warned, r.Skipped)
-	return page.Flush()
+	return r
 }

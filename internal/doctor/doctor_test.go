@@ -332,11 +332,10 @@ func TestPrint(t *testing.T) {
 		missing += fmt.Sprintf(" right_%02d", i)
 	}
 	report := doctor.Report{
-		Node: "win-1", Version: "v1.2.3", Failed: 1, Warned: 2,
-		Checks: []doctor.Result{
+		Node: "win-1", Version: "v1.2.3", Results: doctor.Results{Failed: 1, Warned: 2, Checks: []doctor.Result{
 			{Check: "HNS", Status: doctor.Pass, Found: "version 15.4"},
 			{Check: "permissions", Status: doctor.Fail, Found: missing, Advice: "Apply the roles."},
-		},
+		}},
 	}
 	var plain strings.Builder
 	g.Expect(report.Print(&plain)).To(Succeed())

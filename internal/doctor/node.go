@@ -91,7 +91,7 @@ func adviceFaults() string {
 
 // kubeProxy finds the version as the agent does: what is configured is not questioned there, so it is here.
 func (o Options) kubeProxy(ctx context.Context) Result {
-	served, err := detect.FromMetrics(ctx, o.MetricsURL)
+	served, err := detect.FromMetrics(ctx, nil, o.MetricsURL)
 	version := cmp.Or(o.KubeProxyVersion, served)
 	if version == "" {
 		version = o.fromPods(ctx)

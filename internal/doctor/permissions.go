@@ -86,25 +86,9 @@ func (o Options) permissions(ctx context.Context) Result {
 	advice := "Apply the roles of the chart of this version (rbac.create); " +
 		version.DocsURL("security.md") + " says what each is for."
 	needed := Permissions(o.Config, o.Namespace, o.MetricsSecure)
-	// client-go limits requests as controllers need it: with that limit, this would take seconds.
-	unlimited := rest.CopyConfig(o.API)
-	unlimited.QPS = -1
-	authorization, err := authorizationclient.NewForConfig(unlimited)
+	missing, err := missingOf(ctx, o.API, needed)
 	if err != nil {
 		return fail(advice, "%v", err)
-	}
-	var missing []string
-	for _, p := range needed {
-		review, err := authorization.SelfSubjectAccessReviews().Create(ctx, p.review(), metav1.CreateOptions{})
-		switch {
-		case err != nil:
-			return fail(advice, "checking the right to %s: %v", p, err)
-		case review.Status.Allowed:
-		case review.Status.EvaluationError != "": // invariant 1: an answer that is uncertain is no grant
-			missing = append(missing, fmt.Sprintf("%s (for %s; uncertain: %s)", p, p.For, review.Status.EvaluationError))
-		default:
-			missing = append(missing, fmt.Sprintf("%s (for %s)", p, p.For))
-		}
 	}
 	switch {
 	case len(missing) > 0:
@@ -125,4 +109,29 @@ func (p Permission) review() *authorizationv1.SelfSubjectAccessReview {
 			Namespace: p.Namespace, Name: p.Name,
 		}},
 	}
+}
+
+// missingOf returns the rights that the API server does not grant, each with what it is for.
+func missingOf(ctx context.Context, api *rest.Config, needed []Permission) ([]string, error) {
+	// client-go limits requests as controllers need it: with that limit, this would take seconds.
+	unlimited := rest.CopyConfig(api)
+	unlimited.QPS = -1
+	authorization, err := authorizationclient.NewForConfig(unlimited)
+	if err != nil {
+		return nil, err
+	}
+	var missing []string
+	for _, p := range needed {
+		review, err := authorization.SelfSubjectAccessReviews().Create(ctx, p.review(), metav1.CreateOptions{})
+		switch {
+		case err != nil:
+			return nil, fmt.Errorf("checking the right to %s: %w", p, err)
+		case review.Status.Allowed:
+		case review.Status.EvaluationError != "": // invariant 1: an answer that is uncertain is no grant
+			missing = append(missing, fmt.Sprintf("%s (for %s; uncertain: %s)", p, p.For, review.Status.EvaluationError))
+		default:
+			missing = append(missing, fmt.Sprintf("%s (for %s)", p, p.For))
+		}
+	}
+	return missing, nil
 }

@@ -375,9 +375,10 @@ const askTimeout = 5 * time.Second
 // maxBody is how much of an answer is read: kube-proxy's metrics are far smaller.
 const maxBody = 16 << 20
 
-// FromMetrics returns the version of the kube-proxy that serves its metrics at the URL.
-func FromMetrics(ctx context.Context, url string) (string, error) {
-	families, err := scrape(ctx, url, nil)
+// FromMetrics returns the version of the kube-proxy that serves its metrics at the URL. Without a transport the
+// connection is direct.
+func FromMetrics(ctx context.Context, transport http.RoundTripper, url string) (string, error) {
+	families, err := scrape(ctx, url, transport)
 	if err != nil {
 		return "", err
 	}

@@ -68,7 +68,7 @@ func TestFromMetrics(t *testing.T) {
 	empty, _ := proxy(t, http.StatusOK, syncs)
 	kubelet, _ := proxy(t, http.StatusOK, kubernetesInfo+"kubelet_running_pods 3\n")
 	garbage, _ := proxy(t, http.StatusOK, "<html>")
-	NewWithT(t).Expect(detect.FromMetrics(t.Context(), good)).To(Equal("v1.32.3-eks-abc"))
+	NewWithT(t).Expect(detect.FromMetrics(t.Context(), nil, good)).To(Equal("v1.32.3-eks-abc"))
 	for name, tc := range map[string]struct{ url, complaint string }{
 		"forbidden":         {forbidden, "403 Forbidden"},
 		"no version":        {empty, "have no kubernetes_build_info"},
@@ -78,7 +78,7 @@ func TestFromMetrics(t *testing.T) {
 		"not an address":    {"http://%zz", "reading kube-proxy's metrics"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := detect.FromMetrics(t.Context(), tc.url)
+			_, err := detect.FromMetrics(t.Context(), nil, tc.url)
 			NewWithT(t).Expect(err).To(MatchError(ContainSubstring(tc.complaint)))
 		})
 	}
@@ -93,7 +93,7 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 	defer elsewhere.Close()
 	redirect := httptest.NewServer(http.RedirectHandler(elsewhere.URL, http.StatusFound))
 	defer redirect.Close()
-	_, err := detect.FromMetrics(t.Context(), redirect.URL)
+	_, err := detect.FromMetrics(t.Context(), nil, redirect.URL)
 	g.Expect(err).To(MatchError(ContainSubstring("302 Found")))
 }
 

@@ -34,7 +34,7 @@ func FromPods(ctx context.Context, server client.Reader, node string) (string, e
 // unknown. Without a URL only the pods are read.
 func Version(ctx context.Context, url string, pods []*corev1.Pod, node string) string {
 	if url != "" {
-		if version, err := FromMetrics(ctx, url); err == nil {
+		if version, err := FromMetrics(ctx, nil, url); err == nil {
 			return version
 		}
 	}

@@ -1,0 +1,270 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package doctor
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	coreclient "k8s.io/client-go/kubernetes/typed/core/v1"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/pager"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/hnsguard/hnsguard/internal/kubeproxy"
+	"github.com/hnsguard/hnsguard/internal/kubeproxy/detect"
+	"github.com/hnsguard/hnsguard/internal/version"
+)
+
+// Affected is whether hnsguard would help on a node.
+type Affected string
+
+// The answers.
+const (
+	// AffectedYes: pods may lose their network, or Services send traffic to nowhere, until kube-proxy is upgraded.
+	AffectedYes Affected = "yes"
+	// AffectedPartly: no later kube-proxy is better, and the faults that it has show after errors only.
+	AffectedPartly Affected = "partly"
+	// AffectedHardly: the addresses of the node's pods do not come from other nodes.
+	AffectedHardly Affected = "hardly"
+	// AffectedUnknown: it is not known where the addresses come from.
+	AffectedUnknown Affected = "unknown"
+)
+
+// Proxy is the kube-proxy of a node, as far as it is seen from elsewhere.
+type Proxy struct {
+	// Version is empty if it is unknown. Every fault is assumed then.
+	Version string `json:"version,omitempty"`
+	// Source is where the version was found: metrics or image.
+	Source string   `json:"source,omitempty"`
+	Faults []string `json:"faults"`
+	// Why is why the version is unknown.
+	Why string `json:"why,omitempty"`
+}
+
+// String says which version it is and what that means.
+func (p Proxy) String() string {
+	if p.Version == "" {
+		return "unknown is taken to have every fault: " + p.Why
+	}
+	return fmt.Sprintf("%s (from its %s) has %s", p.Version, p.Source, strings.Join(p.Faults, ", "))
+}
+
+// Node is a Windows node of a cluster.
+type Node struct {
+	Node      string    `json:"node"`
+	KubeProxy Proxy     `json:"kubeProxy"`
+	Addresses Addresses `json:"addresses"`
+	Affected  Affected  `json:"affected"`
+}
+
+// ClusterReport is whether a cluster is affected, and whether hnsguard can be installed there. Its JSON form is for
+// scripts: fields may be added, but do not change.
+type ClusterReport struct {
+	Server  string `json:"server"`
+	Version string `json:"version"`
+	Nodes   []Node `json:"nodes"`
+	Results
+}
+
+// ClusterOptions are what is examined. All fields are required.
+type ClusterOptions struct {
+	API *rest.Config
+	// Namespace is where hnsguard is, or is to be, installed.
+	Namespace string
+	// Selector selects the DaemonSets of its releases.
+	Selector labels.Selector
+	// Timeout is how long a check may take.
+	Timeout time.Duration
+	Clock   clock.Clock
+}
+
+// RunCluster examines a cluster. It returns an error only if the nodes cannot be listed, or if the context ends before.
+func RunCluster(ctx context.Context, o ClusterOptions) (ClusterReport, error) {
+	c, err := readCluster(ctx, o)
+	if err != nil {
+		return ClusterReport{}, err
+	}
+	report := ClusterReport{Server: o.API.Host, Version: version.Get().Version, Nodes: make([]Node, len(c.windows))}
+	var examining errgroup.Group
+	examining.SetLimit(16)
+	for i, node := range c.windows {
+		examining.Go(func() error {
+			report.Nodes[i] = c.examine(ctx, node.Name)
+			return nil
+		})
+	}
+	_ = examining.Wait() // what is not found out is unknown
+	report.Results = run(ctx, o.Timeout, c.checks())
+	if err := ctx.Err(); err != nil {
+		return ClusterReport{}, fmt.Errorf("examining the cluster at %s: %w", o.API.Host, err)
+	}
+	return report, nil
+}
+
+// Known returns what the API server alone says of a node and of addresses or a pod, a sentence each.
+func Known(ctx context.Context, o ClusterOptions, node string, addresses []netip.Addr, pod string) ([]string, error) {
+	c, err := readCluster(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	n := c.examine(ctx, node)
+	known := []string{
+		fmt.Sprintf("kube-proxy %s", n.KubeProxy),
+		fmt.Sprintf("addresses on the node: %s: %s", n.Addresses.Sharing, n.Addresses.Why),
+	}
+	for _, h := range c.book.living[node] {
+		if pod != "" && h.object == podObject(pod) {
+			addresses = append(addresses, h.addr)
+		}
+	}
+	for _, addr := range addresses {
+		var holders []string
+		for _, h := range c.book.holders[addr] {
+			holders = append(holders, h.String())
+		}
+		have := cmp.Or(strings.Join(holders, ", "), "no pod or EndpointSlice has it")
+		known = append(known, fmt.Sprintf("%s: %s", addr, have))
+	}
+	return known, nil
+}
+
+// cluster is what is read of a cluster.
+type cluster struct {
+	ClusterOptions
+
+	reader  client.Client
+	nodes   rest.Interface
+	through http.RoundTripper
+	// windows are the Windows nodes with an HNS, in the order of their names, and virtual those without.
+	windows []*corev1.Node
+	virtual []string
+	// host are the pods with the host's network, one of which may be kube-proxy.
+	host    []*corev1.Pod
+	podsErr error
+	book    *addressBook
+}
+
+func readCluster(ctx context.Context, o ClusterOptions) (*cluster, error) {
+	api := rest.CopyConfig(o.API)
+	api.QPS = -1 // client-go's limit is meant for controllers
+	c := &cluster{ClusterOptions: o, book: newAddressBook()}
+	core, err := coreclient.NewForConfig(api)
+	if err == nil {
+		c.nodes = core.RESTClient()
+		c.through, err = rest.TransportFor(api)
+	}
+	if err == nil {
+		c.reader, err = client.New(api, client.Options{})
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reaching the API server at %s: %w", o.API.Host, err)
+	}
+	if err := each(ctx, c.reader, &corev1.NodeList{}, c.addNode); err != nil {
+		return nil, fmt.Errorf("listing the nodes: %w", err)
+	}
+	slices.SortFunc(c.windows, func(a, b *corev1.Node) int { return cmp.Compare(a.Name, b.Name) })
+	if c.podsErr = each(ctx, c.reader, &corev1.PodList{}, c.addPod); c.podsErr != nil {
+		c.book.unread = fmt.Sprintf("the pods cannot be listed: %v", c.podsErr)
+	}
+	// Without slices and blocks there is less evidence, and none of it is wrong.
+	_ = each(ctx, c.reader, &discoveryv1.EndpointSliceList{}, c.book.addSlice)
+	c.readBlocks(ctx)
+	return c, nil
+}
+
+// each lists all objects of a kind in pages: a large cluster has more than one answer should hold.
+func each[T runtime.Object](ctx context.Context, reader client.Reader, list client.ObjectList, do func(T)) error {
+	pages := pager.New(func(ctx context.Context, raw metav1.ListOptions) (runtime.Object, error) {
+		page := list.DeepCopyObject().(client.ObjectList)
+		return page, reader.List(ctx, page, &client.ListOptions{Raw: &raw, Limit: raw.Limit, Continue: raw.Continue})
+	})
+	return pages.EachListItem(ctx, metav1.ListOptions{}, func(object runtime.Object) error {
+		do(object.(T))
+		return nil
+	})
+}
+
+func (c *cluster) addNode(n *corev1.Node) {
+	c.book.addNode(n)
+	switch {
+	case n.Labels[corev1.LabelOSStable] != string(corev1.Windows):
+	case n.Labels["type"] == "virtual-kubelet":
+		c.virtual = append(c.virtual, n.Name)
+	default:
+		c.windows = append(c.windows, n)
+	}
+}
+
+func (c *cluster) addPod(p *corev1.Pod) {
+	c.book.addPod(p)
+	if p.Spec.HostNetwork {
+		c.host = append(c.host, p)
+	}
+}
+
+// readBlocks reads the blocks of Calico's IPAM, if the cluster has them.
+func (c *cluster) readBlocks(ctx context.Context) {
+	list := &unstructured.UnstructuredList{}
+	list.SetGroupVersionKind(schema.GroupVersionKind{
+		Group: "crd.projectcalico.org", Version: "v1", Kind: "BlockAffinityList",
+	})
+	_ = each(ctx, c.reader, list, func(affinity *unstructured.Unstructured) {
+		node, _, _ := unstructured.NestedString(affinity.Object, "spec", "node")
+		cidr, _, _ := unstructured.NestedString(affinity.Object, "spec", "cidr")
+		addPrefix(c.book.blocks, node, cidr)
+	})
+}
+
+func (c *cluster) examine(ctx context.Context, node string) Node {
+	proxy, profile := c.proxy(ctx, node)
+	addresses := c.book.of(node)
+	return Node{Node: node, KubeProxy: proxy, Addresses: addresses, Affected: affected(addresses.Sharing, profile)}
+}
+
+func affected(sharing Sharing, profile kubeproxy.Profile) Affected {
+	switch {
+	case sharing == OwnRange:
+		return AffectedHardly
+	case sharing == SharingUnknown:
+		return AffectedUnknown
+	case profile.Outdated():
+		return AffectedYes
+	default:
+		return AffectedPartly
+	}
+}
+
+// proxy finds the version of a node's kube-proxy: its metrics are read through the API server, which reaches them only
+// if they are not served on loopback.
+func (c *cluster) proxy(ctx context.Context, node string) (Proxy, kubeproxy.Profile) {
+	url := c.nodes.Get().Resource("nodes").Name(node + ":10249").SubResource("proxy").Suffix("metrics").URL().String()
+	source := "metrics"
+	found, errMetrics := detect.FromMetrics(ctx, c.through, url)
+	errImage := c.podsErr
+	if errMetrics != nil && errImage == nil {
+		source = "image"
+		found, errImage = detect.InPods(c.host, node)
+	}
+	profile := kubeproxy.ProfileOf(found)
+	proxy := Proxy{Version: found, Source: source, Faults: profile.Faults()}
+	if found == "" {
+		proxy.Source, proxy.Why = "", fmt.Sprintf("%v; %v", errMetrics, errImage)
+	}
+	return proxy, profile
+}
