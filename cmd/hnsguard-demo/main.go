@@ -32,6 +32,8 @@ import (
 	"github.com/go-logr/logr"
 	"k8s.io/klog/v2"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/hnsguard/hnsguard/internal/terminal"
 )
 
 func main() {
@@ -49,8 +51,8 @@ const (
 	ExitInterrupted = 130
 )
 
-const usage = `Play an incident from real clusters against the real agent. HNS and the API server are simulated in this
-process; nothing else is touched.
+const usage = `Play an incident from real clusters against the real agent. HNS and the API
+server are simulated in this process; nothing else is touched.
 
 With --observe hnsguard changes nothing: this shows what happens without it.
 
@@ -59,7 +61,7 @@ Flags:
 
 // Run runs the command and returns its exit status.
 func Run(ctx context.Context, args []string, out, errs io.Writer) int {
-	o := Options{Out: out}
+	o := Options{Out: terminal.NewWriter(out, os.LookupEnv)}
 	switch err := parse(&o, args, errs); {
 	case errors.Is(err, flag.ErrHelp):
 		return 0

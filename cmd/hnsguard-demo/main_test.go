@@ -4,6 +4,7 @@ package main_test
 
 import (
 	"context"
+	"net"
 	"os"
 	"strings"
 	"testing"
@@ -31,9 +32,17 @@ func TestTheExitStatusSaysWhatHappened(t *testing.T) {
 		code int
 		want string
 	}{
-		"help":         {[]string{"--help"}, 0, "nothing else is touched"},
-		"scenario":     {[]string{"--scenario", "x"}, demo.ExitUsage, `--scenario "x": must be all, incident`},
-		"speed":        {[]string{"--speed", "0"}, demo.ExitUsage, "--speed 0: must be greater than zero"},
+		"help":                {[]string{"--help"}, 0, "nothing else is touched"},
+		"scenario":            {[]string{"--scenario", "x"}, demo.ExitUsage, `--scenario "x": must be all, incident`},
+		"speed":               {[]string{"--speed", "0"}, demo.ExitUsage, "--speed 0: must be a number greater than zero"},
+		"a speed without end": {[]string{"--speed", "Inf"}, demo.ExitUsage, "--speed +Inf: must be a number greater than zero"},
+		"all at once": {
+			[]string{"--speed", "NaN", "--metrics-bind-address", "foo", "--page-bind-address", "0.0.0.0:80"},
+			demo.ExitUsage,
+			"--speed NaN: must be a number greater than zero\n" +
+				`--metrics-bind-address "foo": must be an IP address and a port, such as "127.0.0.1:10352", or "0"` + "\n" +
+				`--page-bind-address "0.0.0.0:80": must be a loopback address and a port, such as "127.0.0.1:9473", or "0"`,
+		},
 		"unknown flag": {[]string{"--bogus"}, demo.ExitUsage, "-bogus"},
 		"argument":     {[]string{"bogus"}, demo.ExitUsage, `"bogus": hnsguard-demo takes no arguments`},
 	} {
@@ -44,6 +53,17 @@ func TestTheExitStatusSaysWhatHappened(t *testing.T) {
 			g.Expect(errs).To(ContainSubstring(tc.want))
 		})
 	}
+}
+
+func TestAPortThatIsTaken(t *testing.T) {
+	g := NewWithT(t)
+	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	g.Expect(err).NotTo(HaveOccurred())
+	defer listener.Close()
+	code, out, errs := run(t.Context(), "--page-bind-address", listener.Addr().String())
+	g.Expect(code).To(Equal(demo.ExitError))
+	g.Expect(out).To(BeEmpty())
+	g.Expect(errs).To(ContainSubstring("looking for a free port: listen tcp " + listener.Addr().String()))
 }
 
 // A demo that is interrupted has not failed.

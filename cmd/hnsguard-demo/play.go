@@ -10,6 +10,7 @@ import (
 	"maps"
 	"math"
 	"net"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -19,6 +20,7 @@ import (
 	"github.com/hnsguard/hnsguard/internal/agent"
 	"github.com/hnsguard/hnsguard/internal/config"
 	"github.com/hnsguard/hnsguard/internal/hns"
+	"github.com/hnsguard/hnsguard/internal/server"
 	"github.com/hnsguard/hnsguard/test/hnstest"
 	"github.com/hnsguard/hnsguard/test/world"
 )
@@ -38,8 +40,8 @@ var ErrGuardFailed = errors.New("hnsguard did not do its job")
 // Validate returns everything that is wrong with the options.
 func (o Options) Validate() error {
 	var errs []error
-	if o.Speed <= 0 {
-		errs = append(errs, fmt.Errorf("--speed %g: must be greater than zero", o.Speed))
+	if o.Speed <= 0 || math.IsNaN(o.Speed) || math.IsInf(o.Speed, 0) {
+		errs = append(errs, fmt.Errorf("--speed %g: must be a number greater than zero", o.Speed))
 	}
 	if o.Scenario != "all" && !slices.Contains(Names(), o.Scenario) {
 		errs = append(errs, fmt.Errorf("--scenario %q: must be all, %s", o.Scenario, strings.Join(Names(), ", ")))
@@ -47,7 +49,23 @@ func (o Options) Validate() error {
 	if !slices.Contains(Nodes(), o.Node) {
 		errs = append(errs, fmt.Errorf("--node %q: must be %s", o.Node, strings.Join(Nodes(), " or ")))
 	}
+	if !isAddress(o.MetricsAddress) {
+		errs = append(errs, fmt.Errorf(`--metrics-bind-address %q: must be an IP address and a port, such as `+
+			`"127.0.0.1:10352", or "0"`, o.MetricsAddress))
+	}
+	if !isAddress(o.PageAddress) || !server.IsLoopback(o.PageAddress) && o.PageAddress != nowhere {
+		errs = append(errs, fmt.Errorf(`--page-bind-address %q: must be a loopback address and a port, such as "%s", or "0"`,
+			o.PageAddress, server.PageAddress))
+	}
 	return errors.Join(errs...)
+}
+
+// nowhere is the address of what is not served.
+const nowhere = "0"
+
+func isAddress(text string) bool {
+	_, err := netip.ParseAddrPort(text)
+	return text == nowhere || err == nil
 }
 
 // Nodes lists the names of the layouts that a node can have, the default first.
@@ -82,14 +100,15 @@ func Play(ctx context.Context, o Options) error {
 	return nil
 }
 
-// withPort replaces port 0 with a free one: the servers of the agent do not report the port that they chose.
+// withPort replaces port 0 with a free one: the servers of the agent do not report the port that they chose. Any other
+// port has to be free.
 func withPort(ctx context.Context, address string) (string, error) {
-	if _, port, err := net.SplitHostPort(address); err != nil || port != "0" {
-		return address, nil //nolint:nilerr // a wrong address is reported when it is listened on
+	if address == nowhere {
+		return address, nil
 	}
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
 	if err != nil {
-		return "", fmt.Errorf("finding a free port: %w", err)
+		return "", fmt.Errorf("looking for a free port: %w", err)
 	}
 	return listener.Addr().String(), listener.Close()
 }
@@ -135,11 +154,12 @@ func (o Options) play(ctx context.Context, sc scenario) error {
 		APILatency: 5 * time.Millisecond, Took: 100 * time.Millisecond, Nodes: 1, Services: len(serviceNames()),
 		ServiceNames: serviceNames(), Pool: 3, OrphanGrace: grace,
 	}, world.Play{Tell: o.say})}
-	_, _ = fmt.Fprintf(o.Out, "Scenario %s: %s\nNode %s, kube-proxy %s, network %s as on %s.\n",
-		sc.name, sc.title, windowsNode, sc.kubeProxy, layout.Pods.Name, strings.ToUpper(layout.Name))
+	o.print("", fmt.Sprintf("Scenario %s: %s", sc.name, sc.title))
+	o.print("", fmt.Sprintf("Node %s, kube-proxy %s, network %s as on %s.",
+		windowsNode, sc.kubeProxy, layout.Pods.Name, strings.ToUpper(layout.Name)))
 	if k := s.node().KubeProxy; k.SyncPeriod == 3*syncPeriod {
 		k.SyncPeriod = syncPeriod
-		_, _ = fmt.Fprintf(o.Out, "kube-proxy syncs every %s instead of every %s.\n", syncPeriod, 3*syncPeriod)
+		o.print("", fmt.Sprintf("kube-proxy syncs every %s instead of every %s.", syncPeriod, 3*syncPeriod))
 	}
 	a, err := s.newAgent()
 	if err != nil {
@@ -160,7 +180,7 @@ func (o Options) play(ctx context.Context, sc scenario) error {
 		err = fmt.Errorf("running the agent: %w", context.Cause(ctx))
 	}
 	if o.Stay && err == nil {
-		_, _ = fmt.Fprintln(o.Out, "The agent goes on until you press Ctrl+C.")
+		o.print("", "The agent goes on until you press Ctrl+C.")
 		s.within(math.MaxInt64/2, func() bool { return false })
 	}
 	stop(nil)

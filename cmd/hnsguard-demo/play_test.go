@@ -6,6 +6,8 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -21,7 +23,7 @@ import (
 
 func options(scenario string, out *buffer) demo.Options {
 	return demo.Options{
-		Scenario: scenario, Node: demo.Nodes()[0], Speed: 8, MetricsAddress: "0", Out: out,
+		Scenario: scenario, Node: demo.Nodes()[0], Speed: 8, MetricsAddress: "0", PageAddress: "0", Out: out,
 	}
 }
 
@@ -96,27 +98,58 @@ func TestAPodThatIsLostFails(t *testing.T) {
 	})
 }
 
-// Invariant 2: without hnsguard every scenario but the harmless one ends badly, and the demo says how.
+// Invariant 2: without hnsguard every scenario but the harmless one ends badly, and the demo says how. What was measured
+// of real kube-proxies ended in the same way, and well with hnsguard.
 func TestObservingShowsWhatIsLost(t *testing.T) {
-	for name, result := range map[string]string{
-		"incident":     "Result without hnsguard: the stale endpoint",
-		"stale-record": "Result without hnsguard: pod billing-0 has lost its endpoint to kube-proxy",
-		"held":         "Result without hnsguard: pod billing-0 has lost its endpoint to kube-proxy",
-		"orphan":       "Result without hnsguard: the stale endpoint",
-		"leaked-local": "Result: as it should be. Nothing was removed.",
+	matrix, err := os.ReadFile("../../docs/results/kube-proxy-matrix.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, tc := range map[string]struct{ result, measured, version string }{
+		"incident":     {"Result without hnsguard: the stale endpoint", "leaked duplicate", "1.34.0"},
+		"stale-record": {"Result without hnsguard: pod billing-0 has lost its endpoint to kube-proxy", "stale record", "1.32.3"},
+		"held": {
+			"Result without hnsguard: pod billing-0 has lost its endpoint to kube-proxy",
+			"reuse before drop, local enumerated last", "1.32.3",
+		},
+		"orphan": {"Result without hnsguard: the stale endpoint", "kube-proxy restarted while an address is dropped", "1.34.0"},
+		"leaked-local": {
+			"Result: as it should be. Nothing was removed.", "leaked local with a valid remote", "1.34.0",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := NewWithT(t)
 			o := options(name, nil)
 			o.Observe = true
 			text := inBubble(t, o)
-			g.Expect(text).To(And(ContainSubstring("hnsguard only observes"), ContainSubstring(result)))
+			g.Expect(text).To(And(ContainSubstring(", kube-proxy v"+tc.version+","),
+				ContainSubstring("hnsguard only observes"), ContainSubstring(tc.result)))
+			marks := "✗ ✓"
+			if strings.Contains(tc.result, "as it should be") {
+				marks = "✓ ✓"
+			}
+			g.Expect(marksIn(string(matrix), tc.measured, tc.version)).To(Equal(marks))
 			g.Expect(text).NotTo(ContainSubstring(`result="removed"`))
 			if name == "incident" {
 				g.Expect(text).To(ContainSubstring("Event Normal StaleEndpointFound"))
 			}
 		})
 	}
+}
+
+// marksIn are those of a scenario and a version in the table of what was measured.
+func marksIn(matrix, scenario, version string) string {
+	column := 0
+	for line := range strings.Lines(matrix) {
+		cells := strings.Split(line, " | ")
+		if strings.HasPrefix(line, "| scenario ") {
+			column = slices.IndexFunc(cells, func(c string) bool { return strings.Trim(c, " |\n") == version })
+		}
+		if column > 0 && strings.HasPrefix(line, "| ["+scenario+"](") {
+			return strings.Trim(cells[column], " |\n")
+		}
+	}
+	return "not measured"
 }
 
 func TestMetricsAreServedMeanwhile(t *testing.T) {

@@ -7,7 +7,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -16,8 +15,19 @@ import (
 
 	"github.com/hnsguard/hnsguard/internal/agent"
 	"github.com/hnsguard/hnsguard/internal/hns"
+	"github.com/hnsguard/hnsguard/internal/terminal"
 	"github.com/hnsguard/hnsguard/test/world"
 )
+
+// print writes a text that flows to the right of its label.
+func (o Options) print(label, text string) {
+	page := terminal.NewPage(o.Out)
+	if strings.Contains(text, "DELETED") { // what this is all about
+		label = page.Paint(terminal.Red, label)
+	}
+	page.Paragraph(label, text)
+	_ = page.Flush() // there is no other place to complain
+}
 
 // introduce says where to look at the agent, as long as it runs.
 func (o Options) introduce() {
@@ -25,26 +35,29 @@ func (o Options) introduce() {
 	if o.Stay {
 		long = ""
 	}
-	_, _ = fmt.Fprintln(o.Out, "HNS and the API server are simulated in this process; nothing else is touched.")
+	o.print("", "HNS and the API server are simulated in this process; nothing else is touched.")
 	if o.Observe {
-		_, _ = fmt.Fprintln(o.Out, "hnsguard only observes: this is what happens without it.")
+		o.print("", "hnsguard only observes: this is what happens without it.")
 	}
-	if o.MetricsAddress != "0" {
-		_, _ = fmt.Fprintf(o.Out, "Metrics are at http://%s/metrics%s\n", o.MetricsAddress, long)
+	if o.MetricsAddress != nowhere {
+		o.print("", "Metrics are at http://"+o.MetricsAddress+"/metrics"+long)
 	}
-	if o.PageAddress != "" && o.PageAddress != "0" {
-		_, _ = fmt.Fprintf(o.Out, "The node page is at http://%s/%s\n", o.PageAddress, long)
+	if o.PageAddress != nowhere {
+		o.print("", "The node page is at http://"+o.PageAddress+"/"+long)
 	}
 	_, _ = fmt.Fprintln(o.Out)
 }
 
-// say writes a line of the timeline.
+// say writes a line of the timeline. Of an Event it has the first sentence.
 func (o Options) say(at time.Duration, actor world.Actor, text string) {
 	if actor == world.ActorHistory {
 		actor = "cluster"
 	}
 	text = strings.TrimPrefix(strings.TrimPrefix(text, windowsNode+": "), string(actor)+": ")
-	_, _ = fmt.Fprintf(o.Out, "%5.1fs  %-16s  %s\n", at.Seconds(), actor, shortened(text))
+	if first, _, more := strings.Cut(text, ". "); more && strings.HasPrefix(text, "Event ") {
+		text = first + ". …"
+	}
+	o.print(fmt.Sprintf("%5.1fs  %-16s  ", at.Seconds(), actor), shortened(text))
 }
 
 // guid matches an ID, and the first part of it.
@@ -85,32 +98,37 @@ func shown(values []any) []any {
 
 // summary prints what HNS holds at the end, and judges it (invariants 1 and 2).
 func (s *stage) summary(sc scenario, a *agent.Agent) error {
-	_, _ = fmt.Fprintln(s.Out, "\nWhat HNS holds at the end:")
-	table := tabwriter.NewWriter(s.Out, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(table, "  ENDPOINT\tIP\tKIND\tPOD")
+	page := terminal.NewPage(s.Out)
+	page.Printf("\nWhat HNS holds at the end:\n")
+	var rows []terminal.Row
 	for _, e := range s.node().HNS.State().Endpoints {
 		kind := "local"
 		if e.Remote() {
 			kind = "remote"
 		}
-		_, _ = fmt.Fprintf(table, "  %s\t%s\t%s\t%s\n", shortened(string(e.ID)), e.Addresses[0], kind, s.podOf(e))
+		rows = append(rows, terminal.Row{
+			Cells: []string{shortened(string(e.ID)), e.Addresses[0].String(), kind, s.podOf(e)},
+		})
 	}
-	_ = table.Flush()
+	page.Table([]string{"ENDPOINT", "IP", "KIND", "POD"}, rows)
+	if err := page.Flush(); err != nil {
+		return fmt.Errorf("printing what HNS holds: %w", err)
+	}
 	if err := s.printCounts(a.Metrics()); err != nil {
 		return err
 	}
 	faults := strings.Join(s.faults(), "; ")
-	switch {
-	case faults == "":
-		_, _ = fmt.Fprintf(s.Out, "Result: as it should be. %s\n\n", sc.outcome)
-		return nil
-	case s.Observe:
-		_, _ = fmt.Fprintf(s.Out, "Result without hnsguard: %s. %s\n"+
-			"Play it without --observe to see what hnsguard does.\n\n", faults, sc.loss)
-		return nil
-	default:
+	if faults != "" && !s.Observe {
 		return fmt.Errorf("%w: %s", ErrGuardFailed, faults)
 	}
+	if faults == "" {
+		page.Heading(terminal.Green, "Result: as it should be. "+sc.outcome)
+	} else {
+		page.Heading(terminal.Red, "Result without hnsguard: "+faults+". "+sc.loss)
+		page.Printf("Play it without --observe to see what hnsguard does.\n")
+	}
+	page.Printf("\n")
+	return page.Flush()
 }
 
 // podOf names the pod that an endpoint is for.
@@ -120,7 +138,7 @@ func (s *stage) podOf(e hns.Endpoint) string {
 			return name
 		}
 	}
-	return "-"
+	return ""
 }
 
 // printCounts prints the non-zero series of some metrics in Prometheus notation.

@@ -57,10 +57,10 @@ func scenarios() []scenario {
 		},
 		{
 			name: "held",
-			title: "the address is reused while a slice still lists it; this kube-proxy would delete the pod's\n" +
+			title: "the address is reused while a slice still lists it; this kube-proxy would delete the pod's " +
 				"own endpoint when the slice drops the address (HNS lists the pod's endpoint last)",
 			kubeProxy: "v1.32.3", order: hnstest.OldestFirst, scene: held,
-			outcome: "hnsguard kept the address listed by a slice of its own, so that kube-proxy never recorded the\n" +
+			outcome: "hnsguard kept the address listed by a slice of its own, so that kube-proxy never recorded the " +
 				"drop, and removed the stale endpoint; pod billing-0 still has its endpoint.",
 			loss: "Pod billing-0 runs without any network.",
 		},
