@@ -3,6 +3,7 @@
 package chart
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -18,6 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
+	"sigs.k8s.io/yaml"
 )
 
 // Release and Namespace are what the chart is rendered as, unless a test has a reason for something else.
@@ -84,18 +86,21 @@ func (c Chart) Render(ctx context.Context, namespace string, args ...string) (Ob
 	return Decode([]byte(text))
 }
 
-// Decode reads objects in YAML.
+// Decode reads objects in YAML. A doubled key is an error: Kubernetes would take the last, and say nothing.
 func Decode(text []byte) (Objects, error) {
 	var objects Objects
-	decoder := utilyaml.NewYAMLOrJSONDecoder(bytes.NewReader(text), 4096)
+	documents := utilyaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(text)))
 	for {
-		var content map[string]any
-		err := decoder.Decode(&content)
+		document, err := documents.Read()
 		if errors.Is(err, io.EOF) {
 			return objects, nil
 		}
+		var content map[string]any
+		if err == nil {
+			err = yaml.UnmarshalStrict(document, &content)
+		}
 		if err != nil {
-			return nil, fmt.Errorf("reading rendered objects: %w", err)
+			return nil, fmt.Errorf("reading rendered objects: %w\n%s", err, document)
 		}
 		if len(content) > 0 {
 			objects = append(objects, &unstructured.Unstructured{Object: content})

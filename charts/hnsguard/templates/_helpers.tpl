@@ -5,33 +5,43 @@
 {{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
 {{- end }}
 
-{{/* The name of the release's objects. */}}
+{{/* The name of the release's objects. With "-metrics" it is that of a Service, which has 63 characters at most. */}}
 {{- define "hnsguard.fullname" -}}
 {{- $name := include "hnsguard.name" . -}}
-{{- if .Values.fullnameOverride -}}
-{{- .Values.fullnameOverride | trunc 63 | trimSuffix "-" -}}
-{{- else if contains $name .Release.Name -}}
-{{- .Release.Name | trunc 63 | trimSuffix "-" -}}
-{{- else -}}
-{{- printf "%s-%s" .Release.Name $name | trunc 63 | trimSuffix "-" -}}
-{{- end -}}
+{{- $full := ternary .Release.Name (printf "%s-%s" .Release.Name $name) (contains $name .Release.Name) -}}
+{{- .Values.fullnameOverride | default $full | trunc 55 | trimSuffix "-" -}}
+{{- end }}
+
+{{/* The namespace of the release's objects. */}}
+{{- define "hnsguard.namespace" -}}
+{{- .Values.namespaceOverride | default .Release.Namespace -}}
 {{- end }}
 
 {{/* What tells the release's pods from others. It can never change. */}}
 {{- define "hnsguard.selectorLabels" -}}
-app.kubernetes.io/name: {{ include "hnsguard.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "hnsguard.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
-{{/* The labels of every object. */}}
-{{- define "hnsguard.labels" -}}
+{{/* The labels that every object has. */}}
+{{- define "hnsguard.ownLabels" -}}
 {{ include "hnsguard.selectorLabels" . }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
-{{- with .Values.commonLabels }}
-{{ toYaml . }}
 {{- end }}
+
+{{/* Maps of which the first wins, without doubled keys: (list $map ...). A value that was left empty is no map. */}}
+{{- define "hnsguard.merged" -}}
+{{- $all := dict -}}
+{{- range . }}{{ $all = merge $all (. | default dict) }}{{ end -}}
+{{- with $all }}{{ toYaml . }}{{ end -}}
+{{- end }}
+
+{{/* The labels of an object: (list $ $labels). */}}
+{{- define "hnsguard.labels" -}}
+{{- $ := index . 0 -}}
+{{- include "hnsguard.merged" (list (include "hnsguard.ownLabels" $ | fromYaml) (index . 1) $.Values.commonLabels) -}}
 {{- end }}
 
 {{/* The metadata of an object: (list $ "suffix of the name" $labels $annotations "namespace"). The last three may be left
@@ -41,32 +51,26 @@ out; the namespace "-" is that of an object without one. */}}
 {{- $namespace := "" }}{{ if gt (len .) 4 }}{{ $namespace = index . 4 }}{{ end -}}
 name: {{ include "hnsguard.fullname" $ }}{{ with index . 1 }}-{{ . }}{{ end }}
 {{- if ne $namespace "-" }}
-namespace: {{ $namespace | default $.Release.Namespace }}
+namespace: {{ $namespace | default (include "hnsguard.namespace" $) }}
 {{- end }}
+{{- $labels := dict }}{{ if gt (len .) 2 }}{{ $labels = index . 2 }}{{ end }}
 labels:
-  {{- include "hnsguard.labels" $ | nindent 2 }}
-  {{- if gt (len .) 2 }}{{ with index . 2 }}
-  {{- toYaml . | nindent 2 }}
-  {{- end }}{{ end }}
+  {{- include "hnsguard.labels" (list $ $labels) | nindent 2 }}
 {{- $annotations := dict }}{{ if gt (len .) 3 }}{{ $annotations = index . 3 }}{{ end }}
-{{- with merge (dict) $annotations $.Values.commonAnnotations }}
+{{- with include "hnsguard.merged" (list $annotations $.Values.commonAnnotations) }}
 annotations:
-  {{- toYaml . | nindent 2 }}
+  {{- . | nindent 2 }}
 {{- end }}
 {{- end }}
 
 {{- define "hnsguard.serviceAccountName" -}}
-{{- if .Values.serviceAccount.create -}}
 {{- default (include "hnsguard.fullname" .) .Values.serviceAccount.name -}}
-{{- else -}}
-{{- required "serviceAccount.name is required when serviceAccount.create is false" .Values.serviceAccount.name -}}
-{{- end -}}
 {{- end }}
 
 {{/* The account that the admission policies restrict. DaemonSet and policies take its name from one place: a policy for
 another account would restrict nothing, and no error would show it. */}}
 {{- define "hnsguard.username" -}}
-system:serviceaccount:{{ .Release.Namespace }}:{{ include "hnsguard.serviceAccountName" . }}
+system:serviceaccount:{{ include "hnsguard.namespace" . }}:{{ include "hnsguard.serviceAccountName" . }}
 {{- end }}
 
 {{- define "hnsguard.image" -}}
@@ -79,7 +83,7 @@ system:serviceaccount:{{ .Release.Namespace }}:{{ include "hnsguard.serviceAccou
 {{/* The pull secrets of this chart, and those of a parent chart, which may name them without an object. */}}
 {{- define "hnsguard.imagePullSecrets" -}}
 {{- $names := list -}}
-{{- range concat .Values.imagePullSecrets ((.Values.global).imagePullSecrets | default list) -}}
+{{- range concat (.Values.imagePullSecrets | default list) ((.Values.global).imagePullSecrets | default list) -}}
 {{- $names = append $names (ternary . (get (ternary dict . (kindIs "string" .)) "name") (kindIs "string" .)) -}}
 {{- end -}}
 {{- with uniq $names -}}
@@ -171,6 +175,37 @@ windowsOptions:
   runAsUserName: {{ .Values.runAsUserName | squote }}
 {{- end }}
 
+{{/* Where the release's pods run. */}}
+{{- define "hnsguard.placement" -}}
+nodeSelector:
+  {{- include "hnsguard.merged" (list (dict "kubernetes.io/os" "windows") .Values.nodeSelector) | nindent 2 }}
+{{- with .Values.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+affinity:
+  {{- include "hnsguard.affinity" . | nindent 2 }}
+{{- end }}
+
+{{/* The given affinity, and not to virtual nodes: they run no HostProcess pods, and the default tolerations let pods be
+bound to them. A node has to match one of the given terms, so that this is added to each. A term that is empty matches no
+node, and stays so. */}}
+{{- define "hnsguard.affinity" -}}
+{{- $real := list
+  (dict "key" "type" "operator" "NotIn" "values" (list "virtual-kubelet"))
+  (dict "key" "eks.amazonaws.com/compute-type" "operator" "NotIn" "values" (list "fargate"))
+-}}
+{{- $node := (.Values.affinity).nodeAffinity | default dict -}}
+{{- $required := $node.requiredDuringSchedulingIgnoredDuringExecution -}}
+{{- $terms := list -}}
+{{- range ($required).nodeSelectorTerms | default (list (dict "matchExpressions" list)) -}}
+{{- $both := concat ((.).matchExpressions | default list) $real -}}
+{{- $terms = append $terms (ternary . (merge (dict "matchExpressions" $both) (. | default dict)) (empty .)) -}}
+{{- end -}}
+{{- $required = dict "requiredDuringSchedulingIgnoredDuringExecution" (dict "nodeSelectorTerms" $terms) -}}
+{{- toYaml (merge (dict "nodeAffinity" (merge $required $node)) (.Values.affinity | default dict)) -}}
+{{- end }}
+
 {{/* How a scraper is to check who answers: (list $ $tlsConfig). */}}
 {{- define "hnsguard.tlsConfig" -}}
 {{- $ := index . 0 -}}
@@ -181,9 +216,35 @@ ca:
   secret:
     name: {{ $.Values.metrics.certSecret }}
     key: ca.crt
-serverName: {{ include "hnsguard.fullname" $ }}-metrics.{{ $.Release.Namespace }}.svc
+serverName: {{ include "hnsguard.fullname" $ }}-metrics.{{ include "hnsguard.namespace" $ }}.svc
 {{- else -}}
 insecureSkipVerify: true
+{{- end -}}
+{{- end }}
+
+{{/* What a monitor has besides its selector and endpoints: (list $ $monitor). */}}
+{{- define "hnsguard.monitor" -}}
+{{- $ := index . 0 -}}
+{{- with index . 1 -}}
+namespaceSelector:
+  matchNames: [{{ include "hnsguard.namespace" $ }}]
+{{- with .jobLabel }}
+jobLabel: {{ . }}
+{{- end }}
+{{- with .podTargetLabels }}
+podTargetLabels:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .attachMetadata }}
+attachMetadata:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .sampleLimit }}
+sampleLimit: {{ int64 . }}
+{{- end }}
+{{- with .targetLimit }}
+targetLimit: {{ int64 . }}
+{{- end }}
 {{- end -}}
 {{- end }}
 
@@ -197,9 +258,19 @@ scheme: {{ ternary "https" "http" $.Values.metrics.secure }}
 tlsConfig:
   {{- include "hnsguard.tlsConfig" (list $ .tlsConfig) | nindent 2 }}
 {{- end }}
-{{- with .authorization }}
+{{- if .authorization }}
 authorization:
-  {{- toYaml . | nindent 2 }}
+  {{- toYaml .authorization | nindent 2 }}
+{{- else if include "hnsguard.scraperToken" $ }}
+authorization:
+  credentials:
+    name: {{ include "hnsguard.fullname" $ }}-scraper
+    key: token
+{{- else if and $.Values.metrics.secure .bearerTokenFile }}
+bearerTokenFile: {{ .bearerTokenFile }}
+{{- end }}
+{{- with .proxyUrl }}
+proxyUrl: {{ . }}
 {{- end }}
 {{- with .interval }}
 interval: {{ . }}
@@ -218,6 +289,17 @@ metricRelabelings:
   {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end }}
+{{- end }}
+
+{{/* Whether the release has an account for scraping, with a Secret of its token. Empty means that it has none. */}}
+{{- define "hnsguard.scraperToken" -}}
+{{- with .Values.metrics }}{{ if and .enabled .secure .scraper.createToken }}true{{ end }}{{ end -}}
+{{- end }}
+
+{{/* Where that account is: the Prometheus operator reads Secrets in the namespace of the monitor that names them. */}}
+{{- define "hnsguard.scraperNamespace" -}}
+{{- $monitor := .Values.metrics.serviceMonitor }}{{ if .Values.metrics.podMonitor.enabled }}{{ $monitor = .Values.metrics.podMonitor }}{{ end -}}
+{{- $monitor.namespace | default (include "hnsguard.namespace" .) -}}
 {{- end }}
 
 {{/* What every alert has in common: (list $ $alert). */}}
@@ -240,7 +322,7 @@ and the PodMonitor, and the name in docs/metrics.md#scrape-them. */}}
 {{- . -}}
 {{- else -}}
 {{- $full := include "hnsguard.fullname" . -}}
-{{- printf "%s-metrics|%s/%s|hnsguard" $full (.Values.metrics.podMonitor.namespace | default .Release.Namespace) $full -}}
+{{- printf "%s-metrics|%s/%s|hnsguard" $full (.Values.metrics.podMonitor.namespace | default (include "hnsguard.namespace" .)) $full -}}
 {{- end -}}
 {{- end }}
 
