@@ -8,6 +8,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"os"
 	"regexp"
 	"strings"
 
@@ -22,6 +23,7 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/uuid"
 	"k8s.io/client-go/rest"
@@ -52,6 +54,40 @@ func (cp *controlPlane) apply(ctx context.Context, namespace string, args ...str
 		})
 	}
 	return objects
+}
+
+// versions are the resource versions of those objects that exist.
+func (cp *controlPlane) versions(ctx context.Context, objects chart.Objects) map[string]string {
+	GinkgoHelper()
+	versions := map[string]string{}
+	for _, u := range objects {
+		live := u.DeepCopy()
+		err := cp.client.Get(ctx, client.ObjectKeyFromObject(u), live)
+		Expect(client.IgnoreNotFound(err)).To(Succeed())
+		if err == nil {
+			versions[u.GetKind()+" "+u.GetNamespace()+"/"+u.GetName()] = live.GetResourceVersion()
+		}
+	}
+	return versions
+}
+
+// deleteAsDocumented deletes the EndpointSlices that the commands in docs/upgrade.md delete, of which there are so many.
+func (cp *controlPlane) deleteAsDocumented(ctx context.Context, commands int) {
+	GinkgoHelper()
+	page, err := os.ReadFile("../../docs/upgrade.md")
+	Expect(err).NotTo(HaveOccurred())
+	found := regexp.MustCompile("`kubectl delete endpointslices -A -l ([^` ]+)`").FindAllSubmatch(page, -1)
+	Expect(found).To(HaveLen(commands))
+	for _, command := range found {
+		selector, err := labels.Parse(string(command[1]))
+		Expect(err).NotTo(HaveOccurred())
+		var slices discoveryv1.EndpointSliceList
+		Expect(cp.client.List(ctx, &slices, client.MatchingLabelsSelector{Selector: selector})).To(Succeed())
+		Expect(slices.Items).NotTo(BeEmpty(), "%s", command[0])
+		for i := range slices.Items {
+			Expect(cp.client.Delete(ctx, &slices.Items[i])).To(Succeed())
+		}
+	}
 }
 
 // installed is the chart in a namespace of its own, with what a kubelet would make of its DaemonSet on two nodes.
@@ -229,9 +265,47 @@ var _ = Describe("The chart", func() {
 		Expect(err).NotTo(HaveOccurred())
 		Expect(client.IgnoreAlreadyExists(shared.client.Create(ctx,
 			&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "monitoring"}}))).To(Succeed())
-		for _, file := range sets {
-			Expect(shared.apply(ctx, shared.namespace(ctx), "--values", file)).NotTo(BeEmpty())
+		for name, file := range sets {
+			namespace := shared.namespace(ctx)
+			objects := shared.apply(ctx, namespace, "--values", file)
+			Expect(objects).NotTo(BeEmpty())
+			before := shared.versions(ctx, objects)
+			shared.apply(ctx, namespace, "--values", file)
+			Expect(shared.versions(ctx, objects)).To(Equal(before), "%s: what is applied again changes nothing", name)
 		}
+	})
+
+	It("leaves nothing when it is uninstalled as the documentation says", func(ctx SpecContext) {
+		it := install(ctx, shared)
+		service := &corev1.Service{
+			ObjectMeta: metav1.ObjectMeta{Namespace: shared.namespace(ctx), Name: "cart"},
+			Spec:       corev1.ServiceSpec{Ports: []corev1.ServicePort{{Port: 80}}},
+		}
+		Expect(shared.client.Create(ctx, service)).To(Succeed())
+		same := func(*discoveryv1.EndpointSlice) {}
+		for _, s := range []*discoveryv1.EndpointSlice{
+			flushSlice(it.namespace, same), flushIPv6(it.namespace, "2001:db8:0:1::1"), keepSlice(service.Namespace, "win-1", same),
+			loadbalancer.NewSlice(service, netip.MustParseAddr("10.0.0.7")),
+		} {
+			Expect(shared.client.Create(ctx, s)).To(Succeed())
+		}
+		ours := func() (names []string) {
+			var slices discoveryv1.EndpointSliceList
+			Expect(shared.client.List(ctx, &slices)).To(Succeed())
+			for _, s := range slices.Items {
+				if strings.HasPrefix(s.Name, "hnsguard-") {
+					names = append(names, s.Namespace+"/"+s.Name)
+				}
+			}
+			return names
+		}
+		Expect(len(ours())).To(BeNumerically(">=", 4))
+		for _, u := range it.objects {
+			Expect(shared.client.Delete(ctx, u)).To(Succeed())
+		}
+		shared.deleteAsDocumented(ctx, 3)
+		Expect(ours()).To(BeEmpty())
+		Expect(shared.versions(ctx, it.objects)).To(BeEmpty())
 	})
 
 	Describe("with its roles and policies", Ordered, func() {
