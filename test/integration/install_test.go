@@ -324,7 +324,7 @@ var _ = Describe("The chart", func() {
 			// Policies take effect some time after they were made. All are there when the last is.
 			stranger := it.workload(ctx, it.namespace, "stranger", elsewhere)
 			Eventually(func() error { return evict(ctx, mine, stranger, new(types.UID("of nobody"))) }).
-				Should(refusedBy("eviction", "of the node that it runs on"))
+				Should(refusedBy("eviction", "on the node that it runs on"))
 			Eventually(func() error {
 				return mine.Create(ctx, flushSlice(it.namespace, func(s *discoveryv1.EndpointSlice) { s.Labels = nil }), client.DryRunAll)
 			}).Should(refusedBy("slices", ""))
@@ -345,11 +345,11 @@ var _ = Describe("The chart", func() {
 			nowhere := it.workload(ctx, namespace, "nowhere", "")
 			// The policy looks at the API server's cache of pods, which may not have the new ones yet.
 			Eventually(func() error { return evict(ctx, mine, nowhere, new(types.UID("of nobody"))) }).
-				Should(refusedBy("eviction", "of the node that it runs on"))
-			Expect(evict(ctx, mine, foreign, &foreign.UID)).To(refusedBy("eviction", "of the node that it runs on"))
-			Expect(evict(ctx, mine, nowhere, &nowhere.UID)).To(refusedBy("eviction", "of the node that it runs on"))
+				Should(refusedBy("eviction", "on the node that it runs on"))
+			Expect(evict(ctx, mine, foreign, &foreign.UID)).To(refusedBy("eviction", "on the node that it runs on"))
+			Expect(evict(ctx, mine, nowhere, &nowhere.UID)).To(refusedBy("eviction", "on the node that it runs on"))
 			Expect(evict(ctx, mine, own, nil)).To(refusedBy("eviction", "names by its UID"))
-			Expect(evict(ctx, mine, own, &foreign.UID)).To(refusedBy("eviction", "of the node that it runs on"))
+			Expect(evict(ctx, mine, own, &foreign.UID)).To(refusedBy("eviction", "on the node that it runs on"))
 			Expect(shared.client.Get(ctx, keyOf(own), own)).To(Succeed())
 
 			Expect(evict(ctx, mine, own, &own.UID)).To(Succeed())
