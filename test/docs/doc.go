@@ -12,4 +12,5 @@
 //  4. What has to be complete is: every verdict, package and alert has its place.
 //  5. Nothing is called measured with a link to a scenario of the matrix that has no results.
 //  6. The output of commands that need only files of this repository is what they print.
+//  7. The pictures of the node page were made of the page as it is.
 package docs

@@ -10,6 +10,7 @@ import (
 	. "github.com/onsi/gomega"
 
 	"github.com/hnsguard/hnsguard/internal/cli"
+	pictures "github.com/hnsguard/hnsguard/test/page"
 )
 
 // Invariant 6: commands that read files of the repository print what the page shows.
@@ -29,4 +30,13 @@ func TestTheExampleWithoutAClusterIsWhatIsPrinted(t *testing.T) {
 		g.Expect(errs.String()).To(BeEmpty())
 		g.Expect(strings.TrimSpace(out.String())).To(Equal(block[2]), "hnsguard "+args[0])
 	}
+}
+
+// Invariant 7.
+func TestThePicturesOfTheNodePageAreCurrent(t *testing.T) {
+	g := NewWithT(t)
+	sum, err := pictures.Sum(root)
+	g.Expect(err).NotTo(HaveOccurred())
+	g.Expect(readFile(t, "docs/images/"+pictures.SumFile)).To(Equal(sum),
+		"the page or its story has changed: run make screenshots, and look at the pictures")
 }

@@ -10,6 +10,7 @@
 //     that it would.
 //  2. What has to be read can be: every text has a contrast of at least 4.5 to what is behind it, in both modes.
 //  3. What can be used has a name, and can be used with the keyboard alone.
+//  4. On a phone everything can be read without scrolling sideways.
 //
 // $HNSGUARD_CHROMIUM says where the browser is; "make test-page" sets it. $HNSGUARD_SCREENSHOTS is where the pictures
 // of the documentation are written; "make screenshots" sets it.

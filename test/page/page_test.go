@@ -22,6 +22,7 @@ import (
 	. "github.com/onsi/gomega"
 
 	"github.com/hnsguard/hnsguard/internal/hns"
+	pictures "github.com/hnsguard/hnsguard/test/page"
 )
 
 const rows = `document.querySelectorAll("#rows > tr:not(.detail)")`
@@ -55,7 +56,7 @@ func TestThePageLoadsUnderItsPolicy(t *testing.T) {
 	for _, expected := range []string{
 		"v1.32.3", "stale-record", "azure (L2Bridge)", "answers", "timeout", // the outage that is over
 		"Removed", "The address was reused after 4.0 s", "The node could not be observed: timeout", "6 times since",
-		"A running pod has lost its endpoint", "blocked by budget",
+		"A running pod has lost its endpoint",
 	} {
 		g.Expect(text).To(ContainSubstring(expected))
 	}
@@ -284,6 +285,9 @@ func TestScreenshots(t *testing.T) {
 		g.Expect(len(picture)).To(And(BeNumerically(">", 20_000), BeNumerically("<", 150_000)), "it is in the repository")
 		g.Expect(os.WriteFile(filepath.Join(folder, "node-page-"+mode+".png"), picture, 0o600)).To(Succeed())
 	}
+	sum, err := pictures.Sum("../..")
+	g.Expect(err).NotTo(HaveOccurred())
+	g.Expect(os.WriteFile(filepath.Join(folder, pictures.SumFile), []byte(sum), 0o600)).To(Succeed())
 }
 
 // smaller packs a picture better than the browser does: with the colors that are used most, of which those that are not
@@ -323,13 +327,40 @@ func smaller(t *testing.T, picture []byte) []byte {
 	return packed.Bytes()
 }
 
+// phone shows the page as a phone does, with the details of an endpoint.
+func (b *browser) phone() {
+	b.t.Helper()
+	call(b, emulation.SetDeviceMetricsOverride, emulation.SetDeviceMetricsOverrideParams{
+		Width: 390, Height: 844, DeviceScaleFactor: 1, Mobile: true,
+	})
+	eval[any](b, `document.querySelector("[aria-expanded=false]").click()`)
+	b.await(`document.querySelector("tr.detail")`)
+}
+
+// cutOff lists the texts that begin or end outside of the screen, and the elements in which one has to scroll sideways.
+const cutOff = `[...document.querySelectorAll("body *:not(.skip)")].filter((e) => {
+	const text = [...e.childNodes].some((c) => c.nodeType === 3 && c.data.trim());
+	const { left, right } = e.getBoundingClientRect();
+	return e.checkVisibility() && (text && (left < 0 || right > innerWidth) || e.scrollWidth > e.clientWidth + 1 && e.clientWidth);
+}).map((e) => e.tagName + " " + e.className + " " + e.textContent.slice(0, 40))`
+
+// Invariant 4.
 func TestNothingIsCutOffOnANarrowScreen(t *testing.T) {
 	g := NewWithT(t)
 	_, b := shown(t)
-	call(b, emulation.SetDeviceMetricsOverride, emulation.SetDeviceMetricsOverrideParams{
-		Width: 400, Height: 800, DeviceScaleFactor: 1, Mobile: true,
-	})
-	g.Expect(eval[bool](b, "document.documentElement.scrollWidth <= document.documentElement.clientWidth")).To(BeTrue())
+	b.phone()
+	g.Expect(eval[[]string](b, cutOff)).To(BeEmpty())
+	eval[any](b, `document.querySelector("tr.detail dd").style.whiteSpace = "nowrap"; 0`)
+	g.Expect(eval[[]string](b, cutOff)).NotTo(BeEmpty(), "what is cut off is found")
+}
+
+func TestReferencesAreLinks(t *testing.T) {
+	g := NewWithT(t)
+	_, b := shown(t)
+	const cure = "https://github.com/hnsguard/hnsguard/blob/main/docs/how-it-works.md#the-faults-of-kube-proxy"
+	b.tabTo(fmt.Sprintf("e.href === %q", cure))
+	g.Expect(eval[string](b, `document.activeElement.innerText`)).To(Equal(cure))
+	g.Expect(eval[string](b, `document.getElementById("findings").innerText`)).To(ContainSubstring("stale record: " + cure))
 }
 
 // Invariant 3.

@@ -4,7 +4,6 @@ package page_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -205,16 +204,15 @@ func (n *node) reuse(pod, addr string, after time.Duration) {
 	}.Took(after))
 }
 
-// flush and victim add entries that come from an action that is not here, and from one that only reports here.
+// flush and victim add entries that come from actions that are not here.
 func (n *node) flush(family string) {
 	n.history.Add(history.Entry{Act: history.Flush, Result: "written", Subject: family})
 }
 
 func (n *node) victim(pod, addr string) {
-	e := history.Entry{Act: history.Victim, Address: netip.MustParseAddr(addr), Pods: []string{"default/" + pod}}
-	n.history.Add(e)
-	e.Act, e.Result = history.Eviction, "blocked_by_budget"
-	n.history.Add(e.Because(errors.New("evicting pod default/" + pod + ", which a disruption budget protects")))
+	n.history.Add(history.Entry{
+		Act: history.Victim, Address: netip.MustParseAddr(addr), Pods: []string{"default/" + pod},
+	})
 }
 
 // hostile is a name that would do harm as HTML.

@@ -40,6 +40,9 @@ const faults = {
   "loses-load-balancers": "deletes load balancers when HNS fails for a moment",
   "builds-on-leaked-locals": "uses a local endpoint that was left behind",
 };
+// linked is a text with links to the documentation. No other address becomes a link: names come from the cluster.
+const linked = (text) => (text ?? "").split(/(https:\/\/github\.com\/hnsguard\/hnsguard\/[\w./#-]*\w)/)
+  .map((part, i) => (i % 2 ? make("a", { href: part, target: "_blank", rel: "noreferrer" }, part) : part)).filter(Boolean);
 const spoken = (word) => word.replaceAll("_", " ");
 const chip = (text, kind) => make("span", { className: ("chip " + (kind ?? "")).trim() }, text);
 
@@ -97,11 +100,13 @@ function showOverview(s) {
     ["Hung calls", s.hns.hungCalls ? chip(String(s.hns.hungCalls), "bad") : "none"],
     ["Last failure", last ? `${spoken(last.operation)} ${ago(last.last)}: ${last.message}` : "none"],
   ]);
+  const notRight = Object.entries(s.loadBalancerCounts).filter(([kind, n]) => n && kind !== "right")
+    .map(([kind, n]) => `${n} ${spoken(kind)}`).join(", ");
   describe(find("network"), s.pass && s.network ? [
     ["Name", `${s.network.name} (${s.network.type})`],
     ["Ranges", (s.network.subnets ?? []).join(", ")],
     ["Endpoints", String(s.endpoints.length)],
-    ["Load balancers", s.pass.loadBalancers === undefined ? "not read yet" : String(s.pass.loadBalancers)],
+    ["Load balancers", s.pass.loadBalancers === undefined ? "not read yet" : `${s.pass.loadBalancers}${notRight && ` (${notRight})`}`],
     ["Last pass", [moment(s.pass.ended), `, took ${Math.max(1, Math.round(s.pass.durationSeconds * 1000))} ms`]],
     ["", s.pass.waiting ? "A pod waits for its address: passes come fast." : ""],
   ] : [["", "not known"]]);
@@ -118,6 +123,9 @@ function showOverview(s) {
 
 // Findings.
 
+// answered are the pairs of an answer.
+const answered = (a) => [["Because", linked(a.because)], ["Next", linked(a.next)], ["What to do", linked(a.do)]];
+
 // finding shows what is wrong with which objects, and what comes of it.
 function finding(f) {
   const named = 10, objects = f.objects ?? [];
@@ -126,7 +134,7 @@ function finding(f) {
   const left = objects.length - named;
   item.append(make("p", {}, ...spaced(objects.slice(0, named).map(only)), left > 0 ? ` and ${left} more` : ""));
   const said = make("dl", {});
-  describe(said, [["Because", f.because], ["Next", f.next], ["What to do", f.do]]);
+  describe(said, answered(f));
   item.append(said);
   return item;
 }
@@ -213,9 +221,7 @@ function detail(e, s) {
   const answer = s.answers[`${e.verdict}/${e.reason}`] ?? {};
   const list = make("dl", {});
   describe(list, [
-    ["Because", answer.because],
-    ["Next", answer.next],
-    ["What to do", answer.do],
+    ...answered(answer),
     ["Stale since", e.staleSince ? [moment(e.staleSince), ` (${ago(e.staleSince)})`] : ""],
     ["Grace period ends", e.due ? moment(e.due) : ""],
     ["Listed in", (e.slices ?? []).join(", ")],
@@ -298,7 +304,8 @@ const removals = {
 };
 const worse = {
   removal: { removed: "good", already_gone: "good", refused: "" },
-  flush: { written: "good", conflict: "", observed: "" }, reprogram: { done: "good", done_by_another: "", observed: "" },
+  flush: { written: "good", conflict: "", observed: "" },
+  keep: { create_written: "good", create_present: "", create_observed: "", delete_written: "" }, reprogram: { done: "good", done_by_another: "", observed: "" },
   eviction: { evicted: "good", already_gone: "", blocked_by_budget: "warn" }, pass: { complete: "good" },
 };
 const after = (e) => (e.afterSeconds ? ` after ${e.afterSeconds < 10 ? e.afterSeconds.toFixed(1) + " s" : duration(e.afterSeconds)}` : "");
@@ -309,6 +316,7 @@ const sentences = {
   removal: (e) => (removals[e.result] ?? spoken(e.result)) + (e.result === "removed" ? after(e) : ""),
   brake: (e) => `Kept for now: ${brakes[e.result] ?? spoken(e.result)}`,
   flush: (e) => `Flush of kube-proxy's record, ${e.subject}: ${spoken(e.result)}`,
+  keep: (e) => `Keep-slice for Service ${e.subject}: ${spoken(e.result)}`,
   reprogram: (e) => `Service ${e.subject || "unknown"}: ${spoken(e.result)}`,
   victim: () => "A running pod has lost its endpoint",
   eviction: (e) => `Eviction: ${spoken(e.result)}`,
