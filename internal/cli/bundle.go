@@ -123,14 +123,16 @@ func reportMissing(w io.Writer, b recording.Bundle) {
 	if len(failed) == 0 {
 		return
 	}
+	page, unjudged := terminal.NewPage(w), ""
 	for _, f := range failed {
-		_, _ = fmt.Fprintf(w, "Not recorded: %s (%s)\n", f.Name, strings.Join(strings.Fields(f.Error), " "))
+		why := strings.ReplaceAll(f.Error, "\n", "; ")
+		page.Paragraph(page.Paint(terminal.Yellow, "Not recorded: "), f.Name+" ("+why+")")
 	}
-	_, _ = fmt.Fprintf(w, "%d of %d parts are missing", len(failed), len(b.Manifest.Files))
 	if b.Missing() != nil {
-		_, _ = fmt.Fprint(w, ", and without them the node cannot be judged")
+		unjudged = ", and without them the node cannot be judged"
 	}
-	_, _ = fmt.Fprintln(w, ".")
+	page.Printf("%d of %d parts are missing%s.\n", len(failed), len(b.Manifest.Files), unjudged)
+	_ = page.Flush() // the bundle is written; there is no other place to complain
 }
 
 // unescaped is an output for what is not text.
