@@ -488,15 +488,16 @@ func TestWrongValuesAreRefused(t *testing.T) {
 		"argument with an ampersand": {
 			"extraArgs={--config=a&calc}", "at '/extraArgs/0': '--config=a&calc' does not match",
 		},
-		"firewall range": {"firewall.remoteAddresses={everybody}", "at '/firewall/remoteAddresses/0': 'everybody' does not match"},
-		"firewall range, too long": {
-			"firewall.remoteAddresses={10.0.0.0/33}", "at '/firewall/remoteAddresses/0': '10.0.0.0/33' does not match",
+		"firewall range":           {"firewall.remoteAddresses={everybody}", `firewall.remoteAddresses has "everybody", which is neither`},
+		"firewall range, too long": {"firewall.remoteAddresses={10.0.0.0/33}", `has "10.0.0.0/33", which is neither`},
+		"firewall range, everything": {
+			"firewall.remoteAddresses={::/0}", "has ::/0, which admits every address. Name the ranges",
 		},
-		"firewall range, everything": {"firewall.remoteAddresses={::/0}", "at '/firewall/remoteAddresses/0'"},
-		"firewall range with a command": {
-			"firewall.remoteAddresses={10.0.0.1&calc}", "at '/firewall/remoteAddresses/0': '10.0.0.1&calc' does not match",
-		},
-		"exclusion": {"config.exclusions={pods}", "at '/config/exclusions/0': 'pods' does not match"},
+		"firewall range with a command": {"firewall.remoteAddresses={10.0.0.1&calc}", `has "10.0.0.1&calc", which is neither`},
+		"exclusion":                     {"config.exclusions={pods}", `config.exclusions has "pods", which is neither an address nor a range`},
+		"namespace":                     {"namespaceOverride=a.b", "at '/namespaceOverride': 'a.b' does not match"},
+		"a token for nothing":           {"metrics.scraper.createToken=true,metrics.secure=false", "createToken is of no use without"},
+		"a PodMonitor with a file":      {"metrics.podMonitor.bearerTokenFile=f", "at '/metrics/podMonitor/bearerTokenFile'"},
 
 		"both monitors": {
 			"metrics.serviceMonitor.enabled=true,metrics.podMonitor.enabled=true", "every node would be scraped twice. Enable one",

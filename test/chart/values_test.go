@@ -142,15 +142,22 @@ func TestAllFaultsAreToldAtOnce(t *testing.T) {
 		"prometheusRule": map[string]any{"enabled": true},
 		"firewall":       map[string]any{"enabled": true},
 		"apiServer":      map[string]any{"host": "api"},
+		"extraEnv":       []any{map[string]any{"name": "HNSGUARD_CONFIG", "value": "other"}},
+		"extraVolumes":   []any{map[string]any{"name": "more"}, map[string]any{"name": "more"}},
+		"extraContainers": []any{
+			map[string]any{"name": "firewall", "image": "i"}, // where the chart has an init container
+		},
 	})
 	for _, fault := range []string{
 		`would be called "a.b", which no Service can be`, "Set fullnameOverride",
 		"nodeSelector has kubernetes.io/os=linux", "commonLabels has app.kubernetes.io/name, which the chart sets itself. Remove it",
 		"podLabels has app.kubernetes.io/instance", "metrics.serviceMonitor.labels has helm.sh/chart",
 		"serviceAccount.name is required", "config.orphan.gracePeriod is 1s, but must be between",
-		"config.exclusions has 10.0.0.1/8, whose address has bits set after its length", "config.exclusions has 1::2::3",
+		"config.exclusions has 10.0.0.1/8, whose address has bits set after its length", `config.exclusions has "1::2::3", which is neither`,
 		"metrics.port and probes.port are both 10353", "page.port is 10353", "needs metrics.service.enabled",
 		"Set prometheusRule.job", "firewall.enabled needs firewall.remoteAddresses", "apiServer.host and apiServer.port go together",
+		"extraEnv: HNSGUARD_CONFIG is there twice, or the chart has one itself", "extraVolumes: more is there twice",
+		"extraContainers and extraInitContainers: firewall is there twice",
 	} {
 		NewWithT(t).Expect(err).To(MatchError(ContainSubstring(fault)))
 	}
@@ -195,19 +202,15 @@ func TestExclusionsAreThoseOfTheProgram(t *testing.T) {
 	program, chart := refusals(right...)
 	NewWithT(t).Expect(program).NotTo(HaveOccurred())
 	NewWithT(t).Expect(chart).NotTo(HaveOccurred())
-	// The schema finds some, and the templates, which are rendered after that, the others.
-	for _, wrong := range [][]string{
-		{"10.0.0.0/33", "256.0.0.0/8", "010.0.0.0/8", "10.0.0/8", "::/129", "::g", "pods", ":"},
-		{
-			"10.128.0.0/8", "10.0.0.1/31", "1:2:3", "1::2::3", "1:2:3:4:5:6:7:8::", "1:2:3:4:5:6:7:8:9", "12345::", ":1::", "1:::2",
-			"1::2:",
-		},
-	} {
-		program, chart := refusals(wrong...)
-		for i, text := range wrong {
-			NewWithT(t).Expect(program).To(MatchError(ContainSubstring("exclusions[%d]: ", i)), text)
-			NewWithT(t).Expect(chart).To(MatchError(Or(ContainSubstring("'%s' does not match", text),
-				ContainSubstring("config.exclusions has %s, ", text))), text)
-		}
+	wrong := []string{
+		"10.0.0.0/33", "256.0.0.0/8", "010.0.0.0/8", "10.0.0/8", "10.128.0.0/8", "10.0.0.1/31", "::/129", "::g", ":", "pods", "",
+		"1:2:3", "1::2::3", "1:2:3:4:5:6:7:8::", "1:2:3:4:5:6:7:8:9", "12345::", ":1::", "1:::2", "1::2:", "::1\n", "10.0.0.1\n",
+	}
+	program, chart = refusals(wrong...)
+	for i, text := range wrong {
+		g := NewWithT(t)
+		g.Expect(program).To(MatchError(ContainSubstring("exclusions[%d]: ", i)), text)
+		g.Expect(chart).To(MatchError(Or(ContainSubstring("config.exclusions has %q, ", text),
+			ContainSubstring("config.exclusions has %s, ", text))), text)
 	}
 }

@@ -102,7 +102,7 @@ that nothing has to be found by the host's PATH. */}}
 
 {{/* A command that runs netsh with each of the given lines of arguments and succeeds whatever netsh says: metrics are not
 worth a node without its guard. The runtime quotes the last word, and /s makes cmd.exe take just these quotes off; so the
-lines must have none, and nothing that cmd.exe takes for its own. The schema sees to that. */}}
+lines must have none, and nothing that cmd.exe takes for its own. Schema and validation see to that. */}}
 {{- define "hnsguard.netsh" -}}
 {{- $lines := list -}}
 {{- range . }}{{ $lines = append $lines (printf `C:\Windows\System32\netsh.exe advfirewall firewall %s` .) }}{{ end -}}

@@ -47,6 +47,7 @@ prometheusRule.alerts.HNSGuardAddressesReusedTooSoon.share prometheusRule.alerts
 {{- include "hnsguard.faultyPorts" . }}
 {{- include "hnsguard.faultyDurations" .Values.config }}
 {{- include "hnsguard.faultyRanges" . }}
+{{- include "hnsguard.faultyExtras" . }}
 {{- if ne (not .Values.apiServer.host) (not .Values.apiServer.port) }}
 apiServer.host and apiServer.port go together: set both, or none
 {{- end }}
@@ -108,6 +109,9 @@ jobLabel of the monitor takes the name of the scrape job from a label, which the
 {{- if and $pod.enabled $metrics.secure (not $pod.authorization) (not $metrics.scraper.createToken) }}
 metrics.podMonitor needs metrics.podMonitor.authorization while metrics.secure is true: a PodMonitor cannot use Prometheus' own token. Name a Secret with a token there, set metrics.scraper.createToken to true, or use metrics.serviceMonitor
 {{- end }}
+{{- if and $metrics.scraper.createToken (not (and $metrics.enabled $metrics.secure $metrics.scraper.clusterRole)) }}
+metrics.scraper.createToken is of no use without metrics.enabled, metrics.secure and metrics.scraper.clusterRole. Set all to true, or createToken to false
+{{- end }}
 {{- if and $metrics.certSecret (not $metrics.secure) }}
 metrics.certSecret is of no use while metrics.secure is false: plain HTTP has no certificate. Set metrics.secure to true, or leave the Secret out
 {{- end }}
@@ -133,16 +137,23 @@ firewall.enabled is true, but metrics.enabled is false: there is no port to open
 {{- end }}
 {{- end }}
 
-{{/* Address ranges whose shape the schema has let pass, and that the agent refuses at its start, or netsh. */}}
+{{/* Address ranges that the agent refuses at its start, or netsh. What is let pass has nothing that cmd.exe takes for its
+own. The agent alone finds IPv6 ranges with bits set after their length. */}}
 {{- define "hnsguard.faultyRanges" -}}
+{{- $byte := "(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])" -}}
 {{- range $name, $ranges := dict "config.exclusions" .Values.config.exclusions "firewall.remoteAddresses" .Values.firewall.remoteAddresses -}}
-{{- range $ranges }}
+{{- range $ranges -}}
 {{- $ip := splitList "/" . | first -}}
+{{- $v4 := regexMatch (printf "^(%[1]s[.]){3}%[1]s(/(3[0-2]|[12]?[0-9]))?$" $byte) . -}}
 {{- $long := regexMatch "^([0-9a-fA-F]+:){7}[0-9a-fA-F]+$" $ip -}}
 {{- $short := and (contains "::" $ip) (not (regexMatch "([0-9a-fA-F]+:+){7}[0-9a-fA-F]" $ip)) -}}
-{{- if and (contains ":" $ip) (or (not (or $long $short)) (regexMatch ":::|::.*::|[0-9a-fA-F]{5}|^:[^:]|[^:]:$" $ip)) }}
-{{ $name }} has {{ . }}, which is no IPv6 address or range. Correct it, for example to fd00::/64
-{{- else if and (contains "/" .) (not (contains ":" $ip)) -}}
+{{- $odd := regexMatch ":::|::.*::|[0-9a-fA-F]{5}|^:[^:]|[^:]:$" $ip -}}
+{{- $v6 := and (regexMatch "^[0-9a-fA-F:]+(/(12[0-8]|1[01][0-9]|[1-9]?[0-9]))?$" .) (or $long $short) (not $odd) -}}
+{{- if not (or $v4 $v6) }}
+{{ $name }} has {{ . | quote }}, which is neither an address nor a range. Write it as 10.0.0.0/8, 10.0.0.7 or fd00::/64
+{{- else if and (hasSuffix "/0" .) (hasPrefix "firewall" $name) }}
+{{ $name }} has {{ . }}, which admits every address. Name the ranges that scrapers come from
+{{- else if and $v4 (contains "/" .) -}}
 {{- $number := 0 }}{{ range splitList "." $ip }}{{ $number = add (mul $number 256) (atoi .) }}{{ end -}}
 {{- $size := 1 }}{{ range until (splitList "/" . | last | atoi | sub 32 | int) }}{{ $size = mul $size 2 }}{{ end -}}
 {{- if mod $number $size }}
@@ -151,6 +162,24 @@ firewall.enabled is true, but metrics.enabled is false: there is no port to open
 {{- end }}
 {{- end }}
 {{- end }}
+{{- end }}
+
+{{/* What further containers, variables and volumes are called as the chart's own are: Kubernetes refuses that after half of
+the objects were created, or lets one of them win. */}}
+{{- define "hnsguard.faultyExtras" -}}
+{{- with (include (print .Template.BasePath "/daemonset.yaml") . | fromYaml).spec.template.spec -}}
+{{- range $value, $all := dict "extraEnv" (first .containers).env "extraVolumes" .volumes "extraVolumeMounts" (first .containers).volumeMounts
+  "extraContainers and extraInitContainers" (concat .containers (.initContainers | default list)) -}}
+{{- $seen := list -}}
+{{- range $all -}}
+{{- $name := .mountPath | default .name -}}
+{{- if has $name $seen }}
+{{ $value }}: {{ $name }} is there twice, or the chart has one itself. Remove it, or give it another name
+{{- end -}}
+{{- $seen = append $seen $name -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
 {{- end }}
 
 {{/* The agent refuses durations out of range at its start. A schema cannot compare durations, so they are refused here
