@@ -125,7 +125,7 @@ func (p *parts) reprogrammer(
 		Node: p.Node, Enforce: p.Config.Enforces(p.Config.Reprogram.Mode), LoadBalancers: lbs, Index: p.index,
 		Server: p.Reader, Client: p.client, Gate: p.gate(admission.Reprogram), Events: p.Events, History: p.history,
 		Metrics: loadbalancer.NewMetrics(p.registry), Clock: p.Clock,
-		Profile: d.Profile, Describe: words.Balancer,
+		Describe: words.Balancer,
 		InPlace: func(ctx context.Context) bool {
 			version, err := v.Version(ctx)
 			return err != nil || d.Profile().MayUpdateLoadBalancers(version)

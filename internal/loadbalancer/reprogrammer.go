@@ -63,8 +63,6 @@ type ReprogrammerOptions struct {
 	// InPlace reports whether kube-proxy may update load balancers in place: then it cannot make a missing one again
 	// (invariant 9). Required.
 	InPlace func(ctx context.Context) bool
-	// Profile is what kube-proxy is known to do. Required.
-	Profile func() kubeproxy.Profile
 	// Server reads from the API server, not from a cache. Required.
 	Server client.Reader
 	// Client writes slices. Required.
@@ -136,7 +134,7 @@ func (r *Reprogrammer) Run(ctx context.Context, p pass.Pass) time.Duration {
 			r.opts.LoadBalancers.ReadSoon(news)
 		}
 	}
-	r.mend(ctx)
+	r.mend(ctx, p.Evidence.KubeProxy)
 	r.backoff.GC()
 	return next
 }
@@ -147,7 +145,7 @@ func (r *Reprogrammer) Found() (broken []verdict.Balancer, counts map[verdict.Ba
 }
 
 // mend attends to the Services whose load balancers are broken.
-func (r *Reprogrammer) mend(ctx context.Context) {
+func (r *Reprogrammer) mend(ctx context.Context, profile kubeproxy.Profile) {
 	var services []types.NamespacedName
 	broken := map[types.NamespacedName][]verdict.Balancer{}
 	for _, b := range r.findings.broken {
@@ -164,7 +162,7 @@ func (r *Reprogrammer) mend(ctx context.Context) {
 	for _, service := range services {
 		if budget > 0 && r.due(service, broken[service][0].Kind) {
 			budget--
-			r.attend(ctx, service, broken[service], len(services))
+			r.attend(ctx, service, broken[service], len(services), profile)
 		}
 	}
 }
@@ -181,7 +179,7 @@ func (r *Reprogrammer) due(service types.NamespacedName, kind verdict.BalancerKi
 // attend reports a Service unless that has been done, and disturbs it if that is configured. broken has the most
 // urgent load balancer first; services is how many Services have broken ones.
 func (r *Reprogrammer) attend(
-	ctx context.Context, key types.NamespacedName, broken []verdict.Balancer, services int,
+	ctx context.Context, key types.NamespacedName, broken []verdict.Balancer, services int, profile kubeproxy.Profile,
 ) {
 	first := broken[0]
 	r.backoff.Next(key.String(), r.opts.Clock.Now())
@@ -193,7 +191,7 @@ func (r *Reprogrammer) attend(
 		logf.FromContext(ctx).Error(err, "Cannot read the Service of a broken load balancer; will retry")
 		return
 	}
-	result := r.hindrance(ctx, service, broken, services)
+	result := r.hindrance(ctx, service, broken, services, profile)
 	if r.reported[key] != first.Kind {
 		r.reported[key] = first.Kind
 		r.report(service, first)
@@ -222,7 +220,7 @@ const most = 10
 
 // hindrance is the result of doing nothing about a Service; empty if nothing is in the way.
 func (r *Reprogrammer) hindrance(
-	ctx context.Context, service *corev1.Service, broken []verdict.Balancer, services int,
+	ctx context.Context, service *corev1.Service, broken []verdict.Balancer, services int, profile kubeproxy.Profile,
 ) string {
 	local := ptr.Deref(service.Spec.InternalTrafficPolicy, "") == corev1.ServiceInternalTrafficPolicyLocal
 	isMissing := func(b verdict.Balancer) bool { return b.Kind == verdict.BalancerMissing }
@@ -235,7 +233,7 @@ func (r *Reprogrammer) hindrance(
 		return besideLeak
 	case slices.ContainsFunc(broken, isMissing) && r.opts.InPlace(ctx):
 		return inPlace
-	case r.opts.Profile().LosesUnchanged(local):
+	case profile.LosesUnchanged(local):
 		return loses
 	default:
 		return ""

@@ -123,7 +123,6 @@ func (n *node) start(enforce bool) {
 		Node: "win-1", Enforce: enforce, LoadBalancers: n, Index: n.index, Server: n.api, Client: n.api, Gate: n.gate,
 		Events: n.events, History: n.history, Metrics: loadbalancer.NewMetrics(n.metrics), Clock: n.clock,
 		InPlace:  func(context.Context) bool { return n.inPlace },
-		Profile:  func() kubeproxy.Profile { return kubeproxy.ProfileOf(n.kubeProxy) },
 		Describe: words(enforce).Balancer,
 	})
 }
@@ -148,7 +147,9 @@ func (n *node) read(lbs ...hns.LoadBalancer) time.Duration {
 	n.soon = false
 	snapshot := verdict.Snapshot{Network: hns.Network{ID: "pods"}, Endpoints: n.endpoints}
 	return n.reprogrammer.Run(n.t.Context(), pass.Pass{
-		Evidence: verdict.Evidence{Snapshot: snapshot, Cluster: n.index.View(nil)}, Verdicts: n.verdicts,
+		Evidence: verdict.Evidence{
+			Snapshot: snapshot, Cluster: n.index.View(nil), KubeProxy: kubeproxy.ProfileOf(n.kubeProxy),
+		}, Verdicts: n.verdicts,
 	})
 }
 

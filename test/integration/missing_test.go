@@ -70,7 +70,6 @@ var _ = Describe("A load balancer that is missing", func() {
 			Describe: report.Words{
 				Node: n.name, Config: config.Default(), KubeProxy: func() kubeproxy.Profile { return kubeproxy.Profile{} },
 			}.Balancer,
-			Profile: func() kubeproxy.Profile { return kubeproxy.ProfileOf("v1.37.2") },
 		})
 		local := verdict.Endpoint{Endpoint: hns.Endpoint{ID: "pod", Network: "pods", Addresses: []netip.Addr{n.addr(7)}}}
 		for range time.Hour / (10 * time.Second) {
@@ -78,7 +77,7 @@ var _ = Describe("A load balancer that is missing", func() {
 			syncs++
 			Expect(reader.Read(ctx)).To(Succeed())
 			reprogrammer.Run(ctx, pass.Pass{Evidence: verdict.Evidence{
-				Cluster: index.View(nil),
+				Cluster: index.View(nil), KubeProxy: kubeproxy.ProfileOf("v1.37.2"),
 				Snapshot: verdict.Snapshot{
 					Network: hns.Network{ID: "pods"}, Endpoints: []verdict.Endpoint{local},
 				},
