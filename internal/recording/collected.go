@@ -78,7 +78,7 @@ func (c *Collected) collect() error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(c.readAll(files), c.finish())
+	return c.readAll(files)
 }
 
 func (c *Collected) collectFolder() error {
@@ -87,7 +87,7 @@ func (c *Collected) collectFolder() error {
 		return err
 	}
 	defer root.Close() //nolint:errcheck // it was only read
-	return errors.Join(c.readAll(root.FS()), c.finish())
+	return c.readAll(root.FS())
 }
 
 // openZip opens a zip file that has no more than a number of files.
@@ -108,7 +108,7 @@ func openZip(f File, limit int) (*zip.Reader, error) {
 }
 
 func (c *Collected) readAll(files fs.FS) error {
-	return fs.WalkDir(files, ".", func(name string, entry fs.DirEntry, err error) error {
+	err := fs.WalkDir(files, ".", func(name string, entry fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
 			return err
@@ -123,6 +123,10 @@ func (c *Collected) readAll(files fs.FS) error {
 		}
 		return nil
 	})
+	if err != nil {
+		return err
+	}
+	return c.finish()
 }
 
 // read reads a file and tells by its content what it is. What is no text is left to the readers, to be refused.

@@ -3,6 +3,7 @@
 package recording_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -149,6 +150,19 @@ func TestCollectRefuses(t *testing.T) {
 		_, err := recording.Collect(path)
 		NewWithT(t).Expect(err).To(MatchError(ContainSubstring(want)))
 	}
+}
+
+// What cannot be read may be all that is needed: only the reason counts.
+func TestCollectSaysWhyItCannotReadAFile(t *testing.T) {
+	g := NewWithT(t)
+	path := zipped(t, map[string]string{"endpoint.txt": endpointJSON})
+	damaged, err := os.ReadFile(path)
+	g.Expect(err).NotTo(HaveOccurred())
+	at := bytes.Index(damaged, []byte("endpoint.txt")) + len("endpoint.txt")
+	damaged[at] ^= 0xff
+	g.Expect(os.WriteFile(path, damaged, 0o600)).To(Succeed())
+	_, err = recording.Collect(path)
+	g.Expect(err).To(MatchError(And(ContainSubstring("endpoint.txt: "), Not(ContainSubstring("it has neither")))))
 }
 
 // Invariant 10.
