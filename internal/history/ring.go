@@ -4,17 +4,12 @@ package history
 
 import (
 	"cmp"
-	"container/list"
-	"net/netip"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"k8s.io/utils/clock"
-
-	"github.com/hnsguard/hnsguard/internal/hns"
-	"github.com/hnsguard/hnsguard/internal/verdict"
 )
 
 // The bounds of each act's part.
@@ -45,32 +40,15 @@ type Options struct {
 type Ring struct {
 	opts Options
 
-	mu    sync.Mutex
-	parts map[Act]*part
-}
-
-// part has the entries of one act, the one that is the longest ago first.
-type part struct {
-	order list.List // of *Entry
-	byKey map[key]*list.Element
-	bytes int
-}
-
-// key is what makes two entries the same.
-type key struct {
-	result   string
-	endpoint hns.EndpointID
-	address  netip.Addr
-	subject  string
-	pods     string
-	verdict  verdict.Kind
-	reason   verdict.Reason
+	mu sync.Mutex
+	// parts are the entries by act, the one that is the longest ago first.
+	parts map[Act][]Entry
 }
 
 // NewRing returns an empty ring.
 func NewRing(o Options) *Ring {
 	o.MaxEntries, o.MaxBytes = cmp.Or(o.MaxEntries, MaxEntries), cmp.Or(o.MaxBytes, MaxBytes)
-	return &Ring{opts: o, parts: map[Act]*part{}}
+	return &Ring{opts: o, parts: map[Act][]Entry{}}
 }
 
 // Add adds an entry, or counts it on the same one (invariant 2). A nil ring keeps nothing.
@@ -83,41 +61,27 @@ func (r *Ring) Add(e Entry) {
 	e = bounded(e)
 	e.First, e.Count = r.opts.Clock.Now().UTC(), 1
 	e.Last = e.First
-	p := r.part(e.Act)
-	if before := p.byKey[keyOf(e)]; before != nil {
-		if old := before.Value.(*Entry); e.First.Sub(old.Last) <= Gap { //nolint:forcetypeassert // nothing else is added
-			e.First, e.Count = old.First, old.Count+1
-			p.remove(before)
-		}
+	part, size := r.parts[e.Act], e.size()
+	if at := slices.IndexFunc(part, e.continues); at >= 0 {
+		e.First, e.Count = part[at].First, part[at].Count+1
+		part = slices.Delete(part, at, at+1)
 	}
-	p.push(&e)
-	for p.order.Len() > r.opts.MaxEntries || p.bytes > r.opts.MaxBytes {
-		p.remove(p.order.Front())
+	for i := range part {
+		size += part[i].size()
 	}
+	part = append(part, e)
+	for len(part) > r.opts.MaxEntries || size > r.opts.MaxBytes {
+		size -= part[0].size()
+		part = slices.Delete(part, 0, 1)
+	}
+	r.parts[e.Act] = part
 }
 
-func (r *Ring) part(act Act) *part {
-	if r.parts[act] == nil {
-		r.parts[act] = &part{byKey: map[key]*list.Element{}}
-	}
-	return r.parts[act]
-}
-
-func (p *part) push(e *Entry) {
-	p.byKey[keyOf(*e)] = p.order.PushBack(e)
-	p.bytes += e.size()
-}
-
-func (p *part) remove(element *list.Element) {
-	e := p.order.Remove(element).(*Entry) //nolint:forcetypeassert // nothing else is added
-	p.bytes -= e.size()
-	if p.byKey[keyOf(*e)] == element { // a later entry may have its key
-		delete(p.byKey, keyOf(*e))
-	}
-}
-
-func keyOf(e Entry) key {
-	return key{e.Result, e.Endpoint, e.Address, e.Subject, strings.Join(e.Pods, ","), e.Verdict, e.Reason}
+// continues reports whether an entry is the same thing as an earlier one of its act, soon after it.
+func (e Entry) continues(earlier Entry) bool {
+	return e.Result == earlier.Result && e.Endpoint == earlier.Endpoint && e.Address == earlier.Address &&
+		e.Subject == earlier.Subject && slices.Equal(e.Pods, earlier.Pods) &&
+		e.Verdict == earlier.Verdict && e.Reason == earlier.Reason && e.Last.Sub(earlier.Last) <= Gap
 }
 
 // bounded cuts what has no bound of its own (invariant 1).
@@ -141,17 +105,16 @@ func cut(s string) string {
 	return strings.ToValidUTF8(s[:maxText], "") + "…"
 }
 
-// fixedSize is about what an entry needs besides its texts, in the list and the map.
+// fixedSize is about what an entry needs besides its texts.
 const fixedSize = 512
 
 // size is about how many bytes of memory the entry needs.
 func (e Entry) size() int {
 	n := fixedSize + len(e.Result) + len(e.Endpoint) + len(e.Subject) + len(e.Detail)
-	for _, pod := range e.Pods {
-		n += 2 * (len(pod) + 16) // in the entry and in its key
-	}
-	for _, text := range slices.Concat(e.Before, e.After) {
-		n += len(text) + 16
+	for _, texts := range [...][]string{e.Pods, e.Before, e.After} {
+		for _, text := range texts {
+			n += len(text) + 16
+		}
 	}
 	return n
 }
@@ -161,10 +124,8 @@ func (r *Ring) Entries() []Entry {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	all := []Entry{}
-	for _, p := range r.parts {
-		for element := p.order.Front(); element != nil; element = element.Next() {
-			all = append(all, *element.Value.(*Entry)) //nolint:forcetypeassert // nothing else is added
-		}
+	for _, part := range r.parts {
+		all = append(all, part...)
 	}
 	slices.SortFunc(all, func(a, b Entry) int {
 		return cmp.Or(b.Last.Compare(a.Last), b.First.Compare(a.First), cmp.Compare(a.Act, b.Act),
