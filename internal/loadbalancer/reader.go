@@ -92,7 +92,7 @@ func (r *Reader) ReadSoon(first bool) {
 	if !first {
 		soon = soon.Add(brokenEvery)
 	}
-	r.due = earlier(r.due, soon)
+	r.due = pass.Earlier(r.due, soon)
 }
 
 // Last implements [github.com/hnsguard/hnsguard/internal/pass.LoadBalancers].
@@ -132,26 +132,19 @@ func (r *Reader) request() {
 }
 
 // wait returns how long the next reading can wait.
-func (r *Reader) wait(pass pass.Pass) time.Duration {
+func (r *Reader) wait(p pass.Pass) time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	at := r.due
-	for _, v := range pass.Verdicts {
+	for _, v := range p.Verdicts {
 		switch {
 		case v.Reason == verdict.ReasonLoadBalancersUnknown:
 			at = r.next
-		case v.Reason == verdict.ReasonReferenced && !pass.Evidence.Now.Before(v.Due):
-			at = earlier(at, r.next.Add(brokenEvery)) // a load balancer is all that keeps it
+		case v.Reason == verdict.ReasonReferenced && !p.Evidence.Now.Before(v.Due):
+			at = pass.Earlier(at, r.next.Add(brokenEvery)) // a load balancer is all that keeps it
 		}
 	}
 	return at.Sub(r.opts.Clock.Now())
-}
-
-func earlier(a, b time.Time) time.Time {
-	if b.Before(a) {
-		return b
-	}
-	return a
 }
 
 // Start makes the readings until the context ends.

@@ -3,6 +3,7 @@
 package loadbalancer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -173,10 +174,7 @@ func (r *Reprogrammer) sweep(ctx context.Context) {
 		if _, own := r.disturbing[key]; own {
 			continue
 		}
-		seen, known := before[slice.UID]
-		if !known {
-			seen = now
-		}
+		seen := cmp.Or(before[slice.UID], now)
 		if now.Sub(seen) >= abandoned {
 			err := r.remove(ctx, key)
 			if err == nil || apierrors.IsNotFound(err) {

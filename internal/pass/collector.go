@@ -3,6 +3,7 @@
 package pass
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"net/netip"
@@ -118,10 +119,7 @@ func (c *Collector) Remember(verdicts []verdict.Verdict) {
 		if !v.Unclaimed() {
 			continue
 		}
-		unclaimed[v.Endpoint.ID] = now
-		if since, known := c.unclaimed[v.Endpoint.ID]; known {
-			unclaimed[v.Endpoint.ID] = since
-		}
+		unclaimed[v.Endpoint.ID] = cmp.Or(c.unclaimed[v.Endpoint.ID], now)
 	}
 	c.unclaimed, c.elsewhere = unclaimed, elsewhere
 }
@@ -129,10 +127,8 @@ func (c *Collector) Remember(verdicts []verdict.Verdict) {
 // RememberElsewhere replaces what is known of the pods on other nodes that may use these addresses. There are none if
 // an entry is empty. What is remembered is kept as long as an endpoint has the address.
 func (c *Collector) RememberElsewhere(pods map[netip.Addr][]cluster.Pod) {
-	elsewhere := maps.Clone(c.elsewhere)
-	if elsewhere == nil {
-		elsewhere = map[netip.Addr][]cluster.Pod{}
-	}
+	elsewhere := map[netip.Addr][]cluster.Pod{}
+	maps.Copy(elsewhere, c.elsewhere)
 	maps.Copy(elsewhere, pods)
 	c.elsewhere = elsewhere
 }
@@ -147,10 +143,7 @@ func (c *Collector) seeWaiting(pods []cluster.Pod) {
 	now := c.opts.Clock.Now()
 	waiting := make(map[types.UID]time.Time, len(pods))
 	for _, p := range pods {
-		waiting[p.UID] = now
-		if since, known := c.waiting[p.UID]; known {
-			waiting[p.UID] = since
-		}
+		waiting[p.UID] = cmp.Or(c.waiting[p.UID], now)
 	}
 	c.waiting = waiting
 }

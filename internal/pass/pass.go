@@ -43,6 +43,22 @@ type RelistObserver interface {
 	SlicesRelisted()
 }
 
+// Earlier returns the earlier of two moments.
+func Earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// Later returns the later of two moments.
+func Later(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return b
+	}
+	return a
+}
+
 // Soonest returns the shortest of several durations. Zero means none.
 func Soonest(durations ...time.Duration) time.Duration {
 	var soonest time.Duration

@@ -54,7 +54,8 @@ func (r *Remover) proveConflicts(
 	for _, v := range conflicts {
 		current, err := !v.NeedsCurrentSlices, error(nil)
 		if !current {
-			current, err = r.opts.Freshness.Current(ctx, latest(v.Since, pass.Evidence.Now.Add(-maxProofAge)))
+			since := slices.MaxFunc([]time.Time{v.Since, pass.Evidence.Now.Add(-maxProofAge)}, time.Time.Compare)
+			current, err = r.opts.Freshness.Current(ctx, since)
 		}
 		if err != nil {
 			logf.FromContext(ctx).Error(err, "Cannot verify that the EndpointSlice watch is current")
@@ -75,13 +76,6 @@ func (r *Remover) proveConflicts(
 	}
 	r.keep(BrakeStale, without(rest, absent)...)
 	return append(proven, absent...)
-}
-
-func latest(a, b time.Time) time.Time {
-	if a.Before(b) {
-		return b
-	}
-	return a
 }
 
 // without returns the verdicts whose endpoint is in none of the others.

@@ -143,7 +143,7 @@ func (f *Flusher) SliceChanged(before, after *cluster.Slice) {
 	}
 	if len(keepsOf(before, f.opts.Node)) > 0 && after == nil { // which this agent did: it makes good what it drops
 		f.markStale(r, f.opts.Settle)
-		r.due = earlier(r.due, now.Add(f.opts.Settle))
+		r.due = pass.Earlier(r.due, now.Add(f.opts.Settle))
 	}
 }
 
@@ -204,9 +204,9 @@ func (f *Flusher) markStale(r *record, settle time.Duration, lost ...netip.Addr)
 	}
 	r.stale, r.reported = now, false
 	r.lost.Insert(lost...)
-	r.due = later(r.due, now.Add(f.opts.Settle))
-	r.urgent = later(r.urgent, now.Add(settle))
-	r.endangered = later(r.endangered, now.Add(settle))
+	r.due = pass.Later(r.due, now.Add(f.opts.Settle))
+	r.urgent = pass.Later(r.urgent, now.Add(settle))
+	r.endangered = pass.Later(r.endangered, now.Add(settle))
 }
 
 // schedule decides when to write.
@@ -216,20 +216,6 @@ func (f *Flusher) schedule(r *record, settle time.Duration) {
 	r.due = now.Add(f.opts.Settle + f.wait(f.opts.Spread))
 	r.urgent = now.Add(settle + f.wait(f.opts.UrgentSpread))
 	r.endangered = now.Add(settle)
-}
-
-func later(a, b time.Time) time.Time {
-	if a.Before(b) {
-		return b
-	}
-	return a
-}
-
-func earlier(a, b time.Time) time.Time {
-	if b.Before(a) {
-		return b
-	}
-	return a
 }
 
 // groupSize is the most agents that a cluster is expected to have.
@@ -302,12 +288,12 @@ func (f *Flusher) moveTo(kind discoveryv1.AddressType, own *cluster.Slice, snaps
 func (r *record) when(p pass.Pass) time.Time {
 	when, retry := r.due, r.retry
 	if p.Waiting {
-		when = earlier(when, r.urgent)
+		when = pass.Earlier(when, r.urgent)
 	}
 	if r.endangers(p.Evidence.Snapshot) {
-		when, retry = earlier(when, r.endangered), r.retrySoon
+		when, retry = pass.Earlier(when, r.endangered), r.retrySoon
 	}
-	return later(when, retry)
+	return pass.Later(when, retry)
 }
 
 // endangers reports whether a local endpoint has one of the lost addresses: kube-proxy may delete it at its next sync.

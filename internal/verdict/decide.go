@@ -209,7 +209,9 @@ func (d *decision) judgeRemote(v *Verdict) (Kind, Reason) {
 	v.Pods, v.Listings, v.Elsewhere = idsOf(pods), d.Cluster.Listings(addr), claimantsOf(d.Elsewhere[addr])
 	for _, l := range locals {
 		v.Locals = append(v.Locals, l.ID)
-		v.Since = latest(v.Since, l.Seen)
+		if l.Seen.After(v.Since) {
+			v.Since = l.Seen
+		}
 	}
 	if reason, is := d.protected(addr, pods); is {
 		return Protected, reason
@@ -420,13 +422,6 @@ func (d *decision) isReadyElsewhere(l cluster.Listing) bool { return d.isElsewhe
 
 // isClaimedElsewhere also counts an endpoint that terminates and still serves: its pod has the address.
 func (d *decision) isClaimedElsewhere(l cluster.Listing) bool { return d.isElsewhere(l) && l.Claims() }
-
-func latest(a, b time.Time) time.Time {
-	if a.Before(b) {
-		return b
-	}
-	return a
-}
 
 func attached(e *Endpoint) bool { return e.Attached() }
 
