@@ -23,7 +23,7 @@ type Index struct {
 	mu       sync.Mutex
 	pods     map[types.NamespacedName]Pod
 	slices   map[types.NamespacedName]*Slice
-	services map[types.NamespacedName]*backing
+	services map[types.NamespacedName]*Backing
 	// revision counts the changes of services.
 	revision uint64
 	// keepers are the keep-slices.
@@ -40,7 +40,7 @@ type Index struct {
 func NewIndex(node string) *Index {
 	return &Index{
 		node: node, pods: map[types.NamespacedName]Pod{}, slices: map[types.NamespacedName]*Slice{},
-		services: map[types.NamespacedName]*backing{}, keepers: map[types.NamespacedName]*Slice{}, view: View{Node: node},
+		services: map[types.NamespacedName]*Backing{}, keepers: map[types.NamespacedName]*Slice{}, view: View{Node: node},
 	}
 }
 

@@ -5,6 +5,7 @@ package cluster
 import (
 	"iter"
 	"net/netip"
+	"reflect"
 	"slices"
 	"unique"
 
@@ -74,20 +75,6 @@ func (s *Service) Addresses() iter.Seq2[netip.Addr, AddressClass] {
 				return
 			}
 		}
-	}
-}
-
-func (s *Service) equal(other *Service) bool {
-	if s == nil || other == nil {
-		return s == other
-	}
-	return s.addresses == other.addresses && s.flags() == other.flags() && slices.Equal(s.Ports, other.Ports)
-}
-
-// flags are all of the Service but its addresses and ports.
-func (s *Service) flags() [8]any {
-	return [8]any{
-		s.Proxied, s.InternalLocal, s.ExternalLocal, s.Preserve, s.oversized, s.cluster, s.external, s.ingress,
 	}
 }
 
@@ -202,13 +189,6 @@ type Backing struct {
 	Revision uint64
 }
 
-// backing is what the index has of a [Backing].
-type backing struct {
-	service  *Service
-	slices   []*Slice
-	revision uint64
-}
-
 // ReplaceServices replaces all Services. From then on those in the index are complete, and kept current.
 func (i *Index) ReplaceServices(all []*corev1.Service) {
 	i.mu.Lock()
@@ -219,7 +199,7 @@ func (i *Index) ReplaceServices(all []*corev1.Service) {
 		i.setService(keyOf(service), ServiceOf(service))
 	}
 	for key, b := range i.services {
-		if b.service != nil && !present[key] {
+		if b.Service != nil && !present[key] {
 			i.setService(key, nil)
 		}
 	}
@@ -242,24 +222,24 @@ func (i *Index) DeleteService(service *corev1.Service) {
 
 // setService replaces a Service; nil removes it.
 func (i *Index) setService(key types.NamespacedName, service *Service) {
-	if b := i.services[key]; b != nil && b.service.equal(service) {
+	if b := i.services[key]; b != nil && reflect.DeepEqual(b.Service, service) {
 		return
 	}
 	i.view.vips = nil
-	i.changeBacking(key, func(b *backing) { b.service = service })
+	i.changeBacking(key, func(b *Backing) { b.Service = service })
 }
 
 // changeBacking changes what is known of a Service.
-func (i *Index) changeBacking(key types.NamespacedName, change func(*backing)) {
+func (i *Index) changeBacking(key types.NamespacedName, change func(*Backing)) {
 	b := i.services[key]
 	if b == nil {
-		b = &backing{}
+		b = &Backing{Key: key}
 		i.services[key] = b
 	}
 	change(b)
 	i.revision++
-	b.revision = i.revision
-	if b.service == nil && len(b.slices) == 0 {
+	b.Revision = i.revision
+	if b.Service == nil && len(b.Slices) == 0 {
 		delete(i.services, key)
 	}
 }
@@ -271,12 +251,12 @@ func (i *Index) replaceBacking(before, after *Slice) {
 		return
 	}
 	if key, has := before.backs(); has {
-		i.changeBacking(key, func(b *backing) {
-			b.slices = slices.DeleteFunc(slices.Clone(b.slices), func(s *Slice) bool { return s == before })
+		i.changeBacking(key, func(b *Backing) {
+			b.Slices = slices.DeleteFunc(slices.Clone(b.Slices), func(s *Slice) bool { return s == before })
 		})
 	}
 	if key, has := after.backs(); has {
-		i.changeBacking(key, func(b *backing) { b.slices = append(slices.Clip(b.slices), after) })
+		i.changeBacking(key, func(b *Backing) { b.Slices = append(slices.Clip(b.Slices), after) })
 	}
 }
 
@@ -287,8 +267,8 @@ func (i *Index) exchange(before, after *Slice) {
 		return
 	}
 	b := i.services[key]
-	b.slices = slices.Clone(b.slices)
-	b.slices[slices.Index(b.slices, before)] = after
+	b.Slices = slices.Clone(b.Slices)
+	b.Slices[slices.Index(b.Slices, before)] = after
 }
 
 // Revision counts the changes of Services and of the slices that kube-proxy makes their endpoints of.
@@ -303,8 +283,8 @@ func (i *Index) Backings() []Backing {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	all := make([]Backing, 0, len(i.services))
-	for key, b := range i.services {
-		all = append(all, Backing{key, b.service, b.slices, b.revision})
+	for _, b := range i.services {
+		all = append(all, *b)
 	}
 	return all
 }
@@ -314,14 +294,14 @@ func (i *Index) Backings() []Backing {
 func (i *Index) findServices() (vips sets.Set[netip.Addr], oversized []types.NamespacedName) {
 	vips = sets.New[netip.Addr]()
 	for key, b := range i.services {
-		if b.service == nil {
+		if b.Service == nil {
 			continue
 		}
-		if b.service.oversized {
+		if b.Service.oversized {
 			oversized = append(oversized, key)
 		}
-		for n := range b.service.addresses.len() {
-			addr := b.service.addresses.at(n)
+		for n := range b.Service.addresses.len() {
+			addr := b.Service.addresses.at(n)
 			if _, followed := i.listings[addr]; followed {
 				vips.Insert(addr)
 			}

@@ -201,7 +201,7 @@ func (r *Evictor) confirmed(lacking []Victim) []Victim {
 }
 
 func (r *Evictor) report(ctx context.Context, v Victim, networkGone bool) {
-	r.opts.History.Add(about(v.Pod, history.Victim, ""))
+	r.opts.History.Add(entryOf(v.Pod, history.Victim, ""))
 	reason := EventVictim
 	if v.State == verdict.PodNotAttached {
 		reason = EventNotAttached
@@ -219,7 +219,7 @@ func (r *Evictor) reportEnding(ctx context.Context, ending []Victim) {
 		if slices.ContainsFunc(reported, func(before Victim) bool { return before.Pod.UID == pod.UID }) {
 			continue
 		}
-		r.opts.History.Add(about(pod, history.Victim, history.Ending))
+		r.opts.History.Add(entryOf(pod, history.Victim, history.Ending))
 		logf.FromContext(ctx).Info("Pod should have been gone", "Pod", pod.Key, "ips", pod.Addresses, "since", pod.Ends)
 		r.event(v, EventEnding, false)
 	}
@@ -230,7 +230,7 @@ func (r *Evictor) event(v Victim, reason string, networkGone bool) {
 		"%s", r.opts.Describe(v, networkGone))
 }
 
-func about(pod cluster.Pod, act history.Act, result string) history.Entry {
+func entryOf(pod cluster.Pod, act history.Act, result string) history.Entry {
 	e := history.Entry{Act: act, Result: result, Pods: history.Names(pod.ID())}
 	if len(pod.Addresses) > 0 {
 		e.Address = pod.Addresses[0]
@@ -268,7 +268,7 @@ func (r *Evictor) evictOne(ctx context.Context) {
 		r.evicted = now
 		result, err := r.evict(ctx, pod)
 		r.opts.Metrics.evictions.WithLabelValues(result).Inc()
-		r.opts.History.Add(about(pod, history.Eviction, result).Because(err))
+		r.opts.History.Add(entryOf(pod, history.Eviction, result).Because(err))
 		log := logf.FromContext(ctx).WithValues("Pod", pod.Key, "result", result)
 		if result == evictionUnrestricted {
 			return // which is logged once
