@@ -127,7 +127,7 @@ func (i *Index) replaceListings(before, after *Slice) {
 			i.listings, i.shared = maps.Clone(i.listings), false
 		}
 		others := slices.DeleteFunc(slices.Clone(old), func(l Listing) bool { return l.Slice == key })
-		i.listings[addr] = inOrder(append(others, after.listings(after.of(addr))...))
+		i.listings[addr] = inOrder(append(others, after.listings(after.backendsOf(addr))...))
 	}
 }
 
@@ -159,7 +159,7 @@ func (i *Index) ListedOnAnotherNode(addr netip.Addr) bool {
 	defer i.mu.Unlock()
 	for _, slice := range i.slices {
 		onAnother := func(l Listing) bool { return l.OnAnotherNode(i.node) }
-		if slices.ContainsFunc(slice.listings(slice.of(addr)), onAnother) {
+		if slices.ContainsFunc(slice.listings(slice.backendsOf(addr)), onAnother) {
 			return true
 		}
 	}

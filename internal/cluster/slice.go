@@ -176,8 +176,8 @@ func (s *Slice) len() int {
 	return len(s.backends)
 }
 
-// of returns all that the slice says about an address.
-func (s *Slice) of(addr netip.Addr) []unique.Handle[Backend] {
+// backendsOf returns all that the slice says about an address.
+func (s *Slice) backendsOf(addr netip.Addr) []unique.Handle[Backend] {
 	from := sort.Search(s.len(), func(n int) bool { return !s.addresses.at(n).Less(addr) })
 	return s.backends[from:s.end(from, addr)]
 }

@@ -26,8 +26,8 @@ type sighting struct {
 	reported bool
 }
 
-// look compares a snapshot with the one before, and returns the duplicates that are new.
-func (d *duplicates) look(s verdict.Snapshot, now time.Time) (news []verdict.Duplicate) {
+// update compares a snapshot with the one before, and returns the duplicates that are new.
+func (d *duplicates) update(s verdict.Snapshot, now time.Time) (news []verdict.Duplicate) {
 	if len(s.Endpoints) == len(d.endpoints) && (len(s.Endpoints) == 0 || &s.Endpoints[0] == &d.endpoints[0]) {
 		return nil
 	}
@@ -61,7 +61,7 @@ func (d *duplicates) lasting(now time.Time) (all []verdict.Duplicate) {
 // duplicated reports the addresses that several endpoints have. The ones that are removed are known by their verdicts;
 // of two local endpoints, hnsguard removes neither.
 func (r *recorder) duplicated(ctx context.Context, s verdict.Snapshot, node string, now time.Time) {
-	for _, d := range r.duplicates.look(s, now) {
+	for _, d := range r.duplicates.update(s, now) {
 		logf.FromContext(ctx).Info("Several endpoints have the same address",
 			"ip", d.Address.String(), "kind", d.Kind(), "localEndpointIDs", d.Locals, "remoteEndpointIDs", d.Remotes)
 	}

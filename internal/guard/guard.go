@@ -137,10 +137,10 @@ func (g *Guard) SetupWithManager(mgr manager.Manager) error {
 	_, err := builder.TypedControllerManagedBy[Request](mgr).
 		Named("guard").
 		WatchesRawSource(source.TypedFunc[Request](firstTick)).
-		WatchesRawSource(slicewatch.Pods(g.opts.Slices, now)).
-		WatchesRawSource(slicewatch.Source(g.opts.Slices, later)).
+		WatchesRawSource(slicewatch.Pods(g.opts.Slices, enqueue)).
+		WatchesRawSource(slicewatch.Source(g.opts.Slices, enqueueLater)).
 		// Not waited for: without Services the guard knows less, and pods cannot wait.
-		WatchesRawSource(source.TypedFunc[Request](slicewatch.Services(g.opts.Slices, later).Start)).
+		WatchesRawSource(source.TypedFunc[Request](slicewatch.Services(g.opts.Slices, enqueueLater).Start)).
 		WithOptions(controller.TypedOptions[Request]{
 			MaxConcurrentReconciles: 1,
 			NeedLeaderElection:      new(false), // every node has its own

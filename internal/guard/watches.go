@@ -36,5 +36,5 @@ func firstTick(_ context.Context, q queue) error {
 	return nil
 }
 
-func now(q queue)   { q.Add(Request{}) }
-func later(q queue) { q.AddAfter(Request{}, sliceDelay) }
+func enqueue(q queue)      { q.Add(Request{}) }
+func enqueueLater(q queue) { q.AddAfter(Request{}, sliceDelay) }

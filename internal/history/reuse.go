@@ -101,7 +101,7 @@ func (m *ReuseMeter) Run(_ context.Context, pass pass.Pass) time.Duration {
 		for _, addr := range pod.Addresses {
 			held[addr] = pod.UID
 			if m.held != nil && m.held[addr] != pod.UID { // invariant 5
-				m.observe(addr, pod)
+				m.record(addr, pod)
 			}
 			m.left.Remove(addr)
 		}
@@ -110,7 +110,7 @@ func (m *ReuseMeter) Run(_ context.Context, pass pass.Pass) time.Duration {
 	return 0
 }
 
-func (m *ReuseMeter) observe(addr netip.Addr, pod cluster.Pod) {
+func (m *ReuseMeter) record(addr netip.Addr, pod cluster.Pod) {
 	e := Entry{Act: Reuse, Result: Listed, Address: addr, Pods: Names(pod.ID())}
 	if m.index.ListedOnAnotherNode(addr) {
 		m.measure.Observe(0)

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"reflect"
 	"slices"
 	"time"
 
@@ -72,7 +71,7 @@ func (i *Inventory) Observe(ctx context.Context) (verdict.Snapshot, error) {
 	snapshot, err := i.observe(ctx)
 	if err != nil {
 		i.last = nil
-		i.distrust(i.opts.Clock.Now())
+		i.rereadSoon(i.opts.Clock.Now())
 		return snapshot, err
 	}
 	i.last, i.started = &snapshot, true
@@ -85,7 +84,7 @@ func (i *Inventory) observe(ctx context.Context) (verdict.Snapshot, error) {
 	if err != nil {
 		return verdict.Snapshot{}, fmt.Errorf("observing HNS: %w", err)
 	}
-	if err := i.learn(ctx, ids, now); err != nil {
+	if err := i.readNew(ctx, ids, now); err != nil {
 		return verdict.Snapshot{}, err
 	}
 	if err := i.refreshOldest(ctx, now); err != nil {
@@ -108,8 +107,8 @@ func (i *Inventory) observe(ctx context.Context) (verdict.Snapshot, error) {
 	return verdict.Snapshot{Taken: now, Network: network, Endpoints: i.endpoints}, nil
 }
 
-// learn reads the endpoints that are new and forgets those that are gone.
-func (i *Inventory) learn(ctx context.Context, ids []hns.EndpointID, now time.Time) error {
+// readNew reads the endpoints that are new and forgets those that are gone.
+func (i *Inventory) readNew(ctx context.Context, ids []hns.EndpointID, now time.Time) error {
 	if i.order != nil && len(ids) == len(i.known) && slices.Equal(ids, i.order) {
 		return nil // they are those of the snapshot before, and all of them could be read
 	}
@@ -117,31 +116,21 @@ func (i *Inventory) learn(ctx context.Context, ids []hns.EndpointID, now time.Ti
 	if i.last != nil && now.Sub(i.last.Taken) <= i.opts.MaxGap {
 		fresh.Appeared = i.last.Taken
 	}
-	known := 0
 	for _, id := range ids {
 		if _, is := i.known[id]; is {
-			known++
 			continue
 		}
 		if err := i.read(ctx, id, fresh, now); err != nil {
 			return err
 		}
-		if _, is := i.known[id]; is { // it may have vanished
-			known++
-		}
 	}
-	if known != len(i.known) {
-		i.forgetAllBut(sets.New(ids...))
-	}
-	return nil
-}
-
-func (i *Inventory) forgetAllBut(present sets.Set[hns.EndpointID]) {
+	present := sets.New(ids...)
 	for id := range i.known {
 		if !present.Has(id) {
 			i.forget(id)
 		}
 	}
+	return nil
 }
 
 func (i *Inventory) forget(id hns.EndpointID) {
@@ -166,14 +155,14 @@ func (i *Inventory) read(ctx context.Context, id hns.EndpointID, before verdict.
 		logf.FromContext(ctx).Info("Cannot translate an HNS endpoint in full; keeping it",
 			"endpointID", id, "problem", endpoint.Untranslated)
 	}
-	if !reflect.DeepEqual(before.Endpoint, endpoint) {
+	if !before.Endpoint.Equal(endpoint) {
 		i.changed()
 	}
 	if !i.lists(endpoint.Network) {
 		i.listed = time.Time{}
 	}
 	if before.ID != "" && before.Network != endpoint.Network { // which no living endpoint does
-		i.distrust(now)
+		i.rereadSoon(now)
 	}
 	i.remember(before, endpoint, now)
 	return nil

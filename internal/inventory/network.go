@@ -112,7 +112,7 @@ func (i *Inventory) podNetwork(ctx context.Context, ids []hns.EndpointID, now ti
 	network, err := PodNetwork(i.opts.Network, i.networks, endpoints)
 	if at < 0 {
 		if i.chosen != "" {
-			i.distrust(now) // endpoints may be on other networks now
+			i.rereadSoon(now) // endpoints may be on other networks now
 		}
 		i.chosen = network.ID
 		return network, err
@@ -122,7 +122,7 @@ func (i *Inventory) podNetwork(ctx context.Context, ids []hns.EndpointID, now ti
 	}
 	logf.FromContext(ctx).Info("Another network is that of the pods", "network", network.Name, "networkID", network.ID,
 		"before", i.networks[at].Name)
-	i.distrust(now)
+	i.rereadSoon(now)
 	i.chosen = network.ID
 	return network, nil
 }

@@ -58,8 +58,8 @@ func (e *entry) wait(rest time.Duration) time.Duration {
 	return rest/2 + time.Duration(float64(rest/2)*float64(sum.Sum32())/math.MaxUint32)
 }
 
-// distrust lets all endpoints be read again within RereadEvery: HNS has failed, or is not what it was.
-func (i *Inventory) distrust(now time.Time) {
+// rereadSoon lets all endpoints be read again within RereadEvery: HNS has failed, or is not what it was.
+func (i *Inventory) rereadSoon(now time.Time) {
 	for id, e := range i.known {
 		if latest := now.Add(e.wait(i.opts.RereadEvery)); e.due.After(latest) {
 			e.due = latest

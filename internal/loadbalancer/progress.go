@@ -28,10 +28,10 @@ type proof struct {
 	counted bool
 }
 
-// look reads what kube-proxy counts, and returns the revision of the index up to which kube-proxy has processed
+// update reads what kube-proxy counts, and returns the revision of the index up to which kube-proxy has processed
 // everything. It is zero where that is not known: then kube-proxy may have been restarted, and be busy making all load
 // balancers.
-func (p *progress) look(ctx context.Context) uint64 {
+func (p *progress) update(ctx context.Context) uint64 {
 	syncs, err := p.opts.Syncs(ctx)
 	if err != nil {
 		return 0

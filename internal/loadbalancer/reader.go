@@ -177,7 +177,7 @@ func (r *Reader) Requested() bool {
 // Read reads all load balancers once.
 func (r *Reader) Read(ctx context.Context) error {
 	begun := r.opts.Clock.Now()
-	processed := r.progress.look(ctx) // before: what is processed later does not count
+	processed := r.progress.update(ctx) // before: what is processed later does not count
 	read, err := r.read(ctx)
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -128,13 +128,13 @@ func (r *Reprogrammer) Run(ctx context.Context, p pass.Pass) time.Duration {
 	if r.opts.Enforce {
 		r.sweep(ctx)
 	}
-	next := r.calm(ctx)
+	next := r.deleteOld(ctx)
 	if reading := r.opts.LoadBalancers.Reading(); reading.Begun.After(r.findings.begun) {
 		if some, news := r.findings.add(reading, r.opts.Index, p); some {
 			r.opts.LoadBalancers.ReadSoon(news)
 		}
 	}
-	r.mend(ctx, p.Evidence.KubeProxy)
+	r.handleBroken(ctx, p.Evidence.KubeProxy)
 	r.backoff.GC()
 	return next
 }
@@ -144,8 +144,8 @@ func (r *Reprogrammer) Found() (broken []verdict.Balancer, counts map[verdict.Ba
 	return r.findings.broken, r.findings.counts
 }
 
-// mend attends to the Services whose load balancers are broken.
-func (r *Reprogrammer) mend(ctx context.Context, profile kubeproxy.Profile) {
+// handleBroken handles the Services whose load balancers are broken.
+func (r *Reprogrammer) handleBroken(ctx context.Context, profile kubeproxy.Profile) {
 	var services []types.NamespacedName
 	broken := map[types.NamespacedName][]verdict.Balancer{}
 	for _, b := range r.findings.broken {
@@ -162,12 +162,12 @@ func (r *Reprogrammer) mend(ctx context.Context, profile kubeproxy.Profile) {
 	for _, service := range services {
 		if budget > 0 && r.due(service, broken[service][0].Kind) {
 			budget--
-			r.attend(ctx, service, broken[service], len(services), profile)
+			r.handle(ctx, service, broken[service], len(services), profile)
 		}
 	}
 }
 
-// perPass is how many Services are attended to in a pass, which waits for the API server meanwhile.
+// perPass is how many Services are handled in a pass, which waits for the API server meanwhile.
 const perPass = 4
 
 // due reports whether there is something to do about a Service now.
@@ -176,9 +176,9 @@ func (r *Reprogrammer) due(service types.NamespacedName, kind verdict.BalancerKi
 		!r.backoff.IsInBackOffSinceUpdate(service.String(), r.opts.Clock.Now())
 }
 
-// attend reports a Service unless that has been done, and disturbs it if that is configured. broken has the most
+// handle reports a Service unless that has been done, and disturbs it if that is configured. broken has the most
 // urgent load balancer first; services is how many Services have broken ones.
-func (r *Reprogrammer) attend(
+func (r *Reprogrammer) handle(
 	ctx context.Context, key types.NamespacedName, broken []verdict.Balancer, services int, profile kubeproxy.Profile,
 ) {
 	first := broken[0]
@@ -289,8 +289,8 @@ func (r *Reprogrammer) serviceOf(ctx context.Context, key types.NamespacedName) 
 	}
 }
 
-// calm deletes the slices that have been there for long enough, and returns how soon to come back.
-func (r *Reprogrammer) calm(ctx context.Context) (next time.Duration) {
+// deleteOld deletes the slices that have been there for long enough, and returns how soon to come back.
+func (r *Reprogrammer) deleteOld(ctx context.Context) (next time.Duration) {
 	for key, since := range r.disturbing {
 		if r.backoff.IsInBackOffSinceUpdate(key.String(), r.opts.Clock.Now()) {
 			continue

@@ -77,14 +77,14 @@ func NewCollector(o Options) *Collector {
 // [Inventory] returned with it.
 func (c *Collector) Collect(ctx context.Context) (verdict.Evidence, error) {
 	// Pods first: one that waits by now began to wait before what the snapshot shows to have appeared.
-	c.seeWaiting(c.opts.Index.View(nil).Waiting())
+	c.rememberWaiting(c.opts.Index.View(nil).Waiting())
 	snapshot, err := c.opts.Inventory.Observe(ctx)
 	if err != nil {
 		c.unclaimed = map[hns.EndpointID]time.Time{} // invariant 2
 		return c.With(snapshot), err
 	}
 	evidence := c.With(snapshot)
-	c.seeWaiting(evidence.Cluster.Waiting())
+	c.rememberWaiting(evidence.Cluster.Waiting())
 	evidence.WaitingSince = c.waiting
 	return evidence, nil
 }
@@ -138,8 +138,8 @@ func (c *Collector) FreshlyWaiting() bool {
 	return c.waitsBetween(c.opts.Clock.Now(), 0, c.opts.FreshlyWaiting)
 }
 
-// seeWaiting remembers since when each pod has been waiting for its address.
-func (c *Collector) seeWaiting(pods []cluster.Pod) {
+// rememberWaiting remembers since when each pod has been waiting for its address.
+func (c *Collector) rememberWaiting(pods []cluster.Pod) {
 	now := c.opts.Clock.Now()
 	waiting := make(map[types.UID]time.Time, len(pods))
 	for _, p := range pods {

@@ -201,15 +201,15 @@ func (w *Watch) Bookmark(version string) error {
 // Resync implements [toolscache.ReflectorStore]. There is nothing to do.
 func (w *Watch) Resync() error { return nil }
 
-func (w *Watch) set(slice *cluster.Slice) { w.observe(w.opts.Index.SetSlice(slice), slice) }
+func (w *Watch) set(slice *cluster.Slice) { w.tellObservers(w.opts.Index.SetSlice(slice), slice) }
 
 func (w *Watch) remove(key types.NamespacedName) {
 	if before := w.opts.Index.DeleteSlice(key); before != nil {
-		w.observe(before, nil)
+		w.tellObservers(before, nil)
 	}
 }
 
-func (w *Watch) observe(before, after *cluster.Slice) {
+func (w *Watch) tellObservers(before, after *cluster.Slice) {
 	for _, o := range w.observers {
 		o.SliceChanged(before, after)
 	}

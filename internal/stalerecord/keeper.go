@@ -119,7 +119,7 @@ const (
 func (k *Keeper) Run(ctx context.Context, p pass.Pass) time.Duration {
 	all := sets.New(slices.Collect(p.Evidence.Cluster.AllKeeps())...)
 	wanted := verdict.WantedKeeps(p.Evidence)
-	own := k.own(all)
+	own := k.ownKeeps(all)
 	k.opts.Metrics.kept.Set(float64(own.Len()))
 	k.prove(ctx, p)
 	next := k.create(ctx, p, sorted(wanted.Difference(own)), own.Len())
@@ -140,7 +140,7 @@ func (k *Keeper) prove(ctx context.Context, p pass.Pass) {
 	k.proved = k.opts.Gate.Pass(ctx, k.try(metav1.NamespaceDefault)) == nil
 }
 
-func (k *Keeper) own(keeps sets.Set[cluster.Keep]) sets.Set[cluster.Keep] {
+func (k *Keeper) ownKeeps(keeps sets.Set[cluster.Keep]) sets.Set[cluster.Keep] {
 	own := sets.New[cluster.Keep]()
 	for keep := range keeps {
 		if keep.Node == k.opts.Node {
@@ -168,7 +168,7 @@ func (k *Keeper) create(ctx context.Context, p pass.Pass, missing []cluster.Keep
 		due = due[:room]
 	}
 	if !k.opts.Enforce {
-		k.observe(ctx, p, due)
+		k.reportWanted(ctx, p, due)
 		return 0
 	}
 	if len(due) == 0 {
@@ -202,8 +202,8 @@ func (k *Keeper) createOne(ctx context.Context, p pass.Pass, keep cluster.Keep) 
 	return err == nil || apierrors.IsAlreadyExists(err) || apierrors.IsNotFound(err)
 }
 
-// observe reports each keep-slice once that would be written.
-func (k *Keeper) observe(ctx context.Context, p pass.Pass, missing []cluster.Keep) {
+// reportWanted reports each keep-slice once that would be written.
+func (k *Keeper) reportWanted(ctx context.Context, p pass.Pass, missing []cluster.Keep) {
 	now := sets.New(missing...)
 	for _, keep := range missing {
 		if !k.observed.Has(keep) {

@@ -140,7 +140,7 @@ func (t *Tracker) Run(_ context.Context, pass pass.Pass) (next time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now := t.opts.Clock.Now()
-	t.look(pass.Evidence.Snapshot)
+	t.noteShown(pass.Evidence.Snapshot)
 	t.measureHolds(pass.Verdicts, now)
 	if !pass.Evidence.KubeProxy.StaleRecord {
 		setSince(t.opts.Metrics.behind, time.Time{})
@@ -209,9 +209,9 @@ func (t *Tracker) measureHolds(verdicts []verdict.Verdict, now time.Time) {
 	t.held = held
 }
 
-// look finds the moves that a snapshot shows. An address that was there before the watch brought the move before its
+// noteShown finds the moves that a snapshot shows. An address that was there before the watch brought the move before its
 // own proves nothing: its endpoint may be left from long ago.
-func (t *Tracker) look(snapshot verdict.Snapshot) {
+func (t *Tracker) noteShown(snapshot verdict.Snapshot) {
 	shown := map[netip.Addr]uint64{}
 	for i := range snapshot.Endpoints {
 		e := &snapshot.Endpoints[i]

@@ -49,7 +49,7 @@ type outcomes struct {
 
 // observe records the outcome of a call. That an object does not exist is an answer; that the caller has ended says
 // nothing about HNS.
-func (o *outcomes) observe(op hns.Operation, err error, now time.Time) {
+func (o *outcomes) record(op hns.Operation, err error, now time.Time) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if err == nil || hns.ClassOf(err) == hns.ClassNotFound {

@@ -102,7 +102,7 @@ func measure[T any](i *instrumented, op hns.Operation, call func() (T, error)) (
 	start := i.clock.Now()
 	value, err := call()
 	i.metrics.duration.WithLabelValues(string(op)).Observe(i.clock.Since(start).Seconds())
-	i.metrics.outcomes.observe(op, err, i.clock.Now())
+	i.metrics.outcomes.record(op, err, i.clock.Now())
 	if err != nil {
 		i.metrics.errors.WithLabelValues(string(op), string(hns.ClassOf(err))).Inc()
 	}
