@@ -3,6 +3,7 @@
 package guard
 
 import (
+	"cmp"
 	"maps"
 	"time"
 
@@ -61,10 +62,7 @@ func (l *ledger) enter(verdicts []verdict.Verdict, now time.Time) []change {
 			e.since = before.since
 		}
 		if v.Kind.Stale() {
-			e.stale = before.stale
-			if e.stale.IsZero() {
-				e.stale = now
-			}
+			e.stale = cmp.Or(before.stale, now)
 		}
 		(*l)[v.Endpoint.ID] = e
 	}
