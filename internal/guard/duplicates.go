@@ -9,70 +9,43 @@ import (
 
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
+	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/internal/verdict"
 )
 
-// duplicates are the addresses that several endpoints had in the last pass. The zero value is of a pass that saw none.
-type duplicates struct {
-	// endpoints are those that were looked at: a snapshot that shares them has the same duplicates.
-	endpoints []verdict.Endpoint
-	seen      map[netip.Addr]sighting
-}
-
-// sighting is since when an address has been a duplicate.
-type sighting struct {
-	verdict.Duplicate
+// sharing is since when several local endpoints of the pod network have had an address.
+type sharing struct {
 	since    time.Time
 	reported bool
 }
 
-// update compares a snapshot with the one before, and returns the duplicates that are new.
-func (d *duplicates) update(s verdict.Snapshot, now time.Time) (news []verdict.Duplicate) {
-	if len(s.Endpoints) == len(d.endpoints) && (len(s.Endpoints) == 0 || &s.Endpoints[0] == &d.endpoints[0]) {
-		return nil
-	}
-	next := map[netip.Addr]sighting{}
-	for _, found := range s.Duplicates() {
-		before, known := d.seen[found.Address]
-		if !known || before.Kind() != found.Kind() {
-			before = sighting{since: now}
-			news = append(news, found)
+// duplicated reports the addresses that several local endpoints have: hnsguard removes none of them. A pod that
+// replaces another one may have its address while the old endpoint is being deleted, so that the Event comes later.
+func (r *recorder) duplicated(ctx context.Context, node string, verdicts []verdict.Verdict, now time.Time) {
+	holders := map[netip.Addr][]hns.EndpointID{}
+	for i := range verdicts {
+		if v := &verdicts[i]; !v.Endpoint.Remote() && v.Reason != verdict.ReasonOtherNetwork {
+			for _, addr := range v.Endpoint.Addresses {
+				holders[addr] = append(holders[addr], v.Endpoint.ID)
+			}
 		}
-		before.Duplicate = found
-		next[found.Address] = before
 	}
-	d.endpoints, d.seen = s.Endpoints, next
-	return news
-}
-
-// lasting returns the local endpoints that have shared an address for a while, each pair once. A pod that replaces
-// another one may have its address while the old endpoint is being deleted.
-func (d *duplicates) lasting(now time.Time) (all []verdict.Duplicate) {
-	for addr, s := range d.seen {
-		if s.Kind() == verdict.LocalAndLocal && !s.reported && now.Sub(s.since) >= leakedAfter {
+	shared := map[netip.Addr]sharing{}
+	for addr, endpoints := range holders {
+		if len(endpoints) < 2 {
+			continue
+		}
+		s, known := r.shared[addr]
+		if !known {
+			s.since = now
+			logf.FromContext(ctx).Info("Several local endpoints have the same address",
+				"ip", addr.String(), "endpointIDs", endpoints)
+		}
+		if !s.reported && now.Sub(s.since) >= leakedAfter {
 			s.reported = true
-			d.seen[addr] = s
-			all = append(all, s.Duplicate)
+			r.eventOnNode(node, EventDuplicate, r.words.Shared(addr, endpoints))
 		}
+		shared[addr] = s
 	}
-	return all
-}
-
-// duplicated reports the addresses that several endpoints have. The ones that are removed are known by their verdicts;
-// of two local endpoints, hnsguard removes neither.
-func (r *recorder) duplicated(ctx context.Context, s verdict.Snapshot, node string, now time.Time) {
-	for _, d := range r.duplicates.update(s, now) {
-		logf.FromContext(ctx).Info("Several endpoints have the same address",
-			"ip", d.Address.String(), "kind", d.Kind(), "localEndpointIDs", d.Locals, "remoteEndpointIDs", d.Remotes)
-	}
-	count := map[verdict.DuplicateKind]int{}
-	for _, s := range r.duplicates.seen {
-		count[s.Kind()]++
-	}
-	for _, kind := range verdict.DuplicateKinds() {
-		r.metrics.duplicates.WithLabelValues(string(kind)).Set(float64(count[kind]))
-	}
-	for _, d := range r.duplicates.lasting(now) {
-		r.eventOnNode(node, EventDuplicate, r.words.Duplicate(d))
-	}
+	r.shared = shared
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math"
 	"net/http"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -22,6 +23,7 @@ import (
 	"github.com/hnsguard/hnsguard/internal/cluster"
 	"github.com/hnsguard/hnsguard/internal/config"
 	"github.com/hnsguard/hnsguard/internal/history"
+	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/internal/inventory"
 	"github.com/hnsguard/hnsguard/internal/pass"
 	"github.com/hnsguard/hnsguard/internal/slicewatch"
@@ -52,9 +54,9 @@ type Status interface {
 
 // Words are the sentences about what is wrong.
 type Words interface {
-	// Endpoint says what a verdict means, and Duplicate which local endpoints share an address.
+	// Endpoint says what a verdict means, and Shared which local endpoints share an address.
 	Endpoint(v verdict.Verdict) string
-	Duplicate(d verdict.Duplicate) string
+	Shared(addr netip.Addr, endpoints []hns.EndpointID) string
 }
 
 // noStatus keeps no status.

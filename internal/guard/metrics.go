@@ -11,12 +11,11 @@ import (
 
 // Metrics are the guard's measurements.
 type Metrics struct {
-	found      *prometheus.CounterVec
-	passes     *prometheus.CounterVec
-	duration   prometheus.Histogram
-	lastPass   prometheus.Gauge
-	oversized  prometheus.Gauge
-	duplicates *prometheus.GaugeVec
+	found     *prometheus.CounterVec
+	passes    *prometheus.CounterVec
+	duration  prometheus.Histogram
+	lastPass  prometheus.Gauge
+	oversized prometheus.Gauge
 }
 
 // The outcomes of a pass.
@@ -57,15 +56,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 				"any address may be that of a Service, and no endpoint is removed.",
 		}),
 	}
-	m.duplicates = prometheus.NewGaugeVec(prometheus.GaugeOpts{
-		Namespace: metrics.Namespace, Name: "duplicate_addresses",
-		Help: "Addresses of the pod network that several endpoints have: two local ones, a local and a remote one, or " +
-			"remote ones only.",
-	}, []string{"kind"})
-	reg.MustRegister(m.found, m.passes, m.duration, m.lastPass, m.oversized, m.duplicates)
-	for _, kind := range verdict.DuplicateKinds() {
-		m.duplicates.WithLabelValues(string(kind))
-	}
+	reg.MustRegister(m.found, m.passes, m.duration, m.lastPass, m.oversized)
 	for _, kind := range verdict.Kinds() {
 		if kind.Stale() {
 			m.found.WithLabelValues(string(kind))

@@ -5,6 +5,7 @@ package guard
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -47,8 +48,8 @@ type recorder struct {
 	metrics *Metrics
 	clock   clock.PassiveClock
 	ledger  ledger
-	// duplicates are those of the last pass.
-	duplicates duplicates
+	// shared are the addresses that several local endpoints had in the last pass.
+	shared map[netip.Addr]sharing
 	// oversized are the Services with too many addresses in the last pass.
 	oversized []types.NamespacedName
 	// idling is set while there is no pod network, gone if pods need one, and blind while the node cannot be observed.
@@ -78,7 +79,7 @@ func (r *recorder) verdicts(
 		}
 	}
 	r.stale(changes, now)
-	r.duplicated(ctx, evidence.Snapshot, evidence.Cluster.Node, now)
+	r.duplicated(ctx, evidence.Cluster.Node, verdicts, now)
 	r.leaked(evidence.Cluster.Node, r.ledger.newLeaks(verdicts, now))
 	return r.ledger.staleSince()
 }

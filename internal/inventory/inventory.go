@@ -155,7 +155,7 @@ func (i *Inventory) read(ctx context.Context, id hns.EndpointID, before verdict.
 		logf.FromContext(ctx).Info("Cannot translate an HNS endpoint in full; keeping it",
 			"endpointID", id, "problem", endpoint.Untranslated)
 	}
-	if !before.Endpoint.Equal(endpoint) {
+	if !before.Equal(endpoint) {
 		i.changed()
 	}
 	if !i.lists(endpoint.Network) {

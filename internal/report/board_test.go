@@ -129,11 +129,24 @@ hnsguard_pods_ending_too_long 1
 # TYPE hnsguard_victims gauge
 hnsguard_victims 1
 `), "hnsguard_leaked_local_endpoints", "hnsguard_pods_ending_too_long", "hnsguard_victims")).To(Succeed())
-	series := map[string]float64{}
+	g.Expect(n.series(t)).To(And(
+		HaveKeyWithValue("hnsguard_endpoints conflict", 1.0), HaveKeyWithValue("hnsguard_endpoints orphan", 0.0),
+		HaveKeyWithValue("hnsguard_stale_endpoint_age_seconds conflict", 120.0),
+		HaveKeyWithValue("hnsguard_load_balancers stale", 2.0), HaveKeyWithValue("hnsguard_load_balancers right", 0.0)))
+	r := n.Report()
+	g.Expect(r.Findings).To(ContainElement(HaveField("Title", "1 pod ending for too long")))
+}
+
+// series are the gauges with a label, by their names and its value.
+func (n *node) series(t *testing.T) map[string]float64 {
+	t.Helper()
 	registry := prometheus.NewPedanticRegistry()
-	registry.MustRegister(collector)
+	registry.MustRegister(report.NewCollector(n.Board))
 	families, err := registry.Gather()
-	g.Expect(err).NotTo(HaveOccurred())
+	if err != nil {
+		t.Fatal(err)
+	}
+	series := map[string]float64{}
 	for _, f := range families {
 		for _, m := range f.GetMetric() {
 			if len(m.GetLabel()) > 0 {
@@ -141,12 +154,43 @@ hnsguard_victims 1
 			}
 		}
 	}
-	g.Expect(series).To(And(
-		HaveKeyWithValue("hnsguard_endpoints conflict", 1.0), HaveKeyWithValue("hnsguard_endpoints orphan", 0.0),
-		HaveKeyWithValue("hnsguard_stale_endpoint_age_seconds conflict", 120.0),
-		HaveKeyWithValue("hnsguard_load_balancers stale", 2.0), HaveKeyWithValue("hnsguard_load_balancers right", 0.0)))
-	r := n.Report()
-	g.Expect(r.Findings).To(ContainElement(HaveField("Title", "1 pod ending for too long")))
+	return series
+}
+
+// Invariant 15.
+func TestAddressesOfSeveralEndpointsAreCountedByKind(t *testing.T) {
+	g := NewWithT(t)
+	n := newNode()
+	on := func(id hns.EndpointID, network hns.NetworkID, flags hns.EndpointFlags, addresses ...string) verdict.Verdict {
+		v := verdict.Verdict{Endpoint: hns.Endpoint{ID: id, Network: network, Flags: flags}}
+		for _, a := range addresses {
+			v.Endpoint.Addresses = append(v.Endpoint.Addresses, netip.MustParseAddr(a))
+		}
+		return v
+	}
+	none := map[string]float64{"local_local": 0, "local_remote": 0, "remote_remote": 0}
+	expect := func(want map[string]float64) {
+		series := n.series(t)
+		for kind, count := range want {
+			g.Expect(series).To(HaveKeyWithValue("hnsguard_duplicate_addresses "+kind, count))
+		}
+	}
+	expect(none)
+	twoLocals := []verdict.Verdict{
+		on("l2", "net-1", 0, "10.0.0.2"), on("l3", "net-1", 0, "10.0.0.2"), on("r2", "net-1", hns.FlagRemote, "10.0.0.2"),
+	}
+	onTwo := []verdict.Verdict{on("l1", "net-1", 0, "10.0.0.3", "fd00::1"), on("r1", "net-1", hns.FlagRemote, "10.0.0.3")}
+	twoRemotes := []verdict.Verdict{on("r3", "net-1", hns.FlagRemote, "10.0.0.1"), on("r4", "net-1", hns.FlagRemote, "10.0.0.1")}
+	n.Complete(passOf(twoLocals...), start())
+	expect(map[string]float64{"local_local": 1, "local_remote": 0, "remote_remote": 0})
+	n.Complete(passOf(onTwo...), start())
+	expect(map[string]float64{"local_local": 0, "local_remote": 1, "remote_remote": 0})
+	n.Complete(passOf(twoRemotes...), start())
+	expect(map[string]float64{"local_local": 0, "local_remote": 0, "remote_remote": 1})
+	n.Complete(passOf(on("l4", "net-1", 0, "10.0.0.4", "10.0.0.4"), // one endpoint shares its address with no other
+		on("n1", "nat", 0, "10.0.0.5"), on("l5", "net-1", 0, "10.0.0.5"), // that of another network is another one
+		on("none", "net-1", 0)), start())
+	expect(none)
 }
 
 func TestTheJSONForm(t *testing.T) {

@@ -41,6 +41,45 @@ func duplicatesOf(all []Endpoint) []duplicate {
 	return slices.SortedFunc(maps.Values(found), func(a, b duplicate) int { return a.Address.Compare(b.Address) })
 }
 
+// The kinds of addresses of the pod network that several endpoints have, whatever else has them.
+const (
+	localLocal   = "local_local"
+	localRemote  = "local_remote"
+	remoteRemote = "remote_remote"
+)
+
+// sharedAddresses counts the addresses of the pod network that several endpoints have, by kind.
+func (r Report) sharedAddresses() map[string]int {
+	type holders struct{ locals, remotes int }
+	held := map[netip.Addr]holders{}
+	for _, e := range r.Endpoints {
+		for i, addr := range e.Addresses {
+			h := held[addr]
+			switch {
+			case e.Network != r.Network.ID, slices.Index(e.Addresses, addr) != i: // one may list its address twice
+				continue
+			case e.Kind == "remote":
+				h.remotes++
+			default:
+				h.locals++
+			}
+			held[addr] = h
+		}
+	}
+	counts := map[string]int{localLocal: 0, localRemote: 0, remoteRemote: 0}
+	for _, h := range held {
+		switch {
+		case h.locals > 1:
+			counts[localLocal]++
+		case h.locals > 0 && h.remotes > 0:
+			counts[localRemote]++
+		case h.remotes > 1:
+			counts[remoteRemote]++
+		}
+	}
+	return counts
+}
+
 // answer says which endpoints share the address.
 func (d duplicate) answer() Answer {
 	a := Answer{

@@ -15,7 +15,7 @@ import (
 type collector struct {
 	board *Board
 
-	endpoints, age, leaked, left, balancers, victims, ending *prometheus.Desc
+	endpoints, age, leaked, left, duplicates, balancers, victims, ending *prometheus.Desc
 }
 
 // NewCollector returns the measurements that are counted from a board's report.
@@ -35,6 +35,9 @@ func NewCollector(b *Board) prometheus.Collector {
 		left: desc("left_behind_local_endpoints",
 			"Local endpoints that nothing has been attached to for 10 minutes, and that no pod uses. They keep their "+
 				"addresses from the CNI's pods."),
+		duplicates: desc("duplicate_addresses",
+			"Addresses of the pod network that several endpoints have: two local ones, a local and a remote one, or remote "+
+				"ones only.", "kind"),
 		balancers: desc("load_balancers",
 			"Load balancers by verdict, missing ones included. One counts as broken after two readings in a row, and as "+
 				"missing or stale only after kube-proxy has processed its Service.", "verdict"),
@@ -72,6 +75,9 @@ func (c collector) Collect(to chan<- prometheus.Metric) {
 	}
 	gauge(c.leaked, float64(leaked))
 	gauge(c.left, float64(r.leftBehind))
+	for kind, count := range r.sharedAddresses() {
+		gauge(c.duplicates, float64(count), kind)
+	}
 	for _, kind := range verdict.BalancerKinds() {
 		gauge(c.balancers, float64(r.LoadBalancerCounts[kind]), string(kind))
 	}

@@ -4,11 +4,13 @@ package report
 
 import (
 	"fmt"
+	"net/netip"
 	"strings"
 	"time"
 
 	"github.com/hnsguard/hnsguard/internal/config"
 	"github.com/hnsguard/hnsguard/internal/eviction"
+	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy"
 	"github.com/hnsguard/hnsguard/internal/verdict"
 )
@@ -44,9 +46,9 @@ func (w Words) Endpoint(v verdict.Verdict) string {
 	return said
 }
 
-// Duplicate says which local endpoints share an address.
-func (w Words) Duplicate(d verdict.Duplicate) string {
-	return duplicate{Address: d.Address, Endpoints: d.Locals}.answer().sentences()
+// Shared says which local endpoints share an address.
+func (Words) Shared(addr netip.Addr, endpoints []hns.EndpointID) string {
+	return duplicate{Address: addr, Endpoints: endpoints}.answer().sentences()
 }
 
 // Pod says what the pod lacks. networkGone is set if HNS has no pod network.

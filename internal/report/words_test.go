@@ -55,7 +55,5 @@ func TestEventsSayWhatTheReportSays(t *testing.T) {
 	}
 	g.Expect(enforcing.Balancer(missing)).To(And(
 		ContainSubstring("no load balancer for 10.0.0.7:80/TCP"), HaveSuffix("it creates all load balancers again.")))
-	g.Expect(enforcing.Duplicate(verdict.Duplicate{
-		Address: netip.MustParseAddr("10.240.0.12"), Locals: []hns.EndpointID{"a", "b"},
-	})).To(HavePrefix("The endpoints a, b all have the address 10.240.0.12"))
+	g.Expect(enforcing.Shared(netip.MustParseAddr("10.240.0.12"), []hns.EndpointID{"a", "b"})).To(HavePrefix("The endpoints a, b all have the address 10.240.0.12"))
 }

@@ -209,8 +209,8 @@ func (t *Tracker) measureHolds(verdicts []verdict.Verdict, now time.Time) {
 	t.held = held
 }
 
-// noteShown finds the moves that a snapshot shows. An address that was there before the watch brought the move before its
-// own proves nothing: its endpoint may be left from long ago.
+// noteShown finds the moves that a snapshot shows. An address that was there before the watch brought the move before
+// its own proves nothing: its endpoint may be left from long ago.
 func (t *Tracker) noteShown(snapshot verdict.Snapshot) {
 	shown := map[netip.Addr]uint64{}
 	for i := range snapshot.Endpoints {

@@ -209,9 +209,7 @@ func (d *decision) judgeRemote(v *Verdict) (Kind, Reason) {
 	v.Pods, v.Listings, v.Elsewhere = idsOf(pods), d.Cluster.Listings(addr), claimantsOf(d.Elsewhere[addr])
 	for _, l := range locals {
 		v.Locals = append(v.Locals, l.ID)
-		if l.Seen.After(v.Since) {
-			v.Since = l.Seen
-		}
+		v.Since = slices.MaxFunc([]time.Time{v.Since, l.Seen}, time.Time.Compare)
 	}
 	if reason, is := d.protected(addr, pods); is {
 		return Protected, reason

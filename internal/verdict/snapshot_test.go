@@ -26,8 +26,5 @@ func TestASnapshotSpeaksOfThePodNetworkOnly(t *testing.T) {
 	g.Expect(s.Addresses()).To(Equal([]netip.Addr{
 		netip.MustParseAddr("10.240.0.11"), netip.MustParseAddr("10.240.0.11"), netip.MustParseAddr("10.240.0.12"),
 	}))
-	g.Expect(s.Duplicates()).To(ConsistOf(verdict.Duplicate{
-		Address: netip.MustParseAddr("10.240.0.11"), Locals: []hns.EndpointID{"a", "b"},
-	}))
 	g.Expect(s.WithEndpoints(nil).Endpoints).To(BeEmpty())
 }
