@@ -44,7 +44,7 @@ const usage = `Try on this Windows node what hnsguard assumes of HNS, and print 
 tried, and what was seen.
 
 It creates a network, and endpoints, load balancers and namespaces on it, and deletes all of them again. It
-touches nothing else, and prompts before it begins. Run it as administrator on a node without pods; it takes a few minutes.
+touches nothing else, and prompts before it begins. Run it as administrator on a node without pods; it takes minutes.
 
   hnsguard-verify                                      on a private network, which needs no network adapter
   hnsguard-verify --type L2Bridge --adapter Ethernet2  on a network of a type that takes over a spare adapter
@@ -140,7 +140,7 @@ func (o *options) validate(rest []string, given map[string]bool) error {
 	fault(o.output != "" && o.output != "json", "-o %q: must be json", o.output)
 	fault(o.endpoints < 10 || o.endpoints > 10000, "--endpoints %d: must be from 10 to 10000", o.endpoints)
 	fault(given["network"] && (given["type"] || given["adapter"]), "--network: not with --type or --adapter")
-	fault(o.network == contract.NetworkName, "--network %s: this name is reserved for the network that is created", o.network)
+	fault(o.network == contract.NetworkName, "--network %s: this name is reserved for the new network", o.network)
 	kinds := slices.Concat(onNone(), onAdapter())
 	known := slices.IndexFunc(kinds, func(k string) bool { return strings.EqualFold(k, o.kind) })
 	fault(known < 0, "--type %q: must be one of %s", o.kind, strings.Join(kinds, ", "))

@@ -150,7 +150,7 @@ func (p *product) build(
 				Node: a.node.Name, Enforce: c.Enforces(c.Reprogram.Mode), LoadBalancers: p.balancers, Index: p.index, Server: api,
 				Client: api,
 				Events: a, Metrics: loadbalancer.NewMetrics(p.registry), Clock: w.clock,
-				InPlace: func(context.Context) bool { return false },
+				InPlace:  func(context.Context) bool { return false },
 				Describe: words.Balancer,
 			}),
 			eviction.New(eviction.Options{
