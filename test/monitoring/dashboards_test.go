@@ -48,6 +48,26 @@ func testDashboards(t *testing.T, p *prometheus) {
 	}
 }
 
+// testFleetCounts compares what the numbers of the fleet count with the one agent that was scraped, which enforces.
+func testFleetCounts(t *testing.T, p *prometheus) {
+	t.Helper()
+	g := NewWithT(t)
+	counted := map[string]string{}
+	for _, d := range dashboards(t) {
+		for _, shown := range d.Panels {
+			if shown.Type == "stat" {
+				counted[shown.Title] = asGrafana(shown.Targets[0].Expr)
+			}
+		}
+	}
+	observing := counted["Nodes that only observe"]
+	for query, want := range map[string]float64{
+		counted["Agents scraped"]: 1, observing: 0, strings.Replace(observing, "== 0", "== 1", 1): 1,
+	} {
+		g.Expect(p.query(t, query)).To(Equal([]float64{want}), query)
+	}
+}
+
 func testQuery(t *testing.T, p *prometheus, served []string, query string) {
 	t.Helper()
 	for _, name := range regexp.MustCompile(`\bhnsguard_\w+`).FindAllString(query, -1) {

@@ -70,6 +70,7 @@ func TestMonitoring(t *testing.T) {
 	t.Run("the agent is seen at work", func(t *testing.T) { testAgentIsSeen(t, p) })
 	t.Run("the rules are evaluated", func(t *testing.T) { p.evaluatesRules(t) })
 	t.Run("the dashboards' queries are evaluated", func(t *testing.T) { testDashboards(t, p) })
+	t.Run("the dashboards count what they say", func(t *testing.T) { testFleetCounts(t, p) })
 }
 
 func render(t *testing.T) chart.Objects {

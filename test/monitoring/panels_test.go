@@ -30,6 +30,7 @@ type dashboard struct {
 type panel struct {
 	Title, Type, Description string
 	Links                    []link
+	Targets                  []struct{ Expr string }
 	FieldConfig              struct {
 		Defaults struct {
 			Unit, NoValue string
