@@ -10,6 +10,7 @@ import (
 	. "github.com/onsi/gomega"
 
 	"github.com/hnsguard/hnsguard/internal/cli"
+	"github.com/hnsguard/hnsguard/internal/fleet"
 	pictures "github.com/hnsguard/hnsguard/test/page"
 )
 
@@ -30,6 +31,21 @@ func TestTheExampleWithoutAClusterIsWhatIsPrinted(t *testing.T) {
 		g.Expect(errs.String()).To(BeEmpty())
 		g.Expect(strings.TrimSpace(out.String())).To(Equal(block[2]), "hnsguard "+args[0])
 	}
+}
+
+// Invariant 6: the status of two nodes is in the form in which it is printed.
+func TestTheStatusIsPrintedSo(t *testing.T) {
+	g := NewWithT(t)
+	row, err := fleet.RowOf("win-1", []byte(`{
+		"apiVersion": "hnsguard.io/v1alpha1", "kind": "NodeReport", "node": "win-1", "state": "guarding", "agent": {},
+		"time": "2026-03-01T03:00:02Z", "pass": {"ended": "2026-03-01T03:00:00Z"}, "counts": {"conflict": 3, "held": 4},
+		"kubeProxy": {"version": "v1.37.2", "known": true,
+			"faults": ["given-up-leak", "loses-load-balancers", "builds-on-leaked-locals"]}
+	}`))
+	g.Expect(err).NotTo(HaveOccurred())
+	var out strings.Builder
+	g.Expect(fleet.Report{Nodes: []fleet.Row{row, {Node: "win-2", Problem: "no agent runs on it"}}}.Print(&out)).To(Succeed())
+	g.Expect(readFile(t, "docs/troubleshooting.md")).To(ContainSubstring("$ kubectl hnsguard status\n" + out.String() + "```"))
 }
 
 // Invariant 7.
