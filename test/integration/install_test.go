@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 
@@ -275,8 +276,22 @@ var _ = Describe("The chart", func() {
 		}
 	})
 
-	It("leaves nothing when it is uninstalled as the documentation says", func(ctx SpecContext) {
-		it := install(ctx, shared)
+	It("is installed, upgraded and uninstalled by Helm, and leaves nothing that the documentation does not delete", func(ctx SpecContext) {
+		c, err := chart.In("../..")
+		Expect(err).NotTo(HaveOccurred())
+		it := installed{cp: shared, namespace: shared.namespace(ctx)}
+		it.objects, err = c.Render(ctx, it.namespace)
+		Expect(err).NotTo(HaveOccurred())
+		kubeconfig := filepath.Join(GinkgoT().TempDir(), "kubeconfig")
+		Expect(os.WriteFile(kubeconfig, shared.env.KubeConfig, 0o600)).To(Succeed())
+		helm := func(args ...string) {
+			GinkgoHelper()
+			out, err := c.Run(ctx, append(args, "--namespace", it.namespace, "--kubeconfig", kubeconfig)...)
+			Expect(err).NotTo(HaveOccurred(), out)
+		}
+		helm("install", chart.Release, c.Dir, "--set", "config.mode=observe")
+		helm("upgrade", chart.Release, c.Dir, "--reset-then-reuse-values", "--set", "config.mode=enforce")
+		Expect(shared.versions(ctx, it.objects)).To(HaveLen(len(it.objects)))
 		service := &corev1.Service{
 			ObjectMeta: metav1.ObjectMeta{Namespace: shared.namespace(ctx), Name: "cart"},
 			Spec:       corev1.ServiceSpec{Ports: []corev1.ServicePort{{Port: 80}}},
@@ -300,9 +315,7 @@ var _ = Describe("The chart", func() {
 			return names
 		}
 		Expect(len(ours())).To(BeNumerically(">=", 4))
-		for _, u := range it.objects {
-			Expect(shared.client.Delete(ctx, u)).To(Succeed())
-		}
+		helm("uninstall", chart.Release)
 		shared.deleteAsDocumented(ctx, 3)
 		Expect(ours()).To(BeEmpty())
 		Expect(shared.versions(ctx, it.objects)).To(BeEmpty())
