@@ -59,19 +59,6 @@ type Words interface {
 	Shared(addr netip.Addr, endpoints []hns.EndpointID) string
 }
 
-// noStatus keeps no status.
-type noStatus struct{}
-
-func (noStatus) Complete(pass.Pass, time.Time) {}
-func (noStatus) Idle(error)                    {}
-func (noStatus) NetworkGone(error)             {}
-func (noStatus) Unknown(error)                 {}
-
-// noVictims looks for none.
-type noVictims struct{}
-
-func (noVictims) Run(context.Context, pass.Pass) time.Duration { return 0 }
-
 // Options configure a guard.
 type Options struct {
 	// Config is the policy. Required.
@@ -83,8 +70,7 @@ type Options struct {
 	Slices *slicewatch.Watch
 	// Actions run in every pass, in this order. What saves a pod comes first. None by default.
 	Actions []pass.Action
-	// Victims runs after them, and also if the pod network is not known: a pod that runs needs one.
-	// Default: there is none.
+	// Victims runs after them, and also if the pod network is not known: a pod that runs needs one. Required.
 	Victims pass.Action
 	// Hung returns how long HNS has been leaving calls unanswered, as many as it may. Never by default.
 	Hung func() time.Duration
@@ -95,8 +81,7 @@ type Options struct {
 	// History gets decisions, and passes that could not observe the node.
 	// Default: it is not kept.
 	History *history.Ring
-	// Status is shown how each pass ended.
-	// Default: it is not kept.
+	// Status is shown how each pass ended. Required.
 	Status Status
 	// Metrics are the measurements. Required.
 	Metrics *Metrics
@@ -117,12 +102,6 @@ var _ reconcile.TypedReconciler[Request] = (*Guard)(nil)
 
 // New returns a guard.
 func New(o Options) *Guard {
-	if o.Status == nil {
-		o.Status = noStatus{}
-	}
-	if o.Victims == nil {
-		o.Victims = noVictims{}
-	}
 	return &Guard{
 		opts: o, recorder: newRecorder(o),
 		health: newHealth(o.Clock, o.Config.Poll.SlowInterval.Duration, o.Hung),

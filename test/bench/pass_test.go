@@ -18,6 +18,7 @@ import (
 	testingclock "k8s.io/utils/clock/testing"
 
 	"github.com/hnsguard/hnsguard/internal/cluster"
+	"github.com/hnsguard/hnsguard/internal/eviction"
 	"github.com/hnsguard/hnsguard/internal/guard"
 	"github.com/hnsguard/hnsguard/internal/history"
 	"github.com/hnsguard/hnsguard/internal/hns"
@@ -308,13 +309,18 @@ func (n *reacting) boot(base *nodetest.Node) []pass.SliceObserver {
 		Limiter: removal.NewLimiter(n.Config), Freshness: n.Freshness, LoadBalancers: n.Balancers,
 		Events: n.Events, Metrics: removal.NewMetrics(n.Registry), Clock: n.Clock, Random: rand.Float64,
 	})
+	words := report.Words{
+		Node: nodetest.Name, Config: n.Config, KubeProxy: func() kubeproxy.Profile { return kubeproxy.ProfileOf(n.KubeProxy) },
+	}
 	n.guard = guard.New(guard.Options{
 		Config: n.Config, Collector: n.Collector, Slices: n.Watch,
 		Actions: []pass.Action{remover, n.Balancers, meter},
-		Events:  n.Events, Metrics: guard.NewMetrics(n.Registry), Clock: n.Clock,
-		Words: report.Words{
-			Node: nodetest.Name, Config: n.Config, KubeProxy: func() kubeproxy.Profile { return kubeproxy.ProfileOf(n.KubeProxy) },
-		},
+		Victims: eviction.New(eviction.Options{
+			After: time.Hour, MaxGap: time.Minute, Describe: words.Pod, Events: n.Events, Metrics: eviction.NewMetrics(n.Registry),
+			Clock: n.Clock,
+		}),
+		Events: n.Events, Metrics: guard.NewMetrics(n.Registry), Clock: n.Clock, Words: words,
+		Status: report.NewBoard(report.BoardOptions{Node: nodetest.Name, Config: n.Config, Clock: n.Clock}),
 	})
 	return []pass.SliceObserver{meter, remover}
 }

@@ -73,7 +73,7 @@ func newNode(t *testing.T) *node {
 	})
 	n.guard = guard.New(guard.Options{
 		Config: n.Config, Collector: n.Collector, Slices: n.Watch,
-		Actions: []pass.Action{remover, n.Balancers, evictor}, Events: n.Events, History: n.history, Status: n.board,
+		Actions: []pass.Action{remover, n.Balancers}, Victims: evictor, Events: n.Events, History: n.history, Status: n.board,
 		Metrics: guard.NewMetrics(n.Registry), Clock: n.Clock, Words: words,
 	})
 	return n

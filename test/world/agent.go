@@ -153,14 +153,15 @@ func (p *product) build(
 				InPlace:  func(context.Context) bool { return false },
 				Describe: words.Balancer,
 			}),
-			eviction.New(eviction.Options{
-				Enforce: c.Enforces(c.Eviction.Mode), After: c.Eviction.After.Duration, Interval: c.Pace.EvictionInterval,
-				MaxGap: maxGapInPolls * c.Poll.SlowInterval.Duration, Client: api, Events: a, Metrics: eviction.NewMetrics(p.registry),
-				Clock: w.clock, Describe: words.Pod,
-			}),
 			p.meter,
 		},
-		Hung: deadline.Saturated, Events: a, Metrics: guard.NewMetrics(p.registry), Clock: w.clock,
+		Victims: eviction.New(eviction.Options{
+			Enforce: c.Enforces(c.Eviction.Mode), After: c.Eviction.After.Duration, Interval: c.Pace.EvictionInterval,
+			MaxGap: maxGapInPolls * c.Poll.SlowInterval.Duration, Client: api, Events: a, Metrics: eviction.NewMetrics(p.registry),
+			Clock: w.clock, Describe: words.Pod,
+		}),
+		Status: report.NewBoard(report.BoardOptions{Node: a.node.Name, Config: c, Clock: w.clock}),
+		Hung:   deadline.Saturated, Events: a, Metrics: guard.NewMetrics(p.registry), Clock: w.clock,
 	})
 }
 
