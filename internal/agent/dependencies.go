@@ -43,7 +43,7 @@ type Dependencies struct {
 	// Freshness proves how current the watch of EndpointSlices is.
 	// Default: a comparison of the watch with Reader.
 	Freshness removal.Freshness
-	// Filter authorizes the clients of what is served with a certificate. Required there.
+	// Filter authorizes clients of the servers with a certificate. Required with one.
 	Filter *server.Filter
 	// Restricted is set if admission policies restrict what the agent writes: every act but Events then proves first that
 	// they do.
@@ -121,7 +121,7 @@ func podTable(api *rest.Config, httpClient *http.Client) (removal.Table, error) 
 	return removal.PodTable{Client: core}.List, nil
 }
 
-// filterOf returns the filter of what is served with the certificate, or nil if there is none.
+// filterOf returns the filter of the secured servers, or nil if there is none.
 func filterOf(o Options, api *rest.Config, httpClient *http.Client) (*server.Filter, error) {
 	if o.MetricsTLS == nil {
 		return nil, nil //nolint:nilnil // there is nothing to protect

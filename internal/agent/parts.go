@@ -48,7 +48,7 @@ func (p *parts) gate(act string) *admission.Gate {
 	return admission.NewGate(act, p.unrestricted, p.Clock)
 }
 
-// maxGapInPolls is how many slow intervals two passes may lie apart for what was so in both to count as so in between.
+// maxGapInPolls is how many slow intervals may lie between two passes for a state in both to count as unbroken.
 const maxGapInPolls = 4
 
 func (p *parts) collector(d *detect.Detector, record *stalerecord.Tracker, lbs *loadbalancer.Reader) *pass.Collector {

@@ -25,7 +25,7 @@ func (id PodID) Reference() *corev1.ObjectReference {
 	}
 }
 
-// Pod is what a decision needs to know of a pod.
+// Pod is the part of a pod that decisions need.
 type Pod struct {
 	Key types.NamespacedName
 	UID types.UID
@@ -63,7 +63,7 @@ func (p Pod) Live() bool { return !p.HostNetwork && !p.Deleting && !p.Terminal }
 // Waiting reports whether the pod is about to be given an address.
 func (p Pod) Waiting() bool { return p.Live() && len(p.Addresses) == 0 }
 
-// PodOf is what a decision needs to know of the pod, whatever node it is on.
+// PodOf returns the part of a pod that decisions need, whatever its node.
 func PodOf(pod *corev1.Pod) Pod {
 	p := Pod{
 		Key: keyOf(pod), UID: pod.UID, Node: pod.Spec.NodeName,

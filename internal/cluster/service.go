@@ -24,7 +24,7 @@ const MaxExternalAddresses = 1000
 // Source: newServiceInfo in pkg/proxy/winkernel/proxier.go.
 const annotationPreserve = "preserve-destination"
 
-// Service is what hnsguard keeps of a Service: few bytes, because a cluster has thousands. It does not change.
+// Service is the part of a Service that hnsguard keeps: few bytes, because a cluster has thousands. It is immutable.
 type Service struct {
 	// Proxied is set if kube-proxy programs the Service, and all of it is kept.
 	Proxied bool
@@ -109,7 +109,7 @@ func TrimService(s *corev1.Service) *corev1.Service {
 	return kept
 }
 
-// ServiceOf returns what is kept of a Service.
+// ServiceOf returns the part of a Service that is kept.
 func ServiceOf(service *corev1.Service) *Service {
 	var addrs []netip.Addr
 	add := func(texts ...string) (added uint16) {

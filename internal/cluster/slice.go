@@ -45,7 +45,7 @@ type Slice struct {
 	backends  []unique.Handle[Backend]
 }
 
-// SliceOf returns what is kept of a slice; nil for nil.
+// SliceOf returns the part of a slice that is kept; nil for nil.
 func SliceOf(slice *discoveryv1.EndpointSlice) *Slice {
 	if slice == nil {
 		return nil

@@ -10,7 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/sets"
 )
 
-// View is what the cluster says about some addresses at one moment.
+// View is the state of the cluster for some addresses, at one moment.
 type View struct {
 	// Node is the name of this node.
 	Node string

@@ -10,7 +10,7 @@ const (
 	Kind       = "Configuration"
 )
 
-// Mode selects whether hnsguard acts or only reports what it would do.
+// Mode selects whether hnsguard acts or only reports.
 type Mode string
 
 // The modes.

@@ -53,7 +53,7 @@ type Results struct {
 	Checks  []Result `json:"checks"`
 }
 
-// Options are what is checked. What could not be created has an error in its place, which its check reports.
+// Options are the inputs of the checks. An input that could not be created has an error, which its check reports.
 type Options struct {
 	// Node is the name of the node. Required.
 	Node string

@@ -20,7 +20,7 @@ import (
 	"github.com/hnsguard/hnsguard/internal/version"
 )
 
-// The checks of what is on the node.
+// The checks of the node itself.
 
 func (o Options) configuration(context.Context) Result {
 	from := cmp.Or(o.ConfigFile, "no file: all fields have their defaults")

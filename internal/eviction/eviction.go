@@ -90,7 +90,7 @@ var _ pass.Action = (*Evictor)(nil)
 // Victim is a running pod that lacks its network, or one that has been ending for too long.
 type Victim struct {
 	Pod cluster.Pod
-	// State is what it lacks now: see [verdict.PodState.LacksNetwork]. Or it is [verdict.PodEndingTooLong].
+	// State is the present state: see [verdict.PodState.LacksNetwork]. Or it is [verdict.PodEndingTooLong].
 	State verdict.PodState
 	// Since is when the pod was first found so.
 	Since time.Time

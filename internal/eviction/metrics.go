@@ -23,7 +23,7 @@ type Metrics struct {
 	evictions *prometheus.CounterVec
 }
 
-// NewMetrics makes the measurements, registers them and starts every series at zero.
+// NewMetrics registers the measurements, with every series at zero.
 func NewMetrics(reg prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		evictions: prometheus.NewCounterVec(prometheus.CounterOpts{

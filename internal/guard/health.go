@@ -11,7 +11,7 @@ import (
 	"k8s.io/utils/clock"
 )
 
-// health is what the probes report. They run in other goroutines.
+// health is the state that the probes report. They run in other goroutines.
 type health struct {
 	clock clock.PassiveClock
 	// stale is after what time without a complete pass the node counts as unknown.

@@ -26,7 +26,7 @@ const (
 	passIdle = "idle"
 )
 
-// NewMetrics makes the measurements, registers them and starts every series at zero.
+// NewMetrics registers the measurements, with every series at zero.
 func NewMetrics(reg prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		found: prometheus.NewCounterVec(prometheus.CounterOpts{

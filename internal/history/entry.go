@@ -11,10 +11,10 @@ import (
 	"github.com/hnsguard/hnsguard/internal/verdict"
 )
 
-// Act is the closed set of what an entry is about.
+// Act is the closed set of kinds of entries.
 type Act string
 
-// The acts. The result of an entry says what became of it.
+// The acts. The result of an entry is its outcome.
 const (
 	// Decision: an endpoint got another verdict, and one of the two needs attention. It has no result.
 	Decision Act = "decision"
@@ -67,7 +67,7 @@ type Entry struct {
 	Act    Act    `json:"act"`
 	Result string `json:"result,omitempty"`
 
-	// Endpoint and Address are what it happened to; both may be missing.
+	// Endpoint and Address are the object of the act; both may be missing.
 	Endpoint hns.EndpointID `json:"endpoint,omitempty"`
 	Address  netip.Addr     `json:"address,omitzero"`
 	// Subject is another object that it happened to, such as the family of a record or a Service.

@@ -84,7 +84,7 @@ func (e Entry) continues(earlier Entry) bool {
 		e.Verdict == earlier.Verdict && e.Reason == earlier.Reason && e.Last.Sub(earlier.Last) <= Gap
 }
 
-// bounded cuts what has no bound of its own (invariant 1).
+// bounded truncates texts and lists (invariant 1).
 func bounded(e Entry) Entry {
 	e.Detail, e.Subject = cut(e.Detail), cut(e.Subject)
 	e.Pods, e.Before, e.After = few(e.Pods), few(e.Before), few(e.After)

@@ -19,8 +19,8 @@ type Profile struct {
 	StaleRecord bool
 	// BatchLeak: it forgets to delete remote endpoints when several Services change in one batch.
 	BatchLeak bool
-	// Duplicates: it leaves a remote endpoint alongside a local one with the same IP forever, and may build load balancers on
-	// the remote one.
+	// Duplicates: it never deletes a remote endpoint alongside a local one with the same IP, and may build load
+	// balancers on it.
 	Duplicates bool
 	// GivenUpLeak: it forgets to delete remote endpoints if it gives up the sync in which EndpointSlices dropped them.
 	GivenUpLeak bool

@@ -13,7 +13,7 @@ type Metrics struct {
 	attempts *prometheus.CounterVec
 }
 
-// NewMetrics makes the measurements, registers them and starts every series at zero.
+// NewMetrics registers the measurements, with every series at zero.
 func NewMetrics(reg prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		attempts: prometheus.NewCounterVec(prometheus.CounterOpts{

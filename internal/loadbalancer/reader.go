@@ -17,7 +17,7 @@ import (
 	"github.com/hnsguard/hnsguard/internal/verdict"
 )
 
-// HNS is the part of HNS that is read.
+// HNS reads load balancers.
 type HNS interface {
 	LoadBalancers(ctx context.Context) ([]hns.LoadBalancer, error)
 }
@@ -37,7 +37,7 @@ type ReaderOptions struct {
 	Clock clock.PassiveClock
 }
 
-// Reader reads load balancers. It is an [pass.Action] that requests readings, and a
+// Reader reads load balancers. It is an [pass.Action] that requests reads, and a
 // [sigs.k8s.io/controller-runtime/pkg/manager.Runnable] that makes them. It is safe for concurrent use.
 type Reader struct {
 	opts     ReaderOptions
@@ -50,10 +50,10 @@ type Reader struct {
 	next, due time.Time
 }
 
-// Reading is what was read at once.
+// Reading is the result of one complete read.
 type Reading struct {
 	LoadBalancers []hns.LoadBalancer
-	// Begun is when the reading began; it is zero if there was none.
+	// Begun is when the read began; it is zero before the first.
 	Begun time.Time
 	// Processed is the revision of the index up to which kube-proxy had processed everything by then, for certain.
 	Processed uint64
@@ -131,7 +131,7 @@ func (r *Reader) request() {
 	}
 }
 
-// wait returns how long the next reading can wait.
+// wait returns how long the next read can wait.
 func (r *Reader) wait(p pass.Pass) time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -147,7 +147,7 @@ func (r *Reader) wait(p pass.Pass) time.Duration {
 	return at.Sub(r.opts.Clock.Now())
 }
 
-// Start makes the readings until the context ends.
+// Start reads on request until the context ends.
 func (r *Reader) Start(ctx context.Context) error {
 	log := logf.FromContext(ctx).WithName("load-balancers")
 	for {
@@ -177,7 +177,7 @@ func (r *Reader) Requested() bool {
 // Read reads all load balancers once.
 func (r *Reader) Read(ctx context.Context) error {
 	begun := r.opts.Clock.Now()
-	processed := r.progress.update(ctx) // before: what is processed later does not count
+	processed := r.progress.update(ctx) // first: later syncs do not count
 	read, err := r.read(ctx)
 	r.mu.Lock()
 	defer r.mu.Unlock()

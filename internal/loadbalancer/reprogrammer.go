@@ -74,7 +74,7 @@ type ReprogrammerOptions struct {
 	Describe func(verdict.Balancer) string
 	// Events gets the Events on Services. Required.
 	Events events.EventRecorder
-	// History gets what is done about Services.
+	// History gets the acts on Services.
 	// Default: it is not kept.
 	History *history.Ring
 	// Metrics are the measurements. Required.
@@ -122,8 +122,8 @@ func NewReprogrammer(o ReprogrammerOptions) *Reprogrammer {
 	}
 }
 
-// Run implements [pass.Action]: it judges the load balancers, if there is a new reading, and does about those that are
-// broken what is configured.
+// Run implements [pass.Action]: it judges the load balancers, if there is a new reading, and acts on the broken ones as
+// configured.
 func (r *Reprogrammer) Run(ctx context.Context, p pass.Pass) time.Duration {
 	if r.opts.Enforce {
 		r.sweep(ctx)
@@ -240,7 +240,7 @@ func (r *Reprogrammer) hindrance(
 	}
 }
 
-// reprogram disturbs a Service and says what came of it.
+// reprogram disturbs a Service and records the outcome.
 func (r *Reprogrammer) reprogram(ctx context.Context, service *corev1.Service, vip netip.Addr) {
 	result, err := r.disturb(ctx, service, vip)
 	r.record(result, vip, client.ObjectKeyFromObject(service).String(), err)
@@ -251,7 +251,7 @@ func (r *Reprogrammer) reprogram(ctx context.Context, service *corev1.Service, v
 	logf.FromContext(ctx).Info("Made kube-proxy program the Service again", "result", result)
 }
 
-// record counts what was done about a load balancer, and keeps it in the history.
+// record counts the outcome for a load balancer, and adds it to the history.
 func (r *Reprogrammer) record(result string, vip netip.Addr, service string, err error) {
 	r.opts.Metrics.attempts.WithLabelValues(result).Inc()
 	r.opts.History.Add(history.Entry{

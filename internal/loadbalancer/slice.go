@@ -62,7 +62,7 @@ func results() []string {
 	return []string{disturbed, present, failed, observed, unknown, inPlace, loses, tooMany, besideLeak, unrestricted}
 }
 
-// disturb makes the slice.
+// disturb creates the slice.
 func (r *Reprogrammer) disturb(ctx context.Context, service *corev1.Service, vip netip.Addr) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
@@ -135,7 +135,7 @@ const interval = 5 * time.Second
 var errNotOwn = errors.New(
 	"another EndpointSlice has this name, without the label of those that hnsguard creates; delete it")
 
-// verifyOwn returns an error if a slice is not one that hnsguard makes.
+// verifyOwn returns an error if hnsguard did not create the slice.
 func (r *Reprogrammer) verifyOwn(ctx context.Context, key types.NamespacedName) error {
 	var all discoveryv1.EndpointSliceList
 	managed := client.MatchingLabels{discoveryv1.LabelManagedBy: ManagedBy}

@@ -29,9 +29,9 @@ type LoadBalancers interface {
 	Last() ([]hns.LoadBalancer, time.Time, bool)
 }
 
-// Record is what is known of kube-proxy's record of terminated endpoints.
+// Record reports what kube-proxy's record of terminated endpoints may hold.
 type Record interface {
-	// Record returns what it may hold now.
+	// Record returns the present state.
 	Record() verdict.Record
 }
 
@@ -41,7 +41,7 @@ type Options struct {
 	Inventory Inventory
 	// Index is the view of the cluster. Required.
 	Index *cluster.Index
-	// KubeProxy returns what is known of the node's kube-proxy now. Required.
+	// KubeProxy returns the present profile of the node's kube-proxy. Required.
 	KubeProxy func() kubeproxy.Profile
 	// Record is what is known of kube-proxy's record. Required.
 	Record Record
@@ -89,7 +89,7 @@ func (c *Collector) Collect(ctx context.Context) (verdict.Evidence, error) {
 	return evidence, nil
 }
 
-// With returns the evidence with another snapshot: what is known of the cluster and of kube-proxy is that of now.
+// With returns the present evidence of the cluster and of kube-proxy with another snapshot.
 func (c *Collector) With(snapshot verdict.Snapshot) verdict.Evidence {
 	snapshot.LoadBalancers, snapshot.LoadBalancersRead, snapshot.LoadBalancersKnown = c.opts.LoadBalancers.Last()
 	now := c.opts.Clock.Now()

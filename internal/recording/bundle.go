@@ -14,7 +14,7 @@ import (
 // BundleKind is the kind of a manifest, whose API version is that of the configuration.
 const BundleKind = "Bundle"
 
-// Bundle is what is recorded of a node in one file.
+// Bundle is the recording of a node in one file.
 type Bundle struct {
 	Manifest Manifest
 	Config   config.Config
@@ -29,7 +29,7 @@ type Bundle struct {
 	ProxyLog []File
 }
 
-// Manifest says what is in a bundle. Fields may be added, but do not change.
+// Manifest lists the content of a bundle. Fields may be added, but do not change.
 type Manifest struct {
 	APIVersion string `json:"apiVersion"`
 	Kind       string `json:"kind"`

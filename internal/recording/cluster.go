@@ -94,7 +94,7 @@ var (
 	failure = regexp.MustCompile(`(?im)^(?:kubectl(?:\.exe)? : )?(?:error:|error from server|unable to connect).*`)
 )
 
-// skipNotices blanks what was printed above YAML.
+// skipNotices blanks text above YAML.
 func (r *clusterReader) skipNotices() {
 	if begin := yamlStart.FindIndex(r.text); begin != nil && notice.Match(r.text) {
 		r.text = bytes.Clone(r.text)
@@ -103,7 +103,7 @@ func (r *clusterReader) skipNotices() {
 	}
 }
 
-// checkFailure reports a failure of kubectl, which prints what it has even then.
+// checkFailure reports a failure of kubectl, which still prints the objects that it has read.
 func (r *clusterReader) checkFailure(outside []byte) {
 	if failed := failure.FindIndex(outside); failed != nil {
 		r.report(failed[0], "kubectl failed, so that something may be missing: %.200s; record it again, if need be without "+
@@ -253,7 +253,7 @@ func (d *Cluster) saw(kind string) {
 	}
 }
 
-// Notes says what was skipped.
+// Notes reports skipped objects.
 func (d Cluster) Notes() []string {
 	if d.Skipped == 0 {
 		return nil

@@ -96,7 +96,7 @@ func TrimProxyLog(f File) ([]byte, error) {
 	return kept.Bytes(), nil
 }
 
-// Note says what the log has.
+// Note summarizes the log.
 func (l ProxyLog) Note() string {
 	note := fmt.Sprintf("kube-proxy's log has %d lines about HNS, from %s to %s, if it is in UTC", l.Lines,
 		l.First.Format(time.DateTime), l.Last.Format(time.DateTime))
@@ -174,7 +174,7 @@ func (r *proxyReader) timeOf(stamp, klog string) time.Time {
 	return time.Time{}
 }
 
-// message is what a line says, with its values.
+// message is the text of a line with its values.
 type message struct {
 	text   string
 	values map[string]string
@@ -267,7 +267,7 @@ func serviceOf(port string) string {
 	return service
 }
 
-// read adds what kube-proxy did.
+// read adds an act of kube-proxy.
 func (r *proxyReader) read(m message) {
 	id, addr := m.endpoint()
 	if why := reason(m.text); why != "" {
@@ -375,7 +375,7 @@ func (r *proxyReader) balancer(m message, result string) {
 	r.add(m, e)
 }
 
-// failed adds what kube-proxy could not do.
+// failed adds a failure of kube-proxy.
 func (r *proxyReader) failed(m message, id hns.EndpointID, addr netip.Addr) {
 	gaveUp := slices.Contains([]string{
 		"Querying HNS for endpoints failed", "Querying HNS for load balancers failed", "Source Vip endpoint creation failed",

@@ -15,7 +15,7 @@ import (
 	"unicode/utf8"
 )
 
-// The limits of what is read (invariant 5).
+// The limits of reading (invariant 5).
 const (
 	// MaxSize is the largest file that is read.
 	MaxSize = 256 << 20
@@ -30,7 +30,7 @@ const (
 	minWidth = 40
 )
 
-// Stdin is the name that stands for stdin.
+// Stdin is the file name for stdin.
 const Stdin = "-"
 
 // ErrTooLarge says that a file is larger than the limit.
@@ -80,16 +80,16 @@ func readUpTo(r io.Reader, size, limit int64) ([]byte, error) {
 	return data.Bytes(), err
 }
 
-// budget is what reading some files may still take, and what was found to be wrong with them.
+// budget is the remaining memory for reading some files, and their faults so far.
 type budget struct {
-	// memory is how much of what is read may still be kept.
+	// memory is how many bytes may still be kept.
 	memory int
 	faults []error
 	// more is set once a fault was not kept.
 	more bool
 }
 
-// budgetFor is how much may be kept of what is read from some files.
+// budgetFor returns the budget for reading some files.
 func budgetFor(files ...File) *budget {
 	b := &budget{memory: 48 << 20}
 	for _, f := range files {
@@ -154,7 +154,7 @@ func (p *part) UnmarshalJSON(text []byte) error {
 }
 
 // values reads the JSON values at which the pattern matches, at the beginning of a line or after another value, and
-// returns the text outside of them. It ends at a damaged value: there is no telling where the next one begins.
+// returns the text outside of them. It ends at a damaged value: where the next one begins is unknown.
 func (s *source) values(start *regexp.Regexp, read func(value []byte, at int)) (outside []byte, whole bool) {
 	outside = bytes.Clone(s.text)
 	for at := 0; at < len(s.text) && !s.full(); {

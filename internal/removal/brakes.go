@@ -14,7 +14,7 @@ import (
 	"github.com/hnsguard/hnsguard/internal/verdict"
 )
 
-// Brake is the closed set of what keeps an endpoint that could be removed, for now.
+// Brake is the closed set of reasons that keep a removable endpoint for now.
 type Brake string
 
 // The brakes.

@@ -19,7 +19,7 @@ import (
 // errRefused says that the endpoint stays, after all.
 var errRefused = errors.New("the endpoint stays")
 
-// resultOf returns what it means that a verdict was not confirmed.
+// resultOf classifies the error of a verdict that was not confirmed.
 func resultOf(err error) Result {
 	switch {
 	case errors.Is(err, errRefused):
@@ -37,11 +37,11 @@ type Confirmer struct {
 	Node string
 	// HNS is where the endpoints are read. Required.
 	HNS EndpointReader
-	// Evidence is the rest of what a verdict rests on. Required.
+	// Evidence is the rest of the evidence. Required.
 	Evidence Evidence
 	// Pods reads pods from the API server. Required.
 	Pods PodReader
-	// KubeProxy returns what is known of the node's kube-proxy after it was looked for again. Required.
+	// KubeProxy detects the node's kube-proxy again and returns its profile. Required.
 	KubeProxy func(ctx context.Context) (kubeproxy.Profile, error)
 }
 
@@ -50,9 +50,9 @@ type EndpointReader interface {
 	Endpoint(ctx context.Context, id hns.EndpointID) (hns.Endpoint, error)
 }
 
-// Evidence is what is known apart from the snapshot.
+// Evidence adds everything but the snapshot.
 type Evidence interface {
-	// With returns the evidence of a snapshot as known now.
+	// With returns the present evidence with a snapshot.
 	With(snapshot verdict.Snapshot) verdict.Evidence
 	// RememberElsewhere replaces what is known of the pods on other nodes that may use these addresses. There are none if
 	// an entry is empty.

@@ -17,7 +17,7 @@ type Metrics struct {
 	orphaned  prometheus.Counter
 }
 
-// NewMetrics makes the measurements, registers them and starts every series at zero.
+// NewMetrics registers the measurements, with every series at zero.
 func NewMetrics(reg prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		removals: prometheus.NewCounterVec(prometheus.CounterOpts{

@@ -96,7 +96,7 @@ var (
 	_ pass.SliceObserver = (*Remover)(nil)
 )
 
-// attempt is a delete that was tried.
+// attempt is one attempted deletion.
 type attempt struct {
 	verdict verdict.Verdict
 	result  Result
@@ -134,7 +134,7 @@ func New(o Options) *Remover {
 	}
 }
 
-// Result is the closed set of what became of the attempt to remove one endpoint.
+// Result is the closed set of outcomes of an attempt to remove an endpoint.
 type Result string
 
 // The results.
@@ -283,7 +283,7 @@ func (r *Remover) lookUpAgain(ctx context.Context, pass pass.Pass) {
 	}
 }
 
-// verify finds what became of the deletes of earlier passes (invariant 5). One that did nothing is decided again, and
+// verify checks the deletions of earlier passes (invariant 5). One that did nothing is decided again, and
 // one that did not return may take effect for as long as its endpoint is left alone.
 func (r *Remover) verify(ctx context.Context, pass pass.Pass) {
 	if len(r.deleted) == 0 {

@@ -29,7 +29,7 @@ const (
 // The action of every Event.
 const eventAction = "Removing"
 
-// record reports what became of an attempt to remove an endpoint.
+// record reports the outcome of an attempt to remove an endpoint.
 func (r *Remover) record(ctx context.Context, done attempt) {
 	v := done.verdict
 	r.opts.Metrics.removals.WithLabelValues(string(v.Kind), string(done.result)).Inc()
@@ -77,7 +77,7 @@ func describe(e hns.Endpoint) string {
 	return fmt.Sprintf("%s %s %q %s on network %s, %s", kind, e.ID, e.Name, e.MAC, e.Network, use)
 }
 
-// keep records which brake keeps endpoints in this pass.
+// keep records the brake that keeps endpoints in this pass.
 func (r *Remover) keep(brake Brake, kept ...verdict.Verdict) {
 	for _, v := range kept {
 		r.opts.Metrics.skipped(v.Kind, brake, 1)

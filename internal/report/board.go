@@ -27,7 +27,7 @@ type BoardOptions struct {
 	Node string
 	// Config is the configuration in effect.
 	Config config.Config
-	// KubeProxy returns what is known of the node's kube-proxy now.
+	// KubeProxy returns the present profile of the node's kube-proxy.
 	KubeProxy func() kubeproxy.Profile
 	// HNS returns how HNS has answered recently.
 	HNS func() HNS

@@ -104,7 +104,7 @@ func withConnection(ctx context.Context, c net.Conn) context.Context {
 	return context.WithValue(ctx, connectionKey{}, c)
 }
 
-// mark changes what is known about the connection of a request.
+// mark updates the connection of a request.
 func mark(r *http.Request, change func(*connection)) {
 	if c, is := r.Context().Value(connectionKey{}).(*connection); is {
 		c.listener.mu.Lock()

@@ -21,14 +21,14 @@ const PageAddress = "127.0.0.1:9473"
 // StatusPath is the path of the document, for programs.
 const StatusPath = "/api/v1/status"
 
-// Authorized is what comes before a path of the page in the roles of the cluster. Every authenticated user may get
+// Authorized is the prefix of the page's paths in the roles of the cluster. Every authenticated user may get
 // /api/* (the role system:discovery).
 const Authorized = "/hnsguard"
 
 // maxDocuments is how many documents are encoded at a time (invariant 2).
 const maxDocuments = 2
 
-// Board is what the page shows.
+// Board has the report that the page shows.
 type Board interface {
 	Report() report.Report
 }

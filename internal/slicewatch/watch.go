@@ -113,7 +113,7 @@ func (w *Watch) Transformer() toolscache.TransformFunc {
 	}
 }
 
-// sliceOf returns what is kept of an object: that of a list or an event, or one that was transformed.
+// sliceOf returns the slice of an object from a list or an event, transformed or not.
 func sliceOf(obj any) (*cluster.Slice, error) {
 	switch obj := obj.(type) {
 	case compact:

@@ -82,7 +82,7 @@ var (
 	_ pass.SliceObserver = (*Flusher)(nil)
 )
 
-// record is what is known of kube-proxy's record of one family.
+// record is the known state of kube-proxy's record for one family.
 type record struct {
 	// stale is since when the record may hold an address that another endpoint may get; zero if it does not.
 	stale time.Time
@@ -114,8 +114,8 @@ func NewFlusher(o FlusherOptions) *Flusher {
 	return &Flusher{opts: o, families: map[discoveryv1.AddressType]*record{}}
 }
 
-// forget is how long the flusher waits for the end of a remote endpoint whose address was dropped. A leaked one stays
-// for good.
+// forget is how long the flusher waits for the end of a remote endpoint whose address was dropped. A leaked one never
+// goes.
 const forget = time.Minute
 
 // SliceChanged implements [pass.SliceObserver].
@@ -424,7 +424,7 @@ const (
 
 // retryLater doubles the backoff, and lengthens it by a random part, so that the agents of a cluster do not come back
 // together. A write that no admission policy restricts is retried as soon as one that may succeed: the gate remembers,
-// and seldom sends a request.
+// and rarely sends a request.
 func (f *Flusher) retryLater(r *record, result string, now time.Time) {
 	first, most := backoffFirst, backoffMost
 	if result == forbidden {

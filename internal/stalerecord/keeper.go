@@ -53,7 +53,7 @@ type KeeperOptions struct {
 	Random func() float64
 	// Events gets the Events on pods whose addresses are kept. Required.
 	Events events.EventRecorder
-	// History gets what is kept.
+	// History gets the keep-slices that are created and deleted.
 	// Default: it is not kept.
 	History *history.Ring
 	// Metrics are the measurements. Required.
@@ -179,7 +179,7 @@ func (k *Keeper) create(ctx context.Context, p pass.Pass, missing []cluster.Keep
 	}
 	for at, keep := range due {
 		if !k.createOne(ctx, p, keep) {
-			for _, other := range due[at+1:] { // what is wrong with one is wrong with all, for now
+			for _, other := range due[at+1:] { // the same failure would hit the others now
 				k.backoff.Next(other.String(), k.opts.Clock.Now())
 			}
 			break
@@ -232,7 +232,7 @@ func (k *Keeper) findUnused(ctx context.Context, present, wanted sets.Set[cluste
 	setSince(k.opts.Metrics.unused, oldest)
 }
 
-// findAbsent checks, seldom, whether the nodes of others' keep-slices exist.
+// findAbsent checks, rarely, whether the nodes of other agents' keep-slices exist.
 func (k *Keeper) findAbsent(ctx context.Context, present sets.Set[cluster.Keep]) {
 	now, nodes := k.opts.Clock.Now(), sets.New[string]()
 	for keep := range present {

@@ -21,7 +21,7 @@ type Metrics struct {
 	unused  prometheus.Gauge
 }
 
-// NewMetrics makes the measurements, registers them and starts every series at zero.
+// NewMetrics registers the measurements, with every series at zero.
 func NewMetrics(reg prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		changes: prometheus.NewCounterVec(prometheus.CounterOpts{

@@ -68,7 +68,7 @@ var (
 	_ pass.RelistObserver = (*Tracker)(nil)
 )
 
-// proof is what is proved of one family's record. Moments are in the watch's order.
+// proof is the proved state of one family's record. Moments are in the watch's order.
 type proof struct {
 	// unknown is the moment up to which anything may have been dropped unseen.
 	unknown uint64

@@ -148,7 +148,7 @@ func newBalancerJudge(e BalancerEvidence) *balancerJudge {
 	return j
 }
 
-// add begins the verdict on a load balancer: what can be said without its Service.
+// add begins the verdict on a load balancer with everything that does not need its Service.
 func (j *balancerJudge) add(at int) {
 	lb, b := &j.Snapshot.LoadBalancers[at], &j.found[at]
 	b.ID, b.Kind = lb.ID, BalancerForeign

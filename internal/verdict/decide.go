@@ -35,7 +35,7 @@ type Evidence struct {
 	// Elsewhere are the pods on other nodes that may use an address, by what the API server was last known to have. They
 	// are not watched: an address that is missing was not looked up, or had no such pod.
 	Elsewhere map[netip.Addr][]cluster.Pod
-	// Record is what is known of kube-proxy's record of terminated endpoints.
+	// Record reports what kube-proxy's record of terminated endpoints may hold.
 	Record Record
 	// UnclaimedSince says since when an endpoint has had an [Verdict.Unclaimed] verdict without a break. One that is
 	// missing has it from now on.
@@ -74,7 +74,7 @@ func DecideEndpoint(e Evidence, id hns.EndpointID) (Verdict, bool) {
 	return v, true
 }
 
-// decision is the evidence with what is looked up repeatedly put in order.
+// decision is the evidence, indexed for lookups.
 type decision struct {
 	Evidence
 	locals    map[netip.Addr][]*Endpoint // of the pod network

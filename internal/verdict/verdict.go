@@ -55,7 +55,7 @@ func (k Kind) Removes() bool { return k == Conflict || k == EarlyConflict || k =
 // Stale reports whether the verdict says that the endpoint outlived the use of its address: it is removed, or held.
 func (k Kind) Stale() bool { return k.Removes() || k == Held }
 
-// Reason is the closed set of why a verdict is what it is.
+// Reason is the closed set of reasons for verdicts.
 type Reason string
 
 // The reasons, by the kinds that they belong to.

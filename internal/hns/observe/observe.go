@@ -22,7 +22,7 @@ type Metrics struct {
 // Health returns how HNS has answered in the last minutes.
 func (m *Metrics) Health() Health { return m.outcomes.health() }
 
-// NewMetrics makes the measurements, registers them and starts every series at zero.
+// NewMetrics registers the measurements, with every series at zero.
 func NewMetrics(reg prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{

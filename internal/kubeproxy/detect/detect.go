@@ -125,7 +125,7 @@ func New(o Options) *Detector {
 	return d
 }
 
-// Profile is what is known now.
+// Profile returns the present profile.
 func (d *Detector) Profile() kubeproxy.Profile { return *d.profile.Load() }
 
 // Current is what is known after the metrics were read again, if they are where the version was found: kube-proxy may
