@@ -3,6 +3,14 @@
 // Package system_test proves hnsguard on real Windows programs: hnsguard.exe and kube-proxy.exe run under Wine and
 // share one simulated Host Networking Service, and a real API server. The test is itself a Windows program if it is
 // compiled as one; then it can also use the Host Networking Service of its Windows.
+//
+// kube-proxy.exe is cross-built, unchanged, and syncs every 5 seconds instead of 30 in most scenarios. hnsguard.exe is
+// the release build. Both call replacements of the DLLs of HNS (folder hnsdll) that forward every call to the simulated
+// HNS in the test process, which knows who deleted what. The test writes the EndpointSlices itself.
+//
+// With the real HNS, the test creates a network of the given type, plays the CNI on it, and deletes it at the end.
+// kube-proxy deletes all load balancers of the machine. HNS chooses the order of enumeration, whatever the name of a
+// scenario says. Not verified: no real HNS was at hand.
 package system_test
 
 import (
