@@ -21,6 +21,7 @@ import (
 	"github.com/chromedp/chromedp/kb"
 	. "github.com/onsi/gomega"
 
+	"github.com/hnsguard/hnsguard/internal/config"
 	"github.com/hnsguard/hnsguard/internal/hns"
 	pictures "github.com/hnsguard/hnsguard/test/page"
 )
@@ -205,6 +206,18 @@ func TestPodsWithoutNetworkComeFirst(t *testing.T) {
 	n.pass()
 	b.await(`document.getElementById("findings").hidden`)
 	g.Expect(b.complained()).To(BeEmpty())
+}
+
+// Green would read as protected.
+func TestANodeThatOnlyObservesIsNotGreen(t *testing.T) {
+	g := NewWithT(t)
+	n := newNode(t, func(c *config.Config) { c.Mode = config.Observe })
+	n.pass()
+	n.serve()
+	b := open(t, n.url())
+	b.await(`document.getElementById("state").innerText === "only observing"`)
+	g.Expect(eval[string](b, `document.getElementById("state").className`)).To(Equal("chip warn"))
+	g.Expect(eval[[]string](b, unreadable)).To(BeEmpty())
 }
 
 func TestThePageSaysWhenItIsDisconnected(t *testing.T) {
