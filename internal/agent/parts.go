@@ -119,7 +119,7 @@ func (p *parts) keeper(freshness removal.Freshness, m *stalerecord.Metrics) *sta
 }
 
 func (p *parts) reprogrammer(
-	lbs *loadbalancer.Reader, d *detect.Detector, v hns.Versioner, words report.Words,
+	lbs *loadbalancer.Reader, d *detect.Detector, words report.Words,
 ) *loadbalancer.Reprogrammer {
 	return loadbalancer.NewReprogrammer(loadbalancer.ReprogrammerOptions{
 		Node: p.Node, Enforce: p.Config.Enforces(p.Config.Reprogram.Mode), LoadBalancers: lbs, Index: p.index,
@@ -127,7 +127,7 @@ func (p *parts) reprogrammer(
 		Metrics: loadbalancer.NewMetrics(p.registry), Clock: p.Clock,
 		Describe: words.Balancer,
 		InPlace: func(ctx context.Context) bool {
-			version, err := v.Version(ctx)
+			version, err := p.service.Version(ctx)
 			return err != nil || d.Profile().MayUpdateLoadBalancers(version)
 		},
 	})

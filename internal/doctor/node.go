@@ -46,10 +46,8 @@ func (o Options) hns(ctx context.Context) Result {
 		return fail("Look at the service hns on the node (sc.exe query hns) and at its event log.", "%v", err)
 	}
 	v := "of unknown version" // which nothing depends on
-	if versioner, is := o.HNS.(hns.Versioner); is {
-		if read, err := versioner.Version(ctx); err == nil {
-			v = "version " + read
-		}
+	if read, err := o.HNS.Version(ctx); err == nil {
+		v = "version " + read
 	}
 	return pass("%s, %d endpoints", v, len(ids))
 }

@@ -29,6 +29,10 @@ type Client interface {
 	// it or a load balancer refers to it. It returns ErrNotFound when the endpoint had already gone, and ErrTimeout when
 	// the outcome is unknown.
 	DeleteEndpoint(ctx context.Context, id EndpointID) error
+
+	// Version reads the version of HNS, such as "15.4". It is no operation that is measured: an HNS that hides its
+	// version works.
+	Version(ctx context.Context) (string, error)
 }
 
 // ReadEndpoints reads every endpoint. One that vanishes meanwhile does not exist.
@@ -51,15 +55,10 @@ func ReadEndpoints(ctx context.Context, client Client) ([]Endpoint, error) {
 	return endpoints, nil
 }
 
-// Versioner is a client that can read the version of HNS, such as "15.4".
-type Versioner interface {
-	Version(ctx context.Context) (string, error)
-}
-
 // Operation is the closed set of HNS calls, for metrics and for the simulation's faults.
 type Operation string
 
-// One operation for each method of Client.
+// One operation for each method of Client but Version.
 const (
 	OpNetworks        Operation = "list_networks"
 	OpListEndpointIDs Operation = "list_endpoint_ids"

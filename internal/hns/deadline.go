@@ -4,7 +4,6 @@ package hns
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -34,10 +33,7 @@ type Deadline struct {
 	full atomic.Int64
 }
 
-var (
-	_ Client    = (*Deadline)(nil)
-	_ Versioner = (*Deadline)(nil)
-)
+var _ Client = (*Deadline)(nil)
 
 // WithDeadline wraps a client so that its calls return within their bounds.
 func WithDeadline(next Client, opts DeadlineOptions) *Deadline {
@@ -99,13 +95,9 @@ func (d *Deadline) DeleteEndpoint(ctx context.Context, id EndpointID) error {
 	return err
 }
 
-// Version implements [Versioner], of a client that does too.
+// Version implements [Client].
 func (d *Deadline) Version(ctx context.Context) (string, error) {
-	versioner, is := d.next.(Versioner)
-	if !is {
-		return "", fmt.Errorf("reading the version of HNS: %T: %w", d.next, errors.ErrUnsupported)
-	}
-	return await(ctx, d, "get_version", d.opts.Call, versioner.Version)
+	return await(ctx, d, "get_version", d.opts.Call, d.next.Version)
 }
 
 // await runs one call and waits for it no longer than the timeout or the context. The result channel has room for the

@@ -194,14 +194,11 @@ func TestClassOf(t *testing.T) {
 	}
 }
 
-// mute is a client that does not tell the version.
-type mute struct{ hns.Client }
-
 func TestTheVersionHasADeadline(t *testing.T) {
 	g := NewWithT(t)
 	service := hnstest.New(hnstest.Options{})
 	g.Expect(hns.WithDeadline(service, deadlineOptions()).Version(t.Context())).To(Equal("0.1"))
-	_, err := hns.WithDeadline(mute{service}, deadlineOptions()).Version(t.Context())
+	_, err := hns.WithDeadline(hnstest.New(hnstest.Options{Quirks: hnstest.HidesVersion}), deadlineOptions()).Version(t.Context())
 	g.Expect(err).To(MatchError(errors.ErrUnsupported))
 	slow := slowVersion{service, make(chan struct{})}
 	defer close(slow.release)

@@ -16,7 +16,7 @@ import (
 // The number of calls to the service that reading one object costs: open, query, close.
 const callsPerObject = 3
 
-// Version implements [hns.Versioner].
+// Version implements [hns.Client].
 func (h *HNS) Version(context.Context) (string, error) {
 	if h.has(HidesVersion) {
 		return "", fmt.Errorf("reading the version: %w", errors.ErrUnsupported)

@@ -18,7 +18,6 @@ import (
 // service reads with the client of the agent, and writes through hcsshim, as CNIs and kube-proxy do.
 type service struct {
 	hns.Client
-	hns.Versioner
 	// adapter is the network adapter for networks that need one.
 	adapter string
 }
@@ -29,11 +28,7 @@ func Open(adapter string) (contract.Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	versioner, is := client.(hns.Versioner)
-	if !is {
-		return nil, fmt.Errorf("opening HNS: %T does not report its version", client)
-	}
-	return service{client, versioner, adapter}, nil
+	return service{client, adapter}, nil
 }
 
 func v2() hcn.SchemaVersion { return hcn.SchemaVersion{Major: 2, Minor: 0} }

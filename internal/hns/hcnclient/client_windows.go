@@ -18,10 +18,7 @@ type client struct {
 	computenetwork *computenetwork
 }
 
-var (
-	_ hns.Client    = (*client)(nil)
-	_ hns.Versioner = (*client)(nil)
-)
+var _ hns.Client = (*client)(nil)
 
 // New opens the Host Networking Service of this machine. It fails with [hns.ErrUnsupported] where Windows has none,
 // which is so until its Containers feature is installed. Whether the service runs is not checked here: it may be down
@@ -34,7 +31,7 @@ func New() (hns.Client, error) {
 	return &client{computenetwork: dll}, nil
 }
 
-// Version implements [hns.Versioner].
+// Version implements [hns.Client].
 func (*client) Version(context.Context) (string, error) {
 	globals, err := hcn.GetGlobals()
 	if err != nil {

@@ -98,6 +98,8 @@ func (i *instrumented) DeleteEndpoint(ctx context.Context, id hns.EndpointID) er
 	return err
 }
 
+func (i *instrumented) Version(ctx context.Context) (string, error) { return i.next.Version(ctx) }
+
 func measure[T any](i *instrumented, op hns.Operation, call func() (T, error)) (T, error) {
 	start := i.clock.Now()
 	value, err := call()

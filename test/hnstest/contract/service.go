@@ -13,7 +13,6 @@ import (
 // such as "(0x803b002f)".
 type Service interface {
 	hns.Client
-	hns.Versioner
 	CreateNetwork(ctx context.Context, name string, kind hns.NetworkType, subnet netip.Prefix) (hns.Network, error)
 	DeleteNetwork(ctx context.Context, id hns.NetworkID) error
 	// CreateEndpoint makes an endpoint; HNS chooses its ID, and the hardware address if none is given.
