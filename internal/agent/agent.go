@@ -155,7 +155,7 @@ func (a *Agent) addGuard(o Options, detector *detect.Detector) error {
 	remover := p.remover(collector, freshness, balancers, detector.Current)
 	watch.Observe(flusher, tracker, meter, remover)
 	words := report.Words{Node: o.Node, Config: o.Config, KubeProxy: detector.Profile}
-	evictor, reprogrammer := p.evictor(words), p.reprogrammer(balancers, detector, words)
+	evictor, reprogrammer := p.evictor(words), p.reprogrammer(balancers, words)
 	a.board = report.NewBoard(report.BoardOptions{
 		Node: o.Node, Config: o.Config, KubeProxy: detector.Profile, History: p.history, Victims: evictor.Lacking,
 		LoadBalancers: reprogrammer.Found, Clock: o.Clock,

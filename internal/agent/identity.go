@@ -14,14 +14,9 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
+	authenticationclient "k8s.io/client-go/kubernetes/typed/authentication/v1"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 )
-
-// IdentityReviewer creates SelfSubjectReviews, which the API server answers with the identity of the client.
-type IdentityReviewer interface {
-	Create(ctx context.Context, review *authenticationv1.SelfSubjectReview, opts metav1.CreateOptions) (
-		*authenticationv1.SelfSubjectReview, error)
-}
 
 // ErrForeignIdentity is the error of an agent that acts with the identity of another.
 var ErrForeignIdentity = errors.New("this is not hnsguard's own identity")
@@ -37,7 +32,7 @@ var ErrForeignIdentity = errors.New("this is not hnsguard's own identity")
 // answered. If it has no such API (before Kubernetes 1.28) or forbids the request, it is not repeated. Nothing waits
 // for the answer: without an API server the guard does nothing in any case.
 type IdentityChecker struct {
-	reviewer IdentityReviewer
+	reviewer authenticationclient.SelfSubjectReviewInterface
 	node     string
 	every    time.Duration
 	answered bool
@@ -47,7 +42,9 @@ type IdentityChecker struct {
 const identityEvery = 5 * time.Second
 
 // NewIdentityChecker returns a checker for the agent of a node.
-func NewIdentityChecker(reviewer IdentityReviewer, node string, every time.Duration) *IdentityChecker {
+func NewIdentityChecker(
+	reviewer authenticationclient.SelfSubjectReviewInterface, node string, every time.Duration,
+) *IdentityChecker {
 	return &IdentityChecker{reviewer: reviewer, node: node, every: every}
 }
 

@@ -118,18 +118,12 @@ func (p *parts) keeper(freshness removal.Freshness, m *stalerecord.Metrics) *sta
 	})
 }
 
-func (p *parts) reprogrammer(
-	lbs *loadbalancer.Reader, d *detect.Detector, words report.Words,
-) *loadbalancer.Reprogrammer {
+func (p *parts) reprogrammer(lbs *loadbalancer.Reader, words report.Words) *loadbalancer.Reprogrammer {
 	return loadbalancer.NewReprogrammer(loadbalancer.ReprogrammerOptions{
 		Node: p.Node, Enforce: p.Config.Enforces(p.Config.Reprogram.Mode), LoadBalancers: lbs, Index: p.index,
 		Server: p.Reader, Client: p.client, Gate: p.gate(admission.Reprogram), Events: p.Events, History: p.history,
 		Metrics: loadbalancer.NewMetrics(p.registry), Clock: p.Clock,
-		Describe: words.Balancer,
-		InPlace: func(ctx context.Context) bool {
-			version, err := p.service.Version(ctx)
-			return err != nil || d.Profile().MayUpdateLoadBalancers(version)
-		},
+		HNSVersion: p.service.Version, Describe: words.Balancer,
 	})
 }
 

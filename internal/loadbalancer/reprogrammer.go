@@ -60,9 +60,8 @@ type ReprogrammerOptions struct {
 	LoadBalancers LoadBalancers
 	// Index has the Services and their EndpointSlices. Required.
 	Index *cluster.Index
-	// InPlace reports whether kube-proxy may update load balancers in place: then it cannot make a missing one again
-	// (invariant 9). Required.
-	InPlace func(ctx context.Context) bool
+	// HNSVersion reads the version of HNS. Required.
+	HNSVersion func(ctx context.Context) (string, error)
 	// Server reads from the API server, not from a cache. Required.
 	Server client.Reader
 	// Client writes slices. Required.
@@ -231,13 +230,20 @@ func (r *Reprogrammer) hindrance(
 		return tooMany
 	case slices.ContainsFunc(broken, func(b verdict.Balancer) bool { return b.BesideLeak }):
 		return besideLeak
-	case slices.ContainsFunc(broken, isMissing) && r.opts.InPlace(ctx):
+	case slices.ContainsFunc(broken, isMissing) && r.updatesInPlace(ctx, profile):
 		return inPlace
 	case profile.LosesUnchanged(local):
 		return loses
 	default:
 		return ""
 	}
+}
+
+// updatesInPlace reports whether kube-proxy may update load balancers in place: then it cannot create a missing one
+// again (invariant 9).
+func (r *Reprogrammer) updatesInPlace(ctx context.Context, profile kubeproxy.Profile) bool {
+	version, _ := r.opts.HNSVersion(ctx) // one that cannot be read counts as yes
+	return profile.MayUpdateLoadBalancers(version)
 }
 
 // reprogram disturbs a Service and records the outcome.

@@ -66,7 +66,7 @@ var _ = Describe("A load balancer that is missing", func() {
 		reprogrammer := loadbalancer.NewReprogrammer(loadbalancer.ReprogrammerOptions{
 			Node: n.name, Enforce: true, LoadBalancers: reader, Index: index, Server: n.agentClient(), Client: n.agentClient(),
 			Events: n.recorder(ctx), Metrics: loadbalancer.NewMetrics(prometheus.NewRegistry()), Clock: clock, History: history,
-			InPlace: func(context.Context) bool { return false },
+			HNSVersion: func(context.Context) (string, error) { return "13.0", nil },
 			Describe: report.Words{
 				Node: n.name, Config: config.Default(), KubeProxy: func() kubeproxy.Profile { return kubeproxy.Profile{} },
 			}.Balancer,
