@@ -44,21 +44,21 @@ func ofDuplicates() []Assumption {
 	return []Assumption{{
 		ID: "remote-beside-local", Statement: "HNS creates a remote endpoint with the address of a local one.",
 		RestsOn: "Where HNS refuses it, kube-proxy leaves no stale endpoint alongside a pod that was there first.",
-		Check:   "makes both", Source: reports + ", of L2Bridge on Windows Server 2019 and 2022", try: remoteBesideLocal,
+		Check:   "creates both", Source: reports + ", of L2Bridge on Windows Server 2019 and 2022", try: remoteBesideLocal,
 	}, {
 		ID: "local-beside-remote", Statement: "HNS creates a local endpoint with the address of a remote one.",
 		RestsOn: "Where HNS refuses it, a pod waits until the stale endpoint is gone: " +
 			"an orphan that blocks a waiting pod is removed sooner.",
-		Check: "makes both", Source: reports + ", of L2Bridge on Windows Server 2019 and 2022", try: localBesideRemote,
+		Check: "creates both", Source: reports + ", of L2Bridge on Windows Server 2019 and 2022", try: localBesideRemote,
 	}, {
 		ID: "remote-beside-remote", Statement: "HNS creates a second remote endpoint with an address.",
 		RestsOn: "Each is judged for itself. Where HNS refuses it, there is never more than one.",
-		Check:   "makes both", Source: reports, try: remoteBesideRemote,
+		Check:   "creates both", Source: reports, try: remoteBesideRemote,
 	}, {
 		ID: "second-local-refused", Statement: "HNS refuses a second local endpoint with an address.",
 		RestsOn: "Where HNS allows it, one that a CNI left behind stands alongside the pod's. hnsguard reports it, " +
 			"and deletes neither.",
-		Check: "makes both", Source: reports + " (0x803b002f); one report says that it is allowed", try: secondLocal,
+		Check: "creates both", Source: reports + " (0x803b002f); one report says that it is allowed", try: secondLocal,
 	}, {
 		ID: "one-of-two", Statement: "HNS deletes the endpoint whose ID is given, and no other one with its address.",
 		RestsOn: "The pod's endpoint stays when the stale one is removed. **If this is wrong, do not enforce.**",
@@ -72,9 +72,9 @@ func ofEndpoints() []Assumption {
 		RestsOn: "Nothing in hnsguard, and HNS promises no order. An affected kube-proxy deletes what is listed last.",
 		Check:   "lists 100 times, with a change before each list", Source: "hcsshim#2231: no order", try: order,
 	}, {
-		ID: "listed-when-made", Statement: "An endpoint is listed as soon as it is made.",
+		ID: "listed-when-made", Statement: "An endpoint is listed as soon as it is created.",
 		RestsOn: "What is not listed is absent. Where it is listed late, a pod's endpoint is seen late.",
-		Check:   "makes 20, and lists after each", Source: silence, try: listedWhenMade,
+		Check:   "creates 20, and lists after each", Source: silence, try: listedWhenMade,
 	}, {
 		ID: "gone-when-deleted", Statement: "An endpoint is gone as soon as its deletion returns.",
 		RestsOn: "Where it is not, hnsguard reports an endpoint that it could not remove, and tries again later.",
@@ -86,19 +86,19 @@ func ofEndpoints() []Assumption {
 	}, {
 		ID: "remote-as-given", Statement: "A remote endpoint keeps its network, address, hardware address and flag.",
 		RestsOn: "By these hnsguard knows an endpoint of kube-proxy. All others stay.",
-		Check:   "makes one, and reads it", Source: reports, try: endpointAsGiven,
+		Check:   "creates one, and reads it", Source: reports, try: endpointAsGiven,
 	}, {
 		ID: "local-as-given", Statement: "A local endpoint has its network and address, and not the flag of a remote one.",
 		RestsOn: "A local endpoint is never deleted.",
-		Check:   "makes one, and reads it", Source: reports, try: localAsGiven,
+		Check:   "creates one, and reads it", Source: reports, try: localAsGiven,
 	}, {
 		ID: "ids-are-new", Statement: "The ID of an endpoint never comes to mean another endpoint.",
 		RestsOn: "Endpoints are deleted by ID. Each is read again and compared before that.",
-		Check:   "makes and deletes 20 with one address", Source: silence, try: idsAreNew,
+		Check:   "creates and deletes 20 with one address", Source: silence, try: idsAreNew,
 	}, {
 		ID: "attached-shows", Statement: "A local endpoint that a pod uses shows its namespace; one that none uses, none.",
 		RestsOn: "An endpoint without namespace and containers counts as not attached, and the remote one is kept.",
-		Check:   "makes two, attaches one, and reads both", Source: sources, try: attachedShows,
+		Check:   "creates two, attaches one, and reads both", Source: sources, try: attachedShows,
 	}, {
 		ID: "detached-shows", Statement: "An endpoint stays when its namespace is deleted, and shows none.",
 		RestsOn: "So hnsguard finds what a CNI has left behind. One that still shows a namespace is not reported.",
@@ -106,12 +106,12 @@ func ofEndpoints() []Assumption {
 	}, {
 		ID: "outside-subnet", Statement: "HNS creates a remote endpoint with an address outside of the network's subnets.",
 		RestsOn: "Nothing in hnsguard. kube-proxy needs it for pods of nodes with other subnets.",
-		Check:   "makes one with 198.51.99.77", Source: reports, try: outsideSubnet,
+		Check:   "creates one with 198.51.99.77", Source: reports, try: outsideSubnet,
 	}, {
 		ID: "documentation-address", Statement: "HNS creates a remote endpoint with an address of 198.51.100.0/24.",
 		RestsOn: "The proof that kube-proxy has forgotten an address waits for such an endpoint. Where HNS refuses it, " +
 			"[what is held stays](runbooks/HNSGuardKubeProxyBehind.md), and an alert says so.",
-		Check: "makes one with 198.51.100.77", Source: silence, try: documentation,
+		Check: "creates one with 198.51.100.77", Source: silence, try: documentation,
 	}}
 }
 
@@ -127,7 +127,7 @@ func ofLoadBalancers() []Assumption {
 	}, {
 		ID: "balancer-as-given", Statement: "A load balancer keeps its frontends, ports and backends.",
 		RestsOn: "A backend is no orphan. By the frontend hnsguard knows the Service.",
-		Check:   "makes one, and reads it", Source: sources, try: balancerAsGiven,
+		Check:   "creates one, and reads it", Source: sources, try: balancerAsGiven,
 	}, {
 		ID: "balancers-vanish", Statement: "Load balancers can be listed while some of them vanish.",
 		RestsOn: "Where a list fails, it is read again later, and nothing is concluded from it.",
@@ -140,7 +140,7 @@ func ofLoadBalancers() []Assumption {
 	}, {
 		ID: "frontend-twice", Statement: "HNS creates a second load balancer with the frontend and port of another.",
 		RestsOn: "Each is judged for itself. Where HNS refuses it, one failed creation makes kube-proxy leak.",
-		Check:   "makes both", Source: "none; kube-proxy has met 0x803b0013 and 0xb7", try: frontendTwice,
+		Check:   "creates both", Source: "none; kube-proxy has met 0x803b0013 and 0xb7", try: frontendTwice,
 	}}
 }
 
@@ -162,9 +162,9 @@ func ofTheService() []Assumption {
 		RestsOn: "Load balancers are read alongside the passes.",
 		Check:   "lists and deletes 8 at the same time", Source: silence, try: together,
 	}, {
-		ID: "local-system", Statement: "LocalSystem, the account of the agent, may make and delete endpoints.",
+		ID: "local-system", Statement: "LocalSystem, the account of the agent, may create and delete endpoints.",
 		RestsOn: "Where it may not, the deletion fails and is reported.",
-		Check:   "makes and deletes one, if it runs as LocalSystem", Source: "documentation", try: localSystem,
+		Check:   "creates and deletes one, if it runs as LocalSystem", Source: "documentation", try: localSystem,
 	}, {
 		ID: "calls-hang", Statement: "A call to HNS can hang.",
 		RestsOn: "It is given up after `hns.callTimeout`; after 8 of them no more calls are made.",
