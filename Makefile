@@ -238,7 +238,7 @@ soak: build-windows $(HELM) ## Let incidents happen for half an hour, and expect
 
 MEMORY ?= 5m
 .PHONY: test-memory
-test-memory: build-windows $(HELM) ## Measure the memory of hnsguard.exe beside that of kube-proxy.exe, at 100,000 slice addresses; writes docs/results/performance.md
+test-memory: build-windows $(HELM) ## Measure the memory of hnsguard.exe and of kube-proxy.exe, at 100,000 slice addresses; writes docs/results/performance.md
 	HNSGUARD_MEMORY=$(MEMORY) test/system/run.sh $(BIN) v1.37.2 -run 'TestMemory$$' -v \
 		> test/bench/results/memory.partial || { cat test/bench/results/memory.partial; exit 1; }
 	{ test/bench/about.sh; grep '^BenchmarkResident' test/bench/results/memory.partial; } > test/bench/results/memory.txt

@@ -15,8 +15,8 @@
 //
 // Invariants:
 //
-//  1. The Index never queries and never waits: it says what the watches told it. That it has everything is the caller's
-//     to know, from synced caches.
+//  1. The Index never queries and never waits: it has what the watches delivered. The caller has to know from synced
+//     caches that it has everything.
 //  2. A View does not change, whatever happens to the Index afterwards.
 //  3. Pods on other nodes are not in it: only a pod on this node can claim an address for a local endpoint.
 //  4. A condition that an EndpointSlice leaves out has the meaning that the API gives it: ready and serving are true,

@@ -13,7 +13,7 @@ import (
 	"k8s.io/client-go/kubernetes/scheme"
 )
 
-// The kinds that are told apart, as API version and kind.
+// The kinds that are read, as API version and kind.
 const (
 	statusKind       = "v1 Status"
 	nodeKind         = "v1 Node"

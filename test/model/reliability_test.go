@@ -195,7 +195,7 @@ five minutes, unless it says otherwise.
 
 **No valid endpoint was deleted in any row.** The times are how long after the end of the trouble the last stale endpoint
 was gone. Most of it is by design: an orphan has a grace period of five minutes, and on 1.32.3 kube-proxy has to be
-[proved to have forgotten](../how-it-works.md#the-hold) an address. Beside the time of each kube-proxy is how
+[proved to have forgotten](../how-it-works.md#the-hold) an address. Next to the time of each kube-proxy is how
 many pods lost their endpoint to it with hnsguard, and in the same play without hnsguard. On 1.32.3 it is *reuse before
 drop*: hnsguard loses the pod where the trouble keeps it from [keeping the address listed](../how-it-works.md#the-keep-slice)
 before the slice drops it.
@@ -216,7 +216,7 @@ func covered() [][2]string {
 	return [][2]string{
 		{"a local and a remote endpoint of one address, enumerated in either order", "TestKubeProxyDoesWhatWasMeasured"},
 		{"a remote endpoint whose backend lives on another node", "TestDecide"},
-		{"a leaked local endpoint beside a valid remote one", "TestDecide"},
+		{"a leaked local endpoint alongside a valid remote one", "TestDecide"},
 		{"a load balancer that names a deleted endpoint", "TestLoadBalancersThatAreLeftDanglingAreCounted"},
 		{"a load balancer is deleted by something else", "TestAMissingLoadBalancerIsReportedAndItsServiceDisturbed"},
 		{"two remote endpoints of one address", "TestTwoRemotesOfOneAddress"},

@@ -1,6 +1,6 @@
 {{/* SPDX-License-Identifier: Apache-2.0 */}}
 
-{{/* What the schema cannot say. All faults are told at once, and each message says what to do. */}}
+{{/* What the schema cannot say. All faults are reported at once, and each message says what to do. */}}
 {{- define "hnsguard.validate" -}}
 {{- with include "hnsguard.emptyValues" . | trim | splitList "\n" | uniq | join ", " -}}
 {{- fail (printf "these values are empty, with which Helm removes the chart's defaults: %s. Remove their lines to keep the defaults, or give them values" .) -}}

@@ -60,7 +60,7 @@ func (r results) runs() []run {
 	for _, known := range []struct{ set, what, command string }{
 		{"", "the parts of the agent", "make bench"},
 		{"scale", "the agent at a real API server", "make test-scale"},
-		{"memory", "hnsguard.exe beside kube-proxy.exe", "make test-memory"},
+		{"memory", "hnsguard.exe and kube-proxy.exe", "make test-memory"},
 	} {
 		about := r.about[known.set]
 		all = append(all, run{

@@ -69,7 +69,7 @@ func leaks() []Scenario {
 		},
 		{
 			Name: "leaked duplicate, networks of AKS",
-			Story: "The same, on a node that has a network `ext` of the same type beside `azure`. `KUBE_NETWORK` " +
+			Story: "The same, on a node that has a network `ext` of the same type next to `azure`. `KUBE_NETWORK` " +
 				"names the network for kube-proxy; hnsguard finds it.",
 		},
 		{
