@@ -24,6 +24,7 @@ HELM := $(TOOLS)/helm
 HELM_DOCS := $(TOOLS)/helm-docs
 KUSTOMIZE := $(TOOLS)/kustomize
 KREW := $(TOOLS)/krew
+KUBECTL := $(TOOLS)/kubectl
 ACTIONLINT := $(TOOLS)/actionlint
 # The folder that contains prometheus and promtool.
 PROMETHEUS ?= $(HNSGUARD_CACHE)/tools/prometheus-debian
@@ -33,6 +34,7 @@ export GOMEGA_DEFAULT_EVENTUALLY_TIMEOUT := 30s
 # The tests find the tools through these.
 export HNSGUARD_HELM := $(HELM)
 export HNSGUARD_KUSTOMIZE := $(KUSTOMIZE)
+export HNSGUARD_KUBECTL := $(KUBECTL)
 export HNSGUARD_PROMETHEUS = $(PROMETHEUS)
 export HNSGUARD_CHROMIUM = $(CHROMIUM)
 
@@ -136,6 +138,11 @@ test-integration: $(HELM) ## Run the whole agent against a real API server (buil
 	assets=$$(test/controlplane/assets.sh); \
 	export KUBEBUILDER_ASSETS=$$assets; \
 	$(TEST_RACE) -count=1 -timeout 15m ./test/integration -ginkgo.randomize-all -ginkgo.no-color
+
+.PHONY: test-first-hour
+test-first-hour: $(HELM) $(KUBECTL) ## Play a person's first hour with kubectl and helm, and compare what it shows with the transcript
+	assets=$$(test/controlplane/assets.sh); \
+	KUBEBUILDER_ASSETS=$$assets go test -count=1 -timeout 5m ./test/first-hour
 
 .PHONY: test-monitoring
 test-monitoring: $(HELM) $(PROMETHEUS)/prometheus ## Scrape the agent with a real Prometheus; test the alerts and dashboards
@@ -336,7 +343,7 @@ verify-generated:
 $(GOLANGCI_LINT):
 	GOBIN=$(@D) go install -trimpath github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT_VERSION)
 
-$(HELM) $(HELM_DOCS) $(KUSTOMIZE) $(KREW) $(ACTIONLINT) &:
+$(HELM) $(HELM_DOCS) $(KUSTOMIZE) $(KREW) $(KUBECTL) $(ACTIONLINT) &:
 	cd test/tools && CGO_ENABLED=0 GOBIN=$(TOOLS) go install -trimpath tool
 
 .PHONY: print-helm

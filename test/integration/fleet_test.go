@@ -10,13 +10,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -29,16 +25,16 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
-	remotecommandserver "k8s.io/cri-streaming/pkg/streaming/remotecommand"
 	utilexec "k8s.io/utils/exec"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/hnsguard/hnsguard/internal/cli"
 	"github.com/hnsguard/hnsguard/internal/fleet"
+	"github.com/hnsguard/hnsguard/test/kubelet"
 )
 
-// kubelet serves exec as kubelets do. What is run are not processes but what answers.
-type kubelet struct {
+// answers are what the agents' containers answer. No process is run there.
+type answers struct {
 	answer func(node string, out, complaints io.Writer) error
 	// commands are those that were run.
 	commands chan []string
@@ -46,50 +42,22 @@ type kubelet struct {
 	running, most atomic.Int64
 }
 
-// ServeHTTP serves /exec/NAMESPACE/POD/CONTAINER, which is where the API server connects to.
-func (k *kubelet) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	parts := strings.Split(strings.Trim(r.URL.Path, "/"), "/")
-	if len(parts) != 4 || parts[0] != "exec" {
-		http.NotFound(w, r)
-		return
+// exec implements [kubelet.Exec].
+func (a *answers) exec(_ context.Context, pod, container string, command []string, out, complaints io.Writer) error {
+	now := a.running.Add(1)
+	defer a.running.Add(-1)
+	for most := a.most.Load(); now > most && !a.most.CompareAndSwap(most, now); most = a.most.Load() {
 	}
-	options, err := remotecommandserver.NewOptions(r)
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusBadRequest)
-		return
-	}
-	remotecommandserver.ServeExec(w, r, k, parts[2], "", parts[3], r.URL.Query()["command"], options, time.Minute,
-		time.Minute, remotecommandserver.SupportedStreamingProtocols)
+	a.commands <- append([]string{container}, command...)
+	return a.answer(strings.TrimPrefix(pod, "hnsguard-"), out, complaints)
 }
 
-// ExecInContainer implements [remotecommandserver.Executor].
-func (k *kubelet) ExecInContainer(_ context.Context, pod, _, container string, command []string, _ io.Reader,
-	out, complaints io.WriteCloser, _ bool, _ <-chan remotecommandserver.TerminalSize, _ time.Duration,
-) error {
-	now := k.running.Add(1)
-	defer k.running.Add(-1)
-	for most := k.most.Load(); now > most && !k.most.CompareAndSwap(most, now); most = k.most.Load() {
-	}
-	k.commands <- append([]string{container}, command...)
-	return k.answer(strings.TrimPrefix(pod, "hnsguard-"), out, complaints)
-}
-
-// serveOn makes the kubelet that of a node.
-func (k *kubelet) serveOn(ctx context.Context, cp *controlPlane, node string) {
+// serveOn serves the answers on a Windows node.
+func (a *answers) serveOn(ctx context.Context, cp *controlPlane, node string) {
 	GinkgoHelper()
-	s := httptest.NewTLSServer(k)
+	s := kubelet.Serve(a.exec)
 	DeferCleanup(s.Close)
-	host, port, err := net.SplitHostPort(s.Listener.Addr().String())
-	Expect(err).NotTo(HaveOccurred())
-	number, err := strconv.ParseInt(port, 10, 32)
-	Expect(err).NotTo(HaveOccurred())
-	object := &corev1.Node{}
-	Expect(cp.client.Get(ctx, client.ObjectKey{Name: node}, object)).To(Succeed())
-	object.Labels = map[string]string{corev1.LabelOSStable: "windows"}
-	Expect(cp.client.Update(ctx, object)).To(Succeed())
-	object.Status.Addresses = []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: host}}
-	object.Status.DaemonEndpoints.KubeletEndpoint.Port = int32(number)
-	Expect(cp.client.Status().Update(ctx, object)).To(Succeed())
+	Expect(kubelet.Register(ctx, cp.client, node, s)).To(Succeed())
 }
 
 // runs makes the agent's pod on a node run.
@@ -146,7 +114,7 @@ var _ = Describe("The status over all nodes", func() {
 		name := func(what string) string { return fmt.Sprintf("win-%d-%s", n, what) }
 		well, broken, slow, pending, bare := name("well"), name("broken"), name("slow"), name("pending"), name("bare")
 		hang := make(chan struct{})
-		k := &kubelet{commands: make(chan []string, 100), answer: func(node string, out, complaints io.Writer) error {
+		k := &answers{commands: make(chan []string, 100), answer: func(node string, out, complaints io.Writer) error {
 			switch node {
 			case broken:
 				_, _ = io.WriteString(complaints, "hnsguard: reading the status of the agent on this node: connection refused\n")
