@@ -5,10 +5,10 @@
 package main
 
 import (
+	_ "k8s.io/client-go/plugin/pkg/client/auth" // as the released one
 	"k8s.io/component-base/cli"
 	"k8s.io/kubectl/pkg/cmd"
 	"k8s.io/kubectl/pkg/cmd/util"
-	_ "k8s.io/client-go/plugin/pkg/client/auth" // as the released one
 )
 
 func main() {
