@@ -158,9 +158,9 @@ screenshots: ## Write the pictures of the node page in docs/images
 	HNSGUARD_SCREENSHOTS=$(CURDIR)/docs/images go test -count=1 ./test/page -run TestScreenshots
 
 .PHONY: test-dist
-test-dist: $(KREW) ## Build the archives of this system and of Windows, and install the kubectl plugin from them with krew
+test-dist: $(KREW) $(KUBECTL) ## Build the archives of this system and of Windows, and install the kubectl plugin from them with krew
 	$(MAKE) --no-print-directory dist PLATFORMS="$$(go env GOOS)/$$(go env GOARCH) windows/amd64" VERSION=v0.0.0-test
-	test/dist/test.sh $(BIN)/dist v0.0.0-test $(KREW)
+	test/dist/test.sh $(BIN)/dist v0.0.0-test $(KREW) $(KUBECTL)
 
 .PHONY: test-windows
 test-windows: build-windows ## Run the unit tests as Windows programs, under Wine

@@ -6,7 +6,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -14,6 +16,7 @@ import (
 
 	"github.com/hnsguard/hnsguard/internal/fleet"
 	"github.com/hnsguard/hnsguard/internal/server"
+	"github.com/hnsguard/hnsguard/internal/terminal"
 )
 
 // statusOptions are the flags of status.
@@ -105,7 +108,7 @@ func runStatus(ctx context.Context, p Process, o statusOptions) error {
 	}
 	report, err := fleet.Query(ctx, fleet.Options{
 		API: reader, Exec: executor, Namespace: o.namespace, Selector: selector,
-		Parallel: parallelQueries, Timeout: o.timeout,
+		Parallel: parallelQueries, Timeout: o.timeout, Progress: progressOn(p.Err),
 	})
 	if err != nil {
 		return err
@@ -114,6 +117,25 @@ func runStatus(ctx context.Context, p Process, o statusOptions) error {
 		return err
 	}
 	return findingIf(report.Problems > 0)
+}
+
+// progressOn returns what shows on a terminal how many agents have answered. The line is removed at the end.
+func progressOn(w io.Writer) func(done, all int) {
+	writer, is := w.(*terminal.Writer)
+	if !is || !terminal.Is(w) {
+		return nil
+	}
+	var line sync.Mutex
+	most := 0
+	return func(done, all int) {
+		line.Lock()
+		defer line.Unlock()
+		if most = max(most, done); most < all {
+			_, _ = fmt.Fprintf(writer.Unescaped(), "\r%d of %d nodes", most, all)
+		} else {
+			_, _ = fmt.Fprintf(writer.Unescaped(), "\r%20s\r", "")
+		}
+	}
 }
 
 // newAgentStatus is the command that status runs in the agents' containers.

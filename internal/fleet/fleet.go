@@ -9,6 +9,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -44,6 +45,8 @@ type Options struct {
 	// Parallel is how many agents are queried at the same time, and Timeout how long each may take.
 	Parallel int
 	Timeout  time.Duration
+	// Progress is called when an agent has answered, or has not, with how many have and how many there are. Optional.
+	Progress func(done, all int)
 }
 
 // Query reads the status of all agents. It returns an error only if they cannot be listed.
@@ -66,11 +69,15 @@ func Query(ctx context.Context, o Options) (Report, error) {
 		notes = append(notes, "there is no Windows node, and no agent")
 	}
 	report := Report{Nodes: make([]Row, len(nodes)), Notes: notes}
+	var done atomic.Int64
 	var queries errgroup.Group
 	queries.SetLimit(o.Parallel)
 	for i, node := range nodes {
 		queries.Go(func() error {
 			report.Nodes[i] = o.row(ctx, node, agents[node])
+			if n := done.Add(1); o.Progress != nil {
+				o.Progress(int(n), len(nodes))
+			}
 			return nil
 		})
 	}

@@ -9,6 +9,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -172,10 +173,19 @@ func query(t *testing.T, namespace string, exec agents, list func(client.ObjectL
 			return c.List(ctx, into, opts...)
 		},
 	}).Build()
-	return fleet.Query(t.Context(), fleet.Options{
+	var answered atomic.Int64
+	report, err := fleet.Query(t.Context(), fleet.Options{
 		API: api, Exec: exec.exec, Namespace: namespace, Selector: labels.SelectorFromSet(labels.Set{"app": "hnsguard"}),
 		Parallel: 2, Timeout: 200 * time.Millisecond,
+		Progress: func(done, all int) {
+			if done < 1 || done > all {
+				t.Errorf("%d of %d nodes", done, all)
+			}
+			answered.Add(1)
+		},
 	})
+	NewWithT(t).Expect(answered.Load()).To(BeEquivalentTo(len(report.Nodes)))
+	return report, err
 }
 
 func listed(client.ObjectList) error { return nil }

@@ -13,7 +13,7 @@ mkdir -p "$folder"
 folder=$(realpath "$folder")
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 date=$(git log -1 --format=%cI)
-sed "s|VERSION|$version|" .krew.yaml >"$folder/hnsguard.yaml"
+sed "s|VERSION|$version|g" .krew.yaml >"$folder/hnsguard.yaml"
 for platform in "$@"; do
 	os=${platform%/*} arch=${platform#*/}
 	programs=(hnsguard) packages=./cmd/hnsguard
@@ -24,10 +24,15 @@ for platform in "$@"; do
 	trap 'rm -rf "$content"' EXIT
 	GOOS=$os GOARCH=$arch bash -c "$BUILD -o '$content/' $packages"
 	cp LICENSE README.md "$content"
+	completion=()
+	if [[ $os != windows ]]; then
+		completion=(kubectl_complete-hnsguard)
+		install -m 755 test/dist/kubectl_complete-hnsguard "$content"
+	fi
 	go run ./test/dist/notices "$platform" ./cmd/hnsguard >"$content/THIRD-PARTY-NOTICES.txt"
 	archive=$folder/hnsguard_${os}_$arch.tar.gz
 	tar --create --directory "$content" --sort=name --mtime="$date" --owner=0 --group=0 --numeric-owner \
-		--mode=u=rwX,go=rX -- "${programs[@]}" LICENSE README.md THIRD-PARTY-NOTICES.txt | gzip --no-name --best >"$archive"
+		--mode=u=rwX,go=rX -- "${programs[@]}" "${completion[@]}" LICENSE README.md THIRD-PARTY-NOTICES.txt | gzip --no-name --best >"$archive"
 	rm -rf "$content"
 	sum=$(sha256sum "$archive")
 	cat >>"$folder/hnsguard.yaml" <<-END

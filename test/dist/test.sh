@@ -4,9 +4,9 @@
 # Checks that each archive of a release names every module that its program says it is linked from, with a licence.
 # Installs the kubectl plugin from an archive with the real krew, which verifies the checksum, and runs it.
 #
-# usage: test.sh FOLDER VERSION KREW
+# usage: test.sh FOLDER VERSION KREW KUBECTL
 set -euo pipefail
-folder=$(realpath "$1") version=$2 krew=$3
+folder=$(realpath "$1") version=$2 krew=$3 kubectl=$4
 fail() { echo "test/dist: $*" >&2; exit 1; }
 
 (cd "$folder" && sha256sum --check --quiet SHA256SUMS)
@@ -41,6 +41,14 @@ got=$(kubectl-hnsguard version)
 [[ $got == *"$version"* ]] || fail "the plugin says it is $got, not $version"
 usage=$(kubectl-hnsguard --help)
 [[ $usage == *"kubectl hnsguard [command]"* ]] || fail "its usage does not say how to call it: $usage"
+
+# kubectl completes the plugin's command line with what krew has unpacked, once it is in the PATH.
+completion=$(find "$KREW_ROOT/store" -name kubectl_complete-hnsguard)
+[[ -x $completion ]] || fail "krew has not unpacked the completion"
+mkdir "$temp/path"
+ln -s "$completion" "$kubectl" "$temp/path"
+completed=$(KUBECONFIG=/dev/null PATH=$temp/path:$PATH kubectl __complete hnsguard expl 2>"$temp/log")
+[[ $completed == explain* ]] || fail "kubectl does not complete 'hnsguard expl': $completed; $(cat "$temp/log")"
 
 # A checksum that does not fit is an error of the release that users would meet first.
 sed 's/sha256: ../sha256: 00/' "$folder/hnsguard.yaml" >"$temp/wrong.yaml"

@@ -198,7 +198,11 @@ var _ = Describe("The status over all nodes", func() {
 		Expect(<-k.commands).To(Equal([]string{"hnsguard", fleet.Program, "scan", "--ip=10.0.0.7", "--ip=10.0.0.8"}))
 		code, _, complaints = here("doctor", "--node", bare)
 		Expect(code).To(Equal(cli.ExitError))
-		Expect(complaints).To(ContainSubstring(fmt.Sprintf("looking for the agent on node %q: no agent runs on it", bare)))
+		Expect(complaints).To(And(
+			ContainSubstring(fmt.Sprintf("looking for the agent on node %q: no agent runs on it", bare)),
+			MatchRegexp(`What the API server alone says:\n  - kube-proxy unknown is taken to have every fault: `),
+			ContainSubstring("hnsguard.exe doctor --node-name "+bare),
+		))
 		code, _, complaints = here("bundle", "--node", broken, "--file", file)
 		Expect(code).To(Equal(cli.ExitFinding), complaints)
 		Expect(file).NotTo(BeAnExistingFile(), "what was not written whole does not stay")
