@@ -5,6 +5,7 @@ package guard
 import (
 	"context"
 	"net/netip"
+	"slices"
 	"time"
 
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
@@ -26,7 +27,9 @@ func (r *recorder) duplicated(ctx context.Context, node string, verdicts []verdi
 	for i := range verdicts {
 		if v := &verdicts[i]; !v.Endpoint.Remote() && v.Reason != verdict.ReasonOtherNetwork {
 			for _, addr := range v.Endpoint.Addresses {
-				holders[addr] = append(holders[addr], v.Endpoint.ID)
+				if !slices.Contains(holders[addr], v.Endpoint.ID) { // one may list its address twice
+					holders[addr] = append(holders[addr], v.Endpoint.ID)
+				}
 			}
 		}
 	}

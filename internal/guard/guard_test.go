@@ -3,6 +3,7 @@
 package guard_test
 
 import (
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -223,8 +224,12 @@ func TestDuplicateAddressesAreReported(t *testing.T) {
 	g.Expect(events).To(ConsistOf(And(ContainSubstring(string(local)), ContainSubstring(string(twin)), ContainSubstring(ip))))
 
 	n.Delete(twin)
-	n.pass()
+	other := netip.MustParseAddr("10.240.0.99")
+	_, err := n.HNS.CreateEndpoint(hnstest.EndpointSpec{Network: n.Network.ID, Addresses: []netip.Addr{other, other}})
+	g.Expect(err).NotTo(HaveOccurred())
+	n.passes(10 * time.Minute)
 	g.Expect(count("local_local")).To(BeZero())
+	g.Expect(n.Happened()).NotTo(ContainElement(ContainSubstring("DuplicateLocalEndpoints")), "an endpoint is no twin of itself")
 }
 
 // One Event names how many there are: Events about a node would be counted as one in any case.

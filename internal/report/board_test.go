@@ -191,6 +191,7 @@ func TestAddressesOfSeveralEndpointsAreCountedByKind(t *testing.T) {
 		on("n1", "nat", 0, "10.0.0.5"), on("l5", "net-1", 0, "10.0.0.5"), // that of another network is another one
 		on("none", "net-1", 0)), start())
 	expect(none)
+	g.Expect(n.Report().Findings).NotTo(ContainElement(HaveField("Kind", report.FindingAddress)))
 }
 
 func TestTheJSONForm(t *testing.T) {

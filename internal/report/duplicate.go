@@ -30,6 +30,9 @@ func duplicatesOf(all []Endpoint) []duplicate {
 		}
 		for _, addr := range e.Addresses {
 			d := found[addr]
+			if slices.Contains(d.Endpoints, e.ID) { // one may list its address twice
+				continue
+			}
 			d.Address, d.Endpoints = addr, append(d.Endpoints, e.ID)
 			if reason != verdict.ReasonLocalPod {
 				d.Unused = append(d.Unused, e.ID)
