@@ -79,6 +79,13 @@ func newDoctor(p Process) *cobra.Command {
 	o.addTo(cmd)
 	output.addTo(cmd)
 	addRemote(cmd, p, noPod)
+	flags := cmd.Flags()
+	flags.Lookup("node-name").Usage = "name of this Windows node; without it, $NODE_NAME, and without both, the cluster " +
+		"is checked"
+	flags.Lookup("context").Usage = "context of the kubeconfig; without it, the current one"
+	flags.Lookup("selector").Usage = "labels of the release's DaemonSet and its pods"
+	flags.Lookup("namespace").Usage = "namespace of the release; without it, that of this pod, and " +
+		"elsewhere " + defaultNamespace
 	return cmd
 }
 

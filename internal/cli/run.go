@@ -53,7 +53,7 @@ func newRun(p Process) *cobra.Command {
 }
 
 func addNamespace(cmd *cobra.Command, namespace *string) {
-	cmd.Flags().StringVar(namespace, "namespace", "",
+	cmd.Flags().StringVarP(namespace, "namespace", "n", "",
 		"namespace for the EndpointSlices that hnsguard writes; without it, the namespace of this pod")
 }
 

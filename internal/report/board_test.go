@@ -163,6 +163,12 @@ func TestAddressesOfSeveralEndpointsAreCountedByKind(t *testing.T) {
 	n := newNode()
 	on := func(id hns.EndpointID, network hns.NetworkID, flags hns.EndpointFlags, addresses ...string) verdict.Verdict {
 		v := verdict.Verdict{Endpoint: hns.Endpoint{ID: id, Network: network, Flags: flags}}
+		if !v.Endpoint.Remote() {
+			v.Kind, v.Reason = verdict.Local, verdict.ReasonLocalPod
+		}
+		if network != "net-1" {
+			v.Reason = verdict.ReasonOtherNetwork
+		}
 		for _, a := range addresses {
 			v.Endpoint.Addresses = append(v.Endpoint.Addresses, netip.MustParseAddr(a))
 		}
