@@ -112,7 +112,9 @@ func (h *hour) openShell(t *testing.T, env *envtest.Environment) {
 		g.Expect(os.Getenv(variable)).NotTo(BeEmpty(), "$%s does not say where %s is; run: make test-first-hour", variable, name)
 		g.Expect(os.Symlink(os.Getenv(variable), filepath.Join(bin, name))).To(Succeed())
 	}
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", filepath.Join(bin, "kubectl-hnsguard"), "../../cmd/hnsguard")
+	build := exec.CommandContext(t.Context(), "go", "build", "-buildvcs=false", // whatever is checked out, it is one version
+		"-ldflags", "-X github.com/hnsguard/hnsguard/internal/version.version=v0.1.0",
+		"-o", filepath.Join(bin, "kubectl-hnsguard"), "../../cmd/hnsguard")
 	out, err := build.CombinedOutput()
 	g.Expect(err).NotTo(HaveOccurred(), string(out))
 	checkout, err := filepath.Abs("../..")
