@@ -97,8 +97,7 @@ func runClusterDoctor(cmd *cobra.Command, p Process, o examineOptions, output fo
 			about = append(about, fmt.Errorf("--%s is about one node: name it with --node-name or $NODE_NAME", name))
 		}
 	}
-	where := releaseOf(flags)
-	selector, errSelector := where.agents()
+	where, errSelector := releaseOf(flags)
 	err := errors.Join(usage(errors.Join(about...)), o.validateTimeout(), output.validate(), errSelector)
 	if err != nil {
 		return err
@@ -108,7 +107,7 @@ func runClusterDoctor(cmd *cobra.Command, p Process, o examineOptions, output fo
 		return err
 	}
 	report, err := doctor.RunCluster(cmd.Context(), doctor.ClusterOptions{
-		API: config, Namespace: where.namespace, Selector: selector, Timeout: o.timeout, Clock: clock.RealClock{},
+		API: config, Namespace: where.namespace, Selector: where.selector, Timeout: o.timeout, Clock: clock.RealClock{},
 	})
 	if err != nil {
 		return err

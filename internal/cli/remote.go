@@ -19,7 +19,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 	utilexec "k8s.io/client-go/util/exec"
-	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/hnsguard/hnsguard/internal/doctor"
@@ -34,22 +33,20 @@ func defaultSelector() labels.Selector {
 	return labels.SelectorFromSet(labels.Set{"app.kubernetes.io/name": "hnsguard"})
 }
 
-// release is where the agents are, as a person names it.
-type release struct{ context, kubeconfig, namespace, selector string }
-
-// agents selects the DaemonSet and its pods.
-func (r release) agents() (labels.Selector, error) {
-	selector, err := labels.Parse(r.selector)
-	if err != nil {
-		return nil, usageError{fmt.Errorf("--selector %q: %w", r.selector, err)}
-	}
-	return selector, nil
+// release is where the agents are, as a person names it. The selector is that of the DaemonSet and its pods.
+type release struct {
+	context, kubeconfig, namespace string
+	selector                       labels.Selector
 }
 
 // releaseOf returns the release that the flags of [addRemote] name.
-func releaseOf(flags *pflag.FlagSet) release {
+func releaseOf(flags *pflag.FlagSet) (release, error) {
 	value := func(name string) string { return flags.Lookup(name).Value.String() }
-	return release{value("context"), value("kubeconfig"), cmp.Or(value("namespace"), defaultNamespace), value("selector")}
+	selector, err := labels.Parse(value("selector"))
+	if err != nil {
+		err = usageError{fmt.Errorf("--selector %q: %w", value("selector"), err)}
+	}
+	return release{value("context"), value("kubeconfig"), cmp.Or(value("namespace"), defaultNamespace), selector}, err
 }
 
 // remote runs a command on another node, in the pod of its agent.
@@ -58,6 +55,8 @@ type remote struct {
 	// node is that of the pod where it is empty.
 	node string
 	pod  types.NamespacedName
+	// args are those of the command.
+	args []string
 }
 
 // addRemote lets a command run on another node. It needs the flag --kubeconfig. podOf returns the pod that the
@@ -78,13 +77,17 @@ func addRemote(cmd *cobra.Command, p Process, podOf func(args []string) (types.N
 		if node == "" && !found {
 			return here(cmd, args)
 		}
-		return remote{releaseOf(flags), node, pod}.run(cmd, args, p)
+		where, err := releaseOf(flags)
+		if err != nil {
+			return err
+		}
+		return remote{where, node, pod, args}.run(cmd, p)
 	}
 }
 
 // run runs the command there, with its arguments and the flags that are not about this machine.
-func (r remote) run(cmd *cobra.Command, args []string, p Process) error {
-	command, err := commandOf(cmd, args)
+func (r remote) run(cmd *cobra.Command, p Process) error {
+	command, err := commandOf(cmd, r.args)
 	if err != nil {
 		return err
 	}
@@ -161,11 +164,7 @@ func (r remote) exec(ctx context.Context, command []string, out io.Writer, p Pro
 func (r remote) execOn(
 	ctx context.Context, node string, config *rest.Config, api client.Reader, command []string, out io.Writer, p Process,
 ) error {
-	selector, err := r.agents()
-	if err != nil {
-		return err
-	}
-	pod, err := fleet.Options{API: api, Namespace: r.namespace, Selector: selector}.Agent(ctx, node)
+	pod, err := fleet.Options{API: api, Namespace: r.namespace, Selector: r.selector}.Agent(ctx, node)
 	if err != nil {
 		return err
 	}
@@ -181,19 +180,13 @@ func (r remote) execOn(
 
 // withoutAgent says what the API server alone knows, and how the command runs without an agent.
 func (r remote) withoutAgent(ctx context.Context, config *rest.Config, node string, command []string) string {
-	const timeout = 30 * time.Second
-	ctx, cancel := context.WithTimeout(ctx, timeout)
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	var about report.Filter
-	if len(command) > 2 {
-		about, _ = report.ParseTarget(command[2]) // a flag is no target
+	if len(r.args) > 0 {
+		about, _ = report.ParseTarget(r.args[0]) // the agent would have refused a wrong one
 	}
-	pod := ""
-	if len(about.Pods) > 0 {
-		pod = about.Pods[0].String()
-	}
-	known, err := doctor.Known(ctx, doctor.ClusterOptions{API: config, Timeout: timeout, Clock: clock.RealClock{}}, node,
-		about.Addresses, pod)
+	known, err := doctor.Known(ctx, config, node, about.Addresses, about.Pods)
 	if err != nil {
 		known = []string{"nothing: " + err.Error()}
 	}

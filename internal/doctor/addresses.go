@@ -9,6 +9,11 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/hnsguard/hnsguard/internal/cluster"
+	"github.com/hnsguard/hnsguard/internal/hns"
 )
 
 // Sharing is whether an address of a node's pods may have been that of a pod on another node.
@@ -35,15 +40,16 @@ type Addresses struct {
 
 // holder is an object that has, or had, an address.
 type holder struct {
-	addr         netip.Addr
-	node, object string
+	addr       netip.Addr
+	node, kind string
+	key        types.NamespacedName
 }
-
-func podObject(name string) string { return "pod " + name }
 
 func (h holder) sameNode(other holder) bool { return h.node == other.node }
 
-func (h holder) String() string { return h.object + " on node " + h.node }
+func (h holder) object() string { return h.kind + " " + h.key.String() }
+
+func (h holder) String() string { return h.object() + " on node " + h.node }
 
 // addressBook is what the cluster says of its addresses. Addresses of nodes are not in it.
 type addressBook struct {
@@ -87,18 +93,14 @@ func addPrefix(to map[string][]netip.Prefix, node, cidr string) {
 }
 
 func (b *addressBook) addPod(p *corev1.Pod) {
-	if p.Spec.HostNetwork || p.Spec.NodeName == "" {
+	pod := cluster.PodOf(p)
+	if pod.HostNetwork || pod.Node == "" {
 		return
 	}
-	ended := p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed
-	for _, ip := range p.Status.PodIPs {
-		addr, err := netip.ParseAddr(ip.IP)
-		if err != nil {
-			continue
-		}
-		h := holder{addr, p.Spec.NodeName, podObject(p.Namespace + "/" + p.Name)}
+	for _, addr := range pod.Addresses {
+		h := holder{addr, pod.Node, "pod", pod.Key}
 		b.holders[addr] = append(b.holders[addr], h)
-		if ended {
+		if pod.Terminal {
 			continue
 		}
 		b.living[h.node] = append(b.living[h.node], h)
@@ -114,8 +116,8 @@ func (b *addressBook) addSlice(s *discoveryv1.EndpointSlice) {
 			continue
 		}
 		for _, text := range e.Addresses {
-			if addr, err := netip.ParseAddr(text); err == nil {
-				h := holder{addr, *e.NodeName, "an endpoint of EndpointSlice " + s.Namespace + "/" + s.Name}
+			if addr, err := hns.ParseAddr(text); err == nil {
+				h := holder{addr, *e.NodeName, "an endpoint of EndpointSlice", client.ObjectKeyFromObject(s)}
 				b.holders[addr] = append(b.holders[addr], h)
 			}
 		}
@@ -138,7 +140,7 @@ func (b *addressBook) of(node string) Addresses {
 	pods, ranges, blocks := b.living[node], b.ranges[node], b.blocks[node]
 	here, there := b.moved(pods)
 	if there != nil {
-		return Addresses{Moved, fmt.Sprintf("%s of %s is also that of %s", here.addr, here.object, there)}
+		return Addresses{Moved, fmt.Sprintf("%s of %s is also that of %s", here.addr, here.object(), there)}
 	}
 	switch {
 	case len(pods) == 0 && b.unread != "":
@@ -152,7 +154,7 @@ func (b *addressBook) of(node string) Addresses {
 		return Addresses{OwnRange, fmt.Sprintf("its pods have addresses of its own range, %s", ranges[0])}
 	}
 	if here, there = b.neighbouring(pods); there != nil {
-		return Addresses{Shared, fmt.Sprintf("%s has %s, and %s has %s", here.object, here.addr, there, there.addr)}
+		return Addresses{Shared, fmt.Sprintf("%s has %s, and %s has %s", here.object(), here.addr, there, there.addr)}
 	}
 	return Addresses{SharingUnknown, "the addresses of its pods are in no range that is the node's, and no pod on " +
 		"another node has one of the same subnet"}

@@ -16,18 +16,24 @@ const adviceAPI = "If the Service kubernetes cannot be reached from the node, se
 
 // apiServer reads the version of the API server, which shows that it can be reached.
 func (o Options) apiServer(context.Context) Result {
+	result, _ := o.readVersion()
+	return result
+}
+
+// readVersion is apiServer, with the version. It is empty if it is hidden, or cannot be read.
+func (o Options) readVersion() (Result, string) {
 	if o.APIErr != nil {
-		return fail(adviceAPI, "%v", o.APIErr)
+		return fail(adviceAPI, "%v", o.APIErr), ""
 	}
 	asked := o.Clock.Now()
 	v, err := o.serverVersion()
 	switch {
 	case apierrors.IsForbidden(err):
-		return pass("%s answers, but hides its version", o.API.Host)
+		return pass("%s answers, but hides its version", o.API.Host), ""
 	case err != nil:
-		return fail(adviceAPI, "reaching the API server at %s: %v", o.API.Host, err)
+		return fail(adviceAPI, "reaching the API server at %s: %v", o.API.Host, err), ""
 	default:
-		return pass("%s at %s, answers in %s", v, o.API.Host, o.Clock.Since(asked).Round(time.Millisecond))
+		return pass("%s at %s, answers in %s", v, o.API.Host, o.Clock.Since(asked).Round(time.Millisecond)), v
 	}
 }
 

@@ -20,6 +20,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	coreclient "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/pager"
@@ -117,9 +118,12 @@ func RunCluster(ctx context.Context, o ClusterOptions) (ClusterReport, error) {
 	return report, nil
 }
 
-// Known returns what the API server alone says of a node and of addresses or a pod, a sentence each.
-func Known(ctx context.Context, o ClusterOptions, node string, addresses []netip.Addr, pod string) ([]string, error) {
-	c, err := readCluster(ctx, o)
+// Known returns what the API server alone says of a node, of addresses, and of those of pods on the node, a sentence
+// each.
+func Known(
+	ctx context.Context, api *rest.Config, node string, addresses []netip.Addr, pods []types.NamespacedName,
+) ([]string, error) {
+	c, err := readCluster(ctx, ClusterOptions{API: api})
 	if err != nil {
 		return nil, err
 	}
@@ -129,7 +133,7 @@ func Known(ctx context.Context, o ClusterOptions, node string, addresses []netip
 		fmt.Sprintf("addresses on the node: %s: %s", n.Addresses.Sharing, n.Addresses.Why),
 	}
 	for _, h := range c.book.living[node] {
-		if pod != "" && h.object == podObject(pod) {
+		if slices.Contains(pods, h.key) {
 			addresses = append(addresses, h.addr)
 		}
 	}
@@ -144,8 +148,8 @@ func Known(ctx context.Context, o ClusterOptions, node string, addresses []netip
 	return known, nil
 }
 
-// cluster is what is read of a cluster.
-type cluster struct {
+// view is what is read of a cluster.
+type view struct {
 	ClusterOptions
 
 	reader  client.Client
@@ -160,10 +164,10 @@ type cluster struct {
 	book    *addressBook
 }
 
-func readCluster(ctx context.Context, o ClusterOptions) (*cluster, error) {
+func readCluster(ctx context.Context, o ClusterOptions) (*view, error) {
 	api := rest.CopyConfig(o.API)
 	api.QPS = -1 // client-go's limit is meant for controllers
-	c := &cluster{ClusterOptions: o, book: newAddressBook()}
+	c := &view{ClusterOptions: o, book: newAddressBook()}
 	core, err := coreclient.NewForConfig(api)
 	if err == nil {
 		c.nodes = core.RESTClient()
@@ -200,7 +204,7 @@ func each[T runtime.Object](ctx context.Context, reader client.Reader, list clie
 	})
 }
 
-func (c *cluster) addNode(n *corev1.Node) {
+func (c *view) addNode(n *corev1.Node) {
 	c.book.addNode(n)
 	switch {
 	case n.Labels[corev1.LabelOSStable] != string(corev1.Windows):
@@ -211,7 +215,7 @@ func (c *cluster) addNode(n *corev1.Node) {
 	}
 }
 
-func (c *cluster) addPod(p *corev1.Pod) {
+func (c *view) addPod(p *corev1.Pod) {
 	c.book.addPod(p)
 	if p.Spec.HostNetwork {
 		c.host = append(c.host, p)
@@ -219,7 +223,7 @@ func (c *cluster) addPod(p *corev1.Pod) {
 }
 
 // readBlocks reads the blocks of Calico's IPAM, if the cluster has them.
-func (c *cluster) readBlocks(ctx context.Context) {
+func (c *view) readBlocks(ctx context.Context) {
 	list := &unstructured.UnstructuredList{}
 	list.SetGroupVersionKind(schema.GroupVersionKind{
 		Group: "crd.projectcalico.org", Version: "v1", Kind: "BlockAffinityList",
@@ -231,7 +235,7 @@ func (c *cluster) readBlocks(ctx context.Context) {
 	})
 }
 
-func (c *cluster) examine(ctx context.Context, node string) Node {
+func (c *view) examine(ctx context.Context, node string) Node {
 	proxy, profile := c.proxy(ctx, node)
 	addresses := c.book.of(node)
 	return Node{Node: node, KubeProxy: proxy, Addresses: addresses, Affected: affected(addresses.Sharing, profile)}
@@ -252,7 +256,7 @@ func affected(sharing Sharing, profile kubeproxy.Profile) Affected {
 
 // proxy finds the version of a node's kube-proxy: its metrics are read through the API server, which reaches them only
 // if they are not served on loopback.
-func (c *cluster) proxy(ctx context.Context, node string) (Proxy, kubeproxy.Profile) {
+func (c *view) proxy(ctx context.Context, node string) (Proxy, kubeproxy.Profile) {
 	url := c.nodes.Get().Resource("nodes").Name(node + ":10249").SubResource("proxy").Suffix("metrics").URL().String()
 	source := "metrics"
 	found, errMetrics := detect.FromMetrics(ctx, c.through, url)

@@ -12,7 +12,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	utilversion "k8s.io/apimachinery/pkg/util/version"
-	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
@@ -25,7 +24,7 @@ const (
 )
 
 // checks lists the checks of whether the chart can be installed.
-func (c *cluster) checks() []check {
+func (c *view) checks() []check {
 	return []check{
 		{CheckAPI, "", c.apiVersion},
 		{CheckWindowsNodes, "", c.windowsNodes},
@@ -36,13 +35,8 @@ func (c *cluster) checks() []check {
 }
 
 // apiVersion checks the API server for what the chart needs: admission policies.
-func (c *cluster) apiVersion(ctx context.Context) Result {
-	o := Options{API: c.API, Timeout: c.Timeout, Clock: c.Clock}
-	found := o.apiServer(ctx)
-	v, err := o.serverVersion()
-	if err != nil {
-		return found
-	}
+func (c *view) apiVersion(context.Context) Result {
+	found, v := Options{API: c.API, Timeout: c.Timeout, Clock: c.Clock}.readVersion()
 	if parsed, err := utilversion.ParseGeneric(v); err == nil && parsed.LessThan(utilversion.MajorMinor(1, 30)) {
 		return fail("Upgrade the cluster to 1.30 or later.",
 			"%s has no admission policies, which restrict what hnsguard may write", v)
@@ -53,7 +47,7 @@ func (c *cluster) apiVersion(ctx context.Context) Result {
 // firstBuild is Windows Server 2019, the first version that runs the agent.
 const firstBuild = 17763
 
-func (c *cluster) windowsNodes(context.Context) Result {
+func (c *view) windowsNodes(context.Context) Result {
 	if len(c.windows) == 0 {
 		return warn("hnsguard guards Windows nodes: install it when the cluster has some.", "there are none%s", c.besides())
 	}
@@ -70,7 +64,7 @@ func (c *cluster) windowsNodes(context.Context) Result {
 	return pass("%d%s", len(c.windows), c.besides())
 }
 
-func (c *cluster) besides() string {
+func (c *view) besides() string {
 	if len(c.virtual) == 0 {
 		return ""
 	}
@@ -114,7 +108,7 @@ func Installation(namespace string) []Permission {
 	return all
 }
 
-func (c *cluster) installation(ctx context.Context) Result {
+func (c *view) installation(ctx context.Context) Result {
 	const advice = "Let a cluster administrator install the chart."
 	needed := Installation(c.Namespace)
 	missing, err := missingOf(ctx, c.API, needed)
@@ -129,7 +123,7 @@ func (c *cluster) installation(ctx context.Context) Result {
 }
 
 // hostProcess tries to create a pod as the agent's, as a dry run, which admission judges and nothing keeps.
-func (c *cluster) hostProcess(ctx context.Context) Result {
+func (c *view) hostProcess(ctx context.Context) Result {
 	advice := fmt.Sprintf("kubectl label namespace %s pod-security.kubernetes.io/enforce=privileged", c.Namespace)
 	right := Permission{Verb: "create", Resource: "pods", Namespace: c.Namespace, For: "a dry run"}
 	missing, err := missingOf(ctx, c.API, []Permission{right})
@@ -159,7 +153,7 @@ func hostProcessPod(namespace string) *corev1.Pod {
 		Spec: corev1.PodSpec{
 			OS: &corev1.PodOS{Name: corev1.Windows}, HostNetwork: true, PriorityClassName: "system-node-critical",
 			SecurityContext: &corev1.PodSecurityContext{WindowsOptions: &corev1.WindowsSecurityContextOptions{
-				HostProcess: ptr.To(true), RunAsUserName: ptr.To(`NT AUTHORITY\SYSTEM`),
+				HostProcess: new(true), RunAsUserName: new(`NT AUTHORITY\SYSTEM`),
 			}},
 			Containers: []corev1.Container{{Name: "hnsguard", Image: "hnsguard"}},
 		},
@@ -167,7 +161,7 @@ func hostProcessPod(namespace string) *corev1.Pod {
 }
 
 // release looks for releases that are there already.
-func (c *cluster) release(ctx context.Context) Result {
+func (c *view) release(ctx context.Context) Result {
 	var sets appsv1.DaemonSetList
 	if err := c.reader.List(ctx, &sets, client.MatchingLabelsSelector{Selector: c.Selector}); err != nil {
 		return warn("Let a cluster administrator run this.", "whether hnsguard is installed is unknown: %v", err)

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/hnsguard/hnsguard/internal/terminal"
 	"github.com/hnsguard/hnsguard/internal/version"
@@ -15,17 +16,11 @@ import (
 func (r Report) Print(w io.Writer) error {
 	page := terminal.NewPage(w)
 	page.Printf("Node %s, hnsguard %s\n\n", r.Node, r.Version)
-	r.print(page)
-	conclusion := "This node can be guarded"
-	if r.Failed > 0 {
-		conclusion = "This node cannot be guarded as it is"
-	}
-	page.Printf("\n%s: %s.\n", conclusion, r.counts())
-	return page.Flush()
+	return r.print(page, "This node can be guarded", "This node cannot be guarded as it is")
 }
 
-// print adds a line for each check. What to do stands below what was found.
-func (r Results) print(page *terminal.Page) {
+// print writes the page with a line for each check, and the conclusion. What to do stands below what was found.
+func (r Results) print(page *terminal.Page, good, bad string) error {
 	colours := map[Status]terminal.Colour{
 		Pass: terminal.Green, Warn: terminal.Yellow, Fail: terminal.Red, Skip: terminal.Grey,
 	}
@@ -35,10 +30,12 @@ func (r Results) print(page *terminal.Page) {
 			page.Lines(fmt.Sprintf("%21s", ""), "To do: "+c.Advice)
 		}
 	}
-}
-
-func (r Results) counts() string {
-	return fmt.Sprintf("%d failed, %d warned, %d skipped", r.Failed, r.Warned, r.Skipped)
+	conclusion := good
+	if r.Failed > 0 {
+		conclusion = bad
+	}
+	page.Printf("\n%s: %d failed, %d warned, %d skipped.\n", conclusion, r.Failed, r.Warned, r.Skipped)
+	return page.Flush()
 }
 
 // Print writes the nodes as a table, the evidence, and a line for each check.
@@ -48,13 +45,7 @@ func (r ClusterReport) Print(w io.Writer) error {
 	if len(r.Nodes) > 0 {
 		r.printNodes(page)
 	}
-	r.print(page)
-	conclusion := "hnsguard can be installed"
-	if r.Failed > 0 {
-		conclusion = "hnsguard cannot be installed as it is"
-	}
-	page.Printf("\n%s: %s.\n", conclusion, r.counts())
-	return page.Flush()
+	return r.print(page, "hnsguard can be installed", "hnsguard cannot be installed as it is")
 }
 
 func (r ClusterReport) printNodes(page *terminal.Page) {
@@ -62,48 +53,45 @@ func (r ClusterReport) printNodes(page *terminal.Page) {
 	colours := map[Affected]terminal.Colour{
 		AffectedYes: terminal.Red, AffectedPartly: terminal.Yellow, AffectedUnknown: terminal.Yellow,
 	}
-	proxies, addresses := evidence{}, evidence{}
+	var proxies, addresses []evidence
 	for _, n := range r.Nodes {
 		shown := cmp.Or(n.KubeProxy.Version, "unknown")
 		rows = append(rows, terminal.Row{Colour: colours[n.Affected], Cells: []string{
 			n.Node, shown, n.KubeProxy.Source, string(n.Addresses.Sharing), string(n.Affected),
 		}})
-		proxies.add(shown, n.Node, "kube-proxy "+n.KubeProxy.String())
-		addresses.add(string(n.Addresses.Sharing), n.Node, "addresses "+string(n.Addresses.Sharing)+": "+n.Addresses.Why)
+		sharing := string(n.Addresses.Sharing)
+		proxies = addEvidence(proxies, shown, n.Node, "kube-proxy "+n.KubeProxy.String())
+		addresses = addEvidence(addresses, sharing, n.Node, "addresses "+sharing+": "+n.Addresses.Why)
 	}
 	page.Table([]string{"NODE", "KUBE-PROXY", "FROM", "ADDRESSES", "AFFECTED"}, rows)
 	page.Printf("\n")
-	proxies.print(page)
-	addresses.print(page)
+	for _, e := range slices.Concat(proxies, addresses) {
+		e.print(page)
+	}
 	page.Paragraph("", "The faults: "+version.DocsURL("how-it-works.md"))
 	page.Printf("\n")
 }
 
-// evidence is why nodes are judged as they are, by what is said of them.
+// evidence is why nodes are judged alike. The reason of the first one stands for all.
 type evidence struct {
-	order []string
-	first map[string]string
-	nodes map[string][]string
+	what, why string
+	nodes     []string
 }
 
-// add adds a node. The reason of the first one stands for all that are judged alike.
-func (e *evidence) add(what, node, why string) {
-	if e.first == nil {
-		e.first, e.nodes = map[string]string{}, map[string][]string{}
+// addEvidence adds a node to those that are judged like it.
+func addEvidence(all []evidence, what, node, why string) []evidence {
+	at := slices.IndexFunc(all, func(e evidence) bool { return e.what == what })
+	if at < 0 {
+		return append(all, evidence{what, why, []string{node}})
 	}
-	if _, known := e.first[what]; !known {
-		e.order, e.first[what] = append(e.order, what), why
-	}
-	e.nodes[what] = append(e.nodes[what], node)
+	all[at].nodes = append(all[at].nodes, node)
+	return all
 }
 
-func (e *evidence) print(page *terminal.Page) {
-	for _, what := range e.order {
-		nodes := e.nodes[what]
-		who := nodes[0]
-		if len(nodes) > 1 {
-			who = fmt.Sprintf("%s and %d more", who, len(nodes)-1)
-		}
-		page.Paragraph(who+": ", e.first[what])
+func (e evidence) print(page *terminal.Page) {
+	who := e.nodes[0]
+	if more := len(e.nodes) - 1; more > 0 {
+		who = fmt.Sprintf("%s and %d more", who, more)
 	}
+	page.Paragraph(who+": ", e.why)
 }
