@@ -26,6 +26,7 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/rest"
 	utilexec "k8s.io/utils/exec"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -33,6 +34,7 @@ import (
 	"github.com/hnsguard/hnsguard/internal/cli"
 	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy"
+	"github.com/hnsguard/hnsguard/test/chart"
 	"github.com/hnsguard/hnsguard/test/hnstest"
 	"github.com/hnsguard/hnsguard/test/kubelet"
 )
@@ -48,7 +50,7 @@ type windowsNode struct {
 	dir   string
 
 	mu sync.Mutex
-	// agent is the pod that runs, and made the generation of the DaemonSet that it was made from.
+	// agent is the pod that runs, and made the generation of the DaemonSet that it was created from.
 	agent *corev1.Pod
 	env   map[string]string
 	made  int64
@@ -90,7 +92,7 @@ func (n *windowsNode) run(ctx context.Context) error {
 	return nil
 }
 
-// reconcile makes the pod of the DaemonSet, replaces it when the DaemonSet changes, and deletes it with the DaemonSet.
+// reconcile creates the pod of the DaemonSet, replaces it when the DaemonSet changes, and deletes it with the DaemonSet.
 func (n *windowsNode) reconcile(ctx context.Context) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -144,7 +146,6 @@ func (n *windowsNode) start(ctx context.Context, ds *appsv1.DaemonSet) error {
 	if err != nil {
 		return err
 	}
-	n.env = n.environment(pod)
 	running, stop := context.WithCancel(ctx)
 	stopped := make(chan struct{})
 	go func() {
@@ -157,7 +158,8 @@ func (n *windowsNode) start(ctx context.Context, ds *appsv1.DaemonSet) error {
 	return n.api.Status().Update(ctx, pod)
 }
 
-// mount writes the volumes of the pod below the container's root.
+// mount writes the volumes of the pod below the container's root, and sets its environment. The limit of its memory is
+// not that of the test.
 func (n *windowsNode) mount(ctx context.Context, pod *corev1.Pod) error {
 	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: pod.Spec.ServiceAccountName}}
 	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{
@@ -166,48 +168,34 @@ func (n *windowsNode) mount(ctx context.Context, pod *corev1.Pod) error {
 	if err := n.api.SubResource("token").Create(ctx, account, request); err != nil {
 		return err
 	}
-	policy := &corev1.ConfigMap{}
+	policy := &unstructured.Unstructured{}
+	policy.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("ConfigMap"))
 	if err := n.api.Get(ctx, client.ObjectKey{Namespace: namespace, Name: "hnsguard"}, policy); err != nil {
 		return err
 	}
-	files := map[string]string{
-		"/var/run/secrets/kubernetes.io/serviceaccount/token":     request.Status.Token,
-		"/var/run/secrets/kubernetes.io/serviceaccount/ca.crt":    string(n.config.CAData),
-		"/var/run/secrets/kubernetes.io/serviceaccount/namespace": namespace,
-		"/etc/hnsguard/hnsguard.yaml":                             policy.Data["hnsguard.yaml"],
+	mounted, container := chart.Pod{
+		Spec: pod.Spec, Node: nodeName, Namespace: namespace, Objects: chart.Objects{policy},
+		Token: []byte(request.Status.Token), CA: n.config.CAData,
+	}, pod.Spec.Containers[0]
+	var err error
+	if mounted.Host, mounted.Port, err = net.SplitHostPort(strings.TrimPrefix(n.config.Host, "https://")); err != nil {
+		return err
 	}
-	for path, data := range files {
-		path = filepath.Join(n.dir, path)
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			return err
-		}
-		if err := os.WriteFile(path, []byte(data), 0o600); err != nil {
-			return err
+	if err := mounted.Mount(n.dir, container); err != nil {
+		return err
+	}
+	env, err := mounted.Env(n.dir, container)
+	if err != nil {
+		return err
+	}
+	env["GOMEMLIMIT"], env["GOGC"] = "off", "100"
+	for name := range n.ports {
+		if env[name] != "" {
+			env[name] = n.ports[name]
 		}
 	}
+	n.env = env
 	return nil
-}
-
-// environment is that of the agent's container. The limit of its memory is not that of the test.
-func (n *windowsNode) environment(pod *corev1.Pod) map[string]string {
-	host, port, _ := net.SplitHostPort(strings.TrimPrefix(n.config.Host, "https://"))
-	env := map[string]string{
-		"KUBERNETES_SERVICE_HOST": host, "KUBERNETES_SERVICE_PORT": port, "CONTAINER_SANDBOX_MOUNT_POINT": n.dir,
-		"GOMEMLIMIT": "off", "GOGC": "100",
-	}
-	for _, v := range pod.Spec.Containers[0].Env {
-		switch {
-		case n.ports[v.Name] != "":
-			env[v.Name] = n.ports[v.Name]
-		case v.Name == "NODE_NAME":
-			env[v.Name] = nodeName
-		case v.Name == "POD_NAMESPACE":
-			env[v.Name] = namespace
-		case v.ValueFrom == nil:
-			env[v.Name] = v.Value
-		}
-	}
-	return env
 }
 
 func (n *windowsNode) args(pod *corev1.Pod) []string {
@@ -247,7 +235,7 @@ func (n *windowsNode) exec(
 	return utilexec.CodeExitError{Err: fmt.Errorf("exit status %d", code), Code: code}
 }
 
-// program makes what a CNI and kube-proxy make of the cluster at the start.
+// program creates what a CNI and kube-proxy create for the cluster at the start.
 func (n *windowsNode) program(ctx context.Context) error {
 	kubernetes := &discoveryv1.EndpointSlice{}
 	if err := n.api.Get(ctx, client.ObjectKey{Namespace: "default", Name: "kubernetes"}, kubernetes); err != nil {
@@ -271,7 +259,7 @@ func (n *windowsNode) program(ctx context.Context) error {
 	return errors.Join(errWeb, errOld, errBalancer)
 }
 
-// endpoint makes an endpoint, of a pod on the node if it is local.
+// endpoint creates an endpoint, for a pod on the node if it is local.
 func (n *windowsNode) endpoint(addr netip.Addr, remote bool) (hns.EndpointID, error) {
 	spec := hnstest.EndpointSpec{Network: n.network.ID, Name: "0123_eth0", Addresses: []netip.Addr{addr}}
 	if remote {

@@ -212,7 +212,7 @@ func aligned(text string) string {
 
 var webAddress, cartAddress = netip.MustParseAddr("10.240.0.11"), netip.MustParseAddr("10.240.0.12")
 
-// populate makes a cluster with a Linux node and a Windows node whose pods share a subnet.
+// populate fills the cluster with a Linux node and a Windows node whose pods share a subnet.
 func (h *hour) populate(t *testing.T) {
 	t.Helper()
 	g := NewWithT(t)
@@ -253,7 +253,7 @@ func (h *hour) populate(t *testing.T) {
 	}()
 }
 
-// pod makes a pod that runs. kube-proxy uses the network of its host.
+// pod creates a pod that runs. kube-proxy uses the network of its host.
 func (h *hour) pod(t *testing.T, namespace, name, node string, addr netip.Addr, image string) *corev1.Pod {
 	t.Helper()
 	pod := runningPod(namespace, name, node, addr, image)
