@@ -23,15 +23,15 @@ const (
 	BalancerDangling BalancerKind = "dangling"
 	// BalancerMissing: kube-proxy has to program a frontend of a Service, and no load balancer has it.
 	BalancerMissing BalancerKind = "missing"
-	// BalancerStale: a backend is not one that kube-proxy uses for the Service any more, or one that it uses is lacking.
+	// BalancerStale: kube-proxy no longer uses one of its backends for the Service, or uses an endpoint that is not one.
 	BalancerStale BalancerKind = "stale"
 	// BalancerOnLeakedLocal: a backend is a local endpoint that was left behind, and another node has its address.
 	BalancerOnLeakedLocal BalancerKind = "on_leaked_local"
-	// BalancerUnknown: what is known does not suffice, or kube-proxy may not have processed the Service's last change.
+	// BalancerUnknown: the evidence does not suffice, or kube-proxy may not have processed the Service's last change.
 	BalancerUnknown BalancerKind = "unknown"
 	// BalancerForeign: no Service that kube-proxy programs has its frontend.
 	BalancerForeign BalancerKind = "foreign"
-	// BalancerRight: it sends to what kube-proxy has to send to.
+	// BalancerRight: its backends are those that kube-proxy has to program.
 	BalancerRight BalancerKind = "right"
 )
 
@@ -43,7 +43,7 @@ func BalancerKinds() []BalancerKind {
 	}
 }
 
-// Broken reports whether connections to the load balancer are lost, all or some.
+// Broken reports whether some or all connections to the load balancer are lost.
 func (k BalancerKind) Broken() bool {
 	return k == BalancerDangling || k == BalancerMissing || k == BalancerStale || k == BalancerOnLeakedLocal
 }
@@ -54,7 +54,7 @@ const (
 	ProtocolUDP = 17
 )
 
-// Frontend is what clients connect to at a load balancer: an address of a Service, and one of its ports.
+// Frontend is the address and port of a Service that clients connect to.
 type Frontend struct {
 	// VIP is the unspecified address of a family for a node port.
 	VIP netip.Addr
@@ -63,7 +63,7 @@ type Frontend struct {
 	Port     uint16
 }
 
-// String names the frontend as people do: "10.0.0.7:80/TCP".
+// String formats the frontend for users: "10.0.0.7:80/TCP".
 func (f Frontend) String() string {
 	protocol := fmt.Sprint(f.Protocol)
 	switch f.Protocol {
@@ -92,18 +92,18 @@ type Balancer struct {
 	// ID is empty if the load balancer is missing.
 	ID       hns.LoadBalancerID
 	Frontend Frontend
-	// Service has the frontend. It is zero if none is known that has.
+	// Service has the frontend. It is zero if no known Service has it.
 	Service types.NamespacedName
-	// Gone are the backends that HNS has no more.
+	// Gone are the backends that are no longer in HNS.
 	Gone []hns.EndpointID
-	// Dead are the addresses of backends that kube-proxy does not use, and Lacking those that it uses and are no backend;
-	// of a load balancer that is missing, all.
+	// Dead are the addresses of backends that kube-proxy does not use. Lacking are those that it uses and that are no
+	// backends: for a missing load balancer, all of them.
 	Dead, Lacking []netip.Addr
 	// BesideLeak is set if a local endpoint that was left behind has an address of the Service.
 	BesideLeak bool
 }
 
-// SameAs reports whether both are about the same thing: a finding counts when two readings in a row have it.
+// SameAs reports whether both are the same finding: a finding counts when two consecutive readings have it.
 func (b Balancer) SameAs(other Balancer) bool {
 	return b.Kind == other.Kind && b.ID == other.ID && b.Frontend == other.Frontend && b.Service == other.Service &&
 		slices.Equal(b.Gone, other.Gone) && slices.Equal(b.Dead, other.Dead) && slices.Equal(b.Lacking, other.Lacking)

@@ -13,7 +13,7 @@ import (
 	"github.com/hnsguard/hnsguard/internal/kubeproxy"
 )
 
-// BalancerEvidence is everything that verdicts on load balancers rest on.
+// BalancerEvidence is everything that the verdicts on load balancers rest on.
 type BalancerEvidence struct {
 	// Node is the name of this node.
 	Node string
@@ -26,15 +26,15 @@ type BalancerEvidence struct {
 	ServicesKnown bool
 	// KubeProxy is set if kube-proxy is known to run here.
 	KubeProxy bool
-	// Processed is the revision of the index up to which kube-proxy has processed everything, for certain, before the load
-	// balancers were read.
+	// Processed is the revision of the index that kube-proxy is certain to have processed before the load balancers were
+	// read.
 	Processed uint64
 }
 
-// JudgeBalancers gives every load balancer its verdict, in their order, and adds one for each that is missing.
+// JudgeBalancers returns a verdict for every load balancer, in their order, and then one for each that is missing.
 //
 // What kube-proxy programs was read in syncProxyRules of pkg/proxy/winkernel/proxier.go, 1.31 to 1.38. Where it depends
-// on something that is not known here, such as the version of Windows, both ways are right.
+// on something unknown here, such as the version of Windows, both possibilities count as right.
 func JudgeBalancers(e BalancerEvidence) []Balancer {
 	j := newBalancerJudge(e)
 	if !e.ServicesKnown {
@@ -68,24 +68,24 @@ type balancerJudge struct {
 	// locals and remotes are the addresses of the pod network's endpoints.
 	locals, remotes map[netip.Addr]bool
 	leaked          map[netip.Addr]bool
-	// first is a load balancer with the frontend, and next, of each, another one with the same; -1 if there is none.
+	// first is one load balancer with the frontend; next is, for each, another one with the same frontend, or -1.
 	first map[Frontend]int
 	next  []int
-	// ambiguous are the node ports of load balancers whose family is unknown; they have no address.
+	// ambiguous are the node ports, which have no address, of load balancers whose family is unknown.
 	ambiguous map[Frontend]bool
 	found     []Balancer
-	// backends are those of each load balancer, in members.
+	// backends are the backends of each load balancer, as parts of members.
 	backends [][]*Endpoint
 	members  []*Endpoint
-	// claimed says which load balancers were judged by a Service.
+	// claimed is set for the load balancers that were judged by a Service.
 	claimed []bool
 	missing []absent
-	// serves says which families kube-proxy serves here, IPv4 and IPv6. shows says whether HNS shows load balancers of a
-	// class at all: by default kube-proxy programs each, but one may be switched off.
+	// serves is set for the families that kube-proxy serves here, IPv4 and IPv6. shows is set for the classes that
+	// kube-proxy is known to program here: by default it programs all, but one may be switched off.
 	serves [2]bool
 	shows  [nodePort + 1]bool
 
-	// of the port that is being judged
+	// candidates belong to the port that is being judged.
 	candidates []candidate
 }
 
@@ -96,9 +96,9 @@ type candidate struct {
 	local bool
 	// may is set if kube-proxy may use the address, must if it has to, and mustLocal if also where only local ones count.
 	may, must, mustLocal bool
-	// usedBy is the last load balancer that has it as a backend, counted from one.
+	// usedBy is the last load balancer that has the address as a backend, counted from one.
 	usedBy int
-	// steady is set if it is ready and stays: then kube-proxy does not look for others.
+	// steady is set if the endpoint is ready and not terminating: then kube-proxy does not look for others.
 	steady bool
 }
 
@@ -142,13 +142,13 @@ func newBalancerJudge(e BalancerEvidence) *balancerJudge {
 	for i := range e.Snapshot.LoadBalancers {
 		j.add(i)
 	}
-	if e.KubeProxy && local[0] != local[1] { // pods have one family, which it serves
+	if e.KubeProxy && local[0] != local[1] { // pods have one family, and kube-proxy serves it
 		j.serves[0], j.serves[1] = j.serves[0] || local[0], j.serves[1] || local[1]
 	}
 	return j
 }
 
-// add begins the verdict on a load balancer with everything that does not need its Service.
+// add judges a load balancer as far as that is possible without its Service.
 func (j *balancerJudge) add(at int) {
 	lb, b := &j.Snapshot.LoadBalancers[at], &j.found[at]
 	b.ID, b.Kind = lb.ID, BalancerForeign
@@ -164,7 +164,7 @@ func (j *balancerJudge) add(at int) {
 			continue
 		}
 		j.members = append(j.members, ep)
-		if len(ep.Addresses) == 1 { // of two, either may be meant
+		if len(ep.Addresses) == 1 { // of two addresses, either may be meant
 			one = ep.Addresses[0]
 		}
 	}
@@ -181,7 +181,7 @@ func (j *balancerJudge) add(at int) {
 		case one.IsValid():
 			f.VIP, j.shows[nodePort], j.serves[family(one)] = unspecified(family(one)), true, true
 			j.addFrontend(at, f)
-		default: // only its backends would say of which family it is
+		default: // only its backends would show its family
 			j.ambiguous[f] = true
 			f.VIP = netip.IPv4Unspecified()
 			b.Frontend = f
@@ -193,7 +193,7 @@ func unspecified(family int) netip.Addr {
 	return [2]netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()}[family]
 }
 
-// addFrontend lets a load balancer be found by its first frontend: kube-proxy makes none with two.
+// addFrontend indexes a load balancer by its first frontend: kube-proxy creates none with two.
 func (j *balancerJudge) addFrontend(at int, f Frontend) {
 	if j.found[at].Frontend.VIP.IsValid() {
 		return
@@ -248,9 +248,9 @@ func (j *balancerJudge) judgePort(b *cluster.Backing, port cluster.ServicePort, 
 	}
 }
 
-// collect finds the addresses that slices list for a port, in their order. Where a Service has ingress addresses and
-// nothing is ready, kube-proxy also uses endpoints that terminate, or all of them, and leaves load balancers of other
-// frontends as they are: then everything may be a backend, and false is returned.
+// collect finds the addresses that slices list for a port, in their order. Where a Service has ingress addresses and no
+// ready endpoint, kube-proxy also uses terminating endpoints, or all of them, and leaves load balancers of other
+// frontends as they are: then every address may be a backend, and collect returns false.
 func (j *balancerJudge) collect(b *cluster.Backing, port cluster.ServicePort, fam int, ingress bool) (plain bool) {
 	j.candidates = j.candidates[:0]
 	for _, s := range b.Slices {
@@ -269,8 +269,8 @@ func (j *balancerJudge) collect(b *cluster.Backing, port cluster.ServicePort, fa
 	return plain
 }
 
-// compareWithHNS completes the candidates. kube-proxy leaves out an endpoint of the node that is not in HNS: one in the
-// host's network, or a victim.
+// compareWithHNS completes the candidates. kube-proxy leaves out an endpoint on this node that is not in HNS: one in
+// the host network, or a victim.
 func (j *balancerJudge) compareWithHNS(plain bool) {
 	for i := range j.candidates {
 		c := &j.candidates[i]
@@ -280,7 +280,7 @@ func (j *balancerJudge) compareWithHNS(plain bool) {
 	}
 }
 
-// candidate is what a slice says of an address of a Service.
+// candidate returns what a slice says about an address of a Service.
 func (j *balancerJudge) candidate(addr netip.Addr, l cluster.Backend, s *cluster.Service) candidate {
 	local, used := !l.Elsewhere(j.Node), l.Ready && l.Serving
 	return candidate{
@@ -289,7 +289,7 @@ func (j *balancerJudge) candidate(addr netip.Addr, l cluster.Backend, s *cluster
 	}
 }
 
-// merge makes one of the candidates with the same address. Which of several that differ kube-proxy takes is chance.
+// merge merges candidates with the same address. If they differ, which of them kube-proxy uses is chance.
 func (j *balancerJudge) merge() {
 	byAddress := func(a, b candidate) int { return a.addr.Compare(b.addr) }
 	if !slices.IsSortedFunc(j.candidates, byAddress) {
@@ -309,8 +309,8 @@ func (j *balancerJudge) merge() {
 	j.candidates = merged
 }
 
-// judgeFrontend judges the load balancers with a frontend, or finds that there has to be one. Local is set if only
-// local endpoints have to be its backends, and kept if kube-proxy keeps its load balancer up to date.
+// judgeFrontend judges the load balancers with a frontend, or finds that one is missing. Local is set if only local
+// endpoints have to be backends, and kept if kube-proxy keeps the load balancer up to date.
 func (j *balancerJudge) judgeFrontend(
 	b *cluster.Backing, f Frontend, class cluster.AddressClass, local, kept bool,
 ) {
@@ -328,7 +328,7 @@ func (j *balancerJudge) judgeFrontend(
 	}
 }
 
-// miss adds a load balancer that is missing, if there has to be one.
+// miss adds a missing load balancer if it has to have backends.
 func (j *balancerJudge) miss(b Balancer, class cluster.AddressClass, local bool) {
 	for _, c := range j.candidates {
 		if c.needed(local) {
@@ -340,7 +340,7 @@ func (j *balancerJudge) miss(b Balancer, class cluster.AddressClass, local bool)
 	}
 }
 
-// mayBeMissing reports whether kube-proxy programs such frontends here, and all that HNS has of them are known.
+// mayBeMissing reports whether kube-proxy programs such frontends here, and all of them that HNS has are known.
 func (j *balancerJudge) mayBeMissing(f Frontend, class cluster.AddressClass) bool {
 	return j.serves[family(f.VIP)] && class != cluster.OtherIngress &&
 		(class != nodePort || !j.ambiguous[Frontend{Protocol: f.Protocol, Port: f.Port}])
@@ -352,7 +352,7 @@ func (j *balancerJudge) besideLeak() bool {
 	return len(j.leaked) > 0 && slices.ContainsFunc(j.candidates, func(c candidate) bool { return j.leaked[c.addr] })
 }
 
-// claim judges a load balancer by a Service. Where two have its frontend, it is right if it is for one of them.
+// claim judges a load balancer by a Service. If two have its frontend, it is right if it is right for one of them.
 func (j *balancerJudge) claim(at int, b *cluster.Backing, local, processed bool) {
 	v := Balancer{Kind: BalancerUnknown, ID: j.found[at].ID, Frontend: j.found[at].Frontend, Service: b.Key}
 	v.BesideLeak = j.besideLeak()
@@ -367,7 +367,7 @@ func (j *balancerJudge) claim(at int, b *cluster.Backing, local, processed bool)
 	}
 }
 
-// compare compares the backends of a load balancer with what they have to be.
+// compare compares the backends of a load balancer with those that it has to have.
 func (j *balancerJudge) compare(v *Balancer, at int, local bool) {
 	v.Kind = BalancerRight
 	for _, ep := range j.backends[at] {

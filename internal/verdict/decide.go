@@ -15,7 +15,7 @@ import (
 	"github.com/hnsguard/hnsguard/internal/kubeproxy"
 )
 
-// Policy is what the operator may set of the decision.
+// Policy is the part of the decision that the operator configures.
 type Policy struct {
 	// Exclusions are address ranges in which nothing is ever removed.
 	Exclusions []netip.Prefix
@@ -25,34 +25,34 @@ type Policy struct {
 	OrphanGraceUrgent time.Duration
 }
 
-// Evidence is everything that a decision rests on. The snapshot and the view have to be complete; a caller that has no
+// Evidence is everything that a decision rests on. The snapshot and the view must be complete; a caller without
 // complete ones has no evidence and must not decide.
 type Evidence struct {
 	Snapshot  Snapshot
 	Cluster   cluster.View
 	KubeProxy kubeproxy.Profile
 	Policy    Policy
-	// Elsewhere are the pods on other nodes that may use an address, by what the API server was last known to have. They
-	// are not watched: an address that is missing was not looked up, or had no such pod.
+	// Elsewhere are the pods on other nodes that may use an address, as the API server last returned them. They are not
+	// watched: an address that is missing was not looked up, or had no such pod.
 	Elsewhere map[netip.Addr][]cluster.Pod
 	// Record reports what kube-proxy's record of terminated endpoints may hold.
 	Record Record
-	// UnclaimedSince says since when an endpoint has had an [Verdict.Unclaimed] verdict without a break. One that is
-	// missing has it from now on.
+	// UnclaimedSince is since when an endpoint has had an [Verdict.Unclaimed] verdict without a break. A missing endpoint
+	// has it from now on.
 	UnclaimedSince map[hns.EndpointID]time.Time
-	// WaitingSince says since when a pod has been seen to wait for its address. One that is missing waits from now on.
+	// WaitingSince is since when a pod has been seen to wait for its address. A missing pod waits from now on.
 	WaitingSince map[types.UID]time.Time
-	// Urgent is set when a pod on this node has waited for its address for longer than a pod does that gets it: an orphan
-	// may be in its way, where HNS refuses duplicates.
+	// Urgent is set when a pod on this node has waited for its address for longer than usual: where HNS refuses
+	// duplicates, an orphan may be in its way.
 	Urgent bool
 	Now    time.Time
 }
 
-// Decide gives every endpoint of the snapshot its verdict, in the snapshot's order.
+// Decide returns a verdict for every endpoint of the snapshot, in the snapshot's order.
 func Decide(e Evidence) []Verdict { return DecideInto(nil, e) }
 
-// DecideInto is [Decide] for a caller that decides often: it overwrites verdicts that the caller needs no more. What
-// they refer to stays.
+// DecideInto is [Decide] for a caller that decides often: it overwrites verdicts that the caller no longer needs. What
+// they refer to is not overwritten.
 func DecideInto(verdicts []Verdict, e Evidence) []Verdict {
 	d := prepare(e)
 	verdicts = slices.Grow(verdicts[:0], len(e.Snapshot.Endpoints))[:len(e.Snapshot.Endpoints)]
@@ -62,8 +62,7 @@ func DecideInto(verdicts []Verdict, e Evidence) []Verdict {
 	return verdicts
 }
 
-// DecideEndpoint gives one endpoint of the snapshot the verdict that [Decide] gives it. It returns false if there is no
-// endpoint with the ID.
+// DecideEndpoint returns the verdict that [Decide] gives one endpoint. It returns false if no endpoint has the ID.
 func DecideEndpoint(e Evidence, id hns.EndpointID) (Verdict, bool) {
 	at := slices.IndexFunc(e.Snapshot.Endpoints, func(ep Endpoint) bool { return ep.ID == id })
 	if at < 0 {
@@ -78,7 +77,7 @@ func DecideEndpoint(e Evidence, id hns.EndpointID) (Verdict, bool) {
 type decision struct {
 	Evidence
 	locals    map[netip.Addr][]*Endpoint // of the pod network
-	arrivals  sets.Set[hns.EndpointID]   // local endpoints that can only be those of waiting pods
+	arrivals  sets.Set[hns.EndpointID]   // local endpoints that can only belong to waiting pods
 	left      sets.Set[hns.EndpointID]   // local endpoints that were left behind
 	referrers map[hns.EndpointID][]hns.LoadBalancerID
 }
@@ -96,7 +95,7 @@ func prepare(e Evidence) *decision {
 	return d
 }
 
-// prepareLocals puts in order what decides which pods are here.
+// prepareLocals indexes the evidence that decides which pods are on this node.
 func prepareLocals(e Evidence) *decision {
 	d := &decision{Evidence: e, locals: map[netip.Addr][]*Endpoint{}}
 	for i := range e.Snapshot.Endpoints {
@@ -122,7 +121,7 @@ func (d *decision) decide(v *Verdict, ep *Endpoint) {
 	v.Kind, v.Reason = d.judge(v, ep)
 }
 
-// judge applies ownership first: only what passes all of these is judged by its address.
+// judge checks ownership first: only an endpoint that passes is judged by its address.
 func (d *decision) judge(v *Verdict, ep *Endpoint) (Kind, Reason) {
 	switch {
 	case !ep.Remote():
@@ -139,7 +138,7 @@ func (d *decision) judge(v *Verdict, ep *Endpoint) (Kind, Reason) {
 	}
 }
 
-// judgeLocal tells apart the local endpoints that a pod uses from those that were left behind. None is ever removed.
+// judgeLocal tells the local endpoints that a pod uses from those that were left behind. None is ever removed.
 func (d *decision) judgeLocal(v *Verdict, ep *Endpoint) Reason {
 	if v.Endpoint.Network != d.Snapshot.Network.ID {
 		return ReasonOtherNetwork
@@ -165,7 +164,7 @@ func (d *decision) judgeLocal(v *Verdict, ep *Endpoint) Reason {
 	return ReasonLocalUnclaimed
 }
 
-// judgeLocalOfPod judges a local endpoint whose address a pod on this node has. The pod uses an attached one.
+// judgeLocalOfPod judges a local endpoint whose address belongs to a pod on this node. The pod uses an attached one.
 func (d *decision) judgeLocalOfPod(e hns.Endpoint, addr netip.Addr) Reason {
 	switch {
 	case ofNode(e):
@@ -179,12 +178,12 @@ func (d *decision) judgeLocalOfPod(e hns.Endpoint, addr netip.Addr) Reason {
 	}
 }
 
-// leftAfter is how long a local endpoint that is neither attached nor a pod's has to be there to count as left behind.
+// leftAfter is how long a local endpoint that is neither attached nor a pod's must exist to count as left behind.
 const leftAfter = 10 * time.Minute
 
 // findLeft returns the local endpoints that a CNI has left behind: nothing is attached to them, and no pod has their
-// address. A CNI makes an endpoint seconds before it attaches it, and before the pod has its address. Where it is not
-// known how long the endpoints have been there, as in a recording, each pod that waits may be about to get one.
+// address. A CNI creates an endpoint seconds before it attaches it, and before the pod has its address. If the age of
+// the endpoints is unknown, as in a recording, each waiting pod may be about to get one of them.
 func (d *decision) findLeft() sets.Set[hns.EndpointID] {
 	var left, undated []hns.EndpointID
 	for i := range d.Snapshot.Endpoints {
@@ -202,7 +201,7 @@ func (d *decision) findLeft() sets.Set[hns.EndpointID] {
 	return sets.New(left...)
 }
 
-// judgeRemote judges an endpoint that kube-proxy made on the pod network, which is one that has a single address.
+// judgeRemote judges an endpoint that kube-proxy created on the pod network: it has a single address.
 func (d *decision) judgeRemote(v *Verdict) (Kind, Reason) {
 	addr := v.Endpoint.Addresses[0]
 	pods, locals := d.podsUsing(addr), d.locals[addr]
@@ -234,18 +233,18 @@ func (d *decision) judgeRemote(v *Verdict) (Kind, Reason) {
 	}
 }
 
-// podsUsing returns the pods on this node that may use the address. A pod that has ended does not: its status keeps the
-// address, which another pod may have by now.
+// podsUsing returns the pods on this node that may use the address. A pod that has ended does not use it: its status
+// keeps the address, but another pod may have it by now.
 func (d *decision) podsUsing(addr netip.Addr) []cluster.Pod {
 	return slices.DeleteFunc(slices.Clone(d.Cluster.PodsWith(addr)), func(p cluster.Pod) bool { return p.Terminal })
 }
 
-// protected says whether the address is one that no evidence of pods and slices speaks about.
+// protected reports whether the address is one that pods and slices cannot show to be unused.
 func (d *decision) protected(addr netip.Addr, pods []cluster.Pod) (Reason, bool) {
 	switch {
 	case slices.ContainsFunc(d.Policy.Exclusions, func(p netip.Prefix) bool { return p.Contains(addr) }):
 		return ReasonExcluded, true
-	case d.Snapshot.Network.Type == hns.NetworkOverlay && d.Cluster.VIP(addr): // kube-proxy makes endpoints for them there
+	case d.Snapshot.Network.Type == hns.NetworkOverlay && d.Cluster.VIP(addr): // kube-proxy creates endpoints for them there
 		return ReasonVIP, true
 	case slices.ContainsFunc(pods, func(p cluster.Pod) bool { return p.HostNetwork }):
 		return ReasonNodeAddress, true
@@ -254,16 +253,16 @@ func (d *decision) protected(addr netip.Addr, pods []cluster.Pod) (Reason, bool)
 	}
 }
 
-// arrived reports whether a local endpoint of the address can only be that of a pod that has not reported it yet.
+// arrived reports whether a local endpoint with the address can only belong to a pod that has not reported it yet.
 func (d *decision) arrived(listings []cluster.Listing, locals []*Endpoint) bool {
 	return d.slicesKnown() &&
 		slices.ContainsFunc(locals, func(l *Endpoint) bool { return d.arrivals.Has(l.ID) }) &&
 		!slices.ContainsFunc(listings, d.isClaimedElsewhere)
 }
 
-// findArrivals returns the local endpoints that can only be those of pods that wait for their address: each appeared
-// after a pod began to wait that still does, and counts for one pod only. If there are more such endpoints than pods,
-// some were left behind, and which is unknown: then none counts.
+// findArrivals returns the local endpoints that can only belong to waiting pods: each appeared after a pod began to
+// wait that is still waiting, and counts for one pod only. If there are more such endpoints than pods, some were left
+// behind, and nothing shows which: then none counts.
 func (d *decision) findArrivals() sets.Set[hns.EndpointID] {
 	pods := d.waitingSince()
 	if len(pods) == 0 {
@@ -272,7 +271,7 @@ func (d *decision) findArrivals() sets.Set[hns.EndpointID] {
 	var endpoints []*Endpoint
 	for i := range d.Snapshot.Endpoints {
 		e := &d.Snapshot.Endpoints[i]
-		// One that was there at first has no such time, which is before all.
+		// An endpoint of the first snapshot has a zero Appeared, which is before all others.
 		if d.unclaimedLocal(e) && !e.Appeared.Before(pods[0]) {
 			endpoints = append(endpoints, e)
 		}
@@ -288,7 +287,7 @@ func (d *decision) findArrivals() sets.Set[hns.EndpointID] {
 	return arrivals
 }
 
-// waitingSince returns when each pod that waits began to, in order.
+// waitingSince returns when each waiting pod began to wait, in order.
 func (d *decision) waitingSince() []time.Time {
 	var pods []time.Time
 	for _, p := range d.Cluster.Waiting() {
@@ -300,8 +299,8 @@ func (d *decision) waitingSince() []time.Time {
 	return pods
 }
 
-// unclaimedLocal reports whether the endpoint is an attached local one of the pod network, and no pod on this node may
-// use an address of it.
+// unclaimedLocal reports whether the endpoint is an attached local one of the pod network whose addresses no pod on
+// this node may use.
 func (d *decision) unclaimedLocal(e *Endpoint) bool {
 	return d.isLocalOfPods(e) && e.Attached() && !d.isClaimed(e)
 }
@@ -311,10 +310,10 @@ func (d *decision) isClaimed(e *Endpoint) bool {
 	return slices.ContainsFunc(e.Addresses, func(addr netip.Addr) bool { return len(d.podsUsing(addr)) > 0 })
 }
 
-// judgeConflict decides between two claims. That a slice lists the address on another node is none: slices lag. But a
-// live pod there is one, and kubelet keeps the address in the status of a running pod whose sandbox is gone, so that
-// the claim of the pod on this node may be the void one. A pod's second address, in practice its IPv6 one, cannot be
-// looked up by on the API server: there, slices are all the evidence of the other claim.
+// judgeConflict decides between two claims. A slice that lists the address on another node is no claim: slices lag. A
+// live pod there is one: kubelet keeps the address in the status of a running pod whose sandbox is gone, so the claim
+// of the pod on this node may be void. The API server cannot look up pods by their second address, in practice the IPv6
+// one: for those, slices are the only evidence of the other claim.
 func (d *decision) judgeConflict(v *Verdict) (Kind, Reason) {
 	switch ipv6 := v.Address().Is6(); {
 	case slices.ContainsFunc(d.Elsewhere[v.Address()], func(p cluster.Pod) bool { return !p.Deleting }):
@@ -327,8 +326,8 @@ func (d *decision) judgeConflict(v *Verdict) (Kind, Reason) {
 	}
 }
 
-// judgeEarlyConflict decides about an address that no pod has reported yet. A pod on another node that is being deleted
-// may use it until it is gone.
+// judgeEarlyConflict decides on an address that no pod has reported yet. A pod on another node that is being deleted
+// may use the address until it is gone.
 func (d *decision) judgeEarlyConflict(v *Verdict) (Kind, Reason) {
 	v.Pods = idsOf(d.Cluster.Waiting())
 	if len(d.Elsewhere[v.Address()]) > 0 {
@@ -338,10 +337,10 @@ func (d *decision) judgeEarlyConflict(v *Verdict) (Kind, Reason) {
 	return d.holdOrRemove(v, EarlyConflict, ReasonNewEndpoint)
 }
 
-// holdOrRemove holds the removal back on a kube-proxy that would answer it by deleting the pod's own endpoint. When a
-// Service drops an address, such a kube-proxy records it, and deletes whatever endpoint it finds under it at the end of
-// a sync. As long as the remote endpoint is there, that may be the remote one. An address that this node keeps listed
-// is not dropped: every drop by another slice, however late it comes, comes after the keep-slice that the view has.
+// holdOrRemove holds back a removal that this kube-proxy would answer by deleting the pod's own endpoint. When a
+// Service drops an address, an affected kube-proxy records it, and at the end of a sync deletes whichever endpoint has
+// it. As long as the remote endpoint exists, kube-proxy may find that one. An address that this node keeps listed is
+// not dropped: every drop by another slice, however late, follows the keep-slice in the view.
 func (d *decision) holdOrRemove(v *Verdict, kind Kind, reason Reason) (Kind, Reason) {
 	switch {
 	case !d.KubeProxy.StaleRecord:
@@ -357,7 +356,7 @@ func (d *decision) holdOrRemove(v *Verdict, kind Kind, reason Reason) (Kind, Rea
 	}
 }
 
-// mayRemember reports whether kube-proxy may delete whatever endpoint has the address.
+// mayRemember reports whether kube-proxy may delete whichever endpoint has the address.
 func (d *decision) mayRemember(addr netip.Addr) bool {
 	return d.KubeProxy.StaleRecord && d.Record.MayHold(addr)
 }
@@ -373,7 +372,7 @@ func (d *decision) reasonInUse(listings []cluster.Listing) Reason {
 	}
 }
 
-// judgeUnclaimed is the orphan rule: every line but the last is a reason to wait.
+// judgeUnclaimed is the orphan rule: every case but the last is a reason to wait.
 func (d *decision) judgeUnclaimed(v *Verdict) (Kind, Reason) {
 	since, known := d.UnclaimedSince[v.Endpoint.ID]
 	if !known {
@@ -408,17 +407,17 @@ func (d *decision) grace() time.Duration {
 // slicesKnown reports whether the absence of a listing means anything (invariant 3).
 func (d *decision) slicesKnown() bool { return d.Cluster.Slices > 0 }
 
-// loadBalancersKnown reports whether load balancers were read after the address was free for the whole grace period.
+// loadBalancersKnown reports whether load balancers were read after the address had been free for the grace period.
 func (d *decision) loadBalancersKnown(v *Verdict) bool {
 	return d.Snapshot.LoadBalancersKnown && !d.Snapshot.LoadBalancersRead.Before(v.Due)
 }
 
-// isElsewhere reports whether a slice has the address on another node, or nowhere in the cluster.
+// isElsewhere reports whether a slice lists the address on another node, or outside the cluster.
 func (d *decision) isElsewhere(l cluster.Listing) bool { return l.Elsewhere(d.Cluster.Node) }
 
 func (d *decision) isReadyElsewhere(l cluster.Listing) bool { return d.isElsewhere(l) && l.Ready }
 
-// isClaimedElsewhere also counts an endpoint that terminates and still serves: its pod has the address.
+// isClaimedElsewhere also counts a terminating endpoint that still serves: its pod has the address.
 func (d *decision) isClaimedElsewhere(l cluster.Listing) bool { return d.isElsewhere(l) && l.Claims() }
 
 func attached(e *Endpoint) bool { return e.Attached() }

@@ -13,13 +13,13 @@ import (
 	"github.com/hnsguard/hnsguard/internal/hns"
 )
 
-// Record is what this node's kube-proxy may hold in its record of terminated endpoints. It matters with a profile that
-// has [kubeproxy.Profile.StaleRecord] only. The zero record may hold every address.
+// Record describes what this node's kube-proxy may hold in its record of terminated endpoints. It only matters for a
+// profile with [kubeproxy.Profile.StaleRecord]. The zero Record may hold every address.
 type Record struct {
-	// KnownIPv4 and KnownIPv6 are set if the record of the family is known to hold no addresses but those of Dropped.
+	// KnownIPv4 and KnownIPv6 are set if kube-proxy's record of the family is known to hold no addresses but Dropped.
 	KnownIPv4, KnownIPv6 bool
-	// Dropped are the addresses that EndpointSlices have dropped, and that kube-proxy is not known to have forgotten
-	// since. It must not be changed.
+	// Dropped are the addresses that EndpointSlices have dropped and that kube-proxy is not known to have forgotten since.
+	// It must not be changed.
 	Dropped sets.Set[netip.Addr]
 }
 
@@ -33,11 +33,11 @@ func (r Record) MayHold(addr netip.Addr) bool {
 }
 
 // WantedKeeps returns the keep-slices that this node needs: while a pod on this node has an address, or a new local
-// endpoint can only be that of a waiting pod, no Service may drop the address that lists it elsewhere. An affected
-// kube-proxy answers the drop by deleting the pod's endpoint.
+// endpoint with it can only belong to a waiting pod, no Service that lists the address elsewhere may drop it. An
+// affected kube-proxy answers the drop by deleting the pod's endpoint.
 //
-// The keep-slice of another node counts as such a listing: when that node lets go, it is a drop as well. On an overlay
-// network there are none: the remote endpoints that they keep on other nodes have the former node's provider address.
+// The keep-slice of another node counts as such a listing: its deletion is a drop as well. On an overlay network no
+// keep-slices are wanted: the remote endpoints that they keep on other nodes have the former node's provider address.
 func WantedKeeps(e Evidence) sets.Set[cluster.Keep] {
 	wanted := sets.New[cluster.Keep]()
 	if !e.KubeProxy.StaleRecord || e.Snapshot.Network.Type == hns.NetworkOverlay {
@@ -55,8 +55,8 @@ func WantedKeeps(e Evidence) sets.Set[cluster.Keep] {
 	return wanted
 }
 
-// inUseHere reports whether a pod on this node may use the address of the local endpoints. One that is being deleted
-// still does.
+// inUseHere reports whether a pod on this node may use the address of the local endpoints. A pod that is being deleted
+// still may.
 func (d *decision) inUseHere(addr netip.Addr, locals []*Endpoint) bool {
 	pods := d.podsUsing(addr)
 	if slices.ContainsFunc(pods, func(p cluster.Pod) bool { return p.HostNetwork }) || d.Cluster.VIP(addr) {
@@ -85,8 +85,8 @@ func (d *decision) servicesThatMayDrop(addr netip.Addr) []types.NamespacedName {
 // keepable reports whether a keep-slice can keep kube-proxy from recording that the slice drops its address.
 func keepable(l cluster.Listing) bool { return l.Service != "" && !l.OtherProxy }
 
-// mayBeDropped reports whether a drop of the listing may reach kube-proxy's record: it does not if the Service has a
-// keep-slice of this node for the address.
+// mayBeDropped reports whether dropping the listing may reach kube-proxy's record: not if the Service has a keep-slice
+// of this node for the address.
 func (d *decision) mayBeDropped(l cluster.Listing, addr netip.Addr) bool {
 	return d.isElsewhere(l) && !slices.Contains(d.Cluster.Keeps(addr),
 		cluster.Keep{Service: l.ServiceKey(), Node: d.Cluster.Node, Address: addr})

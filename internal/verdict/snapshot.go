@@ -12,30 +12,29 @@ import (
 // Endpoint is an endpoint of a snapshot.
 type Endpoint struct {
 	hns.Endpoint
-	// Seen is when the endpoint was first seen. It existed by then.
+	// Seen is when the endpoint was first seen.
 	Seen time.Time
-	// Appeared is a moment at which the endpoint was not there yet, if it was made while hnsguard watched: that of the
-	// snapshot before the one that first had it. It is zero for what was there at the start, or after a time in which HNS
-	// could not be read.
+	// Appeared is when the last snapshot without the endpoint was taken, if the endpoint was created while hnsguard
+	// watched. It is zero for an endpoint of the first snapshot, or of the first one after HNS could not be read.
 	Appeared time.Time
 }
 
-// Snapshot is the complete state of HNS as far as it matters, at one moment. There is no partial one. Snapshots share
-// what has not changed between them: nothing in it may be changed.
+// Snapshot is the complete relevant state of HNS at one moment. There is no partial snapshot. Snapshots share what has
+// not changed between them: nothing in a snapshot may be changed.
 type Snapshot struct {
 	Taken time.Time
 	// Network is the pod network.
 	Network hns.Network
 	// Endpoints are all endpoints of all networks, in HNS's order.
 	Endpoints []Endpoint
-	// LoadBalancers are all load balancers, as they were at LoadBalancersRead, if they are known.
+	// LoadBalancers are all load balancers, if they are known, as they were at LoadBalancersRead.
 	LoadBalancers      []hns.LoadBalancer
 	LoadBalancersKnown bool
 	// LoadBalancersRead is when the reading began.
 	LoadBalancersRead time.Time
 }
 
-// Addresses returns every address that an endpoint of the pod network has; some more than once.
+// Addresses returns the addresses of all endpoints of the pod network; it may return an address more than once.
 func (s Snapshot) Addresses() []netip.Addr {
 	addresses := make([]netip.Addr, 0, len(s.Endpoints))
 	for i := range s.Endpoints {

@@ -20,23 +20,23 @@ type Kind string
 const (
 	// Conflict: a live pod on this node has the address, and its local endpoint is attached.
 	Conflict Kind = "conflict"
-	// EarlyConflict: no pod has reported the address yet, but its local endpoint was attached just now.
+	// EarlyConflict: no pod has reported the address yet, but a local endpoint with it was attached just now.
 	EarlyConflict Kind = "conflict_early"
-	// Held is a conflict on a node whose kube-proxy would delete the pod's endpoint if the remote one went first.
+	// Held is a conflict on a node whose kube-proxy would delete the pod's endpoint once the remote one is gone.
 	Held Kind = "held"
-	// Contested: the address has a claim here, but not a complete one, or not the only one.
+	// Contested: the claim to the address on this node is incomplete, or not the only one.
 	Contested Kind = "contested"
 	// LeakedLocal: the remote endpoint is the valid one; a local endpoint was left behind.
 	LeakedLocal Kind = "leaked_local"
 	// InUse: an EndpointSlice lists the address, or a pod on another node has it, and nothing here claims it.
 	InUse Kind = "in_use"
-	// Protected: the address is not to be touched.
+	// Protected: the address must not be touched.
 	Protected Kind = "protected"
 	// Orphan: the address was unclaimed for longer than the grace period, and no load balancer refers to it.
 	Orphan Kind = "orphan"
 	// OrphanPending: the address is unclaimed, but a reason to keep the endpoint remains.
 	OrphanPending Kind = "orphan_pending"
-	// Foreign: a remote endpoint that kube-proxy did not make on the pod network.
+	// Foreign: a remote endpoint on another network, or one that kube-proxy did not create.
 	Foreign Kind = "foreign"
 	// Local: a local endpoint.
 	Local Kind = "local"
@@ -52,13 +52,13 @@ func Kinds() []Kind {
 // Removes reports whether the verdict lets the endpoint be removed.
 func (k Kind) Removes() bool { return k == Conflict || k == EarlyConflict || k == Orphan }
 
-// Stale reports whether the verdict says that the endpoint outlived the use of its address: it is removed, or held.
+// Stale reports whether the endpoint has outlived the use of its address: it is removed, or held.
 func (k Kind) Stale() bool { return k.Removes() || k == Held }
 
 // Reason is the closed set of reasons for verdicts.
 type Reason string
 
-// The reasons, by the kinds that they belong to.
+// The reasons, by the kinds they belong to.
 const (
 	ReasonLivePod     Reason = "live-pod-with-local-endpoint"    // conflict
 	ReasonNewEndpoint Reason = "new-local-endpoint-waiting-pod"  // early conflict
@@ -67,7 +67,7 @@ const (
 
 	ReasonPodDeleting     Reason = "pod-is-being-deleted"       // contested
 	ReasonNoLocalEndpoint Reason = "pod-without-local-endpoint" // contested
-	ReasonPodElsewhere    Reason = "pod-on-another-node"        // contested, in use: on the API server
+	ReasonPodElsewhere    Reason = "pod-on-another-node"        // contested, in use: found on the API server
 
 	ReasonListedReady Reason = "listed-ready-elsewhere" // contested, leaked local, in use
 	ReasonListed      Reason = "listed-in-a-slice"      // in use
@@ -86,13 +86,13 @@ const (
 
 	ReasonOtherNetwork Reason = "other-network"          // foreign
 	ReasonOtherMaker   Reason = "not-made-by-kube-proxy" // foreign
-	ReasonOfNode       Reason = "of-the-node"            // foreign, local: by its name
+	ReasonOfNode       Reason = "of-the-node"            // foreign, local: by the endpoint's name
 
 	ReasonLocalPod         Reason = "local-pod"            // local
 	ReasonLocalNotAttached Reason = "local-not-attached"   // local: a pod has the address, and cannot use the endpoint
 	ReasonLocalBesidePods  Reason = "local-beside-the-pod" // local: another local endpoint is the pod's
 	ReasonLocalUnclaimed   Reason = "local-without-pod"    // local
-	ReasonLocalLeftBehind  Reason = "local-left-behind"    // local: it is not attached either
+	ReasonLocalLeftBehind  Reason = "local-left-behind"    // local: not attached either
 	ReasonLocalLeaked      Reason = "local-leaked"         // local: the address is in use elsewhere
 )
 
@@ -113,16 +113,16 @@ type Verdict struct {
 	Locals []hns.EndpointID
 	// Listings are the places in EndpointSlices that list the address.
 	Listings []cluster.Listing
-	// Keeps are the keep-slices that list the address, those of other nodes too.
+	// Keeps are the keep-slices that list the address, including those of other nodes.
 	Keeps []cluster.Keep
 	// Elsewhere are the pods on other nodes that may use the address, if it was looked up on the API server.
 	Elsewhere []Claimant
-	// LoadBalancers are those that refer to the endpoint, if they are known.
+	// LoadBalancers are the ones that refer to the endpoint, if they are known.
 	LoadBalancers []hns.LoadBalancerID
 	// Due is when an orphan's grace period ends; it is zero for other kinds.
 	Due time.Time
-	// NeedsCurrentSlices is set when the verdict rests on what EndpointSlices do not list. Before anything is removed,
-	// the view of them has to be proved to include all that the API server held after [Verdict.Since].
+	// NeedsCurrentSlices is set when the verdict rests on the absence of a listing. Before a removal, the view of
+	// EndpointSlices has to be proved to include everything that the API server held after [Verdict.Since].
 	NeedsCurrentSlices bool
 	// Since is when the youngest endpoint that the verdict rests on was first seen.
 	Since time.Time
@@ -136,7 +136,7 @@ func (v Verdict) Unclaimed() bool { return v.Kind == Orphan || v.Kind == OrphanP
 // Early reports whether the verdict rests on a pod that has not reported the address yet.
 func (v Verdict) Early() bool { return v.early }
 
-// LeftBehind reports whether a CNI has left the endpoint behind, and its address is in use nowhere, or by a pod here
+// LeftBehind reports whether a CNI has left the endpoint behind, and its address is either unused or used by a pod here
 // that has another endpoint.
 func (r Reason) LeftBehind() bool { return r == ReasonLocalLeftBehind || r == ReasonLocalBesidePods }
 
@@ -144,7 +144,7 @@ func (r Reason) LeftBehind() bool { return r == ReasonLocalLeftBehind || r == Re
 // terminated endpoints.
 func (v Verdict) MayBeRemembered() bool { return v.Reason == ReasonMayRemember }
 
-// Address is the address that the verdict is about, or the zero address for an endpoint that has none.
+// Address returns the address that the verdict is about, or the zero address if the endpoint has none.
 func (v Verdict) Address() netip.Addr {
 	if len(v.Endpoint.Addresses) == 0 {
 		return netip.Addr{}
@@ -166,7 +166,7 @@ func (v Verdict) sameClaims(other Verdict) bool {
 		slices.Equal(v.Elsewhere, other.Elsewhere) && slices.Equal(v.Keeps, other.Keeps)
 }
 
-// KeysAndValues are the verdict and its evidence for a structured log.
+// KeysAndValues returns the verdict and its evidence for a structured log.
 func (v Verdict) KeysAndValues() []any {
 	pods := make([]types.NamespacedName, 0, len(v.Pods))
 	for _, p := range v.Pods {
