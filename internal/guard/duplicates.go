@@ -14,20 +14,20 @@ import (
 	"github.com/hnsguard/hnsguard/internal/verdict"
 )
 
-// sharing is since when several local endpoints of the pod network have had an address.
+// sharing records since when several local endpoints of the pod network have had the same address.
 type sharing struct {
 	since    time.Time
 	reported bool
 }
 
-// duplicated reports the addresses that several local endpoints have: hnsguard removes none of them. A pod that
-// replaces another one may have its address while the old endpoint is being deleted, so that the Event comes later.
+// duplicated reports addresses that several local endpoints have: hnsguard removes none of these endpoints. The Event
+// comes later, since a pod may get the address of another one while the old endpoint is still being deleted.
 func (r *recorder) duplicated(ctx context.Context, node string, verdicts []verdict.Verdict, now time.Time) {
 	holders := map[netip.Addr][]hns.EndpointID{}
 	for i := range verdicts {
 		if v := &verdicts[i]; !v.Endpoint.Remote() && v.Reason != verdict.ReasonOtherNetwork {
 			for _, addr := range v.Endpoint.Addresses {
-				if !slices.Contains(holders[addr], v.Endpoint.ID) { // one may list its address twice
+				if !slices.Contains(holders[addr], v.Endpoint.ID) { // an endpoint may list an address twice
 					holders[addr] = append(holders[addr], v.Endpoint.ID)
 				}
 			}

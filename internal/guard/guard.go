@@ -30,31 +30,31 @@ import (
 	"github.com/hnsguard/hnsguard/internal/verdict"
 )
 
-// Collector collects the evidence of a pass, and remembers from one pass to the next.
+// Collector collects the evidence of a pass, and remembers what the next pass needs.
 type Collector interface {
-	// Collect returns the evidence of this moment, or an error if it is not complete. If all that it lacks is the pod
-	// network, because HNS has none or several, the evidence has all else.
+	// Collect returns the present evidence, or an error if it is incomplete. If only the pod network is unknown, because
+	// HNS has none or several, Collect returns the rest of the evidence with the error.
 	Collect(ctx context.Context) (verdict.Evidence, error)
-	// Remember records the verdicts on it.
+	// Remember records the verdicts on that evidence.
 	Remember(verdicts []verdict.Verdict)
-	// FreshlyWaiting reports whether a pod on the node has been waiting for its address for a short time.
+	// FreshlyWaiting reports whether a pod on the node has recently begun to wait for its address.
 	FreshlyWaiting() bool
 }
 
-// Status is shown how each pass ended. It is called by one goroutine, and must not wait.
+// Status receives the outcome of each pass. It is called by one goroutine, and must not block.
 type Status interface {
-	// Complete is called after a complete pass and its actions. The next pass overwrites the verdicts, and nothing else.
+	// Complete is called after a complete pass and its actions. The next pass overwrites only the verdicts.
 	Complete(pass pass.Pass, began time.Time)
-	// Idle is called if there is nothing to guard, and NetworkGone if HNS has no network for pods that run.
+	// Idle is called if there is nothing to guard, and NetworkGone if HNS has no network for running pods.
 	Idle(why error)
 	NetworkGone(why error)
 	// Unknown is called if the node could not be observed.
 	Unknown(err error)
 }
 
-// Words are the sentences about what is wrong.
+// Words phrases findings for Events.
 type Words interface {
-	// Endpoint says what a verdict means, and Shared which local endpoints share an address.
+	// Endpoint explains a verdict. Shared names the local endpoints that share an address.
 	Endpoint(v verdict.Verdict) string
 	Shared(addr netip.Addr, endpoints []hns.EndpointID) string
 }
@@ -68,20 +68,19 @@ type Options struct {
 	// Slices is the watch of EndpointSlices, of the node's pods, and of Services where they are needed. Required by
 	// [Guard.SetupWithManager].
 	Slices *slicewatch.Watch
-	// Actions run in every pass, in this order. What saves a pod comes first. None by default.
+	// Actions run in every pass, in this order. Actions that save a pod come first. None by default.
 	Actions []pass.Action
-	// Victims runs after them, and also if the pod network is not known: a pod that runs needs one. Required.
+	// Victims runs after Actions, and also if the pod network is unknown: a running pod needs one. Required.
 	Victims pass.Action
-	// Hung returns how long HNS has been leaving calls unanswered, as many as it may. Never by default.
+	// Hung returns for how long the maximum number of HNS calls has been hanging. Never by default.
 	Hung func() time.Duration
-	// Words says in Events what is wrong. Required.
+	// Words phrases findings for Events. Required.
 	Words Words
-	// Events gets the Events on pods and on the node. Required.
+	// Events records the Events on pods and on the node. Required.
 	Events events.EventRecorder
-	// History gets decisions, and passes that could not observe the node.
-	// Default: it is not kept.
+	// History records decisions, and passes that could not observe the node. Default: no history is kept.
 	History *history.Ring
-	// Status is shown how each pass ended. Required.
+	// Status receives the outcome of each pass. Required.
 	Status Status
 	// Metrics are the measurements. Required.
 	Metrics *Metrics
@@ -94,7 +93,7 @@ type Guard struct {
 	opts     Options
 	recorder *recorder
 	health   *health
-	// last are the verdicts of the last pass, whose memory the next one uses again.
+	// last are the verdicts of the last pass. The next pass reuses their memory.
 	last []verdict.Verdict
 }
 
@@ -109,8 +108,8 @@ func New(o Options) *Guard {
 }
 
 // forever is how long the guard waits for its first view of the cluster. On a fresh Windows node the address of the API
-// server may not work before the node's first pod, and a restart every two minutes, the default, would bring it no
-// sooner: it would only let kubelet start the agent less and less often. The readiness probe says what is missing.
+// server may not work before the node's first pod. Restarting every two minutes, the default, would not help: kubelet
+// would only start the agent less and less often. The readiness probe reports what is missing.
 const forever = math.MaxInt64 * time.Nanosecond
 
 // SetupWithManager adds the guard to a manager. It does not use the manager's cache.
@@ -120,11 +119,11 @@ func (g *Guard) SetupWithManager(mgr manager.Manager) error {
 		WatchesRawSource(source.TypedFunc[Request](firstTick)).
 		WatchesRawSource(slicewatch.Pods(g.opts.Slices, enqueue)).
 		WatchesRawSource(slicewatch.Source(g.opts.Slices, enqueueLater)).
-		// Not waited for: without Services the guard knows less, and pods cannot wait.
+		// Not waited for: without Services the guard only knows less, and pods cannot wait.
 		WatchesRawSource(source.TypedFunc[Request](slicewatch.Services(g.opts.Slices, enqueueLater).Start)).
 		WithOptions(controller.TypedOptions[Request]{
 			MaxConcurrentReconciles: 1,
-			NeedLeaderElection:      new(false), // every node has its own
+			NeedLeaderElection:      new(false), // every node has its own agent
 			CacheSyncTimeout:        forever,
 			LogConstructor:          logFor(mgr.GetLogger()),
 		}).
@@ -135,8 +134,8 @@ func (g *Guard) SetupWithManager(mgr manager.Manager) error {
 	return nil
 }
 
-// Reconcile is one pass over the node. It returns no error: what fails is recorded, and the next pass comes in any
-// case, at an interval of the guard's own choosing.
+// Reconcile is one pass over the node. It returns no error: failures are recorded, and the guard itself chooses when
+// the next pass comes.
 func (g *Guard) Reconcile(ctx context.Context, _ Request) (reconcile.Result, error) {
 	start := g.opts.Clock.Now()
 	g.health.begin(start)
@@ -169,7 +168,7 @@ func (g *Guard) Reconcile(ctx context.Context, _ Request) (reconcile.Result, err
 	return reconcile.Result{RequeueAfter: next}, nil
 }
 
-// withoutNetwork ends a pass in which HNS has no pod network. That is no fault where no pod needs one.
+// withoutNetwork ends a pass in which HNS has no pod network. This is a fault only if a pod needs one.
 func (g *Guard) withoutNetwork(ctx context.Context, seen pass.Pass, why error) {
 	g.opts.Victims.Run(ctx, seen)
 	locals, view := verdict.LocalsOf(seen.Evidence.Snapshot), seen.Evidence.Cluster
@@ -198,7 +197,7 @@ func (g *Guard) observe(ctx context.Context) (pass.Pass, error) {
 	}, nil
 }
 
-// Ready is the readiness probe: caches have synced, HNS answers, and the last complete pass was a short time ago.
+// Ready is the readiness probe: caches have synced, HNS answers, and the last complete pass was recent.
 func (g *Guard) Ready(*http.Request) error { return g.health.ready() }
 
 // Live is the liveness probe: no pass is stuck, and calls to HNS are possible. It does not fail because the API

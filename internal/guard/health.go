@@ -11,25 +11,25 @@ import (
 	"k8s.io/utils/clock"
 )
 
-// health is the state that the probes report. They run in other goroutines.
+// health is the state that the probes report. The probes run in other goroutines.
 type health struct {
 	clock clock.PassiveClock
-	// stale is after what time without a complete pass the node counts as unknown.
+	// stale is the time without a complete pass after which the state of the node counts as unknown.
 	stale time.Duration
 
 	mu sync.Mutex
-	// begun is when the pass that is under way began; zero between passes.
+	// begun is when the current pass began; it is zero between passes.
 	begun time.Time
 	// seen is when the last complete pass ended.
 	seen time.Time
 	err  error
 
-	// hung is how long HNS has been leaving as many calls unanswered as there may be.
+	// hung returns for how long the maximum number of HNS calls has been hanging.
 	hung func() time.Duration
 }
 
-// stuckAfter is how long a pass may take before the process counts as stuck. The first look at a node with thousands of
-// endpoints takes minutes on a slow one; a pass waits for nothing without a bound.
+// stuckAfter is how long a pass may take before the process counts as stuck. On a slow node with thousands of endpoints
+// the first pass takes minutes; no pass waits without a bound.
 const stuckAfter = 15 * time.Minute
 
 func newHealth(clk clock.PassiveClock, slow time.Duration, hung func() time.Duration) *health {
@@ -69,7 +69,7 @@ func (h *health) ready() error {
 	}
 }
 
-// hungTooLong is how long HNS may leave as many calls unanswered as there may be, before a restart frees their threads.
+// hungTooLong is how long the maximum number of HNS calls may hang before a restart frees their threads.
 const hungTooLong = 10 * time.Minute
 
 func (h *health) live() error {

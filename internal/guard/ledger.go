@@ -28,18 +28,18 @@ type entry struct {
 	leakReported bool
 }
 
-// leakedAfter is how long a local endpoint must look leaked before an Event says so. A pod that has got the address of
-// another one looks the same until it has reported it.
+// leakedAfter is how long a local endpoint must look leaked before an Event reports it. The endpoint of a pod that has
+// reused another pod's address looks the same until the pod has reported the address.
 const leakedAfter = 5 * time.Minute
 
-// change is a verdict that is new.
+// change is a new verdict.
 type change struct {
 	verdict.Verdict
-	// before is the verdict before; it is zero for a new endpoint.
+	// before is the previous verdict; it is zero for a new endpoint.
 	before entry
 }
 
-// notable reports whether people need to know of the change: what most endpoints get is no news.
+// notable reports whether operators need to know of the change: most verdicts are routine.
 func (c change) notable() bool {
 	return needsAttention(c.Kind, c.Reason) || needsAttention(c.before.kind, c.before.reason)
 }
@@ -48,8 +48,8 @@ func needsAttention(kind verdict.Kind, reason verdict.Reason) bool {
 	return kind.Stale() || kind == verdict.Contested || kind == verdict.LeakedLocal || reason == verdict.ReasonLocalLeaked
 }
 
-// enter replaces the ledger by the verdicts of a pass, and returns those that differ from the pass before. Why a
-// conflict is held may change several times before it ends, which is no news.
+// enter replaces the ledger with the verdicts of a pass, and returns the changed ones. The reason for holding a
+// conflict may change several times before it ends; this is not a change.
 func (l *ledger) enter(verdicts []verdict.Verdict, now time.Time) []change {
 	var changes []change
 	for _, v := range verdicts {
@@ -70,7 +70,7 @@ func (l *ledger) enter(verdicts []verdict.Verdict, now time.Time) []change {
 	return changes
 }
 
-// keepOnly forgets the endpoints that have no verdict any more.
+// keepOnly forgets the endpoints that no longer have a verdict.
 func (l *ledger) keepOnly(verdicts []verdict.Verdict) {
 	if len(*l) == len(verdicts) {
 		return
@@ -82,7 +82,7 @@ func (l *ledger) keepOnly(verdicts []verdict.Verdict) {
 	maps.DeleteFunc(*l, func(id hns.EndpointID, _ entry) bool { return !present.Has(id) })
 }
 
-// newLeaks returns the local endpoints that have been leaked for a while, each once.
+// newLeaks returns the local endpoints that have been leaked for a while, each only once.
 func (l *ledger) newLeaks(verdicts []verdict.Verdict, now time.Time) []verdict.Verdict {
 	var leaks []verdict.Verdict
 	for _, v := range verdicts {

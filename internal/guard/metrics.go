@@ -22,7 +22,7 @@ type Metrics struct {
 const (
 	passComplete = "complete"
 	passUnknown  = "unknown"
-	// passIdle: there is no pod network, whether pods need one or not.
+	// passIdle: there is no pod network, whether or not pods need one.
 	passIdle = "idle"
 )
 

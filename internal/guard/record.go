@@ -22,15 +22,15 @@ import (
 	"github.com/hnsguard/hnsguard/internal/verdict"
 )
 
-// The reasons of the Events that the guard records. They are part of its interface: people select by them.
+// The reasons of the Events that the guard records. They are part of its interface: users select Events by them.
 const (
 	// EventFound on a pod, in observe mode: the stale endpoint would have been removed.
 	EventFound = "StaleEndpointFound"
-	// EventHeld on a pod: it cannot be removed yet without the pod losing its own endpoint to kube-proxy.
+	// EventHeld on a pod: removing the stale endpoint now would make kube-proxy delete the pod's own endpoint.
 	EventHeld = "StaleEndpointHeld"
 	// EventContested on a pod: a pod on another node has its address, too.
 	EventContested = "AddressClaimedTwice"
-	// EventLeaked on the node: local endpoints were left behind, whether another node has their address or not.
+	// EventLeaked on the node: local endpoints were left behind, whether or not another node has their address.
 	EventLeaked = "LeakedLocalEndpoint"
 	// EventDuplicate on the node: several local endpoints have the same address.
 	EventDuplicate = "DuplicateLocalEndpoints"
@@ -39,7 +39,7 @@ const (
 // The action of every Event.
 const eventAction = "Deciding"
 
-// recorder reports what passes found: in metrics, the log and Events.
+// recorder reports the findings of passes: in metrics, in the log and as Events.
 type recorder struct {
 	config  config.Config
 	words   Words
@@ -63,13 +63,13 @@ func newRecorder(o Options) *recorder {
 	}
 }
 
-// verdicts reports the verdicts of a pass, and returns since when each stale endpoint is known to be stale.
+// verdicts reports the verdicts of a pass, and returns when each stale endpoint was first found to be stale.
 func (r *recorder) verdicts(
 	ctx context.Context, evidence verdict.Evidence, verdicts []verdict.Verdict,
 ) map[hns.EndpointID]time.Time {
 	now := evidence.Now
 	changes := r.ledger.enter(verdicts, now)
-	if evidence.Snapshot.Network.Type == hns.NetworkOverlay { // elsewhere their addresses protect nothing
+	if evidence.Snapshot.Network.Type == hns.NetworkOverlay { // on other networks these addresses protect nothing
 		r.oversizedServices(ctx, evidence.Cluster.OversizedServices)
 	}
 	for _, c := range changes {
@@ -84,8 +84,8 @@ func (r *recorder) verdicts(
 	return r.ledger.staleSince()
 }
 
-// leaked reports local endpoints that a CNI has left behind. Those whose address is not in use may be many at once, and
-// Events about one node are one series.
+// leaked reports local endpoints that a CNI has left behind. Those with an unused address may be many, and all Events
+// on one node form one series: they share an Event.
 func (r *recorder) leaked(node string, leaks []verdict.Verdict) {
 	var unused []verdict.Verdict
 	for _, v := range leaks {
@@ -111,8 +111,8 @@ func (r *recorder) unknown(ctx context.Context, err error) {
 	logf.FromContext(ctx).Error(err, "Cannot observe the node; nothing is touched", "class", hns.ClassOf(err))
 }
 
-// withoutNetwork reports that there is no network to guard: not yet on a fresh node, or never with some CNIs; or it is
-// gone under pods that run. HNS was read for that, so the agent can read it.
+// withoutNetwork reports that there is no network to guard: not yet on a fresh node, or never with some CNIs; or the
+// network of running pods is gone. HNS was read for this, so the agent can read it.
 func (r *recorder) withoutNetwork(ctx context.Context, why error, gone bool) {
 	now := r.clock.Now()
 	r.verdicts(ctx, verdict.Evidence{Now: now}, nil)
@@ -139,7 +139,7 @@ func (r *recorder) complete(start time.Time) {
 	r.metrics.lastPass.Set(float64(now.UnixMilli()) / 1000)
 }
 
-// oversizedServices reports Services with more addresses than are kept.
+// oversizedServices reports Services with more addresses than the index keeps.
 func (r *recorder) oversizedServices(ctx context.Context, services []types.NamespacedName) {
 	r.metrics.oversized.Set(float64(len(services)))
 	for _, service := range services {
@@ -151,7 +151,7 @@ func (r *recorder) oversizedServices(ctx context.Context, services []types.Names
 	r.oversized = services
 }
 
-// change reports a verdict that is new.
+// change reports a new verdict.
 func (r *recorder) change(ctx context.Context, v verdict.Verdict) {
 	log := logf.FromContext(ctx).WithValues(v.KeysAndValues()...)
 	switch {
@@ -186,7 +186,7 @@ func (r *recorder) eventOnNode(node, reason, note string) {
 	r.events.Eventf(reference, nil, corev1.EventTypeWarning, reason, eventAction, "%s", note)
 }
 
-// eventOnPods records one Event on each pod that a verdict is about.
+// eventOnPods records one Event on each pod of a verdict.
 func (r *recorder) eventOnPods(v verdict.Verdict, kind, reason string) {
 	for _, pod := range v.Pods {
 		r.events.Eventf(pod.Reference(), nil, kind, reason, eventAction, "%s", r.words.Endpoint(v))

@@ -10,16 +10,16 @@ import (
 	"k8s.io/client-go/util/workqueue"
 )
 
-// Request enqueues the node. There is only one request, so any number of events results in one pass.
+// Request enqueues the node. There is only one request, so any number of events leads to one pass.
 type Request struct{}
 
 type queue = workqueue.TypedRateLimitingInterface[Request]
 
-// sliceDelay gathers changes of EndpointSlices, which come all the time in a large cluster, before they make a pass.
-// Nothing that they bring is urgent: a pod's own changes are.
+// sliceDelay batches changes of EndpointSlices, which are frequent in a large cluster, into one pass. They are not
+// urgent; changes of a pod are.
 const sliceDelay = 2 * time.Second
 
-// logFor gives a pass another logger than the controller around it.
+// logFor gives a pass a different logger than the controller around it.
 func logFor(log logr.Logger) func(*Request) logr.Logger {
 	pass, rest := log.WithName("guard"), log.WithName("controller")
 	return func(r *Request) logr.Logger {
@@ -30,7 +30,7 @@ func logFor(log logr.Logger) func(*Request) logr.Logger {
 	}
 }
 
-// firstTick enqueues the first pass; each pass schedules the next. Without it an empty cluster would never have one.
+// firstTick enqueues the first pass; each pass schedules the next. An empty cluster sends no other event.
 func firstTick(_ context.Context, q queue) error {
 	q.Add(Request{})
 	return nil

@@ -23,9 +23,9 @@ type Inventory interface {
 	Observe(ctx context.Context) (verdict.Snapshot, error)
 }
 
-// LoadBalancers are the load balancers as they were last read.
+// LoadBalancers provides the load balancers as they were last read.
 type LoadBalancers interface {
-	// Last returns them, and when the reading began. The last value is false if they are not known.
+	// Last returns them, and when the reading began. The last value is false if they are unknown.
 	Last() ([]hns.LoadBalancer, time.Time, bool)
 }
 
@@ -43,14 +43,14 @@ type Options struct {
 	Index *cluster.Index
 	// KubeProxy returns the present profile of the node's kube-proxy. Required.
 	KubeProxy func() kubeproxy.Profile
-	// Record is what is known of kube-proxy's record. Required.
+	// Record reports what kube-proxy's record of terminated endpoints may hold. Required.
 	Record Record
-	// LoadBalancers are the last known ones. Required.
+	// LoadBalancers provides the last known ones. Required.
 	LoadBalancers LoadBalancers
 	// Policy is the part of the configuration that decisions depend on. Required.
 	Policy verdict.Policy
-	// FreshlyWaiting is how long a pod that waits for its address counts as freshly waiting. One that waits longer waits
-	// for something else, such as a CNI that fails. Required.
+	// FreshlyWaiting is how long a waiting pod counts as freshly waiting. A pod that waits longer waits for something
+	// else, such as a failing CNI. Required.
 	FreshlyWaiting time.Duration
 	// Clock is the source of time. Required.
 	Clock clock.PassiveClock
@@ -59,24 +59,24 @@ type Options struct {
 // Collector collects evidence. It is for one caller at a time.
 type Collector struct {
 	opts Options
-	// unclaimed is since when an endpoint has been unclaimed without a break.
+	// unclaimed is since when each endpoint has been unclaimed without a break.
 	unclaimed map[hns.EndpointID]time.Time
-	// waiting is since when a pod has been seen to wait for its address.
+	// waiting is since when each waiting pod has been seen to wait for its address.
 	waiting map[types.UID]time.Time
-	// elsewhere are the pods on other nodes that may use an address, as they were last looked up. It is replaced, not
-	// changed: evidence has it.
+	// elsewhere are the pods on other nodes that may use an address, as they were last looked up. It is replaced, never
+	// modified: evidence refers to it.
 	elsewhere map[netip.Addr][]cluster.Pod
 }
 
-// NewCollector returns a collector that remembers nothing yet.
+// NewCollector returns a collector without memory.
 func NewCollector(o Options) *Collector {
 	return &Collector{opts: o, unclaimed: map[hns.EndpointID]time.Time{}, waiting: map[types.UID]time.Time{}}
 }
 
-// Collect observes HNS and returns the evidence of this moment. After an error it has no more than the snapshot that
-// [Inventory] returned with it.
+// Collect observes HNS and returns the present evidence. With an error, its snapshot is the one that [Inventory]
+// returned with the error.
 func (c *Collector) Collect(ctx context.Context) (verdict.Evidence, error) {
-	// Pods first: one that waits by now began to wait before what the snapshot shows to have appeared.
+	// Pods first: a pod that waits by now began to wait before any endpoint appeared that only the snapshot shows.
 	c.rememberWaiting(c.opts.Index.View(nil).Waiting())
 	snapshot, err := c.opts.Inventory.Observe(ctx)
 	if err != nil {
@@ -89,7 +89,7 @@ func (c *Collector) Collect(ctx context.Context) (verdict.Evidence, error) {
 	return evidence, nil
 }
 
-// With returns the present evidence of the cluster and of kube-proxy with another snapshot.
+// With returns the present evidence on the cluster and on kube-proxy, with the given snapshot.
 func (c *Collector) With(snapshot verdict.Snapshot) verdict.Evidence {
 	snapshot.LoadBalancers, snapshot.LoadBalancersRead, snapshot.LoadBalancersKnown = c.opts.LoadBalancers.Last()
 	now := c.opts.Clock.Now()
@@ -124,8 +124,8 @@ func (c *Collector) Remember(verdicts []verdict.Verdict) {
 	c.unclaimed, c.elsewhere = unclaimed, elsewhere
 }
 
-// RememberElsewhere replaces what is known of the pods on other nodes that may use these addresses. There are none if
-// an entry is empty. What is remembered is kept as long as an endpoint has the address.
+// RememberElsewhere replaces what is known about the pods on other nodes that may use these addresses. An empty entry
+// means that there are none. An entry is kept as long as an endpoint has the address.
 func (c *Collector) RememberElsewhere(pods map[netip.Addr][]cluster.Pod) {
 	elsewhere := map[netip.Addr][]cluster.Pod{}
 	maps.Copy(elsewhere, c.elsewhere)
@@ -133,12 +133,12 @@ func (c *Collector) RememberElsewhere(pods map[netip.Addr][]cluster.Pod) {
 	c.elsewhere = elsewhere
 }
 
-// FreshlyWaiting reports whether a pod on the node has been waiting for its address for a short time.
+// FreshlyWaiting reports whether a pod on the node has recently begun to wait for its address.
 func (c *Collector) FreshlyWaiting() bool {
 	return c.waitsBetween(c.opts.Clock.Now(), 0, c.opts.FreshlyWaiting)
 }
 
-// rememberWaiting remembers since when each pod has been waiting for its address.
+// rememberWaiting records since when each pod has been waiting for its address.
 func (c *Collector) rememberWaiting(pods []cluster.Pod) {
 	now := c.opts.Clock.Now()
 	waiting := make(map[types.UID]time.Time, len(pods))
@@ -148,7 +148,7 @@ func (c *Collector) rememberWaiting(pods []cluster.Pod) {
 	c.waiting = waiting
 }
 
-// stuckAfter is after how long a pod that gets an address has it: a CNI takes a second or two.
+// stuckAfter is how long a pod normally waits for its address at most: a CNI takes a second or two.
 const stuckAfter = 3 * time.Second
 
 // waitsBetween reports whether a pod has been waiting for at least the first and less than the second duration.

@@ -14,32 +14,32 @@ import (
 // Pass is one complete look at the node.
 type Pass struct {
 	Evidence verdict.Evidence
-	// Verdicts has one verdict for each endpoint of the evidence. The next pass overwrites them: what is kept is copied.
+	// Verdicts has one verdict for each endpoint of the evidence. The next pass overwrites them: copy what must last.
 	Verdicts []verdict.Verdict
 	// StaleSince is when each stale endpoint was first found to be stale.
 	StaleSince map[hns.EndpointID]time.Time
-	// Waiting is set while a pod on the node has been waiting for its address for a short time.
+	// Waiting is set while a pod on the node has recently begun to wait for its address.
 	Waiting bool
 }
 
-// Action is one kind of thing to do about a pass.
+// Action is something that the guard does in each pass.
 type Action interface {
-	// Run does it, and returns how soon the next pass should come; zero means that the action is in no hurry. Failures
-	// are recorded by the action.
+	// Run performs the action, and returns how soon the next pass should come; zero means that the action is in no hurry.
+	// The action records its own failures.
 	Run(ctx context.Context, pass Pass) (next time.Duration)
 }
 
-// SliceObserver sees the changes of EndpointSlices from both sides.
+// SliceObserver receives the changes of EndpointSlices with their state before and after.
 type SliceObserver interface {
-	// SliceChanged is called for every change, in the order of the watch, after the index has it. Either side may be nil:
-	// the slice was added, or deleted.
+	// SliceChanged is called for every change, in the order of the watch, after the index has been updated. Before is nil
+	// for a new slice, after for a deleted one.
 	SliceChanged(before, after *cluster.Slice)
 }
 
 // RelistObserver is a [SliceObserver] that needs to know when changes may have been missed.
 type RelistObserver interface {
-	// SlicesRelisted is called after the slices were listed again: a slice that changed twice meanwhile was seen to change
-	// once, or not at all.
+	// SlicesRelisted is called after the slices were listed again: if a slice changed twice meanwhile, only one change was
+	// seen, or none.
 	SlicesRelisted()
 }
 

@@ -14,7 +14,7 @@ import (
 	"github.com/hnsguard/hnsguard/internal/verdict"
 )
 
-// Brake is the closed set of reasons that keep a removable endpoint for now.
+// Brake is the closed set of reasons to keep a removable endpoint for now.
 type Brake string
 
 // The brakes.
@@ -23,15 +23,15 @@ const (
 	BrakeCap     Brake = "cap"
 	BrakeRate    Brake = "rate"
 	BrakeBackoff Brake = "backoff"
-	// BrakePace: kube-proxy may be syncing, or needs time between two steps in which no endpoint vanishes.
+	// BrakePace: kube-proxy may be syncing, or needs time between two steps to complete a sync.
 	BrakePace Brake = "pace"
 	// BrakeHung: an earlier delete of the endpoint has not returned.
 	BrakeHung Brake = "hung"
 	// BrakeStale: the view of EndpointSlices is not known to be current.
 	BrakeStale Brake = "stale_watch"
-	// BrakeLoadBalancers: the load balancers have not been read since the step of orphans became due.
+	// BrakeLoadBalancers: the load balancers have not been read since the step of orphans was ready.
 	BrakeLoadBalancers Brake = "load_balancers"
-	// BrakeFailure: an earlier delete of the same pass failed.
+	// BrakeFailure: an earlier delete in the same pass failed.
 	BrakeFailure Brake = "failure"
 )
 
@@ -57,7 +57,7 @@ func (r *Remover) enforced(pass pass.Pass) (conflicts, orphans []verdict.Verdict
 	return conflicts, orphans
 }
 
-// released returns the verdicts that no brake for one endpoint keeps. An address is tried once in a pass.
+// released returns the verdicts that no brake on one endpoint keeps. An address is tried once in a pass.
 func (r *Remover) released(verdicts []verdict.Verdict, now time.Time) []verdict.Verdict {
 	var released []verdict.Verdict
 	tried := sets.New[string]()
@@ -78,7 +78,7 @@ func (r *Remover) released(verdicts []verdict.Verdict, now time.Time) []verdict.
 	return released
 }
 
-// left returns for how long earlier attempts keep an endpoint from being tried again; zero or less if they do not.
+// left returns how long earlier attempts keep an endpoint from being tried again; zero or less if they do not.
 func (r *Remover) left(v verdict.Verdict, now time.Time) time.Duration {
 	return max(r.hung.left(string(v.Endpoint.ID), now), r.backoff.left(v.Address().String(), now))
 }
@@ -91,28 +91,28 @@ type pauses struct {
 }
 
 func newPauses(first, most time.Duration, clk clock.Clock) *pauses {
-	// "Fake" is the one that takes a clock.
+	// "Fake" is the variant that accepts a clock.
 	return &pauses{clock: clk, backoff: flowcontrol.NewFakeBackOff(first, most, clk), ends: map[string]time.Time{}}
 }
 
-// begin begins a pause, which is twice as long as the one before.
+// begin begins a pause, twice as long as the previous one.
 func (p *pauses) begin(key string) {
 	now := p.clock.Now()
 	p.backoff.Next(key, now)
 	p.ends[key] = now.Add(p.backoff.Get(key))
 }
 
-// left returns how much of a pause is left at a moment; zero or less if there is none.
+// left returns how much of a pause is left at the given time; zero or less if there is none.
 func (p *pauses) left(key string, now time.Time) time.Duration {
 	return p.ends[key].Sub(now)
 }
 
-// latest returns how long the latest pause was; zero if that was long ago, or if there was none.
+// latest returns the length of the latest pause; zero if that was long ago, or if there was none.
 func (p *pauses) latest(key string) time.Duration {
 	return p.backoff.Get(key)
 }
 
-// forget drops the pauses that have ended, and how long they were when that was long ago.
+// forget drops the pauses that have ended, and the lengths of those that ended long ago.
 func (p *pauses) forget() {
 	now := p.clock.Now()
 	maps.DeleteFunc(p.ends, func(_ string, ends time.Time) bool { return !ends.After(now) })

@@ -16,10 +16,10 @@ import (
 	"github.com/hnsguard/hnsguard/internal/verdict"
 )
 
-// errRefused says that the endpoint stays, after all.
+// errRefused means that the endpoint stays after all.
 var errRefused = errors.New("the endpoint stays")
 
-// resultOf classifies the error of a verdict that was not confirmed.
+// resultOf maps the error of a failed confirmation to a result.
 func resultOf(err error) Result {
 	switch {
 	case errors.Is(err, errRefused):
@@ -31,13 +31,13 @@ func resultOf(err error) Result {
 	}
 }
 
-// Confirmer judges endpoints again on evidence that was read just now.
+// Confirmer judges endpoints again on fresh evidence.
 type Confirmer struct {
 	// Node is the name of this node. Required.
 	Node string
-	// HNS is where the endpoints are read. Required.
+	// HNS reads the endpoints. Required.
 	HNS EndpointReader
-	// Evidence is the rest of the evidence. Required.
+	// Evidence provides the rest of the evidence. Required.
 	Evidence Evidence
 	// Pods reads pods from the API server. Required.
 	Pods PodReader
@@ -50,16 +50,16 @@ type EndpointReader interface {
 	Endpoint(ctx context.Context, id hns.EndpointID) (hns.Endpoint, error)
 }
 
-// Evidence adds everything but the snapshot.
+// Evidence provides everything but the snapshot.
 type Evidence interface {
-	// With returns the present evidence with a snapshot.
+	// With returns the present evidence with the given snapshot.
 	With(snapshot verdict.Snapshot) verdict.Evidence
-	// RememberElsewhere replaces what is known of the pods on other nodes that may use these addresses. There are none if
-	// an entry is empty.
+	// RememberElsewhere replaces what is known about the pods on other nodes that may use these addresses. An empty entry
+	// means that there are none.
 	RememberElsewhere(pods map[netip.Addr][]cluster.Pod)
 }
 
-// confirm judges the endpoint again, and returns nil if it still may be removed for the same cause.
+// confirm judges the endpoint again, and returns nil if it may still be removed for the same cause.
 func (c Confirmer) confirm(ctx context.Context, pass pass.Pass, v verdict.Verdict, pods lookup) error {
 	again, err := c.rejudge(ctx, pass.Evidence.Snapshot, v, pods)
 	if err != nil {
@@ -76,11 +76,11 @@ func (c Confirmer) confirm(ctx context.Context, pass pass.Pass, v verdict.Verdic
 	}
 }
 
-// sameClass lets an early conflict be confirmed as a conflict: the pod has reported its address meanwhile.
+// sameClass lets a conflict confirm an early conflict: the pod has reported its address meanwhile.
 func sameClass(a, b verdict.Kind) bool { return (a == verdict.Orphan) == (b == verdict.Orphan) }
 
-// rejudge reads the endpoints again, and applies the same rule to them, to the pods on the API server and to the
-// latest view of the cluster (invariant 1). It fails with [hns.ErrNotFound] if the endpoint is gone.
+// rejudge rereads the endpoints, and applies the same rule to them, to the pods on the API server and to the latest
+// view of the cluster (invariant 1). It fails with [hns.ErrNotFound] if the endpoint is gone.
 func (c Confirmer) rejudge(
 	ctx context.Context, snapshot verdict.Snapshot, v verdict.Verdict, pods lookup,
 ) (verdict.Verdict, error) {
@@ -109,8 +109,8 @@ func (c Confirmer) rejudge(
 	return again, nil
 }
 
-// rereadLocals returns the endpoints of the snapshot, those that share an address with the one in question as they
-// are in HNS now.
+// rereadLocals returns the endpoints of the snapshot. It rereads the local ones that share an address with the given
+// one.
 func (c Confirmer) rereadLocals(ctx context.Context, snapshot verdict.Snapshot, v verdict.Verdict,
 ) ([]verdict.Endpoint, error) {
 	endpoints := make([]verdict.Endpoint, 0, len(snapshot.Endpoints))

@@ -32,7 +32,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		detection: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Namespace: metrics.Namespace, Name: "detection_to_removal_seconds",
 			Help: "Time from when a stale remote endpoint was first seen as such until it was deleted.",
-			// From one pass to a slice that takes minutes to drop the address.
+			// From one pass to the minutes that a slice may take to drop the address.
 			Buckets:                         prometheus.ExponentialBuckets(0.05, 2.5, 10),
 			NativeHistogramBucketFactor:     1.1,
 			NativeHistogramMaxBucketNumber:  100,
@@ -52,7 +52,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	return m
 }
 
-// zero makes every series of a verdict exist.
+// zero creates every series of a verdict.
 func (m *Metrics) zero(kind string) {
 	m.detection.WithLabelValues(kind)
 	for _, result := range results() {

@@ -16,32 +16,32 @@ import (
 	"github.com/hnsguard/hnsguard/internal/verdict"
 )
 
-// A step begins when no EndpointSlice has changed for a part of the step interval: kube-proxy gathers changes for a
-// second, and a sync takes a few. Where slices change all the time, the step waits no longer than some intervals: a
-// sync that was given up does not wait long there, since the next change brings the next one.
+// A step begins when no EndpointSlice has changed for a part of the step interval: kube-proxy batches changes for a
+// second, and a sync takes a few. Where slices change all the time, a step waits for at most a few intervals: there,
+// the next change soon brings the next sync after one that was given up.
 const (
 	restPart    = 3
 	maxRestWait = 2
 )
 
-// stepPart is what part of the interval a step may take. HNS may need a second for each removal.
+// stepPart divides the interval into the time that a step may take. HNS may need a second for each removal.
 const stepPart = 5
 
-// stepJitter is how much longer than the interval the time between two steps may be, as a part of it.
+// stepJitter is by how much the pause between two steps may exceed the interval, as a part of the interval.
 const stepJitter = 0.5
 
-// steps says when orphans are removed (invariant 6). All times are zero at first.
+// steps decides when orphans are removed (invariant 6). All times are zero at first.
 type steps struct {
-	// wave is set from the first orphan until there is none, and waveBegins is when its first step may begin.
+	// wave is set from the first orphan until there are none, and waveBegins is when its first step may begin.
 	wave       bool
 	waveBegins time.Time
 	// next is when the next step may begin.
 	next time.Time
-	// waiting is since when it has been waiting for kube-proxy to rest.
+	// waiting is since when the next step has been waiting for kube-proxy to rest.
 	waiting time.Time
-	// ready is when it found kube-proxy at rest, and asked the moment for which its proof was requested, after that.
+	// ready is when the step found kube-proxy at rest; asked, which is later, is the moment that its proof has to cover.
 	ready, asked time.Time
-	// began is when the present step did, and resting is set if kube-proxy was at rest then.
+	// began is when the present step began, and resting is set if kube-proxy was at rest then.
 	began   time.Time
 	resting bool
 	// lastChange is when an EndpointSlice was last seen to change, in nanoseconds since 1970.
@@ -54,8 +54,8 @@ func (r *Remover) SliceChanged(_, _ *cluster.Slice) {
 }
 
 // nextOrphans returns the orphans that may be removed now, and the resource version at which their absence from
-// EndpointSlices was proved; it is empty if it was proved by a list. If there are more than the cap, something may be
-// wrong with the view of the cluster, and each step rests on a list of all EndpointSlices.
+// EndpointSlices was proved; it is empty if a list proved it. If there are more orphans than the cap, the view of the
+// cluster may be wrong, and each step rests on a list of all EndpointSlices.
 func (r *Remover) nextOrphans(
 	ctx context.Context, pass pass.Pass, orphans []verdict.Verdict,
 ) ([]verdict.Verdict, string) {
@@ -82,13 +82,13 @@ func (r *Remover) nextOrphans(
 			"orphans", len(orphans))
 	}
 	r.keep(BrakeStale, without(step, proven)...)
-	if len(proven) > 0 { // which proves nothing for the next step
+	if len(proven) > 0 { // a proof does not count for the next step
 		r.steps.ready, r.steps.asked = time.Time{}, time.Time{}
 	}
 	return proven, version
 }
 
-// due reports whether a step may begin, now that there are some orphans (invariant 6).
+// due reports whether a step may begin, given the number of orphans (invariant 6).
 func (r *Remover) due(pass pass.Pass, orphans int) bool {
 	s, now := &r.steps, pass.Evidence.Now
 	switch {
@@ -114,20 +114,20 @@ func (r *Remover) due(pass pass.Pass, orphans int) bool {
 	return true
 }
 
-// begin records that a step begins. A change of slices that comes with the proof ends it.
+// begin records the beginning of a step. A change of slices that arrives with the proof ends the step.
 func (r *Remover) begin(now time.Time) {
 	r.steps.began, r.steps.resting = now, r.resting(now)
 }
 
-// over reports whether the step has to end: it takes too long, or kube-proxy has something to do again. What is left
-// waits for the next step.
+// over reports whether the step has to end: it takes too long, or kube-proxy has work again. The rest waits for the
+// next step.
 func (r *Remover) over() bool {
 	s := &r.steps
 	return r.opts.Clock.Since(s.began) >= r.interval()/stepPart || s.resting && r.changed().After(s.began)
 }
 
-// pace puts off the next step after one that has deleted something. Its times do not keep step with kube-proxy's sync
-// period.
+// pace schedules the next step after one that has deleted something. Jitter keeps steps from falling into step with
+// kube-proxy's sync period.
 func (r *Remover) pace(pass pass.Pass) {
 	interval := r.interval()
 	if pass.Evidence.Urgent {
@@ -138,8 +138,8 @@ func (r *Remover) pace(pass pass.Pass) {
 	s.waiting = time.Time{}
 }
 
-// inTurn returns the orphans with those first that were not tried yet, and those last that may not be tried now: none
-// of them must take another's place in every step.
+// inTurn returns the untried orphans first, and last those that may not be tried now, so that these do not take the
+// place of others in every step.
 func (r *Remover) inTurn(orphans []verdict.Verdict, now time.Time) []verdict.Verdict {
 	pause := func(v verdict.Verdict) time.Duration { return max(0, r.left(v, now)) }
 	latest := func(v verdict.Verdict) time.Duration { return r.backoff.latest(v.Address().String()) }
@@ -148,7 +148,7 @@ func (r *Remover) inTurn(orphans []verdict.Verdict, now time.Time) []verdict.Ver
 	})
 }
 
-// part returns a random part of a duration.
+// part returns a random fraction of a duration.
 func (r *Remover) part(d time.Duration) time.Duration {
 	return time.Duration(r.opts.Random() * float64(d))
 }

@@ -20,8 +20,8 @@ import (
 	"github.com/hnsguard/hnsguard/internal/verdict"
 )
 
-// readTimeout bounds a request to the API server, and cacheTimeout one to its watch cache, which may wait for the cache
-// to be as new as it has to.
+// readTimeout bounds a request to the API server, and cacheTimeout one to its watch cache, which may wait until the
+// cache is new enough.
 const (
 	readTimeout  = 5 * time.Second
 	cacheTimeout = 2 * time.Second
@@ -36,10 +36,10 @@ type PodReader struct {
 	Table Table
 }
 
-// Table lists all pods that have not ended, with what few columns say of them.
+// Table lists all pods that have not ended, with the contents of a few columns.
 type Table func(ctx context.Context, options metav1.ListOptions, each func(cluster.Pod)) error
 
-// claims are the pods on the API server that may use the addresses of some endpoints, and what is known of the node's
+// claims are the pods on the API server that may use the addresses of some endpoints, and the profile of the node's
 // kube-proxy at that time.
 type claims struct {
 	// here are the pods on this node.
@@ -49,11 +49,11 @@ type claims struct {
 	kubeProxy kubeproxy.Profile
 }
 
-// lookup returns the claims to the addresses of the endpoints of a step, which are read when they are first needed.
+// lookup returns the claims to the addresses of a step's endpoints. It reads them when they are first needed.
 type lookup func() (claims, error)
 
-// readClaims reads them with two lists, however many endpoints there are (invariant 7). What is read is not older than
-// the resource version; if that is empty, it is what the server has now.
+// readClaims reads the claims with two lists, however many endpoints there are (invariant 7). The lists are not older
+// than the resource version; if that is empty, the API server returns its latest state.
 func (c Confirmer) readClaims(ctx context.Context, version string, verdicts []verdict.Verdict) (claims, error) {
 	read := claims{elsewhere: map[netip.Addr][]cluster.Pod{}}
 	for _, v := range verdicts {
@@ -87,7 +87,7 @@ func (c Confirmer) readAgain(ctx context.Context, version string, verdicts []ver
 	return read, err
 }
 
-// add adds a pod on another node to the addresses that it has.
+// add adds a pod on another node to its addresses.
 func (read claims) add(p cluster.Pod) {
 	for _, addr := range p.Addresses {
 		if pods, wanted := read.elsewhere[addr]; wanted {
@@ -96,8 +96,8 @@ func (read claims) add(p cluster.Pod) {
 	}
 }
 
-// Users returns the pods of the cluster that may use one of some addresses. A pod's second address, in practice its
-// IPv6 one, can neither be selected by nor is it in a table: then all pods are read, a page after the other.
+// Users returns the pods of the cluster that may use one of the addresses. A pod's second address, in practice the IPv6
+// one, is neither selectable nor in a table: for IPv6, Users reads all pods, page by page.
 func (r PodReader) Users(ctx context.Context, addresses sets.Set[netip.Addr]) ([]cluster.Pod, error) {
 	var users []cluster.Pod
 	each := func(p cluster.Pod) {
@@ -113,7 +113,7 @@ func (r PodReader) Users(ctx context.Context, addresses sets.Set[netip.Addr]) ([
 	return users, err
 }
 
-// pageSize is how many pods are read in one answer.
+// pageSize is the number of pods per answer.
 const pageSize = 500
 
 func (r PodReader) listPages(ctx context.Context, each func(cluster.Pod)) error {
@@ -134,8 +134,8 @@ func (r PodReader) listPages(ctx context.Context, each func(cluster.Pod)) error 
 	}
 }
 
-// listWith lists the pods that have one of some addresses, and maybe others. The API server selects by one address
-// only.
+// listWith lists the pods that have one of the addresses, and perhaps others: the API server can select by only one
+// address.
 func (r PodReader) listWith(
 	ctx context.Context, version string, addresses sets.Set[netip.Addr], each func(cluster.Pod),
 ) error {
@@ -151,7 +151,7 @@ func (r PodReader) listWith(
 	}
 }
 
-// list lists the pods that a selector selects; all without one.
+// list lists the pods that a selector selects, or all without a selector.
 func (r PodReader) list(ctx context.Context, version string, selector fields.Selector, each func(cluster.Pod)) error {
 	return fromCache(ctx, version, func(ctx context.Context, options metav1.ListOptions) error {
 		var list corev1.PodList
@@ -165,8 +165,8 @@ func (r PodReader) list(ctx context.Context, version string, selector fields.Sel
 	})
 }
 
-// fromCache reads from the watch cache of the API server, if that is as new as the resource version. Before Kubernetes
-// 1.31 it waits for a change of a pod to know; if it takes too long, the server reads from its storage.
+// fromCache reads from the API server's watch cache if that is as new as the resource version. Before Kubernetes 1.31
+// the cache only knows after a pod has changed; if this takes too long, the server reads from its storage.
 func fromCache(
 	ctx context.Context, version string, read func(ctx context.Context, options metav1.ListOptions) error,
 ) error {

@@ -13,13 +13,13 @@ import (
 	"github.com/hnsguard/hnsguard/internal/verdict"
 )
 
-// maxProofAge is how old a proof may be that the view of EndpointSlices is current. The server's bookmarks, which
-// complete a proof where nothing happens, come about once a minute.
+// maxProofAge is how old a proof that the view of EndpointSlices is current may be. The server's bookmarks, which
+// complete a proof if no slice changes, come about once a minute.
 const maxProofAge = 2 * time.Minute
 
 // proveOrphans returns the orphans of a step whose absence from EndpointSlices is proved (invariant 2), and at which
-// resource version. An address that is no pod's may be listed at any time, so that a step needs a proof of its own: for
-// the moment when it was ready to begin.
+// resource version. An address that does not belong to a pod may be listed at any time, so each step needs its own
+// proof, for the moment when it was ready to begin.
 func (r *Remover) proveOrphans(ctx context.Context, pass pass.Pass, step []verdict.Verdict, mustList bool,
 ) ([]verdict.Verdict, string, error) {
 	if mustList {
@@ -45,8 +45,7 @@ func (r *Remover) proveOrphans(ctx context.Context, pass pass.Pass, step []verdi
 }
 
 // proveConflicts returns the conflicts that rest on a pod alone, and those for which the view of EndpointSlices is
-// known to be current. A pod may be about to lose its endpoint, so that this does not wait for the watch where a list
-// will do.
+// known to be current. A pod may be about to lose its endpoint, so this does not wait for the watch if a list will do.
 func (r *Remover) proveConflicts(
 	ctx context.Context, pass pass.Pass, conflicts []verdict.Verdict,
 ) []verdict.Verdict {
@@ -78,15 +77,15 @@ func (r *Remover) proveConflicts(
 	return append(proven, absent...)
 }
 
-// without returns the verdicts whose endpoint is in none of the others.
+// without returns the verdicts whose endpoint has no verdict among the others.
 func without(verdicts, others []verdict.Verdict) []verdict.Verdict {
 	return slices.DeleteFunc(slices.Clone(verdicts), func(v verdict.Verdict) bool {
 		return slices.ContainsFunc(others, func(o verdict.Verdict) bool { return o.Endpoint.ID == v.Endpoint.ID })
 	})
 }
 
-// notListed returns the verdicts whose address no EndpointSlice on the API server lists; none if that cannot be read
-// now.
+// notListed returns the verdicts whose address no EndpointSlice on the API server lists, or none if it may not read
+// them now.
 func (r *Remover) notListed(ctx context.Context, verdicts []verdict.Verdict) ([]verdict.Verdict, error) {
 	listed, fresh, err := r.opts.Freshness.Listed(ctx)
 	if err != nil || !fresh {

@@ -29,20 +29,20 @@ type Deleter interface {
 
 // Freshness proves how current the view of EndpointSlices is.
 type Freshness interface {
-	// Current reports whether the view has everything that the API server held at a moment. An error means that this
-	// cannot be found out.
+	// Current reports whether the view includes everything that the API server held at the given time. An error means that
+	// this is unknown.
 	Current(ctx context.Context, since time.Time) (bool, error)
-	// ProvenVersion returns the resource version for which that was last found to be so.
+	// ProvenVersion returns the resource version for which Current last reported true.
 	ProvenVersion() string
 	// Listed returns all addresses that EndpointSlices list on the API server. The last value is false if they were read
-	// so short a time ago that they may not be read again.
+	// too recently to be read again.
 	Listed(ctx context.Context) (sets.Set[netip.Addr], bool, error)
 }
 
-// LoadBalancers are the load balancers as they were last read.
+// LoadBalancers provides the load balancers as they were last read.
 type LoadBalancers interface {
 	Last() ([]hns.LoadBalancer, time.Time, bool)
-	// ReadSince reports whether that reading began at a moment or later. If not, it requests another one.
+	// ReadSince reports whether that reading began at the moment or later. If not, it requests a new reading.
 	ReadSince(moment time.Time) bool
 }
 
@@ -54,18 +54,17 @@ type Options struct {
 	Config config.Config
 	// Confirmer judges an endpoint again before it is deleted. Required.
 	Confirmer Confirmer
-	// HNS is where endpoints are deleted. Required.
+	// HNS deletes endpoints. Required.
 	HNS Deleter
 	// Limiter limits deletions, see [NewLimiter]. Required.
 	Limiter *rate.Limiter
 	// Freshness proves that the view of EndpointSlices is current. Required.
 	Freshness Freshness
-	// LoadBalancers are the last known ones. Required.
+	// LoadBalancers provides the last known ones. Required.
 	LoadBalancers LoadBalancers
-	// Events gets the Events on pods and on the node. Required.
+	// Events records the Events on pods and on the node. Required.
 	Events events.EventRecorder
-	// History gets removals and brakes.
-	// Default: it is not kept.
+	// History records removals and brakes. Default: no history is kept.
 	History *history.Ring
 	// Metrics are the measurements. Required.
 	Metrics *Metrics
@@ -75,19 +74,19 @@ type Options struct {
 	Random func() float64
 }
 
-// Remover removes endpoints. It is for one caller at a time, but for [Remover.SliceChanged].
+// Remover removes endpoints. It is for one caller at a time, except for [Remover.SliceChanged].
 type Remover struct {
 	opts Options
-	// backoff is by address: kube-proxy may make the endpoint again at once, or HNS may report a delete that it did not
-	// do.
+	// backoff is by address: kube-proxy may create the endpoint again at once, or HNS may report a delete that it did not
+	// perform.
 	backoff *pauses
-	// hung is by endpoint: a call that does not return holds a thread until it does.
+	// hung is by endpoint: a call that hangs holds a thread.
 	hung *pauses
-	// deleted are the endpoints whose absence has to be verified.
+	// deleted are the endpoints whose absence the next pass verifies.
 	deleted map[hns.EndpointID]attempt
-	// lookups is by address of an endpoint that nothing but a pod on another node keeps.
+	// lookups is by address of an endpoint that only a pod on another node keeps.
 	lookups *pauses
-	// steps says when orphans are removed.
+	// steps decides when orphans are removed.
 	steps steps
 }
 
@@ -101,10 +100,10 @@ type attempt struct {
 	verdict verdict.Verdict
 	result  Result
 	err     error
-	// before are the endpoints that had the address when the removal was decided, and after those that had it when its
-	// absence was verified.
+	// before are the endpoints that had the address when the removal was decided, after those that had it when the absence
+	// was verified.
 	before, after []string
-	// took is the time from when the endpoint was first found to be stale until now.
+	// took is the time since the endpoint was first found to be stale.
 	took time.Duration
 }
 
@@ -118,7 +117,7 @@ const (
 	lookupMost   = time.Hour
 )
 
-// NewLimiter returns the limit of all deletions of stale endpoints on a node.
+// NewLimiter returns the limiter for all deletions of stale endpoints on a node.
 func NewLimiter(c config.Config) *rate.Limiter {
 	return rate.NewLimiter(rate.Limit(c.Removals.PerSecond), c.Pace.Burst)
 }
@@ -139,19 +138,19 @@ type Result string
 
 // The results.
 const (
-	// Removed: it was deleted, and is gone.
+	// Removed: the endpoint was deleted, and is gone.
 	Removed Result = "removed"
-	// AlreadyGone: it was gone before it could be deleted.
+	// AlreadyGone: the endpoint was gone before it could be deleted.
 	AlreadyGone Result = "already_gone"
-	// Refused: on fresh evidence the endpoint stays.
+	// Refused: on fresh evidence the endpoint has to stay.
 	Refused Result = "refused"
 	// Unconfirmed: fresh evidence is not available.
 	Unconfirmed Result = "unconfirmed"
-	// StillListed: HNS reported the delete as done, but lists the endpoint.
+	// StillListed: HNS reported the delete as done, but still lists the endpoint.
 	StillListed Result = "still_listed"
-	// Unknown: the call was abandoned; it may take effect yet.
+	// Unknown: the call was abandoned; it may still take effect.
 	Unknown Result = "unknown"
-	// Failed: HNS refused.
+	// Failed: HNS refused the delete.
 	Failed Result = "failed"
 )
 
@@ -159,7 +158,7 @@ func results() []Result {
 	return []Result{Removed, AlreadyGone, Refused, Unconfirmed, StillListed, Unknown, Failed}
 }
 
-// Run implements [pass.Action]. Conflicts come first: there a pod suffers.
+// Run implements [pass.Action]. Conflicts come first: they affect a pod.
 func (r *Remover) Run(ctx context.Context, pass pass.Pass) time.Duration {
 	r.verify(ctx, pass)
 	unverified := len(r.deleted)
@@ -191,11 +190,11 @@ func (r *Remover) retry(p pass.Pass, conflicts []verdict.Verdict) time.Duration 
 	return next
 }
 
-// maxReadAge is how old what was read of pods may be when an endpoint is deleted.
+// maxReadAge is how old the lists of pods may be when an endpoint is deleted.
 const maxReadAge = 10 * time.Second
 
-// removeAll tries to remove each endpoint that no brake keeps, and reports whether the pass may delete more
-// (invariant 4). Pods are read once for all, not older than the resource version.
+// removeAll tries to remove each endpoint that no brake keeps, and reports whether the pass may delete more (invariant
+// 4). Pods are read once for all endpoints, not older than the resource version.
 func (r *Remover) removeAll(
 	ctx context.Context, pass pass.Pass, removable []verdict.Verdict, version string,
 ) bool {
@@ -224,11 +223,11 @@ func (r *Remover) removeAll(
 	return true
 }
 
-// stops reports whether a pass deletes nothing more after a result (invariant 4). Evidence that is not available for
-// one endpoint will not be for the next.
+// stops reports whether a pass deletes nothing more after a result (invariant 4). If fresh evidence is not available
+// for one endpoint, it will not be for the next.
 func stops(r Result) bool { return r == Failed || r == Unknown || r == Unconfirmed }
 
-// remove deletes one endpoint, if it still should be. [Removed] means that HNS said so.
+// remove deletes one endpoint if it still may be deleted. [Removed] means that HNS reported success.
 func (r *Remover) remove(ctx context.Context, pass pass.Pass, v verdict.Verdict, pods lookup) attempt {
 	done := attempt{
 		verdict: v, before: sharers(pass.Evidence.Snapshot, v), took: r.opts.Clock.Since(pass.StaleSince[v.Endpoint.ID]),
@@ -260,8 +259,8 @@ func (r *Remover) remove(ctx context.Context, pass pass.Pass, v verdict.Verdict,
 	return done
 }
 
-// lookUpAgain looks up the pods on other nodes that keep endpoints, since these pods are not watched. Where a pod on
-// this node has the address too it may be waiting for that.
+// lookUpAgain looks up the pods on other nodes that keep endpoints, since these pods are not watched. If a pod on this
+// node has the address too, it may be waiting for the result.
 func (r *Remover) lookUpAgain(ctx context.Context, pass pass.Pass) {
 	var due []verdict.Verdict
 	for _, v := range pass.Verdicts {
@@ -283,8 +282,8 @@ func (r *Remover) lookUpAgain(ctx context.Context, pass pass.Pass) {
 	}
 }
 
-// verify checks the deletions of earlier passes (invariant 5). One that did nothing is decided again, and
-// one that did not return may take effect for as long as its endpoint is left alone.
+// verify checks the deletions of earlier passes (invariant 5). An endpoint whose delete did nothing is decided again. A
+// delete that did not return may take effect for as long as its endpoint is left alone.
 func (r *Remover) verify(ctx context.Context, pass pass.Pass) {
 	if len(r.deleted) == 0 {
 		return

@@ -16,11 +16,11 @@ import (
 	"github.com/hnsguard/hnsguard/internal/verdict"
 )
 
-// The reasons of the Events. They are part of the interface: people select by them.
+// The reasons of the Events. They are part of the interface: users select Events by them.
 const (
-	// EventRemoved on a pod: the stale remote endpoint of its address is gone.
+	// EventRemoved on a pod: the stale remote endpoint with its address is gone.
 	EventRemoved = "StaleEndpointRemoved"
-	// EventNotRemoved on a pod: removing it did not work.
+	// EventNotRemoved on a pod: the stale endpoint could not be removed.
 	EventNotRemoved = "StaleEndpointNotRemoved"
 	// EventOrphanCap on the node: there are more orphans than expected.
 	EventOrphanCap = "TooManyOrphanEndpoints"
@@ -54,7 +54,7 @@ func (r *Remover) record(ctx context.Context, done attempt) {
 	}
 }
 
-// sharers describes every endpoint that has the address of a verdict, on any network: what a person would have listed
+// sharers describes every endpoint with the address of a verdict, on any network: what an operator would have listed
 // before and after the removal.
 func sharers(snapshot verdict.Snapshot, v verdict.Verdict) []string {
 	all := []string{}
@@ -85,7 +85,7 @@ func (r *Remover) keep(brake Brake, kept ...verdict.Verdict) {
 	}
 }
 
-// keepMany records how many orphans have to wait for their turn. They are too many to be named.
+// keepMany records how many orphans have to wait for their turn. They are too many to name.
 func (r *Remover) keepMany(brake Brake, n int) {
 	if n == 0 {
 		return
@@ -108,8 +108,8 @@ func (r *Remover) recordCap(ctx context.Context, n int) {
 		n, limits.Orphan.MaxPerPass, limits.Pace.OrphansPerStep)
 }
 
-// recordReferrers names the load balancers that referred to what was deleted, when they were last read. kube-proxy does
-// not notice by itself: it programs a Service again when its endpoints change.
+// recordReferrers names the load balancers that referred to the deleted endpoint when they were last read. kube-proxy
+// does not notice the deletion: it programs a Service again only when its endpoints change.
 func (r *Remover) recordReferrers(ctx context.Context, v verdict.Verdict) {
 	balancers, _, _ := r.opts.LoadBalancers.Last()
 	for _, lb := range balancers {
@@ -123,7 +123,7 @@ func (r *Remover) recordReferrers(ctx context.Context, v verdict.Verdict) {
 	}
 }
 
-// eventOnPods records one Event on each pod that a verdict is about.
+// eventOnPods records one Event on each pod of a verdict.
 func (r *Remover) eventOnPods(v verdict.Verdict, kind, reason, note string, args ...any) {
 	for _, pod := range v.Pods {
 		r.opts.Events.Eventf(pod.Reference(), nil, kind, reason, eventAction, note, args...)

@@ -19,8 +19,8 @@ import (
 )
 
 // PodTable lists all pods as the API server prints them for kubectl: a row has a pod's first address, its node and its
-// status in some 200 bytes, where the pod has several thousand. The API server cannot select pods by several addresses,
-// and whole pods of a large cluster do not fit into the agent's memory. Rows are read one by one.
+// status in some 200 bytes; the whole pod has several thousand. The API server cannot select pods by several addresses,
+// and the whole pods of a large cluster do not fit into the agent's memory. Rows are read one by one.
 type PodTable struct {
 	// Client is a client of the core group. Required.
 	Client rest.Interface
@@ -45,7 +45,7 @@ func (t PodTable) List(ctx context.Context, options metav1.ListOptions, each fun
 	return nil
 }
 
-// readTable reads a [metav1.Table] without keeping it. One that ends early is an error.
+// readTable reads a [metav1.Table] without keeping it. A truncated table is an error.
 func readTable(table io.Reader, each func(cluster.Pod)) error {
 	decoder, columns, complete := json.NewDecoder(table), podColumns{}, false
 	for {
@@ -62,7 +62,7 @@ func readTable(table io.Reader, each func(cluster.Pod)) error {
 			}
 			return nil
 		default:
-			err = decoder.Decode(&json.RawMessage{}) // which is ignored
+			err = decoder.Decode(&json.RawMessage{}) // other fields are ignored
 		}
 		if err != nil {
 			return err
@@ -94,7 +94,7 @@ func (c podColumns) readRows(decoder *json.Decoder, each func(cluster.Pod)) erro
 	return err
 }
 
-// podOf returns what a row says of a pod. Without an object it has no namespace.
+// podOf returns the pod that a row describes. Without an object it has no namespace.
 func (c podColumns) podOf(cells []any) (cluster.Pod, error) {
 	name, _ := c.cell(cells, "Name")
 	address, hasAddress := c.cell(cells, "IP")
@@ -104,7 +104,7 @@ func (c podColumns) podOf(cells []any) (cluster.Pod, error) {
 		return cluster.Pod{}, fmt.Errorf("a row lacks the address, node or status of a pod: %v", cells)
 	}
 	pod := cluster.Pod{Key: types.NamespacedName{Name: name}, Node: node, Deleting: status == "Terminating"}
-	if addr, err := netip.ParseAddr(address); err == nil { // it is <none> before the pod has one
+	if addr, err := netip.ParseAddr(address); err == nil { // the address is <none> before the pod has one
 		pod.Addresses = []netip.Addr{addr.Unmap()}
 	}
 	return pod, nil

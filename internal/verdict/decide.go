@@ -244,7 +244,7 @@ func (d *decision) protected(addr netip.Addr, pods []cluster.Pod) (Reason, bool)
 	switch {
 	case slices.ContainsFunc(d.Policy.Exclusions, func(p netip.Prefix) bool { return p.Contains(addr) }):
 		return ReasonExcluded, true
-	case d.Snapshot.Network.Type == hns.NetworkOverlay && d.Cluster.VIP(addr): // kube-proxy creates endpoints for them there
+	case d.Snapshot.Network.Type == hns.NetworkOverlay && d.Cluster.VIP(addr): // kube-proxy creates endpoints for VIPs
 		return ReasonVIP, true
 	case slices.ContainsFunc(pods, func(p cluster.Pod) bool { return p.HostNetwork }):
 		return ReasonNodeAddress, true
