@@ -29,9 +29,9 @@ func TestEveryPassIsShown(t *testing.T) {
 	g.Expect(d.State).To(Equal(report.StateObserving))
 	g.Expect(d.Network.Name).To(Equal("azure"))
 	g.Expect(d.Endpoints).To(HaveExactElements(
-		And(HaveField("ID", remote), HaveField("Verdict", "held"), HaveField("StaleSince", nodetest.Start()),
+		And(HaveField("ID", remote), HaveField("Verdict", verdict.Held), HaveField("StaleSince", nodetest.Start()),
 			HaveField("Pods", ConsistOf("default/web"))),
-		And(HaveField("ID", local), HaveField("Verdict", "local"), HaveField("Attached", true)),
+		And(HaveField("ID", local), HaveField("Verdict", verdict.Local), HaveField("Attached", true)),
 	))
 	g.Expect(d.Counts).To(Equal(map[verdict.Kind]int{verdict.Held: 1, verdict.Local: 1}))
 

@@ -177,7 +177,7 @@ func TestABundleGivesTheVerdictsOfItsNode(t *testing.T) {
 	g.Expect(elsewhere).To(Equal(judge(t, live)))
 	verdicts := map[string]string{}
 	for _, row := range elsewhere.Endpoints {
-		verdicts[row.Addresses[0].String()+" "+row.Kind] = row.Verdict
+		verdicts[row.Addresses[0].String()+" "+row.Kind] = string(row.Verdict)
 	}
 	g.Expect(verdicts).To(Equal(map[string]string{
 		"10.0.0.2 remote": "conflict", "10.0.0.2 local": "local", "10.0.1.9 remote": "in_use", "10.0.1.10 remote": "orphan",

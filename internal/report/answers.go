@@ -212,9 +212,9 @@ func (r Report) answer(kind verdict.Kind, reason verdict.Reason) Answer {
 func (r Report) answersTo(all []Endpoint) map[string]Answer {
 	answers := map[string]Answer{}
 	for _, e := range all {
-		key := e.Verdict + "/" + e.Reason
+		key := string(e.Verdict) + "/" + string(e.Reason)
 		if _, has := answers[key]; !has {
-			answers[key] = r.answer(verdict.Kind(e.Verdict), verdict.Reason(e.Reason))
+			answers[key] = r.answer(e.Verdict, e.Reason)
 		}
 	}
 	return answers
@@ -222,17 +222,16 @@ func (r Report) answersTo(all []Endpoint) map[string]Answer {
 
 // answerTo returns what the verdict on an endpoint means, with the names that the node has.
 func (r Report) answerTo(e Endpoint) Answer {
-	kind, reason := verdict.Kind(e.Verdict), verdict.Reason(e.Reason)
-	answer := r.answer(kind, reason)
+	answer := r.answer(e.Verdict, e.Reason)
 	answer.Do = strings.Replace(answer.Do, "'ID'", "'"+string(e.ID)+"'", 1)
 	switch {
-	case reason == verdict.ReasonOfNode && len(e.Pods) > 0:
+	case e.Reason == verdict.ReasonOfNode && len(e.Pods) > 0:
 		answer.Do = "The IPAM has assigned its address to a pod too, which has no network of its own: exclude the address " +
 			"from the range of the pods, and delete " + strings.Join(e.Pods, ", ") + "."
-	case reason == verdict.ReasonLivePod && r.observing(kind) == "": // brakes are in the agent's memory
+	case e.Reason == verdict.ReasonLivePod && r.observing(e.Verdict) == "": // brakes are in the agent's memory
 		answer.Do = "If it stays, ask the agent which brake keeps it: kubectl hnsguard explain " + e.target() + " --node " +
 			r.Node
-	case reason == verdict.ReasonStaleRecord:
+	case e.Reason == verdict.ReasonStaleRecord:
 		answer.Do = fmt.Sprintf("Find out why EndpointSlices still list it elsewhere: %s (a pod stuck in Terminating?). "+
 			"Lasting cure: %s", e.listedElsewhere(r.Node), upgrade())
 	}

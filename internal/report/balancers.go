@@ -73,7 +73,7 @@ func (in Input) judgeBalancers(network hns.Network, rows []Endpoint) (all []Bala
 		evidence.Snapshot.Endpoints = append(evidence.Snapshot.Endpoints, verdict.Endpoint{Endpoint: e})
 	}
 	for _, row := range rows {
-		if row.Reason == string(verdict.ReasonLocalLeaked) {
+		if row.Reason == verdict.ReasonLocalLeaked {
 			evidence.Leaked.Insert(row.ID)
 		}
 	}

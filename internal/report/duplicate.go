@@ -24,8 +24,7 @@ type duplicate struct {
 func duplicatesOf(all []Endpoint) []duplicate {
 	found := map[netip.Addr]duplicate{}
 	for _, e := range all {
-		reason := verdict.Reason(e.Reason)
-		if reason != verdict.ReasonOfNode && (e.Verdict != string(verdict.Local) || reason == verdict.ReasonOtherNetwork) {
+		if e.Reason != verdict.ReasonOfNode && (e.Verdict != verdict.Local || e.Reason == verdict.ReasonOtherNetwork) {
 			continue
 		}
 		for _, addr := range e.Addresses {
@@ -34,7 +33,7 @@ func duplicatesOf(all []Endpoint) []duplicate {
 				continue
 			}
 			d.Address, d.Endpoints = addr, append(d.Endpoints, e.ID)
-			if reason != verdict.ReasonLocalPod {
+			if e.Reason != verdict.ReasonLocalPod {
 				d.Unused = append(d.Unused, e.ID)
 			}
 			found[addr] = d

@@ -28,10 +28,10 @@ type Endpoint struct {
 	// Kind is local, remote or unknown.
 	Kind string `json:"kind"`
 	// Owner is kube-proxy or other for a remote endpoint, and the name of any other.
-	Owner   string   `json:"owner"`
-	Verdict string   `json:"verdict"`
-	Reason  string   `json:"reason"`
-	Pods    []string `json:"pods,omitempty"`
+	Owner   string         `json:"owner"`
+	Verdict verdict.Kind   `json:"verdict"`
+	Reason  verdict.Reason `json:"reason"`
+	Pods    []string       `json:"pods,omitempty"`
 	// Slices are the EndpointSlices that list the address, each with the node of the address.
 	Slices []string `json:"slices,omitempty"`
 	// Kept are the Services for which hnsguard keeps the address listed, each with the node that needs it.
@@ -49,7 +49,7 @@ type Endpoint struct {
 func EndpointOf(v verdict.Verdict) Endpoint {
 	e := Endpoint{
 		ID: v.Endpoint.ID, Addresses: v.Endpoint.Addresses, Kind: "local", Owner: v.Endpoint.Name,
-		Verdict: string(v.Kind), Reason: string(v.Reason), Locals: v.Locals, LoadBalancers: v.LoadBalancers,
+		Verdict: v.Kind, Reason: v.Reason, Locals: v.Locals, LoadBalancers: v.LoadBalancers,
 		Network: v.Endpoint.Network, Attached: v.Endpoint.Attached(), Due: v.Due.UTC(),
 	}
 	if v.Endpoint.Remote() {
@@ -76,20 +76,21 @@ func unknownEndpoint(e hns.Endpoint, reason string) Endpoint {
 		kind = "remote"
 	}
 	return Endpoint{
-		ID: e.ID, Addresses: e.Addresses, Kind: kind, Owner: e.Name, Verdict: string(KindUnknown), Reason: reason,
+		ID: e.ID, Addresses: e.Addresses, Kind: kind, Owner: e.Name, Verdict: KindUnknown,
+		Reason: verdict.Reason(reason),
 	}
 }
 
 // removable reports whether the endpoint would be removed.
-func (e Endpoint) removable() bool { return verdict.Kind(e.Verdict).Removes() }
+func (e Endpoint) removable() bool { return e.Verdict.Removes() }
 
 // undecided reports whether it is unknown if the endpoint would be removed, because the dumps lack something.
 func (e Endpoint) undecided() bool {
-	switch verdict.Reason(e.Reason) {
+	switch e.Reason {
 	case verdict.ReasonLoadBalancersUnknown, verdict.ReasonServicesUnknown, verdict.ReasonNoSlices:
 		return true
 	default:
-		return e.Verdict == string(KindUnknown)
+		return e.Verdict == KindUnknown
 	}
 }
 
@@ -99,7 +100,7 @@ func (e Endpoint) Compare(other Endpoint) int {
 		verdict.Conflict, verdict.EarlyConflict, verdict.Orphan, verdict.Held, verdict.Contested, verdict.LeakedLocal,
 		KindUnknown, verdict.OrphanPending, verdict.Protected, verdict.Foreign, verdict.InUse, verdict.Local,
 	}
-	urgency := func(e Endpoint) int { return slices.Index(order, verdict.Kind(e.Verdict)) }
+	urgency := func(e Endpoint) int { return slices.Index(order, e.Verdict) }
 	return cmp.Or(cmp.Compare(urgency(e), urgency(other)),
 		slices.CompareFunc(e.Addresses, other.Addresses, netip.Addr.Compare), cmp.Compare(e.ID, other.ID))
 }

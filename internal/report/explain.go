@@ -28,7 +28,6 @@ func (r Report) Explain(target Filter, past []history.Entry) Report {
 	for i, b := range r.LoadBalancers {
 		r.LoadBalancers[i].Answer = new(b.answer(r.Modes["reprogram"]).ofBalancer(b))
 	}
-	r.find(r.networkGone())
 	r.Summary = r.summarizeTarget()
 	for _, entry := range past {
 		if r.concerns(target, entry) {
@@ -97,7 +96,7 @@ func (r Report) calm() string {
 	switch {
 	case len(r.Endpoints) > 0:
 		first := r.Endpoints[0]
-		if verdict.Kind(first.Verdict) == verdict.InUse || first.Reason == string(verdict.ReasonLocalPod) {
+		if first.Verdict == verdict.InUse || first.Reason == verdict.ReasonLocalPod {
 			return "Nothing is wrong with the endpoints of this address. " + first.Because
 		}
 		return first.Because

@@ -40,7 +40,7 @@ func TestThePastOfATarget(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var got []history.Act
-			for _, e := range tc.found.Explain(tc.target, past).History {
+			for _, e := range tc.found.WithFindings().Explain(tc.target, past).History {
 				got = append(got, e.Act)
 			}
 			NewWithT(t).Expect(got).To(Equal(tc.want))
@@ -52,7 +52,7 @@ func TestThePastAsText(t *testing.T) {
 	g := NewWithT(t)
 	at := time.Date(2026, 11, 20, 3, 0, 0, 0, time.UTC)
 	var out strings.Builder
-	g.Expect(conflictReport().Explain(report.Filter{Addresses: []netip.Addr{ip}}, []history.Entry{
+	g.Expect(conflictReport().WithFindings().Explain(report.Filter{Addresses: []netip.Addr{ip}}, []history.Entry{
 		{
 			First: at, Last: at, Count: 1, Act: history.Removal, Result: "failed", Address: ip, Endpoint: remoteID,
 			Verdict: verdict.Conflict, Reason: verdict.ReasonLivePod, Pods: []string{"shop/web"}, AfterSeconds: 1.5,

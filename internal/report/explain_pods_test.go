@@ -86,7 +86,7 @@ func TestThePodThatIsAskedAbout(t *testing.T) {
 			g := NewWithT(t)
 			r := reportOf(tc.rows...)
 			r.Pods = []report.Pod{tc.pod}
-			e := r.Explain(report.Filter{Pods: []types.NamespacedName{web}}, nil)
+			e := r.WithFindings().Explain(report.Filter{Pods: []types.NamespacedName{web}}, nil)
 			g.Expect(e.Summary).To(ContainSubstring(tc.want))
 			g.Expect(strings.Contains(e.Summary, "Delete it")).To(Equal(tc.lethal), e.Summary)
 			data, err := json.Marshal(e)
@@ -108,12 +108,12 @@ func TestTheAddressOfAPodWithoutNetwork(t *testing.T) {
 	const lost = "Pod shop/web runs on this node without a local endpoint: it has no network. Delete it"
 	r := reportOf()
 	r.Pods = []report.Pod{podIn(verdict.PodWithoutNetwork, nil)}
-	g.Expect(r.Explain(report.Filter{Addresses: []netip.Addr{ip}}, nil).Summary).To(HavePrefix(lost))
-	g.Expect(reportOf().Explain(report.Filter{Addresses: []netip.Addr{ip}}, nil).Summary).To(Equal("HNS on this node has no such endpoint."))
+	g.Expect(r.WithFindings().Explain(report.Filter{Addresses: []netip.Addr{ip}}, nil).Summary).To(HavePrefix(lost))
+	g.Expect(reportOf().WithFindings().Explain(report.Filter{Addresses: []netip.Addr{ip}}, nil).Summary).To(Equal("HNS on this node has no such endpoint."))
 
 	r.Endpoints = []report.Endpoint{row(remoteID, "remote", verdict.Contested, verdict.ReasonNoLocalEndpoint)}
-	g.Expect(r.Explain(report.Filter{Addresses: []netip.Addr{ip}}, nil).Summary).To(HavePrefix(lost))
-	g.Expect(r.Explain(report.Filter{Endpoint: remoteID}, nil).Summary).To(HavePrefix(lost))
+	g.Expect(r.WithFindings().Explain(report.Filter{Addresses: []netip.Addr{ip}}, nil).Summary).To(HavePrefix(lost))
+	g.Expect(r.WithFindings().Explain(report.Filter{Endpoint: remoteID}, nil).Summary).To(HavePrefix(lost))
 }
 
 // Invariant 9: what only observes never says that it removes.
@@ -156,7 +156,7 @@ func TestTheModeIsRespected(t *testing.T) {
 			r := reportOf(tc.row)
 			r.Mode, r.Modes, r.KubeProxy.Faults = tc.mode, tc.modes, tc.faults
 			r.Endpoints[0].Slices = []string{"shop/web-x (lin-1)"}
-			e := r.Explain(report.Filter{Addresses: []netip.Addr{ip}}, nil)
+			e := r.WithFindings().Explain(report.Filter{Addresses: []netip.Addr{ip}}, nil)
 			g.Expect(e.Mode).To(Equal(tc.mode))
 			g.Expect(e.Summary).To(ContainSubstring(tc.summary))
 			g.Expect(e.Endpoints[0].Next).To(ContainSubstring(tc.next))
@@ -170,11 +170,11 @@ func TestWhatToDo(t *testing.T) {
 	g := NewWithT(t)
 	held := row(remoteID, "remote", verdict.Held, verdict.ReasonStaleRecord)
 	held.Slices = []string{"shop/web-x (lin-1)", "shop/here (win-1)", "shop/old (no node)"}
-	do := reportOf(held).Explain(report.Filter{Addresses: []netip.Addr{ip}}, nil).Endpoints[0].Do
+	do := reportOf(held).WithFindings().Explain(report.Filter{Addresses: []netip.Addr{ip}}, nil).Endpoints[0].Do
 	g.Expect(do).To(HavePrefix("Find out why EndpointSlices still list it elsewhere: shop/web-x (lin-1), shop/old (no node) " +
 		"(a pod stuck in Terminating?). Lasting cure: upgrade kube-proxy"))
 	g.Expect(do).To(HaveSuffix(" https://github.com/hnsguard/hnsguard/blob/main/docs/how-it-works.md#the-faults-of-kube-proxy"))
-	do = conflictReport().Explain(report.Filter{Addresses: []netip.Addr{ip}}, nil).Endpoints[0].Do
+	do = conflictReport().WithFindings().Explain(report.Filter{Addresses: []netip.Addr{ip}}, nil).Endpoints[0].Do
 	g.Expect(do).To(HaveSuffix("kubectl hnsguard explain 10.240.0.11 --node win-1"))
 }
 
@@ -182,7 +182,7 @@ func TestWhatToDo(t *testing.T) {
 func TestReferencesAreURLs(t *testing.T) {
 	g := NewWithT(t)
 	r := reportOf(row(localID, "local", verdict.Local, verdict.ReasonLocalLeaked), row(remoteID, "remote", verdict.LeakedLocal, verdict.ReasonListedReady))
-	for _, e := range r.Explain(report.Filter{Addresses: []netip.Addr{ip}}, nil).Endpoints {
+	for _, e := range r.WithFindings().Explain(report.Filter{Addresses: []netip.Addr{ip}}, nil).Endpoints {
 		g.Expect(e.Do).To(ContainSubstring("https://github.com/hnsguard/hnsguard/blob/main/docs/runbooks/HNSGuardLeakedLocalEndpoints.md"))
 	}
 }

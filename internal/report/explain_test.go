@@ -29,7 +29,7 @@ var (
 
 func row(id hns.EndpointID, kind string, v verdict.Kind, reason verdict.Reason) report.Endpoint {
 	return report.Endpoint{
-		ID: id, Addresses: []netip.Addr{ip}, Kind: kind, Owner: "kube-proxy", Verdict: string(v), Reason: string(reason),
+		ID: id, Addresses: []netip.Addr{ip}, Kind: kind, Owner: "kube-proxy", Verdict: v, Reason: reason,
 		Pods: []string{"shop/web"},
 	}
 }
@@ -49,7 +49,7 @@ func TestEveryReasonIsExplained(t *testing.T) {
 	g := NewWithT(t)
 	said := map[string]verdict.Reason{}
 	for _, r := range everyReason(g) {
-		e := reportOf(row(remoteID, "remote", verdict.InUse, r)).Explain(report.Filter{Addresses: []netip.Addr{ip}}, nil)
+		e := reportOf(row(remoteID, "remote", verdict.InUse, r)).WithFindings().Explain(report.Filter{Addresses: []netip.Addr{ip}}, nil)
 		g.Expect(e.Endpoints).To(HaveLen(1))
 		g.Expect(e.Endpoints[0].Because).NotTo(ContainSubstring("cannot be judged"), "%s", r)
 		g.Expect(e.Endpoints[0].Next).NotTo(BeEmpty(), "%s", r)
@@ -123,7 +123,7 @@ func TestTheSummary(t *testing.T) {
 		"a remote endpoint that is used": {report.Filter{Addresses: []netip.Addr{ip}}, []report.Endpoint{remote(verdict.InUse, verdict.ReasonListedReady)}, "Nothing is wrong"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			NewWithT(t).Expect(reportOf(tc.rows...).Explain(tc.target, nil).Summary).To(ContainSubstring(tc.want))
+			NewWithT(t).Expect(reportOf(tc.rows...).WithFindings().Explain(tc.target, nil).Summary).To(ContainSubstring(tc.want))
 		})
 	}
 }
@@ -132,9 +132,9 @@ func TestTheSummary(t *testing.T) {
 func TestAKubeProxyWithTheStaleRecordIsWaitedFor(t *testing.T) {
 	g := NewWithT(t)
 	r := conflictReport()
-	g.Expect(r.Explain(report.Filter{Addresses: []netip.Addr{ip}}, nil).Endpoints[0].Next).To(ContainSubstring("within seconds"))
+	g.Expect(r.WithFindings().Explain(report.Filter{Addresses: []netip.Addr{ip}}, nil).Endpoints[0].Next).To(ContainSubstring("within seconds"))
 	r.KubeProxy.Faults = []string{"stale-record"}
-	e := r.Explain(report.Filter{Addresses: []netip.Addr{ip}}, nil)
+	e := r.WithFindings().Explain(report.Filter{Addresses: []netip.Addr{ip}}, nil)
 	g.Expect(e.Endpoints[0].Next).To(ContainSubstring("does not remember the address"))
 	g.Expect(e.Endpoints[1].Next).To(ContainSubstring("never removed"), "the pod's own")
 }
@@ -146,7 +146,7 @@ func TestTheText(t *testing.T) {
 	r.Endpoints[0].Slices, r.Endpoints[0].Locals = []string{"shop/web-x (win-1)"}, []hns.EndpointID{localID}
 	r.Notes = []string{"load balancers were not recorded"}
 	var out strings.Builder
-	g.Expect(r.Explain(report.Filter{Pods: []types.NamespacedName{web}}, nil).Print(&out)).To(Succeed())
+	g.Expect(r.WithFindings().Explain(report.Filter{Pods: []types.NamespacedName{web}}, nil).Print(&out)).To(Succeed())
 	g.Expect(out.String()).To(HavePrefix(
 		"Pod shop/web, seen from node win-1\nkube-proxy v1.37.2 with given-up-leak, mode: enforce\n\nA running pod on this node has the address"))
 	g.Expect(out.String()).To(ContainSubstring("\nRemote endpoint " + string(remoteID) + "\n  addresses       10.240.0.11\n"))

@@ -85,7 +85,7 @@ func (f Filter) selects(e Endpoint, pods []Pod) bool {
 	}
 	return (f.hasID(e.ID) || f.hasOneOf(e.Addresses)) &&
 		(len(f.Pods) == 0 || slices.ContainsFunc(pods, about)) &&
-		(len(f.Verdicts) == 0 || slices.Contains(f.Verdicts, verdict.Kind(e.Verdict)))
+		(len(f.Verdicts) == 0 || slices.Contains(f.Verdicts, e.Verdict))
 }
 
 // selectsPod reports whether the filter selects a pod without endpoint. Verdicts select endpoints only.

@@ -156,35 +156,30 @@ func (r *Report) findEndpoints(f *findings) {
 			r.Undecided++
 		}
 		if title := e.title(); title != "" {
-			f.add(findingKey{kind: FindingEndpoint, reason: e.Reason}, e.target(), e.StaleSince, finding{
+			f.add(findingKey{kind: FindingEndpoint, reason: string(e.Reason)}, e.target(), e.StaleSince, finding{
 				title: title, one: func() Answer { return r.answerTo(e) },
-				all: func() Answer { return r.answer(verdict.Kind(e.Verdict), verdict.Reason(e.Reason)) },
+				all: func() Answer { return r.answer(e.Verdict, e.Reason) },
 			})
 		}
 	}
 }
 
-// networkGone reports whether the pods on the node need a network that HNS does not have.
-func (r Report) networkGone() bool {
-	return slices.ContainsFunc(r.Findings, func(f Finding) bool { return f.Kind == FindingNetwork })
-}
-
 // title is what the finding about endpoints like this one is called. It is empty if nothing is wrong with it.
 func (e Endpoint) title() string {
-	switch kind, reason := verdict.Kind(e.Verdict), verdict.Reason(e.Reason); {
-	case kind == verdict.Orphan:
+	switch {
+	case e.Verdict == verdict.Orphan:
 		return "remote endpoint~ without use"
-	case kind.Removes():
+	case e.Verdict.Removes():
 		return "stale remote endpoint~"
-	case kind == verdict.Held:
+	case e.Verdict == verdict.Held:
 		return "stale remote endpoint~ held"
-	case kind == verdict.Contested:
+	case e.Verdict == verdict.Contested:
 		return "contested remote endpoint~"
-	case reason == verdict.ReasonLocalLeaked:
+	case e.Reason == verdict.ReasonLocalLeaked:
 		return "leaked local endpoint~"
-	case reason == verdict.ReasonOfNode && len(e.Pods) > 0:
+	case e.Reason == verdict.ReasonOfNode && len(e.Pods) > 0:
 		return "address~ of the node that a pod has too"
-	case reason.LeftBehind():
+	case e.Reason.LeftBehind():
 		return "local endpoint~ left behind"
 	default:
 		return ""

@@ -188,8 +188,8 @@ func (in Input) decide(network hns.Network, endpoints []verdict.Endpoint) []Endp
 	rows := make([]Endpoint, len(verdicts))
 	for i, v := range verdicts {
 		if rows[i] = EndpointOf(v); !in.KubeProxy.Known && v.Kind != sound[i].Kind {
-			rows[i].Verdict = string(KindUnknown)
-			rows[i].Reason = fmt.Sprintf("%s or %s, by the version of kube-proxy", v.Kind, sound[i].Kind)
+			rows[i].Verdict = KindUnknown
+			rows[i].Reason = verdict.Reason(fmt.Sprintf("%s or %s, by the version of kube-proxy", v.Kind, sound[i].Kind))
 		}
 	}
 	return rows
@@ -283,9 +283,9 @@ func (in Input) notes(r Report) []string {
 		add("%s of this node cannot be judged: %s. Record all endpoints, at the same moment as the cluster: "+
 			"Get-HnsEndpoint | ConvertTo-Json -Depth 10", plural(len(unknown), "pod~"), unknown[0].Why)
 	}
-	said := sets.New[string]()
+	said := sets.New[verdict.Reason]()
 	for _, row := range rows {
-		if answer, known := answers()[verdict.Reason(row.Reason)]; known && row.undecided() && !said.Has(row.Reason) {
+		if answer, known := answers()[row.Reason]; known && row.undecided() && !said.Has(row.Reason) {
 			said.Insert(row.Reason)
 			add("%s: %s %s", row.Reason, answer.Because, strings.TrimSuffix(answer.Do, "."))
 		}
@@ -293,7 +293,7 @@ func (in Input) notes(r Report) []string {
 	if !in.KubeProxy.Known {
 		add("%s", in.unknownVersion())
 	}
-	if slices.ContainsFunc(rows, func(e Endpoint) bool { return e.Verdict == string(verdict.Orphan) }) {
+	if slices.ContainsFunc(rows, func(e Endpoint) bool { return e.Verdict == verdict.Orphan }) {
 		add("orphans are due for removal when their address has been unused for %s, which a single scan cannot see",
 			in.Config.Orphan.GracePeriod.Duration)
 	}

@@ -59,11 +59,10 @@ func (c collector) Collect(to chan<- prometheus.Metric) {
 	}
 	ages, leaked := map[verdict.Kind]time.Duration{}, 0
 	for _, e := range r.Endpoints {
-		kind := verdict.Kind(e.Verdict)
-		if kind.Stale() {
-			ages[kind] = max(ages[kind], r.Time.Sub(e.StaleSince))
+		if e.Verdict.Stale() {
+			ages[e.Verdict] = max(ages[e.Verdict], r.Time.Sub(e.StaleSince))
 		}
-		if e.Reason == string(verdict.ReasonLocalLeaked) {
+		if e.Reason == verdict.ReasonLocalLeaked {
 			leaked++
 		}
 	}

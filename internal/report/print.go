@@ -75,17 +75,17 @@ func endpointHeadings(wide bool) []string {
 
 func (e Endpoint) row(wide bool) terminal.Row {
 	addresses, pods := join(e.Addresses, ","), strings.Join(e.Pods, ",")
-	cells := []string{short(string(e.ID)), addresses, e.Verdict, pods}
+	cells := []string{short(string(e.ID)), addresses, string(e.Verdict), pods}
 	if wide {
-		cells = []string{string(e.ID), addresses, e.Kind, cut(e.Owner), e.Verdict, e.Reason, pods}
+		cells = []string{string(e.ID), addresses, e.Kind, cut(e.Owner), string(e.Verdict), string(e.Reason), pods}
 	}
 	return terminal.Row{Cells: cells, Colour: e.colour()}
 }
 
 // colour is how much attention an endpoint needs.
 func (e Endpoint) colour() terminal.Colour {
-	switch kind := verdict.Kind(e.Verdict); {
-	case kind == verdict.Held || kind.Removes() && kind != verdict.Orphan:
+	switch {
+	case e.Verdict == verdict.Held || e.removable() && e.Verdict != verdict.Orphan:
 		return terminal.Red
 	case e.title() != "" || e.undecided():
 		return terminal.Yellow
@@ -183,7 +183,7 @@ func (r Report) printDetails(page *terminal.Page) {
 		printProperty(page, "kept for", strings.Join(row.Kept, ", "))
 		printProperty(page, "same address", join(row.Locals, ", "))
 		printProperty(page, "load balancers", join(row.LoadBalancers, ", "))
-		printProperty(page, "verdict", row.Verdict+" ("+row.Reason+")")
+		printProperty(page, "verdict", fmt.Sprintf("%s (%s)", row.Verdict, row.Reason))
 		printAnswer(page, row.Answer)
 	}
 	for _, b := range r.LoadBalancers {

@@ -171,8 +171,8 @@ func newReport(node string, now time.Time, policy config.Config, proxy kubeproxy
 // count counts endpoints, whether the filter selects them or not.
 func (r *Report) count(all []Endpoint) {
 	for _, e := range all {
-		r.Counts[verdict.Kind(e.Verdict)]++
-		if verdict.Reason(e.Reason).LeftBehind() {
+		r.Counts[e.Verdict]++
+		if e.Reason.LeftBehind() {
 			r.leftBehind++
 		}
 	}
@@ -205,7 +205,7 @@ func (r Report) summarize(networkGone bool) string {
 	}
 	s := fmt.Sprintf("%d of %d endpoints would be removed", r.Removable, shown)
 	if r.Removable > 0 && !slices.ContainsFunc(r.Endpoints, func(e Endpoint) bool {
-		return e.removable() && r.observing(verdict.Kind(e.Verdict)) == ""
+		return e.removable() && r.observing(e.Verdict) == ""
 	}) {
 		s += ", but hnsguard only observes"
 	}

@@ -66,7 +66,7 @@ func verdicts(r report.Report) map[string]string {
 		if len(row.Addresses) > 0 {
 			addr = row.Addresses[0].String()
 		}
-		found[addr+" "+row.Kind] = row.Verdict + ": " + row.Reason
+		found[addr+" "+row.Kind] = string(row.Verdict) + ": " + string(row.Reason)
 	}
 	return found
 }
@@ -241,7 +241,7 @@ func TestOrphansNeedLoadBalancersButNoTime(t *testing.T) {
 	found = judge(t, in)
 	g.Expect(verdicts(found)).To(HaveKeyWithValue("10.240.0.10 remote", "orphan: unclaimed"))
 	g.Expect(found.Notes).To(ContainElement(ContainSubstring("unused for 5m0s, which a single scan cannot see")))
-	g.Expect(found.Endpoints[0].Verdict).To(Equal("orphan"), "what would be removed comes first")
+	g.Expect(found.Endpoints[0].Verdict).To(Equal(verdict.Orphan), "what would be removed comes first")
 	g.Expect(found.Undecided).To(BeZero())
 
 	in.KubeProxy = kubeproxy.ProfileOf("v1.32.3")

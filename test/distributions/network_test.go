@@ -106,7 +106,7 @@ func TestVerdicts(t *testing.T) {
 			}
 			got := map[string]string{}
 			for _, row := range found.Endpoints {
-				got[row.Addresses[0].String()+" "+row.Kind] = row.Verdict + ": " + row.Reason
+				got[row.Addresses[0].String()+" "+row.Kind] = string(row.Verdict) + ": " + string(row.Reason)
 			}
 			g.Expect(got).To(Equal(n.verdicts()))
 			g.Expect(found.Network.Name).To(Equal(n.network))

@@ -21,6 +21,7 @@ import (
 
 	"github.com/hnsguard/hnsguard/internal/report"
 	"github.com/hnsguard/hnsguard/internal/server"
+	"github.com/hnsguard/hnsguard/internal/verdict"
 	"github.com/hnsguard/hnsguard/test/hnstest"
 )
 
@@ -40,7 +41,7 @@ var _ = Describe("the node page", func() {
 			g.Expect(d.Node).To(Equal(n.name))
 			g.Expect(d.State).To(Equal(report.StateGuarding))
 			g.Expect(d.History).To(ContainElement(And(HaveField("Result", "removed"), HaveField("Address", n.addr(1)))))
-			g.Expect(d.Endpoints).To(ConsistOf(HaveField("Verdict", "local")))
+			g.Expect(d.Endpoints).To(ConsistOf(HaveField("Verdict", verdict.Local)))
 			g.Expect(d.HNS.Failing).To(BeEmpty())
 		}).Should(Succeed())
 		code, metrics := fetch("http://"+n.page+server.MetricsPath, "")
