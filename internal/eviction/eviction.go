@@ -31,11 +31,11 @@ import (
 const (
 	// EventVictim: the pod has no endpoint.
 	EventVictim = "NetworkEndpointLost"
-	// EventNotAttached: it has one, which is not attached.
+	// EventNotAttached: the pod has an endpoint that is not attached.
 	EventNotAttached = "NetworkEndpointNotAttached"
-	// EventEvicted: it was evicted for that.
+	// EventEvicted: the pod was evicted because it has no endpoint.
 	EventEvicted = "EvictedWithoutNetwork"
-	// EventEnding: it has no endpoint any more, and should have been gone for long.
+	// EventEnding: the pod has lost its endpoint, and should have been gone long ago.
 	EventEnding = "NetworkEndpointGoneBeforePod"
 )
 
@@ -45,26 +45,24 @@ const eventAction = "Evicting"
 type Options struct {
 	// Enforce allows victims to be evicted. If it is false, they are only reported.
 	Enforce bool
-	// After is how long a pod has to be without endpoint. Required.
+	// After is for how long a pod must lack its network to be a victim. Required.
 	After time.Duration
-	// Sandbox is how much longer a pod that is evicted has to be without endpoint (invariant 6).
-	// Default: no longer.
+	// Sandbox is how much longer a pod must lack its network to be evicted (invariant 7). Default: no longer.
 	Sandbox time.Duration
-	// MaxGap is how far two passes may lie apart for a pod to count as without endpoint in between. Required.
+	// MaxGap is the longest time between two passes that still counts as observed. Required.
 	MaxGap time.Duration
 	// Interval is the shortest time between two evictions. Required.
 	Interval time.Duration
-	// Client evicts. Required.
+	// Client creates the evictions. Required.
 	Client client.SubResourceClientConstructor
 	// Gate is open while an admission policy restricts what Client evicts.
 	// Default: it is always open.
 	Gate *admission.Gate
-	// Describe says what a pod lacks; networkGone is set if HNS has no pod network. Required.
+	// Describe explains what a pod lacks; networkGone is set if HNS has no pod network. Required.
 	Describe func(v Victim, networkGone bool) string
-	// Events gets the Events on victims. Required.
+	// Events records the Events on victims. Required.
 	Events events.EventRecorder
-	// History gets victims and evictions.
-	// Default: it is not kept.
+	// History records victims and evictions. Default: no history is kept.
 	History *history.Ring
 	// Metrics are the measurements. Required.
 	Metrics *Metrics
@@ -79,9 +77,9 @@ type Evictor struct {
 	victims  []Victim
 	// ending are the pods that were ending for too long in the last pass.
 	ending []Victim
-	// ran is when the last pass was, evicted when the last eviction was tried.
+	// ran is when the last pass ran, evicted when the last eviction was tried.
 	ran, evicted time.Time
-	// backoff is by controller: where a replacement loses its endpoint too, eviction does not help.
+	// backoff is by controller: if its replacements lose their endpoints too, eviction does not help.
 	backoff *flowcontrol.Backoff
 }
 
@@ -90,9 +88,9 @@ var _ pass.Action = (*Evictor)(nil)
 // Victim is a running pod that lacks its network, or one that has been ending for too long.
 type Victim struct {
 	Pod cluster.Pod
-	// State is the present state: see [verdict.PodState.LacksNetwork]. Or it is [verdict.PodEndingTooLong].
+	// State has [verdict.PodState.LacksNetwork], or is [verdict.PodEndingTooLong].
 	State verdict.PodState
-	// Since is when the pod was first found so.
+	// Since is when the pod was first found in this condition.
 	Since time.Time
 }
 
@@ -112,7 +110,7 @@ const (
 func New(o Options) *Evictor {
 	return &Evictor{
 		opts: o, suspects: map[types.UID]*suspect{},
-		backoff: flowcontrol.NewFakeBackOff(backoffFirst, backoffMost, o.Clock), // "fake" is the one that takes a clock
+		backoff: flowcontrol.NewFakeBackOff(backoffFirst, backoffMost, o.Clock), // "fake" is the variant that accepts a clock
 	}
 }
 
@@ -147,17 +145,16 @@ func (r *Evictor) Run(ctx context.Context, pass pass.Pass) time.Duration {
 	return 0
 }
 
-// Lacking returns the victims of the last pass, and the pods that had been ending for too long, both in the order of
-// their names.
+// Lacking returns the victims of the last pass, and the pods that had been ending for too long, each sorted by name.
 func (r *Evictor) Lacking() []Victim { return slices.Concat(r.victims, r.ending) }
 
-// mayBeAnyPods reports whether the endpoint may have any address, for all that is known.
+// mayBeAnyPods reports whether the endpoint may belong to any pod, because its addresses are unknown.
 func mayBeAnyPods(e verdict.Endpoint) bool {
 	return !e.Remote() && e.Untranslated != "" && len(e.Addresses) == 0
 }
 
-// lacking returns the pods that lack their network, those that have been ending for too long, and how many running pods
-// there are that should have a network.
+// lacking returns the pods that lack their network, those that have been ending for too long, and the number of running
+// pods that should have a network.
 func (r *Evictor) lacking(snapshot verdict.Snapshot, view cluster.View) (
 	lacking, ending []Victim, all int,
 ) {
@@ -176,8 +173,8 @@ func (r *Evictor) lacking(snapshot verdict.Snapshot, view cluster.View) (
 	return lacking, ending, all
 }
 
-// confirmed returns those that have lacked their network for long enough (invariant 1). Time in which the node was not
-// observed does not count.
+// confirmed returns the pods that have lacked their network for long enough (invariant 1). Time in which the node was
+// not observed does not count.
 func (r *Evictor) confirmed(lacking []Victim) []Victim {
 	now := r.opts.Clock.Now()
 	blind := now.Sub(r.ran) > r.opts.MaxGap
@@ -210,7 +207,7 @@ func (r *Evictor) report(ctx context.Context, v Victim, networkGone bool) {
 	r.event(v, reason, networkGone)
 }
 
-// reportEnding reports each pod once that has been ending for too long. No eviction helps it: it is being deleted.
+// reportEnding reports once each pod that has been ending for too long. Evicting it is no help.
 func (r *Evictor) reportEnding(ctx context.Context, ending []Victim) {
 	reported := r.ending
 	r.ending = ending
@@ -238,8 +235,8 @@ func entryOf(pod cluster.Pod, act history.Act, result string) history.Entry {
 	return e
 }
 
-// replaceable reports whether a controller replaces the pod, maybe on another node. The owner of a static pod's mirror
-// is its Node, and evicting it changes nothing. DaemonSet pods are left to the operator, as kubectl drain does.
+// replaceable reports whether a controller replaces the pod, perhaps on another node. The Node owns a static pod's
+// mirror; evicting that changes nothing. DaemonSet pods are left to the operator, as kubectl drain does.
 func replaceable(pod cluster.Pod) bool {
 	switch pod.Controller.Kind {
 	case "", "Node", "DaemonSet":
@@ -249,9 +246,9 @@ func replaceable(pod cluster.Pod) bool {
 	}
 }
 
-// evictOne evicts the first victim that a controller would replace, if the last eviction is long enough ago. One that
-// a disruption budget protects gets its turn again later. A failure that is not about the pod ends the attempt: each
-// of the others could take as long to fail, and the pass waits.
+// evictOne evicts the first victim that a controller would replace, unless the last eviction was too recent. A pod that
+// a disruption budget protects gets another turn later. A failure unrelated to the pod ends the attempt: each other pod
+// could take as long to fail, and the pass waits.
 func (r *Evictor) evictOne(ctx context.Context) {
 	now := r.opts.Clock.Now()
 	if now.Sub(r.evicted) < r.opts.Interval {
@@ -271,7 +268,7 @@ func (r *Evictor) evictOne(ctx context.Context) {
 		r.opts.History.Add(entryOf(pod, history.Eviction, result).Because(err))
 		log := logf.FromContext(ctx).WithValues("Pod", pod.Key, "result", result)
 		if result == evictionUnrestricted {
-			return // which is logged once
+			return // the gate logs this once
 		}
 		if err != nil {
 			log.Error(err, "Cannot evict a pod that has no network")
@@ -291,14 +288,14 @@ func (r *Evictor) evictOne(ctx context.Context) {
 // timeout bounds a request to the API server.
 const timeout = 5 * time.Second
 
-// evict evicts the pod, and no other of its name (invariant 2).
+// evict evicts this pod, not another one of the same name (invariant 2).
 func (r *Evictor) evict(ctx context.Context, pod cluster.Pod) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	meta := metav1.ObjectMeta{Namespace: pod.Key.Namespace, Name: pod.Key.Name}
 	eviction := &policyv1.Eviction{ObjectMeta: meta}
 	evictions := r.opts.Client.SubResource("eviction")
-	err := r.opts.Gate.Pass(ctx, func(ctx context.Context) error { // the admission policy has to refuse one without UID
+	err := r.opts.Gate.Pass(ctx, func(ctx context.Context) error { // the policy must refuse one without a UID
 		return evictions.Create(ctx, &corev1.Pod{ObjectMeta: meta}, eviction, client.DryRunAll)
 	})
 	if err == nil {

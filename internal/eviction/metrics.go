@@ -14,7 +14,7 @@ const (
 	evictionGone    = "already_gone"
 	evictionBlocked = "blocked_by_budget"
 	evictionFailed  = "failed"
-	// evictionUnrestricted: no admission policy restricts evictions, so that none is made.
+	// evictionUnrestricted: no admission policy restricts evictions, so hnsguard evicts no pod.
 	evictionUnrestricted = "unrestricted"
 )
 

@@ -28,9 +28,9 @@ import (
 
 // FlusherOptions configure a flusher.
 type FlusherOptions struct {
-	// Node is the name of this node, whose kube-proxy is meant. Required.
+	// Node is the name of this node. Required.
 	Node string
-	// Namespace is where the slices are. Required.
+	// Namespace is the namespace of the slices. Required.
 	Namespace string
 	// Enforce allows slices to be written. If it is false, a needed flush is only reported.
 	Enforce bool
@@ -39,16 +39,15 @@ type FlusherOptions struct {
 	// Gate is open while an admission policy restricts what Client writes.
 	// Default: it is always open.
 	Gate *admission.Gate
-	// Settle is how long after the loss of an address a change has to come to count (invariant 2). Required.
+	// Settle is how long after the loss of an address a change must come to count as a flush (invariant 2). Required.
 	Settle time.Duration
 	// Spread is the time over which the agents of a cluster spread their writes (invariant 3). Required.
 	Spread time.Duration
-	// UrgentSpread is the same for agents with a pod that waits for its address. Required.
+	// UrgentSpread is the same for agents on whose node a pod waits for its address. Required.
 	UrgentSpread time.Duration
 	// Random returns a number from 0 to 1. Required.
 	Random func() float64
-	// History gets the flushes.
-	// Default: it is not kept.
+	// History records the flushes. Default: no history is kept.
 	History *history.Ring
 	// Metrics are the measurements. Required.
 	Metrics *Metrics
@@ -56,24 +55,24 @@ type FlusherOptions struct {
 	Clock clock.PassiveClock
 }
 
-// The times in production. kube-proxy looks at its record again 30 seconds after the sync that made it; all of them
-// together leave a margin. The spreads are several times longer than a watch takes to bring another agent's write.
-// TestHerd plays both with up to 5,000 agents; with an urgent spread of 4 seconds they made up to 36 requests, with
-// one of 6 seconds up to 14.
+// The times in production. kube-proxy checks its record again 30 seconds after the sync that created it; the sum of
+// these times leaves a margin. The spreads are several times longer than a watch takes to deliver another agent's
+// write. TestHerd simulates both with up to 5,000 agents: with an urgent spread of 4 seconds they made up to 36
+// requests, with 6 seconds up to 14.
 const (
 	Settle       = time.Second
 	Spread       = 12 * time.Second
 	UrgentSpread = 6 * time.Second
 )
 
-// Flusher follows what kube-proxy's record may hold, by IP family, and makes kube-proxy replace it. It is safe for
+// Flusher tracks what kube-proxy's record may hold, by IP family, and makes kube-proxy replace it. It is safe for
 // concurrent use.
 type Flusher struct {
 	opts FlusherOptions
 
 	mu       sync.Mutex
 	families map[discoveryv1.AddressType]*record
-	// remotes are kube-proxy's endpoints in the last snapshot; it is nil before the first of an affected kube-proxy.
+	// remotes are kube-proxy's endpoints in the last snapshot; it is nil before the first one with an affected kube-proxy.
 	remotes map[hns.EndpointID]netip.Addr
 }
 
@@ -84,27 +83,27 @@ var (
 
 // record is the known state of kube-proxy's record for one family.
 type record struct {
-	// stale is since when the record may hold an address that another endpoint may get; zero if it does not.
+	// stale is since when the record may hold an address that another endpoint may get; zero if it holds none.
 	stale time.Time
 	// reported is set in observe mode when a flush was found to be needed, until the record may hold something else.
 	reported bool
-	// barrier is set while a proof waits for the slice to move: no other change will do.
+	// barrier is set while a proof waits for the slice to move: other changes do not help.
 	barrier bool
-	// lost are the addresses that it may hold, as far as this agent has seen them go.
+	// lost are the addresses that the record may hold, as far as this agent has seen them disappear.
 	lost sets.Set[netip.Addr]
-	// When to write, unless another change comes first: in general, if a pod waits for its address, and if a pod of this
-	// node has got one of the lost addresses.
+	// When to write, unless another change comes first: due in general, urgent if a pod waits for its address, and
+	// endangered if a pod on this node has got one of the lost addresses.
 	due, urgent, endangered time.Time
-	// dropped are the addresses that slices have lost and whose remote endpoints were still there, and since when.
+	// dropped are addresses that slices have dropped and whose remote endpoints still existed, and the times of the drops.
 	dropped map[netip.Addr]time.Time
-	// own is the slice that all agents write, as it was last seen.
+	// own is the last seen state of the slice that all agents write.
 	own *cluster.Slice
-	// wrote is the resource version of this agent's last write. What the watch brings up to it was made before.
+	// wrote is the resource version of this agent's last write. Versions up to it are older than that write.
 	wrote string
-	// conflicts counts the writes that met another's since the watch last showed a change of the slice.
+	// conflicts counts conflicting writes since the watch last showed a change of the slice.
 	conflicts int
-	// failures counts consecutive writes that failed. The next one is not made before retry, or before retrySoon while a
-	// pod on this node is endangered. Both outlive a change from elsewhere.
+	// failures counts consecutive failed writes. The next write waits until retry, or until retrySoon while a pod on this
+	// node is endangered. A change by another writer resets neither.
 	failures         int
 	retry, retrySoon time.Time
 }
@@ -114,8 +113,8 @@ func NewFlusher(o FlusherOptions) *Flusher {
 	return &Flusher{opts: o, families: map[discoveryv1.AddressType]*record{}}
 }
 
-// forget is how long the flusher waits for the end of a remote endpoint whose address was dropped. A leaked one never
-// goes.
+// forget is how long the flusher waits for the remote endpoint of a dropped address to disappear. A leaked one never
+// does.
 const forget = time.Minute
 
 // SliceChanged implements [pass.SliceObserver].
@@ -136,19 +135,19 @@ func (f *Flusher) SliceChanged(before, after *cluster.Slice) {
 		f.flushed(r, after, now)
 	}
 	if own {
-		return // its address belongs to no pod
+		return // no pod has its address
 	}
 	for _, addr := range lost(visible(before), visible(after), f.opts.Node) {
 		r.dropped[addr] = now
 	}
-	if len(keepsOf(before, f.opts.Node)) > 0 && after == nil { // which this agent did: it makes good what it drops
+	if len(keepsOf(before, f.opts.Node)) > 0 && after == nil { // this agent dropped it, and has to flush it
 		f.markStale(r, f.opts.Settle)
 		r.due = pass.Earlier(r.due, now.Add(f.opts.Settle))
 	}
 }
 
-// flushed notes that a change of a slice clears kube-proxy's record. A change that is older than the last write came
-// before the loss, however late the watch brings it.
+// flushed records that a change of a slice clears kube-proxy's record. A change that is older than the last write
+// precedes the loss, even if the watch delivers it late.
 func (f *Flusher) flushed(r *record, after *cluster.Slice, now time.Time) {
 	r.reported = false
 	if after != nil && provenNotNewer(after.ResourceVersion, r.wrote) {
@@ -163,13 +162,13 @@ func (f *Flusher) flushed(r *record, after *cluster.Slice, now time.Time) {
 	}
 }
 
-// pending reports whether the slice has to move.
+// pending reports whether the slice has to be moved.
 func (r *record) pending() bool { return r.barrier || !r.stale.IsZero() }
 
-// clean notes that the record holds nothing that another endpoint may get.
+// clean records that kube-proxy's record holds no address that another endpoint may get.
 func (r *record) clean() { r.stale, r.barrier = time.Time{}, false }
 
-// Request implements [Requester]. What a proof waits for is in the record already, so that nothing has to settle.
+// Request implements [Requester]. What a proof waits for is in the record already, so nothing has to settle.
 func (f *Flusher) Request(kind discoveryv1.AddressType, addresses ...netip.Addr) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -179,7 +178,7 @@ func (f *Flusher) Request(kind discoveryv1.AddressType, addresses ...netip.Addr)
 	}
 	if !r.pending() {
 		f.schedule(r, 0)
-		r.due = f.opts.Clock.Now().Add(f.opts.Settle + f.wait(f.opts.Spread*3/2)) // three of them are one wave
+		r.due = f.opts.Clock.Now().Add(f.opts.Settle + f.wait(f.opts.Spread*3/2)) // three of them make one wave
 	}
 	r.barrier = true
 	r.lost.Insert(addresses...)
@@ -195,8 +194,8 @@ func (f *Flusher) family(kind discoveryv1.AddressType) *record {
 	return f.families[kind]
 }
 
-// markStale records that the record may hold more addresses from now on: a change counts if it is made at least so long
-// after.
+// markStale records that kube-proxy's record may hold more addresses from now on: a change counts as a flush if it
+// comes at least settle later.
 func (f *Flusher) markStale(r *record, settle time.Duration, lost ...netip.Addr) {
 	now := f.opts.Clock.Now()
 	if !r.pending() {
@@ -218,7 +217,7 @@ func (f *Flusher) schedule(r *record, settle time.Duration) {
 	r.endangered = now.Add(settle)
 }
 
-// groupSize is the most agents that a cluster is expected to have.
+// groupSize is the largest expected number of agents in a cluster.
 const groupSize = 10_000
 
 // wait returns a random part of the spread.
@@ -226,9 +225,9 @@ func (f *Flusher) wait(spread time.Duration) time.Duration {
 	return fewEarly(f.opts.Random(), spread).Round(time.Millisecond)
 }
 
-// fewEarly turns a number from 0 to 1 into a part of the spread, with an exponential distribution that is cut at its
-// end: of any number of agents up to groupSize, only a few come so early that the first one's write has not come
-// yet. An even distribution would let the writes grow with the agents.
+// fewEarly maps a number from 0 to 1 to a part of the spread, with a truncated exponential distribution: of any number
+// of agents up to groupSize, only a few write before they see the first write. With an even distribution the number of
+// writes would grow with the number of agents.
 //
 // Source: the backoff timers of NACK-oriented multicast, RFC 5401.
 func fewEarly(random float64, spread time.Duration) time.Duration {
@@ -246,7 +245,7 @@ func (f *Flusher) Run(ctx context.Context, p pass.Pass) time.Duration {
 	return next
 }
 
-// due returns the families that it is time to flush, and what the writes start from.
+// due returns the families that have to be flushed now, and the input of each write.
 func (f *Flusher) due(p pass.Pass) (due map[discoveryv1.AddressType]write, next time.Duration) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -274,7 +273,7 @@ func (f *Flusher) due(p pass.Pass) (due map[discoveryv1.AddressType]write, next 
 	return due, next
 }
 
-// moveTo returns the address to move the slice to. Where it has none of ours, the first is a random one.
+// moveTo returns the address to move the slice to. If the slice has no barrier address, it starts at a random one.
 func (f *Flusher) moveTo(kind discoveryv1.AddressType, own *cluster.Slice, snapshot verdict.Snapshot) netip.Addr {
 	from := int(f.opts.Random() * (barriers - 1))
 	if addr := barrierOf(own); addr.IsValid() {
@@ -303,11 +302,11 @@ func (r *record) endangers(snapshot verdict.Snapshot) bool {
 	})
 }
 
-// watchEvery is how often to look whether kube-proxy has processed a loss. It is not shorter, because slices that
-// change all the time would keep the agent busy; passes come more often anyway while a pod waits for its address.
+// watchEvery is how often to check whether kube-proxy has processed a loss. Shorter, and slices that change all the
+// time would keep the agent busy; while a pod waits for its address, passes are more frequent anyway.
 const watchEvery = time.Second
 
-// compare compares a snapshot with the one before, and with what slices have lost.
+// compare compares a snapshot with the previous one, and with the addresses that slices have dropped.
 func (f *Flusher) compare(evidence verdict.Evidence) {
 	remotes, present := map[hns.EndpointID]netip.Addr{}, sets.New[netip.Addr]()
 	for i := range evidence.Snapshot.Endpoints {
@@ -319,10 +318,10 @@ func (f *Flusher) compare(evidence verdict.Evidence) {
 	}
 	for id, addr := range f.remotes {
 		if _, there := remotes[id]; there || !evidence.Record.MayHold(addr) {
-			continue // what is forgotten was removed by this agent, or does not matter
+			continue // this agent removed what kube-proxy has forgotten, or it does not matter
 		}
-		// kube-proxy deletes endpoints at the end of a sync, and processes all changes before it: what comes now comes
-		// after the loss.
+		// kube-proxy processes all changes before it deletes endpoints at the end of a sync: what comes now comes after the
+		// loss.
 		r := f.family(cluster.FamilyOf(addr))
 		delete(r.dropped, addr)
 		f.markStale(r, 0, addr)
@@ -336,7 +335,7 @@ func (f *Flusher) compare(evidence verdict.Evidence) {
 	f.remotes = remotes
 }
 
-// settleDropped finds the lost addresses that have no remote endpoint any more, or never had one.
+// settleDropped finds the dropped addresses that no longer have a remote endpoint, or never had one.
 func (f *Flusher) settleDropped(r *record, taken time.Time, present sets.Set[netip.Addr]) {
 	for addr, since := range r.dropped {
 		switch {
@@ -350,8 +349,8 @@ func (f *Flusher) settleDropped(r *record, taken time.Time, present sets.Set[net
 	}
 }
 
-// clear drops what a kube-proxy without the fault does not remember. If an affected one takes its place, what it has
-// recorded by then is unknown (invariant 4).
+// clear resets what a kube-proxy without the fault does not record. If an affected one replaces it, its record at that
+// time is unknown (invariant 4).
 func (f *Flusher) clear() {
 	f.remotes = nil
 	for _, r := range f.families {
@@ -364,7 +363,7 @@ func (f *Flusher) clear() {
 // writeTimeout bounds a write.
 const writeTimeout = 5 * time.Second
 
-// flush makes the change, and returns how soon to look again.
+// flush changes the slice, and returns how soon to check again.
 func (f *Flusher) flush(
 	ctx context.Context, pass pass.Pass, kind discoveryv1.AddressType, w write,
 ) time.Duration {
@@ -393,14 +392,14 @@ func (f *Flusher) flush(
 		r.succeeded()
 		return 0
 	case conflicted:
-		// Another agent has just written. When the change arrives it counts, if it came late enough.
+		// Another agent has just written. Its change counts when it arrives, if it came late enough.
 		r.succeeded()
 		r.conflicts++
 		r.due = now.Add(f.opts.Settle + f.wait(f.opts.UrgentSpread))
 		r.urgent, r.endangered = r.due, now.Add(f.opts.Settle)
 	default:
 		f.retryLater(r, result, now)
-		if result != unrestricted { // which the gate logs once
+		if result != unrestricted { // the gate logs this once
 			log.Error(err, "Cannot flush kube-proxy's record of terminated addresses; "+
 				"a pod that gets one of them may lose its endpoint", "retryIn", r.when(pass).Sub(now).Round(time.Second))
 		}
@@ -411,9 +410,9 @@ func (f *Flusher) flush(
 // succeeded ends the backoff: the API server accepts writes.
 func (r *record) succeeded() { r.failures, r.retry, r.retrySoon = 0, time.Time{}, time.Time{} }
 
-// The backoffs of a write that failed: of one that may succeed the next time, and of one that needs a change of
-// permissions. A node with an endangered pod tries again sooner, if that may help: kube-proxy's next sync is at most 30
-// seconds away, and there are never many such nodes.
+// The backoffs of a failed write: of one that may succeed the next time, and of one that needs new permissions. A node
+// with an endangered pod retries sooner if that may help: kube-proxy's next sync is at most 30 seconds away, and there
+// are never many such nodes.
 const (
 	backoffFirst       = time.Second
 	backoffMost        = 30 * time.Second
@@ -422,9 +421,9 @@ const (
 	backoffMostDenied  = 10 * time.Minute
 )
 
-// retryLater doubles the backoff, and lengthens it by a random part, so that the agents of a cluster do not come back
-// together. A write that no admission policy restricts is retried as soon as one that may succeed: the gate remembers,
-// and rarely sends a request.
+// retryLater doubles the backoff and adds a random part, so that the agents of a cluster do not retry together. A write
+// that no admission policy restricts is retried as soon as one that may succeed: the gate remembers the result and
+// rarely sends a request.
 func (f *Flusher) retryLater(r *record, result string, now time.Time) {
 	first, most := backoffFirst, backoffMost
 	if result == forbidden {

@@ -28,7 +28,7 @@ import (
 
 // Freshness proves how current the view of EndpointSlices is.
 type Freshness interface {
-	// Current reports whether the view has everything that the API server held at that moment.
+	// Current reports whether the view includes everything that the API server held at that time.
 	Current(ctx context.Context, since time.Time) (bool, error)
 }
 
@@ -45,16 +45,15 @@ type KeeperOptions struct {
 	Gate *admission.Gate
 	// Freshness proves how current the view is. Required.
 	Freshness Freshness
-	// Users returns the pods of the whole cluster, by the API server, that may use one of the addresses. Required.
+	// Users returns all pods of the cluster, read from the API server, that may use one of the addresses. Required.
 	Users func(ctx context.Context, addresses sets.Set[netip.Addr]) ([]cluster.Pod, error)
 	// Server reads nodes from the API server, not from a cache. Required.
 	Server client.Reader
 	// Random returns a number from 0 to 1. Required.
 	Random func() float64
-	// Events gets the Events on pods whose addresses are kept. Required.
+	// Events records the Events on pods whose addresses are kept. Required.
 	Events events.EventRecorder
-	// History gets the keep-slices that are created and deleted.
-	// Default: it is not kept.
+	// History records the creation and deletion of keep-slices. Default: no history is kept.
 	History *history.Ring
 	// Metrics are the measurements. Required.
 	Metrics *Metrics
@@ -64,10 +63,10 @@ type KeeperOptions struct {
 
 // The bounds of the keep-slices.
 const (
-	// mostKeeps is how many keep-slices a node has. A Windows node has at most 250 pods, and few of them have an address
-	// that slices still list elsewhere.
+	// mostKeeps is the maximum number of keep-slices per node. A Windows node has at most 250 pods; slices still list few
+	// of their addresses elsewhere.
 	mostKeeps = 1000
-	// createdPerPass and deletedPerPass are how many a pass writes, which waits for the API server meanwhile. A policy
+	// createdPerPass and deletedPerPass limit the writes of a pass, which waits for the API server meanwhile. A policy
 	// that compares with every Windows node makes deletions slow.
 	createdPerPass = 50
 	deletedPerPass = 2
@@ -75,10 +74,10 @@ const (
 
 // The times of keep-slices.
 const (
-	// unusedFor is for how long an address has to be unused before its keep-slice goes (invariant 14).
+	// unusedFor is how long an address must be unused before its keep-slice is deleted (invariant 14).
 	unusedFor = 5 * time.Minute
-	// strangersFirst and strangersMost are when an agent first looks whether the node of another's keep-slice exists: at a
-	// random time, so that few agents do.
+	// strangersFirst and strangersMost bound when an agent first checks whether the node of another agent's keep-slice
+	// exists: at a random time, so that few agents check.
 	strangersFirst = 10 * time.Minute
 	strangersMost  = 3 * time.Hour
 )
@@ -87,12 +86,12 @@ const (
 type Keeper struct {
 	opts    KeeperOptions
 	backoff *flowcontrol.Backoff
-	// unused is since when a keep-slice of this node, or of one that does not exist, has been unused.
+	// unused is since when each keep-slice of this node, or of a node that does not exist, has been unused.
 	unused map[cluster.Keep]time.Time
-	// strangers are when to look whether nodes with keep-slices exist; absent are those that do not.
+	// strangers are when to check whether nodes with keep-slices exist; absent are the nodes that do not.
 	strangers map[string]time.Time
 	absent    sets.Set[string]
-	// proved is set when an admission policy was seen to restrict the keeper for the first time.
+	// proved is set once an admission policy was seen to restrict the keeper.
 	proved bool
 	// observed are the keep-slices that would have been written.
 	observed sets.Set[cluster.Keep]
@@ -103,13 +102,13 @@ var _ pass.Action = (*Keeper)(nil)
 // NewKeeper returns a keeper.
 func NewKeeper(o KeeperOptions) *Keeper {
 	return &Keeper{
-		opts: o, backoff: flowcontrol.NewFakeBackOff(keepBackoffFirst, keepBackoffMost, o.Clock), // it takes a clock
+		opts: o, backoff: flowcontrol.NewFakeBackOff(keepBackoffFirst, keepBackoffMost, o.Clock), // accepts a clock
 		unused: map[cluster.Keep]time.Time{}, strangers: map[string]time.Time{},
 		absent: sets.New[string](), observed: sets.New[cluster.Keep](),
 	}
 }
 
-// The backoff of a write: one that the watch does not show is tried again.
+// The backoff of a write: a keep-slice that the watch does not show is written again.
 const (
 	keepBackoffFirst = 2 * time.Second
 	keepBackoffMost  = 5 * time.Minute
@@ -129,8 +128,8 @@ func (k *Keeper) Run(ctx context.Context, p pass.Pass) time.Duration {
 	return next
 }
 
-// prove finds out before a pod is in danger whether an admission policy restricts the keeper: a gate that is closed
-// then tries again too late.
+// prove checks whether an admission policy restricts the keeper, before a pod is in danger: a closed gate would retry
+// too late then.
 func (k *Keeper) prove(ctx context.Context, p pass.Pass) {
 	if k.proved || !k.opts.Enforce || !p.Evidence.KubeProxy.StaleRecord {
 		return
@@ -156,8 +155,8 @@ func sorted(keeps sets.Set[cluster.Keep]) []cluster.Keep {
 	})
 }
 
-// create writes the keep-slices that are missing. It first requests the API server's version, so that the watch proves
-// by showing a keep-slice that it shows all that came before.
+// create writes the missing keep-slices. It first requests the API server's version, so that the watch, once it shows a
+// keep-slice, is proved to show everything that came before.
 func (k *Keeper) create(ctx context.Context, p pass.Pass, missing []cluster.Keep, have int) time.Duration {
 	due := slices.DeleteFunc(missing, func(keep cluster.Keep) bool {
 		return k.backoff.IsInBackOffSinceUpdate(keep.String(), p.Evidence.Now)
@@ -188,8 +187,8 @@ func (k *Keeper) create(ctx context.Context, p pass.Pass, missing []cluster.Keep
 	return watchEvery
 }
 
-// createOne writes a keep-slice, and reports whether others may be written. One that exists already is there before the
-// watch shows it, or others have changed it so that it keeps nothing: deleting it could be the drop that it prevents.
+// createOne writes a keep-slice, and reports whether others may be written. If it exists, the watch does not show it
+// yet, or others have changed it so that it keeps nothing: deleting it could be the drop that it prevents.
 func (k *Keeper) createOne(ctx context.Context, p pass.Pass, keep cluster.Keep) bool {
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
@@ -202,7 +201,7 @@ func (k *Keeper) createOne(ctx context.Context, p pass.Pass, keep cluster.Keep) 
 	return err == nil || apierrors.IsAlreadyExists(err) || apierrors.IsNotFound(err)
 }
 
-// reportWanted reports each keep-slice once that would be written.
+// reportWanted reports each keep-slice that would be written, once.
 func (k *Keeper) reportWanted(ctx context.Context, p pass.Pass, missing []cluster.Keep) {
 	now := sets.New(missing...)
 	for _, keep := range missing {
@@ -213,7 +212,7 @@ func (k *Keeper) reportWanted(ctx context.Context, p pass.Pass, missing []cluste
 	k.observed = now
 }
 
-// findUnused finds the keep-slices of this node that it does not need, and those of nodes that do not exist.
+// findUnused finds this node's keep-slices that it does not need, and those of nodes that do not exist.
 func (k *Keeper) findUnused(ctx context.Context, present, wanted sets.Set[cluster.Keep]) {
 	now, unused := k.opts.Clock.Now(), map[cluster.Keep]time.Time{}
 	k.findAbsent(ctx, present)
@@ -268,7 +267,7 @@ func (k *Keeper) findAbsent(ctx context.Context, present sets.Set[cluster.Keep])
 }
 
 // deleteUnused deletes the keep-slices that have been unused for long enough, if the API server has no pod that may use
-// their addresses. Such a pod starts the time again (invariant 14).
+// their addresses. Such a pod restarts the time (invariant 14).
 func (k *Keeper) deleteUnused(ctx context.Context, p pass.Pass, present sets.Set[cluster.Keep]) {
 	due, addresses := k.dueForDeletion(), sets.New[netip.Addr]()
 	if !k.opts.Enforce || len(due) == 0 {
@@ -303,9 +302,9 @@ func (k *Keeper) dueForDeletion() []cluster.Keep {
 	return due[:min(len(due), deletedPerPass)]
 }
 
-// inUse reports whether a pod may use the address of a keep-slice, and would be in danger if it went. A pod of another
-// node is not if that node has a keep-slice of its own for the address. Nor is one on this node if its kube-proxy has
-// no record.
+// inUse reports whether a pod may use the address of a keep-slice, and would be in danger without it. A pod of another
+// node is safe if that node has its own keep-slice for the address. A pod on this node is safe if its kube-proxy has no
+// such record.
 func (k *Keeper) inUse(keep cluster.Keep, pods []cluster.Pod, present sets.Set[cluster.Keep], affected bool) bool {
 	return slices.ContainsFunc(pods, func(pod cluster.Pod) bool {
 		if pod.Terminal || !slices.Contains(pod.Addresses, keep.Address) {

@@ -22,29 +22,29 @@ import (
 	"github.com/hnsguard/hnsguard/internal/pass"
 )
 
-// The acts on keep-slices.
+// The actions on keep-slices.
 const (
 	actCreate = "create"
 	actDelete = "delete"
 )
 
-// present: the keep-slice was there already.
+// present: the keep-slice already existed.
 const present = "present"
 
-// errObserving says why a keep-slice is not written.
+// errObserving is why a keep-slice is not written in observe mode.
 var errObserving = errors.New("hnsguard only observes")
 
-// newKeepSlice is the slice that keeps an address listed. It has no owner: that the garbage collector deletes it with
-// its Service would be the drop that it is there to prevent. It names no node: to that node's kube-proxy the address
-// would be local.
+// newKeepSlice returns the slice that keeps an address listed. It has no owner: if the garbage collector deleted it
+// with its Service, that would be the drop that it prevents. It names no node: that node's kube-proxy would take the
+// address for local.
 func newKeepSlice(keep cluster.Keep) *discoveryv1.EndpointSlice {
 	slice := cluster.InertSlice(keep.Name(), cluster.ManagedByKeep, keep.Service, keep.Address)
 	slice.Annotations = map[string]string{cluster.AnnotationNode: keep.Node}
 	return slice
 }
 
-// try makes, in a dry run, a write that the admission policy has to refuse: one whose address is ready, from a range
-// for documentation.
+// try returns a dry run of a write that the admission policy must refuse: its address, from a documentation range, is
+// ready.
 func (k *Keeper) try(namespace string) func(context.Context) error {
 	return func(ctx context.Context) error {
 		slice := newKeepSlice(cluster.Keep{
@@ -71,7 +71,7 @@ func (k *Keeper) delete(ctx context.Context, keep cluster.Keep) error {
 // EventKept is the reason of the Events on pods whose addresses are kept.
 const EventKept = "AddressKept"
 
-// record counts a write, keeps it in the history and logs it.
+// record counts a write, adds it to the history and logs it.
 func (k *Keeper) record(ctx context.Context, p pass.Pass, act string, keep cluster.Keep, err error) {
 	result := keepResult(err)
 	k.opts.Metrics.keeps.WithLabelValues(act, result).Inc()
@@ -83,7 +83,7 @@ func (k *Keeper) record(ctx context.Context, p pass.Pass, act string, keep clust
 	switch {
 	case result == observed:
 		log.Info("Observing: an address would be kept listed, so that kube-proxy does not delete the endpoint of its pod")
-	case result == unrestricted: // which the gate logs once
+	case result == unrestricted: // the gate logs this once
 	case result == present:
 		log.Info("A keep-slice exists, but the EndpointSlice watch does not show it as one; if this persists, another "+
 			"writer has changed it: delete it", "EndpointSlice", keep.Name())

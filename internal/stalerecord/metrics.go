@@ -64,7 +64,7 @@ func gauge(name, help string) prometheus.Gauge {
 	return prometheus.NewGauge(prometheus.GaugeOpts{Namespace: metrics.Namespace, Name: name, Help: help})
 }
 
-// setSince sets a gauge to a moment, or to zero.
+// setSince sets a gauge to a time, or to zero.
 func setSince(g prometheus.Gauge, since time.Time) {
 	if since.IsZero() {
 		g.Set(0)

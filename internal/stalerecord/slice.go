@@ -24,37 +24,36 @@ import (
 	"github.com/hnsguard/hnsguard/internal/cluster"
 )
 
-// Service is the name of the Service that the slices are for. With it, kube-proxy makes a remote endpoint for the
-// slice's address, in which its progress can be seen. Without it, a change only clears the record.
+// Service is the name of the flush slices' Service. With it, kube-proxy creates a remote endpoint for the slice's
+// address, which shows its progress. Without it, a change only clears the record.
 const Service = "hnsguard-flush"
 
-// ManagedBy is who the slices say is in charge of them, so that no controller takes them for its own.
+// ManagedBy is the manager that the slices name, so that no other controller manages them.
 const ManagedBy = cluster.ManagedBy
 
 // PortName is the name of the port of the Service.
 const PortName = "flush"
 
-// SliceName is the name of the slice of a family.
+// SliceName returns the name of the flush slice of a family.
 func SliceName(kind discoveryv1.AddressType) string {
 	return Service + "-" + strings.ToLower(string(kind))
 }
 
-// The barrier addresses begin so. They are in ranges that are set aside for documentation; 192.0.2.0/24 is avoided,
-// because some test machines have their API server there. The last byte counts the moves, so that an address comes back
-// after 254 of them.
+// The prefixes of the barrier addresses are documentation ranges; 192.0.2.0/24 is avoided, because some test machines
+// have their API server there. The last byte counts the moves, so an address is used again after 254 moves.
 const (
 	barrierV4 = "198.51.100.0"
 	barrierV6 = "2001:db8:0:1::"
 	barriers  = 254
 )
 
-// IsBarrier reports whether an address is one of those that the flush slices move through.
+// IsBarrier reports whether an address is a barrier address.
 func IsBarrier(addr netip.Addr) bool {
 	bytes := addr.AsSlice()
 	return len(bytes) > 0 && addr == barrierAt(cluster.FamilyOf(addr), int(bytes[len(bytes)-1]))
 }
 
-// barrierAt returns a family's barrier address of a number from 1 to [barriers].
+// barrierAt returns a family's barrier address with a number from 1 to [barriers].
 func barrierAt(kind discoveryv1.AddressType, number int) netip.Addr {
 	first := barrierV4
 	if kind == discoveryv1.AddressTypeIPv6 {
@@ -66,7 +65,7 @@ func barrierAt(kind discoveryv1.AddressType, number int) netip.Addr {
 	return addr
 }
 
-// barrierOf returns the barrier address that a slice lists; the zero address if it lists none, or anything else.
+// barrierOf returns the barrier address that a slice lists, or the zero address if it does not list exactly one.
 func barrierOf(s *cluster.Slice) netip.Addr {
 	var only netip.Addr
 	for addr := range s.Listings() {
@@ -78,7 +77,7 @@ func barrierOf(s *cluster.Slice) netip.Addr {
 	return only
 }
 
-// nextBarrier returns the address that the slice moves to: the next one that this node's HNS does not have.
+// nextBarrier returns the address that the slice moves to: the next one that is not in this node's HNS.
 func nextBarrier(kind discoveryv1.AddressType, from int, taken sets.Set[netip.Addr]) netip.Addr {
 	for step := range barriers {
 		if addr := barrierAt(kind, (from+step)%barriers+1); !taken.Has(addr) {
@@ -88,8 +87,8 @@ func nextBarrier(kind discoveryv1.AddressType, from int, taken sets.Set[netip.Ad
 	return barrierAt(kind, from%barriers+1)
 }
 
-// visible returns the slice if kube-proxy looks at it, and else nil: to kube-proxy, a slice that is labelled for
-// another proxy is deleted. The watch leaves headless Services out already.
+// visible returns the slice if kube-proxy uses it, and nil otherwise: for kube-proxy, a slice with the label of another
+// proxy does not exist. The watch already leaves out headless Services.
 func visible(s *cluster.Slice) *cluster.Slice {
 	if s == nil || s.OtherProxy || s.Service == "" || !listsIPs(s) {
 		return nil
@@ -101,8 +100,8 @@ func listsIPs(s *cluster.Slice) bool {
 	return s.AddressType == discoveryv1.AddressTypeIPv4 || s.AddressType == discoveryv1.AddressTypeIPv6
 }
 
-// Flushes reports whether kube-proxy replaces its record when it processes the change. It compares whole slices; that
-// of ports and endpoints is the part of it that this agent keeps. Either side may be nil.
+// Flushes reports whether kube-proxy replaces its record when it processes the change. kube-proxy compares whole
+// slices; this agent keeps only their ports and endpoints. Either side may be nil.
 //
 // Source: esDataChanged in pkg/proxy/endpointslicecache.go.
 func Flushes(before, after *cluster.Slice) bool {
@@ -113,8 +112,8 @@ func Flushes(before, after *cluster.Slice) bool {
 	return !before.SameEndpoints(after)
 }
 
-// lost returns the addresses elsewhere that are in the first slice and not in the second: they go into the record. A
-// slice that gets another Service drops all of its addresses from the first one.
+// lost returns the addresses elsewhere that are in the first slice and not in the second: kube-proxy records them. A
+// slice that moves to another Service drops all its addresses from the first one.
 func lost(before, after *cluster.Slice, node string) []netip.Addr {
 	if before != nil && after != nil && before.Service != after.Service {
 		after = nil
@@ -123,7 +122,7 @@ func lost(before, after *cluster.Slice, node string) []netip.Addr {
 }
 
 // moved returns the addresses that the second slice lists on the node and the first does not. If another slice of the
-// Service lists such an address elsewhere, it goes into the record: of two endpoints with one address, kube-proxy takes
+// Service lists such an address elsewhere, kube-proxy records it: of two endpoints with one address, kube-proxy uses
 // the local one.
 //
 // Source: addEndpoints in pkg/proxy/endpointslicecache.go.
@@ -144,27 +143,27 @@ const (
 	forbidden  = "forbidden"
 	observed   = "observed"
 	suppressed = "suppressed"
-	// unrestricted: no admission policy restricts the write, so that it is not made.
+	// unrestricted: no admission policy restricts the write, so it was not made.
 	unrestricted = "unrestricted"
 )
 
-// write is what a write starts from.
+// write is the input of a write.
 type write struct {
-	// seen is the slice as it was last seen; nil if it was not.
+	// seen is the last seen state of the slice; nil if it was never seen.
 	seen *cluster.Slice
-	// conflicts is how many writes met another's since the watch last showed a change of the slice.
+	// conflicts counts conflicting writes since the watch last showed a change of the slice.
 	conflicts int
 	// to is the address that the slice moves to.
 	to netip.Addr
 }
 
-// mostConflicts is how many conflicts without a change in the watch are taken for other agents' writes.
+// mostConflicts is how many conflicts without a change in the watch are attributed to other agents.
 const mostConflicts = 2
 
-// errNoChange says why a conflict counts as a failure.
+// errNoChange is why a conflict counts as a failure.
 var errNoChange = errors.New("it was changed meanwhile, but the watch of EndpointSlices shows no change")
 
-// write makes the change, if an admission policy restricts it. It returns the resource version that it wrote.
+// write writes the slice, if an admission policy restricts the write. It returns the written resource version.
 func (f *Flusher) write(
 	ctx context.Context, kind discoveryv1.AddressType, w write,
 ) (result, version string, err error) {
@@ -181,8 +180,8 @@ func (f *Flusher) write(
 	return result, "", fmt.Errorf("writing EndpointSlice %s/%s: %w", f.opts.Namespace, SliceName(kind), err)
 }
 
-// send moves the slice from what it was seen to be, and only from that (invariant 3), or creates the slice.
-// One that exists and that the watch does not show even after a conflict is hidden by a label, and changed as it is.
+// send moves the slice from its last seen state, and only from that (invariant 3), or creates it. A slice that exists
+// but that the watch does not show even after a conflict is hidden by a label, and is patched unconditionally.
 func (f *Flusher) send(ctx context.Context, slice *discoveryv1.EndpointSlice, w write) error {
 	if w.seen == nil {
 		err := f.opts.Client.Create(ctx, slice)
@@ -210,7 +209,7 @@ func resultOf(err error, w write) string {
 	}
 }
 
-// trial returns a write that the admission policy has to refuse: another address, from a range for documentation too.
+// trial returns a write that the admission policy must refuse: of another address from a documentation range.
 func (f *Flusher) trial(kind discoveryv1.AddressType) func(context.Context) error {
 	return func(ctx context.Context) error {
 		forbidden := netip.MustParseAddr("203.0.113.1")
@@ -235,13 +234,13 @@ func newSlice(namespace string, kind discoveryv1.AddressType, address netip.Addr
 	}
 }
 
-// patch makes the slice what is wanted, whatever others have made of it (invariant 9), if it is still what it was seen
-// to be. Nothing is known of a slice that was not seen: kube-proxy does not look at it either.
+// patch sets the slice to the wanted state, whatever others have changed (invariant 9), if it is still in the seen
+// state. A slice that was not seen is patched unconditionally: kube-proxy does not see it either.
 func patch(wanted *discoveryv1.EndpointSlice, seen *cluster.Slice) client.Patch {
 	steps := []map[string]any{
 		add("/metadata/labels", wanted.Labels), add("/metadata/annotations", map[string]string{}),
 		add("/metadata/finalizers", []string{}), add("/metadata/ownerReferences", []metav1.OwnerReference{}),
-		add("/metadata/managedFields", []metav1.ManagedFieldsEntry{{}}), // which resets them
+		add("/metadata/managedFields", []metav1.ManagedFieldsEntry{{}}), // resets them
 		add("/endpoints", wanted.Endpoints), add("/ports", wanted.Ports),
 	}
 	if seen != nil {
@@ -249,24 +248,24 @@ func patch(wanted *discoveryv1.EndpointSlice, seen *cluster.Slice) client.Patch 
 	}
 	text, err := json.Marshal(steps)
 	if err != nil {
-		panic(err) // what the API server takes can be encoded
+		panic(err) // what the API server accepts can be encoded
 	}
 	return client.RawPatch(types.JSONPatchType, text)
 }
 
-// add is the step of a JSON patch that adds a field or replaces it.
+// add returns the step of a JSON patch that adds or replaces a field.
 func add(path string, value any) map[string]any {
 	return map[string]any{"op": "add", "path": path, "value": value}
 }
 
-// provenNotNewer reports whether a resource version is known to be the same as another, or older. It recognises what
-// the watch delivers late of an own write; before the first write there is no version to compare with.
+// provenNotNewer reports whether a resource version is known to be the same as another, or older. It detects an own
+// write that the watch delivers late; before the first write there is no version to compare with.
 func provenNotNewer(version, than string) bool {
 	order, err := resourceversion.CompareResourceVersion(version, than)
 	return err == nil && order <= 0
 }
 
-// keepsOf returns what a slice keeps for a node.
+// keepsOf returns the keeps of a slice for a node.
 func keepsOf(s *cluster.Slice, node string) []cluster.Keep {
 	return slices.DeleteFunc(slices.Collect(s.Keeps()), func(k cluster.Keep) bool { return k.Node != node })
 }

@@ -23,7 +23,7 @@ import (
 
 // Requester requests moves of the flush slice.
 type Requester interface {
-	// Request requests a move of the slice of a family. The addresses are those whose proof waits for it.
+	// Request requests a move of a family's slice. The addresses are those whose proof needs it.
 	Request(kind discoveryv1.AddressType, addresses ...netip.Addr)
 }
 
@@ -31,11 +31,11 @@ type Requester interface {
 type TrackerOptions struct {
 	// Node is the name of this node. Required.
 	Node string
-	// Namespace is where the flush slices are. Required.
+	// Namespace is the namespace of the flush slices. Required.
 	Namespace string
 	// Flusher moves the slices. Required.
 	Flusher Requester
-	// Interval is how often to look for a move in HNS while a pod is in danger. Required.
+	// Interval is how often to check HNS for a move while a pod is in danger. Required.
 	Interval time.Duration
 	// Metrics are the measurements. Required.
 	Metrics *Metrics
@@ -43,22 +43,22 @@ type TrackerOptions struct {
 	Clock clock.PassiveClock
 }
 
-// Tracker follows what kube-proxy's record may hold. It is safe for concurrent use.
+// Tracker tracks what kube-proxy's record may hold. It is safe for concurrent use.
 type Tracker struct {
 	opts TrackerOptions
 
 	mu sync.Mutex
-	// order counts what the watch brings, in the order of the API server's commits.
+	// order counts the changes that the watch delivers, which is in commit order.
 	order    uint64
 	families map[discoveryv1.AddressType]*proof
-	// kept is what this node keeps listed.
+	// kept are the keeps of this node.
 	kept sets.Set[cluster.Keep]
-	// shown are the barrier addresses that HNS had in the last snapshot, and the moments from which on they were seen;
-	// zero if they were in the first snapshot. It is nil before that one.
+	// shown are the barrier addresses in the last snapshot of HNS, and since which moments it has had them; zero if they
+	// were in the first snapshot. It is nil before the first snapshot.
 	shown map[netip.Addr]uint64
 	// held is since when each held address has been held.
 	held map[netip.Addr]time.Time
-	// record is the last answer. Its Dropped is nil once the answer is out of date.
+	// record is the last answer. Its Dropped is nil once the answer is outdated.
 	record verdict.Record
 }
 
@@ -68,14 +68,14 @@ var (
 	_ pass.RelistObserver = (*Tracker)(nil)
 )
 
-// proof is the proved state of one family's record. Moments are in the watch's order.
+// proof is the proved state of one family's record. A moment is a value of [Tracker.order].
 type proof struct {
-	// unknown is the moment up to which anything may have been dropped unseen.
+	// unknown is the moment up to which any address may have been dropped unseen.
 	unknown uint64
-	// dropped are the addresses that were dropped, and the moments of their last drops.
+	// dropped are the dropped addresses, and the moments of their last drops.
 	dropped map[netip.Addr]uint64
-	// moves are those of the flush slice that HNS has not shown yet and that prove something when it does, the oldest
-	// first. latest is the moment of the last move of all: HNS may never show those before it.
+	// moves are the moves of the flush slice that HNS has not shown yet and that will prove something when it does, the
+	// oldest first. latest is the moment of the last move of any kind: HNS may never show earlier ones.
 	moves  []move
 	latest uint64
 	// shown are the moments of the last moves that HNS has shown, the oldest first.
@@ -91,11 +91,11 @@ type move struct {
 
 // The bounds of a proof.
 const (
-	// movesNeeded is how many moves have to be shown after a drop (invariant 5).
+	// movesNeeded is how many moves HNS has to show after a drop (invariant 5).
 	movesNeeded = 3
-	// mostMoves is how many moves are remembered that were not shown yet.
+	// mostMoves is how many moves that were not shown yet are remembered.
 	mostMoves = 16
-	// mostDropped is how many dropped addresses are remembered. If there are more, any address may be one of them.
+	// mostDropped is how many dropped addresses are remembered. Beyond it, any address counts as dropped.
 	mostDropped = 10_000
 )
 
@@ -123,11 +123,11 @@ func (t *Tracker) Record() verdict.Record {
 	return t.record
 }
 
-// known reports whether the record can only hold addresses that were seen to be dropped. Of a family of which no slice
-// was ever seen nothing is known.
+// known reports whether the record can only hold addresses that were seen to be dropped. Nothing is known about a
+// family without any slice so far.
 func (p *proof) known() bool { return p != nil && p.horizon() > p.unknown }
 
-// horizon is the moment before which everything dropped is forgotten; zero if there is none.
+// horizon returns the moment before which all drops are forgotten; zero if there is none.
 func (p *proof) horizon() uint64 {
 	if len(p.shown) < movesNeeded {
 		return 0
@@ -135,7 +135,7 @@ func (p *proof) horizon() uint64 {
 	return p.shown[0]
 }
 
-// Run implements [pass.Action]: it looks for the moves in HNS, and requests those that a proof lacks.
+// Run implements [pass.Action]: it checks HNS for the moves, and requests the moves that a proof lacks.
 func (t *Tracker) Run(_ context.Context, pass pass.Pass) (next time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -148,7 +148,7 @@ func (t *Tracker) Run(_ context.Context, pass pass.Pass) (next time.Duration) {
 	}
 	waiting, endangered := waitingForProof(pass.Verdicts)
 	for kind := range waiting {
-		t.family(kind) // of which there may be no slice yet
+		t.family(kind) // the family may have no slice yet
 	}
 	oldest := time.Time{}
 	for kind, p := range t.families {
@@ -171,7 +171,7 @@ func (t *Tracker) Run(_ context.Context, pass pass.Pass) (next time.Duration) {
 	return next
 }
 
-// awaited returns the last move, if it proves something when HNS shows it.
+// awaited returns the last move, if it will prove something when HNS shows it.
 func (p *proof) awaited() (move, bool) {
 	if len(p.moves) == 0 || p.moves[len(p.moves)-1].order != p.latest {
 		return move{}, false
@@ -179,8 +179,8 @@ func (p *proof) awaited() (move, bool) {
 	return p.moves[len(p.moves)-1], true
 }
 
-// waitingForProof returns the addresses whose endpoints stay because kube-proxy may remember them, by family, and
-// whether one of them is that of a pod on this node.
+// waitingForProof returns the addresses, by family, whose endpoints stay because kube-proxy may remember the address,
+// and whether a pod on this node has one of them.
 func waitingForProof(verdicts []verdict.Verdict) (addresses map[discoveryv1.AddressType][]netip.Addr, endangered bool) {
 	addresses = map[discoveryv1.AddressType][]netip.Addr{}
 	for i := range verdicts {
@@ -193,7 +193,7 @@ func waitingForProof(verdicts []verdict.Verdict) (addresses map[discoveryv1.Addr
 	return addresses, endangered
 }
 
-// measureHolds measures how long conflicts are held.
+// measureHolds measures how long each conflict is held.
 func (t *Tracker) measureHolds(verdicts []verdict.Verdict, now time.Time) {
 	held := map[netip.Addr]time.Time{}
 	for i := range verdicts {
@@ -209,8 +209,8 @@ func (t *Tracker) measureHolds(verdicts []verdict.Verdict, now time.Time) {
 	t.held = held
 }
 
-// noteShown finds the moves that a snapshot shows. An address that was there before the watch brought the move before
-// its own proves nothing: its endpoint may be left from long ago.
+// noteShown finds the moves that a snapshot shows. An address proves nothing if HNS had it before the watch delivered
+// the previous move: its endpoint may be an old one.
 func (t *Tracker) noteShown(snapshot verdict.Snapshot) {
 	shown := map[netip.Addr]uint64{}
 	for i := range snapshot.Endpoints {
@@ -241,7 +241,7 @@ func (t *Tracker) noteShown(snapshot verdict.Snapshot) {
 	}
 }
 
-// advance notes that HNS shows a move, and forgets what kube-proxy has forgotten by then.
+// advance records that HNS shows a move, and drops the addresses that kube-proxy has forgotten by then.
 func (t *Tracker) advance(p *proof, order uint64) {
 	p.shown = append(p.shown, order)
 	if len(p.shown) > movesNeeded {
@@ -279,8 +279,8 @@ func (t *Tracker) SliceChanged(before, after *cluster.Slice) {
 	}
 }
 
-// flushMoved notes a move of the flush slice. kube-proxy's watch may be the faster one: if HNS has the address since
-// the move before, kube-proxy has processed this one.
+// flushMoved records a move of the flush slice. kube-proxy's watch may be faster: if HNS has had the address only since
+// the previous move, kube-proxy has processed this one.
 func (t *Tracker) flushMoved(before, after *cluster.Slice) {
 	addr := barrierOf(after)
 	if visible(after) == nil || !addr.IsValid() || addr == barrierOf(before) {
@@ -307,8 +307,8 @@ func (t *Tracker) family(kind discoveryv1.AddressType) *proof {
 	return t.families[kind]
 }
 
-// SlicesRelisted implements [pass.RelistObserver]: an address may have been listed and dropped unseen. In a list, a
-// move does not show what came before it.
+// SlicesRelisted implements [pass.RelistObserver]: an address may have been listed and dropped unseen. A move in a list
+// does not prove that earlier changes were processed.
 func (t *Tracker) SlicesRelisted() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
