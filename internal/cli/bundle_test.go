@@ -142,8 +142,8 @@ func TestExplainTellsWhatTheAgentHasDone(t *testing.T) {
 	g.Expect(invoke(t, nil, "explain", "10.0.0.2", "--bundle", file).out).To(ContainSubstring(done))
 
 	log := filepath.Join(tempdir.New(t), "kube-proxy.log")
-	g.Expect(os.WriteFile(log, []byte("I1120 02:30:00.000000    4711 proxier.go:1738] \"Endpoint deletion failed\" "+
-		"err=\"refused\" ip=\"10.0.0.2\"\n"), 0o600)).To(Succeed())
+	g.Expect(os.WriteFile(log, []byte("I1120 02:29:59.000000    4711 hns.go:427] \"Queried load balancers\" count=1\n"+
+		"I1120 02:30:00.000000    4711 proxier.go:1738] \"Endpoint deletion failed\" err=\"refused\" ip=\"10.0.0.2\"\n"), 0o600)).To(Succeed())
 	const both = "What kube-proxy and the agent have done, the last first\n" +
 		"  2026-11-20 03:00:00Z  removal removed, endpoint gone, pods shop/cart-0, 3\n" +
 		"                        times since 2026-11-20 02:00:00Z\n" +

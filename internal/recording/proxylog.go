@@ -16,6 +16,8 @@ import (
 	"strings"
 	"time"
 
+	"k8s.io/apimachinery/pkg/util/sets"
+
 	"github.com/hnsguard/hnsguard/internal/history"
 	"github.com/hnsguard/hnsguard/internal/hns"
 )
@@ -28,14 +30,13 @@ const (
 	ProxyUpdatedBalancer = "load_balancer_updated"
 	ProxyDeletedBalancer = "load_balancer_deleted"
 	ProxyFailed          = "failed"
-	ProxyGaveUp          = "sync_given_up"
 )
 
 // ProxyLog is what the log of a kube-proxy says that it did to HNS.
 type ProxyLog struct {
 	// Entries begin with the oldest. No more than the last are kept.
 	Entries []history.Entry
-	// Lines counts the lines about HNS, of which the first and the last are of these times.
+	// Lines counts the lines that may be about HNS, of which the first and the last are of these times.
 	Lines       int
 	First, Last time.Time
 	// Detailed is set if kube-proxy logs what it deletes, which it does at -v=3 and above.
@@ -48,50 +49,62 @@ const maxProxyEntries = 20_000
 // ReadProxyLog reads the log of a kube-proxy for Windows, as klog writes it since 1.28, with or without the timestamps
 // of a container runtime. klog writes neither year nor zone: no line is later than now, and times are in UTC.
 func ReadProxyLog(f File, now time.Time) (ProxyLog, error) {
-	r := &proxyReader{
-		now: now, addresses: map[hns.EndpointID]netip.Addr{}, why: map[hns.EndpointID]string{},
-		dropped: map[bool]*drop{true: {}, false: {}},
+	lines, err := proxyLines(f)
+	if err != nil {
+		return ProxyLog{}, err
 	}
-	for line, err := range proxyLines(f) {
-		if err != nil {
-			return ProxyLog{}, err
-		}
+	r := &proxyReader{now: now, addresses: map[hns.EndpointID]netip.Addr{}, dropped: map[bool]drop{}}
+	ofWindows := false
+	for line := range lines {
+		ofWindows = ofWindows || line[klogFile] != "proxier" // which every kube-proxy has
 		r.readLine(line)
 	}
-	if r.log.Lines == 0 {
+	if !ofWindows {
 		return ProxyLog{}, fmt.Errorf("reading kube-proxy's log %s: it has no line about HNS of a kube-proxy for Windows. "+
 			"Give what kube-proxy.exe writes at -v=4: kubectl -n kube-system logs POD > kube-proxy.log", f.Name)
 	}
-	r.trim(maxProxyEntries)
+	r.trim()
 	return r.log, nil
 }
 
-// proxyLines are the lines of a log that may be about HNS, or an error.
-func proxyLines(f File) iter.Seq2[string, error] {
-	return func(yield func(string, error) bool) {
-		b := budgetFor(f)
-		s, ok := b.open(f)
-		if !ok {
-			yield("", b.err(""))
-			return
-		}
+// klogLine matches a line of klog, after the time that a runtime or kubectl puts before it. Its parts follow.
+var klogLine = regexp.MustCompile(`^(?:(\d{4}-\d\d-\d\dT\S+) )?(?:std(?:out|err) [FP] )?` +
+	`[IWEF](\d{4} \d\d:\d\d:\d\d(?:\.\d+)?) +\d+ (proxier|hns|hcnutils)\.go:\d+\] ("(?:\\.|[^"\\])*")(.*)$`)
+
+const (
+	runtimeTime = iota + 1
+	klogTime
+	klogFile
+	klogText
+	klogValues
+)
+
+// proxyLines are the lines of a log that may be about HNS, in the parts of [klogLine].
+func proxyLines(f File) (iter.Seq[[]string], error) {
+	b := budgetFor(f)
+	s, ok := b.open(f)
+	if !ok {
+		return nil, b.err("")
+	}
+	return func(yield func([]string) bool) {
 		for line := range bytes.Lines(s.text) {
-			text := strings.TrimRight(string(line), "\r\n")
-			if klogLine.MatchString(text) && !yield(text, nil) {
+			parts := klogLine.FindStringSubmatch(strings.TrimRight(string(line), "\r\n"))
+			if parts != nil && !yield(parts) {
 				return
 			}
 		}
-	}
+	}, nil
 }
 
 // TrimProxyLog keeps what [ReadProxyLog] reads of a log.
 func TrimProxyLog(f File) ([]byte, error) {
+	lines, err := proxyLines(f)
+	if err != nil {
+		return nil, err
+	}
 	var kept bytes.Buffer
-	for line, err := range proxyLines(f) {
-		if err != nil {
-			return nil, err
-		}
-		kept.WriteString(line + "\n")
+	for line := range lines {
+		kept.WriteString(line[0] + "\n")
 	}
 	return kept.Bytes(), nil
 }
@@ -110,53 +123,52 @@ func (l ProxyLog) Note() string {
 type proxyReader struct {
 	log ProxyLog
 	now time.Time
-	// addresses are those of endpoints that kube-proxy made or used.
+	// addresses are those of endpoints that kube-proxy made or used: most versions log an endpoint's ID alone.
 	addresses map[hns.EndpointID]netip.Addr
-	// dropped are the addresses that EndpointSlices dropped last, of each family, and that kube-proxy has not used since.
+	// dropped are the addresses that EndpointSlices dropped last, of IPv4 or not, and that kube-proxy has not used since.
 	// kube-proxy 1.31 and later looks them up at the end of a sync, to delete their endpoints.
-	dropped map[bool]*drop
+	dropped map[bool]drop
 	// program is the Service that is programmed, and used are its addresses in the order in which its load balancer names
 	// them. On a node with two families, two proxiers write into one log at the same time.
 	program string
 	used    []netip.Addr
-	// why is why an endpoint is about to be deleted, and removing are the addresses of those whose ID is not said.
-	why      map[hns.EndpointID]string
-	removing []netip.Addr
 }
 
 // drop are addresses that were dropped at once.
 type drop struct {
 	at        time.Time
-	addresses map[netip.Addr]bool
+	addresses sets.Set[netip.Addr]
 }
 
 // atOnce is how far two lines about one change may lie apart.
 const atOnce = time.Second
 
-var (
-	// klogLine matches a line of klog, after the time that a runtime or kubectl puts before it.
-	klogLine = regexp.MustCompile(`^(?:(\d{4}-\d\d-\d\dT\S+) )?(?:std(?:out|err) [FP] )?` +
-		`[IWEF](\d{4} \d\d:\d\d:\d\d(?:\.\d+)?) +\d+ (?:proxier|hns|hcnutils)\.go:\d+\] (".*)$`)
-	// ofWinkernel matches the messages that only kube-proxy for Windows has.
-	ofWinkernel = regexp.MustCompile(`(?i)\bhns\b|policy|endpoint|loadbalancer|Syncing Policies|Syncing proxy rules`)
-	ofLinux     = regexp.MustCompile(`(?i)iptables|ipvs|nftables|conntrack`)
-	socket      = regexp.MustCompile(`(?:HnsID:([-0-9A-Fa-f]*), Address:)?(\[[0-9a-fA-F:.]+\]|[0-9.]+):\d+$`)
-)
+// message is the text of a line with its values.
+type message struct {
+	text   string
+	values map[string]string
+}
 
-func (r *proxyReader) readLine(line string) {
-	part := klogLine.FindStringSubmatch(line)
-	m, ok := parseMessage(part[3])
-	if !ok || !ofWinkernel.MatchString(m.text) || ofLinux.MatchString(m.text) {
-		return
+// loggedValue matches a key with its value: a text in quotes, JSON at the end, or a word.
+var loggedValue = regexp.MustCompile(`(\w+)=("(?:\\.|[^"\\])*"|\{.*\}|\S*)`)
+
+func (r *proxyReader) readLine(line []string) {
+	m := message{text: unquote(line[klogText]), values: map[string]string{}}
+	for _, pair := range loggedValue.FindAllStringSubmatch(line[klogValues], -1) {
+		m.values[pair[1]] = unquote(pair[2])
 	}
-	m.at = r.timeOf(part[1], part[2])
 	r.log.Lines++
-	r.log.Last = m.at
-	if r.log.First.IsZero() {
-		r.log.First = m.at
-	}
-	r.follow(m)
+	r.log.Last = r.timeOf(line[runtimeTime], line[klogTime])
+	r.log.First = cmp.Or(r.log.First, r.log.Last)
+	r.log.Detailed = r.log.Detailed || strings.HasPrefix(m.text, "Syncing Policies") // both are logged at -v=3
 	r.read(m)
+}
+
+func unquote(text string) string {
+	if unquoted, err := strconv.Unquote(text); err == nil {
+		return unquoted
+	}
+	return text
 }
 
 // timeOf is the time of a line: that of a runtime, or that of klog in the last year in which it is not later than now.
@@ -174,44 +186,7 @@ func (r *proxyReader) timeOf(stamp, klog string) time.Time {
 	return time.Time{}
 }
 
-// message is the text of a line with its values.
-type message struct {
-	text   string
-	values map[string]string
-	at     time.Time
-}
-
-// parseMessage reads a text in quotes and then pairs of a key and a value: a text in quotes, JSON or a word.
-func parseMessage(line string) (m message, ok bool) {
-	quoted, err := strconv.QuotedPrefix(line)
-	if err != nil {
-		return m, false
-	}
-	m.text, _ = strconv.Unquote(quoted)
-	m.values = map[string]string{}
-	for rest := line[len(quoted):]; ; {
-		key, value, found := strings.Cut(strings.TrimLeft(rest, " "), "=")
-		if !found {
-			return m, true
-		}
-		m.values[key], rest = firstWord(value)
-	}
-}
-
-// firstWord is the value at the beginning of a text, and what follows it.
-func firstWord(text string) (word, rest string) {
-	if quoted, err := strconv.QuotedPrefix(text); err == nil {
-		word, _ = strconv.Unquote(quoted)
-		return word, text[len(quoted):]
-	}
-	if strings.HasPrefix(text, "{") || strings.HasPrefix(text, "[") {
-		if value, invalid := firstValue([]byte(text)); invalid == nil {
-			return string(value), text[len(value):]
-		}
-	}
-	word, rest, _ = strings.Cut(text, " ")
-	return word, rest
-}
+var socket = regexp.MustCompile(`(?:HnsID:([-0-9A-Fa-f]*), Address:)?(\[[0-9a-fA-F:.]+\]|[0-9.]+):\d+$`)
 
 // endpoint is the ID and the address that a message names. Either may be missing.
 func (m message) endpoint() (hns.EndpointID, netip.Addr) {
@@ -225,130 +200,80 @@ func (m message) endpoint() (hns.EndpointID, netip.Addr) {
 	return id, addr
 }
 
-// follow keeps track of which address an endpoint has: most versions log only one of the two.
-func (r *proxyReader) follow(m message) {
-	id, addr := m.endpoint()
-	if id != "" && addr.IsValid() && len(r.addresses) < maxProxyEntries {
-		r.addresses[id] = addr
-	}
-	switch m.text {
-	case "Endpoint cleanup", "Decrementing Endpoint RefCount":
-		if addr.IsValid() {
-			r.drop(m.at, addr)
-		}
-	case "Deleting unreferenced remote endpoint", "Removing endpoints, since no one is referencing it":
-		if len(r.why)+len(r.removing) > maxProxyEntries {
-			clear(r.why)
-			r.removing = nil
-		}
-	case "Applying Policy":
-		r.program, r.used = serviceOf(m.values["serviceInfo"]), nil
-	case "Hns endpoint resource":
-		if len(r.used) < maxProxyEntries {
-			r.used = append(r.used, addr)
-		}
-		delete(r.dropped[addr.Is4()].addresses, addr)
-	}
-	r.log.Detailed = r.log.Detailed || strings.HasPrefix(m.text, "Syncing Policies") // both are logged at -v=3
-}
-
-// drop notes that EndpointSlices have dropped an address. Those that were dropped at once are kept together.
-func (r *proxyReader) drop(at time.Time, addr netip.Addr) {
-	d := r.dropped[addr.Is4()]
-	if at.Sub(d.at) > atOnce || d.addresses == nil || len(d.addresses) > maxProxyEntries { // no Service has as many
-		d.addresses = map[netip.Addr]bool{}
-	}
-	d.at, d.addresses[addr] = at, true
-}
-
-// serviceOf is the Service of one of its ports, such as shop/cart:http.
-func serviceOf(port string) string {
-	service, _, _ := strings.Cut(port, ":")
-	return service
-}
-
-// read adds an act of kube-proxy.
+// read follows which addresses endpoints have, and adds what kube-proxy did.
 func (r *proxyReader) read(m message) {
 	id, addr := m.endpoint()
-	if why := reason(m.text); why != "" {
-		r.why[id] = why
+	if id != "" && addr.IsValid() {
+		r.addresses[id] = addr
 	}
+	r.follow(m, addr)
 	switch m.text {
-	case "Removing endpoints, since no one is referencing it":
-		if id == "" {
-			r.removing = append(r.removing, addr)
-		}
-	case "Remote endpoint resource deleted":
-		r.deleted(m, id)
-	case "Deleting unreferenced remote endpoint succeeded": // it follows what it explains
-		if n := len(r.log.Entries); n > 0 && r.log.Entries[n-1].Endpoint == id {
-			r.log.Entries[n-1].Address, r.log.Entries[n-1].Detail = addr, becauseDropped
-		}
 	case "Created remote endpoint resource", "Created local endpoint resource":
-		r.add(m, history.Entry{Result: ProxyCreated, Endpoint: id})
+		r.add(history.Entry{Result: ProxyCreated, Endpoint: id, Address: r.addresses[id]})
+	case "Remote endpoint resource deleted":
+		r.deleted(id)
+	case "Deleting unreferenced remote endpoint succeeded": // it names the address of what was deleted just before
+		for n := len(r.log.Entries) - 1; n >= 0 && r.log.Entries[n].Result == ProxyDeleted &&
+			r.log.Entries[n].Endpoint == id; n-- {
+			r.log.Entries = r.log.Entries[:n]
+		}
+		r.deleted(id)
 	case "Created Hns loadbalancer policy resource":
 		r.balancer(m, ProxyCreatedBalancer)
 	case "Update loadbalancer is successful":
 		r.balancer(m, ProxyUpdatedBalancer)
 	case "Hns LoadBalancer delete triggered for loadBalancer resources":
-		r.add(m, history.Entry{Result: ProxyDeletedBalancer, Detail: "load balancer " + m.values["lbHnsID"]})
+		r.add(history.Entry{Result: ProxyDeletedBalancer, Detail: "load balancer " + m.values["lbHnsID"]})
 	default:
 		r.failed(m, id, addr)
 	}
 }
 
-// reason is why kube-proxy is about to delete an endpoint, by what it logs before. It is empty for other messages.
-func reason(text string) string {
-	switch text {
-	case "Removing endpoints, since no one is referencing it":
-		return "no Service that kube-proxy serves uses it any more"
-	case "Deleting unreferenced remote endpoint":
-		return becauseDropped
-	case "Deleting stale remote endpoint with duplicate IP":
-		return "another endpoint has its address"
-	default:
-		return ""
+// follow keeps track of what comes before an act.
+func (r *proxyReader) follow(m message, addr netip.Addr) {
+	switch m.text {
+	case "Endpoint cleanup", "Decrementing Endpoint RefCount", "Removing endpoints, since no one is referencing it":
+		r.drop(addr)
+	case "Applying Policy":
+		r.program, _, _ = strings.Cut(m.values["serviceInfo"], ":") // which has a port, as shop/cart:http
+		r.used = nil
+	case "Hns endpoint resource":
+		r.used = append(r.used, addr)
+		r.dropped[addr.Is4()].addresses.Delete(addr)
 	}
 }
 
-const (
-	becauseDropped = "EndpointSlices had dropped its address"
-	// notMade says what kind of endpoint it was.
-	notMade = "; kube-proxy had neither made nor used it, so that it was a pod's own, if the log is whole"
-)
+// drop notes that EndpointSlices have dropped an address. Those that were dropped at once are kept together.
+func (r *proxyReader) drop(addr netip.Addr) {
+	d := r.dropped[addr.Is4()]
+	if r.log.Last.Sub(d.at) > atOnce {
+		d.addresses = sets.New[netip.Addr]()
+	}
+	r.dropped[addr.Is4()] = drop{r.log.Last, d.addresses.Insert(addr)}
+}
 
-// deleted adds the deletion of an endpoint. If the log does not name its address, it is one of those that were dropped
-// last: kube-proxy looked it up by that.
-func (r *proxyReader) deleted(m message, id hns.EndpointID) {
-	e := history.Entry{Result: ProxyDeleted, Endpoint: id, Address: r.addresses[id], Detail: r.why[id]}
-	delete(r.why, id)
-	if e.Detail == "" && len(r.removing) == 1 {
-		e.Detail, e.Address = r.why[""], cmp.Or(e.Address, r.removing[0])
-	}
-	if e.Detail != becauseDropped {
-		r.removing = nil
-	}
-	candidates := r.droppedLast()
+// deleted adds the deletion of an endpoint. If kube-proxy had not logged its address, it is one of those that were
+// dropped last: kube-proxy looked it up by that.
+func (r *proxyReader) deleted(id hns.EndpointID) {
+	e := history.Entry{Result: ProxyDeleted, Endpoint: id, Address: r.addresses[id]}
+	dropped, others := r.dropped[true].addresses, r.dropped[false].addresses
+	candidates := len(dropped) + len(others)
 	const few = 10
-	if e.Address.IsValid() || len(candidates) == 0 || len(candidates) > few {
-		r.add(m, e)
+	if e.Address.IsValid() || candidates == 0 || candidates > few {
+		if dropped.Has(e.Address) || others.Has(e.Address) {
+			e.Detail = "EndpointSlices had dropped its address"
+		}
+		r.add(e)
 		return
 	}
-	why := "EndpointSlices had dropped the address, by which kube-proxy looks endpoints up"
-	if len(candidates) > 1 {
-		why = fmt.Sprintf("it may have had this address, or another of %d that EndpointSlices had dropped", len(candidates))
+	e.Detail = "EndpointSlices had dropped the address, by which kube-proxy looks endpoints up"
+	if candidates > 1 {
+		e.Detail = fmt.Sprintf("it may have had this address, or another of %d that EndpointSlices had dropped", candidates)
 	}
-	for _, e.Address = range candidates {
-		e.Detail = why + notMade
-		r.add(m, e)
+	e.Detail += "; kube-proxy had neither made nor used it, so that it was a pod's own, if the log is whole"
+	for _, e.Address = range slices.SortedFunc(maps.Keys(dropped.Union(others)), netip.Addr.Compare) {
+		r.add(e)
 	}
-}
-
-// droppedLast are the addresses that were dropped last, in both families.
-func (r *proxyReader) droppedLast() []netip.Addr {
-	all := slices.AppendSeq(slices.Collect(maps.Keys(r.dropped[true].addresses)), maps.Keys(r.dropped[false].addresses))
-	slices.SortFunc(all, netip.Addr.Compare)
-	return all
 }
 
 // balancer adds a load balancer, and learns from it the endpoints of the addresses that it was made of.
@@ -365,62 +290,48 @@ func (r *proxyReader) balancer(m message, result string) {
 		e.Address, _ = hns.ParseAddr(lb.FrontendVIPs[0])
 	}
 	used := slices.DeleteFunc(slices.Clone(r.used), func(a netip.Addr) bool { return a.Is4() != e.Address.Is4() })
-	if len(lb.HostComputeEndpoints) == len(used) && e.Address.IsValid() && len(r.addresses) < maxProxyEntries {
-		for i, text := range lb.HostComputeEndpoints {
-			if id, err := hns.ParseID[hns.EndpointID](text); err == nil {
-				r.addresses[id] = used[i]
-			}
+	for i, text := range lb.HostComputeEndpoints {
+		if id, err := hns.ParseID[hns.EndpointID](text); err == nil && len(used) == len(lb.HostComputeEndpoints) {
+			r.addresses[id] = used[i]
 		}
 	}
-	r.add(m, e)
+	r.add(e)
 }
 
-// failed adds a failure of kube-proxy.
+// networkGone is the one failure for which kube-proxy logs no error.
+const networkGone = "The HNS network is not present or has changed since the last sync, please check the CNI deployment"
+
+// failed adds a failure of kube-proxy. The same again at once is counted.
 func (r *proxyReader) failed(m message, id hns.EndpointID, addr netip.Addr) {
-	gaveUp := slices.Contains([]string{
-		"Querying HNS for endpoints failed", "Querying HNS for load balancers failed", "Source Vip endpoint creation failed",
-		"The HNS network is not present or has changed since the last sync, please check the CNI deployment",
-		"HNS is not running. Unable to read network. Skipping sync",
-	}, m.text)
-	e := history.Entry{Result: ProxyFailed, Endpoint: id, Address: addr, Detail: m.text}
-	cause := m.values["err"]
-	switch {
-	case gaveUp:
-		e.Result = ProxyGaveUp
-	case cause == "":
+	e := history.Entry{Result: ProxyFailed, Endpoint: id, Address: cmp.Or(addr, r.addresses[id]), Detail: m.text}
+	if cause := m.values["err"]; cause != "" {
+		e.Detail += ": " + cause
+	} else if m.text != networkGone {
 		return
-	case strings.HasSuffix(m.text, "creation failed"):
+	}
+	if strings.HasSuffix(m.text, "creation failed") {
 		e.Subject = r.program
 	}
-	if cause != "" {
-		e.Detail += ": " + cause
-	}
-	r.add(m, e)
-}
-
-// add adds an entry. What happens again at once is counted.
-func (r *proxyReader) add(m message, e history.Entry) {
-	e.Act, e.First, e.Last, e.Count = history.KubeProxy, m.at, m.at, 1
-	if !e.Address.IsValid() {
-		e.Address = r.addresses[e.Endpoint]
-	}
-	if n := len(r.log.Entries); n > 0 && (e.Result == ProxyFailed || e.Result == ProxyGaveUp) {
+	if n := len(r.log.Entries); n > 0 {
 		last := &r.log.Entries[n-1]
 		if last.Result == e.Result && last.Address == e.Address && last.Detail == e.Detail && last.Subject == e.Subject {
-			last.Last = m.at
-			last.Count++
+			last.Last, last.Count = r.log.Last, last.Count+1
 			return
 		}
 	}
+	r.add(e)
+}
+
+// add adds an entry.
+func (r *proxyReader) add(e history.Entry) {
+	e.Act, e.First, e.Last, e.Count = history.KubeProxy, r.log.Last, r.log.Last, 1
 	r.log.Entries = append(r.log.Entries, e)
 	if len(r.log.Entries) >= 2*maxProxyEntries {
-		r.trim(maxProxyEntries)
+		r.trim()
 	}
 }
 
 // trim keeps the last entries.
-func (r *proxyReader) trim(count int) {
-	if drop := len(r.log.Entries) - count; drop > 0 {
-		r.log.Entries = slices.Delete(r.log.Entries, 0, drop)
-	}
+func (r *proxyReader) trim() {
+	r.log.Entries = slices.Delete(r.log.Entries, 0, max(0, len(r.log.Entries)-maxProxyEntries))
 }

@@ -77,15 +77,15 @@ func TestProxyLogOfAStaleRecord(t *testing.T) {
 			Subject: subject, Detail: detail,
 		}
 	}
-	gaveUp := entry(recording.ProxyGaveUp, 11, "", netip.Addr{}, "", "Querying HNS for endpoints failed: failed to list endpoints")
-	gaveUp.Last, gaveUp.Count = at(12), 2
+	failed := entry(recording.ProxyFailed, 11, "", netip.Addr{}, "", "Querying HNS for endpoints failed: failed to list endpoints")
+	failed.Last, failed.Count = at(12), 2
 	g.Expect(log.Entries).To(Equal([]history.Entry{
 		entry(recording.ProxyCreatedBalancer, 4, "", netip.MustParseAddr("10.96.0.250"), "default/cart",
 			"load balancer 06f6c94b-d2c0-58a9-a717-afe9feb13345"),
 		entry(recording.ProxyDeleted, 8, remoteMade, address, "", "EndpointSlices had dropped its address"),
 		entry(recording.ProxyDeleted, 10, podsOwn, address, "", "EndpointSlices had dropped the address, by which kube-proxy "+
 			"looks endpoints up; kube-proxy had neither made nor used it, so that it was a pod's own, if the log is whole"),
-		gaveUp,
+		failed,
 	}))
 	g.Expect(log.Note()).To(Equal(
 		"kube-proxy's log has 13 lines about HNS, from 2026-11-30 03:00:00 to 2026-11-30 03:00:12, if it is in UTC"))
@@ -137,7 +137,7 @@ func TestProxyLogOfTwoProxiers(t *testing.T) {
 	for _, e := range log.Entries[1:] {
 		deleted = append(deleted, e.Address.String())
 	}
-	g.Expect(deleted).To(Equal([]string{"10.240.0.18", "fd00::17", "invalid IP"}))
+	g.Expect(deleted).To(Equal([]string{"10.240.0.18", "fd00::17", "10.240.0.19", "fd00::18"}))
 }
 
 // Invariant 12: every release says it in other words.
@@ -217,7 +217,7 @@ func TestProxyLogYears(t *testing.T) {
 		"2026-11-29T22:00:00.5-02:00 I1130 03:00:00.000000":     "2026-11-30T00:00:00Z",
 		"2025-11-30T03:00:00Z stderr F I1130 03:00:00.00000000": "2025-11-30T03:00:00Z",
 	} {
-		log := readLog(t, line+`    1 proxier.go:1] "Syncing Policies"`)
+		log := readLog(t, line+`    1 hns.go:1] "Queried load balancers"`)
 		NewWithT(t).Expect(log.First.Truncate(time.Second).Format(time.RFC3339)).To(Equal(want), line)
 	}
 }
@@ -232,7 +232,7 @@ func TestProxyLogRefuses(t *testing.T) {
 		_, err := recording.ReadProxyLog(file("f", []byte(data)), now)
 		NewWithT(t).Expect(err).To(MatchError(ContainSubstring(want)), data)
 	}
-	shallow := readLog(t, logOf(`proxier.go:1473] "ClusterIP policy creation failed" err="no"`))
+	shallow := readLog(t, logOf(`hns.go:533] "Error creating Hns loadbalancer policy resource" err="no"`))
 	NewWithT(t).Expect(shallow.Note()).To(HaveSuffix("run kube-proxy with -v=4"))
 }
 
