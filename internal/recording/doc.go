@@ -41,7 +41,7 @@
 //  5. Memory and time are bounded by the size of the files, whatever they hold: at most four times their size above
 //     200 MiB, also of what a bundle unpacks to. Reading stops after 20 faults. Lists are read element by element, and
 //     what is kept is accounted for. A file above [MaxSize] is refused.
-//  6. Text is UTF-8 or UTF-16 of either byte order. A damaged file is a fault with its place.
+//  6. Text is UTF-8, or UTF-16 with a byte order mark. What is no text is a fault with its place.
 //  7. No secret is recorded. Of the objects of the cluster, only the fields that trim.go names are kept when they are
 //     read, and recorded: nothing of a pod's environment, commands, volumes, annotations or labels.
 //  8. What cannot be recorded does not keep the rest from being recorded. The manifest of a bundle lists every file,

@@ -69,7 +69,6 @@ func TestEncodingsOfHNS(t *testing.T) {
 		"UTF-8 with a mark":          unicode.UTF8BOM.NewEncoder(),
 		"UTF-16LE with a mark":       unicode.UTF16(unicode.LittleEndian, unicode.UseBOM).NewEncoder(),
 		"UTF-16BE with a mark":       unicode.UTF16(unicode.BigEndian, unicode.UseBOM).NewEncoder(),
-		"UTF-16LE without a mark":    unicode.UTF16(unicode.LittleEndian, unicode.IgnoreBOM).NewEncoder(),
 		"UTF-8, as it is, with CRLF": unicode.UTF8.NewEncoder(),
 	} {
 		t.Run(name, func(t *testing.T) {
