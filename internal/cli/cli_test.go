@@ -460,7 +460,7 @@ func TestScanNamesWhatIsBroken(t *testing.T) {
 		},
 		"cut off":              {string(valid[:len(valid)/2]), []string{"dump.json:", "the file is truncated"}},
 		"empty":                {"", []string{"dump.json:1:1: the file is empty"}},
-		"something else":       {"hello", []string{"dump.json:1:1: found text instead of JSON"}},
+		"something else":       {"hello", []string{"dump.json:1:1: found no HNS object in JSON"}},
 		"UTF-16, broken too":   {utf16LE(strings.Replace(string(valid), `"10.240.0.11"`, `"x"`, 1)), []string{"dump.json:", "IPAddress"}},
 		"two broken addresses": {strings.ReplaceAll(string(valid), `"10.240.0.1`, `"10.240.0.9991`), []string{"2462b2d1", "806b31aa"}},
 	} {

@@ -39,7 +39,8 @@ func (u *unpacker) readParts(b *Bundle) error {
 	for _, f := range u.unpack(FileConfig) {
 		b.Config, errConfig = config.Decode(f.Name, f.Data)
 	}
-	kept := &budget{memory: int(u.left)}
+	kept := budgetFor()
+	kept.memory = int(u.left)
 	b.HNS = kept.readHNS(u.unpack(fileEndpoints, fileBalancers, fileNetworks)...)
 	// An empty list is one of nothing because of the name of its file.
 	b.HNS.EndpointsRecorded, b.HNS.LoadBalancersRecorded = u.files[fileEndpoints] != nil, u.files[fileBalancers] != nil

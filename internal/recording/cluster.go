@@ -64,7 +64,7 @@ func ReadCluster(files ...File) (Cluster, error) {
 }
 
 func (b *budget) readCluster(files ...File) Cluster {
-	r := &clusterReader{known: map[string]any{}}
+	r := &clusterReader{}
 	for _, f := range files {
 		s, ok := b.open(f)
 		r.source = s
@@ -120,8 +120,6 @@ func yamlParts(text []byte) int {
 type clusterReader struct {
 	*source
 	dump Cluster
-	// known are the objects in the dump, by kind and name.
-	known map[string]any
 }
 
 // readJSON reads the JSON values of a file.

@@ -8,7 +8,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
-	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/kubernetes/scheme"
 )
@@ -28,14 +27,15 @@ type object struct {
 	header
 
 	at int
-	// name is what faults call it: "items[17] Pod default/web".
-	name string
+	// id is "Pod default/web", and name what faults call it: "items[17] Pod default/web".
+	id, name string
 }
 
 // readObject reads one object of any kind.
 func (r *clusterReader) readObject(h header, text []byte, at int, path string) {
 	qualified := strings.TrimPrefix(h.Metadata.Namespace+"/"+h.Metadata.Name, "/")
-	o := object{h, at, strings.Join(strings.Fields(path+" "+h.Kind+" "+qualified), " ")}
+	id := strings.TrimSpace(h.Kind + " " + qualified)
+	o := object{h, at, id, strings.TrimSpace(path + " " + id)}
 	r.dump.saw(h.kind())
 	switch h.kind() {
 	case nodeKind, podKind, sliceKind, serviceKind:
@@ -75,17 +75,17 @@ func (r *clusterReader) decode(o object, text []byte) {
 		}
 		node := trimNode(d)
 		r.require(o, "status.nodeInfo", node.Status.NodeInfo != corev1.NodeSystemInfo{})
-		r.dump.Nodes = keepObject(r, o, r.dump.Nodes, node)
+		r.dump.Nodes = keep(r.source, o.at, o.id, r.dump.Nodes, node)
 	case *corev1.Pod:
 		r.require(o, "status.phase", d.Status.Phase != "")
 		r.checkAddresses(o, d.Status.PodIP)
 		for _, ip := range d.Status.PodIPs {
 			r.checkAddresses(o, ip.IP)
 		}
-		r.dump.Pods = keepObject(r, o, r.dump.Pods, trimPod(d))
+		r.dump.Pods = keep(r.source, o.at, o.id, r.dump.Pods, trimPod(d))
 	case *discoveryv1.EndpointSlice:
 		r.checkSlice(o, d)
-		r.dump.Slices = keepObject(r, o, r.dump.Slices, trimSlice(d))
+		r.dump.Slices = keep(r.source, o.at, o.id, r.dump.Slices, trimSlice(d))
 	case *corev1.Service:
 		r.require(o, "spec.type", d.Spec.Type != "")
 		if d.Spec.ClusterIP != corev1.ClusterIPNone {
@@ -95,23 +95,8 @@ func (r *clusterReader) decode(o object, text []byte) {
 		for _, ingress := range d.Status.LoadBalancer.Ingress {
 			r.checkAddresses(o, ingress.IP)
 		}
-		r.dump.Services = keepObject(r, o, r.dump.Services, trimService(d))
+		r.dump.Services = keep(r.source, o.at, o.id, r.dump.Services, trimService(d))
 	}
-}
-
-// keepObject adds an object to a list. One that is equal to an earlier one is dropped, and one that differs is a fault.
-func keepObject[T any](r *clusterReader, o object, list []T, kept T) []T {
-	name := o.Kind + " " + o.Metadata.Namespace + "/" + o.Metadata.Name
-	earlier, isKnown := r.known[name]
-	switch {
-	case !isKnown:
-		r.known[name] = kept
-		r.keep(o.at, kept)
-		return append(list, kept)
-	case !apiequality.Semantic.DeepEqual(earlier, any(kept)):
-		r.report(o.at, "%s occurs twice, with different content", o.name)
-	}
-	return list
 }
 
 // require reports that an object lacks what an API server sets in every one. An object that was cut off, or a manifest,

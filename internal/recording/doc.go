@@ -29,14 +29,14 @@
 //
 //  1. A file is read whole or refused. All faults are reported at once, each with its file, line and column, counted in
 //     the decoded text, and with its object. Of YAML, an item has the place of its document. Refused are a truncated
-//     file and an object that is cut off; text that is the rest of JSON; of HNS, objects of no known kind, files
-//     without JSON, and text that lists an HNS object which the JSON lacks; of the cluster, a list that is one of
-//     several parts, and text that says that kubectl failed. Properties and kinds that verdicts do not need are
+//     file and an object that is cut off; text that is the rest of JSON; of HNS, objects of no known kind and files
+//     without JSON; of the cluster, a list that is one of several parts, and text that says that kubectl failed. Properties and kinds that verdicts do not need are
 //     ignored.
 //  2. Unknown is never absent. [HNS] and [Cluster] say which kinds were recorded, and which endpoints have an
 //     incomplete record. Nothing is inferred from names, or from a list that does not say what it is a list of. But the
 //     name of an empty file, or of a file with an empty list, says of what there is nothing.
-//  3. Complete records that contradict each other are a fault, in one file or in several. None of them wins.
+//  3. Two records of one object that differ are a fault, in one file or in several. None of them wins. A network's own
+//     record adds to what its endpoints say of it.
 //  4. What is returned has the shape that package hns promises for live objects.
 //  5. Memory and time are bounded by the size of the files, whatever they hold: at most four times their size above
 //     200 MiB, also of what a bundle unpacks to. Reading stops after 20 faults. Lists are read element by element, and

@@ -50,10 +50,10 @@ func ReadHNS(files ...File) (HNS, error) {
 }
 
 func (b *budget) readHNS(files ...File) HNS {
-	r := &hnsReader{dump: HNS{Incomplete: map[hns.EndpointID]string{}}, index: map[any]int{}}
+	r := &hnsReader{dump: HNS{Incomplete: map[hns.EndpointID]string{}}, networks: map[hns.NetworkID]int{}}
 	for _, f := range files {
 		if s, ok := b.open(f); ok {
-			r.source, r.ids, r.cut = s, map[string]bool{}, false
+			r.source, r.empty, r.cut = s, true, false
 			r.readFile()
 		}
 	}
@@ -65,43 +65,34 @@ func (b *budget) readHNS(files ...File) HNS {
 type hnsReader struct {
 	*source
 	dump HNS
-	// index has the places of the objects in the dump, by their IDs.
-	index map[any]int
-	// ids are the IDs of all objects of the file, in lower case.
-	ids map[string]bool
+	// networks has the places of the networks in the dump.
+	networks map[hns.NetworkID]int
+	// empty is set until the file has an object.
+	empty bool
 	// cut is set once a nested value of the file was found to be cut off.
 	cut bool
 	// noEndpoints is set once an empty file of endpoints was read.
 	noEndpoints bool
 }
 
-var (
-	// jsonStart matches a line that begins with a JSON object or a list. Other text may begin with a bracket too.
-	jsonStart = regexp.MustCompile(`^[ \t]*(?:\{\s*"|\[\s*["\[{\]])`)
-	// listing matches the lines by which text that lists HNS objects is recognized: an object or the head of a table of
-	// hnsdiag, an ID in Format-List, and the head of Format-Table with the rule below it.
-	listing = regexp.MustCompile(`(?im)^(?:(?:Endpoint|Network|Namespace|Load Balancer)\s*:|Name\s+ID\b|ID\s*[|:]|` +
-		`\S+[ \t]+\S.*\n[ \t-]*--[ \t-]*\r?$)`)
-	guid = regexp.MustCompile(`(?i)\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b`)
-)
+// jsonStart matches a line that begins with a JSON object or a list. Other text may begin with a bracket too.
+var jsonStart = regexp.MustCompile(`^[ \t]*(?:\{\s*"|\[\s*["\[{\]])`)
 
 // readFile reads every JSON value that begins a line.
 func (r *hnsReader) readFile() {
-	hasJSON, faults := false, len(r.faults)
+	hasJSON := false
 	outside, whole := r.values(jsonStart, func(value []byte, at int) {
 		r.readValue(value, at)
 		hasJSON = true
 	})
 	switch {
 	case !whole:
-	case len(bytes.TrimSpace(r.text)) == 0, hasJSON && len(r.ids) == 0 && len(r.faults) == faults:
+	case r.empty && (hasJSON || len(bytes.TrimSpace(r.text)) == 0):
 		r.readNothing()
-	case string(bytes.TrimSpace(r.text)) == "{}":
-		r.report(0, "the object is empty: nothing of HNS was recorded")
 	case !hasJSON:
-		r.report(0, "found text instead of JSON; what hnsdiag, Format-List and Format-Table print is not enough")
+		r.report(0, "found no HNS object in JSON; what hnsdiag, Format-List and Format-Table print is not enough")
 	default:
-		r.checkOutside(outside)
+		r.checkRest(outside)
 	}
 }
 
@@ -131,21 +122,5 @@ func (r *hnsReader) readValue(value []byte, at int) {
 	}
 	for offset, object := range r.elements(text) {
 		r.readObject(object, at+offset, false)
-	}
-}
-
-// checkOutside reports text that JSON should have been: a part of it, or objects that only the text lists. The JSON
-// that was read is blank in it.
-func (r *hnsReader) checkOutside(text []byte) {
-	lists := r.checkRest(text) && listing.Match(text)
-	for at := 0; lists && !r.full(); {
-		id := guid.FindIndex(text[at:])
-		if id == nil {
-			return
-		}
-		if listed := text[at+id[0] : at+id[1]]; !r.ids[strings.ToLower(string(listed))] {
-			r.report(at+id[0], "the text outside of the JSON lists %s, which is missing in the JSON", listed)
-		}
-		at += id[1]
 	}
 }

@@ -74,7 +74,7 @@ func TestEveryFixtureIsReadOrRefusedAndExplained(t *testing.T) {
 			dump, err := readHNSFixture(t, entry.Name())
 			g.Expect(dump).To(BeZero())
 			g.Expect(err).To(MatchError(And(
-				HavePrefix("%s:1:1: found text instead of JSON", entry.Name()),
+				HavePrefix("%s:1:1: found no HNS object in JSON", entry.Name()),
 				ContainSubstring("\n  Get-HnsEndpoint | ConvertTo-Json -Depth 10 > endpoints.json\n"),
 			)))
 			continue

@@ -5,7 +5,6 @@ package recording
 import (
 	"cmp"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/hnsguard/hnsguard/internal/hns"
@@ -97,31 +96,16 @@ func missing(e hns.Endpoint, whole bool) string {
 	}
 }
 
-// addEndpoint adds an endpoint and the network that it is on. A complete record replaces an incomplete one.
+// addEndpoint adds an endpoint and the network that it is on.
 func (r *hnsReader) addEndpoint(o hnsObject, e hns.Endpoint, whole bool, on hns.Network) {
 	r.dump.EndpointsRecorded = true
 	if e.Network != "" {
 		r.addNetwork(o, on)
 	}
-	lacks := missing(e, whole)
-	old := first(r, o, &r.dump.Endpoints, e.ID, e)
-	switch _, incomplete := r.dump.Incomplete[e.ID]; {
-	case old == nil && lacks != "":
+	if lacks := missing(e, whole); lacks != "" {
 		r.dump.Incomplete[e.ID] = lacks
-		return
-	case old == nil, lacks != "":
-		return
-	case incomplete:
-		*old = e
-	case old.Remote() != e.Remote(), old.Network != e.Network, old.MAC != e.MAC,
-		!sameSet(old.Addresses, e.Addresses), differ(old.Namespace, e.Namespace):
-		r.report(o.at, "endpoint %s has two records that differ: %+v and %+v", e.ID, *old, e)
 	}
-	delete(r.dump.Incomplete, e.ID)
-	// V1 and V2 show different signs of use. Any counts.
-	old.Flags |= e.Flags
-	old.Namespace = cmp.Or(old.Namespace, e.Namespace)
-	old.SharedContainers = max(old.SharedContainers, e.SharedContainers)
+	r.dump.Endpoints = keep(r.source, o.at, "endpoint "+string(e.ID), r.dump.Endpoints, e)
 }
 
 // network reads a network, of which V1 and V2 show the needed properties alike.
@@ -131,15 +115,16 @@ func (r *hnsReader) network(o hnsObject) {
 	r.addNetwork(o, hns.Network{ID: id, Name: v.Name, Type: hns.ParseNetworkType(v.Type)})
 }
 
+// addNetwork adds a network, or what an earlier record of it lacks.
 func (r *hnsReader) addNetwork(o hnsObject, n hns.Network) {
-	old := first(r, o, &r.dump.Networks, n.ID, n)
-	if old == nil {
+	i, again := r.networks[n.ID]
+	if !again {
+		r.networks[n.ID] = len(r.dump.Networks)
+		r.dump.Networks = keep(r.source, o.at, "network "+string(n.ID), r.dump.Networks, n)
 		return
 	}
-	if differ(old.Name, n.Name) || differ(old.Type, n.Type) {
-		r.report(o.at, "network %s is both %q (%s) and %q (%s)", n.ID, old.Name, old.Type, n.Name, n.Type)
-	}
-	old.Name, old.Type = cmp.Or(old.Name, n.Name), cmp.Or(old.Type, n.Type)
+	known := &r.dump.Networks[i]
+	known.Name, known.Type = cmp.Or(known.Name, n.Name), cmp.Or(known.Type, n.Type)
 }
 
 // loadBalancer reads what hcn shows of a load balancer, and what Get-HnsPolicyList shows: what hcn calls a load
@@ -174,9 +159,7 @@ func (r *hnsReader) loadBalancer(o hnsObject) {
 		}
 	}
 	r.dump.LoadBalancersRecorded = true
-	if old := first(r, o, &r.dump.LoadBalancers, lb.ID, lb); old != nil && !sameSet(old.Endpoints, lb.Endpoints) {
-		r.report(o.at, "load balancer %s has the endpoints %v and %v", lb.ID, old.Endpoints, lb.Endpoints)
-	}
+	r.dump.LoadBalancers = keep(r.source, o.at, "load balancer "+string(lb.ID), r.dump.LoadBalancers, lb)
 }
 
 // endpointOf is the endpoint to which a policy list refers.
@@ -186,15 +169,4 @@ func endpointOf(reference string) (hns.EndpointID, error) {
 		return "", fmt.Errorf("%q does not refer to an endpoint: want %s<ID>", reference, prefix)
 	}
 	return hns.ParseID[hns.EndpointID](reference[len(prefix):])
-}
-
-// differ reports whether two strings are both set and not equal.
-func differ[S ~string](a, b S) bool { return a != "" && b != "" && a != b }
-
-// sameSet reports whether two short lists hold the same elements in any order.
-func sameSet[T comparable](a, b []T) bool {
-	within := func(x, y []T) bool {
-		return !slices.ContainsFunc(x, func(t T) bool { return !slices.Contains(y, t) })
-	}
-	return within(a, b) && within(b, a)
 }

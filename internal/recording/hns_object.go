@@ -70,6 +70,7 @@ func (r *hnsReader) readObject(raw []byte, at int, inEnvelope bool) {
 			return
 		}
 	}
+	r.empty = false
 	var properties map[string]part
 	switch {
 	case oversized(raw):
@@ -97,7 +98,6 @@ func (r *hnsReader) readObject(raw []byte, at int, inEnvelope bool) {
 		var id struct{ ID any }
 		_ = json.Unmarshal(raw, &id)
 		o.name = fmt.Sprintf("%s %.100v", hnsKinds()[i].name, cmp.Or(id.ID, "without ID"))
-		r.ids[strings.ToLower(fmt.Sprint(id.ID))] = true
 		hnsKinds()[i].read(r, o)
 	}
 }
@@ -132,15 +132,4 @@ func parse[T any](r *hnsReader, o hnsObject, property, text string, parser func(
 		r.report(o.at, "%s of %s: %v", property, o.name, err)
 	}
 	return value
-}
-
-// first adds an object to a list, or returns the earlier object of the same ID.
-func first[T any](r *hnsReader, o hnsObject, list *[]T, id any, object T) (earlier *T) {
-	if i, known := r.index[id]; known {
-		return &(*list)[i]
-	}
-	r.index[id] = len(*list)
-	*list = append(*list, object)
-	r.keep(o.at, object)
-	return nil
 }

@@ -227,7 +227,7 @@ func TestProxyLogRefuses(t *testing.T) {
 		"":                        "it has no line about HNS of a kube-proxy for Windows",
 		"{\"kind\": \"PodList\"}": "it has no line about HNS of a kube-proxy for Windows",
 		logOf(`proxier.go:1] "Syncing iptables rules"`, `server.go:1] "Endpoint"`): "it has no line about HNS",
-		"\xff\xfea": "the file is not text",
+		"\xff\xfea\x00\x00\x00": "the file is not text",
 	} {
 		_, err := recording.ReadProxyLog(file("f", []byte(data)), now)
 		NewWithT(t).Expect(err).To(MatchError(ContainSubstring(want)), data)

@@ -10,6 +10,7 @@ import (
 	"io"
 	"iter"
 	"os"
+	"reflect"
 	"regexp"
 	"strings"
 	"unicode/utf8"
@@ -85,13 +86,15 @@ type budget struct {
 	// memory is how many bytes may still be kept.
 	memory int
 	faults []error
+	// known are the objects that were kept, by kind and name.
+	known map[string]any
 	// more is set once a fault was not kept.
 	more bool
 }
 
 // budgetFor returns the budget for reading some files.
 func budgetFor(files ...File) *budget {
-	b := &budget{memory: 48 << 20}
+	b := &budget{memory: 48 << 20, known: map[string]any{}}
 	for _, f := range files {
 		b.memory += 2 * len(f.Data)
 	}
@@ -137,11 +140,20 @@ func (s *source) report(offset int, format string, args ...any) {
 	s.faults = append(s.faults, fmt.Errorf("%s:%d:%d: %.600s", s.name, line, column, fmt.Sprintf(format, args...)))
 }
 
-// keep accounts for a value that is kept, at an offset of the text.
-func (s *source) keep(offset int, value any) {
-	if s.memory -= sizeOf(value); s.memory < 0 {
-		s.report(offset, "reading stops here: the objects take too much memory for a file of this size; record less")
+// keep adds an object to a list and accounts for it. The same again is dropped, and one that differs is a fault.
+func keep[T any](s *source, at int, name string, list []T, object T) []T {
+	earlier, again := s.known[name]
+	switch {
+	case again && !reflect.DeepEqual(earlier, any(object)):
+		s.report(at, "%s occurs twice, with different content", name)
+	case !again:
+		s.known[name] = object
+		if s.memory -= sizeOf(object); s.memory < 0 {
+			s.report(at, "reading stops here: the objects take too much memory for a file of this size; record less")
+		}
+		list = append(list, object)
 	}
+	return list
 }
 
 // part is a part of a JSON text, whose memory it shares.
