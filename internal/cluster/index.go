@@ -24,19 +24,19 @@ type Index struct {
 	pods     map[types.NamespacedName]Pod
 	slices   map[types.NamespacedName]*Slice
 	services map[types.NamespacedName]*Backing
-	// revision counts the changes of services.
+	// revision counts the changes of services that kube-proxy sees.
 	revision uint64
 	// keepers are the keep-slices.
 	keepers map[types.NamespacedName]*Slice
-	// listings are those of the addresses that views were taken of, which may have none. They are in the order of slices.
+	// listings are the listings of the addresses of views, sorted by slice; they may be empty.
 	listings map[netip.Addr][]Listing
-	// shared is set when a view has the listings: then they are copied before they change.
+	// shared is set if a view has the listings: they must be copied before they change.
 	shared bool
-	// view is the last view. What has changed since is nil in it.
+	// view is the last view. Its outdated parts are nil.
 	view View
 }
 
-// NewIndex returns an empty index for the node of that name.
+// NewIndex returns an empty index for the named node.
 func NewIndex(node string) *Index {
 	return &Index{
 		node: node, pods: map[types.NamespacedName]Pod{}, slices: map[types.NamespacedName]*Slice{},
@@ -79,7 +79,7 @@ func (i *Index) DeletePod(pod *corev1.Pod) {
 	i.view.byAddress = nil
 }
 
-// SetSlice adds a slice, or replaces the one of its name, which it returns; nil if there was none.
+// SetSlice adds a slice, or replaces the one with its name, which it returns; nil if there was none.
 func (i *Index) SetSlice(slice *Slice) (before *Slice) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -90,7 +90,7 @@ func (i *Index) SetSlice(slice *Slice) (before *Slice) {
 	return before
 }
 
-// DeleteSlice removes the slice of that name, and returns it; nil if there is none.
+// DeleteSlice removes the slice with that name, and returns it; nil if there is none.
 func (i *Index) DeleteSlice(key types.NamespacedName) (before *Slice) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -108,7 +108,7 @@ func (i *Index) SliceKeys() []types.NamespacedName {
 	return slices.Collect(maps.Keys(i.slices))
 }
 
-// replaceListings puts the listings of a slice in the place of those of its last version; either may be nil.
+// replaceListings replaces the listings of a slice's last version with those of its new one; either may be nil.
 func (i *Index) replaceListings(before, after *Slice) {
 	before, after = cmp.Or(before, &Slice{}), cmp.Or(after, &Slice{})
 	key := cmp.Or(after.Key, before.Key)
@@ -131,7 +131,7 @@ func (i *Index) replaceListings(before, after *Slice) {
 	}
 }
 
-// find looks at all slices for the listings of some addresses.
+// find searches all slices for the listings of some addresses.
 func (i *Index) find(addresses sets.Set[netip.Addr]) map[netip.Addr][]Listing {
 	found := map[netip.Addr][]Listing{}
 	for _, slice := range i.slices {
@@ -153,7 +153,7 @@ func inOrder(listings []Listing) []Listing {
 	return listings
 }
 
-// ListedOnAnotherNode reports whether a slice lists the address [Backend.OnAnotherNode]. It looks at all slices.
+// ListedOnAnotherNode reports whether a slice lists the address [Backend.OnAnotherNode]. It searches all slices.
 func (i *Index) ListedOnAnotherNode(addr netip.Addr) bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -166,7 +166,7 @@ func (i *Index) ListedOnAnotherNode(addr netip.Addr) bool {
 	return false
 }
 
-// View returns what the index says about the addresses.
+// View returns the state of the cluster for the addresses.
 func (i *Index) View(addresses []netip.Addr) View {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -185,8 +185,8 @@ func (i *Index) View(addresses []netip.Addr) View {
 	return i.view
 }
 
-// follow keeps the listings of the addresses current from now on. Those of other addresses are given up when there are
-// new ones, so that they do not add up.
+// follow keeps the listings of the addresses current from now on. When there are new addresses, it drops the listings
+// of all others, so that they do not accumulate.
 func (i *Index) follow(addresses []netip.Addr) {
 	fresh := sets.Set[netip.Addr]{}
 	for _, addr := range addresses {
@@ -205,7 +205,7 @@ func (i *Index) follow(addresses []netip.Addr) {
 	maps.Copy(i.listings, found)
 }
 
-// keepsOf returns what keep-slices keep, in the order of the slices' names.
+// keepsOf returns the keeps of keep-slices, ordered by the names of the slices.
 func keepsOf(keepers map[types.NamespacedName]*Slice) map[netip.Addr][]Keep {
 	keeps := map[netip.Addr][]Keep{}
 	for _, key := range slices.SortedFunc(maps.Keys(keepers), compareKeys) {

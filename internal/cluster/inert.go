@@ -19,7 +19,7 @@ func FamilyOf(addr netip.Addr) discoveryv1.AddressType {
 	return discoveryv1.AddressTypeIPv6
 }
 
-// InertSlice returns a slice for the Service of another, which makes kube-proxy act and cannot receive traffic: its
+// InertSlice returns a slice for another owner's Service that makes kube-proxy act but cannot receive traffic: its
 // address is never ready, under a port that the Service does not have.
 func InertSlice(name, managedBy string, service types.NamespacedName, addr netip.Addr) *discoveryv1.EndpointSlice {
 	return &discoveryv1.EndpointSlice{

@@ -11,12 +11,11 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// ManagedBy is the label [discoveryv1.LabelManagedBy] of the slices of hnsguard's own Service. Those for the Services
-// of others have a hyphen and more after it.
+// ManagedBy is the label [discoveryv1.LabelManagedBy] of the slices of hnsguard's own Service. For slices of other
+// Services, a hyphen and a suffix follow.
 const ManagedBy = "hnsguard"
 
-// The marks of a keep-slice: its label, and the annotation that names the node it is for. A label cannot hold every
-// node's name.
+// The marks of a keep-slice: its label, and the annotation that names its node. A label cannot hold every node name.
 const (
 	ManagedByKeep  = ManagedBy + "-keep"
 	AnnotationNode = "hnsguard.io/node"
@@ -29,18 +28,18 @@ type Keep struct {
 	Address netip.Addr
 }
 
-// Name is the name of the keep-slice. It is the same whenever one is needed, so that there is only one.
+// Name returns the name of the keep-slice. The same keep always has the same name, so that there is only one slice.
 func (k Keep) Name() string {
 	sum := sha256.Sum256([]byte(k.String()))
 	return ManagedByKeep + "-" + hex.EncodeToString(sum[:8])
 }
 
-// String tells keeps apart.
+// String returns a unique text for the keep.
 func (k Keep) String() string { return k.Service.String() + "/" + k.Address.String() + "/" + k.Node }
 
-// Keeps yields what a keep-slice keeps; a nil slice keeps nothing. An address that the slice lists on its own node is
-// not kept: to that node's kube-proxy it is local, and does not count. Nor is one in a slice of another name, which no
-// agent wrote.
+// Keeps yields the keeps of a keep-slice; a nil slice has none. An address that the slice lists on its own node is not
+// kept: that node's kube-proxy takes it for local and ignores it. Nor is an address in a slice with another name, which
+// no agent wrote.
 func (s *Slice) Keeps() iter.Seq[Keep] {
 	return func(yield func(Keep) bool) {
 		if s == nil || s.KeptFor == "" {

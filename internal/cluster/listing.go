@@ -12,42 +12,42 @@ import (
 	"k8s.io/utils/ptr"
 )
 
-// Listing is one address in one EndpointSlice. This file is the only place that says what the fields of a slice mean.
+// Listing is one address in one EndpointSlice. Only this file interprets the fields of a slice.
 type Listing struct {
 	Slice types.NamespacedName
 	// Service is the name of the slice's Service in the slice's namespace; it may be empty.
 	Service string
-	// OtherProxy is set if the slice is labelled for another proxy than kube-proxy.
+	// OtherProxy is set if the slice has the label of another proxy than kube-proxy.
 	OtherProxy bool
 	Backend
 }
 
-// ServiceKey is the name of the Service with its namespace.
+// ServiceKey returns the namespace and name of the Service.
 func (l Listing) ServiceKey() types.NamespacedName {
 	return types.NamespacedName{Namespace: l.Slice.Namespace, Name: l.Service}
 }
 
 // Backend is what an EndpointSlice says about an address.
 type Backend struct {
-	// Node is where the backend is, or empty if the slice does not say: an address outside the cluster, for example.
+	// Node is the node of the backend, or empty if the slice names none: an address outside the cluster, for example.
 	Node                        string
 	Ready, Serving, Terminating bool
 	// Spare is set if the address is not the first one of its endpoint: kube-proxy does not use it.
 	Spare bool
 }
 
-// Elsewhere reports whether the address is that of a remote endpoint for the kube-proxy on the node: the slice names
-// another node, or none. Source: newEndpointInfo in pkg/proxy/endpoint.go, which compares the node's name only.
+// Elsewhere reports whether kube-proxy on the node treats the address as remote: the slice names another node, or none.
+// Source: newEndpointInfo in pkg/proxy/endpoint.go, which compares only the node's name.
 func (b Backend) Elsewhere(node string) bool { return b.Node != node }
 
-// OnAnotherNode reports whether the slice names another node of the cluster. It does not for an address outside of it.
+// OnAnotherNode reports whether the slice names another node; it names none for an address outside the cluster.
 func (b Backend) OnAnotherNode(node string) bool { return b.Node != "" && b.Node != node }
 
-// Claims reports whether traffic may be sent to the address: the backend is ready, or terminates and still serves.
+// Claims reports whether the address may receive traffic: the backend is ready, or terminating and still serving.
 func (b Backend) Claims() bool { return b.Ready || b.Serving }
 
-// Listings yields every address that the slice lists, in the order of addresses. Host names are skipped: such slices
-// exist, and name no HNS endpoint. A nil slice lists nothing.
+// Listings yields every address that the slice lists, in the order of addresses. It skips host names: such slices
+// exist, but do not name HNS endpoints. A nil slice lists nothing.
 func Listings(slice *discoveryv1.EndpointSlice) iter.Seq2[netip.Addr, Listing] {
 	return SliceOf(slice).Listings()
 }
@@ -57,14 +57,14 @@ func backendOf(endpoint *discoveryv1.Endpoint) Backend {
 	ready := ptr.Deref(endpoint.Conditions.Ready, true)
 	return Backend{
 		Node: ptr.Deref(endpoint.NodeName, ""), Ready: ready,
-		Serving:     ptr.Deref(endpoint.Conditions.Serving, ready), // old controllers leave it out
+		Serving:     ptr.Deref(endpoint.Conditions.Serving, ready), // old controllers omit it
 		Terminating: ptr.Deref(endpoint.Conditions.Terminating, false),
 	}
 }
 
-// parse reads an address as leniently as the API server does, which accepts leading zeros in old objects.
+// parse parses an address as leniently as the API server, which accepts leading zeros in old objects.
 func parse(s string) (netip.Addr, bool) {
-	if addr, err := netip.ParseAddr(s); err == nil && addr.Zone() == "" { // nearly all, without garbage
+	if addr, err := netip.ParseAddr(s); err == nil && addr.Zone() == "" { // nearly all addresses, without garbage
 		return addr.Unmap(), true
 	}
 	addr, ok := netip.AddrFromSlice(netutils.ParseIPSloppy(s))

@@ -7,7 +7,7 @@ import (
 	"slices"
 )
 
-// packed are addresses in few bytes: 4 for each if all are IPv4 addresses, otherwise 16.
+// packed stores addresses compactly: 4 bytes each if all are IPv4 addresses, otherwise 16.
 type packed struct {
 	bytes string
 	width int

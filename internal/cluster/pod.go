@@ -12,13 +12,13 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// PodID names one pod, and not another that gets its name later.
+// PodID identifies one pod, not a later one of the same name.
 type PodID struct {
 	types.NamespacedName
 	UID types.UID
 }
 
-// Reference returns what an Event on the pod refers to. kubectl describe shows only Events that carry the UID.
+// Reference returns the reference that an Event on the pod needs. kubectl describe shows only Events with the UID.
 func (id PodID) Reference() *corev1.ObjectReference {
 	return &corev1.ObjectReference{
 		APIVersion: "v1", Kind: "Pod", Namespace: id.Namespace, Name: id.Name, UID: id.UID,
@@ -31,19 +31,19 @@ type Pod struct {
 	UID types.UID
 	// Node is the name of the pod's node.
 	Node string
-	// Addresses are the IPs of its status; there are none until the kubelet has reported them.
+	// Addresses are the IPs in its status; there are none until the kubelet has reported them.
 	Addresses []netip.Addr
-	// HostNetwork is set for pods in the host's network, HostProcess pods among them. Their addresses are the node's.
+	// HostNetwork is set for pods in the host network, including HostProcess pods. Their addresses are the node's.
 	HostNetwork bool
-	// Deleting is set from the moment the API was asked to delete the pod. The status keeps its addresses until the end.
+	// Deleting is set once the deletion of the pod was requested. The status keeps its addresses until the end.
 	Deleting bool
-	// Ends is when a pod that is being deleted should be gone, which is when its grace period is over.
+	// Ends is when a pod that is being deleted should be gone: when its grace period is over.
 	Ends time.Time
-	// Terminal is set once the pod has succeeded or failed. The status keeps its addresses, which may be in use again.
+	// Terminal is set once the pod has succeeded or failed. Its status keeps its addresses, which may be in use again.
 	Terminal bool
 	// Running is set while the pod's phase is Running.
 	Running bool
-	// Controller is what would replace the pod; it is zero for a pod that nothing replaces.
+	// Controller is the owner that would replace the pod; it is zero if none would.
 	Controller Controller
 	Created    time.Time
 }
@@ -54,16 +54,16 @@ type Controller struct {
 	UID  types.UID
 }
 
-// ID names the pod.
+// ID returns the identity of the pod.
 func (p Pod) ID() PodID { return PodID{NamespacedName: p.Key, UID: p.UID} }
 
-// Live reports whether the pod holds the addresses of its status for itself.
+// Live reports whether the pod exclusively holds the addresses in its status.
 func (p Pod) Live() bool { return !p.HostNetwork && !p.Deleting && !p.Terminal }
 
-// Waiting reports whether the pod is about to be given an address.
+// Waiting reports whether the pod has yet to get an address.
 func (p Pod) Waiting() bool { return p.Live() && len(p.Addresses) == 0 }
 
-// PodOf returns the part of a pod that decisions need, whatever its node.
+// PodOf returns the part of a pod that decisions need. It accepts pods of any node.
 func PodOf(pod *corev1.Pod) Pod {
 	p := Pod{
 		Key: keyOf(pod), UID: pod.UID, Node: pod.Spec.NodeName,
@@ -87,8 +87,8 @@ func PodOf(pod *corev1.Pod) Pod {
 	return p
 }
 
-// hostProcess reports whether the pod, or any container of it, is a HostProcess one: on Windows all containers of a pod
-// are or none is.
+// hostProcess reports whether the pod or any of its containers is a HostProcess one: on Windows either all containers
+// of a pod are, or none is.
 func hostProcess(pod *corev1.Pod) bool {
 	is := func(o *corev1.WindowsSecurityContextOptions) bool {
 		return o != nil && o.HostProcess != nil && *o.HostProcess

@@ -16,24 +16,24 @@ import (
 	"k8s.io/utils/ptr"
 )
 
-// MaxExternalAddresses is how many addresses the index keeps of a Service besides its cluster IPs, and how many ports.
-// A user who may write Services can give each one as many as fit into an object.
+// MaxExternalAddresses is how many addresses of a Service, besides its cluster IPs, and how many ports the index keeps.
+// A user who may write Services can put as many into each as fit into an object.
 const MaxExternalAddresses = 1000
 
-// annotationPreserve makes kube-proxy for Windows send what comes from outside of the cluster to local endpoints only.
+// annotationPreserve makes kube-proxy for Windows send traffic from outside the cluster only to local endpoints.
 // Source: newServiceInfo in pkg/proxy/winkernel/proxier.go.
 const annotationPreserve = "preserve-destination"
 
 // Service is the part of a Service that hnsguard keeps: few bytes, because a cluster has thousands. It is immutable.
 type Service struct {
-	// Proxied is set if kube-proxy programs the Service, and all of it is kept.
+	// Proxied is set if kube-proxy programs the Service, and the index keeps all of its addresses and ports.
 	Proxied bool
 	// InternalLocal and ExternalLocal are the traffic policies; Preserve is set if the Service has
 	// [annotationPreserve].
 	InternalLocal, ExternalLocal, Preserve bool
-	// oversized is set if the Service has more addresses than these.
+	// oversized is set if the Service has more addresses than are kept.
 	oversized bool
-	// cluster, external and ingress are how many of the addresses are of that class. They are in this order.
+	// cluster, external and ingress are the numbers of addresses of each class. addresses is in this order.
 	cluster, external, ingress uint16
 	addresses                  packed
 	// Ports are the ports that kube-proxy programs on Windows.
@@ -42,7 +42,7 @@ type Service struct {
 
 // ServicePort is one port of a Service.
 type ServicePort struct {
-	// name has the name and the protocol, as [Slice.Backs] looks it up.
+	// name contains the name and the protocol, in the form that [Slice.Backs] looks up.
 	name unique.Handle[string]
 	Port uint16
 	// NodePort is zero if there is none.
@@ -50,7 +50,7 @@ type ServicePort struct {
 	UDP      bool
 }
 
-// AddressClass says what kind of an address of a Service it is.
+// AddressClass is the class of a Service's address.
 type AddressClass int
 
 // The classes.
@@ -58,7 +58,7 @@ const (
 	ClusterIP AddressClass = iota
 	ExternalIP
 	IngressIP
-	// OtherIngress is an ingress address that the Service's load balancer does not want kube-proxy to serve.
+	// OtherIngress is an ingress address that kube-proxy must not serve, by the will of the Service's load balancer.
 	OtherIngress
 )
 
@@ -78,7 +78,7 @@ func (s *Service) Addresses() iter.Seq2[netip.Addr, AddressClass] {
 	}
 }
 
-// TrimService keeps of a Service what [ServiceOf] reads, and not more addresses and ports than that.
+// TrimService removes from a Service what [ServiceOf] does not read, and the addresses and ports beyond its limits.
 func TrimService(s *corev1.Service) *corev1.Service {
 	kept := &corev1.Service{ObjectMeta: metav1.ObjectMeta{
 		Namespace: s.Namespace, Name: s.Name, DeletionTimestamp: s.DeletionTimestamp,
@@ -109,7 +109,7 @@ func TrimService(s *corev1.Service) *corev1.Service {
 	return kept
 }
 
-// ServiceOf returns the part of a Service that is kept.
+// ServiceOf returns the part of a Service that the index keeps.
 func ServiceOf(service *corev1.Service) *Service {
 	var addrs []netip.Addr
 	add := func(texts ...string) (added uint16) {
@@ -156,7 +156,7 @@ func proxied(service *corev1.Service) bool {
 		service.DeletionTimestamp.IsZero() && len(service.Spec.Ports) <= MaxExternalAddresses
 }
 
-// portsOf returns the TCP and UDP ports: kube-proxy for Windows knows no others.
+// portsOf returns the TCP and UDP ports: kube-proxy for Windows supports no others.
 func portsOf(service *corev1.Service) []ServicePort {
 	ports := make([]ServicePort, 0, len(service.Spec.Ports))
 	for _, p := range service.Spec.Ports {
@@ -171,7 +171,7 @@ func portsOf(service *corev1.Service) []ServicePort {
 	return ports
 }
 
-// portName is what the ports of a Service and of its slices have in common. No name of a port has a separator in it.
+// portName returns the key that matches ports of a Service and of its slices. No port name has its separators.
 func portName(name string, protocol corev1.Protocol) string {
 	if protocol == "" {
 		protocol = corev1.ProtocolTCP
@@ -179,17 +179,17 @@ func portName(name string, protocol corev1.Protocol) string {
 	return ";" + name + "/" + string(protocol) + ";"
 }
 
-// Backing is a Service with the slices that kube-proxy makes its endpoints of.
+// Backing is a Service with the slices from which kube-proxy takes its endpoints.
 type Backing struct {
 	Key types.NamespacedName
 	// Service is nil if only slices name it.
 	Service *Service
 	Slices  []*Slice
-	// Revision is that of the [Index] at which any of it changed last.
+	// Revision is the revision of the [Index] at which any part of the Backing last changed.
 	Revision uint64
 }
 
-// ReplaceServices replaces all Services. From then on those in the index are complete, and kept current.
+// ReplaceServices replaces all Services. From then on the index has all of them, and they are kept current.
 func (i *Index) ReplaceServices(all []*corev1.Service) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -229,7 +229,7 @@ func (i *Index) setService(key types.NamespacedName, service *Service) {
 	i.changeBacking(key, func(b *Backing) { b.Service = service })
 }
 
-// changeBacking changes what is known of a Service.
+// changeBacking changes a Service or its slices.
 func (i *Index) changeBacking(key types.NamespacedName, change func(*Backing)) {
 	b := i.services[key]
 	if b == nil {
@@ -244,7 +244,7 @@ func (i *Index) changeBacking(key types.NamespacedName, change func(*Backing)) {
 	}
 }
 
-// replaceBacking puts a slice in the place of its last version among those of its Service; either may be nil.
+// replaceBacking replaces a slice's last version with its new one among the slices of its Service; either may be nil.
 func (i *Index) replaceBacking(before, after *Slice) {
 	if before.sameForKubeProxy(after) {
 		i.exchange(before, after)
@@ -260,7 +260,7 @@ func (i *Index) replaceBacking(before, after *Slice) {
 	}
 }
 
-// exchange replaces a slice by one that says the same to kube-proxy.
+// exchange replaces a slice with one that is the same for kube-proxy.
 func (i *Index) exchange(before, after *Slice) {
 	key, has := after.backs()
 	if !has {
@@ -271,14 +271,14 @@ func (i *Index) exchange(before, after *Slice) {
 	b.Slices[slices.Index(b.Slices, before)] = after
 }
 
-// Revision counts the changes of Services and of the slices that kube-proxy makes their endpoints of.
+// Revision counts the changes of Services and of the slices from which kube-proxy takes their endpoints.
 func (i *Index) Revision() uint64 {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	return i.revision
 }
 
-// Backings returns all Services with their slices, in no order. Nothing in it may be changed.
+// Backings returns all Services with their slices, in no order. The caller must not change them.
 func (i *Index) Backings() []Backing {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -289,8 +289,8 @@ func (i *Index) Backings() []Backing {
 	return all
 }
 
-// findServices looks at all Services, and returns which of the addresses in the listings they have, and which of them
-// are oversized.
+// findServices searches all Services, and returns which addresses in the listings are theirs, and which Services are
+// oversized.
 func (i *Index) findServices() (vips sets.Set[netip.Addr], oversized []types.NamespacedName) {
 	vips = sets.New[netip.Addr]()
 	for key, b := range i.services {

@@ -17,19 +17,19 @@ import (
 	"k8s.io/utils/ptr"
 )
 
-// LabelServiceProxyName marks what is for another proxy than kube-proxy.
+// LabelServiceProxyName marks objects for another proxy than kube-proxy.
 const LabelServiceProxyName = "service.kubernetes.io/service-proxy-name"
 
-// Slice is what hnsguard keeps of an EndpointSlice: a few bytes per address, of which a cluster may have a million. It
-// does not change.
+// Slice is the part of an EndpointSlice that hnsguard keeps: a few bytes per address; a cluster may have a million
+// addresses. It is immutable.
 type Slice struct {
 	Key types.NamespacedName
 	// Service is the name of the Service in the slice's namespace; it may be empty.
 	Service string
-	// OtherProxy is set if the slice is labelled for another proxy than kube-proxy, Own if an agent of hnsguard wrote it
-	// to act on the Service of another.
+	// OtherProxy is set if the slice has the label of another proxy than kube-proxy, Own if an agent of hnsguard wrote it
+	// to act on another owner's Service.
 	OtherProxy, Own bool
-	// KeptFor is the node that a keep-slice is for; it is empty for all others.
+	// KeptFor is the node of a keep-slice; it is empty for all other slices.
 	KeptFor string
 	// AddressType is the family of the addresses.
 	AddressType discoveryv1.AddressType
@@ -37,15 +37,15 @@ type Slice struct {
 	ResourceVersion string
 	// Port is the number of the only port; zero if there is none or there are several.
 	Port int32
-	// ports are the names of those with a number: see [portName].
+	// ports are the names of the ports with a number: see [portName].
 	ports unique.Handle[string]
 
-	// addresses are sorted; backends has what the slice says about each.
+	// addresses are sorted; backends has the backend of each.
 	addresses packed
 	backends  []unique.Handle[Backend]
 }
 
-// SliceOf returns the part of a slice that is kept; nil for nil.
+// SliceOf returns the part of a slice that hnsguard keeps; nil for nil.
 func SliceOf(slice *discoveryv1.EndpointSlice) *Slice {
 	if slice == nil {
 		return nil
@@ -67,7 +67,7 @@ func SliceOf(slice *discoveryv1.EndpointSlice) *Slice {
 	return s
 }
 
-// keep keeps the addresses of endpoints.
+// keep stores the addresses of endpoints.
 func (s *Slice) keep(endpoints []discoveryv1.Endpoint) {
 	type listed struct {
 		addr    netip.Addr
@@ -92,12 +92,12 @@ func (s *Slice) keep(endpoints []discoveryv1.Endpoint) {
 	s.addresses = pack(addrs)
 }
 
-// ServiceKey is the name of the slice's Service with its namespace.
+// ServiceKey returns the namespace and name of the slice's Service.
 func (s *Slice) ServiceKey() types.NamespacedName {
 	return types.NamespacedName{Namespace: s.Key.Namespace, Name: s.Service}
 }
 
-// portNames are the names of the ports that have a number: kube-proxy ignores others.
+// portNames returns the names of the ports with a number: kube-proxy ignores others.
 func portNames(ports []discoveryv1.EndpointPort) string {
 	names := ""
 	for _, p := range ports {
@@ -108,13 +108,13 @@ func portNames(ports []discoveryv1.EndpointPort) string {
 	return names
 }
 
-// Backs reports whether the slice has a port of that name and protocol: kube-proxy goes by these.
+// Backs reports whether the slice has a port of that name and protocol: kube-proxy matches ports by these.
 func (s *Slice) Backs(p ServicePort) bool {
 	return s.ports == p.name || strings.Contains(s.ports.Value(), p.name.Value())
 }
 
-// backs returns the Service that kube-proxy makes endpoints of the slice for. What agents of hnsguard wrote to act on
-// it does not count (invariant 7).
+// backs returns the Service for which kube-proxy takes endpoints from the slice. Slices that agents of hnsguard wrote
+// to act on a Service do not count (invariant 7).
 func (s *Slice) backs() (service types.NamespacedName, has bool) {
 	if s == nil || s.Service == "" || s.OtherProxy || s.Own {
 		return types.NamespacedName{}, false
@@ -122,7 +122,7 @@ func (s *Slice) backs() (service types.NamespacedName, has bool) {
 	return s.ServiceKey(), true
 }
 
-// sameForKubeProxy reports whether two versions of a slice say the same to kube-proxy.
+// sameForKubeProxy reports whether two versions of a slice are the same for kube-proxy.
 func (s *Slice) sameForKubeProxy(other *Slice) bool {
 	if s == nil || other == nil {
 		return s == other
@@ -143,7 +143,7 @@ func (s *Slice) Listings() iter.Seq2[netip.Addr, Listing] {
 	}
 }
 
-// Backends yields what the slice says about every address, in the order of addresses.
+// Backends yields the backend of every address, in the order of addresses.
 func (s *Slice) Backends() iter.Seq2[netip.Addr, Backend] {
 	return func(yield func(netip.Addr, Backend) bool) {
 		for n, b := range s.backends {
@@ -158,7 +158,7 @@ func (s *Slice) listing(b unique.Handle[Backend]) Listing {
 	return Listing{Slice: s.Key, Service: s.Service, OtherProxy: s.OtherProxy, Backend: b.Value()}
 }
 
-// listings returns those of an address that a view shows (invariant 7).
+// listings returns the listings of an address that a view shows (invariant 7).
 func (s *Slice) listings(backends []unique.Handle[Backend]) []Listing {
 	all := make([]Listing, 0, len(backends))
 	for _, b := range backends {
@@ -176,13 +176,13 @@ func (s *Slice) len() int {
 	return len(s.backends)
 }
 
-// backendsOf returns all that the slice says about an address.
+// backendsOf returns all backends of the slice that have an address.
 func (s *Slice) backendsOf(addr netip.Addr) []unique.Handle[Backend] {
 	from := sort.Search(s.len(), func(n int) bool { return !s.addresses.at(n).Less(addr) })
 	return s.backends[from:s.end(from, addr)]
 }
 
-// end returns where the listings of an address end that would begin at n.
+// end returns the end of the range of an address that would begin at n.
 func (s *Slice) end(n int, addr netip.Addr) int {
 	for n < s.len() && s.addresses.at(n) == addr {
 		n++
@@ -190,7 +190,7 @@ func (s *Slice) end(n int, addr netip.Addr) int {
 	return n
 }
 
-// differences yields every address that two slices do not list alike.
+// differences yields every address that two slices list differently.
 func differences(a, b *Slice) iter.Seq[netip.Addr] {
 	relabelled := a.Service != b.Service || a.Own != b.Own
 	return func(yield func(netip.Addr) bool) {
@@ -205,7 +205,7 @@ func differences(a, b *Slice) iter.Seq[netip.Addr] {
 	}
 }
 
-// lesser returns the lesser one of two addresses, not both of which are behind the end of their slice.
+// lesser returns the lesser of two addresses, at most one of which is beyond the end of its slice.
 func lesser(a *Slice, atA int, b *Slice, atB int) netip.Addr {
 	if atA == a.len() || atB < b.len() && b.addresses.at(atB).Less(a.addresses.at(atA)) {
 		return b.addresses.at(atB)
@@ -213,7 +213,7 @@ func lesser(a *Slice, atA int, b *Slice, atB int) netip.Addr {
 	return a.addresses.at(atA)
 }
 
-// SameEndpoints reports whether both slices have the same endpoints and port, as far as they are kept.
+// SameEndpoints reports whether both slices have the same endpoints and port, as far as hnsguard keeps them.
 func (s *Slice) SameEndpoints(other *Slice) bool {
 	return s.Port == other.Port && s.addresses == other.addresses && slices.Equal(s.backends, other.backends)
 }

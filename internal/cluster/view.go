@@ -16,12 +16,12 @@ type View struct {
 	Node string
 	// Pods are the pods on this node.
 	Pods []Pod
-	// Slices is how many EndpointSlices are known. A cluster has at least that of its own API, so that zero means that
-	// the view is not to be trusted.
+	// Slices is how many EndpointSlices are known. Every cluster has at least the one of its own API, so zero means that
+	// the view cannot be trusted.
 	Slices int
-	// ServicesKnown is set when Services are watched; [View.VIP] means something only then.
+	// ServicesKnown is set if Services are watched; otherwise [View.VIP] means nothing.
 	ServicesKnown bool
-	// OversizedServices are the Services with more addresses than are kept.
+	// OversizedServices are the Services with more addresses than the index keeps.
 	OversizedServices []types.NamespacedName
 
 	byAddress map[netip.Addr][]Pod
@@ -30,11 +30,10 @@ type View struct {
 	keeps     map[netip.Addr][]Keep
 }
 
-// PodsWith returns the pods on this node whose status has the address, whatever state they are in. They must not be
-// changed.
+// PodsWith returns the pods on this node whose status has the address, in whatever state. They must not be changed.
 func (v View) PodsWith(addr netip.Addr) []Pod { return v.byAddress[addr] }
 
-// Waiting returns the pods on this node that are about to be given an address.
+// Waiting returns the pods on this node that have yet to get an address.
 func (v View) Waiting() []Pod {
 	var waiting []Pod
 	for i := range v.Pods {
@@ -45,7 +44,7 @@ func (v View) Waiting() []Pod {
 	return waiting
 }
 
-// WithPods returns the view with other pods on this node in place of its own.
+// WithPods returns the view with the given pods in place of its own.
 func (v View) WithPods(pods []Pod) View {
 	v.Pods, v.byAddress = pods, map[netip.Addr][]Pod{}
 	for _, p := range pods {
@@ -56,14 +55,13 @@ func (v View) WithPods(pods []Pod) View {
 	return v
 }
 
-// Listings returns where EndpointSlices list the address, which is one of those that the view was taken of. They must
-// not be changed.
+// Listings returns the listings of the address, which must be one of the view's addresses. They must not be changed.
 func (v View) Listings(addr netip.Addr) []Listing { return v.listings[addr] }
 
-// Keeps returns the keep-slices' listings of the address, those of other nodes too. They must not be changed.
+// Keeps returns the keep-slices' listings of the address, including those of other nodes. They must not be changed.
 func (v View) Keeps(addr netip.Addr) []Keep { return v.keeps[addr] }
 
-// AllKeeps yields the listings of all keep-slices, of all nodes.
+// AllKeeps yields the listings of all keep-slices of all nodes.
 func (v View) AllKeeps() iter.Seq[Keep] {
 	return func(yield func(Keep) bool) {
 		for _, keeps := range v.keeps {
@@ -76,6 +74,6 @@ func (v View) AllKeeps() iter.Seq[Keep] {
 	}
 }
 
-// VIP reports whether a Service has the address, which is one of those that the view was taken of, as a virtual one, or
-// may have it (invariant 6).
+// VIP reports whether a Service has the address, which must be one of the view's addresses, as a virtual one, or may
+// have it (invariant 6).
 func (v View) VIP(addr netip.Addr) bool { return len(v.OversizedServices) > 0 || v.vips.Has(addr) }

@@ -17,12 +17,12 @@ import (
 // findings are the verdicts on the load balancers of the last two readings.
 type findings struct {
 	begun time.Time
-	// seen are the broken ones of the last reading, and broken those of the two last readings (invariant 2).
+	// seen are the broken load balancers of the last reading, broken those of the last two readings (invariant 2).
 	seen, broken []verdict.Balancer
 	counts       map[verdict.BalancerKind]int
 }
 
-// add adds a reading, and reports whether something is broken, and whether that is new.
+// add adds a reading, and reports whether a load balancer is broken, and whether a finding is new.
 func (f *findings) add(reading Reading, index *cluster.Index, p pass.Pass) (some, news bool) {
 	f.begun = reading.Begun
 	seen := f.seen
@@ -48,7 +48,7 @@ func (f *findings) add(reading Reading, index *cluster.Index, p pass.Pass) (some
 	return len(f.seen) > 0, news
 }
 
-// evidence is what the verdicts on a reading rest on. What changed after the reading is not processed.
+// evidence returns what the verdicts on a reading rest on. kube-proxy has not processed changes after the reading.
 func evidence(reading Reading, index *cluster.Index, p pass.Pass) verdict.BalancerEvidence {
 	e := verdict.BalancerEvidence{
 		Node: p.Evidence.Cluster.Node, Snapshot: p.Evidence.Snapshot, Leaked: sets.New[hns.EndpointID](),

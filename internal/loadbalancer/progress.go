@@ -9,34 +9,33 @@ import (
 	"github.com/hnsguard/hnsguard/internal/kubeproxy"
 )
 
-// progress knows what kube-proxy has processed for certain (invariant 8). Each look begins the proof for what the index
-// has then: a change is proved after the same time, whatever was under way when it came.
+// progress determines what kube-proxy is certain to have processed (invariant 8). Each update begins a proof for the
+// present index: so every change is proved after the same time, whichever proofs were pending when it came.
 type progress struct {
 	opts ReaderOptions
-	// pending are the proofs under way, the oldest first.
+	// pending are the unfinished proofs, the oldest first.
 	pending []proof
-	// last is what kube-proxy counted last, and processed the last revision of which everything is processed.
+	// last is kube-proxy's last count, and processed the last revision that it is certain to have processed.
 	last, processed uint64
 }
 
-// proof is one that kube-proxy has processed a revision of the index.
+// proof is the proof that kube-proxy has processed a revision of the index.
 type proof struct {
 	revision uint64
 	begun    time.Time
-	// base is what kube-proxy had counted when its watch must have had the revision, if that is counted.
+	// base is kube-proxy's count when its watch must have had the revision, if counted is set.
 	base    uint64
 	counted bool
 }
 
-// update reads what kube-proxy counts, and returns the revision of the index up to which kube-proxy has processed
-// everything. It is zero where that is not known: then kube-proxy may have been restarted, and be busy making all load
-// balancers.
+// update reads kube-proxy's count, and returns the revision of the index that kube-proxy is certain to have processed.
+// It returns zero if this is unknown: kube-proxy may have been restarted, and be creating all load balancers.
 func (p *progress) update(ctx context.Context) uint64 {
 	syncs, err := p.opts.Syncs(ctx)
 	if err != nil {
 		return 0
 	}
-	if syncs < p.last { // of a kube-proxy that was restarted nothing is known yet
+	if syncs < p.last { // nothing is known yet about a restarted kube-proxy
 		p.processed, p.pending = 0, nil
 	}
 	p.last = syncs
@@ -56,7 +55,7 @@ func (p *progress) update(ctx context.Context) uint64 {
 	return p.processed
 }
 
-// begin begins a proof if the index has what none is under way for.
+// begin begins a proof if the index has a revision without one.
 func (p *progress) begin(now time.Time) {
 	revision, known := p.opts.Revision(), p.processed
 	if n := len(p.pending); n > 0 {

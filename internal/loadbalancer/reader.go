@@ -24,21 +24,21 @@ type HNS interface {
 
 // ReaderOptions configure a reader.
 type ReaderOptions struct {
-	// HNS is read. Required.
+	// HNS lists the load balancers. Required.
 	HNS HNS
-	// Syncs counts the complete syncs that kube-proxy has finished since it started. It fails where that cannot be known.
+	// Syncs counts the complete syncs that kube-proxy has finished since it started. It fails if the count is unknown.
 	// Required.
 	Syncs func(ctx context.Context) (uint64, error)
-	// Revision is that of the index of Services and EndpointSlices now. Required.
+	// Revision returns the present revision of the index of Services and EndpointSlices. Required.
 	Revision func() uint64
-	// WatchLag is how far kube-proxy's watch may be behind the API server, which is not visible. Required.
+	// WatchLag is how far kube-proxy's watch, whose progress is not visible, may be behind the API server. Required.
 	WatchLag time.Duration
 	// Clock is the source of time. Required.
 	Clock clock.PassiveClock
 }
 
-// Reader reads load balancers. It is an [pass.Action] that requests reads, and a
-// [sigs.k8s.io/controller-runtime/pkg/manager.Runnable] that makes them. It is safe for concurrent use.
+// Reader reads load balancers. It is a [pass.Action] that requests readings, and a
+// [sigs.k8s.io/controller-runtime/pkg/manager.Runnable] that performs them. It is safe for concurrent use.
 type Reader struct {
 	opts     ReaderOptions
 	requests chan struct{}
@@ -46,24 +46,24 @@ type Reader struct {
 
 	mu   sync.Mutex
 	last Reading
-	// next is the earliest time of the next reading, due the latest.
+	// next is the earliest, due the latest time of the next reading.
 	next, due time.Time
 }
 
 // Reading is the result of one complete read.
 type Reading struct {
 	LoadBalancers []hns.LoadBalancer
-	// Begun is when the read began; it is zero before the first.
+	// Begun is when the reading began; it is zero before the first.
 	Begun time.Time
-	// Processed is the revision of the index up to which kube-proxy had processed everything by then, for certain.
+	// Processed is the revision of the index that kube-proxy was certain to have processed by then.
 	Processed uint64
 }
 
 var _ pass.Action = (*Reader)(nil)
 
-// How often load balancers are read: every minute, because one that is broken breaks a Service; more often while one
-// is, or while only one keeps an orphan, and as soon as possible when one seems to be broken, or when an orphan needs
-// to know.
+// How often load balancers are read: every minute, because a broken one breaks a Service; more often while one is
+// broken, or while a load balancer alone keeps an orphan; and as soon as possible when one first seems broken, or when
+// an orphan depends on it.
 const (
 	every       = time.Minute
 	brokenEvery = 10 * time.Second
@@ -83,8 +83,8 @@ func (r *Reader) Reading() Reading {
 	return r.last
 }
 
-// ReadSoon makes the next reading come sooner: as soon as possible if something seems to be broken for the first time,
-// and otherwise soon.
+// ReadSoon brings the next reading forward: as soon as possible if a load balancer seems broken for the first time, and
+// soon otherwise.
 func (r *Reader) ReadSoon(first bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -101,8 +101,8 @@ func (r *Reader) Last() ([]hns.LoadBalancer, time.Time, bool) {
 	return last.LoadBalancers, last.Begun, !last.Begun.IsZero()
 }
 
-// ReadSince reports whether the reading that [Reader.Last] returns began at a moment or later. If not, it requests
-// another one.
+// ReadSince reports whether the reading that [Reader.Last] returns began at the moment or later. If not, it requests a
+// new reading.
 func (r *Reader) ReadSince(moment time.Time) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -115,7 +115,7 @@ func (r *Reader) ReadSince(moment time.Time) bool {
 	return false
 }
 
-// Run implements [pass.Action]: it requests a reading if it is time, or if an orphan lacks nothing else.
+// Run implements [pass.Action]: it requests a reading if one is due, or if an orphan depends on nothing else.
 func (r *Reader) Run(_ context.Context, pass pass.Pass) time.Duration {
 	if wait := r.wait(pass); wait > 0 {
 		return wait
@@ -131,7 +131,7 @@ func (r *Reader) request() {
 	}
 }
 
-// wait returns how long the next read can wait.
+// wait returns how long the next reading can wait.
 func (r *Reader) wait(p pass.Pass) time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -141,7 +141,7 @@ func (r *Reader) wait(p pass.Pass) time.Duration {
 		case v.Reason == verdict.ReasonLoadBalancersUnknown:
 			at = r.next
 		case v.Reason == verdict.ReasonReferenced && !p.Evidence.Now.Before(v.Due):
-			at = pass.Earlier(at, r.next.Add(brokenEvery)) // a load balancer is all that keeps it
+			at = pass.Earlier(at, r.next.Add(brokenEvery)) // only a load balancer keeps it
 		}
 	}
 	return at.Sub(r.opts.Clock.Now())
@@ -158,13 +158,13 @@ func (r *Reader) Start(ctx context.Context) error {
 			if err := r.Read(logf.IntoContext(ctx, log)); err != nil && ctx.Err() == nil {
 				log.Error(err, "Cannot read load balancers; deferring orphan removal")
 			}
-			r.Requested() // drops what passes requested meanwhile, not knowing when the next reading may begin
+			r.Requested() // drops requests from meanwhile: they do not know when the next reading may begin
 		}
 	}
 }
 
-// Requested reports whether a reading is pending, and drops the request. Where [Reader.Start] does not run, the caller
-// reads.
+// Requested reports whether a reading is pending, and drops the request. If [Reader.Start] does not run, the caller has
+// to read.
 func (r *Reader) Requested() bool {
 	select {
 	case <-r.requests:
@@ -177,7 +177,7 @@ func (r *Reader) Requested() bool {
 // Read reads all load balancers once.
 func (r *Reader) Read(ctx context.Context) error {
 	begun := r.opts.Clock.Now()
-	processed := r.progress.update(ctx) // first: later syncs do not count
+	processed := r.progress.update(ctx) // first: later syncs must not count
 	read, err := r.read(ctx)
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -191,7 +191,7 @@ func (r *Reader) Read(ctx context.Context) error {
 	return nil
 }
 
-// attempts is how often a list is tried in which a load balancer vanishes while it is read.
+// attempts is how often a list is tried if a load balancer vanishes while it is read.
 const attempts = 3
 
 func (r *Reader) read(ctx context.Context) (read []hns.LoadBalancer, err error) {

@@ -34,19 +34,19 @@ import (
 const (
 	// EventDangling: a load balancer of the Service names an HNS endpoint that is gone.
 	EventDangling = "LoadBalancerDangling"
-	// EventMissing: the Service has to have a load balancer, and has none.
+	// EventMissing: the Service should have a load balancer, and has none.
 	EventMissing = "LoadBalancerMissing"
-	// EventStale: a load balancer of the Service has other backends than kube-proxy has to use.
+	// EventStale: the backends of a load balancer are not those that kube-proxy should use.
 	EventStale = "LoadBalancerStale"
 )
 
 const eventAction = "Reprogramming"
 
-// LoadBalancers reads load balancers.
+// LoadBalancers provides readings.
 type LoadBalancers interface {
 	// Reading returns the last successful reading.
 	Reading() Reading
-	// ReadSoon makes the next reading come sooner, as soon as possible if something seems to be broken for the first time.
+	// ReadSoon brings the next reading forward, as far as possible if a load balancer seems broken for the first time.
 	ReadSoon(first bool)
 }
 
@@ -54,7 +54,7 @@ type LoadBalancers interface {
 type ReprogrammerOptions struct {
 	// Node is the name of this node. Required.
 	Node string
-	// Enforce allows kube-proxy to be made to program a Service again. If it is false, load balancers are only reported.
+	// Enforce allows making kube-proxy program a Service again. If it is false, load balancers are only reported.
 	Enforce bool
 	// LoadBalancers reads load balancers. Required.
 	LoadBalancers LoadBalancers
@@ -69,12 +69,11 @@ type ReprogrammerOptions struct {
 	// Gate is open while an admission policy restricts what Client writes.
 	// Default: it is always open.
 	Gate *admission.Gate
-	// Describe says what is wrong with a load balancer. Required.
+	// Describe explains what is wrong with a load balancer. Required.
 	Describe func(verdict.Balancer) string
-	// Events gets the Events on Services. Required.
+	// Events records the Events on Services. Required.
 	Events events.EventRecorder
-	// History gets the acts on Services.
-	// Default: it is not kept.
+	// History records the actions on Services. Default: no history is kept.
 	History *history.Ring
 	// Metrics are the measurements. Required.
 	Metrics *Metrics
@@ -82,8 +81,8 @@ type ReprogrammerOptions struct {
 	Clock clock.Clock
 }
 
-// WatchLag is how far kube-proxy's watch may be behind the API server in production: longer than a cut connection takes
-// to be noticed.
+// WatchLag is how far kube-proxy's watch may be behind the API server in production: longer than it takes to notice a
+// broken connection.
 const WatchLag = 200 * time.Second
 
 // Reprogrammer remembers the Services that it has disturbed. It is for one caller at a time.
@@ -91,19 +90,19 @@ type Reprogrammer struct {
 	opts     ReprogrammerOptions
 	backoff  *flowcontrol.Backoff
 	findings findings
-	// reported are the Services with broken load balancers that were reported, and the most urgent kind.
+	// reported are the Services whose broken load balancers were reported, with the most urgent kind.
 	reported map[types.NamespacedName]verdict.BalancerKind
-	// disturbing are the slices that are there now, and since when.
+	// disturbing are the Services with a slice now, and since when.
 	disturbing map[types.NamespacedName]time.Time
-	// strangers are the slices of other agents, by when this agent first saw them. The next look at them is no earlier
-	// than at nextSweep, and there is none after swept is set.
+	// strangers are the slices of other agents, and when this agent first saw them. It checks them again no earlier than
+	// nextSweep, and never once swept is set.
 	strangers map[types.UID]time.Time
 	nextSweep time.Time
 	swept     bool
 }
 
-// How long a slice stays: long enough for every kube-proxy to process it by itself, which it does within a second or
-// two (minSyncPeriod) of a change. And how soon a Service may be disturbed again.
+// How long a slice stays: long enough for every kube-proxy to process it on its own, which takes a second or two after
+// a change (minSyncPeriod). And how soon a Service may be disturbed again.
 const (
 	stay         = 5 * time.Second
 	backoffFirst = 30 * time.Second
@@ -117,11 +116,11 @@ func NewReprogrammer(o ReprogrammerOptions) *Reprogrammer {
 	return &Reprogrammer{
 		opts: o, reported: map[types.NamespacedName]verdict.BalancerKind{}, disturbing: map[types.NamespacedName]time.Time{},
 		strangers: map[types.UID]time.Time{},
-		backoff:   flowcontrol.NewFakeBackOff(backoffFirst, backoffMost, o.Clock), // "fake" is the one that takes a clock
+		backoff:   flowcontrol.NewFakeBackOff(backoffFirst, backoffMost, o.Clock), // "fake" accepts a clock
 	}
 }
 
-// Run implements [pass.Action]: it judges the load balancers, if there is a new reading, and acts on the broken ones as
+// Run implements [pass.Action]: it judges the load balancers if there is a new reading, and acts on broken ones as
 // configured.
 func (r *Reprogrammer) Run(ctx context.Context, p pass.Pass) time.Duration {
 	if r.opts.Enforce {
@@ -138,7 +137,7 @@ func (r *Reprogrammer) Run(ctx context.Context, p pass.Pass) time.Duration {
 	return next
 }
 
-// Found returns the load balancers that are broken, the most urgent first, and how many have each verdict.
+// Found returns the broken load balancers, the most urgent first, and the number of load balancers by verdict.
 func (r *Reprogrammer) Found() (broken []verdict.Balancer, counts map[verdict.BalancerKind]int) {
 	return r.findings.broken, r.findings.counts
 }
@@ -149,7 +148,7 @@ func (r *Reprogrammer) handleBroken(ctx context.Context, profile kubeproxy.Profi
 	broken := map[types.NamespacedName][]verdict.Balancer{}
 	for _, b := range r.findings.broken {
 		if b.Service.Name == "" || b.Kind == verdict.BalancerOnLeakedLocal {
-			continue // no Service is to be programmed again, or that would not help
+			continue // there is no Service to program again, or this would not help
 		}
 		if broken[b.Service] == nil {
 			services = append(services, b.Service)
@@ -169,14 +168,14 @@ func (r *Reprogrammer) handleBroken(ctx context.Context, profile kubeproxy.Profi
 // perPass is how many Services are handled in a pass, which waits for the API server meanwhile.
 const perPass = 4
 
-// due reports whether there is something to do about a Service now.
+// due reports whether a Service needs to be handled now.
 func (r *Reprogrammer) due(service types.NamespacedName, kind verdict.BalancerKind) bool {
 	return (r.opts.Enforce || r.reported[service] != kind) &&
 		!r.backoff.IsInBackOffSinceUpdate(service.String(), r.opts.Clock.Now())
 }
 
-// handle reports a Service unless that has been done, and disturbs it if that is configured. broken has the most
-// urgent load balancer first; services is how many Services have broken ones.
+// handle reports a Service once, and disturbs it if configured. broken has the most urgent load balancer first;
+// services is the number of Services with broken ones.
 func (r *Reprogrammer) handle(
 	ctx context.Context, key types.NamespacedName, broken []verdict.Balancer, services int, profile kubeproxy.Profile,
 ) {
@@ -204,7 +203,7 @@ func (r *Reprogrammer) handle(
 	}
 }
 
-// vipOf returns the cluster IP of a Service that is of the family of another address.
+// vipOf returns the Service's cluster IP of the same family as another address.
 func vipOf(service *corev1.Service, like netip.Addr) netip.Addr {
 	for _, text := range append(slices.Clone(service.Spec.ClusterIPs), service.Spec.ClusterIP) {
 		if vip, err := hns.ParseAddr(text); err == nil && vip.Is6() == like.Is6() {
@@ -214,10 +213,10 @@ func vipOf(service *corev1.Service, like netip.Addr) netip.Addr {
 	return like
 }
 
-// most is how many Services with broken load balancers a reprogrammer still disturbs (invariant 10).
+// most is the most Services with broken load balancers at which any is still disturbed (invariant 10).
 const most = 10
 
-// hindrance is the result of doing nothing about a Service; empty if nothing is in the way.
+// hindrance returns the result that explains why a Service is not disturbed; empty if nothing hinders it.
 func (r *Reprogrammer) hindrance(
 	ctx context.Context, service *corev1.Service, broken []verdict.Balancer, services int, profile kubeproxy.Profile,
 ) string {
@@ -239,10 +238,10 @@ func (r *Reprogrammer) hindrance(
 	}
 }
 
-// updatesInPlace reports whether kube-proxy may update load balancers in place: then it cannot create a missing one
-// again (invariant 9).
+// updatesInPlace reports whether kube-proxy may update load balancers in place: then it cannot recreate a missing one
+// (invariant 9).
 func (r *Reprogrammer) updatesInPlace(ctx context.Context, profile kubeproxy.Profile) bool {
-	version, _ := r.opts.HNSVersion(ctx) // one that cannot be read counts as yes
+	version, _ := r.opts.HNSVersion(ctx) // an unknown version counts as yes
 	return profile.MayUpdateLoadBalancers(version)
 }
 
@@ -257,7 +256,7 @@ func (r *Reprogrammer) reprogram(ctx context.Context, service *corev1.Service, v
 	logf.FromContext(ctx).Info("Made kube-proxy program the Service again", "result", result)
 }
 
-// record counts the outcome for a load balancer, and adds it to the history.
+// record counts the outcome for a load balancer and adds it to the history.
 func (r *Reprogrammer) record(result string, vip netip.Addr, service string, err error) {
 	r.opts.Metrics.attempts.WithLabelValues(result).Inc()
 	r.opts.History.Add(history.Entry{
@@ -278,7 +277,7 @@ func (r *Reprogrammer) report(service *corev1.Service, broken verdict.Balancer) 
 	r.opts.Events.Eventf(service, nil, corev1.EventTypeWarning, event, eventAction, "%s", r.opts.Describe(broken))
 }
 
-// serviceOf reads a Service from the API server. It is listed by its name, because the agent may only list Services.
+// serviceOf reads a Service from the API server. It lists it by name, because the agent may only list Services.
 func (r *Reprogrammer) serviceOf(ctx context.Context, key types.NamespacedName) (*corev1.Service, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
@@ -295,7 +294,7 @@ func (r *Reprogrammer) serviceOf(ctx context.Context, key types.NamespacedName) 
 	}
 }
 
-// deleteOld deletes the slices that have been there for long enough, and returns how soon to come back.
+// deleteOld deletes slices that have existed long enough, and returns how soon to run again.
 func (r *Reprogrammer) deleteOld(ctx context.Context) (next time.Duration) {
 	for key, since := range r.disturbing {
 		if r.backoff.IsInBackOffSinceUpdate(key.String(), r.opts.Clock.Now()) {

@@ -22,14 +22,14 @@ import (
 	"github.com/hnsguard/hnsguard/internal/cluster"
 )
 
-// ManagedBy is who the slices say is in charge of them: by this they are found again.
+// ManagedBy is the manager that the slices name, by which the agent finds them.
 const ManagedBy = "hnsguard-reprogram"
 
-// SliceName is the name of the slice that disturbs a Service. All agents use the same, so that a Service that dangles
-// on many nodes is disturbed once.
+// SliceName returns the name of the slice that disturbs a Service. All agents use the same name, so that a Service with
+// dangling load balancers on many nodes is disturbed once.
 func SliceName(service string) string { return ManagedBy + "-" + service }
 
-// The addresses of the slices, from the ranges that are set aside for documentation.
+// The addresses of the slices, from documentation ranges.
 const (
 	addressV4 = "192.0.2.2"
 	addressV6 = "2001:db8::2"
@@ -46,9 +46,9 @@ const (
 	observed  = "observed"
 	// unknown: the Service could not be read.
 	unknown = "unknown_service"
-	// inPlace: nothing was done, because kube-proxy cannot make a missing load balancer again (invariant 9).
+	// inPlace: nothing was done, because kube-proxy cannot recreate a missing load balancer (invariant 9).
 	inPlace = "updates_in_place"
-	// loses: nothing was done, because kube-proxy may lose load balancers of the Service by it (invariant 13).
+	// loses: nothing was done, because this may make kube-proxy lose load balancers of the Service (invariant 13).
 	loses = "kube_proxy_loses_it"
 	// tooMany: nothing was done, because so many are broken that kube-proxy has to be restarted (invariant 10).
 	tooMany = "too_many"
@@ -88,8 +88,8 @@ func (r *Reprogrammer) disturb(ctx context.Context, service *corev1.Service, vip
 	return result, fmt.Errorf("creating EndpointSlice %s: %w", key, err)
 }
 
-// try makes, in a dry run, a slice that the admission policy has to refuse: one with another address, from a range for
-// documentation too.
+// try returns the result of a dry run that the admission policy must refuse: a slice with another documentation
+// address.
 func (r *Reprogrammer) try(ctx context.Context, service *corev1.Service, vip netip.Addr) error {
 	slice := NewSlice(service, vip)
 	slice.Endpoints[0].Addresses = []string{"203.0.113.1"}
@@ -99,7 +99,7 @@ func (r *Reprogrammer) try(ctx context.Context, service *corev1.Service, vip net
 	return r.opts.Client.Create(ctx, slice, client.DryRunAll)
 }
 
-// NewSlice is the slice that disturbs a Service, for the family of one of its addresses.
+// NewSlice returns the slice that disturbs a Service, for the family of one of its addresses.
 func NewSlice(service *corev1.Service, vip netip.Addr) *discoveryv1.EndpointSlice {
 	addr := netip.MustParseAddr(addressV4)
 	if vip.Is6() {
@@ -124,14 +124,14 @@ func (r *Reprogrammer) remove(ctx context.Context, key types.NamespacedName) err
 	return nil
 }
 
-// abandoned is how long this agent has to have seen a slice of another agent for it to count as left behind. The time
-// at which the API server created it says nothing: the clocks may differ.
+// abandoned is how long this agent must have seen a slice of another agent to count it as left behind. The API server's
+// creation time does not help: clocks may differ.
 const abandoned = time.Minute
 
-// interval is how soon to look for such slices again after a failure.
+// interval is how soon to check for such slices again after a failure.
 const interval = 5 * time.Second
 
-// errNotOwn says that a slice has the name, but not the label, of those that hnsguard creates.
+// errNotOwn means that a slice has the name, but not the label, of hnsguard's slices.
 var errNotOwn = errors.New(
 	"another EndpointSlice has this name, without the label of those that hnsguard creates; delete it")
 
@@ -150,7 +150,7 @@ func (r *Reprogrammer) verifyOwn(ctx context.Context, key types.NamespacedName) 
 	return errNotOwn
 }
 
-// sweep deletes the slices that stopped agents have left behind (invariant 6). It looks again until there is none.
+// sweep deletes the slices that stopped agents have left behind (invariant 6), until none is left.
 func (r *Reprogrammer) sweep(ctx context.Context) {
 	now := r.opts.Clock.Now()
 	if r.swept || now.Before(r.nextSweep) {
