@@ -25,21 +25,22 @@ type Reader interface {
 	Endpoint(ctx context.Context, id hns.EndpointID) (hns.Endpoint, error)
 }
 
-// Options say how the inventory is kept. All fields but Network are required.
+// Options configure an inventory. All fields but Network are required.
 type Options struct {
-	// Network is the name of the pod network, a pattern of it, or its ID; or empty to find it.
+	// Network is the name of the pod network, a pattern for it, or its ID. If empty, the network is chosen: see
+	// [PodNetwork].
 	Network string
-	// RereadEvery is the interval at which an endpoint is read again, a few of them with each snapshot, and networks are
-	// listed again if nothing needs them sooner. Remote endpoints that are not new are left alone for days.
+	// RereadEvery is the interval at which local endpoints are read again, a few with each snapshot, and at which networks
+	// are listed again if nothing requires it sooner. Remote endpoints that are not new are read again only after days.
 	RereadEvery time.Duration
 	// NetworksEvery is the interval at which networks are listed again while the pod network is undetermined.
 	NetworksEvery time.Duration
-	// MaxGap is how far two snapshots may lie apart for an endpoint that is new in the later one to have appeared.
+	// MaxGap is the maximum time between two snapshots for an endpoint that is new in the later one to count as appeared.
 	MaxGap time.Duration
 	Clock  clock.PassiveClock
 }
 
-// Inventory remembers what it has read of HNS. It is for one caller at a time.
+// Inventory remembers what it has read from HNS. It is not safe for concurrent use.
 type Inventory struct {
 	reader Reader
 	opts   Options
@@ -47,14 +48,14 @@ type Inventory struct {
 	known    map[hns.EndpointID]entry
 	networks []hns.Network
 	listed   time.Time // when the networks were; zero to list them again
-	// chosen is the pod network, once it was found.
+	// chosen is the pod network, once found.
 	chosen hns.NetworkID
-	// last is the snapshot before, if nothing has gone wrong since.
+	// last is the previous snapshot, unless something has failed since.
 	last *verdict.Snapshot
 	// started is set once there has been a snapshot.
 	started bool
 
-	// order is the order of endpoints, the IDs as they were last listed. It is nil if what is known has changed since.
+	// order is the IDs in the order of endpoints, as last listed. It is nil if known has changed since.
 	order     []hns.EndpointID
 	endpoints []verdict.Endpoint
 }
@@ -64,9 +65,9 @@ func New(reader Reader, opts Options) *Inventory {
 	return &Inventory{reader: reader, opts: opts, known: map[hns.EndpointID]entry{}}
 }
 
-// Observe brings the inventory up to date and returns what is in HNS now, but for load balancers: see package
-// loadbalancer. After an error nothing is known: not even that what was there before still is. But with
-// [ErrNoPodNetwork] and [ErrAmbiguousPodNetwork] the snapshot has all endpoints, and lacks the network only.
+// Observe updates the inventory and returns what HNS has now, except for load balancers: see package loadbalancer.
+// After an error nothing is known, not even whether earlier endpoints still exist. But with [ErrNoPodNetwork] and
+// [ErrAmbiguousPodNetwork] the snapshot has all endpoints, and lacks only the network.
 func (i *Inventory) Observe(ctx context.Context) (verdict.Snapshot, error) {
 	snapshot, err := i.observe(ctx)
 	if err != nil {
@@ -110,7 +111,7 @@ func (i *Inventory) observe(ctx context.Context) (verdict.Snapshot, error) {
 // readNew reads the endpoints that are new and forgets those that are gone.
 func (i *Inventory) readNew(ctx context.Context, ids []hns.EndpointID, now time.Time) error {
 	if i.order != nil && len(ids) == len(i.known) && slices.Equal(ids, i.order) {
-		return nil // they are those of the snapshot before, and all of them could be read
+		return nil // they are the IDs of the previous snapshot, and all of them could be read
 	}
 	fresh := verdict.Endpoint{Seen: now}
 	if i.last != nil && now.Sub(i.last.Taken) <= i.opts.MaxGap {
@@ -138,10 +139,10 @@ func (i *Inventory) forget(id hns.EndpointID) {
 	i.changed()
 }
 
-// changed records that what is known has changed.
+// changed invalidates the order, because the known endpoints have changed.
 func (i *Inventory) changed() { i.order = nil }
 
-// read reads one endpoint, or finds that it is gone (invariant 2). Of what was known before, the times stay.
+// read reads one endpoint, or finds that it is gone (invariant 2). It keeps the times of the previous read.
 func (i *Inventory) read(ctx context.Context, id hns.EndpointID, before verdict.Endpoint, now time.Time) error {
 	endpoint, err := i.reader.Endpoint(ctx, id)
 	if errors.Is(err, hns.ErrNotFound) {
@@ -161,15 +162,15 @@ func (i *Inventory) read(ctx context.Context, id hns.EndpointID, before verdict.
 	if !i.lists(endpoint.Network) {
 		i.listed = time.Time{}
 	}
-	if before.ID != "" && before.Network != endpoint.Network { // which no living endpoint does
+	if before.ID != "" && before.Network != endpoint.Network { // no living endpoint changes its network
 		i.rereadSoon(now)
 	}
 	i.remember(before, endpoint, now)
 	return nil
 }
 
-// refreshAttachment reads the local endpoints again whose attachment may decide about a remote one: those that share an
-// address with one.
+// refreshAttachment reads again the local endpoints whose attachment may decide about a remote one: those that share an
+// address with it.
 func (i *Inventory) refreshAttachment(ctx context.Context, network hns.NetworkID, now time.Time) error {
 	locals := map[netip.Addr][]hns.EndpointID{}
 	for id, e := range i.known {
@@ -195,8 +196,8 @@ func (i *Inventory) refreshAttachment(ctx context.Context, network hns.NetworkID
 	return nil
 }
 
-// forgetAppearances makes all that is there count as there before: after an HNS restart old endpoints come back as new
-// ones (invariant 3).
+// forgetAppearances makes all endpoints count as old: after HNS restarts, old endpoints come back as new ones
+// (invariant 3).
 func (i *Inventory) forgetAppearances() {
 	for id, e := range i.known {
 		e.Appeared = time.Time{}
@@ -205,7 +206,7 @@ func (i *Inventory) forgetAppearances() {
 	i.changed()
 }
 
-// arrange puts what is known into HNS's order. Where neither has changed, snapshots share it.
+// arrange puts the known endpoints into HNS's order. If neither has changed, snapshots share the result.
 func (i *Inventory) arrange(ids []hns.EndpointID, network hns.NetworkID) {
 	if i.order != nil && slices.Equal(ids, i.order) && i.last != nil && i.last.Network.ID == network {
 		return

@@ -18,22 +18,22 @@ import (
 	"github.com/hnsguard/hnsguard/internal/verdict"
 )
 
-// The reasons why the pod network is not known.
+// The reasons why the pod network is unknown.
 var (
-	// ErrNoPodNetwork says that HNS has no network that pods could be on. If no pod runs, there is nothing to guard: a
-	// node gets its network with its first pod, and some CNIs use none that kube-proxy makes endpoints on.
+	// ErrNoPodNetwork says that HNS has no network that pods could be on. Then there is nothing to guard: a node gets its
+	// pod network with its first pod, and some CNIs use a network on which kube-proxy creates no endpoints.
 	ErrNoPodNetwork = errors.New("no pod network")
-	// ErrAmbiguousPodNetwork says that HNS has networks that pods could be on, but not which: several, or none of the
-	// configured name.
+	// ErrAmbiguousPodNetwork says that HNS has networks that pods could be on, but either several of them, or none with
+	// the configured name.
 	ErrAmbiguousPodNetwork = errors.New("pod network is ambiguous")
 )
 
 // PodNetwork finds the network that the pods are on.
 //
-// With a name it is the one network of that name or ID, in any case; the name may be a pattern as in [path.Match],
-// such as "vpcbr*". Without one it is chosen among the networks of the types that CNIs use for pods: the only one;
-// else the only one with a name that a known CNI gives; else the only one on which kube-proxy has made endpoints,
-// because it uses no other network than the pods'. It fails with [ErrNoPodNetwork] or [ErrAmbiguousPodNetwork].
+// With a name it is the one network with that name or ID, ignoring case; the name may be a pattern as in [path.Match],
+// such as "vpcbr*". Without a name it is chosen among the networks of the types that CNIs use for pods: the only one;
+// else the only one with a name that a known CNI uses; else the only one on which kube-proxy has created endpoints,
+// because kube-proxy uses only the pod network. It fails with [ErrNoPodNetwork] or [ErrAmbiguousPodNetwork].
 func PodNetwork(name string, networks []hns.Network, endpoints []verdict.Endpoint) (hns.Network, error) {
 	candidates := filter(networks, forPods)
 	none := len(candidates) == 0
@@ -63,8 +63,8 @@ func PodNetwork(name string, networks []hns.Network, endpoints []verdict.Endpoin
 	}
 }
 
-// refreshNetworks lists networks again if they may have changed. Their IDs change when HNS
-// restarts and when a network is created again.
+// refreshNetworks lists networks again if they may have changed. Their IDs change when HNS restarts and when a network
+// is recreated.
 func (i *Inventory) refreshNetworks(ctx context.Context, now time.Time) error {
 	good := i.opts.NetworksEvery
 	if i.networkInUse() {
@@ -81,9 +81,9 @@ func (i *Inventory) refreshNetworks(ctx context.Context, now time.Time) error {
 	return nil
 }
 
-// networkInUse reports whether there is no doubt about the pod network: nothing has failed since it was found, and it
-// still has endpoints. HNS deletes them with their network, and those of another one show by the ID of theirs that
-// networks have to be listed: see read.
+// networkInUse reports whether the pod network is certain: nothing has failed since it was found, and it still has
+// endpoints. HNS deletes endpoints with their network, and an endpoint on an unknown network triggers a new list of
+// networks: see read.
 func (i *Inventory) networkInUse() bool {
 	if i.last == nil {
 		return false
@@ -96,13 +96,13 @@ func (i *Inventory) networkInUse() bool {
 	return false
 }
 
-// lists reports whether a network was there when networks were last listed.
+// lists reports whether the last list of networks has the network.
 func (i *Inventory) lists(id hns.NetworkID) bool {
 	return slices.ContainsFunc(i.networks, func(n hns.Network) bool { return n.ID == id })
 }
 
-// podNetwork finds the pod network. Once found it stays the same as long as HNS has it, unless another one turns out to
-// be better: a node may get a network that pods could be on before the CNI plugin makes theirs.
+// podNetwork finds the pod network. Once found, it stays as long as HNS has it, unless a better one appears: a node may
+// get a network that pods could be on before the CNI plugin creates the real one.
 func (i *Inventory) podNetwork(ctx context.Context, ids []hns.EndpointID, now time.Time) (hns.Network, error) {
 	at := slices.IndexFunc(i.networks, func(n hns.Network) bool { return n.ID == i.chosen })
 	if at >= 0 && !now.Equal(i.listed) && i.order != nil {
@@ -118,7 +118,7 @@ func (i *Inventory) podNetwork(ctx context.Context, ids []hns.EndpointID, now ti
 		return network, err
 	}
 	if err != nil || network.ID == i.chosen || !better(network.ID, i.chosen, endpoints) {
-		return i.networks[at], nil //nolint:nilerr // the network that was found before stays the best that is known
+		return i.networks[at], nil //nolint:nilerr // the network found before is still the best one known
 	}
 	logf.FromContext(ctx).Info("Another network is that of the pods", "network", network.Name, "networkID", network.ID,
 		"before", i.networks[at].Name)
@@ -127,13 +127,13 @@ func (i *Inventory) podNetwork(ctx context.Context, ids []hns.EndpointID, now ti
 	return network, nil
 }
 
-// better reports whether a network takes the place of the pod network that was found before: not if kube-proxy uses
-// only the one before, whatever the other is called.
+// better reports whether a network replaces the pod network found before. It does not if kube-proxy uses only the old
+// one, whatever the names.
 func better(network, before hns.NetworkID, endpoints []verdict.Endpoint) bool {
 	return usedByKubeProxy(network, endpoints) || !usedByKubeProxy(before, endpoints)
 }
 
-// notFoundError says that no network of the configured name exists.
+// notFoundError says that no network has the configured name.
 type notFoundError struct{ name, networks string }
 
 func (e notFoundError) Error() string {
@@ -142,14 +142,14 @@ func (e notFoundError) Error() string {
 
 func (notFoundError) Is(target error) bool { return target == ErrAmbiguousPodNetwork }
 
-// matches reports whether a network's name matches a pattern, in any case. The pattern has been validated.
+// matches reports whether a network's name matches a pattern, ignoring case. The pattern has been validated.
 func matches(pattern, name string) bool {
 	is, err := path.Match(strings.ToLower(pattern), strings.ToLower(name))
 	return err == nil && is
 }
 
-// forPods reports whether CNIs use networks like this one for pods. Networks that look alike are left out by the names
-// that their makers give them everywhere.
+// forPods reports whether CNIs use such a network for pods. Other networks of the same types are excluded by their
+// names, which are the same on every node.
 func forPods(n hns.Network) bool {
 	switch n.Type {
 	case hns.NetworkL2Bridge, hns.NetworkL2Tunnel, hns.NetworkOverlay, "": // recordings may lack the type
@@ -159,14 +159,14 @@ func forPods(n hns.Network) bool {
 	}
 }
 
-// notForPods names networks that keep the node's own connection ("External" of Calico and flannel, "ext" of AKS,
-// "BaseOVNKubernetesHybridOverlayNetwork" of OpenShift), and Azure's for traffic between host and container.
+// notForPods names the networks that keep the node's own connection ("External" of Calico and flannel, "ext" of AKS,
+// "BaseOVNKubernetesHybridOverlayNetwork" of OpenShift), and Azure's network for traffic between host and container.
 func notForPods() []string {
 	return []string{"External", "ext", "BaseOVNKubernetesHybridOverlayNetwork", "HostNCApipaNetwork"}
 }
 
-// knownCNI reports whether a known CNI gives its pod network this name: Azure CNI, Amazon VPC CNI, Calico, flannel and
-// win-overlay, win-bridge, OpenShift.
+// knownCNI reports whether the network has the pod network's name of a known CNI: Azure CNI, Amazon VPC CNI, Calico,
+// flannel and win-overlay, win-bridge, OpenShift.
 func knownCNI(n hns.Network) bool {
 	return slices.ContainsFunc([]string{
 		"azure", "vpcbr*", "calico*", "flannel.*", "vxlan0", "cbr0", "l2bridge", "OVNKubernetesHybridOverlayNetwork",

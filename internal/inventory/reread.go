@@ -12,27 +12,27 @@ import (
 	"github.com/hnsguard/hnsguard/internal/verdict"
 )
 
-// remoteRest is how long a remote endpoint that is not new is left alone at most. With 5,000 of them, one is read again
-// in a minute.
+// remoteRest is the longest time after which a remote endpoint that is not new is read again. With 5,000 of them, that
+// is about one read per minute.
 const remoteRest = 7 * 24 * time.Hour
 
-// soonAttached is after what time a local endpoint that was just made and not attached yet is read again.
+// soonAttached is the time after which a new local endpoint that is not attached yet is read again.
 const soonAttached = time.Second
 
-// entry is an endpoint as it was last read.
+// entry is an endpoint as last read.
 type entry struct {
 	verdict.Endpoint
-	// due is when it has to be read again.
+	// due is when it must be read again.
 	due time.Time
 }
 
-// remember stores what was read of an endpoint, and decides when it is read again.
+// remember stores an endpoint that was read, and schedules its next read.
 //
-// Nothing that decisions need of a remote endpoint changes during its life, and it is read again before it is deleted.
-// To read it again is to find out that it was read half made, or that HNS is not as this package believes. So one that
-// has come since the first snapshot is read again soon, and all of them seldom. The attachment of a local endpoint does
-// change, and so one is never left alone for long; one that is not attached is read again after as long as it has been
-// there, because a CNI attaches within seconds what it makes.
+// No property of a remote endpoint that decisions need changes during its life, and it is read again before it is
+// deleted. Other reads only detect an endpoint that was read half created, or an HNS that differs from this inventory.
+// So a remote endpoint that has appeared since the first snapshot is read again soon, and every other one rarely. The
+// attachment of a local endpoint does change, so it is read again often. The interval for an unattached one grows with
+// its age, because a CNI attaches an endpoint within seconds.
 func (i *Inventory) remember(before verdict.Endpoint, read hns.Endpoint, now time.Time) {
 	e, rest := entry{Endpoint: before}, i.opts.RereadEvery
 	if !read.Remote() && !read.Attached() {
@@ -47,8 +47,8 @@ func (i *Inventory) remember(before verdict.Endpoint, read hns.Endpoint, now tim
 	i.known[read.ID] = e
 }
 
-// wait is after how much of a rest an endpoint is read again: between half and all of it for a remote one. Its ID says
-// where in between, so that endpoints that were first read together are not read together each time.
+// wait returns the time until an endpoint is read again: for a remote one, between half and all of the rest. Its ID
+// decides where in between, so that endpoints that were first read together are spread out afterwards.
 func (e *entry) wait(rest time.Duration) time.Duration {
 	if !e.Remote() {
 		return rest
@@ -58,7 +58,7 @@ func (e *entry) wait(rest time.Duration) time.Duration {
 	return rest/2 + time.Duration(float64(rest/2)*float64(sum.Sum32())/math.MaxUint32)
 }
 
-// rereadSoon lets all endpoints be read again within RereadEvery: HNS has failed, or is not what it was.
+// rereadSoon schedules all endpoints to be read again within RereadEvery, because HNS has failed or has changed.
 func (i *Inventory) rereadSoon(now time.Time) {
 	for id, e := range i.known {
 		if latest := now.Add(e.wait(i.opts.RereadEvery)); e.due.After(latest) {
@@ -68,11 +68,11 @@ func (i *Inventory) rereadSoon(now time.Time) {
 	}
 }
 
-// minReread is how many endpoints are read afresh with each snapshot at least, if so many are due.
+// minReread is the minimum number of due endpoints that are read again with each snapshot.
 const minReread = 10
 
-// refreshOldest reads some of the endpoints again whose time has come: as many as the share of RereadEvery that has
-// passed since the last snapshot, so that thousands of them are not read at once, while a pod waits.
+// refreshOldest reads some of the due endpoints again, in proportion to the time since the last snapshot: all of them
+// within RereadEvery. So no waiting pod has to wait for thousands of reads.
 func (i *Inventory) refreshOldest(ctx context.Context, now time.Time) error {
 	budget := minReread
 	if i.last != nil {

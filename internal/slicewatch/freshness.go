@@ -19,7 +19,7 @@ import (
 	"github.com/hnsguard/hnsguard/internal/cluster"
 )
 
-// Versioned reports up to which resource version the index has everything.
+// Versioned reports the resource version up to which the index has everything.
 type Versioned interface {
 	Version() string
 }
@@ -36,44 +36,44 @@ type FreshnessOptions struct {
 	Clock clock.PassiveClock
 }
 
-// Freshness proves how current the view of EndpointSlices is. It is for one caller at a time.
+// Freshness proves how current the index of EndpointSlices is. It is not safe for concurrent use.
 type Freshness struct {
 	opts FreshnessOptions
-	// asked is the version that the server had at askedAt, or a later one, and that the watch has not reached; empty if
-	// none. askedAt is the time before the request: the answer may have taken long.
+	// asked is the server's version at askedAt or later that the watch has not reached yet; empty if none. askedAt is the
+	// time before the request, because the answer may have taken long.
 	asked   string
 	askedAt time.Time
-	// proven is the latest moment for which the index is known to have everything, and provenVersion the server's version
-	// at that moment.
+	// proven is the latest moment for which the index is known to be complete, and provenVersion the server's version at
+	// that moment.
 	proven        time.Time
 	provenVersion string
-	// requests limits how often the server's version is requested.
+	// requests limits the rate of requests for the server's version.
 	requests *rate.Limiter
 	// nextList is the earliest time of the next list.
 	nextList time.Time
 }
 
-// How often the API server's version may be requested, and all slices may be read. Pods often get their addresses a
-// moment after each other: each needs a request of its own, and the second should not wait because of the first.
+// The limits on requests for the API server's version, and on lists of all slices. Pods often get their addresses
+// shortly after each other: each needs its own request, and the second should not wait because of the first.
 const (
 	askEvery  = time.Second
 	askBurst  = 4
 	listEvery = 30 * time.Second
 )
 
-// The deadlines of both.
+// The deadlines of these requests.
 const (
 	askTimeout  = 5 * time.Second
 	listTimeout = 30 * time.Second
 )
 
-// NewFreshness returns a freshness that has proved nothing yet.
+// NewFreshness returns a Freshness without any proof.
 func NewFreshness(o FreshnessOptions) *Freshness {
 	return &Freshness{opts: o, requests: rate.NewLimiter(rate.Every(askEvery), askBurst)}
 }
 
 // Current reports whether the index has everything that the API server held at the given moment. If not, it requests
-// the server's version, and a later call may succeed. An error means that this cannot be found out now.
+// the server's version, and a later call may succeed. An error means that no proof is possible now.
 func (f *Freshness) Current(ctx context.Context, since time.Time) (bool, error) {
 	if err := f.settle(); err != nil {
 		return false, err
@@ -102,10 +102,10 @@ func (f *Freshness) Current(ctx context.Context, since time.Time) (bool, error) 
 	return !since.After(f.proven) && !f.proven.IsZero(), nil
 }
 
-// ProvenVersion returns the resource version up to which the index was last known to have everything; empty before.
+// ProvenVersion returns the resource version up to which the index was last proved complete; empty without any proof.
 func (f *Freshness) ProvenVersion() string { return f.provenVersion }
 
-// settle checks whether the watch has reached the version that was requested last.
+// settle checks whether the watch has reached the last requested version.
 func (f *Freshness) settle() error {
 	version := f.opts.Watch.Version()
 	if f.asked == "" || version == "" {
@@ -127,7 +127,7 @@ func precedes(version, other string) (bool, error) {
 	return order < 0, nil
 }
 
-// Version returns the API server's present resource version of EndpointSlices.
+// Version requests the API server's current resource version of EndpointSlices.
 func (f *Freshness) Version(ctx context.Context) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
@@ -138,11 +138,11 @@ func (f *Freshness) Version(ctx context.Context) (string, error) {
 	return list.ResourceVersion, nil
 }
 
-// pageSize is how many EndpointSlices are read in one answer.
+// pageSize is the number of EndpointSlices per page of a list.
 const pageSize = 500
 
-// Listed reads all EndpointSlices from the API server and returns the addresses that they list. In a large cluster that
-// is much to read: it is done at most every 30 seconds, and in between the last value is false.
+// Listed reads all EndpointSlices from the API server and returns the addresses that they list. This is expensive in a
+// large cluster: it is done at most every 30 seconds; in between, Listed returns false.
 func (f *Freshness) Listed(ctx context.Context) (sets.Set[netip.Addr], bool, error) {
 	now := f.opts.Clock.Now()
 	if now.Before(f.nextList) {

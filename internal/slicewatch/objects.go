@@ -16,8 +16,8 @@ import (
 	"github.com/hnsguard/hnsguard/internal/cluster"
 )
 
-// Pods returns the source of a controller that keeps the pods on the node in the index of a watch current, and enqueues
-// a request after each change.
+// Pods returns a controller's source that keeps the pods on the node current in a watch's index, and enqueues a request
+// after each change.
 func Pods[R comparable](
 	w *Watch, enqueue func(workqueue.TypedRateLimitingInterface[R]),
 ) source.TypedSyncingSource[R] {
@@ -30,8 +30,8 @@ func Pods[R comparable](
 	}}
 }
 
-// Services returns the source of a controller that keeps the Services in the index of a watch current, and enqueues a
-// request after each change.
+// Services returns a controller's source that keeps the Services current in a watch's index, and enqueues a request
+// after each change.
 func Services[R comparable](
 	w *Watch, enqueue func(workqueue.TypedRateLimitingInterface[R]),
 ) source.TypedSyncingSource[R] {
@@ -43,7 +43,7 @@ func Services[R comparable](
 	}}
 }
 
-// objects are what an index has of one kind, as the store of a reflector: nothing else keeps them.
+// objects is the store of a reflector for one kind. The objects themselves are only in the index.
 type objects[T client.Object] struct {
 	set, remove func(T)
 	replace     func([]T)
@@ -83,16 +83,16 @@ func (o *objects[T]) Replace(list []any, _ string) error {
 	return nil
 }
 
-// Resync implements [toolscache.ReflectorStore]. There is nothing to do.
+// Resync implements [toolscache.ReflectorStore]. It does nothing.
 func (*objects[T]) Resync() error { return nil }
 
-// services are the Services of an index.
+// services is the store of Services.
 type services struct{ *objects[*corev1.Service] }
 
 var _ toolscache.TransformingStore = services{}
 
-// Transformer implements [toolscache.TransformingStore]: until a streamed list is complete, the reflector keeps of each
-// Service no more than the index.
+// Transformer implements [toolscache.TransformingStore]: while the reflector collects a streamed list, it keeps no more
+// of each Service than the index does.
 func (services) Transformer() toolscache.TransformFunc {
 	return func(obj any) (any, error) {
 		return cluster.TrimService(obj.(*corev1.Service)), nil //nolint:forcetypeassert // as above

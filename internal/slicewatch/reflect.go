@@ -15,7 +15,7 @@ import (
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 )
 
-// reflection is a reflector as the source of a controller, which enqueues a request after each change.
+// reflection makes a reflector the source of a controller, and enqueues a request after each change.
 type reflection[R comparable] struct {
 	what    string
 	synced  <-chan struct{}
@@ -39,7 +39,7 @@ func (r *reflection[R]) WaitForSync(ctx context.Context) error {
 	}
 }
 
-// reflect keeps a store current until the context ends.
+// reflect runs a reflector that keeps a store current until the context ends.
 func (w *Watch) reflect(
 	ctx context.Context, selected client.ListOptions, kind client.Object, empty client.ObjectList,
 	store toolscache.ReflectorStore,
@@ -64,7 +64,7 @@ func (w *Watch) reflect(
 	go reflector.RunWithContext(ctx)
 }
 
-// watchListSemantics tells client-go whether the server streams lists.
+// watchListSemantics tells client-go whether the server does not stream lists.
 type watchListSemantics bool
 
 // IsWatchListSemanticsUnSupported is the method that client-go looks for.

@@ -22,14 +22,14 @@ import (
 	"github.com/hnsguard/hnsguard/internal/pass"
 )
 
-// Selector selects the EndpointSlices for which some proxy may have made remote endpoints. It is kube-proxy's own
-// selector less one term. Slices of headless Services make no endpoints. Those that are labelled for another proxy do
-// not concern kube-proxy either, but that proxy may be a second kube-proxy, whose endpoints look the same: they must
-// not be taken for orphans.
+// Selector selects the EndpointSlices for which a proxy may have created remote endpoints. It is kube-proxy's own
+// selector without one term. No proxy creates endpoints for headless Services. Slices with the label of another proxy
+// do not concern kube-proxy, but that proxy may be a second kube-proxy, whose endpoints look the same: they must not be
+// taken for orphans.
 func Selector() labels.Selector {
 	notHeadless, err := labels.NewRequirement(corev1.IsHeadlessService, selection.DoesNotExist, nil)
 	if err != nil {
-		panic(err) // a constant is not a valid label
+		panic(err) // the constant is a valid label
 	}
 	return labels.NewSelector().Add(*notHeadless)
 }
@@ -38,7 +38,7 @@ func Selector() labels.Selector {
 type Options struct {
 	// Client lists and watches on the API server. Required.
 	Client client.WithWatch
-	// Index gets every slice, and has no others. It also gets what [Pods] and [Services] watch. Required.
+	// Index gets every slice, and has no others. It also gets the objects of [Pods] and [Services]. Required.
 	Index *cluster.Index
 	// Selector limits which slices are watched, usually [Selector]. All by default.
 	Selector labels.Selector
@@ -46,7 +46,7 @@ type Options struct {
 	NoWatchList bool
 }
 
-// Watch keeps an index of EndpointSlices current. It is the store of a reflector. It is safe for concurrent use.
+// Watch keeps an index of EndpointSlices current, as the store of a reflector. It is safe for concurrent use.
 type Watch struct {
 	opts   Options
 	synced chan struct{}
@@ -64,12 +64,12 @@ var (
 	_ toolscache.TransformingStore      = (*Watch)(nil)
 )
 
-// New returns a watch that has to be started by [Source].
+// New returns a watch. [Source] starts it.
 func New(o Options) *Watch {
 	return &Watch{opts: o, synced: make(chan struct{}), notify: func() {}}
 }
 
-// Observe adds observers of every change, which see it in their order. It must be called before the watch starts.
+// Observe adds observers of every change, which are notified in order. It must be called before the watch starts.
 func (w *Watch) Observe(observers ...pass.SliceObserver) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -84,7 +84,7 @@ func (w *Watch) Version() string {
 	return w.version
 }
 
-// Source returns the watch as the source of a controller, which enqueues a request after each change.
+// Source returns a controller's source that runs the watch, and enqueues a request after each change.
 func Source[R comparable](
 	w *Watch, enqueue func(workqueue.TypedRateLimitingInterface[R]),
 ) source.TypedSyncingSource[R] {
@@ -97,7 +97,7 @@ func Source[R comparable](
 	}}
 }
 
-// compact is a slice as the reflector keeps it until a streamed list is complete, which it does by name.
+// compact is the form in which the reflector keeps a slice, by name, while it collects a streamed list.
 type compact struct{ *cluster.Slice }
 
 // GetObjectMeta implements [metav1.ObjectMetaAccessor].
@@ -105,7 +105,7 @@ func (c compact) GetObjectMeta() metav1.Object {
 	return &metav1.ObjectMeta{Namespace: c.Key.Namespace, Name: c.Key.Name}
 }
 
-// Transformer implements [toolscache.TransformingStore]: of a streamed list no whole slices are kept either.
+// Transformer implements [toolscache.TransformingStore], so that a streamed list keeps no whole slices either.
 func (w *Watch) Transformer() toolscache.TransformFunc {
 	return func(obj any) (any, error) {
 		slice, err := sliceOf(obj)
@@ -154,8 +154,8 @@ func (w *Watch) Delete(obj any) error {
 	return nil
 }
 
-// Replace implements [toolscache.ReflectorStore]: the slices are those of a list. Observers see what changed. Slices of
-// hnsguard come last: that the index has one proves that it has what the API server held when it was written.
+// Replace implements [toolscache.ReflectorStore]: the objects are a whole list. Observers see only what changed. The
+// slices that hnsguard wrote come last (invariant 5).
 func (w *Watch) Replace(objects []any, version string) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -198,7 +198,7 @@ func (w *Watch) Bookmark(version string) error {
 	return nil
 }
 
-// Resync implements [toolscache.ReflectorStore]. There is nothing to do.
+// Resync implements [toolscache.ReflectorStore]. It does nothing.
 func (w *Watch) Resync() error { return nil }
 
 func (w *Watch) set(slice *cluster.Slice) { w.tellObservers(w.opts.Index.SetSlice(slice), slice) }
