@@ -13,23 +13,23 @@ import (
 
 // DeadlineOptions bounds HNS calls. All fields are required.
 type DeadlineOptions struct {
-	// Call bounds one read or delete of one object, and a list of IDs.
+	// Call bounds reading or deleting one object, and listing IDs.
 	Call time.Duration
 	// List bounds a call that reads many objects. With thousands of load balancers on a slow node it takes tens of
 	// seconds.
 	List time.Duration
-	// MaxHung is how many abandoned calls may hang at a time before further ones are refused. Each holds a thread.
+	// MaxHung is the number of abandoned calls that may hang before further calls are refused. Each one holds a thread.
 	MaxHung int
 	Clock   clock.Clock
 }
 
-// Deadline is a [Client] that gives up waiting. HNS calls take no context and can hang forever; an abandoned one
-// goes on in its own goroutine until HNS returns, and its late result is dropped.
+// Deadline is a [Client] that gives up waiting. HNS calls take no context and can hang forever; an abandoned call
+// continues in its own goroutine until HNS returns, and its late result is dropped.
 type Deadline struct {
 	next Client
 	opts DeadlineOptions
 	hung atomic.Int64
-	// full is when the last permitted call was abandoned, in nanoseconds of the Unix epoch; 0 while more are permitted.
+	// full is when hung reached MaxHung, in nanoseconds of the Unix epoch; 0 while it is lower.
 	full atomic.Int64
 }
 
@@ -40,10 +40,10 @@ func WithDeadline(next Client, opts DeadlineOptions) *Deadline {
 	return &Deadline{next: next, opts: opts}
 }
 
-// Hung is the number of abandoned calls that have not returned yet.
+// Hung returns the number of abandoned calls that have not returned yet.
 func (d *Deadline) Hung() int { return int(d.hung.Load()) }
 
-// Saturated returns for how long as many abandoned calls have been hanging as there may be; 0 while more are permitted.
+// Saturated returns how long MaxHung abandoned calls have been hanging; 0 while fewer do.
 func (d *Deadline) Saturated() time.Duration {
 	since := d.full.Load()
 	if since == 0 {
@@ -52,7 +52,7 @@ func (d *Deadline) Saturated() time.Duration {
 	return d.opts.Clock.Since(time.Unix(0, since))
 }
 
-// abandoned counts a call that was given up, and returned one that came back after all.
+// abandoned counts a call that was abandoned, and returned an abandoned call that returned after all.
 func (d *Deadline) abandoned() {
 	if int(d.hung.Add(1)) >= d.opts.MaxHung {
 		d.full.CompareAndSwap(0, d.opts.Clock.Now().UnixNano())
@@ -100,8 +100,8 @@ func (d *Deadline) Version(ctx context.Context) (string, error) {
 	return await(ctx, d, "get_version", d.opts.Call, d.next.Version)
 }
 
-// await runs one call and waits for it no longer than the timeout or the context. The result channel has room for the
-// late answer, so that the goroutine of an abandoned call ends whenever HNS lets it.
+// await runs one call, and waits for it no longer than the timeout or the context. The result channel is buffered, so
+// that the goroutine of an abandoned call ends when HNS returns.
 func await[T any](ctx context.Context, d *Deadline, op Operation, timeout time.Duration,
 	call func(context.Context) (T, error),
 ) (T, error) {
@@ -114,7 +114,7 @@ func await[T any](ctx context.Context, d *Deadline, op Operation, timeout time.D
 		err   error
 	}
 	done := make(chan result, 1)
-	// settled is set by whichever comes first, the answer or the end of waiting, so that each call is counted once.
+	// settled is set by the answer or by the end of waiting, whichever comes first, so that each call is counted once.
 	var settled atomic.Bool
 	go func() {
 		value, err := call(context.WithoutCancel(ctx))

@@ -8,29 +8,28 @@ import (
 )
 
 var (
-	// ErrNotFound says that HNS answered and that the object does not exist.
+	// ErrNotFound says that HNS answered that the object does not exist.
 	ErrNotFound = errors.New("not found in HNS")
 
-	// ErrUnavailable says that HNS itself could not be reached: the service is stopped, starting or crashed. Nothing
-	// follows from it about any object.
+	// ErrUnavailable says that HNS itself could not be reached: the service is stopped, starting or crashed. This proves
+	// nothing about any object.
 	ErrUnavailable = errors.New("HNS is unavailable")
 
 	// ErrTimeout says that the call did not return within its deadline. It was abandoned, not cancelled: it may still
 	// take effect.
 	ErrTimeout = errors.New("HNS call timed out")
 
-	// ErrSaturated says that the call was not made, because too many earlier ones have been abandoned and still hang.
+	// ErrSaturated says that the call was not made, because too many abandoned calls still hang.
 	ErrSaturated = errors.New("too many HNS calls hang")
 
 	// ErrUnsupported says that this system has no HNS.
 	ErrUnsupported = errors.New("this system has no HNS")
 )
 
-// ErrorClass is the closed set of ways in which an HNS call fails; it is the metrics' label and the guard's measure of
-// what may be tried again.
+// ErrorClass is the closed set of ways in which an HNS call fails. It is a label of the metrics.
 type ErrorClass string
 
-// The error classes. ClassOther is whatever HNS answered that none of the others describes.
+// The error classes. ClassOther is every error of HNS that no other class describes.
 const (
 	ClassNotFound    ErrorClass = "not_found"
 	ClassUnavailable ErrorClass = "unavailable"

@@ -11,7 +11,7 @@ import (
 	"github.com/hnsguard/hnsguard/internal/hns"
 )
 
-// New says that this system has no HNS.
+// New returns an error, because this system has no HNS.
 func New() (hns.Client, error) {
 	return nil, fmt.Errorf("opening HNS on %s: %w", runtime.GOOS, hns.ErrUnsupported)
 }

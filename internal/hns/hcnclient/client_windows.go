@@ -13,16 +13,15 @@ import (
 	"github.com/hnsguard/hnsguard/internal/hns"
 )
 
-// client is the real service. It keeps no state: every method reads or changes HNS.
+// client calls the real service. It has no state: every method reads or changes HNS.
 type client struct {
 	computenetwork *computenetwork
 }
 
 var _ hns.Client = (*client)(nil)
 
-// New opens the Host Networking Service of this machine. It fails with [hns.ErrUnsupported] where Windows has none,
-// which is so until its Containers feature is installed. Whether the service runs is not checked here: it may be down
-// at any time.
+// New opens the Host Networking Service of this machine. It fails with [hns.ErrUnsupported] if Windows has none because
+// its Containers feature is not installed. It does not check whether the service is running: it may stop at any time.
 func New() (hns.Client, error) {
 	dll, err := loadComputeNetwork()
 	if err != nil {
@@ -82,8 +81,9 @@ type source interface {
 	properties(id string) ([]byte, error)
 }
 
-// readAll reads the objects of a list one by one. One that HNS does not find is gone. If a read fails in another way, a
-// second list shows whether the object is gone: the codes of HNS for that are not documented for every kind of object.
+// readAll reads the objects of a list one by one. An object that HNS does not find is gone. If a read fails in another
+// way, a second list shows whether the object is gone: HNS does not document its not-found code for every kind of
+// object.
 func readAll[T any](from source, decode func([]byte) (T, error)) ([]T, error) {
 	ids, err := from.ids()
 	if err != nil {

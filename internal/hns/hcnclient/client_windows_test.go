@@ -18,7 +18,7 @@ import (
 	"github.com/hnsguard/hnsguard/internal/hns/hcnclient"
 )
 
-// Invariants 1 and 2, for the calls that go to the DLL itself.
+// Invariants 1 and 2, for calls of the DLL itself.
 func TestAnswer(t *testing.T) {
 	for hr, want := range map[uintptr]error{
 		0x80070490: hns.ErrNotFound, 0x803b0001: hns.ErrNotFound, 0x803b0002: hns.ErrNotFound,
@@ -36,7 +36,7 @@ func TestAnswer(t *testing.T) {
 	g.Expect(hcnclient.Answer("HcnCloseEndpoint", 0, nil, nil)).To(BeEmpty())
 }
 
-// Invariant 1, for the calls that go through hcsshim.
+// Invariant 1, for calls through hcsshim.
 func TestTranslateError(t *testing.T) {
 	for _, err := range []error{
 		hcn.EndpointNotFoundError{EndpointID: "x"},
@@ -49,7 +49,7 @@ func TestTranslateError(t *testing.T) {
 	NewWithT(t).Expect(hcnclient.TranslateError(windows.ERROR_ACCESS_DENIED)).To(Equal(windows.ERROR_ACCESS_DENIED))
 }
 
-// hcn's types decode what HNS answers; the text is made from a recorded V1 endpoint and hcn's schema.
+// hcn's types decode HNS's answer; the JSON combines a recorded V1 endpoint with hcn's schema.
 func TestToEndpoint(t *testing.T) {
 	g := NewWithT(t)
 	var in hcn.HostComputeEndpoint
@@ -73,7 +73,7 @@ const (
 	guid2 = "e4f3b8c2-0d6a-4c49-9d8e-0b1f0e8b7c11"
 )
 
-// Invariant 3. An endpoint that could not be translated failed before, and with it the whole node was unknown.
+// Invariant 3: an endpoint that cannot be translated must not make the whole node unknown.
 func TestWhatCannotBeTranslatedOfAnEndpointIsLeftOutAndNamed(t *testing.T) {
 	for name, tc := range map[string]struct {
 		change func(*hcn.HostComputeEndpoint)
@@ -168,7 +168,7 @@ func TestDecodeLoadBalancer(t *testing.T) {
 	}
 }
 
-// Of a list, what is gone is left out. Every other failure fails the whole list: unknown is not absent.
+// An object that is gone is omitted from a list. Every other failure fails the whole list: unknown is not absent.
 func TestReadAll(t *testing.T) {
 	both := []string{guid, guid2}
 	objects := map[string]string{

@@ -11,13 +11,13 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// computenetwork is computenetwork.dll, as far as it is called here.
+// computenetwork has the functions of computenetwork.dll that hnsguard calls.
 type computenetwork struct {
 	networks, endpoints, loadBalancers objects
 }
 
-// loadComputeNetwork loads the DLL from the system folder only, and resolves every function that is called, so that a
-// missing one is an error here and not a panic later.
+// loadComputeNetwork loads the DLL, from the system folder only, and resolves every function, so that a missing one is
+// an error here and not a panic later.
 func loadComputeNetwork() (*computenetwork, error) {
 	query, err := json.Marshal(hcn.HostComputeQuery{SchemaVersion: hcn.SchemaVersion{Major: 2, Minor: 0}})
 	if err != nil {
@@ -39,7 +39,7 @@ func loadComputeNetwork() (*computenetwork, error) {
 	return c, nil
 }
 
-// objects are the functions for the objects of one kind.
+// objects has the functions for one kind of object.
 //
 // Source of the signatures: the Host Compute Network API reference (HcnEnumerateEndpoints, HcnOpenEndpoint,
 // HcnQueryEndpointProperties, HcnCloseEndpoint, and the same for networks and load balancers).
@@ -65,7 +65,7 @@ func loadObjects(dll *windows.LazyDLL, allProperties *uint16, kind string) (obje
 	return o, nil
 }
 
-// ids returns the GUIDs of all objects, as HNS spells them.
+// ids returns the GUIDs of all objects, as HNS formats them.
 func (o objects) ids() ([]string, error) {
 	var ids, record *uint16
 	hr, _, _ := o.enumerate.Call(uintptr(unsafe.Pointer(o.allProperties)), uintptr(unsafe.Pointer(&ids)),
@@ -91,8 +91,8 @@ func (o objects) properties(id string) ([]byte, error) {
 	var properties, record *uint16
 	hr, _, _ := o.open.Call(uintptr(unsafe.Pointer(&key)), uintptr(unsafe.Pointer(&handle)),
 		uintptr(unsafe.Pointer(&record)))
-	if handle != 0 { // also if HNS complains of it
-		// A handle that does not close has no consequence for what was read, and there is nothing to be done about it.
+	if handle != 0 { // HNS may return a handle with an error
+		// Nothing depends on whether the handle could be closed.
 		defer o.closeHandle.Call(handle) //nolint:errcheck // see above
 	}
 	if _, err := answer(o.open.Name, hr, nil, record); err != nil {
@@ -105,9 +105,9 @@ func (o objects) properties(id string) ([]byte, error) {
 	return []byte(text), err
 }
 
-// answer takes over what a call left behind: it frees both buffers and returns either the text or the error, with the
-// sentinel for its code and HNS's own words. Words alone make an error too, as they do in hcsshim: an answer that comes
-// with a complaint is not known to be complete.
+// answer consumes the results of a call: it frees both buffers and returns either the text or an error with the
+// sentinel for its code and HNS's error record. As in hcsshim, a record alone is an error too: an answer with a record
+// may be incomplete.
 func answer(call string, hr uintptr, text, record *uint16) (string, error) {
 	out, words := take(text), take(record)
 	code := uint32(hr) // an HRESULT is 32 bits wide; the upper half of the register is not defined

@@ -18,7 +18,7 @@ import (
 	"github.com/hnsguard/hnsguard/internal/recording"
 )
 
-// What is read from a live node of any distribution is what a dump of it says.
+// The client decodes the nodes of all distributions like package recording.
 func TestTheNodesOfAllDistributions(t *testing.T) {
 	files, err := filepath.Glob("../../../test/distributions/testdata/*/*.json")
 	if err != nil || len(files) < 16 {
@@ -38,7 +38,7 @@ func TestTheNodesOfAllDistributions(t *testing.T) {
 				network, err := hcnclient.DecodeNetwork(object)
 				g.Expect(err).NotTo(HaveOccurred())
 				g.Expect(network.Subnets).NotTo(BeEmpty())
-				network.Subnets = nil // a dump has none
+				network.Subnets = nil // a recording has none
 				networks = append(networks, network)
 			}
 			g.Expect(networks).To(Equal(dump.Networks))

@@ -4,7 +4,7 @@ package hcnclient
 
 import "github.com/hnsguard/hnsguard/internal/hns"
 
-// What the tests reach into, because there is no HNS to read.
+// Tests call these, because there is no HNS to call.
 var (
 	Answer         = answer
 	ToEndpoint     = toEndpoint
@@ -19,9 +19,9 @@ var (
 
 // FakeSource is a source of objects of one kind.
 type FakeSource struct {
-	// Lists are the answers to the lists of IDs, one after the other; the last one repeats.
+	// Lists are the successive lists of IDs; the last one repeats.
 	Lists [][]string
-	// Objects are the properties by ID, and Errors what reading an ID fails with.
+	// Objects are the properties by ID, and Errors the errors of reading an ID.
 	Objects map[string]string
 	Errors  map[string]error
 }

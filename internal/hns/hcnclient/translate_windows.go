@@ -13,8 +13,8 @@ import (
 	"github.com/hnsguard/hnsguard/internal/hns"
 )
 
-// translateError puts the sentinel behind whatever shape the error of hcn has. hcn does not export an error's code,
-// only whether it is a given one.
+// translateError adds the sentinel to an error of hcn. hcn does not export the code of an error, only whether it has a
+// given one.
 func translateError(err error) error {
 	if hcn.IsNotFoundError(err) {
 		return fmt.Errorf("%w: %w", err, hns.ErrNotFound)
@@ -27,7 +27,7 @@ func translateError(err error) error {
 	return err
 }
 
-// translateAll translates a whole list, or none of it: every object that could not be translated is in the error.
+// translateAll translates the whole list or fails: the error has every object that could not be translated.
 func translateAll[From, To any](list []From, translate func(From) (To, error)) ([]To, error) {
 	out := make([]To, 0, len(list))
 	var errs []error
@@ -45,8 +45,8 @@ func translateAll[From, To any](list []From, translate func(From) (To, error)) (
 	return out, nil
 }
 
-// decodeEndpoint decodes the properties of an endpoint. An answer that is no JSON is a failed call; a property of an
-// unexpected type makes an endpoint of which nothing but the ID is known.
+// decodeEndpoint decodes the properties of an endpoint. An answer that is not JSON is an error; if a property has an
+// unexpected type, nothing but the ID of the endpoint is known.
 func decodeEndpoint(id hns.EndpointID, properties []byte) (hns.Endpoint, error) {
 	var in hcn.HostComputeEndpoint
 	err := json.Unmarshal(properties, &in)
@@ -66,8 +66,8 @@ func decodeEndpoint(id hns.EndpointID, properties []byte) (hns.Endpoint, error) 
 	return endpoint, nil
 }
 
-// toEndpoint translates an endpoint. Only its ID has to be right; what else cannot be translated is left out and named
-// in Untranslated (invariant 3).
+// toEndpoint translates an endpoint. Only its ID must be valid; other properties that cannot be translated are omitted
+// and named in Untranslated (invariant 3).
 func toEndpoint(in hcn.HostComputeEndpoint) (hns.Endpoint, error) {
 	id, err := hns.ParseID[hns.EndpointID](in.Id)
 	if err != nil {
@@ -92,7 +92,7 @@ func toEndpoint(in hcn.HostComputeEndpoint) (hns.Endpoint, error) {
 	return out, nil
 }
 
-// decodeNetwork decodes the properties of a network. What no decision depends on may be of any type.
+// decodeNetwork decodes the properties of a network. Properties that no decision depends on may have any type.
 func decodeNetwork(properties []byte) (hns.Network, error) {
 	var in hcn.HostComputeNetwork
 	err := json.Unmarshal(properties, &in)
@@ -105,7 +105,7 @@ func decodeNetwork(properties []byte) (hns.Network, error) {
 	return toNetwork(in)
 }
 
-// toNetwork translates a network. A subnet that cannot be parsed is left out: no decision depends on subnets.
+// toNetwork translates a network. A subnet that cannot be parsed is omitted: no decision depends on subnets.
 func toNetwork(in hcn.HostComputeNetwork) (hns.Network, error) {
 	id, err := hns.ParseID[hns.NetworkID](in.Id)
 	if err != nil {
@@ -131,8 +131,8 @@ func decodeLoadBalancer(properties []byte) (hns.LoadBalancer, error) {
 	return toLoadBalancer(in)
 }
 
-// toLoadBalancer translates a load balancer. Its backends have to be right, because orphans are kept by them. An
-// address that cannot be parsed is left out: it is only used to find the Service.
+// toLoadBalancer translates a load balancer. Its backends must be valid, because they keep orphans. An address that
+// cannot be parsed is omitted: it is only used to find the Service.
 func toLoadBalancer(in hcn.HostComputeLoadBalancer) (hns.LoadBalancer, error) {
 	id, errID := hns.ParseID[hns.LoadBalancerID](in.Id)
 	backends, errBackends := translateAll(in.HostComputeEndpoints, hns.ParseID[hns.EndpointID])
@@ -153,8 +153,8 @@ func toLoadBalancer(in hcn.HostComputeLoadBalancer) (hns.LoadBalancer, error) {
 	return out, nil
 }
 
-// toAddresses translates the addresses that are there: an endpoint that waits for DHCP has an empty one. It returns
-// all of them or none.
+// toAddresses translates the non-empty addresses: an endpoint that waits for DHCP has an empty one. It returns all of
+// them or none.
 func toAddresses(in []string) ([]netip.Addr, error) {
 	var out []netip.Addr
 	for _, s := range in {

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package observe measures the calls to HNS: how long they take, how they fail, and how HNS has answered so far.
+// Package observe measures the calls to HNS: their duration, their failures, and the health of HNS that follows from
+// them.
 package observe

@@ -13,33 +13,33 @@ import (
 	"github.com/hnsguard/hnsguard/internal/hns"
 )
 
-// Health is how HNS has answered in the last minutes.
+// Health sums up the outcomes of HNS calls so far.
 type Health struct {
-	// Answered is when a call was answered last; zero if none was.
+	// Answered is when HNS last answered a call; zero if it never did.
 	Answered time.Time `json:"answered,omitzero"`
-	// Failing are the operations whose last call failed, by their names.
+	// Failing are the operations whose last call failed, sorted by name.
 	Failing []Failure `json:"failing"`
-	// LastFailure is the last call that failed, whatever came after it; nil if none did.
+	// LastFailure is the last failed call, even if later ones succeeded; nil if none failed.
 	LastFailure *Failure `json:"lastFailure,omitempty"`
 }
 
-// Failure is a row of calls of one operation that failed.
+// Failure is a run of failed calls of one operation.
 type Failure struct {
 	Operation hns.Operation  `json:"operation"`
 	Class     hns.ErrorClass `json:"class"`
 	// Message is the last error.
 	Message string `json:"message"`
-	// Since is when the first of the row failed, and Last when the last did.
+	// Since is when the first call of the run failed, and Last when the last one did.
 	Since time.Time `json:"since"`
 	Last  time.Time `json:"last"`
-	// Count is how many calls failed.
+	// Count is the number of failed calls.
 	Count int `json:"count"`
 }
 
 // maxMessage bounds the text of a failure, which comes from HNS.
 const maxMessage = 512
 
-// outcomes follows the outcomes of calls. It is safe for concurrent use.
+// outcomes records the outcomes of calls. It is safe for concurrent use.
 type outcomes struct {
 	mu       sync.Mutex
 	answered time.Time
@@ -47,8 +47,7 @@ type outcomes struct {
 	last     *Failure
 }
 
-// observe records the outcome of a call. That an object does not exist is an answer; that the caller has ended says
-// nothing about HNS.
+// record records the outcome of a call. "Not found" is an answer; a canceled call says nothing about HNS.
 func (o *outcomes) record(op hns.Operation, err error, now time.Time) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -12,17 +12,17 @@ import (
 	"github.com/hnsguard/hnsguard/internal/metrics"
 )
 
-// Metrics are the measurements of HNS calls.
+// Metrics are the metrics of HNS calls.
 type Metrics struct {
 	duration *prometheus.HistogramVec
 	errors   *prometheus.CounterVec
 	outcomes outcomes
 }
 
-// Health returns how HNS has answered in the last minutes.
+// Health returns a summary of the outcomes of calls.
 func (m *Metrics) Health() Health { return m.outcomes.health() }
 
-// NewMetrics registers the measurements, with every series at zero.
+// NewMetrics registers the metrics, with every series at zero.
 func NewMetrics(reg prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
@@ -51,7 +51,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	return m
 }
 
-// RegisterHung registers the number of abandoned calls that still hang.
+// RegisterHung registers the metric of abandoned calls that still hang.
 func RegisterHung(reg prometheus.Registerer, d *hns.Deadline) {
 	reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Namespace: metrics.Namespace,
@@ -60,7 +60,7 @@ func RegisterHung(reg prometheus.Registerer, d *hns.Deadline) {
 	}, func() float64 { return float64(d.Hung()) }))
 }
 
-// instrumented is a [hns.Client] that measures the one behind it.
+// instrumented is a [hns.Client] that measures the calls of another one.
 type instrumented struct {
 	next    hns.Client
 	metrics *Metrics
@@ -69,7 +69,7 @@ type instrumented struct {
 
 var _ hns.Client = (*instrumented)(nil)
 
-// WithMetrics wraps a client so that its calls are measured. Put it outside the deadline, so that abandoned calls
+// WithMetrics wraps a client to measure its calls. It must wrap the client with the deadline, so that abandoned calls
 // count.
 func WithMetrics(next hns.Client, m *Metrics, clk clock.PassiveClock) hns.Client {
 	return &instrumented{next: next, metrics: m, clock: clk}
