@@ -30,8 +30,8 @@
 //  1. A file is read whole or refused. All faults are reported at once, each with its file, line and column, counted in
 //     the decoded text, and with its object. Of YAML, an item has the place of its document. Refused are a truncated
 //     file and an object that is cut off; text that is the rest of JSON; of HNS, objects of no known kind and files
-//     without JSON; of the cluster, a list that is one of several parts, and text that says that kubectl failed. Properties and kinds that verdicts do not need are
-//     ignored.
+//     without JSON; of the cluster, a list that is one of several parts, and text that says that kubectl failed.
+//     Properties and kinds that verdicts do not need are ignored.
 //  2. Unknown is never absent. [HNS] and [Cluster] say which kinds were recorded, and which endpoints have an
 //     incomplete record. Nothing is inferred from names, or from a list that does not say what it is a list of. But the
 //     name of an empty file, or of a file with an empty list, says of what there is nothing.
