@@ -3,10 +3,11 @@
 package recording
 
 import (
-	"archive/zip"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
+	"slices"
 
 	"github.com/hnsguard/hnsguard/internal/config"
 )
@@ -20,30 +21,38 @@ func ReadBundle(f File) (Bundle, error) { return readBundle(f, budgetFor(f).memo
 
 // readBundle reads a bundle whose files hold no more than a number of bytes, and of which no more is kept.
 func readBundle(f File, limit int) (Bundle, error) {
-	b := Bundle{Config: config.Default()}
-	u, err := openBundle(f, limit)
+	files, err := openZip(f, maxFiles)
 	if err == nil {
-		err = u.readManifest(&b.Manifest)
+		var b Bundle
+		if b, err = (&unpacker{folder: folder{files, f.Name, int64(limit)}}).bundle(); err == nil {
+			return b, nil
+		}
 	}
-	if err == nil {
-		err = u.readParts(&b)
-	}
-	if err != nil {
-		return Bundle{}, fmt.Errorf("reading bundle %s: %w", f.Name, err)
-	}
-	return b, nil
+	return Bundle{}, fmt.Errorf("reading bundle %s: %w", f.Name, err)
 }
 
-func (u *unpacker) readParts(b *Bundle) error {
+// unpacker reads files of a bundle.
+type unpacker struct {
+	folder
+	// errs are why files could not be unpacked.
+	errs []error
+}
+
+func (u *unpacker) bundle() (Bundle, error) {
+	b := Bundle{Config: config.Default()}
+	if err := u.readManifest(&b.Manifest); err != nil {
+		return b, err
+	}
 	var errConfig error
 	for _, f := range u.unpack(FileConfig) {
 		b.Config, errConfig = config.Decode(f.Name, f.Data)
 	}
 	kept := budgetFor()
 	kept.memory = int(u.left)
-	b.HNS = kept.readHNS(u.unpack(fileEndpoints, fileBalancers, fileNetworks)...)
+	endpoints, balancers := u.unpack(fileEndpoints), u.unpack(fileBalancers)
+	b.HNS = kept.readHNS(slices.Concat(endpoints, balancers, u.unpack(fileNetworks))...)
 	// An empty list is one of nothing because of the name of its file.
-	b.HNS.EndpointsRecorded, b.HNS.LoadBalancersRecorded = u.files[fileEndpoints] != nil, u.files[fileBalancers] != nil
+	b.HNS.EndpointsRecorded, b.HNS.LoadBalancersRecorded = len(endpoints) > 0, len(balancers) > 0
 	b.HNS.Whole = true
 	b.Cluster = kept.readCluster(u.unpack(fileNodes, filePods, fileSlices, fileServices)...)
 	b.Cluster.Whole = true
@@ -52,71 +61,33 @@ func (u *unpacker) readParts(b *Bundle) error {
 		b.Status, b.StatusErr = f.Data, nil
 	}
 	b.ProxyLog = u.unpack(FileProxyLog)
-	return errors.Join(errConfig, kept.err(""), u.err)
-}
-
-// unpacker reads files of a bundle, which may have been made to harm the reader.
-type unpacker struct {
-	name  string
-	files map[string]*zip.File
-	// left is how much may still be unpacked.
-	left int64
-	// err is why a file could not be unpacked.
-	err error
-}
-
-func openBundle(f File, limit int) (*unpacker, error) {
-	z, err := openZip(f, maxFiles)
-	if err != nil {
-		return nil, err
-	}
-	u := &unpacker{name: f.Name, files: map[string]*zip.File{}, left: int64(limit)}
-	for _, file := range z.File {
-		if u.files[file.Name] != nil {
-			return nil, fmt.Errorf("the file %.100q occurs twice", file.Name)
-		}
-		u.files[file.Name] = file
-	}
-	return u, nil
+	return b, errors.Join(errConfig, kept.err(""), errors.Join(u.errs...))
 }
 
 // unpack returns those of the named files that the bundle has.
-func (u *unpacker) unpack(names ...string) []File {
-	var unpacked []File
+func (u *unpacker) unpack(names ...string) (unpacked []File) {
 	for _, name := range names {
-		if u.files[name] == nil || u.err != nil {
-			continue
+		f, err := u.read(name)
+		switch {
+		case err == nil:
+			unpacked = append(unpacked, f)
+		case !errors.Is(err, fs.ErrNotExist):
+			u.errs = append(u.errs, fmt.Errorf("unpacking %w", err))
 		}
-		data, err := readZipped(u.files[name], u.left)
-		if err != nil {
-			u.err = fmt.Errorf("unpacking %s: %w", name, err)
-			return nil
-		}
-		u.left -= int64(len(data))
-		unpacked = append(unpacked, File{u.name + "/" + name, data})
 	}
 	return unpacked
 }
 
-func readZipped(f *zip.File, limit int64) ([]byte, error) {
-	in, err := f.Open()
-	if err != nil {
-		return nil, err
-	}
-	defer in.Close() //nolint:errcheck // it was only read
-	return readUpTo(in, int64(min(f.UncompressedSize64, MaxSize)), limit)
-}
-
 func (u *unpacker) readManifest(into *Manifest) error {
-	files := u.unpack(fileManifest)
-	switch {
-	case u.err != nil:
-		return u.err
-	case len(files) == 0:
+	f, err := u.read(fileManifest)
+	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("it has no %s, and so is not a bundle of hnsguard; what a "+
 			"collector has recorded is read with --recording", fileManifest)
 	}
-	if err := json.Unmarshal(files[0].Data, into); err != nil {
+	if err == nil {
+		err = json.Unmarshal(f.Data, into)
+	}
+	if err != nil {
 		return fmt.Errorf("reading %s: %w", fileManifest, err)
 	}
 	if into.APIVersion != config.APIVersion || into.Kind != BundleKind {

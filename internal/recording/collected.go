@@ -24,11 +24,32 @@ type Collected struct {
 	// Note says which files are read, and which not.
 	Note string
 
-	name string
+	folder
 	// others are the names of files that are not read.
 	others []string
+}
+
+// folder is a folder or a zip file that may have been made to harm its reader (invariant 10).
+type folder struct {
+	fs.FS
+	name string
 	// left is how much may still be read.
 	left int64
+}
+
+// read reads a file.
+func (d *folder) read(name string) (File, error) {
+	in, err := d.Open(name)
+	if err != nil {
+		return File{}, err
+	}
+	defer in.Close() //nolint:errcheck // it was only read
+	data, err := readUpTo(in, 0, d.left)
+	if err != nil {
+		return File{}, fmt.Errorf("%s: %w", name, err)
+	}
+	d.left -= int64(len(data))
+	return File{d.name + "/" + name, data}, nil
 }
 
 // maxCollected is how many files a folder or a zip file may have.
@@ -50,7 +71,7 @@ var (
 
 // Collect reads a folder or a zip file.
 func Collect(name string) (Collected, error) {
-	c := Collected{name: name, left: MaxSize}
+	c := Collected{folder: folder{name: name, left: MaxSize}}
 	if err := c.collect(); err != nil {
 		return Collected{}, fmt.Errorf("reading recording %s: %w", name, err)
 	}
@@ -59,35 +80,29 @@ func Collect(name string) (Collected, error) {
 
 // collect reads what is in a folder or a zip file, unless it is a bundle.
 func (c *Collected) collect() error {
-	info, err := os.Stat(c.name)
-	switch {
-	case err != nil:
-		return err
-	case info.IsDir():
-		return c.collectFolder()
+	if info, err := os.Stat(c.name); err != nil || info.IsDir() {
+		root, err := os.OpenRoot(c.name)
+		if err != nil {
+			return err
+		}
+		defer root.Close() //nolint:errcheck // it was only read
+		c.FS = root.FS()
+		return c.readAll()
 	}
 	f, err := Load(c.name, nil)
 	if err != nil {
 		return err
 	}
-	if bundle, err := openBundle(f, MaxSize); err == nil && bundle.files[fileManifest] != nil {
-		c.Bundle = &f
-		return nil
-	}
 	files, err := openZip(f, maxCollected)
 	if err != nil {
 		return err
 	}
-	return c.readAll(files)
-}
-
-func (c *Collected) collectFolder() error {
-	root, err := os.OpenRoot(c.name)
-	if err != nil {
-		return err
+	if _, err := fs.Stat(files, fileManifest); err == nil {
+		c.Bundle = &f
+		return nil
 	}
-	defer root.Close() //nolint:errcheck // it was only read
-	return c.readAll(root.FS())
+	c.FS = files
+	return c.readAll()
 }
 
 // openZip opens a zip file that has no more than a number of files.
@@ -101,27 +116,27 @@ func openZip(f File, limit int) (*zip.Reader, error) {
 		return nil, fmt.Errorf("this is not a zip file, or it is truncated; Windows PowerShell corrupts a file that is "+
 			"written with >: %w", err)
 	}
-	for _, file := range z.File { // old Windows PowerShell writes backslashes
-		file.Name = strings.ReplaceAll(file.Name, `\`, "/")
+	names := map[string]bool{}
+	for _, file := range z.File {
+		file.Name = strings.ReplaceAll(file.Name, `\`, "/") // old Windows PowerShell writes backslashes
+		if names[file.Name] {
+			return nil, fmt.Errorf("the file %.100q occurs twice", file.Name)
+		}
+		names[file.Name] = true
 	}
 	return z, nil
 }
 
-func (c *Collected) readAll(files fs.FS) error {
-	err := fs.WalkDir(files, ".", func(name string, entry fs.DirEntry, err error) error {
+func (c *Collected) readAll() error {
+	err := fs.WalkDir(c, ".", func(name string, entry fs.DirEntry, err error) error {
 		switch {
-		case err != nil:
+		case err != nil || !entry.Type().IsRegular():
 			return err
-		case !entry.Type().IsRegular():
 		case len(c.others) == maxCollected:
 			return fmt.Errorf("it has more than %d files", maxCollected)
-		case collectedHNS.MatchString(entry.Name()), collectedCluster.MatchString(entry.Name()),
-			collectedProxyLog.MatchString(entry.Name()):
-			return c.read(files, name)
 		default:
-			c.others = append(c.others, name)
+			return c.add(name)
 		}
-		return nil
 	})
 	if err != nil {
 		return err
@@ -129,27 +144,26 @@ func (c *Collected) readAll(files fs.FS) error {
 	return c.finish()
 }
 
-// read reads a file and tells by its content what it is. What is no text is left to the readers, to be refused.
-func (c *Collected) read(files fs.FS, name string) error {
-	in, err := files.Open(name)
+// add reads a file if its name says so, and tells by its content what it is. What is no text is left to the readers, to
+// be refused.
+func (c *Collected) add(name string) error {
+	base := path.Base(name)
+	ofHNS, ofProxy := collectedHNS.MatchString(base), collectedProxyLog.MatchString(base)
+	if !ofHNS && !ofProxy && !collectedCluster.MatchString(base) {
+		c.others = append(c.others, name)
+		return nil
+	}
+	f, err := c.read(name)
 	if err != nil {
 		return err
 	}
-	defer in.Close() //nolint:errcheck // it was only read
-	data, err := readUpTo(in, 0, c.left)
-	if err != nil {
-		return fmt.Errorf("%s: %w", name, err)
-	}
-	c.left -= int64(len(data))
-	f := File{c.name + "/" + name, data}
 	s, isText := budgetFor().open(f)
-	forHNS := !isText || len(bytes.TrimSpace(s.text)) == 0 || jsonLine.Match(s.text)
 	switch {
-	case collectedProxyLog.MatchString(path.Base(name)):
+	case ofProxy:
 		c.ProxyLogs = append(c.ProxyLogs, f)
 	case isText && ofCluster.Match(s.text):
 		c.Cluster = append(c.Cluster, f)
-	case forHNS && collectedHNS.MatchString(path.Base(name)):
+	case ofHNS && (!isText || len(bytes.TrimSpace(s.text)) == 0 || jsonLine.Match(s.text)):
 		c.HNS = append(c.HNS, f)
 	default:
 		c.others = slices.Insert(c.others, 0, name) // people expect them to be read
@@ -159,25 +173,21 @@ func (c *Collected) read(files fs.FS, name string) error {
 
 // finish chooses between files that repeat each other, and says what is read.
 func (c *Collected) finish() error {
-	named := func(part string) func(File) bool {
-		return func(f File) bool { return strings.Contains(strings.ToLower(path.Base(f.Name)), part) }
-	}
-	if slices.ContainsFunc(c.HNS, named("endpoint")) { // hnsdiag ran at another moment
-		c.HNS = slices.DeleteFunc(c.HNS, func(f File) bool {
-			repeats := named("hnsdiag")(f)
-			if repeats {
-				c.others = append(c.others, path.Base(f.Name))
-			}
-			return repeats
-		})
-	}
+	base := func(f File) string { return strings.ToLower(path.Base(f.Name)) }
+	hasEndpoints := slices.ContainsFunc(c.HNS, func(f File) bool { return strings.Contains(base(f), "endpoint") })
+	c.HNS = slices.DeleteFunc(c.HNS, func(f File) bool {
+		repeats := hasEndpoints && strings.Contains(base(f), "hnsdiag") // which ran at another moment
+		if repeats {
+			c.others = append(c.others, path.Base(f.Name))
+		}
+		return repeats
+	})
 	known := map[string]string{}
 	for _, f := range c.HNS {
-		base := strings.ToLower(path.Base(f.Name))
-		if earlier, is := known[base]; is {
+		if earlier := known[base(f)]; earlier != "" {
 			return fmt.Errorf("it has HNS of several nodes or moments, as %s and %s: give the folder of one", earlier, f.Name)
 		}
-		known[base] = f.Name
+		known[base(f)] = f.Name
 	}
 	var read []string
 	for _, f := range slices.Concat(c.HNS, c.Cluster, c.ProxyLogs) {
