@@ -84,6 +84,17 @@ func TestHostileFilesTakeLittle(t *testing.T) {
 	}
 }
 
+// Invariant 5, of a zip file of folders in folders.
+func TestManyFoldersTakeLittle(t *testing.T) {
+	defer debug.SetGCPercent(debug.SetGCPercent(50))
+	parts := []string{"manifest.json", manifestJSON}
+	for i := range 90 {
+		parts = append(parts, fmt.Sprintf("%d%s", i, strings.Repeat("/a", 30_000)), "")
+	}
+	f := file("bundle.zip", archive(t, parts...))
+	staysBounded(t, f, func() error { _, err := recording.ReadBundle(f); return err })
+}
+
 func staysBounded(t *testing.T, f recording.File, read func() error) {
 	t.Helper()
 	took, peak, err := measured(read)

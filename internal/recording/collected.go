@@ -116,13 +116,17 @@ func openZip(f File, limit int) (*zip.Reader, error) {
 		return nil, fmt.Errorf("this is not a zip file, or it is truncated; Windows PowerShell corrupts a file that is "+
 			"written with >: %w", err)
 	}
-	names := map[string]bool{}
+	names, folders := map[string]bool{}, 0
 	for _, file := range z.File {
 		file.Name = strings.ReplaceAll(file.Name, `\`, "/") // old Windows PowerShell writes backslashes
 		if names[file.Name] {
 			return nil, fmt.Errorf("the file %.100q occurs twice", file.Name)
 		}
 		names[file.Name] = true
+		folders += strings.Count(file.Name, "/")
+	}
+	if folders > 10*limit { // the library keeps each of them
+		return nil, fmt.Errorf("it has more than %d folders", 10*limit)
 	}
 	return z, nil
 }
