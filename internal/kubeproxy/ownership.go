@@ -8,12 +8,12 @@ import (
 	"github.com/hnsguard/hnsguard/internal/hns"
 )
 
-// RemoteMAC is the hardware address that kube-proxy gives the remote endpoint of an IP: 02-11 and the four bytes of an
-// IPv4 address, or the last four of an IPv6 address in reverse order. It is the mark by which kube-proxy's endpoints
-// are known. The one other known user was the Windows backend of kpng, which is archived: a port of kube-proxy, whose
-// endpoints meant the same.
+// RemoteMAC returns the hardware address that kube-proxy gives the remote endpoint of an IP: 02-11 and the four bytes
+// of an IPv4 address, or the last four of an IPv6 address in reverse order. It identifies kube-proxy's endpoints. The
+// one other known user was the Windows backend of kpng, an archived port of kube-proxy, whose endpoints had the same
+// meaning.
 //
-// Source: conjureMac in pkg/proxy/winkernel/proxier.go, read in Kubernetes 1.31, 1.34 and 1.37: always the same.
+// Source: conjureMac in pkg/proxy/winkernel/proxier.go, which is the same in Kubernetes 1.31, 1.34 and 1.37.
 func RemoteMAC(addr netip.Addr) hns.MAC {
 	if addr.Is4() {
 		b := addr.As4()
@@ -23,8 +23,8 @@ func RemoteMAC(addr netip.Addr) hns.MAC {
 	return hns.MAC{0x02, 0x11, b[15], b[14], b[13], b[12]}
 }
 
-// Owns reports whether kube-proxy made the endpoint: it is remote, it has the one address that kube-proxy gives an
-// endpoint, and it bears kube-proxy's mark for that address.
+// Owns reports whether kube-proxy created the endpoint: it is remote, has exactly one address as kube-proxy's endpoints
+// do, and has kube-proxy's hardware address for it.
 func Owns(e hns.Endpoint) bool {
 	return e.Remote() && len(e.Addresses) == 1 && e.MAC == RemoteMAC(e.Addresses[0])
 }
