@@ -17,14 +17,14 @@ import (
 	"github.com/hnsguard/hnsguard/internal/metrics"
 )
 
-// ErrUnrestricted says that the API server accepts what an admission policy has to refuse.
+// ErrUnrestricted says that the API server accepts a write that an admission policy has to refuse.
 var ErrUnrestricted = errors.New("the API server accepts a write that an admission policy has to refuse: the policy " +
 	"is missing, not bound, or that of another version; install the policies of the chart (admissionPolicy.enabled)")
 
-// Valid is how long a proof counts.
+// Valid is how long a proof remains valid.
 const Valid = 10 * time.Minute
 
-// How soon a gate that is closed tries again.
+// The backoff of a closed gate.
 const (
 	backoffFirst = 10 * time.Second
 	backoffMost  = 10 * time.Minute
@@ -51,8 +51,8 @@ func NewMetric(reg prometheus.Registerer) *prometheus.GaugeVec {
 	return unrestricted
 }
 
-// Gate is that of one act. It is for one caller at a time. A nil gate is always open: the demo and tests have API
-// servers without policies.
+// Gate is the gate of one act. It is not safe for concurrent use. A nil gate is always open, for the API servers of the
+// demo and of tests, which have no policies.
 type Gate struct {
 	act          string
 	unrestricted prometheus.Gauge
@@ -60,20 +60,20 @@ type Gate struct {
 	backoff      *flowcontrol.Backoff
 	// proved is when the API server last refused the forbidden write.
 	proved time.Time
-	// closed is set while it accepts it.
+	// closed is set while the API server accepts the forbidden write.
 	closed bool
 }
 
-// NewGate returns the gate of an act. The metric is that of [NewMetric].
+// NewGate returns the gate of an act, with the metric of [NewMetric].
 func NewGate(act string, unrestricted *prometheus.GaugeVec, c clock.Clock) *Gate {
 	return &Gate{
 		act: act, unrestricted: unrestricted.WithLabelValues(act), clock: c,
-		backoff: flowcontrol.NewFakeBackOff(backoffFirst, backoffMost, c), // "fake" is the one that takes a clock
+		backoff: flowcontrol.NewFakeBackOff(backoffFirst, backoffMost, c), // despite its name, only this constructor takes a clock
 	}
 }
 
-// Pass returns nil if the act may write now. The forbidden write is a dry run of one that the admission policy has to
-// refuse.
+// Pass returns nil if the act may write now. forbidden tries a write that the admission policy has to refuse, as a dry
+// run.
 func (g *Gate) Pass(ctx context.Context, forbidden func(context.Context) error) error {
 	if g == nil || !g.closed && !g.proved.IsZero() && g.clock.Since(g.proved) < Valid {
 		return nil
@@ -86,7 +86,7 @@ func (g *Gate) Pass(ctx context.Context, forbidden func(context.Context) error) 
 	case apierrors.IsInvalid(err):
 		g.open(ctx)
 		return nil
-	case err == nil, apierrors.IsAlreadyExists(err): // which is found out after admission
+	case err == nil, apierrors.IsAlreadyExists(err): // existence is checked after admission
 		g.close(ctx)
 		return ErrUnrestricted
 	default:

@@ -47,33 +47,33 @@ const ShutdownTimeout = 4 * time.Second
 type Options struct {
 	// Node is the name of this node. Required.
 	Node string
-	// Namespace is where the agent keeps the EndpointSlices that it writes. Required if it may flush.
+	// Namespace is the namespace of the EndpointSlices that the agent writes. Required if it may flush.
 	Namespace string
-	// Config is the policy. Required; see [config.Default].
+	// Config is the configuration. Required; see [config.Default].
 	Config config.Config
 	// HNS is the client of the Host Networking Service. The agent adds deadlines and metrics. Required.
 	HNS hns.Client
-	// KubeProxy configures how the version of the node's kube-proxy is found. The agent sets Node, Server and Registerer.
+	// KubeProxy configures the detection of kube-proxy's version. The agent sets Node, Server and Registerer.
 	KubeProxy detect.Options
-	// MetricsAddress is where to serve metrics. Required; "0" serves none.
+	// MetricsAddress is the address that serves metrics. Required; "0" serves none.
 	MetricsAddress string
-	// MetricsTLS is the certificate to serve metrics with. With it, only clients that the API server authorizes can read
+	// MetricsTLS is the certificate for serving metrics. With it, only clients that the API server authorizes can read
 	// them.
 	// Default: plain HTTP, for every client that can connect.
 	MetricsTLS *server.Certificate
-	// ProbeAddress is where to serve probes. Required; "0" serves none.
+	// ProbeAddress is the address that serves probes. Required; "0" serves none.
 	ProbeAddress string
-	// PageAddress is where to serve the node page. Elsewhere than on loopback it needs MetricsTLS.
-	// Default: it is not served, as with "0".
+	// PageAddress is the address that serves the node page. Unless it is a loopback address, it requires MetricsTLS.
+	// Default: the page is not served, as with "0".
 	PageAddress string
-	// Logger is the log. Required.
+	// Logger is the logger. Required.
 	Logger logr.Logger
 	// Clock is the clock. Required.
 	Clock clock.Clock
 }
 
-// GCPercent is how much garbage a process with an agent keeps, in percent of what it uses. The agent makes little, so
-// that to collect it twice as often as Go does by default costs little time, and memory is scarce on many nodes.
+// GCPercent is the garbage collection target (GOGC) of a process with an agent. The agent makes little garbage, so
+// collecting it twice as often as by default costs little time, and memory is scarce on many nodes.
 const GCPercent = 50
 
 // Agent is an agent that can be started once.
@@ -81,11 +81,11 @@ type Agent struct {
 	deps     Dependencies
 	registry *prometheus.Registry
 	board    *report.Board
-	// metrics and page are the servers, nil if there is none.
+	// metrics and page are the servers, or nil.
 	metrics, page *server.Server
 }
 
-// Scheme returns a scheme with the types that the agent reads and writes, and no others.
+// Scheme returns a scheme with only the types that the agent reads and writes.
 func Scheme() (*runtime.Scheme, error) {
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{
@@ -128,7 +128,7 @@ func New(o Options, deps Dependencies) (*Agent, error) {
 	return a, nil
 }
 
-// addGuard builds the guard from the outside in: HNS and the view of the cluster, the evidence, the actions.
+// addGuard builds the guard from the outside in: HNS and the index of the cluster, the evidence, the actions.
 func (a *Agent) addGuard(o Options, detector *detect.Detector) error {
 	deadline, measured := a.decorate(o)
 	service := observe.WithMetrics(deadline, measured, o.Clock)
@@ -176,7 +176,8 @@ func (a *Agent) addGuard(o Options, detector *detect.Detector) error {
 	return a.addProbes(map[string]func(*http.Request) error{"ready": g.Ready, "live": g.Live})
 }
 
-// decorate adds the deadline to the service, and returns the metrics to put around it: they count abandoned calls too.
+// decorate adds the deadline to the HNS client, and returns the metrics to wrap around it, so that abandoned calls
+// count.
 func (a *Agent) decorate(o Options) (*hns.Deadline, *observe.Metrics) {
 	deadline := hns.WithDeadline(o.HNS, hns.DeadlineOptions{
 		Call: o.Config.HNS.CallTimeout.Duration, List: config.ListTimeout,
@@ -186,15 +187,15 @@ func (a *Agent) decorate(o Options) (*hns.Deadline, *observe.Metrics) {
 	return deadline, observe.NewMetrics(a.registry)
 }
 
-// makeServers makes the servers of the metrics and the node page. On loopback the page needs no certificate, also where
-// the metrics have one.
+// makeServers builds the servers of the metrics and of the node page. On loopback the page needs no certificate, even
+// if the metrics have one.
 func (a *Agent) makeServers(o Options) (err error) {
 	open := server.Options{Logger: o.Logger.WithName("server"), Clock: o.Clock}
 	secured := open
 	secured.Certificate, secured.Filter = o.MetricsTLS, a.deps.Filter
 	var metrics prometheus.Gatherer = a.registry
 	if o.MetricsAddress != "0" {
-		metrics = crmetrics.Registry // which has the agent's while it runs
+		metrics = crmetrics.Registry // it includes the agent's registry while the agent runs
 		secured.Address = o.MetricsAddress
 		if a.metrics, err = server.NewMetrics(secured, metrics); err != nil {
 			return err
@@ -225,7 +226,7 @@ func (a *Agent) addProbes(checks map[string]func(*http.Request) error) error {
 // Start runs the agent until the context ends, or returns an error if the agent has the wrong identity or cannot serve
 // its metrics. Several agents can run in one process if they serve no metrics.
 func (a *Agent) Start(ctx context.Context) error {
-	// The servers do not wait for the caches of the manager: while the API server is down, the page has to say so.
+	// The servers do not wait for the caches of the manager: the page must show when the API server is down.
 	group, ctx := errgroup.WithContext(ctx)
 	ctx, end := context.WithCancel(ctx)
 	defer end()
@@ -246,7 +247,7 @@ func (a *Agent) Start(ctx context.Context) error {
 	return group.Wait()
 }
 
-// guard runs the manager.
+// guard checks the identity and runs the manager.
 func (a *Agent) guard(ctx context.Context) error {
 	if a.deps.Identity != nil {
 		if err := a.deps.Identity.Check(logf.IntoContext(ctx, a.deps.Manager.GetLogger())); err != nil {
@@ -256,7 +257,7 @@ func (a *Agent) guard(ctx context.Context) error {
 	return a.deps.Manager.Start(ctx)
 }
 
-// Report returns what the agent knows of its node.
+// Report returns a report on the node.
 func (a *Agent) Report() report.Report { return a.board.Report() }
 
 // Metrics returns the metrics of the agent, without those of controller-runtime and Go.

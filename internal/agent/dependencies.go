@@ -23,19 +23,19 @@ import (
 	"github.com/hnsguard/hnsguard/internal/server"
 )
 
-// Dependencies connect an agent to its API server. [FromCluster] makes those of a real one. The demo and unit tests
-// make their own, for an API server in their process.
+// Dependencies connect an agent to its API server. [FromCluster] returns those for a real one. The demo and unit tests
+// have their own, for an API server in their process.
 type Dependencies struct {
-	// Manager runs the parts of the agent. It must be made with [ManagerOptions].
+	// Manager runs the parts of the agent. It must be created with [ManagerOptions].
 	Manager manager.Manager
 	// Reader reads from the API server, not from the cache of the manager.
 	Reader client.Reader
-	// PodTable lists all pods with few bytes.
+	// PodTable lists all pods in a compact form.
 	// Default: Reader lists them.
 	PodTable removal.Table
 	// Watcher lists and watches pods, EndpointSlices and Services.
 	Watcher client.WithWatch
-	// NoWatchList makes Watcher list first and then watch, for an API server without streaming lists.
+	// NoWatchList makes Watcher list before it watches, for an API server without streaming lists.
 	// Default: a watch that begins with the list.
 	NoWatchList bool
 	// Events records Events.
@@ -43,26 +43,25 @@ type Dependencies struct {
 	// Freshness proves how current the watch of EndpointSlices is.
 	// Default: a comparison of the watch with Reader.
 	Freshness removal.Freshness
-	// Filter authorizes clients of the servers with a certificate. Required with one.
+	// Filter authorizes the clients of servers that have a certificate. Required if MetricsTLS is set.
 	Filter *server.Filter
-	// Restricted is set if admission policies restrict what the agent writes: every act but Events then proves first that
-	// they do.
+	// Restricted is set if admission policies restrict the agent's writes: every act that writes, except for Events, must
+	// then prove this first.
 	// Default: nothing is proved.
 	Restricted bool
-	// Identity checks that the API server knows the agent as itself.
+	// Identity checks the identity that the agent has for the API server.
 	// Default: no check.
 	Identity *IdentityChecker
 }
 
-// How many requests a client of the agent may make. They are no limit for what the agent does by its own rules: a pass
-// would wait at client-go's defaults, 5 and 10, while a node with many stale endpoints reads and writes. They end a
-// fault that makes requests without end.
+// The rate limits of the agent's requests. They do not limit normal work: with client-go's defaults, 5 and 10, a pass
+// would wait while a node with many stale endpoints reads and writes. They contain a fault that sends endless requests.
 const (
 	requestsPerSecond = 20
 	requestBurst      = 50
 )
 
-// FromCluster returns the dependencies of an agent that uses a real API server.
+// FromCluster returns the dependencies of an agent with a real API server.
 func FromCluster(api *rest.Config, o Options) (Dependencies, error) {
 	options, err := ManagerOptions(o)
 	if err != nil {
@@ -77,7 +76,7 @@ func FromCluster(api *rest.Config, o Options) (Dependencies, error) {
 	return FromManager(api, o, mgr)
 }
 
-// FromManager is [FromCluster] with a manager that the caller has made with [ManagerOptions].
+// FromManager is [FromCluster] with a manager that the caller has created with [ManagerOptions].
 func FromManager(api *rest.Config, o Options, mgr manager.Manager) (Dependencies, error) {
 	authentication, err := authenticationclient.NewForConfigAndClient(api, mgr.GetHTTPClient())
 	if err != nil {
@@ -109,7 +108,7 @@ func FromManager(api *rest.Config, o Options, mgr manager.Manager) (Dependencies
 	}, nil
 }
 
-// podTable returns what lists all pods as a table, which a client of objects cannot.
+// podTable returns a function that lists all pods as a table, which a client of objects cannot.
 func podTable(api *rest.Config, httpClient *http.Client) (removal.Table, error) {
 	config := rest.CopyConfig(api)
 	config.APIPath, config.GroupVersion = "/api", &corev1.SchemeGroupVersion
@@ -121,7 +120,7 @@ func podTable(api *rest.Config, httpClient *http.Client) (removal.Table, error) 
 	return removal.PodTable{Client: core}.List, nil
 }
 
-// filterOf returns the filter of the secured servers, or nil if there is none.
+// filterOf returns the filter of the secured servers, or nil without a certificate.
 func filterOf(o Options, api *rest.Config, httpClient *http.Client) (*server.Filter, error) {
 	if o.MetricsTLS == nil {
 		return nil, nil //nolint:nilnil // there is nothing to protect
@@ -143,14 +142,14 @@ func ManagerOptions(o Options) (manager.Options, error) {
 		Metrics:                 metricsserver.Options{BindAddress: "0"},          // the agent serves them
 		HealthProbeBindAddress:  o.ProbeAddress,
 		GracefulShutdownTimeout: new(ShutdownTimeout),
-		// The names of controllers must be unique in a process, but the demo runs several agents one after the other.
+		// Controllers need unique names in a process, but the demo runs several agents one after the other.
 		Controller: crconfig.Controller{SkipNameValidation: new(true)},
 	}, nil
 }
 
-// resources maps the types that the agent reads and writes to their resources. To ask the API server for it, as is the
-// default, would stop an agent that starts while the API server cannot be reached: on a fresh Windows node its address
-// may not work before the node's first pod.
+// resources maps the types that the agent reads and writes to their resources. The default mapper requests them from
+// the API server, so an agent would stop if it starts while the API server cannot be reached: on a fresh Windows node
+// the API server's address may not work before the node's first pod.
 func resources() meta.RESTMapper {
 	mapper := meta.NewDefaultRESTMapper(nil)
 	for _, kind := range []string{"Pod", "Service"} {

@@ -18,19 +18,19 @@ import (
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 )
 
-// ErrForeignIdentity is the error of an agent that acts with the identity of another.
+// ErrForeignIdentity says that the agent acts with the identity of something else.
 var ErrForeignIdentity = errors.New("this is not hnsguard's own identity")
 
-// IdentityChecker checks that the agent acts as itself (invariant 2).
+// IdentityChecker checks that the agent acts with its own identity (invariant 2).
 //
-// A HostProcess container sees the files and the environment of the host. Agents of other projects were found to use
-// the kubeconfig of the kubelet for that reason, unnoticed because its rights were sufficient. The checker therefore
-// reads from the API server who the agent is, and refuses the identity of a node. The token of a pod also names its
-// node: an agent with the wrong node name would judge the endpoints of one node by the pods of another.
+// A HostProcess container sees the files and the environment of the host. This made agents of other projects use the
+// kubelet's kubeconfig, unnoticed because its rights were sufficient. The checker therefore requests the agent's
+// identity from the API server, and refuses the identity of a node. The token of a pod also names its node: an agent
+// with the wrong node name would judge the endpoints of one node by the pods of another.
 //
-// Only an answer is a reason to refuse. If the API server cannot be reached, the request is repeated until it is
-// answered. If it has no such API (before Kubernetes 1.28) or forbids the request, it is not repeated. Nothing waits
-// for the answer: without an API server the guard does nothing in any case.
+// Only an answer is a reason to refuse. If the API server cannot be reached, the checker repeats the request until it
+// gets an answer. If the server has no such API (before Kubernetes 1.28) or forbids the request, the checker does not
+// repeat it. Nothing waits for the answer: without an API server the guard does nothing in any case.
 type IdentityChecker struct {
 	reviewer authenticationclient.SelfSubjectReviewInterface
 	node     string
@@ -38,21 +38,20 @@ type IdentityChecker struct {
 	answered bool
 }
 
-// identityEvery is the usual interval between requests to an API server that does not answer.
+// identityEvery is the interval between requests to an API server that does not answer.
 const identityEvery = 5 * time.Second
 
-// NewIdentityChecker returns a checker for the agent of a node.
+// NewIdentityChecker returns a checker for the agent on the node.
 func NewIdentityChecker(
 	reviewer authenticationclient.SelfSubjectReviewInterface, node string, every time.Duration,
 ) *IdentityChecker {
 	return &IdentityChecker{reviewer: reviewer, node: node, every: every}
 }
 
-// reviewTimeout limits one request.
+// reviewTimeout is the timeout of one request.
 const reviewTimeout = 5 * time.Second
 
-// Check sends one request. It returns [ErrForeignIdentity] if the answer is a reason to stop. It returns nil without an
-// answer.
+// Check sends one request. It returns [ErrForeignIdentity] if the identity is foreign, and nil without an answer.
 func (c *IdentityChecker) Check(ctx context.Context) error {
 	reviewing, cancel := context.WithTimeout(ctx, reviewTimeout)
 	defer cancel()
@@ -88,7 +87,7 @@ func (c *IdentityChecker) Start(ctx context.Context) error {
 	return err
 }
 
-// The user and group of nodes, and the claim in a pod's token that names its node.
+// The user and group of nodes, and the claim of a pod's token that names its node.
 const (
 	nodeUser  = "system:node:"
 	nodeGroup = "system:nodes"

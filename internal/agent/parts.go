@@ -40,7 +40,7 @@ type parts struct {
 	unrestricted *prometheus.GaugeVec
 }
 
-// gate returns what keeps an act off until it is proved to be restricted.
+// gate returns the gate that keeps an act off unless it is restricted.
 func (p *parts) gate(act string) *admission.Gate {
 	if !p.Restricted {
 		return nil
@@ -48,7 +48,7 @@ func (p *parts) gate(act string) *admission.Gate {
 	return admission.NewGate(act, p.unrestricted, p.Clock)
 }
 
-// maxGapInPolls is how many slow intervals may lie between two passes for a state in both to count as unbroken.
+// maxGapInPolls is the maximum number of slow intervals between two passes for a state in both to count as unbroken.
 const maxGapInPolls = 4
 
 func (p *parts) collector(d *detect.Detector, record *stalerecord.Tracker, lbs *loadbalancer.Reader) *pass.Collector {
@@ -71,7 +71,7 @@ func (p *parts) collector(d *detect.Detector, record *stalerecord.Tracker, lbs *
 	})
 }
 
-// slices returns the watch of EndpointSlices, and what proves how current it is.
+// slices returns the watch of EndpointSlices, and the proof of how current it is.
 func (p *parts) slices() (*slicewatch.Watch, removal.Freshness) {
 	watch := slicewatch.New(slicewatch.Options{
 		Client: p.Watcher, Index: p.index, Selector: slicewatch.Selector(), NoWatchList: p.NoWatchList,

@@ -18,7 +18,7 @@ import (
 	"github.com/hnsguard/hnsguard/internal/pass"
 )
 
-// The bounds of what a [ReuseMeter] remembers (invariant 7).
+// The bounds of a [ReuseMeter] (invariant 7).
 const (
 	Horizon      = time.Hour
 	MaxAddresses = 10_000
@@ -29,15 +29,15 @@ var (
 	_ pass.SliceObserver = (*ReuseMeter)(nil)
 )
 
-// ReuseMeter measures how soon an address that a pod on another node has left is given to a pod on this one.
+// ReuseMeter measures how soon an address of a pod on another node is given to a pod on this node.
 //
-// Everything that hnsguard guards against begins with such a reuse. Where addresses are reused within seconds, before
-// kube-proxy has processed that the old pod is gone, the pool of pod addresses is too small, or hands out first what
-// was returned last; see docs/how-it-works.md#remove-the-cause.
+// Everything that hnsguard guards against begins with such a reuse. If addresses are reused within seconds, before
+// kube-proxy has processed the end of the old pod, the pool of pod addresses is too small, or reuses the most recently
+// returned address first; see docs/how-it-works.md#remove-the-cause.
 //
-// That an address is in use elsewhere is read from EndpointSlices, that a pod on this node has it from the pod's
-// status. Remote endpoints of HNS are not used: they are kube-proxy's copy of the slices, and one that leaked may stay
-// for hours after the last use of its address. It is safe for concurrent use.
+// EndpointSlices show that an address is in use on another node, and a pod's status shows that a pod on this node has
+// it. The meter ignores remote endpoints in HNS: they are kube-proxy's copy of the slices, and a leaked one may stay
+// for hours after the last use of its address. ReuseMeter is safe for concurrent use.
 type ReuseMeter struct {
 	index   *cluster.Index
 	node    string
@@ -46,13 +46,14 @@ type ReuseMeter struct {
 	clock   clock.PassiveClock
 
 	mu sync.Mutex
-	// left is when slices ceased to list an address on other nodes, which no pod on this node has got since.
+	// left is when slices stopped listing an address on another node. It has only addresses that no pod on this node has
+	// got since.
 	left *lru.Cache
-	// held are the addresses of this node's pods; it is nil before the first pass.
+	// held are the addresses of the pods on this node; nil before the first pass.
 	held map[netip.Addr]types.UID
 }
 
-// NewReuseMeter returns a meter for the node of that name, which adds reuses to the ring.
+// NewReuseMeter returns a meter for the named node, which adds reuses to the ring.
 func NewReuseMeter(
 	node string, index *cluster.Index, ring *Ring, reg prometheus.Registerer, clk clock.PassiveClock,
 ) *ReuseMeter {
@@ -62,7 +63,8 @@ func NewReuseMeter(
 			Namespace: metrics.Namespace, Name: "address_reuse_seconds",
 			Help: "Time from when EndpointSlices ceased to list an address for another node until a pod on this node had it; " +
 				"zero if they still listed it then. Reuse after more than an hour is not counted.",
-			// From before kube-proxy can have processed it to the horizon. Its periodic sync comes every 30 seconds.
+			// The buckets range from before kube-proxy can have processed a change, whose periodic sync comes every 30 seconds,
+			// to the horizon.
 			Buckets:                         []float64{1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600},
 			NativeHistogramBucketFactor:     1.1,
 			NativeHistogramMaxBucketNumber:  100,
@@ -82,14 +84,14 @@ func (m *ReuseMeter) SliceChanged(before, after *cluster.Slice) {
 		m.left.Remove(addr)
 	}
 	for addr := range old.Difference(present) {
-		// Another slice may still list it. Then it counts as listed, and the time is that at which the last one drops it.
+		// If another slice still lists it, it counts as listed, and its time is set again when the last slice drops it.
 		if _, taken := m.held[addr]; !taken {
 			m.left.Add(addr, m.clock.Now())
 		}
 	}
 }
 
-// Run implements [pass.Action]: it measures which addresses pods on this node have got.
+// Run implements [pass.Action]: it measures the reuse of the addresses that pods on this node have got.
 func (m *ReuseMeter) Run(_ context.Context, pass pass.Pass) time.Duration {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -18,7 +18,7 @@ const (
 	MaxBytes   = 64 << 10
 )
 
-// Gap is how far two occurrences may lie apart for the later to count as the same. It is longer than most backoffs.
+// Gap is the maximum time between two occurrences that count as the same entry. It is longer than most backoffs.
 const Gap = 5 * time.Minute
 
 // The bounds of one entry.
@@ -27,7 +27,7 @@ const (
 	maxPods = 8
 )
 
-// Options are the bounds of a ring.
+// Options configure a ring.
 type Options struct {
 	// MaxEntries and MaxBytes bound each act's part.
 	// Default: [MaxEntries] and [MaxBytes].
@@ -41,7 +41,7 @@ type Ring struct {
 	opts Options
 
 	mu sync.Mutex
-	// parts are the entries by act, the one that is the longest ago first.
+	// parts are the entries by act, sorted by their last occurrence.
 	parts map[Act][]Entry
 }
 
@@ -51,7 +51,7 @@ func NewRing(o Options) *Ring {
 	return &Ring{opts: o, parts: map[Act][]Entry{}}
 }
 
-// Add adds an entry, or counts it on the same one (invariant 2). A nil ring keeps nothing.
+// Add adds an entry, or counts it as a repetition (invariant 2). A nil ring ignores it.
 func (r *Ring) Add(e Entry) {
 	if r == nil {
 		return
@@ -77,7 +77,7 @@ func (r *Ring) Add(e Entry) {
 	r.parts[e.Act] = part
 }
 
-// continues reports whether an entry is the same thing as an earlier one of its act, soon after it.
+// continues reports whether the entry repeats an earlier one of its act within [Gap].
 func (e Entry) continues(earlier Entry) bool {
 	return e.Result == earlier.Result && e.Endpoint == earlier.Endpoint && e.Address == earlier.Address &&
 		e.Subject == earlier.Subject && slices.Equal(e.Pods, earlier.Pods) &&
@@ -105,10 +105,10 @@ func cut(s string) string {
 	return strings.ToValidUTF8(s[:maxText], "") + "…"
 }
 
-// fixedSize is about what an entry needs besides its texts.
+// fixedSize is the approximate size of an entry without its texts.
 const fixedSize = 512
 
-// size is about how many bytes of memory the entry needs.
+// size returns the approximate memory of the entry in bytes.
 func (e Entry) size() int {
 	n := fixedSize + len(e.Result) + len(e.Endpoint) + len(e.Subject) + len(e.Detail)
 	for _, texts := range [...][]string{e.Pods, e.Before, e.After} {
@@ -119,7 +119,7 @@ func (e Entry) size() int {
 	return n
 }
 
-// Entries returns all entries, those that happened last first.
+// Entries returns all entries, most recent first.
 func (r *Ring) Entries() []Entry {
 	r.mu.Lock()
 	defer r.mu.Unlock()
