@@ -12,30 +12,30 @@ import (
 	"github.com/hnsguard/hnsguard/internal/version"
 )
 
-// Answer is what a verdict means to a person.
+// Answer is the meaning of a verdict for the reader.
 type Answer struct {
-	// Because is the rule that decided.
+	// Because is the rule that decided the verdict.
 	Because string `json:"because"`
 	// Next is what happens next, and when.
 	Next string `json:"next"`
-	// Do is what a person can do. It is empty if there is nothing to do.
+	// Do is what the reader can do; empty if nothing.
 	Do string `json:"do,omitempty"`
 }
 
 const nothing = "hnsguard leaves it alone."
 
-// removeByHand names no endpoint yet: see [Report.answerTo].
+// removeByHand has a placeholder for the ID: see [Report.answerTo].
 const removeByHand = "Make sure that no container uses it, and remove it on the node: Get-HnsEndpoint | Where-Object " +
 	"Id -eq 'ID' | Remove-HnsEndpoint. If a load balancer names it, restart kube-proxy, which programs the Services " +
 	"again. Find out why the CNI's DEL failed."
 
-// upgrade is the lasting cure of the stale record.
+// upgrade is the lasting cure for the stale record.
 func upgrade() string {
 	return "upgrade kube-proxy on Windows nodes to a version without the stale record: " +
 		version.DocsURL("how-it-works.md#the-faults-of-kube-proxy")
 }
 
-// answers has one for every reason.
+// answers returns the answer for every reason.
 func answers() map[verdict.Reason]Answer { //nolint:funlen // a table
 	return map[verdict.Reason]Answer{
 		verdict.ReasonLivePod: {
@@ -170,7 +170,7 @@ func answers() map[verdict.Reason]Answer { //nolint:funlen // a table
 	}
 }
 
-// answerFor returns what a verdict means. The last value is false if there is no such reason.
+// answerFor returns the meaning of a verdict. It returns false if the reason is unknown.
 func answerFor(kind verdict.Kind, reason verdict.Reason) (Answer, bool) {
 	if kind == verdict.LeakedLocal {
 		return Answer{
@@ -184,7 +184,7 @@ func answerFor(kind verdict.Kind, reason verdict.Reason) (Answer, bool) {
 	return a, known
 }
 
-// answer returns what verdicts mean on this node, in this mode.
+// answer returns the meaning of a verdict on this node, in its mode.
 func (r Report) answer(kind verdict.Kind, reason verdict.Reason) Answer {
 	answer, known := answerFor(kind, reason)
 	if !known {
@@ -194,7 +194,7 @@ func (r Report) answer(kind verdict.Kind, reason verdict.Reason) Answer {
 		}
 	}
 	remembers := slices.Contains(r.KubeProxy.Faults, "stale-record")
-	if kind.Removes() && remembers { // a scan cannot see what kube-proxy remembers
+	if kind.Removes() && remembers { // a scan cannot see kube-proxy's record
 		answer.Next = "hnsguard removes it when it has proved that kube-proxy does not remember the address, which takes " +
 			"seconds. Do not delete it by hand before."
 	}
@@ -208,7 +208,7 @@ func (r Report) answer(kind verdict.Kind, reason verdict.Reason) Answer {
 	return answer
 }
 
-// answersTo returns the answers to the verdicts on endpoints, by "verdict/reason".
+// answersTo returns the answers for the verdicts on endpoints, by "verdict/reason".
 func (r Report) answersTo(all []Endpoint) map[string]Answer {
 	answers := map[string]Answer{}
 	for _, e := range all {
@@ -220,7 +220,7 @@ func (r Report) answersTo(all []Endpoint) map[string]Answer {
 	return answers
 }
 
-// answerTo returns what the verdict on an endpoint means, with the names that the node has.
+// answerTo returns the meaning of the verdict on an endpoint, with the names of its objects.
 func (r Report) answerTo(e Endpoint) Answer {
 	answer := r.answer(e.Verdict, e.Reason)
 	answer.Do = strings.Replace(answer.Do, "'ID'", "'"+string(e.ID)+"'", 1)
@@ -228,7 +228,7 @@ func (r Report) answerTo(e Endpoint) Answer {
 	case e.Reason == verdict.ReasonOfNode && len(e.Pods) > 0:
 		answer.Do = "The IPAM has assigned its address to a pod too, which has no network of its own: exclude the address " +
 			"from the range of the pods, and delete " + strings.Join(e.Pods, ", ") + "."
-	case e.Reason == verdict.ReasonLivePod && r.observing(e.Verdict) == "": // brakes are in the agent's memory
+	case e.Reason == verdict.ReasonLivePod && r.observing(e.Verdict) == "": // only the agent knows its brakes
 		answer.Do = "If it stays, ask the agent which brake keeps it: kubectl hnsguard explain " + e.target() + " --node " +
 			r.Node
 	case e.Reason == verdict.ReasonStaleRecord:
@@ -238,7 +238,7 @@ func (r Report) answerTo(e Endpoint) Answer {
 	return answer
 }
 
-// whileObserving is the answer if hnsguard may not remove the endpoint.
+// whileObserving returns the answer if hnsguard may not remove the endpoint.
 func (a Answer) whileObserving(kind verdict.Kind, setting string, remembers bool) Answer {
 	name, _, _ := strings.Cut(setting, ":")
 	a.Next = fmt.Sprintf("hnsguard would remove it; it only observes (%s).", setting)

@@ -23,27 +23,27 @@ import (
 	"github.com/hnsguard/hnsguard/internal/version"
 )
 
-// Balancer is one load balancer of HNS, or one that is missing.
+// Balancer is an HNS load balancer, or one that is missing.
 type Balancer struct {
 	Verdict verdict.BalancerKind `json:"verdict"`
-	// ID is empty if it is missing.
+	// ID is empty if the load balancer is missing.
 	ID hns.LoadBalancerID `json:"id,omitempty"`
-	// Frontend is as in "10.0.0.7:80/TCP" or "node port 30080/TCP". VIP is its address, if it has one.
+	// Frontend is, for example, "10.0.0.7:80/TCP" or "node port 30080/TCP". VIP is its address, if any.
 	Frontend string     `json:"frontend"`
 	VIP      netip.Addr `json:"vip,omitzero"`
 	Service  string     `json:"service,omitempty"`
-	// Gone are the backends that HNS has no more, Dead the addresses that kube-proxy does not use any more, and Lacking
-	// those that have to be backends and are not.
+	// Gone are the backends that HNS no longer has, Dead the addresses that kube-proxy no longer uses, and Lacking the
+	// addresses that are missing among the backends.
 	Gone    []hns.EndpointID `json:"gone,omitempty"`
 	Dead    []netip.Addr     `json:"dead,omitempty"`
 	Lacking []netip.Addr     `json:"lacking,omitempty"`
 	// BesideLeak is set if a local endpoint that was left behind has an address of the Service.
 	BesideLeak bool `json:"besideLeakedLocal,omitempty"`
-	// Answer explains the verdict. Only an explanation has it.
+	// Answer explains the verdict. It is set only in explanations.
 	*Answer
 }
 
-// BalancerOf returns what is reported of a verdict.
+// BalancerOf returns the report on a verdict.
 func BalancerOf(v verdict.Balancer) Balancer {
 	b := Balancer{
 		Verdict: v.Kind, ID: v.ID, Frontend: v.Frontend.String(), Gone: v.Gone, Dead: v.Dead, Lacking: v.Lacking,
@@ -58,7 +58,7 @@ func BalancerOf(v verdict.Balancer) Balancer {
 	return b
 }
 
-// judgeBalancers gives every load balancer its verdict. A note says if they cannot be judged.
+// judgeBalancers returns the verdict on every load balancer, and a note if not all can be judged.
 func (in Input) judgeBalancers(network hns.Network, rows []Endpoint) (all []Balancer, note string) {
 	if !in.HNS.LoadBalancersRecorded {
 		return nil, "load balancers cannot be judged: they were not recorded; record them with " +
@@ -93,8 +93,8 @@ func (in Input) judgeBalancers(network hns.Network, rows []Endpoint) (all []Bala
 	return all, note
 }
 
-// wholeCluster reports whether the Services and slices of all namespaces seem to be recorded: every cluster has those
-// of its own API.
+// wholeCluster reports whether the recording seems to have the Services and slices of all namespaces: every cluster has
+// those of its own API.
 func (in Input) wholeCluster() bool {
 	return serviceIn(in.Cluster, types.NamespacedName{Namespace: corev1.NamespaceDefault, Name: "kubernetes"}) &&
 		slices.ContainsFunc(in.Cluster.Slices, func(s *discoveryv1.EndpointSlice) bool {
@@ -108,7 +108,7 @@ func serviceIn(dump recording.Cluster, name types.NamespacedName) bool {
 	})
 }
 
-// balancerNotes say what a reader has to know of the load balancers.
+// balancerNotes returns the notes on load balancers.
 func (in Input) balancerNotes(all []Balancer, shown []Balancer) (notes []string) {
 	broken := func(b Balancer) bool { return b.Verdict.Broken() }
 	unprocessed := func(b Balancer) bool {
@@ -125,7 +125,7 @@ func (in Input) balancerNotes(all []Balancer, shown []Balancer) (notes []string)
 	return notes
 }
 
-// selectBalancers returns those that are broken, or all that the target of an explanation is about.
+// selectBalancers returns the broken load balancers, or all those of the target of an explanation.
 func (in Input) selectBalancers(all []Balancer) []Balancer {
 	selected := []Balancer{}
 	for _, b := range all {
@@ -136,8 +136,8 @@ func (in Input) selectBalancers(all []Balancer) []Balancer {
 	return selected
 }
 
-// selectsBalancer reports whether the filter selects a load balancer: by its Service, its address, or an address that
-// it should not have as a backend or lacks.
+// selectsBalancer reports whether the filter selects a load balancer: by its Service, its address, or the address of a
+// dead or lacking backend.
 func (f Filter) selectsBalancer(b Balancer) bool {
 	named := func(name types.NamespacedName) bool { return name.String() == b.Service }
 	switch {
@@ -152,7 +152,7 @@ func (f Filter) selectsBalancer(b Balancer) bool {
 	}
 }
 
-// key and title are those of the finding about load balancers like this one, and target is what it is explained by.
+// key and title identify the finding about such load balancers, and target is the argument that explains this one.
 func (b Balancer) key() findingKey {
 	return findingKey{FindingLoadBalancer, string(b.Verdict), fmt.Sprint(b.BesideLeak)}
 }
@@ -166,7 +166,7 @@ func (b Balancer) title() string {
 
 func (b Balancer) target() string { return cmp.Or(b.Service, b.Frontend) }
 
-// problem says what is wrong with the load balancer. It is empty if nothing is.
+// problem says what is wrong with the load balancer; empty if nothing is.
 func (b Balancer) problem() string {
 	switch b.Verdict {
 	case verdict.BalancerDangling:
@@ -185,7 +185,7 @@ func (b Balancer) problem() string {
 	return ""
 }
 
-// answer is what the verdict means on a node with this mode of reprogramming.
+// answer returns the meaning of the verdict in a mode of reprogramming.
 func (b Balancer) answer(reprogram config.Mode) Answer {
 	const restart = "Restart kube-proxy on this node: it creates all load balancers again."
 	a := Answer{Because: b.problem(), Next: nothing}
@@ -209,7 +209,7 @@ func (b Balancer) answer(reprogram config.Mode) Answer {
 	return a
 }
 
-// ofBalancer names the load balancer.
+// ofBalancer inserts the names of the load balancer.
 func (a Answer) ofBalancer(b Balancer) Answer {
 	name := "The load balancer for " + b.Frontend
 	if b.Service != "" {

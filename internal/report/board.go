@@ -27,72 +27,71 @@ type BoardOptions struct {
 	Node string
 	// Config is the configuration in effect.
 	Config config.Config
-	// KubeProxy returns the present profile of the node's kube-proxy.
+	// KubeProxy returns the current profile of the node's kube-proxy.
 	KubeProxy func() kubeproxy.Profile
-	// HNS returns how HNS has answered recently.
+	// HNS returns the health of HNS.
 	HNS func() HNS
-	// History is what was decided and done.
+	// History has the decisions and acts.
 	History *history.Ring
-	// Victims returns the pods that lack their network or have been ending for too long. The writer calls it, after each
-	// pass.
-	// Default: there are none.
+	// Victims returns the pods that lack their network or take too long to end. The writer calls it after each pass.
+	// Default: none.
 	Victims func() []eviction.Victim
-	// LoadBalancers returns those that are broken, and how many have each verdict. The writer calls it, after each
-	// complete pass, and changes neither.
-	// Default: there are none.
+	// LoadBalancers returns the broken load balancers, and the number of load balancers by verdict. The writer calls it
+	// after each complete pass, and modifies neither.
+	// Default: none.
 	LoadBalancers func() ([]verdict.Balancer, map[verdict.BalancerKind]int)
 	// Clock is the source of time.
 	Clock clock.PassiveClock
 }
 
-// Board shows the last pass. It has one writer, the guard, and any number of readers.
+// Board has the last pass. It has one writer, the guard, and any number of readers.
 type Board struct {
 	opts    BoardOptions
 	started time.Time
 	current atomic.Pointer[snapshot]
 }
 
-// snapshot is how the last pass ended. It does not change.
+// snapshot is the outcome of the last pass. It does not change.
 type snapshot struct {
 	state State
 	since time.Time
 	err   error
 	pass  *lastPass
-	// pods are those that lacked their network in the last pass that could read HNS.
+	// pods are the pods without network in the last pass that could read HNS.
 	pods []Pod
 }
 
-// lastPass is what the report needs of a complete pass. It does not change.
+// lastPass is the part of a complete pass that reports need. It does not change.
 type lastPass struct {
 	Pass
 	network hns.Network
-	// balancers are the broken ones, and balancerCounts all.
+	// balancers are the broken load balancers, and balancerCounts counts all.
 	balancers      []verdict.Balancer
 	balancerCounts map[verdict.BalancerKind]int
 	found          *verdicts
 }
 
-// verdicts are those of a pass, and of those after it that have found the same. They do not change.
+// verdicts are the verdicts of a pass, and of later passes with the same verdicts. They do not change.
 type verdicts struct {
 	all        []verdict.Verdict
 	staleSince map[hns.EndpointID]time.Time
-	// endpoints are made for the first reader.
+	// endpoints are built for the first reader.
 	endpoints func() []Endpoint
 }
 
-// newVerdicts keeps the verdicts of a pass, which the next pass overwrites.
+// newVerdicts copies the verdicts of a pass, because the next pass overwrites them.
 func newVerdicts(p pass.Pass) *verdicts {
 	v := &verdicts{all: slices.Clone(p.Verdicts), staleSince: p.StaleSince}
 	v.endpoints = sync.OnceValue(v.makeEndpoints)
 	return v
 }
 
-// same reports whether a pass has found the same: then it leaves no copy.
+// same reports whether a pass has the same verdicts, so that they need not be copied.
 func (v *verdicts) same(p pass.Pass) bool {
 	return slices.EqualFunc(v.all, p.Verdicts, verdict.Verdict.Equal) && maps.Equal(v.staleSince, p.StaleSince)
 }
 
-// NewBoard returns the board of an agent that is starting.
+// NewBoard returns the board of a starting agent.
 func NewBoard(o BoardOptions) *Board {
 	if o.Victims == nil {
 		o.Victims = func() []eviction.Victim { return nil }
@@ -105,7 +104,7 @@ func NewBoard(o BoardOptions) *Board {
 	return b
 }
 
-// Complete shows a complete pass, after its actions.
+// Complete records a complete pass, after its actions.
 func (b *Board) Complete(p pass.Pass, began time.Time) {
 	now, snap := b.opts.Clock.Now(), p.Evidence.Snapshot
 	shown := &lastPass{
@@ -128,13 +127,13 @@ func (b *Board) Complete(p pass.Pass, began time.Time) {
 	b.show(state, nil, shown)
 }
 
-// Idle shows that there is nothing to guard, and why.
+// Idle records that there is nothing to guard, and why.
 func (b *Board) Idle(why error) { b.show(StateIdle, why, nil) }
 
-// NetworkGone shows that there is no network for the pods that run, and why.
+// NetworkGone records that running pods have no network, and why.
 func (b *Board) NetworkGone(why error) { b.show(StateNetworkGone, why, nil) }
 
-// Unknown shows that the node could not be observed. What the last complete pass has found stays (invariant 12).
+// Unknown records that the node could not be observed. The last complete pass remains (invariant 12).
 func (b *Board) Unknown(err error) { b.show(StateUnknown, err, b.current.Load().pass) }
 
 func (b *Board) show(state State, err error, p *lastPass) {
@@ -156,7 +155,7 @@ func podOf(v eviction.Victim) Pod {
 	}
 }
 
-// Report returns what is known now.
+// Report returns the report on the current state.
 func (b *Board) Report() Report {
 	s := b.current.Load()
 	r := b.objects(s)
@@ -167,7 +166,7 @@ func (b *Board) Report() Report {
 	return r
 }
 
-// objects returns a report of what the node has, which says nothing about it.
+// objects returns a report with the objects of the node, but without findings and answers.
 func (b *Board) objects(s *snapshot) Report {
 	r := newReport(b.opts.Node, b.opts.Clock.Now(), b.opts.Config, b.opts.KubeProxy())
 	r.Pods = append(r.Pods, s.pods...)
@@ -183,7 +182,7 @@ func (b *Board) objects(s *snapshot) Report {
 	return r
 }
 
-// agentOf is what the agent says of itself.
+// agentOf returns the agent's part of the report.
 func (b *Board) agentOf(s *snapshot) *Agent {
 	a := &Agent{
 		Agent: version.Get(), Started: b.started, State: s.state, Since: s.since, HNS: b.opts.HNS(), Config: b.opts.Config,
@@ -200,7 +199,7 @@ func (b *Board) agentOf(s *snapshot) *Agent {
 	return a
 }
 
-// makeEndpoints makes what is shown of the endpoints, those that need attention first.
+// makeEndpoints returns the report on the endpoints, those that need attention first.
 func (v *verdicts) makeEndpoints() []Endpoint {
 	all := make([]Endpoint, 0, len(v.all))
 	for _, one := range v.all {

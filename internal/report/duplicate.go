@@ -12,15 +12,15 @@ import (
 	"github.com/hnsguard/hnsguard/internal/verdict"
 )
 
-// duplicate is an address that several endpoints of the node itself have: local ones, or the node's own.
+// duplicate is an address that several local endpoints have, including the node's own ones.
 type duplicate struct {
 	Address   netip.Addr
 	Endpoints []hns.EndpointID
-	// Unused are those that no pod uses.
+	// Unused are the endpoints that no pod uses.
 	Unused []hns.EndpointID
 }
 
-// duplicatesOf returns the addresses that several endpoints of the node have. What kube-proxy has made is not of it.
+// duplicatesOf returns the addresses that several endpoints have, without those of kube-proxy.
 func duplicatesOf(all []Endpoint) []duplicate {
 	found := map[netip.Addr]duplicate{}
 	for _, e := range all {
@@ -29,7 +29,7 @@ func duplicatesOf(all []Endpoint) []duplicate {
 		}
 		for _, addr := range e.Addresses {
 			d := found[addr]
-			if slices.Contains(d.Endpoints, e.ID) { // one may list its address twice
+			if slices.Contains(d.Endpoints, e.ID) { // an endpoint may list its address twice
 				continue
 			}
 			d.Address, d.Endpoints = addr, append(d.Endpoints, e.ID)
@@ -43,14 +43,14 @@ func duplicatesOf(all []Endpoint) []duplicate {
 	return slices.SortedFunc(maps.Values(found), func(a, b duplicate) int { return a.Address.Compare(b.Address) })
 }
 
-// The kinds of addresses of the pod network that several endpoints have, whatever else has them.
+// The kinds of addresses on the pod network that several endpoints have.
 const (
 	localLocal   = "local_local"
 	localRemote  = "local_remote"
 	remoteRemote = "remote_remote"
 )
 
-// sharedAddresses counts the addresses of the pod network that several endpoints have, by kind.
+// sharedAddresses counts the addresses on the pod network that several endpoints have, by kind.
 func (r Report) sharedAddresses() map[string]int {
 	type holders struct{ locals, remotes int }
 	held := map[netip.Addr]holders{}
@@ -58,7 +58,7 @@ func (r Report) sharedAddresses() map[string]int {
 		for i, addr := range e.Addresses {
 			h := held[addr]
 			switch {
-			case e.Network != r.Network.ID, slices.Index(e.Addresses, addr) != i: // one may list its address twice
+			case e.Network != r.Network.ID, slices.Index(e.Addresses, addr) != i: // an endpoint may list its address twice
 				continue
 			case e.Kind == "remote":
 				h.remotes++

@@ -27,25 +27,25 @@ type Endpoint struct {
 	Attached bool `json:"attached,omitempty"`
 	// Kind is local, remote or unknown.
 	Kind string `json:"kind"`
-	// Owner is kube-proxy or other for a remote endpoint, and the name of any other.
+	// Owner is "kube-proxy" or "other" for a remote endpoint, and the endpoint's name otherwise.
 	Owner   string         `json:"owner"`
 	Verdict verdict.Kind   `json:"verdict"`
 	Reason  verdict.Reason `json:"reason"`
 	Pods    []string       `json:"pods,omitempty"`
 	// Slices are the EndpointSlices that list the address, each with the node of the address.
 	Slices []string `json:"slices,omitempty"`
-	// Kept are the Services for which hnsguard keeps the address listed, each with the node that needs it.
+	// Kept are the Services for which a keep-slice lists the address, each with the node that needs it.
 	Kept          []string             `json:"keptFor,omitempty"`
 	Locals        []hns.EndpointID     `json:"localEndpoints,omitempty"`
 	LoadBalancers []hns.LoadBalancerID `json:"loadBalancers,omitempty"`
-	// StaleSince is when the agent first found it stale, and Due when the grace period of an orphan ends.
+	// StaleSince is when the agent first found the endpoint stale, and Due when the grace period of an orphan ends.
 	StaleSince time.Time `json:"staleSince,omitzero"`
 	Due        time.Time `json:"due,omitzero"`
-	// Answer explains the verdict. Only an explanation has it.
+	// Answer explains the verdict. It is set only in explanations.
 	*Answer
 }
 
-// EndpointOf returns what is reported of a verdict.
+// EndpointOf returns the report on a verdict.
 func EndpointOf(v verdict.Verdict) Endpoint {
 	e := Endpoint{
 		ID: v.Endpoint.ID, Addresses: v.Endpoint.Addresses, Kind: "local", Owner: v.Endpoint.Name,
@@ -84,7 +84,7 @@ func unknownEndpoint(e hns.Endpoint, reason string) Endpoint {
 // removable reports whether the endpoint would be removed.
 func (e Endpoint) removable() bool { return e.Verdict.Removes() }
 
-// undecided reports whether it is unknown if the endpoint would be removed, because the dumps lack something.
+// undecided reports whether the recording is insufficient to tell whether the endpoint would be removed.
 func (e Endpoint) undecided() bool {
 	switch e.Reason {
 	case verdict.ReasonLoadBalancersUnknown, verdict.ReasonServicesUnknown, verdict.ReasonNoSlices:
@@ -94,7 +94,7 @@ func (e Endpoint) undecided() bool {
 	}
 }
 
-// Compare orders endpoints: those that need attention come first.
+// Compare orders endpoints: those that need attention first.
 func (e Endpoint) Compare(other Endpoint) int {
 	order := []verdict.Kind{
 		verdict.Conflict, verdict.EarlyConflict, verdict.Orphan, verdict.Held, verdict.Contested, verdict.LeakedLocal,
@@ -105,7 +105,7 @@ func (e Endpoint) Compare(other Endpoint) int {
 		slices.CompareFunc(e.Addresses, other.Addresses, netip.Addr.Compare), cmp.Compare(e.ID, other.ID))
 }
 
-// target is what the endpoint is explained by.
+// target returns the argument that explains the endpoint.
 func (e Endpoint) target() string {
 	if len(e.Addresses) > 0 {
 		return e.Addresses[0].String()
@@ -113,7 +113,7 @@ func (e Endpoint) target() string {
 	return string(e.ID)
 }
 
-// listedElsewhere names the EndpointSlices that list the address for another node, or for none.
+// listedElsewhere returns the EndpointSlices that list the address on another node, or on none.
 func (e Endpoint) listedElsewhere(node string) string {
 	return strings.Join(slices.DeleteFunc(slices.Clone(e.Slices), func(listed string) bool {
 		return strings.HasSuffix(listed, " ("+node+")")

@@ -14,8 +14,8 @@ import (
 	"github.com/hnsguard/hnsguard/internal/verdict"
 )
 
-// Explain adds to a report what its verdicts mean and what the agent has done about the target, which the report was
-// filtered by.
+// Explain adds to a report the meaning of its verdicts, and what the agent has done about the target. The report was
+// filtered by the target.
 func (r Report) Explain(target Filter, past []history.Entry) Report {
 	r.Target, r.Endpoints = target.name(), slices.Clone(r.Endpoints)
 	if target.OrServices && len(r.Pods) == 0 {
@@ -38,7 +38,7 @@ func (r Report) Explain(target Filter, past []history.Entry) Report {
 	return r
 }
 
-// whoDeleted says which deletion by kube-proxy a pod has lost its endpoint to. One before the pod started was that of
+// whoDeleted names the deletion by kube-proxy that took a pod's endpoint. A deletion before the pod started concerned
 // another endpoint.
 func (r Report) whoDeleted() string {
 	for _, pod := range r.Pods {
@@ -53,7 +53,7 @@ func (r Report) whoDeleted() string {
 	return ""
 }
 
-// name is what a target is called.
+// name returns the name of the target.
 func (f Filter) name() string {
 	switch {
 	case len(f.Addresses) > 0:
@@ -65,7 +65,7 @@ func (f Filter) name() string {
 	}
 }
 
-// summarizeTarget says what is wrong with the target, or else what is known of it.
+// summarizeTarget says what is wrong with the target, or else what is known about it.
 func (r Report) summarizeTarget() string {
 	var said []string
 	for _, p := range r.Pods {
@@ -83,7 +83,7 @@ func (r Report) summarizeTarget() string {
 	return strings.Join(said, " ")
 }
 
-// outlook is what comes next where hnsguard acts, and what to do where only a person can.
+// outlook returns what hnsguard does next, or what to do if only the user can act.
 func (f Finding) outlook() string {
 	if f.Kind == FindingPod || f.Kind == FindingNetwork || f.Next == nothing {
 		return f.Do
@@ -91,7 +91,7 @@ func (f Finding) outlook() string {
 	return f.Next
 }
 
-// calm says what is known of a target with which nothing is wrong.
+// calm describes a target with which nothing is wrong.
 func (r Report) calm() string {
 	switch {
 	case len(r.Endpoints) > 0:
@@ -109,8 +109,8 @@ func (r Report) calm() string {
 	}
 }
 
-// concerns reports whether an entry is about the target, or about an address of it. An endpoint that is gone by now is
-// found by its address.
+// concerns reports whether an entry is about the target, or about one of its addresses: the endpoint itself may be
+// gone.
 func (r Report) concerns(target Filter, entry history.Entry) bool {
 	return slices.Contains(target.Addresses, entry.Address) ||
 		target.hasID(entry.Endpoint) ||
@@ -123,7 +123,7 @@ func (r Report) concerns(target Filter, entry history.Entry) bool {
 		})
 }
 
-// sentence says what an entry is about in a line.
+// sentence describes an entry in a line.
 func sentence(e history.Entry) string {
 	what := string(e.Act)
 	if e.Result != "" {

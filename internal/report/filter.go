@@ -17,22 +17,22 @@ import (
 	"github.com/hnsguard/hnsguard/internal/verdict"
 )
 
-// Filter selects endpoints and pods. An endpoint has to match one element of each list that is not empty.
+// Filter selects endpoints and pods. An endpoint must match one element of each list that is not empty.
 type Filter struct {
 	Addresses []netip.Addr
-	// Endpoint selects an endpoint by its ID or the first part of it, and those that share an address with it.
+	// Endpoint selects an endpoint by its ID or the first part of its ID, and all endpoints that share an address with it.
 	Endpoint hns.EndpointID
-	// Pods select the endpoints with their addresses, whatever node they are on.
+	// Pods select the endpoints with their addresses, even if the pods are on other nodes.
 	Pods []types.NamespacedName
 	// OrServices lets Pods name Services too.
 	OrServices bool
 	Verdicts   []verdict.Kind
 }
 
-// Verdicts are the verdicts that a report may hold.
+// Verdicts returns the verdicts that a report may have.
 func Verdicts() []verdict.Kind { return append(verdict.Kinds(), KindUnknown) }
 
-// ParsePod reads the name of a pod as it is given on a command line.
+// ParsePod parses the name of a pod from a command line.
 func ParsePod(text string) (types.NamespacedName, error) {
 	namespace, name, _ := strings.Cut(text, "/")
 	if namespace == "" || name == "" || strings.Contains(name, "/") {
@@ -41,10 +41,10 @@ func ParsePod(text string) (types.NamespacedName, error) {
 	return types.NamespacedName{Namespace: namespace, Name: name}, nil
 }
 
-// endpointID matches an ID, or its first part: that is what tables and the node page show.
+// endpointID matches an ID, or its first part, which tables and the node page show.
 var endpointID = regexp.MustCompile(`^[0-9a-fA-F]{8}((-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})?$`)
 
-// ParseTarget reads what is to be explained: an address, an endpoint or a pod.
+// ParseTarget parses the target of an explanation: an address, an endpoint, a pod or a Service.
 func ParseTarget(text string) (Filter, error) {
 	if addr, err := hns.ParseAddr(text); err == nil {
 		return Filter{Addresses: []netip.Addr{addr}}, nil
@@ -63,7 +63,7 @@ func ParseTarget(text string) (Filter, error) {
 // explains reports whether the filter is the target of an explanation.
 func (f Filter) explains() bool { return len(f.Addresses)+len(f.Pods) > 0 || f.Endpoint != "" }
 
-// withAddresses lets the filter select what shares an address with its endpoint.
+// withAddresses makes the filter select everything that shares an address with its endpoint.
 func (f Filter) withAddresses(endpoints []hns.Endpoint) Filter {
 	for _, e := range endpoints {
 		if f.hasID(e.ID) {
@@ -77,8 +77,8 @@ func (f Filter) hasID(id hns.EndpointID) bool {
 	return f.Endpoint != "" && strings.HasPrefix(strings.ToLower(string(id)), strings.ToLower(string(f.Endpoint)))
 }
 
-// selects reports whether the filter selects an endpoint. One is about a named pod if it has an address of the pod, or
-// its verdict rests on the pod.
+// selects reports whether the filter selects an endpoint. An endpoint is about a named pod if it has an address of the
+// pod, or if its verdict refers to the pod.
 func (f Filter) selects(e Endpoint, pods []Pod) bool {
 	about := func(p Pod) bool {
 		return f.names(p) && (slices.Contains(e.Pods, p.Name) || intersect(p.Addresses, e.Addresses))
@@ -88,7 +88,7 @@ func (f Filter) selects(e Endpoint, pods []Pod) bool {
 		(len(f.Verdicts) == 0 || slices.Contains(f.Verdicts, e.Verdict))
 }
 
-// selectsPod reports whether the filter selects a pod without endpoint. Verdicts select endpoints only.
+// selectsPod reports whether the filter selects a pod without an endpoint. Verdicts select only endpoints.
 func (f Filter) selectsPod(p Pod) bool {
 	return f.hasOneOf(p.Addresses) && (len(f.Pods) == 0 || f.names(p)) && len(f.Verdicts) == 0
 }

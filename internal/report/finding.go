@@ -11,10 +11,10 @@ import (
 	"github.com/hnsguard/hnsguard/internal/verdict"
 )
 
-// FindingKind is what the objects of a finding are.
+// FindingKind is the kind of a finding's objects.
 type FindingKind string
 
-// The kinds, the most urgent first.
+// The kinds, most urgent first.
 const (
 	FindingNetwork      FindingKind = "network"
 	FindingPod          FindingKind = "pod"
@@ -23,22 +23,22 @@ const (
 	FindingAddress      FindingKind = "address"
 )
 
-// Finding is something that is wrong with the node, with all objects that it is wrong with.
+// Finding is a problem of the node, with all affected objects.
 type Finding struct {
 	Kind FindingKind `json:"kind"`
 	// Reason is the state of the pods, the verdict on the load balancers, or the reason of the verdict on the endpoints.
 	Reason string `json:"reason"`
-	// Title says what is wrong in a few words, with the number of objects.
+	// Title names the problem in a few words, with the number of objects.
 	Title string `json:"title"`
-	// Objects are what 'hnsguard explain' explains: addresses of endpoints, pods, and Services. A load balancer without
-	// Service is named by its frontend.
+	// Objects are the arguments that 'hnsguard explain' accepts: addresses of endpoints, pods, and Services. A load
+	// balancer without a Service is named by its frontend.
 	Objects []string `json:"objects,omitempty"`
-	// Since is when it began, as far as that is known: agents know when they first found it so.
+	// Since is when the problem began, if known: an agent knows when it first found it.
 	Since time.Time `json:"since,omitzero"`
 	Answer
 }
 
-// String is the finding in a line, with the first of its objects.
+// String returns the finding in a line, with its first objects.
 func (f Finding) String() string {
 	if f.Kind == FindingNetwork {
 		return f.Title
@@ -47,7 +47,7 @@ func (f Finding) String() string {
 	return f.Title + ": " + enumerate(f.Objects, most)
 }
 
-// enumerate lists names, but not more than so many and one.
+// enumerate lists names. It names at most one more than the limit, and counts the rest.
 func enumerate(names []string, most int) string {
 	if len(names) > most+1 {
 		return fmt.Sprintf("%s and %d others", strings.Join(names[:most], ", "), len(names)-most)
@@ -55,18 +55,18 @@ func enumerate(names []string, most int) string {
 	return strings.Join(names, ", ")
 }
 
-// findings collects what is wrong. Objects with which the same is wrong share a finding.
+// findings collects problems. Objects with the same problem share a finding.
 type findings struct {
 	all []finding
 	at  map[findingKey]int
 }
 
-// finding is one that is not complete. Its title has a tilde where the ending of the plural belongs.
+// finding is an incomplete finding. Its title has a tilde in place of the plural's ending.
 type finding struct {
 	Finding
 	count int
 	title string
-	// one answers if there is one object only, and all if there are more.
+	// one returns the answer for a single object, and all for several.
 	one, all func() Answer
 }
 
@@ -75,7 +75,7 @@ type findingKey struct {
 	reason, variant string
 }
 
-// add adds an object, with what the finding is if it is the first.
+// add adds an object to the finding with the key. If it is the first, it adds the finding.
 func (f *findings) add(key findingKey, object string, since time.Time, first finding) {
 	at, has := f.at[key]
 	if !has {
@@ -108,7 +108,7 @@ func (f *findings) complete() []Finding {
 	return complete
 }
 
-// find sums up what is wrong with the objects of the report, and with a network that is gone though pods need it.
+// find adds findings for the problems of the report's objects, and for a missing network that pods need.
 func (r *Report) find(networkGone bool) {
 	f := findings{at: map[findingKey]int{}}
 	if networkGone {
@@ -145,7 +145,7 @@ func (r *Report) find(networkGone bool) {
 	r.Findings = f.complete()
 }
 
-// findEndpoints counts endpoints, and sums up what is wrong with them.
+// findEndpoints counts endpoints, and adds findings for their problems.
 func (r *Report) findEndpoints(f *findings) {
 	r.Removable, r.Undecided = 0, 0
 	for _, e := range r.Endpoints {
@@ -164,7 +164,7 @@ func (r *Report) findEndpoints(f *findings) {
 	}
 }
 
-// title is what the finding about endpoints like this one is called. It is empty if nothing is wrong with it.
+// title returns the title of the finding about such endpoints; empty if nothing is wrong.
 func (e Endpoint) title() string {
 	switch {
 	case e.Verdict == verdict.Orphan:
@@ -186,7 +186,7 @@ func (e Endpoint) title() string {
 	}
 }
 
-// plural is a number of things. Their name has a tilde where the ending of the plural belongs.
+// plural returns a number of things. Their name has a tilde in place of the plural's ending.
 func plural(n int, name string) string {
 	ending := ""
 	if n != 1 {

@@ -32,7 +32,7 @@ const (
 		"Get-HnsNetwork | ConvertTo-Json -Depth 10 > networks.json"
 )
 
-// Input is what a node is judged by. A live node is read into the same form as a recorded one.
+// Input is the data by which a node is judged. A live node is read into the same form as a recorded one.
 type Input struct {
 	// Node is the name of the Windows node.
 	Node      string
@@ -40,19 +40,19 @@ type Input struct {
 	KubeProxy kubeproxy.Profile
 	HNS       recording.HNS
 	Cluster   recording.Cluster
-	// Filter selects the endpoints to report. Without it all are.
+	// Filter selects the endpoints to report. All by default.
 	Filter Filter
 	// Now is when the cluster was read or recorded.
 	Now time.Time
 	// HNSRecorded is when HNS was recorded.
-	// Default: at the same moment.
+	// Default: the same time.
 	HNSRecorded time.Time
 
-	// networkGone is set if the networks were recorded, and none of them is for pods.
+	// networkGone is set if networks were recorded, but none that pods could be on.
 	networkGone bool
 }
 
-// Judge gives every endpoint its verdict and reports those that the filter selects.
+// Judge returns a report with the verdicts on the endpoints that the filter selects.
 func Judge(in Input) (Report, error) {
 	if err := errors.Join(in.validateNode(), in.validate()); err != nil {
 		return Report{}, err
@@ -72,7 +72,8 @@ func Judge(in Input) (Report, error) {
 	return in.report(network, rows), nil
 }
 
-// noNetwork says how the networks are recorded, if they were not: endpoints show no more of them than their IDs.
+// noNetwork returns the error of a missing network. If networks were not recorded, it says how to record them: an
+// endpoint shows only the ID of its network.
 func (in Input) noNetwork(err error) error {
 	if in.networksRecorded() {
 		return fmt.Errorf("%w: %w", ErrCannotJudge, err)
@@ -80,15 +81,15 @@ func (in Input) noNetwork(err error) error {
 	return fmt.Errorf("%w: %w%s", ErrCannotJudge, err, recordNetworks)
 }
 
-// networksRecorded reports whether networks were recorded, and not only the IDs that V2 endpoints have of them.
+// networksRecorded reports whether networks were recorded, beyond the IDs in V2 endpoints.
 func (in Input) networksRecorded() bool {
 	return slices.ContainsFunc(in.HNS.Networks, func(n hns.Network) bool { return n.Type != "" })
 }
 
-// mostNodes is how many nodes an error names.
+// mostNodes is the maximum number of nodes that an error names.
 const mostNodes = 10
 
-// validateNode refuses a node that is known not to run Windows, or that the cluster does not have (invariant 5).
+// validateNode rejects a node that is known not to run Windows, or that the cluster does not have (invariant 5).
 func (in Input) validateNode() error {
 	windows := ""
 	var names []string
@@ -116,7 +117,7 @@ func (in Input) validateNode() error {
 	}
 }
 
-// node returns what the kubelet reports of a recorded Node.
+// node returns the system information of a recorded Node.
 func (in Input) node(name string) (corev1.NodeSystemInfo, bool) {
 	i := slices.IndexFunc(in.Cluster.Nodes, func(n *corev1.Node) bool { return n.Name == name })
 	if i < 0 {
@@ -125,8 +126,7 @@ func (in Input) node(name string) (corev1.NodeSystemInfo, bool) {
 	return in.Cluster.Nodes[i].Status.NodeInfo, true
 }
 
-// validate refuses input that lacks what every verdict depends on (invariant 2), and a filter that names what is
-// unknown.
+// validate rejects input that lacks what every verdict depends on (invariant 2), and a filter with unknown names.
 func (in Input) validate() error {
 	var errs []error
 	if !in.HNS.EndpointsRecorded {
@@ -151,7 +151,7 @@ func (in Input) validate() error {
 	return errors.Join(errs...)
 }
 
-// split returns the endpoints that can be judged, and the rows of those that cannot (invariant 2).
+// split returns the endpoints that can be judged, and the report on those that cannot (invariant 2).
 func (in Input) split() (complete []verdict.Endpoint, unknown []Endpoint) {
 	var obscured []hns.Endpoint // local endpoints, or endpoints of unknown kind
 	for _, e := range in.HNS.Endpoints {
@@ -174,12 +174,12 @@ func (in Input) split() (complete []verdict.Endpoint, unknown []Endpoint) {
 	return complete, unknown
 }
 
-// mayHave reports whether an endpoint that is not known whole may have one of the addresses.
+// mayHave reports whether an incompletely recorded endpoint may have one of the addresses.
 func mayHave(e hns.Endpoint, addresses []netip.Addr) bool {
 	return len(e.Addresses) == 0 || slices.ContainsFunc(addresses, e.Has)
 }
 
-// decide judges the endpoints. If the version of kube-proxy is unknown, a verdict that depends on it is too.
+// decide judges the endpoints. A verdict that depends on an unknown version of kube-proxy is unknown too.
 func (in Input) decide(network hns.Network, endpoints []verdict.Endpoint) []Endpoint {
 	evidence := in.evidence(network, endpoints)
 	verdicts := verdict.Decide(evidence)
@@ -195,7 +195,7 @@ func (in Input) decide(network hns.Network, endpoints []verdict.Endpoint) []Endp
 	return rows
 }
 
-// evidence is what the guard would decide on, had it gathered all that takes time (invariant 3).
+// evidence returns the evidence that the guard would have after gathering everything that takes time (invariant 3).
 func (in Input) evidence(network hns.Network, endpoints []verdict.Endpoint) verdict.Evidence {
 	snapshot := verdict.Snapshot{
 		Taken: in.Now, Network: network, Endpoints: endpoints,
@@ -232,12 +232,12 @@ func (in Input) view(addresses []netip.Addr) cluster.View {
 	}
 	view := index.View(addresses)
 	if in.partialCluster() {
-		view.Slices = 0 // what they do not list may be listed
+		view.Slices = 0 // a slice that was not recorded may list an address
 	}
 	return view
 }
 
-// report puts together what the filter selects.
+// report builds the report on what the filter selects.
 func (in Input) report(network hns.Network, all []Endpoint) Report {
 	in.Filter = in.Filter.withAddresses(in.HNS.Endpoints)
 	r := newReport(in.Node, in.Now, in.Config, in.KubeProxy)
@@ -268,7 +268,7 @@ func (in Input) report(network hns.Network, all []Endpoint) Report {
 	return r
 }
 
-// notes say what a reader has to know to understand the rows.
+// notes returns what the reader must know to understand the report.
 func (in Input) notes(r Report) []string {
 	rows, notes := r.Endpoints, in.Cluster.Notes()
 	add := func(format string, args ...any) { notes = append(notes, fmt.Sprintf(format, args...)) }
@@ -304,7 +304,7 @@ func (in Input) notes(r Report) []string {
 	return notes
 }
 
-// unknownVersion says how to find the version of kube-proxy. The Node is a hint and no proof: kubelets before 1.33
+// unknownVersion says how to find the version of kube-proxy. The Node's status is only a hint: kubelets before 1.33
 // report their own version as that of kube-proxy.
 func (in Input) unknownVersion() string {
 	note := "the version of kube-proxy is unknown; pass --kube-proxy-version"

@@ -17,8 +17,8 @@ import (
 	"github.com/hnsguard/hnsguard/internal/recording"
 )
 
-// ReadHNS reads all of HNS, whatever the pod network is. What cannot be read is an error and missing in the dump, whose
-// flags say so; the rest is read.
+// ReadHNS reads all of HNS, whichever network is the pods'. If it cannot read some objects, it returns an error along
+// with the others; the flags of the result say which are missing.
 func ReadHNS(ctx context.Context, service hns.Client) (recording.HNS, error) {
 	var dump recording.HNS
 	var errEndpoints, errBalancers, errNetworks error
@@ -33,7 +33,7 @@ func ReadHNS(ctx context.Context, service hns.Client) (recording.HNS, error) {
 	return dump, nil
 }
 
-// ReadCluster reads what a verdict on the node needs from the API server, and the given Pods of any node.
+// ReadCluster reads what verdicts on the node need from the API server, and the given Pods on any node.
 func ReadCluster(ctx context.Context, api client.Reader, node string, pods []types.NamespacedName) (
 	recording.Cluster, error,
 ) {
@@ -54,7 +54,7 @@ func ReadCluster(ctx context.Context, api client.Reader, node string, pods []typ
 	return dump, errors.Join(readNode(ctx, api, node, &dump), readPods(ctx, api, pods, &dump))
 }
 
-// readNode reads the Node. An account that may not do so can judge the node without it.
+// readNode reads the Node. The node can be judged without it if the account may not read it.
 func readNode(ctx context.Context, api client.Reader, name string, dump *recording.Cluster) error {
 	var node corev1.Node
 	err := api.Get(ctx, client.ObjectKey{Name: name}, &node)
@@ -68,7 +68,7 @@ func readNode(ctx context.Context, api client.Reader, name string, dump *recordi
 	return nil
 }
 
-// readPods adds Pods that the dump does not have.
+// readPods adds the Pods that are not in the recording yet.
 func readPods(ctx context.Context, api client.Reader, names []types.NamespacedName, dump *recording.Cluster) error {
 	var errs []error
 	for _, name := range names {
@@ -78,7 +78,7 @@ func readPods(ctx context.Context, api client.Reader, names []types.NamespacedNa
 		var pod corev1.Pod
 		err := api.Get(ctx, name, &pod)
 		if apierrors.IsNotFound(err) && serviceIn(*dump, name) {
-			continue // it is a Service that is to be explained
+			continue // the name is that of a Service to explain
 		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("reading Pod %s: %w", name, err))

@@ -18,7 +18,7 @@ type collector struct {
 	endpoints, age, leaked, left, duplicates, balancers, victims, ending *prometheus.Desc
 }
 
-// NewCollector returns the measurements that are counted from a board's report.
+// NewCollector returns a collector of the metrics that are counted from a board's report.
 func NewCollector(b *Board) prometheus.Collector {
 	desc := func(name, help string, labels ...string) *prometheus.Desc {
 		return prometheus.NewDesc(metrics.Namespace+"_"+name, help, labels, nil)

@@ -13,10 +13,11 @@ import (
 	"github.com/hnsguard/hnsguard/internal/hns"
 )
 
-// Recordings of a part of the node look like one of all of it (invariant 2). What hnsguard reads itself is whole.
+// A recording of a part of the node looks like one of the whole node (invariant 2). What hnsguard itself reads is
+// whole.
 
-// partialHNS says why HNS seems to have been recorded in part, or returns an empty string: of one address, or without
-// most of the remote endpoints that kube-proxy makes for what EndpointSlices list. Both are what a filter leaves.
+// partialHNS says why the recording of HNS seems to be partial; empty if it does not. The signs are a single address,
+// or the absence of most remote endpoints that kube-proxy creates for EndpointSlices. Both are typical of a filter.
 func (in Input) partialHNS() string {
 	if in.HNS.Whole || len(in.HNS.Endpoints) == 0 || in.networkGone {
 		return ""
@@ -35,7 +36,7 @@ func (in Input) partialHNS() string {
 	return ""
 }
 
-// listedElsewhere are the addresses for which kube-proxy makes remote endpoints.
+// listedElsewhere returns the addresses for which kube-proxy creates remote endpoints.
 func (in Input) listedElsewhere() sets.Set[netip.Addr] {
 	listed := sets.New[netip.Addr]()
 	for _, slice := range in.Cluster.Slices {
@@ -56,9 +57,9 @@ func (in Input) listedElsewhere() sets.Set[netip.Addr] {
 	return listed
 }
 
-// partialCluster reports whether the EndpointSlices are older than HNS, so that what is new in HNS may be in use, or
-// seem to be those of one namespace. Every cluster has those of its API server in "default", and some in another
-// namespace, such as those of its DNS.
+// partialCluster reports whether the EndpointSlices are older than HNS, so that new endpoints may be in use, or seem to
+// be those of one namespace only. Every cluster has slices of its API server in "default", and usually others, such as
+// those of its DNS.
 func (in Input) partialCluster() bool {
 	switch {
 	case in.HNSRecorded.Sub(in.Now) >= time.Minute:

@@ -17,19 +17,19 @@ import (
 	"github.com/hnsguard/hnsguard/internal/verdict"
 )
 
-// Pod is a pod and how it belongs to the HNS of the node.
+// Pod is a pod and its state in the HNS of the node.
 type Pod struct {
 	// Name is the name of the pod, as namespace/name.
 	Name  string           `json:"name"`
 	State verdict.PodState `json:"state"`
 	// Why says what is missing if the state is unknown.
 	Why string `json:"why,omitempty"`
-	// Node is the node of the pod, and NodeOS the operating system of that if it is known.
+	// Node is the node of the pod, and NodeOS the node's operating system, if known.
 	Node      string       `json:"node,omitempty"`
 	NodeOS    string       `json:"nodeOS,omitempty"`
 	Phase     string       `json:"phase,omitempty"`
 	Addresses []netip.Addr `json:"addresses,omitempty"`
-	// Ready is the status of its condition of that name.
+	// Ready is the status of the pod's Ready condition.
 	Ready   string    `json:"ready,omitempty"`
 	Created time.Time `json:"created,omitzero"`
 	Started time.Time `json:"started,omitzero"`
@@ -39,14 +39,15 @@ type Pod struct {
 	Since time.Time `json:"since,omitzero"`
 }
 
-// lacks reports whether something is wrong with the pod: it lacks its network, or has been ending for too long.
+// lacks reports whether something is wrong with the pod: it lacks its network, or takes too long to end.
 func (p Pod) lacks() bool { return p.State.LacksNetwork() || p.State == verdict.PodEndingTooLong }
 
-// podStates tells the state of pods.
+// podStates determines the state of pods.
 type podStates struct {
 	in     Input
 	locals verdict.Locals
-	// obscured are endpoints that may have other addresses, and partial is why endpoints may be missing.
+	// obscured are the endpoints that may have other addresses than recorded, and partial says why endpoints may be
+	// missing.
 	obscured []hns.Endpoint
 	partial  string
 }
@@ -85,9 +86,9 @@ func (s podStates) of(pod *corev1.Pod) Pod {
 	return p
 }
 
-// state is that of package verdict. But what was not recorded is not guessed: HNS and the cluster are not read at the
-// same moment, so that the endpoint of a pod that was started in between is missing, and what was recorded of HNS may
-// be a part of it. A pod that is not ready is believed to lack its network even then.
+// state returns the state according to package verdict, but does not guess what was not recorded. HNS and the cluster
+// are not recorded at the same moment, so the endpoint of a pod that started in between is missing; and the recording
+// of HNS may be partial. Even in a partial recording, a pod that is not ready counts as lacking its network.
 func (s podStates) state(known cluster.Pod, p Pod) (state verdict.PodState, why string) {
 	state = s.locals.StateOf(known, s.in.Node, s.in.Now)
 	switch {
@@ -129,7 +130,7 @@ func (in Input) pods() (reported []Pod, note string) {
 	return reported, note
 }
 
-// noneAttached is a note for a node on which no pod has its network, and some lack it.
+// noneAttached returns a note if no pod on the node has its network.
 func (in Input) noneAttached(lacking int) string {
 	switch {
 	case in.networkGone:
@@ -145,8 +146,8 @@ func (in Input) noneAttached(lacking int) string {
 	}
 }
 
-// describe says why a pod needs no local endpoint or may have none. It is empty if the pod has one, and if it lacks its
-// network: then a finding says so.
+// describe says why a pod needs no local endpoint or may have none. It is empty if the pod has one, and if the pod
+// lacks its network, because a finding describes that.
 func (p Pod) describe(r Report) string {
 	namespace, name, _ := strings.Cut(p.Name, "/")
 	kubectl := fmt.Sprintf("'kubectl -n %s describe pod %s'", namespace, name)
@@ -171,7 +172,7 @@ func (p Pod) describe(r Report) string {
 	return ""
 }
 
-// title is what the finding about pods like this one is called.
+// title returns the title of the finding about such pods.
 func (p Pod) title() string {
 	switch p.State {
 	case verdict.PodNotAttached:
@@ -183,7 +184,7 @@ func (p Pod) title() string {
 	}
 }
 
-// since is when what is wrong with the pod began.
+// since returns when the pod's problem began.
 func (p Pod) since() time.Time {
 	if p.State == verdict.PodEndingTooLong {
 		return p.Ends
@@ -191,14 +192,14 @@ func (p Pod) since() time.Time {
 	return p.Since
 }
 
-// ofPod names the pod.
+// ofPod inserts the name of the pod.
 func (a Answer) ofPod(p Pod) Answer {
 	namespace, name, _ := strings.Cut(p.Name, "/")
 	names := strings.NewReplacer("The pod", "Pod "+p.Name, "NAMESPACE", namespace, "NAME", name)
 	return Answer{Because: names.Replace(a.Because), Next: a.Next, Do: names.Replace(a.Do)}
 }
 
-// answerToPods says what pods with the state lack, and how they get that again.
+// answerToPods says what pods in the state lack, and how to repair them.
 func (r Report) answerToPods(state verdict.PodState, networkGone bool) Answer {
 	if state == verdict.PodEndingTooLong {
 		return Answer{
@@ -228,7 +229,7 @@ func (r Report) answerToPods(state verdict.PodState, networkGone bool) Answer {
 	return a
 }
 
-// describeStart says for what a pod waits.
+// describeStart says what a pod is waiting for.
 func (p Pod) describeStart(r Report, kubectl string) string {
 	what, left := "endpoint", ""
 	if len(p.Addresses) == 0 {
@@ -241,7 +242,7 @@ func (p Pod) describeStart(r Report, kubectl string) string {
 		"on its node, and at %s.", p.Name, p.Phase, p.Created.Format(time.DateTime+"Z"), what, left, kubectl)
 }
 
-// exhausted says how many addresses endpoints hold that a CNI has left behind.
+// exhausted says how many addresses are held by endpoints that a CNI has left behind.
 func (r Report) exhausted() string {
 	if r.leftBehind == 0 {
 		return ""

@@ -20,7 +20,7 @@ import (
 // Print writes the report as text: tables for a scan, and details for an explanation.
 func (r Report) Print(w io.Writer) error { return r.print(w, false) }
 
-// PrintWide is Print with whole IDs, and with all columns.
+// PrintWide is Print with whole IDs and all columns.
 func (r Report) PrintWide(w io.Writer) error { return r.print(w, true) }
 
 func (r Report) print(w io.Writer, wide bool) error {
@@ -65,7 +65,7 @@ func (r Report) printTables(page *terminal.Page, wide bool) {
 	}
 }
 
-// endpointHeadings are those of the rows of endpoints. The verdict says of which kind one is.
+// endpointHeadings returns the headings of endpoints. The verdict implies the kind.
 func endpointHeadings(wide bool) []string {
 	if wide {
 		return []string{"ENDPOINT", "IP", "KIND", "OWNER", "VERDICT", "REASON", "POD"}
@@ -82,7 +82,7 @@ func (e Endpoint) row(wide bool) terminal.Row {
 	return terminal.Row{Cells: cells, Colour: e.colour()}
 }
 
-// colour is how much attention an endpoint needs.
+// colour shows how urgent an endpoint is.
 func (e Endpoint) colour() terminal.Colour {
 	switch {
 	case e.Verdict == verdict.Held || e.removable() && e.Verdict != verdict.Orphan:
@@ -94,7 +94,7 @@ func (e Endpoint) colour() terminal.Colour {
 	}
 }
 
-// balancerHeadings are those of the rows of load balancers.
+// balancerHeadings returns the headings of load balancers.
 func balancerHeadings(wide bool) []string {
 	if wide {
 		return []string{"LOAD BALANCER", "FRONTEND", "SERVICE", "VERDICT", "DEAD", "LACKING"}
@@ -117,7 +117,7 @@ func (b Balancer) colour() terminal.Colour {
 	return ""
 }
 
-// row is empty for a pod that has its network.
+// row returns the row of a pod; it is empty if the pod has its network.
 func (p Pod) row() (row terminal.Row) {
 	if !p.lacks() {
 		return row
@@ -131,7 +131,7 @@ func (p Pod) row() (row terminal.Row) {
 	}
 }
 
-// printTable prints the objects that have a row, if there are any.
+// printTable prints a table of the objects that have a row, if any.
 func printTable[T any](page *terminal.Page, headings []string, objects []T, row func(T) terminal.Row) {
 	var rows []terminal.Row
 	for _, o := range objects {
@@ -145,7 +145,7 @@ func printTable[T any](page *terminal.Page, headings []string, objects []T, row 
 	}
 }
 
-// describeMode says whether endpoints are removed.
+// describeMode says which endpoints are removed.
 func (r Report) describeMode() string {
 	described := "mode: " + string(r.Mode)
 	for _, kind := range []verdict.Kind{verdict.Conflict, verdict.Orphan} {
@@ -226,7 +226,7 @@ func (r Report) printHistory(page *terminal.Page) {
 	}
 }
 
-// printProperty prints a property of a pod or an endpoint. An empty one is left out.
+// printProperty prints a property, unless it is empty.
 func printProperty(page *terminal.Page, name, value string) {
 	if value != "" {
 		page.Paragraph(fmt.Sprintf("  %-15s ", name), value)
@@ -237,13 +237,13 @@ func moment(t time.Time) string { return t.UTC().Format(time.DateTime + "Z") }
 
 func capital(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
 
-// short is the first part of an ID, by which 'hnsguard explain' finds an endpoint too.
+// short returns the first part of an ID, which 'hnsguard explain' accepts too.
 func short(id string) string {
 	first, _, _ := strings.Cut(id, "-")
 	return first
 }
 
-// cut shortens a name for a table: CNIs use container IDs of 64 digits.
+// cut shortens a name for a table: some CNIs use container IDs of 64 digits.
 func cut(s string) string {
 	const width = 20
 	if len(s) <= width {

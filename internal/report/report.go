@@ -25,53 +25,53 @@ const (
 	Kind       = "NodeReport"
 )
 
-// Report is what is known of a node. Its JSON form is for scripts: fields may be added, but do not change.
+// Report is the state of a node. Its JSON form is for scripts: fields may be added, but do not change.
 type Report struct {
 	APIVersion string `json:"apiVersion"`
 	Kind       string `json:"kind"`
-	// Target is what an explanation is about, such as "pod shop/web". Otherwise it is empty.
+	// Target is the target of an explanation, such as "pod shop/web"; otherwise empty.
 	Target string `json:"target,omitempty"`
 	Node   string `json:"node"`
-	// Time is the moment for which the node was judged, on the clock of the node if its agent did.
+	// Time is when the node was judged, by the clock of the node in an agent's report.
 	Time time.Time `json:"time"`
-	// Agent is what the agent says of itself. Only its own reports have it.
+	// Agent is the state of the agent. Only its own reports have it.
 	*Agent
 
 	KubeProxy KubeProxy `json:"kubeProxy"`
-	// Mode is the upper limit, and Modes what follows for each class of acts.
+	// Mode is the upper limit, and Modes the resulting mode of each class of acts.
 	Mode  config.Mode            `json:"mode"`
 	Modes map[string]config.Mode `json:"modes"`
-	// Network is the pod network, as far as it is known. It is missing if HNS has none.
+	// Network is the pod network, as far as it is known; nil if there is none.
 	Network *Network `json:"network,omitempty"`
-	// Summary says in a sentence or two what the endpoints come to. The agent's own reports have none.
+	// Summary sums up the endpoints in a sentence or two. The agent's own reports have none.
 	Summary string `json:"summary,omitempty"`
-	// Findings are what is wrong, the worst first.
+	// Findings are the problems, most urgent first.
 	Findings []Finding `json:"findings"`
-	// Removable and Undecided count endpoints: those that would be removed, and those of which it is unknown.
+	// Removable and Undecided count the endpoints that would be removed, and those for which this is unknown.
 	Removable int `json:"removable"`
 	Undecided int `json:"undecided"`
-	// Counts are the endpoints by verdict, and Omitted those that the filter does not select.
+	// Counts are the endpoints by verdict, and Omitted is the number of endpoints that the filter does not select.
 	Counts  map[verdict.Kind]int `json:"counts"`
 	Omitted int                  `json:"omitted,omitempty"`
-	// Endpoints are those that the filter selects, the ones that need attention first.
+	// Endpoints are the endpoints that the filter selects, those that need attention first.
 	Endpoints []Endpoint `json:"endpoints"`
 	// LoadBalancerCounts are the load balancers by verdict.
 	LoadBalancerCounts map[verdict.BalancerKind]int `json:"loadBalancerCounts"`
-	// LoadBalancers are those that are broken; in an explanation, all that it is about.
+	// LoadBalancers are the broken load balancers; in an explanation, all of its target.
 	LoadBalancers []Balancer `json:"loadBalancers"`
-	// Pods are those that lack their network or may lack it, and those that the filter names.
+	// Pods are the pods that lack their network or may lack it, and those that the filter names.
 	Pods []Pod `json:"pods"`
 	// Answers explain the verdicts of the endpoints, by "verdict/reason".
 	Answers map[string]Answer `json:"answers"`
-	// History is what the agent has decided and done recently, the last first.
+	// History is what the agent has decided and done recently, most recent first.
 	History []history.Entry `json:"history"`
 	Notes   []string        `json:"notes,omitempty"`
 
-	// leftBehind counts the local endpoints of the node that no pod uses and nothing is attached to.
+	// leftBehind counts the local endpoints that a CNI has left behind.
 	leftBehind int
 }
 
-// Agent is what an agent says of itself and of its work.
+// Agent is the state of an agent.
 type Agent struct {
 	Agent version.Info `json:"agent"`
 	// Started is when the agent started.
@@ -79,7 +79,7 @@ type Agent struct {
 	State   State     `json:"state"`
 	// Since is when the state began.
 	Since time.Time `json:"since"`
-	// Message says why the node is idle or unknown, and Class is the class of that error if it is HNS's.
+	// Message says why the node is idle, has no network or is unknown, and Class is the class of an HNS error.
 	Message string         `json:"message,omitempty"`
 	Class   hns.ErrorClass `json:"class,omitempty"`
 	HNS     HNS            `json:"hns"`
@@ -89,43 +89,43 @@ type Agent struct {
 	Config config.Config `json:"config"`
 }
 
-// State is the closed set of what an agent can say of its node.
+// State is the closed set of states of a node for its agent.
 type State string
 
 // The states.
 const (
-	// StateStarting: there was no pass yet.
+	// StateStarting: there has been no pass yet.
 	StateStarting State = "starting"
-	// StateGuarding: the last pass was complete, and endpoints in the way of pods are removed.
+	// StateGuarding: the last pass was complete, and endpoints that conflict with pods are removed.
 	StateGuarding State = "guarding"
-	// StateObserving: the last pass was complete, and they are only reported (invariant 9).
+	// StateObserving: the last pass was complete, and such endpoints are only reported (invariant 9).
 	StateObserving State = "observing"
-	// StateIdle: there is no pod network and no pod that needs one, and so nothing to guard.
+	// StateIdle: there is no pod network and no pod that needs one, so there is nothing to guard.
 	StateIdle State = "idle"
 	// StateNetworkGone: there is no pod network, and pods run that need one.
 	StateNetworkGone State = "network-gone"
-	// StateUnknown: the node cannot be observed, and nothing is touched.
+	// StateUnknown: the node cannot be observed, and nothing is removed.
 	StateUnknown State = "unknown"
 )
 
-// HNS is how HNS has answered recently.
+// HNS is the health of HNS.
 type HNS struct {
 	observe.Health
-	// HungCalls is how many calls were abandoned and have not returned.
+	// HungCalls is the number of abandoned calls that have not returned.
 	HungCalls int `json:"hungCalls"`
 }
 
-// Pass is a complete look at the node.
+// Pass is a complete observation of the node.
 type Pass struct {
 	Ended           time.Time `json:"ended"`
 	DurationSeconds float64   `json:"durationSeconds"`
-	// Waiting is set while a pod on the node has been waiting for its address for a short time.
+	// Waiting is set if a pod on the node has begun to wait for its address recently.
 	Waiting bool `json:"waiting"`
-	// LoadBalancers is how many there were when they were last read; it is missing if that is not known.
+	// LoadBalancers is the number of load balancers at the last reading; nil if unknown.
 	LoadBalancers *int `json:"loadBalancers,omitempty"`
 }
 
-// Network is the pod network. Recordings of endpoints alone have only its ID.
+// Network is the pod network. A recording of endpoints alone has only its ID.
 type Network struct {
 	ID      hns.NetworkID   `json:"id,omitempty"`
 	Name    string          `json:"name,omitempty"`
@@ -140,10 +140,10 @@ func networkOf(n hns.Network) *Network {
 	return &Network{ID: n.ID, Name: n.Name, Type: n.Type, Subnets: n.Subnets}
 }
 
-// KubeProxy is what is known of the node's kube-proxy.
+// KubeProxy describes the node's kube-proxy.
 type KubeProxy struct {
 	Version string `json:"version"`
-	// Known is false if the version is unknown. The faults are then those that any version has.
+	// Known is false if the version is unknown. Then Faults are those of all versions.
 	Known bool `json:"known"`
 	// Faults are explained in docs/how-it-works.md.
 	Faults []string `json:"faults"`
@@ -168,7 +168,7 @@ func newReport(node string, now time.Time, policy config.Config, proxy kubeproxy
 	}
 }
 
-// count counts endpoints, whether the filter selects them or not.
+// count counts all endpoints, including those that the filter does not select.
 func (r *Report) count(all []Endpoint) {
 	for _, e := range all {
 		r.Counts[e.Verdict]++
@@ -181,7 +181,7 @@ func (r *Report) count(all []Endpoint) {
 // Wrong reports whether anything is wrong with the node.
 func (r Report) Wrong() bool { return len(r.Findings) > 0 }
 
-// Judged reports whether all that was asked about could be judged.
+// Judged reports whether everything in the report could be judged.
 func (r Report) Judged() bool {
 	return r.Undecided == 0 && len(r.unknownPods()) == 0
 }
@@ -190,7 +190,7 @@ func (r Report) unknownPods() []Pod {
 	return slices.DeleteFunc(slices.Clone(r.Pods), func(p Pod) bool { return p.State != verdict.PodUnknown })
 }
 
-// summarize says what a scan comes to.
+// summarize returns the summary of a scan.
 func (r Report) summarize(networkGone bool) string {
 	shown := len(r.Endpoints)
 	switch {
@@ -218,8 +218,8 @@ func (r Report) summarize(networkGone bool) string {
 	return s + "."
 }
 
-// observing returns the setting because of which endpoints with the verdict are never removed, such as "mode: observe".
-// It is empty if there is none.
+// observing returns the setting that keeps endpoints with the verdict from being removed, such as "mode: observe";
+// empty if none does.
 func (r Report) observing(kind verdict.Kind) string {
 	class := "conflict"
 	if kind == verdict.Orphan || kind == verdict.OrphanPending {
@@ -235,7 +235,7 @@ func (r Report) observing(kind verdict.Kind) string {
 	}
 }
 
-// Parse reads the report of an agent of this or another version.
+// Parse parses the report of an agent of this or another version.
 func Parse(document []byte) (Report, error) {
 	var r Report
 	if err := json.Unmarshal(document, &r); err != nil {

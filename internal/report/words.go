@@ -15,9 +15,9 @@ import (
 	"github.com/hnsguard/hnsguard/internal/verdict"
 )
 
-// Words are the sentences of a report about single objects, for the Events on them.
+// Words has the sentences of a report on single objects, for the Events on them.
 type Words struct {
-	// Node is the name of the node, Config its configuration, and KubeProxy what is known of its kube-proxy now.
+	// Node is the name of the node, Config its configuration, and KubeProxy returns its current kube-proxy profile.
 	Node      string
 	Config    config.Config
 	KubeProxy func() kubeproxy.Profile
@@ -25,7 +25,7 @@ type Words struct {
 
 func (w Words) report() Report { return newReport(w.Node, time.Time{}, w.Config, w.KubeProxy()) }
 
-// Endpoint says what the verdict on an endpoint means.
+// Endpoint describes the verdict on an endpoint.
 func (w Words) Endpoint(v verdict.Verdict) string {
 	kind := "Local"
 	if v.Endpoint.Remote() {
@@ -51,7 +51,7 @@ func (Words) Shared(addr netip.Addr, endpoints []hns.EndpointID) string {
 	return duplicate{Address: addr, Endpoints: endpoints}.answer().sentences()
 }
 
-// Pod says what the pod lacks. networkGone is set if HNS has no pod network.
+// Pod describes the problem of a pod. networkGone is set if HNS has no pod network.
 func (w Words) Pod(v eviction.Victim, networkGone bool) string {
 	said := w.report().answerToPods(v.State, networkGone).ofPod(podOf(v)).sentences()
 	if len(v.Pod.Addresses) > 0 {
@@ -60,13 +60,13 @@ func (w Words) Pod(v eviction.Victim, networkGone bool) string {
 	return said
 }
 
-// Balancer says what is wrong with a load balancer.
+// Balancer describes the problem of a load balancer.
 func (w Words) Balancer(v verdict.Balancer) string {
 	b := BalancerOf(v)
 	return fmt.Sprintf("On node %s: %s", w.Node, b.answer(w.report().Modes["reprogram"]).ofBalancer(b).sentences())
 }
 
-// sentences is the answer as text.
+// sentences returns the answer as text.
 func (a Answer) sentences() string {
 	said := a.Because + " " + a.Next
 	if a.Do != "" {
