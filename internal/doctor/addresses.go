@@ -16,12 +16,12 @@ import (
 	"github.com/hnsguard/hnsguard/internal/hns"
 )
 
-// Sharing is whether an address of a node's pods may have been that of a pod on another node.
+// Sharing says whether pods on other nodes may have had the addresses of a node's pods.
 type Sharing string
 
-// The answers, from the strongest evidence to none.
+// The values, from the strongest evidence to none.
 const (
-	// Moved: an address that a pod on the node has is still known as that of a pod on another node.
+	// Moved: a pod on the node has an address that a pod on another node, or its EndpointSlice, still has too.
 	Moved Sharing = "moved"
 	// Shared: the node's pods and those of other nodes get addresses from one pool.
 	Shared Sharing = "shared"
@@ -31,7 +31,7 @@ const (
 	SharingUnknown Sharing = "unknown"
 )
 
-// Addresses is where the pods on a node get their addresses from.
+// Addresses describes where a node's pods get their addresses from.
 type Addresses struct {
 	Sharing Sharing `json:"sharing"`
 	// Why is the evidence.
@@ -51,17 +51,17 @@ func (h holder) object() string { return h.kind + " " + h.key.String() }
 
 func (h holder) String() string { return h.object() + " on node " + h.node }
 
-// addressBook is what the cluster says of its addresses. Addresses of nodes are not in it.
+// addressBook has the addresses of the cluster's pods. It does not have the addresses of nodes.
 type addressBook struct {
-	// ranges are the address ranges of each node, and blocks those that Calico has lent to it.
+	// ranges are the address ranges of each node, and blocks those that Calico has assigned to it.
 	ranges, blocks map[string][]netip.Prefix
 	// living are the pods that have not ended, by node.
 	living map[string][]holder
-	// holders has pods that have ended, and endpoints of EndpointSlices, too.
+	// holders also has pods that have ended, and endpoints of EndpointSlices.
 	holders map[netip.Addr][]holder
-	// neighbours has one living pod of each node, by the subnet around its address.
+	// neighbours has one living pod per node in each subnet.
 	neighbours map[netip.Prefix][]holder
-	// unread says what could not be read. Where it is set, no evidence is no proof (invariant 1).
+	// unread says what could not be read. If it is set, a lack of evidence proves nothing (invariant 1).
 	unread string
 }
 
@@ -72,7 +72,7 @@ func newAddressBook() *addressBook {
 	}
 }
 
-// hybridSubnet is where OVN-Kubernetes keeps the range of a node that it does not manage itself.
+// hybridSubnet is the annotation for the range of a node that OVN-Kubernetes does not manage itself.
 const hybridSubnet = "k8s.ovn.org/hybrid-overlay-node-subnet"
 
 func (b *addressBook) addNode(n *corev1.Node) {
@@ -85,7 +85,7 @@ func (b *addressBook) addNode(n *corev1.Node) {
 	}
 }
 
-// addPrefix adds a prefix to those of a node. One that cannot be read is no evidence of anything.
+// addPrefix adds a prefix to those of a node. It ignores a prefix that cannot be parsed.
 func addPrefix(to map[string][]netip.Prefix, node, cidr string) {
 	if prefix, err := netip.ParsePrefix(cidr); err == nil {
 		to[node] = append(to[node], prefix)
@@ -124,8 +124,7 @@ func (b *addressBook) addSlice(s *discoveryv1.EndpointSlice) {
 	}
 }
 
-// subnetAround returns the subnet in which addresses of one node are taken for neighbours: as large as the usual range
-// of a node.
+// subnetAround returns the subnet in which addresses count as neighbours: as large as the usual range of a node.
 func subnetAround(addr netip.Addr) netip.Prefix {
 	bits := 24
 	if addr.Is6() {
@@ -135,7 +134,7 @@ func subnetAround(addr netip.Addr) netip.Prefix {
 	return prefix
 }
 
-// of judges a node. The strongest evidence decides.
+// of judges a node by the strongest evidence.
 func (b *addressBook) of(node string) Addresses {
 	pods, ranges, blocks := b.living[node], b.ranges[node], b.blocks[node]
 	here, there := b.moved(pods)
@@ -160,7 +159,7 @@ func (b *addressBook) of(node string) Addresses {
 		"another node has one of the same subnet"}
 }
 
-// moved looks for a pod whose address is also known on another node.
+// moved finds a pod whose address is also known on another node.
 func (b *addressBook) moved(pods []holder) (here holder, there *holder) {
 	for _, here := range pods {
 		for _, there := range b.holders[here.addr] {
@@ -172,7 +171,7 @@ func (b *addressBook) moved(pods []holder) (here holder, there *holder) {
 	return holder{}, nil
 }
 
-// neighbouring looks for a pod that has a neighbour on another node.
+// neighbouring finds a pod with a neighbour on another node.
 func (b *addressBook) neighbouring(pods []holder) (here holder, there *holder) {
 	for _, here := range pods {
 		for _, there := range b.neighbours[subnetAround(here.addr)] {

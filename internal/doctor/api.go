@@ -14,13 +14,13 @@ import (
 const adviceAPI = "If the Service kubernetes cannot be reached from the node, set apiServer.host and apiServer.port " +
 	"of the chart. Outside of a pod, use --kubeconfig."
 
-// apiServer reads the version of the API server, which shows that it can be reached.
+// apiServer reads the version of the API server, which shows that it is reachable.
 func (o Options) apiServer(context.Context) Result {
 	result, _ := o.readVersion()
 	return result
 }
 
-// readVersion is apiServer, with the version. It is empty if it is hidden, or cannot be read.
+// readVersion is apiServer, and also returns the version; empty if it is hidden or cannot be read.
 func (o Options) readVersion() (Result, string) {
 	if o.APIErr != nil {
 		return fail(adviceAPI, "%v", o.APIErr), ""

@@ -32,33 +32,33 @@ import (
 	"github.com/hnsguard/hnsguard/internal/version"
 )
 
-// Affected is whether hnsguard would help on a node.
+// Affected says whether hnsguard would help on a node.
 type Affected string
 
-// The answers.
+// The values.
 const (
-	// AffectedYes: pods may lose their network, or Services send traffic to nowhere, until kube-proxy is upgraded.
+	// AffectedYes: until kube-proxy is upgraded, pods may lose their network, or Services may lose traffic.
 	AffectedYes Affected = "yes"
-	// AffectedPartly: no later kube-proxy is better, and the faults that it has show after errors only.
+	// AffectedPartly: no later kube-proxy is better, and its faults only appear after errors.
 	AffectedPartly Affected = "partly"
-	// AffectedHardly: the addresses of the node's pods do not come from other nodes.
+	// AffectedHardly: the node's pods never get addresses of pods on other nodes.
 	AffectedHardly Affected = "hardly"
-	// AffectedUnknown: it is not known where the addresses come from.
+	// AffectedUnknown: it is unknown where the node's pods get their addresses from.
 	AffectedUnknown Affected = "unknown"
 )
 
-// Proxy is the kube-proxy of a node, as far as it is seen from elsewhere.
+// Proxy is the kube-proxy of a node, as seen from outside of the node.
 type Proxy struct {
-	// Version is empty if it is unknown. Every fault is assumed then.
+	// Version is empty if it is unknown. Then every fault is assumed.
 	Version string `json:"version,omitempty"`
-	// Source is where the version was found: metrics or image.
+	// Source is the source of the version: metrics or image.
 	Source string   `json:"source,omitempty"`
 	Faults []string `json:"faults"`
-	// Why is why the version is unknown.
+	// Why says why the version is unknown.
 	Why string `json:"why,omitempty"`
 }
 
-// String says which version it is and what that means.
+// String describes the version and its faults.
 func (p Proxy) String() string {
 	if p.Version == "" {
 		return "unknown is taken to have every fault: " + p.Why
@@ -74,7 +74,7 @@ type Node struct {
 	Affected  Affected  `json:"affected"`
 }
 
-// ClusterReport is whether a cluster is affected, and whether hnsguard can be installed there. Its JSON form is for
+// ClusterReport says whether a cluster is affected, and whether hnsguard can be installed there. Its JSON form is for
 // scripts: fields may be added, but do not change.
 type ClusterReport struct {
 	Server  string `json:"server"`
@@ -83,19 +83,19 @@ type ClusterReport struct {
 	Results
 }
 
-// ClusterOptions are what is examined. All fields are required.
+// ClusterOptions say what to examine. All fields are required.
 type ClusterOptions struct {
 	API *rest.Config
-	// Namespace is where hnsguard is, or is to be, installed.
+	// Namespace is the namespace where hnsguard is, or will be, installed.
 	Namespace string
 	// Selector selects the DaemonSets of its releases.
 	Selector labels.Selector
-	// Timeout is how long a check may take.
+	// Timeout is the timeout of each check.
 	Timeout time.Duration
 	Clock   clock.Clock
 }
 
-// RunCluster examines a cluster. It returns an error only if the nodes cannot be listed, or if the context ends before.
+// RunCluster examines a cluster. It returns an error only if it cannot list the nodes, or if the context ends.
 func RunCluster(ctx context.Context, o ClusterOptions) (ClusterReport, error) {
 	c, err := readCluster(ctx, o)
 	if err != nil {
@@ -110,7 +110,7 @@ func RunCluster(ctx context.Context, o ClusterOptions) (ClusterReport, error) {
 			return nil
 		})
 	}
-	_ = examining.Wait() // what is not found out is unknown
+	_ = examining.Wait() // a node that cannot be examined is unknown
 	report.Results = run(ctx, o.Timeout, c.checks())
 	if err := ctx.Err(); err != nil {
 		return ClusterReport{}, fmt.Errorf("examining the cluster at %s: %w", o.API.Host, err)
@@ -118,8 +118,8 @@ func RunCluster(ctx context.Context, o ClusterOptions) (ClusterReport, error) {
 	return report, nil
 }
 
-// Known returns what the API server alone says of a node, of addresses, and of those of pods on the node, a sentence
-// each.
+// Known returns what the API server alone knows about a node, about addresses, and about the addresses of pods on the
+// node, one sentence each.
 func Known(
 	ctx context.Context, api *rest.Config, node string, addresses []netip.Addr, pods []types.NamespacedName,
 ) ([]string, error) {
@@ -148,17 +148,17 @@ func Known(
 	return known, nil
 }
 
-// view is what is read of a cluster.
+// view is the data that was read from a cluster.
 type view struct {
 	ClusterOptions
 
 	reader  client.Client
 	nodes   rest.Interface
 	through http.RoundTripper
-	// windows are the Windows nodes with an HNS, in the order of their names, and virtual those without.
+	// windows are the Windows nodes with HNS, sorted by name, and virtual the names of those without.
 	windows []*corev1.Node
 	virtual []string
-	// host are the pods with the host's network, one of which may be kube-proxy.
+	// host are the pods on the host network, one of which may be kube-proxy.
 	host    []*corev1.Pod
 	podsErr error
 	book    *addressBook
@@ -166,7 +166,7 @@ type view struct {
 
 func readCluster(ctx context.Context, o ClusterOptions) (*view, error) {
 	api := rest.CopyConfig(o.API)
-	api.QPS = -1 // client-go's limit is meant for controllers
+	api.QPS = -1 // client-go's rate limit is meant for controllers
 	c := &view{ClusterOptions: o, book: newAddressBook()}
 	core, err := coreclient.NewForConfig(api)
 	if err == nil {
@@ -186,13 +186,13 @@ func readCluster(ctx context.Context, o ClusterOptions) (*view, error) {
 	if c.podsErr = each(ctx, c.reader, &corev1.PodList{}, c.addPod); c.podsErr != nil {
 		c.book.unread = fmt.Sprintf("the pods cannot be listed: %v", c.podsErr)
 	}
-	// Without slices and blocks there is less evidence, and none of it is wrong.
+	// Without slices and blocks there is less evidence, but none of it is wrong.
 	_ = each(ctx, c.reader, &discoveryv1.EndpointSliceList{}, c.book.addSlice)
 	c.readBlocks(ctx)
 	return c, nil
 }
 
-// each lists all objects of a kind in pages: a large cluster has more than one answer should hold.
+// each lists all objects of a kind in pages, because a large cluster has too many for one response.
 func each[T runtime.Object](ctx context.Context, reader client.Reader, list client.ObjectList, do func(T)) error {
 	pages := pager.New(func(ctx context.Context, raw metav1.ListOptions) (runtime.Object, error) {
 		page := list.DeepCopyObject().(client.ObjectList)
@@ -254,7 +254,7 @@ func affected(sharing Sharing, profile kubeproxy.Profile) Affected {
 	}
 }
 
-// proxy finds the version of a node's kube-proxy: its metrics are read through the API server, which reaches them only
+// proxy finds the version of a node's kube-proxy. It reads the metrics through the API server, which reaches them only
 // if they are not served on loopback.
 func (c *view) proxy(ctx context.Context, node string) (Proxy, kubeproxy.Profile) {
 	url := c.nodes.Get().Resource("nodes").Name(node + ":10249").SubResource("proxy").Suffix("metrics").URL().String()

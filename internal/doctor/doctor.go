@@ -15,37 +15,37 @@ import (
 	"github.com/hnsguard/hnsguard/internal/version"
 )
 
-// Status is the result of a check.
+// Status is the status of a check.
 type Status string
 
-// The results.
+// The statuses.
 const (
 	Pass Status = "pass"
 	// Warn means that the agent works, but not as well as it could.
 	Warn Status = "warn"
 	// Fail means that the agent does not work.
 	Fail Status = "fail"
-	// Skip means that nothing was checked, because a check that it needs has failed.
+	// Skip means that nothing was checked, because a check that this one needs has failed.
 	Skip Status = "skip"
 )
 
-// Result is what a check found.
+// Result is the result of a check.
 type Result struct {
 	Check  string `json:"check"`
 	Status Status `json:"status"`
 	Found  string `json:"found"`
-	// Advice is what to do about it. It is empty if there is nothing to do.
+	// Advice says what to do; empty if nothing.
 	Advice string `json:"advice,omitempty"`
 }
 
-// Report is what all checks found. Its JSON form is for scripts: fields may be added, but do not change.
+// Report has the results of all checks on a node. Its JSON form is for scripts: fields may be added, but do not change.
 type Report struct {
 	Node    string `json:"node"`
 	Version string `json:"version"`
 	Results
 }
 
-// Results are the results of all checks.
+// Results has the results of all checks.
 type Results struct {
 	Failed  int      `json:"failed"`
 	Warned  int      `json:"warned"`
@@ -57,24 +57,24 @@ type Results struct {
 type Options struct {
 	// Node is the name of the node. Required.
 	Node string
-	// Namespace is where the agent keeps the EndpointSlices that it writes. Without it the rights to write them are not
+	// Namespace is the namespace of the EndpointSlices that the agent writes. Without it, the rights to write them are not
 	// checked.
 	Namespace string
-	// Config is the configuration of the agent, and ConfigFile where it was read. Required; see [config.Default].
+	// Config is the configuration of the agent, and ConfigFile its file. Required; see [config.Default].
 	Config     config.Config
 	ConfigFile string
 	ConfigErr  error
 	// HNS is the client of the Host Networking Service.
 	HNS    hns.Client
 	HNSErr error
-	// API is how the agent reaches the API server.
+	// API is the agent's configuration for the API server.
 	API    *rest.Config
 	APIErr error
-	// KubeProxyVersion is the version that is configured, and MetricsURL where kube-proxy serves its metrics.
+	// KubeProxyVersion is the configured version, and MetricsURL the URL of kube-proxy's metrics.
 	KubeProxyVersion, MetricsURL string
-	// MetricsSecure says that the agent authorizes who reads its metrics.
+	// MetricsSecure is set if the agent authorizes the readers of its metrics.
 	MetricsSecure bool
-	// Timeout is how long a check may take. Required.
+	// Timeout is the timeout of each check. Required.
 	Timeout time.Duration
 	Clock   clock.Clock
 }
@@ -119,12 +119,12 @@ func (o Options) checks() []check {
 	}
 }
 
-// BoundedHNS is HNS with the timeout for each call, since calls can hang.
+// BoundedHNS returns HNS with the timeout for each call, because calls can hang.
 func (o Options) BoundedHNS() hns.Client {
 	return hns.WithDeadline(o.HNS, hns.DeadlineOptions{Call: o.Timeout, List: o.Timeout, MaxHung: 1, Clock: o.Clock})
 }
 
-// Run runs all checks, one after the other (invariant 2). It returns an error only if the context ends before.
+// Run runs all checks, one after the other (invariant 2). It returns an error only if the context ends.
 func Run(ctx context.Context, o Options) (Report, error) {
 	if o.HNSErr == nil {
 		o.HNS = o.BoundedHNS()

@@ -23,7 +23,7 @@ const (
 	CheckRelease      = "release"
 )
 
-// checks lists the checks of whether the chart can be installed.
+// checks lists the checks whether the chart can be installed.
 func (c *view) checks() []check {
 	return []check{
 		{CheckAPI, "", c.apiVersion},
@@ -34,7 +34,7 @@ func (c *view) checks() []check {
 	}
 }
 
-// apiVersion checks the API server for what the chart needs: admission policies.
+// apiVersion checks whether the API server has admission policies, which the chart needs.
 func (c *view) apiVersion(context.Context) Result {
 	found, v := Options{API: c.API, Timeout: c.Timeout, Clock: c.Clock}.readVersion()
 	if parsed, err := utilversion.ParseGeneric(v); err == nil && parsed.LessThan(utilversion.MajorMinor(1, 30)) {
@@ -71,7 +71,7 @@ func (c *view) besides() string {
 	return fmt.Sprintf(", and %d virtual ones, which have no HNS", len(c.virtual))
 }
 
-// unfit returns why a node cannot run the agent, or an empty string. What a node does not say is no reason.
+// unfit returns why a node cannot run the agent, or an empty string. Missing information is no reason.
 func unfit(info corev1.NodeSystemInfo) string {
 	runtime, v, _ := strings.Cut(info.ContainerRuntimeVersion, "://")
 	containerd, err := utilversion.ParseGeneric(v)
@@ -90,7 +90,7 @@ func unfit(info corev1.NodeSystemInfo) string {
 	}
 }
 
-// Installation lists the rights that installing the chart needs, with all that can be enabled.
+// Installation lists the rights needed to install the chart with everything enabled.
 func Installation(namespace string) []Permission {
 	var all []Permission
 	need := func(group, namespace string, resources ...string) {
@@ -122,7 +122,7 @@ func (c *view) installation(ctx context.Context) Result {
 	}
 }
 
-// hostProcess tries to create a pod as the agent's, as a dry run, which admission judges and nothing keeps.
+// hostProcess tries to create a pod like the agent's, as a dry run: admission judges it, but it is not stored.
 func (c *view) hostProcess(ctx context.Context) Result {
 	advice := fmt.Sprintf("kubectl label namespace %s pod-security.kubernetes.io/enforce=privileged", c.Namespace)
 	right := Permission{Verb: "create", Resource: "pods", Namespace: c.Namespace, For: "a dry run"}
@@ -160,7 +160,7 @@ func hostProcessPod(namespace string) *corev1.Pod {
 	}
 }
 
-// release looks for releases that are there already.
+// release looks for existing releases.
 func (c *view) release(ctx context.Context) Result {
 	var sets appsv1.DaemonSetList
 	if err := c.reader.List(ctx, &sets, client.MatchingLabelsSelector{Selector: c.Selector}); err != nil {

@@ -45,7 +45,7 @@ func (o Options) hns(ctx context.Context) Result {
 	if err != nil {
 		return fail("Look at the service hns on the node (sc.exe query hns) and at its event log.", "%v", err)
 	}
-	v := "of unknown version" // which nothing depends on
+	v := "of unknown version" // nothing depends on the version
 	if read, err := o.HNS.Version(ctx); err == nil {
 		v = "version " + read
 	}
@@ -87,7 +87,7 @@ func adviceFaults() string {
 		"Until then hnsguard works around them."
 }
 
-// kubeProxy finds the version as the agent does: what is configured is not questioned there, so it is here.
+// kubeProxy finds the version as the agent does. The agent does not question a configured version, so this check does.
 func (o Options) kubeProxy(ctx context.Context) Result {
 	served, err := detect.FromMetrics(ctx, nil, o.MetricsURL)
 	version := cmp.Or(o.KubeProxyVersion, served)
@@ -120,7 +120,7 @@ func (o Options) kubeProxy(ctx context.Context) Result {
 	}
 }
 
-// fromPods reads the version from the image of kube-proxy's pod. It is empty if that fails.
+// fromPods reads the version from the image of kube-proxy's pod; empty if that fails.
 func (o Options) fromPods(ctx context.Context) string {
 	if o.API == nil {
 		return ""
@@ -129,11 +129,11 @@ func (o Options) fromPods(ctx context.Context) string {
 	if err != nil {
 		return ""
 	}
-	version, _ := detect.FromPods(ctx, reader, o.Node) // the check reports that it is unknown
+	version, _ := detect.FromPods(ctx, reader, o.Node) // the check reports an unknown version
 	return version
 }
 
-// redacted is an error without the password that the URL of the metrics may hold.
+// redacted returns an error without the password that the URL of the metrics may have.
 func (o Options) redacted(err error) string {
 	shown := "the URL"
 	if u, errURL := url.Parse(o.MetricsURL); errURL == nil {

@@ -28,11 +28,11 @@ type Permission struct {
 	Namespace string
 	// Name is empty for all names.
 	Name string
-	// For is what the agent needs the right for.
+	// For says what the agent needs the right for.
 	For string
 }
 
-// String names the right as kubectl does: "create pods/eviction".
+// String formats the right like kubectl: "create pods/eviction".
 func (p Permission) String() string {
 	resource := schema.GroupResource{Group: p.Group, Resource: p.Resource}.String()
 	text := strings.TrimSpace(p.Verb + " " + strings.TrimSuffix(resource+"/"+p.Subresource, "/") + " " + p.Name)
@@ -42,9 +42,8 @@ func (p Permission) String() string {
 	return text
 }
 
-// Permissions lists the rights that an agent needs with the configuration, and no others (invariant 4). An empty
-// namespace leaves out those that are limited to the agent's own one. Secure says that the agent authorizes who reads
-// its metrics.
+// Permissions lists exactly the rights that an agent with the configuration needs (invariant 4). Without a namespace,
+// it omits the rights in the agent's own namespace. secure says that the agent authorizes the readers of its metrics.
 func Permissions(c config.Config, namespace string, secure bool) []Permission {
 	const discovery = "discovery.k8s.io"
 	var all []Permission
@@ -101,7 +100,7 @@ func (o Options) permissions(ctx context.Context) Result {
 	}
 }
 
-// review is the access review of the right.
+// review returns the access review of the right.
 func (p Permission) review() *authorizationv1.SelfSubjectAccessReview {
 	return &authorizationv1.SelfSubjectAccessReview{
 		Spec: authorizationv1.SelfSubjectAccessReviewSpec{ResourceAttributes: &authorizationv1.ResourceAttributes{
@@ -111,9 +110,9 @@ func (p Permission) review() *authorizationv1.SelfSubjectAccessReview {
 	}
 }
 
-// missingOf returns the rights that the API server does not grant, each with what it is for.
+// missingOf returns the rights that the API server does not grant, each with its purpose.
 func missingOf(ctx context.Context, api *rest.Config, needed []Permission) ([]string, error) {
-	// client-go limits requests as controllers need it: with that limit, this would take seconds.
+	// client-go's rate limit is meant for controllers: with it, this would take seconds.
 	unlimited := rest.CopyConfig(api)
 	unlimited.QPS = -1
 	authorization, err := authorizationclient.NewForConfig(unlimited)
@@ -127,7 +126,7 @@ func missingOf(ctx context.Context, api *rest.Config, needed []Permission) ([]st
 		case err != nil:
 			return nil, fmt.Errorf("checking the right to %s: %w", p, err)
 		case review.Status.Allowed:
-		case review.Status.EvaluationError != "": // invariant 1: an answer that is uncertain is no grant
+		case review.Status.EvaluationError != "": // invariant 1: an uncertain answer is not a grant
 			missing = append(missing, fmt.Sprintf("%s (for %s; uncertain: %s)", p, p.For, review.Status.EvaluationError))
 		default:
 			missing = append(missing, fmt.Sprintf("%s (for %s)", p, p.For))

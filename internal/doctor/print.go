@@ -19,7 +19,7 @@ func (r Report) Print(w io.Writer) error {
 	return r.print(page, "This node can be guarded", "This node cannot be guarded as it is")
 }
 
-// print writes the page with a line for each check, and the conclusion. What to do stands below what was found.
+// print writes a line for each check, with the advice below it, and the conclusion.
 func (r Results) print(page *terminal.Page, good, bad string) error {
 	colours := map[Status]terminal.Colour{
 		Pass: terminal.Green, Warn: terminal.Yellow, Fail: terminal.Red, Skip: terminal.Grey,
@@ -72,13 +72,13 @@ func (r ClusterReport) printNodes(page *terminal.Page) {
 	page.Printf("\n")
 }
 
-// evidence is why nodes are judged alike. The reason of the first one stands for all.
+// evidence is the reason for the same judgement on several nodes. It is the reason of the first node.
 type evidence struct {
 	what, why string
 	nodes     []string
 }
 
-// addEvidence adds a node to those that are judged like it.
+// addEvidence adds a node to those with the same judgement.
 func addEvidence(all []evidence, what, node, why string) []evidence {
 	at := slices.IndexFunc(all, func(e evidence) bool { return e.what == what })
 	if at < 0 {

@@ -15,8 +15,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// The agent's container, and the program in it. With containerd before 1.7 only the variable leads to the container's
-// root, and with later versions it does too. Nothing of this is read from a pod (invariant 4).
+// The agent's container, and its program. The variable gives the path of the container's root for all versions of
+// containerd; before 1.7 nothing else does. Neither value is read from a pod (invariant 4).
 const (
 	Container = "hnsguard"
 	Program   = `%CONTAINER_SANDBOX_MOUNT_POINT%\hnsguard.exe`
@@ -64,7 +64,7 @@ func (o Options) missingRelease() string {
 		"--namespace, or search all of them with --all-namespaces", o.Namespace, o.Selector)
 }
 
-// impostor returns why a pod is no agent, or an empty string.
+// impostor returns why a pod is not an agent, or an empty string.
 func impostor(p *corev1.Pod, owners map[types.UID]*appsv1.DaemonSet) string {
 	var set *appsv1.DaemonSet
 	if owner := metav1.GetControllerOf(p); owner != nil && owner.Kind == "DaemonSet" {
@@ -88,7 +88,7 @@ func isHostProcess(p *corev1.Pod) bool {
 	return context != nil && context.WindowsOptions != nil && ptr.Deref(context.WindowsOptions.HostProcess, false)
 }
 
-// describePod says why a pod does not run.
+// describePod says why a pod is not running.
 func describePod(p *corev1.Pod) string {
 	if p.DeletionTimestamp != nil {
 		return "Terminating"

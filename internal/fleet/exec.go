@@ -18,14 +18,14 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// How much of an answer is read, and how much of stderr is shown.
+// The limits on the answer, and on the part of stderr that is shown.
 const (
 	maxAnswer    = 16 << 20
 	maxComplaint = 2 << 10
 )
 
-// NewExecutor returns an executor that uses the exec subresource of pods. Like kubectl, it falls back to SPDY where
-// WebSockets are not understood.
+// NewExecutor returns an executor that uses the exec subresource of pods. Like kubectl, it falls back to SPDY if
+// WebSockets are not supported.
 func NewExecutor(config *rest.Config) (Executor, error) {
 	core, err := coreclient.NewForConfig(config)
 	if err != nil {
@@ -50,11 +50,11 @@ func NewExecutor(config *rest.Config) (Executor, error) {
 	}, nil
 }
 
-// ask runs [Command] and returns what it writes to stdout.
+// ask runs [Command] and returns its stdout.
 func (o Options) ask(ctx context.Context, pod client.ObjectKey) ([]byte, error) {
 	answer, complaint := bounded{limit: maxAnswer}, bounded{limit: maxComplaint}
 	err := o.Exec(ctx, pod, Command(), &answer, &complaint)
-	if ctx.Err() != nil { // both may still be written to
+	if ctx.Err() != nil { // the command may still write to both
 		return nil, ctx.Err()
 	}
 	stderr := bytes.TrimSpace(complaint.kept)
@@ -68,7 +68,7 @@ func (o Options) ask(ctx context.Context, pod client.ObjectKey) ([]byte, error) 
 	}
 }
 
-// bounded keeps what is written up to a limit, and drops the rest.
+// bounded keeps output up to a limit, and drops the rest.
 type bounded struct {
 	limit int
 	kept  []byte

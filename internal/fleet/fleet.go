@@ -25,27 +25,27 @@ import (
 // Report is the status of all nodes. Its JSON form is for scripts: fields may be added, but do not change.
 type Report struct {
 	Nodes []Row `json:"nodes"`
-	// Problems counts the nodes that have one.
+	// Problems counts the nodes with a problem.
 	Problems int      `json:"problems"`
 	Notes    []string `json:"notes,omitempty"`
 }
 
-// Executor runs a command in the [Container] of a pod, and copies what it writes to stdout and stderr. A command that
-// fails is a [k8s.io/client-go/util/exec.ExitError].
+// Executor runs a command in the [Container] of a pod, and copies its stdout and stderr. A failed command returns a
+// [k8s.io/client-go/util/exec.ExitError].
 type Executor func(ctx context.Context, pod client.ObjectKey, command []string, stdout, stderr io.Writer) error
 
-// Options say which agents are queried. All fields but Namespace are required.
+// Options say which agents to query. All fields but Namespace and Progress are required.
 type Options struct {
 	API  client.Reader
 	Exec Executor
-	// Namespace is the namespace of the release. Empty means that all namespaces may have one.
+	// Namespace is the namespace of the release. If empty, any namespace may have one.
 	Namespace string
 	// Selector selects the DaemonSet and its pods.
 	Selector labels.Selector
-	// Parallel is how many agents are queried at the same time, and Timeout how long each may take.
+	// Parallel is the number of agents queried in parallel, and Timeout the timeout of each query.
 	Parallel int
 	Timeout  time.Duration
-	// Progress is called when an agent has answered, or has not, with how many have and how many there are. Optional.
+	// Progress is called after each query, with the number of finished queries and of all. Optional.
 	Progress func(done, all int)
 }
 
@@ -81,7 +81,7 @@ func Query(ctx context.Context, o Options) (Report, error) {
 			return nil
 		})
 	}
-	_ = queries.Wait() // a node that does not answer is a row
+	_ = queries.Wait() // a node that does not answer has a row too
 	if err := ctx.Err(); err != nil {
 		return Report{}, fmt.Errorf("querying the agents: %w", err)
 	}
@@ -105,7 +105,7 @@ func (o Options) windowsNodes(ctx context.Context) (names []string, err error) {
 	return names, nil
 }
 
-// Agent returns the pod of the agent on a node. Exec, Parallel and Timeout are not used.
+// Agent returns the pod of the agent on a node. It does not use Exec, Parallel and Timeout.
 func (o Options) Agent(ctx context.Context, node string) (client.ObjectKey, error) {
 	agents, notes, err := o.agents(ctx)
 	if err != nil {
@@ -119,7 +119,7 @@ func (o Options) Agent(ctx context.Context, node string) (client.ObjectKey, erro
 	return agent, nil
 }
 
-// row queries the agent of a node (invariant 1).
+// row queries the agent on a node (invariant 1).
 func (o Options) row(ctx context.Context, node string, agents []*corev1.Pod) Row {
 	agent, problem := running(agents)
 	if problem != "" {
@@ -128,8 +128,8 @@ func (o Options) row(ctx context.Context, node string, agents []*corev1.Pod) Row
 	return o.query(ctx, node, agent)
 }
 
-// running returns the agent that runs, or why there is not exactly one. While an agent is replaced, there are two pods,
-// one of which runs.
+// running returns the running agent, or why there is not exactly one. While an agent is being replaced, there are two
+// pods, but only one is running.
 func running(agents []*corev1.Pod) (agent client.ObjectKey, problem string) {
 	var running, others []string
 	for _, p := range agents {
@@ -170,7 +170,7 @@ func (o Options) query(ctx context.Context, node string, pod client.ObjectKey) R
 	return row
 }
 
-// Print writes the report as a table, and the problems below it.
+// Print writes the report as a table, with the problems below it.
 func (r Report) Print(w io.Writer) error { return r.print(w, false) }
 
 // PrintWide writes the report as a table with all columns.

@@ -14,21 +14,21 @@ import (
 	"github.com/hnsguard/hnsguard/internal/verdict"
 )
 
-// Row is one node.
+// Row is the row of one node.
 type Row struct {
 	Node string `json:"node"`
 	// Pod is the agent's pod, as namespace/name.
 	Pod string `json:"pod,omitempty"`
-	// Report is what the agent says of the node, without endpoints and history. It is missing without an answer.
+	// Report is the agent's report, without endpoints, answers and history; nil without an answer.
 	Report *report.Report `json:"report,omitempty"`
-	// Problem is why the agent does not answer, or what needs attention.
+	// Problem says why the agent does not answer, or what needs attention.
 	Problem string `json:"problem,omitempty"`
 }
 
-// late is how old the last pass may be. The longest interval of passes that can be configured is five minutes.
+// late is the maximum age of the last pass. The longest interval of passes that can be configured is five minutes.
 const late = 6 * time.Minute
 
-// RowOf reads the report of the agent of a node (invariant 3). Agents of other versions may have more fields.
+// RowOf parses the report of the agent on a node (invariant 3). Agents of other versions may have more fields.
 func RowOf(node string, document []byte) (Row, error) {
 	r, err := report.Parse(document)
 	if err != nil {
@@ -41,8 +41,8 @@ func RowOf(node string, document []byte) (Row, error) {
 	return Row{Node: node, Report: &r, Problem: problem(r)}, nil
 }
 
-// problem says why the agent may not do its work, or what is wrong with the node, or returns an empty string. Remote
-// endpoints are no problem: hnsguard removes them by itself, and the row counts them.
+// problem says why the agent may not work, or what is wrong with the node; empty if nothing is. Remote endpoints are
+// not a problem: hnsguard removes them itself, and the row counts them.
 func problem(r report.Report) string {
 	var found []string
 	for _, f := range r.Findings {
@@ -63,7 +63,7 @@ func problem(r report.Report) string {
 	}
 }
 
-// age is how long ago the last pass ended, on the clock of the node, or zero if there was none.
+// age returns the time since the last pass, by the node's clock; zero if there was no pass.
 func age(r report.Report) time.Duration {
 	if r.Pass == nil {
 		return 0
@@ -71,7 +71,7 @@ func age(r report.Report) time.Duration {
 	return r.Time.Sub(r.Pass.Ended).Round(time.Second)
 }
 
-// headings are those of the rows of a table.
+// headings returns the headings of the table.
 func headings(wide bool) []string {
 	if wide {
 		return []string{
@@ -81,7 +81,7 @@ func headings(wide bool) []string {
 	return []string{"NODE", "STATE", "KUBE-PROXY", "STALE", "HELD", "LAST PASS"}
 }
 
-// row is the row of a table. What is unknown is empty (invariant 1).
+// row returns the row of a table. Unknown values are empty (invariant 1).
 func (r Row) row(wide bool) (row terminal.Row) {
 	switch {
 	case r.Problem != "":
@@ -107,7 +107,7 @@ func (r Row) row(wide bool) (row terminal.Row) {
 	return row
 }
 
-// counts are how many endpoints there are, how many are to be removed, and how many are held.
+// counts returns the number of endpoints, and how many of them are to be removed or held.
 func counts(r report.Report) (endpoints, stale, held string) {
 	all, removable := 0, 0
 	for kind, n := range r.Counts {
