@@ -68,7 +68,7 @@ type Gate struct {
 func NewGate(act string, unrestricted *prometheus.GaugeVec, c clock.Clock) *Gate {
 	return &Gate{
 		act: act, unrestricted: unrestricted.WithLabelValues(act), clock: c,
-		backoff: flowcontrol.NewFakeBackOff(backoffFirst, backoffMost, c), // despite its name, only this constructor takes a clock
+		backoff: flowcontrol.NewFakeBackOff(backoffFirst, backoffMost, c), // the only constructor that takes a clock
 	}
 }
 

@@ -8,8 +8,8 @@ import (
 	"github.com/hnsguard/hnsguard/internal/metrics"
 )
 
-// Register registers the metric that shows which classes of acts are enforced. It tells a node that only observes from
-// a node that has nothing to do.
+// Register registers the metric of enforced classes of acts. It distinguishes a node that only observes from a node
+// that has nothing to do.
 func (c Config) Register(reg prometheus.Registerer) {
 	enforcing := prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Namespace: metrics.Namespace, Name: "enforcing",

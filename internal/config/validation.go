@@ -66,7 +66,7 @@ func (c Config) validateExclusions() field.ErrorList {
 	return errs
 }
 
-// durationRange is a field with the least and the greatest value that it may have.
+// durationRange is a field with its minimum and maximum.
 type durationRange struct {
 	path        string
 	value       Duration

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// Duration is a duration such as "5m". It keeps a value that is not a duration, so that [Config.Validate] reports it
-// with the path of its field, together with all other faults.
+// Duration is a duration such as "5m". It keeps an invalid value, so that [Config.Validate] reports it with the path of
+// its field, together with all other faults.
 type Duration struct {
 	time.Duration
 	invalid string
@@ -20,7 +20,7 @@ type Duration struct {
 
 // UnmarshalJSON implements [json.Unmarshaler]. It never fails.
 func (d *Duration) UnmarshalJSON(data []byte) error {
-	if string(data) == "null" { // a key without a value has its default
+	if string(data) == "null" { // a key without a value keeps its default
 		return nil
 	}
 	var text string
@@ -40,7 +40,7 @@ func (d *Duration) UnmarshalJSON(data []byte) error {
 // MarshalJSON implements [json.Marshaler].
 func (d Duration) MarshalJSON() ([]byte, error) { return json.Marshal(d.String()) }
 
-// String spells a duration as people write it: 5m, not 5m0s.
+// String formats a duration as users write it: 5m, not 5m0s.
 func (d Duration) String() string {
 	text := d.Duration.String()
 	if strings.HasSuffix(text, "m0s") {
@@ -56,14 +56,14 @@ func (d Duration) String() string {
 func (c Config) ExcludedPrefixes() []netip.Prefix {
 	prefixes := make([]netip.Prefix, 0, len(c.Exclusions))
 	for _, text := range c.Exclusions {
-		prefix, _ := parsePrefix(text) // Validate has refused what cannot be parsed
+		prefix, _ := parsePrefix(text) // Validate has rejected invalid ranges
 		prefixes = append(prefixes, prefix)
 	}
 	return prefixes
 }
 
-// parsePrefix parses an address range, or an address as the range that holds nothing else. It refuses a range with bits
-// set after its length, because its author meant another range.
+// parsePrefix parses an address range, or a single address as a range. It rejects a range with bits set beyond its
+// length, because its author meant another range.
 func parsePrefix(text string) (netip.Prefix, error) {
 	if addr, err := netip.ParseAddr(text); err == nil {
 		return netip.PrefixFrom(addr, addr.BitLen()), nil

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package metrics holds what all of hnsguard's metrics share. The metrics themselves live in the packages that they
-// measure, each made by a constructor that takes a registerer; nothing registers itself.
+// Package metrics has what all metrics of hnsguard share. The metrics themselves are in the packages that they measure,
+// each created by a constructor that takes a registerer; nothing registers itself.
 //
 // Invariants:
 //

@@ -13,10 +13,10 @@ import (
 // Namespace is the first word of every metric's name.
 const Namespace = "hnsguard"
 
-// NativeHistogramMinReset is how long a native histogram keeps its buckets at least before it may be reset to shrink.
+// NativeHistogramMinReset is the minimum time before a native histogram may reset its buckets to shrink.
 const NativeHistogramMinReset = time.Hour
 
-// RegisterBuildInfo registers the constant that tells which build is running.
+// RegisterBuildInfo registers the metric that identifies the running build.
 func RegisterBuildInfo(reg prometheus.Registerer, info version.Info) {
 	reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Namespace: Namespace,

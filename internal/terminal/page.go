@@ -11,8 +11,8 @@ import (
 	"unicode/utf8"
 )
 
-// Page is a text for people that is laid out before it is written. Formats and headings are the program's own; values
-// come from elsewhere (invariant 2).
+// Page is text for users that is laid out before it is written. Formats and headings are constants of the program;
+// values come from elsewhere (invariant 2).
 type Page struct {
 	to    io.Writer
 	text  strings.Builder
@@ -29,11 +29,11 @@ func (p *Page) Flush() error {
 	return err
 }
 
-// Paragraph adds a label of the program and a value, which is wrapped to the width of the page.
+// Paragraph adds a label and a value, which is wrapped to the width of the page.
 func (p *Page) Paragraph(label, value string) { p.Lines(label, Escape(value)) }
 
-// Lines is Paragraph for a text whose lines stay apart, such as an error with several faults. Each line is indented to
-// the end of the label, so that none looks like a row.
+// Lines is Paragraph for a text with several lines, such as an error with several faults. It indents each line to the
+// end of the label, so that no line looks like a row.
 func (p *Page) Lines(label, text string) {
 	indent := utf8.RuneCountInString(paint.ReplaceAllString(label, ""))
 	var lines []string
@@ -45,20 +45,20 @@ func (p *Page) Lines(label, text string) {
 	p.text.WriteString(label + strings.Join(lines, "\n"+strings.Repeat(" ", indent)) + "\n")
 }
 
-// Heading adds a paragraph that stands out in a colour.
+// Heading adds a paragraph in a colour.
 func (p *Page) Heading(colour Colour, text string) {
 	for line := range strings.SplitSeq(wrap(Escape(text), p.width), "\n") {
 		p.text.WriteString(p.Paint(colour, line) + "\n")
 	}
 }
 
-// Row is a line of a table. One that needs attention has a colour.
+// Row is a row of a table. A row that needs attention has a colour.
 type Row struct {
 	Cells  []string
 	Colour Colour
 }
 
-// Table adds a table. Empty cells have a dash.
+// Table adds a table. Empty cells show a dash.
 func (p *Page) Table(headings []string, rows []Row) {
 	var text strings.Builder
 	table := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
@@ -72,7 +72,7 @@ func (p *Page) Table(headings []string, rows []Row) {
 		}
 		_, _ = fmt.Fprintln(table, strings.Join(cells, "\t"))
 	}
-	_ = table.Flush() // a strings.Builder takes everything
+	_ = table.Flush() // a strings.Builder never fails
 	lines := strings.Split(text.String(), "\n")
 	for i, row := range rows {
 		lines[i+1] = p.Paint(row.Colour, lines[i+1])
@@ -80,7 +80,7 @@ func (p *Page) Table(headings []string, rows []Row) {
 	p.text.WriteString(strings.Join(lines, "\n"))
 }
 
-// Printf adds text. Values are escaped.
+// Printf adds text. It escapes the values.
 func (p *Page) Printf(format string, values ...any) {
 	escaped := make([]any, len(values))
 	for i, value := range values {
@@ -102,7 +102,7 @@ func escapeValue(value any) any {
 	return value
 }
 
-// wrap breaks a text into lines of at most so many columns (invariant 4).
+// wrap breaks a text into lines of the width (invariant 4).
 func wrap(text string, width int) string {
 	var out strings.Builder
 	column := 0
@@ -123,10 +123,10 @@ func wrap(text string, width int) string {
 	return out.String()
 }
 
-// Colour is how a word is shown.
+// Colour is the colour of a text.
 type Colour string
 
-// The colours. The terminal's own scheme decides what they look like, on light ground and on dark.
+// The colours. The terminal's scheme makes them readable on light and dark backgrounds.
 const (
 	Red    Colour = "31"
 	Green  Colour = "32"

@@ -22,12 +22,12 @@ type Writer struct {
 	colours bool
 }
 
-// NewWriter returns a writer to w. The environment decides on colours (invariant 3).
+// NewWriter returns a writer to w. The environment decides whether it uses colours (invariant 3).
 func NewWriter(w io.Writer, env func(string) (string, bool)) *Writer {
 	return &Writer{to: w, colours: Is(w) && colours(runtime.GOOS, env)}
 }
 
-// Unescaped returns what the writer writes to, for output that is not text.
+// Unescaped returns the underlying writer, for output that is not text.
 func (w *Writer) Unescaped() io.Writer { return w.to }
 
 // paint matches the colours of [Page.Paint].
@@ -58,12 +58,12 @@ func (w *Writer) escape(data []byte) []byte {
 
 func isLayout(r rune) bool { return r == '\n' || r == '\t' }
 
-// Escape shows every control character in a value as an escape, newlines and tabs too (invariant 2).
+// Escape replaces every control character in a value by an escape, including newlines and tabs (invariant 2).
 func Escape(value string) string {
 	return string(escape([]byte(value), func(rune) bool { return false }))
 }
 
-// escape replaces control characters that are not allowed by escapes such as \u001b, which JSON reads as the character.
+// escape replaces control characters that are not allowed by escapes such as \u001b, as in JSON.
 func escape(data []byte, allowed func(rune) bool) []byte {
 	if utf8.Valid(data) && !bytes.ContainsFunc(data, func(r rune) bool { return isControl(r) && !allowed(r) }) {
 		return data
@@ -90,16 +90,16 @@ func isControl(r rune) bool {
 	return unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) || r == '\u2028' || r == '\u2029'
 }
 
-// Is reports whether what is written to w is shown on a terminal.
+// Is reports whether w is a terminal.
 func Is(w io.Writer) bool {
 	file, is := fileOf(w)
 	return is && term.IsTerminal(int(file.Fd()))
 }
 
-// widthElsewhere is how wide text is that is not for a terminal.
+// widthElsewhere is the width of text that is not for a terminal.
 const widthElsewhere = 80
 
-// Width returns how many columns the terminal behind w has.
+// Width returns the number of columns of the terminal w.
 func Width(w io.Writer) int {
 	file, is := fileOf(w)
 	if !is {
@@ -120,8 +120,8 @@ func fileOf(w io.Writer) (*os.File, bool) {
 	return file, is
 }
 
-// colours reports whether a terminal gets colours. A console of Windows understands them if it runs in Windows
-// Terminal, which sets $WT_SESSION, or if $TERM says so.
+// colours reports whether a terminal gets colours. A Windows console supports them in Windows Terminal, which sets
+// $WT_SESSION, or if $TERM is set.
 func colours(goos string, env func(string) (string, bool)) bool {
 	set := func(name string) bool {
 		value, _ := env(name)

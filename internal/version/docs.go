@@ -2,12 +2,12 @@
 
 package version
 
-// A person who reads what the program prints has no copy of the documentation at hand, in a pod least of all: every
-// reference in the output is a URL.
+// Users of the output have no copy of the documentation, least of all in a pod, so every reference in the output is a
+// URL.
 const docs = "https://github.com/hnsguard/hnsguard/blob/main/docs/"
 
-// DocsURL returns where a page of the documentation is, given its path below docs.
+// DocsURL returns the URL of a page of the documentation, given its path below docs.
 func DocsURL(page string) string { return docs + page }
 
-// RunbookURL returns where the runbook of an alert is.
+// RunbookURL returns the URL of an alert's runbook.
 func RunbookURL(alert string) string { return DocsURL("runbooks/" + alert + ".md") }

@@ -22,7 +22,7 @@ type Info struct {
 	Arch      string `json:"arch"`
 }
 
-// Get describes the running build. A field that was not recorded is "unknown".
+// Get returns the running build. A field that was not recorded is "unknown".
 func Get() Info {
 	info := Info{
 		Version: version, Commit: commit, GoVersion: runtime.Version(), OS: runtime.GOOS, Arch: runtime.GOARCH,
