@@ -17,10 +17,10 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// serviceAccountDir is where a pod has its token and the certificate of the API server.
+// serviceAccountDir has the token of a pod and the CA certificate of the API server.
 const serviceAccountDir = "/var/run/secrets/kubernetes.io/serviceaccount"
 
-// agentConfig returns how the agent connects to the API server: with the kubeconfig of the flag, or as this pod. It
+// agentConfig returns the agent's configuration for the API server: that of the kubeconfig flag, or of this pod. It
 // never uses $KUBECONFIG, which a HostProcess container inherits from the host.
 func agentConfig(kubeconfig string, env func(string) (string, bool)) (*rest.Config, error) {
 	if kubeconfig == "" {
@@ -29,12 +29,12 @@ func agentConfig(kubeconfig string, env func(string) (string, bool)) (*rest.Conf
 	return personConfig(kubeconfig, "", env)
 }
 
-// kubeconfigOfPerson is the help for the flag of commands that a person runs.
+// kubeconfigOfPerson is the help of the kubeconfig flag for users' commands.
 const kubeconfigOfPerson = "kubeconfig file; without it, the ServiceAccount of this pod, and elsewhere $KUBECONFIG " +
 	"or ~/.kube/config"
 
-// personConfig returns how a person connects to the API server: as kubectl does. In a pod it is the pod's own account,
-// because $KUBECONFIG may be that of the host there. The context may be empty.
+// personConfig returns a user's configuration for the API server, like kubectl. In a pod it is that of the pod's own
+// account, because $KUBECONFIG may be the host's there. The context may be empty.
 func personConfig(kubeconfig, context string, env func(string) (string, bool)) (*rest.Config, error) {
 	if host, _ := env("KUBERNETES_SERVICE_HOST"); kubeconfig == "" && host != "" {
 		return inCluster(env)
@@ -51,7 +51,7 @@ func personConfig(kubeconfig, context string, env func(string) (string, bool)) (
 	overrides := &clientcmd.ConfigOverrides{CurrentContext: context}
 	config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, overrides).ClientConfig()
 	switch {
-	case clientcmd.IsEmptyConfig(err): // its text advises what does not work here
+	case clientcmd.IsEmptyConfig(err): // its text gives advice that does not work here
 		return nil, errors.New("connecting to the API server: this is not a pod, and there is no kubeconfig, or an empty " +
 			"one; pass --kubeconfig or set $KUBECONFIG")
 	case err != nil:
@@ -60,19 +60,19 @@ func personConfig(kubeconfig, context string, env func(string) (string, bool)) (
 	return config, nil
 }
 
-// mounted returns where a path of the pod is. With containerd 1.6, a HostProcess container finds its mounts only below
-// its own root. The root comes first: newer versions have it too, and it is right even if the working directory is on
-// another drive than the mounts.
+// mounted returns the location of a path of the pod. With containerd 1.6, a HostProcess container finds its mounts only
+// below its own root. mounted tries the root first: newer versions have it too, and it is right even if the working
+// directory is on another drive than the mounts.
 func mounted(path string, env func(string) (string, bool)) string {
 	root, _ := env("CONTAINER_SANDBOX_MOUNT_POINT")
 	below := filepath.Join(root, strings.TrimPrefix(path, filepath.VolumeName(path)))
 	if _, err := os.Stat(below); root != "" && !errors.Is(err, fs.ErrNotExist) {
-		return below // one that cannot be read is not replaced by another one
+		return below // an unreadable file is not replaced by another one
 	}
 	return path
 }
 
-// inCluster is rest.InClusterConfig, which does not know where mounts can be.
+// inCluster is like rest.InClusterConfig, but finds the mounts of a HostProcess container.
 func inCluster(env func(string) (string, bool)) (*rest.Config, error) {
 	host, _ := env("KUBERNETES_SERVICE_HOST")
 	port, _ := env("KUBERNETES_SERVICE_PORT")

@@ -108,7 +108,7 @@ func runBundle(ctx context.Context, p Process, o bundleOptions) error {
 	return reportFile(p, node.Node, o.file)
 }
 
-// reportFile says which node is in the file.
+// reportFile prints the node that the file has.
 func reportFile(p Process, node, file string) error {
 	if file == recording.Stdin {
 		return nil
@@ -117,7 +117,7 @@ func reportFile(p Process, node, file string) error {
 	return err
 }
 
-// reportMissing prints what a bundle lacks, and whether the node can be judged without it.
+// reportMissing prints which parts a bundle lacks, and whether the node can be judged without them.
 func reportMissing(w io.Writer, b recording.Bundle) {
 	failed := b.Manifest.Failed()
 	if len(failed) == 0 {
@@ -132,10 +132,10 @@ func reportMissing(w io.Writer, b recording.Bundle) {
 		unjudged = ", and without them the node cannot be judged"
 	}
 	page.Printf("%d of %d parts are missing%s.\n", len(failed), len(b.Manifest.Files), unjudged)
-	_ = page.Flush() // the bundle is written; there is no other place to complain
+	_ = page.Flush() // the bundle is written; a failure cannot be reported anywhere else
 }
 
-// unescaped is an output for what is not text.
+// unescaped returns the underlying writer, for output that is not text.
 func unescaped(w io.Writer) io.Writer {
 	if text, is := w.(*terminal.Writer); is {
 		return text.Unescaped()
@@ -143,7 +143,7 @@ func unescaped(w io.Writer) io.Writer {
 	return w
 }
 
-// toFile writes to a file, or to stdout. What was not written whole does not stay.
+// toFile writes to a file, or to stdout. It removes a file that was not written completely.
 func toFile(p Process, name string, write func(io.Writer) error) error {
 	if name == recording.Stdin {
 		return write(unescaped(p.Out))

@@ -29,9 +29,9 @@ const (
 	ExitFinding = 3
 )
 
-// Process is what commands use of their process.
+// Process is what commands need from their process.
 type Process struct {
-	// Name is what the program was started as. Default: hnsguard.
+	// Name is the name by which the program was started. Default: hnsguard.
 	Name string
 	// In is standard input. Only scan reads it, for a dump called "-".
 	In       io.Reader
@@ -49,7 +49,7 @@ func Run(ctx context.Context, args []string, p Process) int {
 		p.HNS = hcnclient.New
 	}
 	p.Out, p.Err = terminal.NewWriter(p.Out, p.Env), terminal.NewWriter(p.Err, p.Env)
-	if len(args) > 1 && args[0] == "help" { // cobra's own command does not fail for what does not exist
+	if len(args) > 1 && args[0] == "help" { // cobra's own help command does not fail for an unknown command
 		args = append(args[1:], "--help")
 	}
 	root := newRoot(p) //nolint:contextcheck // cobra passes it to the commands
@@ -58,7 +58,7 @@ func Run(ctx context.Context, args []string, p Process) int {
 	return statusOf(p.Err, cmd, err)
 }
 
-// displayName is what the program is called in its usage: as a plugin of kubectl it is a subcommand.
+// displayName returns the program's name for its usage: as a plugin of kubectl it is a subcommand.
 func displayName(p Process) string {
 	if strings.HasPrefix(filepath.Base(p.Name), "kubectl-") {
 		return "kubectl hnsguard"
@@ -93,7 +93,7 @@ func newRoot(p Process) *cobra.Command {
 	return root
 }
 
-// suggest adds the flags that may be meant to the error about an unknown one. cobra finds commands by similar names.
+// suggest adds similar flags to the error about an unknown flag. For commands, cobra does this itself.
 func suggest(cmd *cobra.Command, err error) error {
 	var unknown *pflag.NotExistError
 	if !errors.As(err, &unknown) {
@@ -118,7 +118,7 @@ func variablesHelp() string {
 	return "These flags have an environment variable, over which the flag wins:\n" + strings.Join(names, "\n")
 }
 
-// noArgs refuses arguments. That of cobra calls them unknown commands.
+// noArgs rejects arguments. cobra.NoArgs would call them unknown commands.
 func noArgs(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
@@ -126,17 +126,17 @@ func noArgs(cmd *cobra.Command, args []string) error {
 	return usageError{fmt.Errorf("%q: %s takes no arguments", args[0], cmd.CommandPath())}
 }
 
-// usageError is a wrong command line.
+// usageError is the error of a wrong command line.
 type usageError struct{ error }
 
 func (e usageError) Unwrap() error { return e.error }
 
-// result is an exit status whose reason has been printed.
+// result is an exit status whose reason has already been printed.
 type result int
 
 func (r result) Error() string { return fmt.Sprintf("exit status %d", int(r)) }
 
-// findingIf reports that something is wrong with a node.
+// findingIf returns the exit status for a problem, if there is one.
 func findingIf(wrong bool) error {
 	if wrong {
 		return result(ExitFinding)
@@ -144,7 +144,7 @@ func findingIf(wrong bool) error {
 	return nil
 }
 
-// usage marks an error as one of the command line.
+// usage marks an error as that of a wrong command line.
 func usage(err error) error {
 	if err == nil {
 		return nil
@@ -152,8 +152,8 @@ func usage(err error) error {
 	return usageError{err}
 }
 
-// statusOf prints what is wrong and returns the exit status of a command. All lines of an error but the first are
-// indented, so that a name with a newline does not look like an error of its own.
+// statusOf prints the error and returns the exit status of a command. All lines of an error but the first are indented,
+// so that a name with a newline does not look like another error.
 func statusOf(w io.Writer, cmd *cobra.Command, err error) int {
 	var printed result
 	var wrong usageError
@@ -165,8 +165,8 @@ func statusOf(w io.Writer, cmd *cobra.Command, err error) int {
 	}
 	if page := terminal.NewPage(w); terminal.Is(w) {
 		page.Lines(page.Paint(terminal.Red, "hnsguard: "), err.Error())
-		_ = page.Flush() // there is no other place to complain
-	} else { // a line of an error stays one, for grep
+		_ = page.Flush() // a failure cannot be reported anywhere else
+	} else { // do not wrap lines, for grep
 		lines := strings.FieldsFunc(err.Error(), func(r rune) bool { return r == '\n' })
 		_, _ = fmt.Fprintf(w, "hnsguard: %s\n", strings.Join(lines, "\n  "))
 	}

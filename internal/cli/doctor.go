@@ -14,11 +14,11 @@ import (
 	"github.com/hnsguard/hnsguard/internal/doctor"
 )
 
-// examineOptions are the flags that say which agent is examined, and how long a check may take.
+// examineOptions are the flags that select the agent to examine, and the timeout of a check.
 type examineOptions struct {
 	node      nodeOptions
 	namespace string
-	// metricsSecure says that the agent authorizes who reads its metrics, for which it needs rights.
+	// metricsSecure is set if the agent authorizes the readers of its metrics, for which it needs rights.
 	metricsSecure bool
 	timeout       time.Duration
 }
@@ -89,7 +89,7 @@ func newDoctor(p Process) *cobra.Command {
 	return cmd
 }
 
-// runClusterDoctor examines the cluster. Flags that are about one node show that one is meant.
+// runClusterDoctor examines the cluster. It rejects flags for one node, because their user means a node.
 func runClusterDoctor(cmd *cobra.Command, p Process, o examineOptions, output format) error {
 	flags, about := cmd.Flags(), []error{}
 	for _, name := range []string{"config", "mode", "network", "kube-proxy-version", "kube-proxy-metrics-url"} {
@@ -133,7 +133,7 @@ func runDoctor(ctx context.Context, p Process, o examineOptions, output format) 
 	return findingIf(report.Failed > 0)
 }
 
-// options puts together what is checked. Only a wrong command line is an error: the checks report everything else.
+// options returns the inputs of the checks. Only a wrong command line is an error: the checks report everything else.
 func (o *examineOptions) options(p Process) (doctor.Options, error) {
 	policy, errPolicy := o.node.policy(p.Env)
 	var wrong usageError

@@ -10,7 +10,7 @@ import (
 )
 
 // variables are the environment variables that set flags (invariant 1). The chart sets them in the agent's container,
-// so that every command that is run there sees the agent's settings.
+// so that every command that runs there has the agent's settings.
 func variables() map[string]string {
 	return map[string]string{
 		"node-name":              "NODE_NAME",
@@ -25,7 +25,7 @@ func variables() map[string]string {
 	}
 }
 
-// fromEnvironment sets the flags that are not given from their variables. It reports all values that do not fit.
+// fromEnvironment sets the flags that are not given from their variables. It reports all invalid values.
 func fromEnvironment(flags *pflag.FlagSet, env func(string) (string, bool)) error {
 	var errs []error
 	for name, variable := range variables() {

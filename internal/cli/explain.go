@@ -75,7 +75,7 @@ func newExplain(p Process) *cobra.Command {
 	return cmd
 }
 
-// podOf returns the pod that is to be explained if neither a node nor a recording is given.
+// podOf returns the pod to explain if neither a node nor a recording is given.
 func (o *explainOptions) podOf(args []string) (types.NamespacedName, bool) {
 	target, err := report.ParseTarget(args[0])
 	if err != nil || len(target.Pods) == 0 || o.node.name != "" || o.elsewhere() || len(o.clusterDumps) > 0 {
@@ -94,7 +94,7 @@ func runExplain(ctx context.Context, p Process, o explainOptions, text string) e
 	if err != nil {
 		return err
 	}
-	if !o.elsewhere() { // it is this node
+	if !o.elsewhere() { // this node
 		past = pastOf(askAgent(ctx, o.page, server.StatusPath))
 	}
 	if err := o.addKubeProxy(p, &past, &found); err != nil {
@@ -118,7 +118,8 @@ func addProxyLog(cmd *cobra.Command, files *[]string) {
 		"file with the log of this node's kube-proxy at -v=4, or - for stdin; repeatable")
 }
 
-// addKubeProxy adds what the logs of kube-proxy say that it has done. Only those that are given have to say something.
+// addKubeProxy adds the acts of kube-proxy from its logs. Only the logs that the user names must have something about
+// HNS.
 func (o explainOptions) addKubeProxy(p Process, done *past, found *report.Report) error {
 	add := func(file recording.File) error {
 		log, err := recording.ReadProxyLog(file, found.Time)
@@ -138,7 +139,7 @@ func (o explainOptions) addKubeProxy(p Process, done *past, found *report.Report
 		}
 	}
 	for _, file := range done.proxyLogs {
-		_ = add(file) // one that was found may have nothing about HNS
+		_ = add(file) // a recorded log may have nothing about HNS
 	}
 	slices.SortStableFunc(done.entries, func(a, b history.Entry) int { return b.Last.Compare(a.Last) })
 	return nil

@@ -27,10 +27,10 @@ func (o *logOptions) addTo(cmd *cobra.Command) {
 	flags.StringVar(&o.format, "log-format", "json", "json or text")
 }
 
-// levelDebug is logr's V(1), which shows every decision. Higher ones show the work of the Kubernetes client.
+// levelDebug is logr's V(1), which shows every decision. Higher V levels show the work of the Kubernetes client.
 const levelDebug slog.Level = -1
 
-// logger makes the log.
+// logger returns the logger.
 func (o *logOptions) logger(w io.Writer) (logr.Logger, error) {
 	level, known := map[string]slog.Level{
 		"error": slog.LevelError, "info": slog.LevelInfo, "debug": levelDebug, "trace": -6,
@@ -50,7 +50,7 @@ func (o *logOptions) logger(w io.Writer) (logr.Logger, error) {
 	return logr.FromSlogHandler(handler), usage(errors.Join(errs...))
 }
 
-// nameLevel gives logr's levels below info the names of the flag; slog would print DEBUG+3.
+// nameLevel names the levels below info like the flag; slog would print DEBUG+3.
 func nameLevel(_ []string, a slog.Attr) slog.Attr {
 	level, ok := a.Value.Any().(slog.Level)
 	if a.Key != slog.LevelKey || !ok {
@@ -66,8 +66,8 @@ func nameLevel(_ []string, a slog.Attr) slog.Attr {
 	}
 }
 
-// setGlobal makes log the log of controller-runtime, client-go and the standard library too, which only have a global
-// one. What the standard library logs is for debugging: any client can make an HTTP server log lines without limit.
+// setGlobal sets the logger of controller-runtime, client-go and the standard library, which only have a global one.
+// The standard library logs at debug level, because any client can make an HTTP server log endlessly.
 func setGlobal(log logr.Logger) {
 	logf.SetLogger(log)
 	klog.SetLogger(log)

@@ -15,7 +15,7 @@ import (
 	"github.com/hnsguard/hnsguard/internal/kubeproxy/detect"
 )
 
-// nodeOptions are the flags that name the node and the policy.
+// nodeOptions are the flags for the node and its configuration.
 type nodeOptions struct {
 	name, kubeconfig    string
 	configFile          string
@@ -49,7 +49,7 @@ func (o *nodeOptions) validateName() error {
 	return usageError{errors.New("--node-name or $NODE_NAME is required: hnsguard does not guess which node it is on")}
 }
 
-// validateFlags checks all but the name.
+// validateFlags validates all flags but the name.
 func (o *nodeOptions) validateFlags() error {
 	var errs []error
 	if o.kubeProxyVersion != "" {
@@ -65,12 +65,12 @@ func (o *nodeOptions) validateFlags() error {
 	return usage(errors.Join(errs...))
 }
 
-// policy reads the configuration file and lets the flags win over it.
+// policy reads the configuration file, and overrides it with the flags.
 func (o *nodeOptions) policy(env func(string) (string, bool)) (config.Config, error) {
 	return o.policyOver(config.Default(), env)
 }
 
-// policyOver is policy with another configuration in the place of the defaults.
+// policyOver is policy with the given configuration instead of the defaults.
 func (o *nodeOptions) policyOver(c config.Config, env func(string) (string, bool)) (config.Config, error) {
 	var errs []error
 	if o.configFile != "" {

@@ -27,13 +27,13 @@ func (f *format) validate() error {
 	}
 }
 
-// printer is a result that can be shown as text.
+// printer is a result that can be printed as text.
 type printer interface{ Print(w io.Writer) error }
 
-// widePrinter is one that leaves columns out of that text, so that it fits a terminal.
+// widePrinter is a printer that omits columns from that text to fit a terminal.
 type widePrinter interface{ PrintWide(w io.Writer) error }
 
-// show writes a result in the format.
+// show prints a result in the format.
 func (f *format) show(w io.Writer, result printer) error {
 	var data []byte
 	var err error

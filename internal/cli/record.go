@@ -20,18 +20,19 @@ import (
 	"github.com/hnsguard/hnsguard/internal/server"
 )
 
-// recorded is a node as bundle records it.
+// recorded is a node to record in a bundle.
 type recorded struct {
 	node doctor.Options
-	// reader reads from the API server. Without it, node.APIErr says why.
+	// reader reads from the API server. If it is nil, node.APIErr says why.
 	reader client.Reader
-	// page is where the agent serves its page.
+	// page is the address of the agent's page.
 	page string
-	// proxyLog is a file with kube-proxy's log, if one is given.
+	// proxyLog is a file with kube-proxy's log, if given.
 	proxyLog string
 }
 
-// write records the node. What cannot be recorded is missing in the bundle, and is no error; a context that ends is.
+// write records the node. Parts that cannot be recorded are missing from the bundle, without an error; if the context
+// ends, write fails.
 func (r recorded) write(ctx context.Context, w io.Writer) (recording.Bundle, error) {
 	b := recording.Bundle{Manifest: recording.Manifest{Node: r.node.Node, Recorded: r.node.Clock.Now().UTC()}}
 	b.HNS, b.HNSErr = within(ctx, r.node.Timeout, r.hns)
@@ -66,7 +67,7 @@ func (r recorded) write(ctx context.Context, w io.Writer) (recording.Bundle, err
 	return b, err
 }
 
-// within runs a function with a timeout. The function returns when its context ends.
+// within runs a function with a timeout. The function must return when its context ends.
 func within[T any](ctx context.Context, timeout time.Duration, run func(context.Context) (T, error)) (T, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("it did not finish within %s", timeout))
 	defer cancel()
@@ -91,7 +92,7 @@ func (r recorded) cluster(ctx context.Context) (recording.Cluster, error) {
 	return report.ReadCluster(ctx, r.reader, r.node.Node, nil)
 }
 
-// config is what the program understood of the configuration. Comments, where anything may stand, are left out.
+// config returns the decoded configuration, without the comments of the file, which may have anything in them.
 func (r recorded) config(context.Context) ([]byte, error) {
 	if r.node.ConfigErr != nil {
 		return nil, r.node.ConfigErr
@@ -120,12 +121,12 @@ func indented[T any](value T, err error) ([]byte, error) {
 	return recording.Indented(value)
 }
 
-// served reads what the agent serves. It may not run, or be of a version that serves less.
+// served reads a path that the agent serves. The agent may not run, or its version may not serve the path.
 func (r recorded) served(path string) func(context.Context) ([]byte, error) {
 	return func(ctx context.Context) ([]byte, error) { return askAgent(ctx, r.page, path) }
 }
 
-// readProxyLog reads the lines of kube-proxy's log that are about HNS.
+// readProxyLog reads the lines about HNS from kube-proxy's log.
 func readProxyLog(name string) ([]byte, error) {
 	file, err := recording.Load(name, nil)
 	if err != nil {

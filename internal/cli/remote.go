@@ -26,20 +26,20 @@ import (
 	"github.com/hnsguard/hnsguard/internal/report"
 )
 
-// defaultNamespace is the namespace of the release, and defaultSelector selects its agents.
+// defaultNamespace is the default namespace of the release, and defaultSelector selects its agents.
 const defaultNamespace = "hnsguard-system"
 
 func defaultSelector() labels.Selector {
 	return labels.SelectorFromSet(labels.Set{"app.kubernetes.io/name": "hnsguard"})
 }
 
-// release is where the agents are, as a person names it. The selector is that of the DaemonSet and its pods.
+// release says where the agents are. The selector selects the DaemonSet and its pods.
 type release struct {
 	context, kubeconfig, namespace string
 	selector                       labels.Selector
 }
 
-// releaseOf returns the release that the flags of [addRemote] name.
+// releaseOf returns the release according to the flags of [addRemote].
 func releaseOf(flags *pflag.FlagSet) (release, error) {
 	value := func(name string) string { return flags.Lookup(name).Value.String() }
 	selector, err := labels.Parse(value("selector"))
@@ -52,15 +52,15 @@ func releaseOf(flags *pflag.FlagSet) (release, error) {
 // remote runs a command on another node, in the pod of its agent.
 type remote struct {
 	release
-	// node is that of the pod where it is empty.
+	// node is the node to run on. If empty, it is the node of the pod.
 	node string
 	pod  types.NamespacedName
-	// args are those of the command.
+	// args are the arguments of the command.
 	args []string
 }
 
-// addRemote lets a command run on another node. It needs the flag --kubeconfig. podOf returns the pod that the
-// arguments are about if nothing says which node is meant.
+// addRemote makes a command run on another node on request. The command must have the flag --kubeconfig. podOf returns
+// the pod that the arguments name, if the command should run on the pod's node.
 func addRemote(cmd *cobra.Command, p Process, podOf func(args []string) (types.NamespacedName, bool)) {
 	var node string
 	flags, here := cmd.Flags(), cmd.RunE
@@ -85,7 +85,7 @@ func addRemote(cmd *cobra.Command, p Process, podOf func(args []string) (types.N
 	}
 }
 
-// run runs the command there, with its arguments and the flags that are not about this machine.
+// run runs the command there, with its arguments and those flags that do not concern this machine.
 func (r remote) run(cmd *cobra.Command, p Process) error {
 	command, err := commandOf(cmd, r.args)
 	if err != nil {
@@ -106,7 +106,7 @@ func (r remote) run(cmd *cobra.Command, p Process) error {
 	return reportFile(p, r.node, file)
 }
 
-// commandOf is what runs in the agent's container for a command line here.
+// commandOf returns the command that runs in the agent's container for a command line here.
 func commandOf(cmd *cobra.Command, args []string) ([]string, error) {
 	command := append([]string{fleet.Program, cmd.Name()}, args...)
 	var errs []error
@@ -127,7 +127,7 @@ func commandOf(cmd *cobra.Command, args []string) ([]string, error) {
 	return command, usage(errors.Join(errs...))
 }
 
-// valuesOf returns the values of a flag that may be repeated, or its only one.
+// valuesOf returns the values of a repeatable flag, or the single value.
 func valuesOf(value pflag.Value) []string {
 	if list, is := value.(pflag.SliceValue); is {
 		return list.GetSlice()
@@ -135,7 +135,7 @@ func valuesOf(value pflag.Value) []string {
 	return []string{value.String()}
 }
 
-// exec runs the command in the pod of the node's agent, whose exit status becomes that of this process.
+// exec runs the command in the pod of the node's agent. Its exit status becomes that of this process.
 func (r remote) exec(ctx context.Context, command []string, out io.Writer, p Process) error {
 	config, err := personConfig(r.kubeconfig, r.context, p.Env)
 	if err != nil {
@@ -155,7 +155,7 @@ func (r remote) exec(ctx context.Context, command []string, out io.Writer, p Pro
 	case err == nil:
 		return nil
 	case errors.As(err, &exit) && exit.Exited():
-		return result(exit.ExitStatus()) // the command has said why
+		return result(exit.ExitStatus()) // the command has printed the reason
 	default:
 		return fmt.Errorf("%w\n%s", err, r.withoutAgent(ctx, config, node, command))
 	}
@@ -178,13 +178,13 @@ func (r remote) execOn(
 	return nil
 }
 
-// withoutAgent says what the API server alone knows, and how the command runs without an agent.
+// withoutAgent returns what the API server alone knows, and how to run the command without an agent.
 func (r remote) withoutAgent(ctx context.Context, config *rest.Config, node string, command []string) string {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	var about report.Filter
 	if len(r.args) > 0 {
-		about, _ = report.ParseTarget(r.args[0]) // the agent would have refused a wrong one
+		about, _ = report.ParseTarget(r.args[0]) // a wrong target has no address and no pod
 	}
 	known, err := doctor.Known(ctx, config, node, about.Addresses, about.Pods)
 	if err != nil {
@@ -194,7 +194,7 @@ func (r remote) withoutAgent(ctx context.Context, config *rest.Config, node stri
 		"--node-name %s --kubeconfig FILE", strings.Join(known, "\n- "), strings.Join(command[1:], " "), node)
 }
 
-// findNode returns the node, or that of the pod.
+// findNode returns the node, or the node of the pod.
 func (r remote) findNode(ctx context.Context, api client.Reader) (string, error) {
 	if r.node != "" {
 		return r.node, nil
@@ -215,5 +215,5 @@ func (r remote) findNode(ctx context.Context, api client.Reader) (string, error)
 	}
 }
 
-// noPod is for commands that are not about a pod.
+// noPod is the podOf of commands that do not name a pod.
 func noPod([]string) (types.NamespacedName, bool) { return types.NamespacedName{}, false }

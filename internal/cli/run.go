@@ -66,7 +66,7 @@ func run(ctx context.Context, p Process, o runOptions) error {
 	if err := errors.Join(o.node.validate(), errLog, errPolicy, errNamespace, errAPI, errServe); err != nil {
 		return err
 	}
-	// HNS comes last, so that the faults above are reported on every system.
+	// HNS is opened last, so that the faults above are reported on every system.
 	service, err := p.HNS()
 	if err != nil {
 		return fmt.Errorf("run needs a Windows node: %w\n"+
@@ -90,8 +90,9 @@ func run(ctx context.Context, p Process, o runOptions) error {
 	return nil
 }
 
-// saveMemory makes the garbage collector keep the process small, and below the limit of its container. What the runtime
-// does not count, such as the program itself and what HNS's libraries allocate, needs room besides.
+// saveMemory makes the garbage collector keep the process small and below the memory limit of its container. The rest
+// of the limit is for memory that the runtime does not count, such as the program itself and allocations of HNS's
+// libraries.
 func saveMemory(container int64, env func(string) (string, bool)) {
 	if _, set := env("GOGC"); !set {
 		debug.SetGCPercent(agent.GCPercent)
@@ -113,8 +114,8 @@ func guardNode(ctx context.Context, api *rest.Config, o agent.Options) error {
 	return a.Start(ctx)
 }
 
-// ownNamespace returns where hnsguard writes the EndpointSlices that flush kube-proxy's record: the namespace of the
-// flag, or else of this pod.
+// ownNamespace returns the namespace of the EndpointSlices that flush kube-proxy's record: that of the flag, or else of
+// this pod.
 func (o *runOptions) ownNamespace(p Process, c config.Config) (string, error) {
 	if o.namespace != "" {
 		return o.namespace, nil
@@ -135,7 +136,7 @@ func podNamespace(env func(string) (string, bool)) string {
 	return string(name)
 }
 
-// announce logs what the reader of the log needs to know first.
+// announce logs what readers of the log need to know first.
 func (o *runOptions) announce(log logr.Logger, p Process, namespace string, c config.Config, api *rest.Config) {
 	log.Info("Starting", "version", version.Get(), "node", o.node.name, "namespace", namespace, "apiServer", api.Host,
 		"mode", c.Mode, "config", c)

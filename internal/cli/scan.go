@@ -29,15 +29,15 @@ type scanOptions struct {
 	ips, pods, verdicts []string
 }
 
-// inputOptions are the flags that say which node is judged, and by what.
+// inputOptions are the flags that select the node to judge, and its recordings.
 type inputOptions struct {
 	node                   nodeOptions
 	hnsDumps, clusterDumps []string
-	// recording is a folder or a zip file, and collected what is in it.
+	// recording is a folder or a zip file, and collected its contents.
 	recording string
 	collected recording.Collected
 	bundle    string
-	// hnsRecorded and clusterRecorded are when the dumps were made.
+	// hnsRecorded and clusterRecorded are the times of the dumps.
 	hnsRecorded, clusterRecorded string
 }
 
@@ -149,7 +149,7 @@ func runScan(ctx context.Context, p Process, o scanOptions) error {
 	return result(ExitError)
 }
 
-// past is what the agent has decided and done, or why that is not known.
+// past is what the agent has decided and done, or why this is unknown.
 type past struct {
 	entries []history.Entry
 	err     error
@@ -157,8 +157,8 @@ type past struct {
 	proxyLogs []recording.File
 }
 
-// judge reads the input and judges the node. It returns what the agent had done too, as far as the input has it. Errors
-// say what it was doing.
+// judge reads the input and judges the node. It also returns the agent's past, as far as the input has it. doing
+// describes the operation in errors.
 func (o inputOptions) judge(ctx context.Context, p Process, filter report.Filter, doing string) (
 	report.Report, past, error,
 ) {
@@ -181,7 +181,7 @@ func (o inputOptions) judge(ctx context.Context, p Process, filter report.Filter
 	return found, done, nil
 }
 
-// collect opens the recording, if one is given. Only a bundle has the node's name.
+// collect opens the recording, if given. Only a recording with a bundle has the node's name.
 func (o *inputOptions) collect() (err error) {
 	if o.recording == "" {
 		return nil
@@ -195,12 +195,12 @@ func (o *inputOptions) collect() (err error) {
 	return nil
 }
 
-// elsewhere reports whether the node that is judged is not this machine.
+// elsewhere reports whether the node to judge is not this machine.
 func (o inputOptions) elsewhere() bool {
 	return o.bundle != "" || o.recording != "" || len(o.hnsDumps) > 0
 }
 
-// input reads a bundle, or else dumps or what is live.
+// input reads a bundle, or else dumps or the live node.
 func (o inputOptions) input(ctx context.Context, p Process, filter report.Filter) (report.Input, past, error) {
 	if o.bundle != "" || o.collected.Bundle != nil {
 		return o.bundled(p, filter)
@@ -218,13 +218,13 @@ func (o inputOptions) input(ctx context.Context, p Process, filter report.Filter
 		in.Now = recorded
 	}
 	if o.clusterRecorded != "" {
-		in.Now, _ = time.Parse(time.RFC3339, o.clusterRecorded) // it was validated
+		in.Now, _ = time.Parse(time.RFC3339, o.clusterRecorded) // validated before
 	}
 	in.HNSRecorded, _ = time.Parse(time.RFC3339, o.hnsRecorded)
 	return in, past{}, nil
 }
 
-// bundled reads a recorded node. What the flags say wins over what the bundle says.
+// bundled reads a bundle. Flags override its values.
 func (o inputOptions) bundled(p Process, filter report.Filter) (report.Input, past, error) {
 	file := o.collected.Bundle
 	if file == nil {
@@ -251,7 +251,7 @@ func (o inputOptions) bundled(p Process, filter report.Filter) (report.Input, pa
 	}, done, err
 }
 
-// pastOf is what the agent's report says of what it has done.
+// pastOf returns the agent's past according to its report.
 func pastOf(status []byte, err error) past {
 	if err != nil {
 		return past{err: err}
@@ -260,7 +260,7 @@ func pastOf(status []byte, err error) past {
 	return past{entries: said.History, err: err}
 }
 
-// validate reports all that is wrong with the flags.
+// validate reports all faults of the flags.
 func (o inputOptions) validate() error {
 	errs := []error{o.node.validateFlags()}
 	dumps := slices.Concat(o.hnsDumps, o.clusterDumps)
@@ -286,7 +286,7 @@ func (o inputOptions) validate() error {
 	return errors.Join(errs...)
 }
 
-// validate parses the flags and reports all that is wrong with them.
+// validate parses the flags and reports all their faults.
 func (o scanOptions) validate() (report.Filter, error) {
 	var f report.Filter
 	errs := []error{o.inputOptions.validate(), o.output.validate()}
@@ -349,12 +349,12 @@ func (o inputOptions) cluster(ctx context.Context, p Process, filter report.Filt
 	return report.ReadCluster(ctx, api, o.node.name, filter.Pods)
 }
 
-// kubeProxy finds the version of the node's kube-proxy: its metrics show it on this machine, its pod on any. An unknown
-// version is no error.
+// kubeProxy finds the version of the node's kube-proxy: from the metrics on this machine, or from its pod. An unknown
+// version is not an error.
 func (o inputOptions) kubeProxy(ctx context.Context, pods []*corev1.Pod) kubeproxy.Profile {
 	version, url := o.node.kubeProxyVersion, o.node.kubeProxyMetricsURL
 	if o.elsewhere() {
-		url = "" // that of this machine is another one
+		url = "" // this machine's kube-proxy is another one
 	}
 	if version == "" {
 		version = detect.Version(ctx, url, pods, o.node.name)
@@ -362,7 +362,7 @@ func (o inputOptions) kubeProxy(ctx context.Context, pods []*corev1.Pod) kubepro
 	return kubeproxy.ProfileOf(version)
 }
 
-// readDumps reads named files and others. It reports every one that cannot be read.
+// readDumps reads the named files and the others. It reports every file that cannot be loaded.
 func readDumps[T any](
 	p Process, names []string, files []recording.File, read func(...recording.File) (T, error),
 ) (dump T, err error) {

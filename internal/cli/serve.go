@@ -14,7 +14,7 @@ import (
 	"github.com/hnsguard/hnsguard/internal/server"
 )
 
-// serveOptions are the flags of what is served.
+// serveOptions are the flags for serving.
 type serveOptions struct {
 	metrics, probes, page string
 	secure                bool
@@ -37,8 +37,8 @@ func addMetricsSecure(cmd *cobra.Command, secure *bool) {
 		"serve metrics over HTTPS, and only to clients that the API server authorizes to get /metrics")
 }
 
-// certificate checks all of the options and returns the certificate to serve metrics with, and a page that others than
-// the node's own processes can connect to, or nil for plain HTTP.
+// certificate validates all of the options. It returns the certificate for metrics, and for a page that is not on
+// loopback; nil for plain HTTP.
 func (o *serveOptions) certificate(node string, env func(string) (string, bool)) (*server.Certificate, error) {
 	errs := []error{
 		checkAddress("--metrics-bind-address", o.metrics), checkAddress("--health-probe-bind-address", o.probes),
@@ -64,11 +64,11 @@ func (o *serveOptions) certificate(node string, env func(string) (string, bool))
 	return certificate, errors.Join(append(errs, err)...)
 }
 
-// nowhere is the address that is not listened on.
+// nowhere is the address that disables a server.
 const nowhere = "0"
 
-// checkAddress checks an address before anything listens on it. It refuses the empty address, which controller-runtime
-// takes for port 8080 on all interfaces.
+// checkAddress validates a listen address. It rejects the empty address, which controller-runtime takes for port 8080
+// on all interfaces.
 func checkAddress(flag, address string) error {
 	if address == nowhere {
 		return nil
@@ -86,7 +86,7 @@ func checkAddress(flag, address string) error {
 	return nil
 }
 
-// explainListening adds to an error what to do if an address cannot be listened on.
+// explainListening adds advice to an error if an address cannot be listened on.
 func explainListening(err error) error {
 	var failed *net.OpError
 	if !errors.As(err, &failed) || failed.Op != "listen" {

@@ -82,7 +82,7 @@ func (o *statusOptions) validate() (labels.Selector, error) {
 	return selector, usage(errors.Join(errs...))
 }
 
-// parallelQueries is how many agents are queried at the same time.
+// parallelQueries is the number of agents that are queried in parallel.
 const parallelQueries = 16
 
 func runStatus(ctx context.Context, p Process, o statusOptions) error {
@@ -94,7 +94,7 @@ func runStatus(ctx context.Context, p Process, o statusOptions) error {
 	if err != nil {
 		return err
 	}
-	config.QPS = -1 // client-go's limit is meant for controllers; parallelQueries limits the requests here
+	config.QPS = -1 // client-go's rate limit is meant for controllers; parallelQueries limits requests
 	reader, err := readerOf(config)
 	if err != nil {
 		return err
@@ -119,7 +119,7 @@ func runStatus(ctx context.Context, p Process, o statusOptions) error {
 	return findingIf(report.Problems > 0)
 }
 
-// progressOn returns what shows on a terminal how many agents have answered. The line is removed at the end.
+// progressOn returns a function that shows on a terminal how many agents were queried. It removes the line at the end.
 func progressOn(w io.Writer) func(done, all int) {
 	writer, is := w.(*terminal.Writer)
 	if !is || !terminal.Is(w) {
@@ -138,7 +138,7 @@ func progressOn(w io.Writer) func(done, all int) {
 	}
 }
 
-// newAgentStatus is the command that status runs in the agents' containers.
+// newAgentStatus returns the command that status runs in the agents' containers.
 func newAgentStatus(p Process) *cobra.Command {
 	var address string
 	cmd := &cobra.Command{
@@ -163,10 +163,10 @@ func newAgentStatus(p Process) *cobra.Command {
 	return cmd
 }
 
-// askFor is how long the agent may take to answer.
+// askFor is the timeout of a request to the agent.
 const askFor = 5 * time.Second
 
-// askAgent reads what the agent on this node serves at its address.
+// askAgent requests a path from the agent on this node.
 func askAgent(ctx context.Context, address, path string) ([]byte, error) {
 	if address == nowhere {
 		return nil, errors.New("the agent serves no page (--page-bind-address)")

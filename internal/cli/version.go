@@ -31,7 +31,7 @@ func newVersion(p Process) *cobra.Command {
 // build is the version of this program.
 type build struct{ version.Info }
 
-// String is the version on one line.
+// String returns the version on one line.
 func (b build) String() string {
 	return fmt.Sprintf("hnsguard %s (commit %s, %s, %s/%s)", b.Version, b.Commit, b.GoVersion, b.OS, b.Arch)
 }
