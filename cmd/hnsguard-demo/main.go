@@ -1,19 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command hnsguard-demo plays incidents from real clusters against the real agent, on a timeline that a person can
-// follow.
+// Command hnsguard-demo plays incidents from real clusters against the real agent, on a timeline that users can follow.
 //
 // The agent is the one that hnsguard run starts. Everything around it is package world, in real time: HNS, the API
-// server, kube-proxy, the kubelet and its CNI. Nothing outside the process is touched. It is a command of its own, so
-// that hnsguard, which runs as SYSTEM, contains no simulation.
+// server, kube-proxy, the kubelet and its CNI. The demo touches nothing outside of its process. It is a separate
+// command, so that hnsguard, which runs as SYSTEM, contains no simulation.
 //
 // Invariants:
 //
-//  1. If hnsguard enforces and at the end a pod has lost its endpoint, a valid endpoint is missing or a stale one is
-//     there, the demo fails.
-//  2. With --observe hnsguard changes nothing. The demo then reports what went wrong, which is the story of a node
-//     without hnsguard, and succeeds.
-//  3. The exit status is 0 for success, 1 if hnsguard did not do its job, 2 for a wrong command line, and 130 if the
+//  1. If hnsguard enforces, and in the end a pod has lost its endpoint, a valid endpoint is missing or a stale one
+//     exists, the demo fails.
+//  2. With --observe hnsguard changes nothing. The demo then reports what went wrong, as on a node without hnsguard,
+//     and succeeds.
+//  3. The exit status is 0 for success, 1 if hnsguard failed to do its job, 2 for a wrong command line, and 130 if the
 //     demo was interrupted.
 package main
 
@@ -109,8 +108,8 @@ func parse(o *Options, args []string, errs io.Writer) error {
 	return o.Validate()
 }
 
-// discardLogs drops the logs of controller-runtime, client-go and the standard library: the timeline replaces them.
-// These logs are global, so it is called once, before anything logs.
+// discardLogs drops the logs of controller-runtime, client-go and the standard library, which the timeline replaces.
+// These loggers are global, so it must be called once, before anything logs.
 func discardLogs() {
 	logf.SetLogger(logr.Discard())
 	klog.SetLogger(logr.Discard())

@@ -25,7 +25,7 @@ import (
 	"github.com/hnsguard/hnsguard/test/world"
 )
 
-// Options are the flags, and where the timeline is written.
+// Options are the flags, and the output for the timeline.
 type Options struct {
 	Scenario, Node              string
 	Speed                       float64
@@ -34,10 +34,10 @@ type Options struct {
 	Out                         io.Writer
 }
 
-// ErrGuardFailed means that the guard did not do its job.
+// ErrGuardFailed says that the guard did not do its job.
 var ErrGuardFailed = errors.New("hnsguard did not do its job")
 
-// Validate returns everything that is wrong with the options.
+// Validate returns all faults of the options.
 func (o Options) Validate() error {
 	var errs []error
 	if o.Speed <= 0 || math.IsNaN(o.Speed) || math.IsInf(o.Speed, 0) {
@@ -60,7 +60,7 @@ func (o Options) Validate() error {
 	return errors.Join(errs...)
 }
 
-// nowhere is the address of what is not served.
+// nowhere is the address that disables a server.
 const nowhere = "0"
 
 func isAddress(text string) bool {
@@ -68,7 +68,7 @@ func isAddress(text string) bool {
 	return text == nowhere || err == nil
 }
 
-// Nodes lists the names of the layouts that a node can have, the default first.
+// Nodes returns the names of the layouts that a node can have, the default first.
 func Nodes() []string {
 	var names []string
 	for _, l := range hnstest.Layouts() {
@@ -77,7 +77,7 @@ func Nodes() []string {
 	return names
 }
 
-// Play plays the chosen scenarios. It returns [ErrGuardFailed] if the guard may act and one does not end as it should.
+// Play plays the chosen scenarios. It returns [ErrGuardFailed] if the guard may act and a scenario does not end well.
 func Play(ctx context.Context, o Options) error {
 	if err := o.Validate(); err != nil {
 		return err
@@ -100,8 +100,8 @@ func Play(ctx context.Context, o Options) error {
 	return nil
 }
 
-// withPort replaces port 0 with a free one: the servers of the agent do not report the port that they chose. Any other
-// port has to be free.
+// withPort replaces port 0 with a free one, because the servers of the agent do not report the port that they chose. It
+// fails if another port is not free.
 func withPort(ctx context.Context, address string) (string, error) {
 	if address == nowhere {
 		return address, nil
@@ -122,16 +122,16 @@ type stage struct {
 
 func (s *stage) node() *world.Node { return s.world.Nodes[0] }
 
-// run lets the world go on for that long, or less if the demo plays faster.
+// run runs the world for the duration, divided by the speed of the demo.
 func (s *stage) run(d time.Duration) { s.wait(time.Duration(float64(d) / s.Speed)) }
 
-// wait lets the world go on for that long, at any speed, or until the context ends.
+// wait runs the world for the duration, at any speed, or until the context ends.
 func (s *stage) wait(d time.Duration) {
 	end := s.world.Elapsed() + d
 	s.within(d+time.Second, func() bool { return s.world.Elapsed() >= end })
 }
 
-// until lets the world go on until something is so, which it will be soon.
+// until runs the world until a condition is true, which must happen soon.
 func (s *stage) until(is func() bool) {
 	const soon = 20 * time.Second
 	s.within(soon, is)
@@ -144,7 +144,7 @@ func (s *stage) within(d time.Duration, is func() bool) {
 	}
 }
 
-// play plays one scenario with a world and an agent of its own.
+// play plays one scenario with its own world and agent.
 func (o Options) play(ctx context.Context, sc scenario) error {
 	layout := hnstest.Layouts()[slices.Index(Nodes(), o.Node)]
 	ctx, stop := context.WithCancelCause(ctx)
@@ -169,14 +169,14 @@ func (o Options) play(ctx context.Context, sc scenario) error {
 	ended := make(chan error, 1)
 	go func() {
 		err := a.Start(ctx)
-		stop(errors.Join(errors.New("the agent has ended"), err)) // before the scenario, if it was not stopped
+		stop(errors.Join(errors.New("the agent has ended"), err)) // ends the scenario if the agent ends first
 		ended <- err
 	}()
 	sc.scene(s)
 	s.finish()
 	if ctx.Err() == nil {
 		err = s.summary(sc, a)
-	} else { // what the agent has not done by then says nothing about it
+	} else { // an unfinished scenario does not show a failure of the agent
 		err = fmt.Errorf("running the agent: %w", context.Cause(ctx))
 	}
 	if o.Stay && err == nil {
@@ -206,7 +206,7 @@ func (s *stage) newAgent() (*agent.Agent, error) {
 	return agent.New(options, dependencies)
 }
 
-// pollSlow is how often the guard reads HNS while nothing happens.
+// pollSlow is the interval at which the guard reads HNS while nothing happens.
 const pollSlow = time.Second
 
 // finish gives the guard time to finish, and then time for one more pass.
@@ -217,7 +217,7 @@ func (s *stage) finish() {
 	s.wait(pollSlow + pollSlow/2)
 }
 
-// faults lists what is not as it should be: it compares HNS with what the world knows of its pods.
+// faults lists the differences between HNS and the pods of the world.
 func (s *stage) faults() []string {
 	var faults []string
 	for _, name := range slices.Sorted(maps.Keys(s.world.Pods)) {

@@ -19,17 +19,17 @@ import (
 	"github.com/hnsguard/hnsguard/test/world"
 )
 
-// print writes a text that flows to the right of its label.
+// print prints a label and a text, which is wrapped beside the label.
 func (o Options) print(label, text string) {
 	page := terminal.NewPage(o.Out)
-	if strings.Contains(text, "DELETED") { // what this is all about
+	if strings.Contains(text, "DELETED") { // the fault that the demo is about
 		label = page.Paint(terminal.Red, label)
 	}
 	page.Paragraph(label, text)
-	_ = page.Flush() // there is no other place to complain
+	_ = page.Flush() // a failure cannot be reported anywhere else
 }
 
-// introduce says where to look at the agent, as long as it runs.
+// introduce prints where the agent can be observed while it runs.
 func (o Options) introduce() {
 	long := " (use --stay to keep it)"
 	if o.Stay {
@@ -48,7 +48,7 @@ func (o Options) introduce() {
 	_, _ = fmt.Fprintln(o.Out)
 }
 
-// say writes a line of the timeline. Of an Event it has the first sentence.
+// say prints a line of the timeline. It shortens an Event to its first sentence.
 func (o Options) say(at time.Duration, actor world.Actor, text string) {
 	if actor == world.ActorHistory {
 		actor = "cluster"
@@ -60,13 +60,13 @@ func (o Options) say(at time.Duration, actor world.Actor, text string) {
 	o.print(fmt.Sprintf("%5.1fs  %-16s  ", at.Seconds(), actor), shortened(text))
 }
 
-// guid matches an ID, and the first part of it.
+// guid matches an ID, and captures its first part.
 var guid = regexp.MustCompile("([0-9a-f]{8})(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
-// shortened is a text with the first part of each ID.
+// shortened returns a text with every ID shortened to its first part.
 func shortened(text string) string { return guid.ReplaceAllString(text, "$1") }
 
-// logger puts the guard's log on the timeline. With --verdicts that includes every decision.
+// logger returns a logger that writes the guard's log to the timeline. With --verdicts it includes every decision.
 func (s *stage) logger() logr.Logger {
 	options := funcr.Options{RenderBuiltinsHook: shown, RenderValuesHook: shown, RenderArgsHook: shown}
 	if s.Verdicts {
@@ -84,7 +84,7 @@ func (s *stage) logger() logr.Logger {
 	}, options)
 }
 
-// shown are the values of a log entry that a person needs.
+// shown returns the values of a log entry that users need.
 func shown(values []any) []any {
 	var kept []any
 	for i := 0; i+1 < len(values); i += 2 {
@@ -96,7 +96,7 @@ func shown(values []any) []any {
 	return kept
 }
 
-// summary prints what HNS holds at the end, and judges it (invariants 1 and 2).
+// summary prints what HNS has in the end, and judges it (invariants 1 and 2).
 func (s *stage) summary(sc scenario, a *agent.Agent) error {
 	page := terminal.NewPage(s.Out)
 	page.Printf("\nWhat HNS holds at the end:\n")
@@ -131,7 +131,7 @@ func (s *stage) summary(sc scenario, a *agent.Agent) error {
 	return page.Flush()
 }
 
-// podOf names the pod that an endpoint is for.
+// podOf returns the name of the pod that an endpoint is for.
 func (s *stage) podOf(e hns.Endpoint) string {
 	for name, p := range s.world.Pods {
 		if e.Has(p.Addr) && e.Remote() == (p.Node != windowsNode) && p.Holds {

@@ -12,24 +12,24 @@ import (
 // scenario is one incident.
 type scenario struct {
 	name, title string
-	// kubeProxy is the version that the node runs, and order how its HNS lists endpoints.
+	// kubeProxy is the version on the node, and order the order in which its HNS lists endpoints.
 	kubeProxy string
 	order     hnstest.Order
 	scene     func(s *stage)
-	// outcome describes the end with hnsguard, and loss the end without. A scenario without loss ends well in any case.
+	// outcome describes the end with hnsguard, and loss the end without it. A scenario without loss always ends well.
 	outcome, loss string
 }
 
 const (
 	windowsNode = "win-1"
 	linuxNode   = "lin-1"
-	// syncPeriod is how often a kube-proxy syncs by itself that usually does every 30 seconds.
+	// syncPeriod is the sync interval of a kube-proxy whose usual interval is 30 seconds.
 	syncPeriod = 10 * time.Second
 	// grace is the orphan grace period of the demo, instead of the default of five minutes.
 	grace = 3 * time.Second
 )
 
-// Names lists the scenarios in the order in which "all" plays them.
+// Names returns the names of the scenarios, in the order in which "all" plays them.
 func Names() []string {
 	names := make([]string, 0, len(scenarios()))
 	for _, s := range scenarios() {
@@ -87,8 +87,8 @@ const (
 
 func serviceNames() []string { return []string{"search", "cart"} }
 
-// opening starts an unrelated pod on another node, whose endpoint must stay, and then the one that the scene is about.
-// Slices list that one for a while after it is gone.
+// opening starts an unrelated pod on another node, whose endpoint must stay, and then the pod of the scene. Slices list
+// the latter for a while after it is gone.
 func (s *stage) opening(drop time.Duration) *world.Pod {
 	s.start("search-0", linuxNode, world.PodOptions{Services: []int{search}})
 	s.run(time.Second)
@@ -98,14 +98,14 @@ func (s *stage) opening(drop time.Duration) *world.Pod {
 	return pod
 }
 
-// start starts a pod, which takes a second, or a second and a half on Windows.
+// start starts a pod, which takes 1 second, or 1.5 seconds on Windows.
 func (s *stage) start(name, node string, o world.PodOptions) *world.Pod {
 	const step = 500 * time.Millisecond
 	o.Create, o.Attach, o.Report, o.Teardown = step, step, step, step
 	return s.world.StartPod(name, node, o)
 }
 
-// reuse starts a Windows pod, which gets the address that was freed last.
+// reuse starts a Windows pod, which gets the most recently freed address.
 func (s *stage) reuse() {
 	pod := s.start("billing-0", windowsNode, world.PodOptions{})
 	s.until(func() bool { return pod.Attached })
@@ -118,10 +118,10 @@ func (s *stage) end(pod *world.Pod) {
 	s.until(func() bool { return !pod.Holds })
 }
 
-// later is when slices drop a pod: when the scene says so.
+// later is a delay of slices that outlasts every scene: the scene itself drops the pod.
 const later = time.Hour
 
-// leave lets kube-proxy leave the endpoint of a pod behind: it restarts while slices drop the pod.
+// leave makes kube-proxy leave the endpoint of a pod behind: it restarts while slices drop the pod.
 func (s *stage) leave() {
 	pod := s.opening(later)
 	s.end(pod)
@@ -137,7 +137,7 @@ func incident(s *stage) {
 	s.reuse()
 }
 
-// staleRecord is the bug that users report. There is no stale endpoint to remove.
+// staleRecord is the bug that users report. No stale endpoint exists that could be removed.
 func staleRecord(s *stage) {
 	pod := s.opening(0)
 	s.end(pod)
@@ -146,7 +146,7 @@ func staleRecord(s *stage) {
 	s.wait(syncPeriod + 2*time.Second)
 }
 
-// held is a conflict on a kube-proxy that would delete the pod's endpoint if the remote one were removed too early.
+// held is a conflict with a kube-proxy that would delete the pod's endpoint if the remote one were removed too early.
 func held(s *stage) {
 	pod := s.opening(later)
 	s.end(pod)

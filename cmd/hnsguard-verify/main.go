@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command hnsguard-verify tries on a real Windows node what hnsguard assumes of HNS: the list of package contract. It
-// writes to HNS, so it is a command of its own: hnsguard, which runs as SYSTEM, does not contain it.
+// Command hnsguard-verify tests on a real Windows node what hnsguard assumes about HNS: the list in package contract.
+// It writes to HNS, so it is a separate command: hnsguard, which runs as SYSTEM, does not contain it.
 //
 // Invariants:
 //
-//  1. Nothing is written before a person has agreed, or --yes was given.
-//  2. Nothing is written on a network on which something else is, or where it could not be deleted again: without the
-//     rights, without HNS, on a Windows that hnsguard does not support. That is one line, and the exit status 1.
-//  3. Whatever happens, everything that it has made is deleted: at the end, after Ctrl+C, and after a crash with
-//     --clean or by the next run.
-//  4. The exit status is 0 if all checks ran and everything was deleted, whatever they saw; 1 for an error; 2 for a
-//     wrong command line; 130 after Ctrl+C.
+//  1. It writes nothing unless the user has agreed or passed --yes.
+//  2. It writes nothing on a network that has other objects, or where it could not delete them again: without
+//     administrator rights, without HNS, or on a Windows that hnsguard does not support. Then it prints one line, and
+//     the exit status is 1.
+//  3. It deletes everything that it has created: in the end, after Ctrl+C, and after a crash with --clean or in the
+//     next run.
+//  4. The exit status is 0 if all checks ran and everything was deleted, whatever the checks found; 1 for an error; 2
+//     for a wrong command line; 130 after Ctrl+C.
 package main
 
 import (
@@ -27,7 +28,7 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second Ctrl+C ends the process, whatever HNS does
+	context.AfterFunc(ctx, stop) // a second Ctrl+C ends the process, even if HNS hangs
 	os.Exit(Run(ctx, os.Args[1:], Process{
 		In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Machine: node.Read, Open: node.Open, Clock: clock.RealClock{},
 	}))

@@ -22,12 +22,12 @@ import (
 	"github.com/hnsguard/hnsguard/test/hnstest/contract"
 )
 
-// Process is what the command has of its surroundings.
+// Process is what the command needs from its process and machine.
 type Process struct {
 	In       io.Reader
 	Out, Err io.Writer
 	Machine  func() (node.Machine, error)
-	// Open opens HNS; networks that need a network adapter are made on the one with the name.
+	// Open opens HNS. Networks that need a network adapter are created on the named one.
 	Open  func(adapter string) (contract.Service, error)
 	Clock clock.PassiveClock
 }
@@ -96,7 +96,7 @@ func Run(ctx context.Context, args []string, p Process) int {
 	}
 }
 
-// afterwards says what an interrupted run has left.
+// afterwards says whether an interrupted run has left anything behind.
 func afterwards(err error) string {
 	if left := (leftError{}); errors.As(err, &left) {
 		return ": " + left.Error()
@@ -153,7 +153,7 @@ func (o *options) validate(rest []string, given map[string]bool) error {
 	return errors.Join(faults...)
 }
 
-// do does what the flags say.
+// do runs the command with the given flags.
 func do(ctx context.Context, p Process, o options) error {
 	machine, err := p.Machine()
 	if err == nil {
@@ -172,7 +172,7 @@ func do(ctx context.Context, p Process, o options) error {
 	return verify(ctx, p, o, machine, service)
 }
 
-// usable says why nothing can be done here (invariant 2).
+// usable returns why the command cannot run here (invariant 2).
 func usable(m node.Machine) error {
 	switch {
 	case m.Build < minBuild:
@@ -184,7 +184,7 @@ func usable(m node.Machine) error {
 	}
 }
 
-// leftError says that something is left.
+// leftError says that a run has left something behind.
 type leftError struct{ error }
 
 func clean(ctx context.Context, p Process, service contract.Service) error {
@@ -225,7 +225,7 @@ func verify(ctx context.Context, p Process, o options, m node.Machine, service c
 			err = errors.Join(err, leftError{fmt.Errorf("something is left; delete it with --clean: %w", cleanErr)})
 		}
 	}()
-	if _, err := contract.Clean(ctx, service); err != nil { // what a crash has left would be in the way
+	if _, err := contract.Clean(ctx, service); err != nil { // leftovers of a crashed run would be in the way
 		return err
 	}
 	if network.ID == "" {
@@ -246,7 +246,7 @@ func verify(ctx context.Context, p Process, o options, m node.Machine, service c
 	}))
 }
 
-// choose returns the network to use; one without an ID has to be made (invariant 2).
+// choose returns the network to use; a network without an ID must be created (invariant 2).
 func choose(ctx context.Context, s contract.Service, networks []hns.Network, o options) (hns.Network, error) {
 	if o.network == "" {
 		for _, n := range networks {
@@ -276,7 +276,7 @@ func choose(ctx context.Context, s contract.Service, networks []hns.Network, o o
 	return named[0], contract.Unused(ctx, s, named[0])
 }
 
-// confirm says what will be done, and prompts (invariant 1).
+// confirm describes what the command will do, and prompts (invariant 1).
 func confirm(ctx context.Context, p Process, o options, network hns.Network, machine string) error {
 	where := fmt.Sprintf("use the network %q (%s)", network.Name, network.Type)
 	if network.ID == "" {
@@ -315,5 +315,5 @@ Continue? [y/N] `, machine, where, o.endpoints)
 	}
 }
 
-// noAnswer is the answer of an input that has ended.
+// noAnswer is the answer if the input has ended.
 const noAnswer = "end of input"

@@ -28,7 +28,7 @@ import (
 type machine struct {
 	node.Machine
 	service contract.Service
-	// open fails to open HNS.
+	// open is the error of opening HNS.
 	open error
 	in   io.Reader
 }
@@ -60,7 +60,7 @@ func (m *machine) run(ctx context.Context, args ...string) (code int, out, errs 
 	return code, o.String(), e.String()
 }
 
-// The program prints what each HNS is.
+// The table shows whether HNS confirms each assumption.
 func TestThePrintedTable(t *testing.T) {
 	g := NewWithT(t)
 	m, service := newMachine(hnstest.Options{Duplicates: hnstest.RefuseDuplicates, Version: hnstest.UpdatesInPlace})
@@ -185,11 +185,11 @@ func TestInterruptedWhileItAsks(t *testing.T) {
 	g.Expect(service.State()).To(Equal(before))
 }
 
-// ending is an HNS that something happens to after so many calls that write.
+// ending is an HNS on which something happens after a number of writing calls.
 type ending struct {
 	hnstest.Service
 	left *atomic.Int64
-	// then happens at each further call that writes; if it fails, the call has no effect.
+	// then is called before each further writing call; if it fails, the call has no effect.
 	then func() error
 }
 
@@ -245,7 +245,7 @@ func (e ending) DeleteLoadBalancer(ctx context.Context, id hns.LoadBalancerID) e
 	return e.delete(func() error { return e.Service.DeleteLoadBalancer(ctx, id) })
 }
 
-// Invariant 3: whenever it is killed, so that no call has an effect any more, --clean deletes what is left.
+// Invariant 3: wherever the run is killed, so that no further call has an effect, --clean deletes what is left.
 func TestCleanAfterACrashAnywhere(t *testing.T) {
 	g := NewWithT(t)
 	left := 0

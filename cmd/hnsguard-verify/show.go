@@ -12,7 +12,7 @@ import (
 	"github.com/hnsguard/hnsguard/test/hnstest/contract"
 )
 
-// sendTo is where results are wanted.
+// sendTo is the URL for reporting results.
 const sendTo = "https://github.com/hnsguard/hnsguard/issues/new?template=windows-result.yaml"
 
 // show prints a report.
@@ -46,7 +46,7 @@ func show(p Process, output string, r contract.Report) error {
 	return page.Flush()
 }
 
-// plain leaves out what is Markdown.
+// plain removes Markdown.
 func plain(text string) string {
 	text = regexp.MustCompile(`\[([^]]*)\]\([^)]*\)`).ReplaceAllString(text, "$1")
 	return strings.NewReplacer("**", "", "`", "").Replace(text)

@@ -11,8 +11,8 @@ import (
 	. "github.com/onsi/gomega"
 )
 
-// The program runs as SYSTEM: it links no simulation and nothing that only tests need. (Typed clients of client-go import
-// its package testing themselves, so that go list names it for every program that has an event recorder.)
+// The program runs as SYSTEM: it must not link simulations or anything only for tests. (client-go's own package testing
+// is not checked: typed clients import it themselves, so go list names it for every program with an event recorder.)
 func TestTheProgramLinksNothingForTests(t *testing.T) {
 	if _, err := exec.LookPath("go"); err != nil {
 		t.Skip("there is no go command here")

@@ -13,7 +13,7 @@ import (
 )
 
 func main() {
-	// On Windows the Go runtime turns console close, log-off and shutdown events into SIGTERM, and holds the process open
+	// On Windows the Go runtime turns console close, log-off and shutdown events into SIGTERM, and keeps the process alive
 	// while a handler is registered.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := cli.Run(ctx, os.Args[1:], cli.Process{

@@ -9,11 +9,11 @@ import (
 	"golang.org/x/sys/windows/registry"
 )
 
-// Read reads what machine this is.
+// Read returns the description of this machine.
 func Read() (Machine, error) {
 	v := windows.RtlGetVersion()
 	m := Machine{Build: v.BuildNumber, Windows: fmt.Sprintf("%d.%d.%d", v.MajorVersion, v.MinorVersion, v.BuildNumber)}
-	if revision, err := readRevision(); err == nil { // otherwise the result lacks it
+	if revision, err := readRevision(); err == nil { // without it, the result only lacks the revision
 		m.Windows = fmt.Sprintf("%s.%d", m.Windows, revision)
 	}
 	if windows.NewLazySystemDLL("ntdll.dll").NewProc("wine_get_version").Find() == nil {
@@ -29,7 +29,7 @@ func Read() (Machine, error) {
 	return m, nil
 }
 
-// readRevision reads the number of the last update.
+// readRevision reads the revision of the last update.
 func readRevision() (uint64, error) {
 	const path = `SOFTWARE\Microsoft\Windows NT\CurrentVersion`
 	key, err := registry.OpenKey(registry.LOCAL_MACHINE, path, registry.QUERY_VALUE)

@@ -13,7 +13,7 @@ import (
 	"github.com/hnsguard/hnsguard/internal/hns"
 )
 
-// createNamespace creates a namespace with an ID, and returns that of the one that HNS created.
+// createNamespace creates a namespace with the given ID, and returns the ID that HNS gave it.
 //
 // Source of the signatures: the Host Compute Network API reference.
 func createNamespace(id hns.NamespaceID) (hns.NamespaceID, error) {
@@ -21,7 +21,7 @@ func createNamespace(id hns.NamespaceID) (hns.NamespaceID, error) {
 	create, query := dll.NewProc("HcnCreateNamespace"), dll.NewProc("HcnQueryNamespaceProperties")
 	closeHandle := dll.NewProc("HcnCloseNamespace")
 	key, errKey := windows.GUIDFromString("{" + string(id) + "}")
-	// Like containerd's, the namespace has no settings. As a query, this asks for all properties.
+	// Like containerd's, the namespace has no settings. As a query, the same text requests all properties.
 	settings, errSettings := windows.UTF16PtrFromString(`{"SchemaVersion":{"Major":2,"Minor":0}}`)
 	err := errors.Join(errKey, errSettings, create.Find(), query.Find(), closeHandle.Find())
 	if err != nil {
@@ -34,7 +34,7 @@ func createNamespace(id hns.NamespaceID) (hns.NamespaceID, error) {
 	if err := failure("HcnCreateNamespace", hr, record); err != nil {
 		return "", err
 	}
-	defer closeHandle.Call(handle) //nolint:errcheck // there is nothing to be done about it
+	defer closeHandle.Call(handle) //nolint:errcheck // nothing depends on whether it could be closed
 	hr, _, _ = query.Call(handle, uintptr(unsafe.Pointer(settings)), uintptr(unsafe.Pointer(&properties)),
 		uintptr(unsafe.Pointer(&record)))
 	if err := failure("HcnQueryNamespaceProperties", hr, record); err != nil {
@@ -47,7 +47,7 @@ func createNamespace(id hns.NamespaceID) (hns.NamespaceID, error) {
 	return hns.ParseID[hns.NamespaceID](made.ID)
 }
 
-// failure is the error of a call, or nil.
+// failure returns the error of a call, or nil.
 func failure(call string, hr uintptr, record *uint16) error {
 	words := take(record)
 	code := uint32(hr)

@@ -12,12 +12,12 @@ import (
 	"github.com/hnsguard/hnsguard/test/hnstest/contract"
 )
 
-// Read says that this is no Windows.
+// Read returns an error, because this system is not Windows.
 func Read() (Machine, error) {
 	return Machine{}, fmt.Errorf("this is %s: %w", runtime.GOOS, hns.ErrUnsupported)
 }
 
-// Open says that this system has no HNS.
+// Open returns an error, because this system has no HNS.
 func Open(string) (contract.Service, error) {
 	return nil, fmt.Errorf("opening HNS on %s: %w", runtime.GOOS, hns.ErrUnsupported)
 }

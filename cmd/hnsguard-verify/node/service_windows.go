@@ -15,14 +15,14 @@ import (
 	"github.com/hnsguard/hnsguard/test/hnstest/contract"
 )
 
-// service reads with the client of the agent, and writes through hcsshim, as CNIs and kube-proxy do.
+// service reads with the agent's client, and writes through hcsshim, like CNIs and kube-proxy.
 type service struct {
 	hns.Client
 	// adapter is the network adapter for networks that need one.
 	adapter string
 }
 
-// Open opens the HNS of this machine. The adapter is the one on which networks are made, unless it is empty.
+// Open opens the HNS of this machine. Networks are created on the adapter, unless it is empty.
 func Open(adapter string) (contract.Service, error) {
 	client, err := hcnclient.New()
 	if err != nil {
@@ -98,7 +98,7 @@ func (service) CreateEndpoint(
 	return hns.ParseID[hns.EndpointID](made.Id)
 }
 
-// CreateNamespace implements [contract.Service]. hcsshim does not let its caller choose the ID.
+// CreateNamespace implements [contract.Service]. hcsshim does not let the caller choose the ID.
 func (service) CreateNamespace(_ context.Context, id hns.NamespaceID) (hns.NamespaceID, error) {
 	return createNamespace(id)
 }
@@ -150,7 +150,7 @@ func (service) DeleteLoadBalancer(_ context.Context, id hns.LoadBalancerID) erro
 	return translate((&hcn.HostComputeLoadBalancer{Id: string(id)}).Delete())
 }
 
-// balancer spells a load balancer as kube-proxy does.
+// balancer returns a load balancer with the settings that kube-proxy uses.
 func balancer(spec hns.LoadBalancer) *hcn.HostComputeLoadBalancer {
 	lb := &hcn.HostComputeLoadBalancer{SchemaVersion: v2()}
 	for _, id := range spec.Endpoints {
@@ -167,7 +167,7 @@ func balancer(spec hns.LoadBalancer) *hcn.HostComputeLoadBalancer {
 	return lb
 }
 
-// translate makes [hns.ErrNotFound] of what HNS answers if an object is not there.
+// translate adds [hns.ErrNotFound] to HNS's error for a missing object.
 func translate(err error) error {
 	const networkNotFound = 0x803b0001
 	if hcn.IsNotFoundError(err) || hcn.IsElementNotFoundError(err) || hcn.CheckErrorWithCode(err, networkNotFound) {
