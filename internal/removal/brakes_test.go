@@ -311,6 +311,45 @@ func TestAStepThatASliceHasPutOffIsPreparedAgain(t *testing.T) {
 	g.Expect(n.There()).To(BeEmpty())
 }
 
+// What was read for a step whose orphans have gone is not used for the next wave: it is older than that one's orphans.
+func TestAStepWhoseOrphansHaveGoneIsPreparedAgain(t *testing.T) {
+	g := NewWithT(t)
+	n := dueOrphan(t)
+	n.fresh.current = false
+	n.pass() // requests a proof
+	n.Delete(n.There()[0])
+	n.Remote("10.240.0.12")
+	n.pass()
+	n.Pod("web", "") // waits for an address, which shortens the grace period
+	n.pass()
+	n.Wait(n.Config.Orphan.GracePeriodWhileWaiting.Duration)
+	n.pass()
+	n.fresh.current, n.fresh.since = true, nil
+	n.step()
+	g.Expect(n.fresh.since).To(ConsistOf(n.Clock.Now()))
+	g.Expect(n.There()).To(BeEmpty())
+}
+
+// When the pod that made a wave begin at once waits no longer, the step comes later, and what was read is too old.
+func TestAStepThatIsNotUrgentAnyMoreIsPreparedAgain(t *testing.T) {
+	g := NewWithT(t)
+	n := newNode(t)
+	n.random = func() float64 { return 0.2 }
+	n.orphans(1)
+	n.Pod("web", "")
+	n.pass()
+	n.Wait(3 * time.Second)
+	n.fresh.current = false
+	n.step() // requests a proof
+	n.Pod("web", "10.240.2.1")
+	n.pass()
+	n.Wait(time.Minute)
+	n.fresh.current, n.fresh.since = true, nil
+	n.step()
+	g.Expect(n.fresh.since).To(ConsistOf(n.Clock.Now()))
+	g.Expect(n.There()).To(BeEmpty())
+}
+
 func TestWhereSlicesChangeAllTheTimeEachStepWaitsAMinute(t *testing.T) {
 	g := NewWithT(t)
 	n := newNode(t, func(c *config.Config) { c.Pace.OrphansPerStep = 1 })

@@ -88,8 +88,22 @@ func (r *Remover) nextOrphans(
 	return proven, version
 }
 
-// due reports whether a step may begin, given the number of orphans (invariant 6).
+// due reports whether a step may begin, given the number of orphans. What was read for a step that may not begin after
+// all does not count for a later one, whose orphans may be younger.
 func (r *Remover) due(pass pass.Pass, orphans int) bool {
+	s := &r.steps
+	if !r.mayBegin(pass, orphans) {
+		s.ready, s.asked = time.Time{}, time.Time{}
+		return false
+	}
+	if s.ready.IsZero() {
+		s.ready = pass.Evidence.Now
+	}
+	return true
+}
+
+// mayBegin reports whether now is the time for a step (invariant 6).
+func (r *Remover) mayBegin(pass pass.Pass, orphans int) bool {
 	s, now := &r.steps, pass.Evidence.Now
 	switch {
 	case orphans == 0:
@@ -104,14 +118,7 @@ func (r *Remover) due(pass pass.Pass, orphans int) bool {
 	if s.waiting.IsZero() {
 		s.waiting = now
 	}
-	if !pass.Evidence.Urgent && !r.resting(now) && now.Sub(s.waiting) < maxRestWait*r.interval() {
-		s.ready, s.asked = time.Time{}, time.Time{}
-		return false
-	}
-	if s.ready.IsZero() {
-		s.ready = now
-	}
-	return true
+	return pass.Evidence.Urgent || r.resting(now) || now.Sub(s.waiting) >= maxRestWait*r.interval()
 }
 
 // begin records the beginning of a step. A change of slices that arrives with the proof ends the step.
