@@ -25,32 +25,32 @@ import (
 	"github.com/hnsguard/hnsguard/test/world"
 )
 
-// fault is one that kube-proxy has although its release notes say nothing of it.
+// fault is a fault of kube-proxy that its release notes do not mention.
 type fault struct {
 	what string
-	// scene plays it and returns whether it happened.
+	// scene plays the fault, and returns whether it happened.
 	scene func(g *WithT, w *world.World) bool
-	// has says which versions have it.
+	// has reports whether a version has the fault.
 	has func(kubeproxy.Profile) bool
-	// cured: with an agent it is over within half an hour, after it was there: no endpoint is left.
+	// cured: with an agent, the fault occurs, but no endpoint is left after half an hour.
 	cured bool
-	// reports is the reason of the Events about it.
+	// reports is the reason of the Events about the fault.
 	reports string
-	// mended says whether the Service's load balancer is right again within half an hour, with reprogramming on. Remakes is
-	// that of the setup.
+	// mended reports whether the Service's load balancer is right again within half an hour if reprogramming is on.
+	// remakes is Setup.Remakes.
 	mended func(remakes bool) bool
 }
 
 func every(kubeproxy.Profile) bool { return true }
 
-// ifRemade: a kube-proxy that updates load balancers goes on to update the one that is gone, in vain.
+// ifRemade: a kube-proxy that updates load balancers keeps trying to update the one that is gone.
 func ifRemade(remakes bool) bool { return remakes }
 
 func remaining() []fault {
 	return []fault{
 		{
 			"a sync that is given up forgets what was dropped", givenUpSync, func(p kubeproxy.Profile) bool {
-				// 1.34.0 would remember it until another Service changes, but syncs before that only once an hour.
+				// 1.34.0 would remember it until another Service changes, but before that it syncs only once an hour.
 				return p.GivenUpLeak || p.Version == "v1.34.0"
 			}, true, "", nil,
 		},
@@ -77,7 +77,7 @@ func remaining() []fault {
 	}
 }
 
-// TestFaultsThatRemain plays each fault with every kube-proxy, the world's own and those that were released.
+// TestFaultsThatRemain plays each fault with every kube-proxy, both the world's own and released ones.
 func TestFaultsThatRemain(t *testing.T) {
 	for _, traits := range world.KnownVersions() {
 		t.Run(traits.Version, func(t *testing.T) { playFaults(t, traits.Version, nil) })
@@ -107,8 +107,8 @@ func playFaults(t *testing.T, version string, released programs) {
 	}
 }
 
-// enough is how long hnsguard has for what it does. What is missing is so for sure after some syncs, and 1.34.0 syncs by
-// itself once an hour.
+// enough returns how long hnsguard needs. A missing load balancer is certain only after some syncs, and 1.34.0 syncs
+// only once an hour.
 func (f fault) enough(version string) time.Duration {
 	if version == "v1.34.0" && f.reports == loadbalancer.EventMissing {
 		return 6 * time.Hour
@@ -116,7 +116,7 @@ func (f fault) enough(version string) time.Duration {
 	return 30 * time.Minute
 }
 
-// judge expects what hnsguard has made of it.
+// judge checks the result with hnsguard.
 func (f fault) judge(g *WithT, w *world.World, version string) {
 	g.Expect(w.Violations).To(BeEmpty())
 	g.Expect(w.Lost()).To(BeEmpty())
@@ -134,7 +134,7 @@ func (f fault) judge(g *WithT, w *world.World, version string) {
 	}
 }
 
-// right reports whether the Service has its load balancer, and every backend of it is there.
+// right reports whether the Service has its load balancer with all backends.
 func right(w *world.World) bool {
 	there := map[hns.EndpointID]bool{}
 	for _, e := range w.Nodes[0].HNS.State().Endpoints {
@@ -144,8 +144,8 @@ func right(w *world.World) bool {
 	return len(all) == 1 && !slices.ContainsFunc(all[0].Endpoints, func(id hns.EndpointID) bool { return !there[id] })
 }
 
-// dropped lets slices drop a Linux pod, after something has gone wrong, and reports whether its endpoint is left. Another
-// Service has changes that do not matter, because 1.34.0 syncs once an hour by itself.
+// dropped makes slices drop a Linux pod after something has gone wrong, and reports whether its endpoint is left.
+// Another Service has irrelevant changes, because 1.34.0 otherwise syncs only once an hour.
 func dropped(w *world.World, goesWrong func()) bool {
 	w.StartPod("old", lin, linux(0))
 	w.Run(5 * time.Second)
@@ -191,7 +191,7 @@ func hiccup(g *WithT, w *world.World) bool {
 	return len(balancers(w)) == 0
 }
 
-// lostBalancer lets HNS lose a load balancer: another program deletes it.
+// lostBalancer deletes a load balancer, as another program would.
 func lostBalancer(g *WithT, w *world.World) bool {
 	w.StartPod("web", lin, linux(0))
 	w.Run(10 * time.Second)
@@ -202,7 +202,7 @@ func lostBalancer(g *WithT, w *world.World) bool {
 	return len(balancers(w)) == 0
 }
 
-// balancers are the load balancers of the Service that scenes are about.
+// balancers returns the load balancers of the scenes' Service.
 func balancers(w *world.World) []hns.LoadBalancer {
 	vip := netip.MustParseAddr("10.96.0.1")
 	return slices.DeleteFunc(w.Nodes[0].HNS.State().LoadBalancers, func(lb hns.LoadBalancer) bool {
@@ -210,7 +210,7 @@ func balancers(w *world.World) []hns.LoadBalancer {
 	})
 }
 
-// backends are the IDs behind its load balancer.
+// backends returns the IDs of its load balancer's backends.
 func backends(g *WithT, w *world.World) []hns.EndpointID {
 	all := balancers(w)
 	g.Expect(all).To(HaveLen(1))

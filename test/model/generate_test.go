@@ -12,7 +12,7 @@ import (
 	"github.com/hnsguard/hnsguard/test/world"
 )
 
-// historiesOf generates histories of one kube-proxy. What comes first in a list is what a counterexample is shrunk to.
+// historiesOf generates histories of one kube-proxy. Counterexamples are shrunk towards the first elements of lists.
 func historiesOf(version string) *rapid.Generator[world.History] {
 	return rapid.Custom(func(t *rapid.T) world.History {
 		kinds := one(t, "subject", subjects()...)
@@ -20,7 +20,7 @@ func historiesOf(version string) *rapid.Generator[world.History] {
 	})
 }
 
-// maxActions is how long a history is at most.
+// maxActions is the maximum length of a history.
 const maxActions = 40
 
 func one[T any](t *rapid.T, name string, from ...T) T { return rapid.SampledFrom(from).Draw(t, name) }
@@ -42,7 +42,7 @@ func drawSetup(t *rapid.T, version string) world.Setup {
 		OrphanGrace: one(t, "orphan grace", time.Minute, 10*time.Second, 5*time.Minute),
 	}
 	if one(t, "node version", true, true, false) {
-		s.NodeVersion = "v1.32.13" // the kubelet's own
+		s.NodeVersion = "v1.32.13" // the version of the kubelet itself
 	}
 	lags := []time.Duration{0, 100 * time.Millisecond, 2 * time.Second, 10 * time.Second}
 	s.KubeProxyLag = one(t, "kube-proxy's lag", lags...)
@@ -56,10 +56,10 @@ const (
 	maxPool     = 6
 )
 
-// verbs are what a history may consist of, each verb as often as it should be drawn.
+// verbs are the verbs of a history, each one repeated according to its weight.
 type verbs []world.Verb
 
-// subjects are what histories are about. The world lives by pods that come and go.
+// subjects returns the subjects of histories. All of them have pods that come and go.
 func subjects() []verbs {
 	pods := verbs{world.StartRemote, world.StartRemote, world.ReplacePod, world.ReplacePod, world.StartLocal, world.DeletePod}
 	faults := verbs{

@@ -15,7 +15,7 @@ import (
 	"github.com/hnsguard/hnsguard/test/world"
 )
 
-// setup is a calm world.
+// setup returns a world without faults.
 func setup(version string) world.Setup {
 	return world.Setup{
 		KubeProxy: version, NodeVersion: version, Latency: time.Millisecond, APILatency: 5 * time.Millisecond,
@@ -45,14 +45,14 @@ func stage(t *testing.T, s world.Setup, p world.Play, scene func(g *WithT, w *wo
 	})
 }
 
-// linux is a pod of a Linux node behind a Service.
+// linux returns the options of a pod on a Linux node behind Services.
 func linux(services ...int) world.PodOptions {
 	return world.PodOptions{
 		Services: services, Create: 100 * time.Millisecond, Report: 100 * time.Millisecond, Teardown: time.Second,
 	}
 }
 
-// windows is a pod of a Windows node, behind no Service.
+// windows returns the options of a pod on a Windows node behind Services.
 func windows(services ...int) world.PodOptions {
 	return world.PodOptions{
 		Services: services, Create: time.Second, Attach: 500 * time.Millisecond, Report: 500 * time.Millisecond,
@@ -69,11 +69,11 @@ var first = netip.MustParseAddr("10.240.0.10")
 
 func affected(version string) bool { return version == "v1.31.0" || version == "v1.32.3" }
 
-// ends tells what is left of an address.
+// ends returns the kinds of endpoints that are left with an address.
 func ends(w *world.World, addr netip.Addr) string { return w.Nodes[0].HNS.OrderOf(addr) }
 
-// These are the rows of the table in docs/results/kube-proxy-matrix.md that was measured with real kube-proxies: the model has to
-// agree with each.
+// These are the rows of the table in docs/results/kube-proxy-matrix.md, which was measured with real kube-proxies: the
+// model must agree with each row.
 func TestKubeProxyDoesWhatWasMeasured(t *testing.T) {
 	for _, traits := range world.Versions() {
 		version := traits.Version
@@ -120,7 +120,7 @@ func staleRecordFlushed(t *testing.T, version string) {
 	})
 }
 
-// reuse lets a Windows pod get an address that slices still list, as terminating.
+// reuse gives a Windows pod an address that slices still list, as terminating.
 func reuse(w *world.World) (*world.Pod, func()) {
 	o := linux(0)
 	o.Teardown, o.Drop = time.Second, time.Hour
@@ -167,8 +167,8 @@ func removedEarly(t *testing.T, version string) {
 	}
 }
 
-// 8 Services with 10 endpoints each, emptied at once: 60 of 80 remote endpoints were left, or none. Services had one
-// slice there and have two here, of which the first to be emptied has a sync of its own.
+// 8 Services with 10 endpoints each, emptied at once: 60 of 80 remote endpoints were left, or none. The measured
+// Services had one slice; here they have two, and the first one to be emptied has its own sync.
 func batchLeak(t *testing.T, version string) {
 	s := setup(version)
 	s.Services, s.Pool = 8, 80
@@ -189,7 +189,7 @@ func batchLeak(t *testing.T, version string) {
 	})
 }
 
-// leak lets kube-proxy forget a remote endpoint: it restarts while the address is dropped.
+// leak makes kube-proxy forget a remote endpoint: it restarts while the address is dropped.
 func leak(w *world.World) {
 	old := w.StartPod("old", lin, linux(0))
 	w.Run(5 * time.Second)

@@ -18,21 +18,21 @@ import (
 	"github.com/hnsguard/hnsguard/test/world"
 )
 
-// The environment of a run, see the Makefile.
+// The environment variables of a run, see the Makefile.
 const (
-	// envSteps is how many steps a long run makes at least, all kube-proxies together.
+	// envSteps is the minimum number of steps of a long run, with all kube-proxies together.
 	envSteps = "HNSGUARD_MODEL_STEPS"
-	// envSyncs is how many syncs released kube-proxies make at least, all together.
+	// envSyncs is the minimum number of syncs of released kube-proxies, all together.
 	envSyncs = "HNSGUARD_MODEL_SYNCS"
-	// envReplay is a file with one history to play, with its whole log.
+	// envReplay is a file with one history to play with its full log.
 	envReplay = "HNSGUARD_MODEL_REPLAY"
 )
 
-// total counts what runs have done.
+// total counts the results of runs.
 type total struct {
 	histories, removed, lost, lostWithout, syncs int
 	steps                                        map[world.Actor]int
-	// faults are the totals of the histories that have a fault, by its verb.
+	// faults are the totals of histories with a fault, by its verb.
 	faults map[world.Verb]*total
 }
 
@@ -75,7 +75,7 @@ func TestModel(t *testing.T) {
 	if os.Getenv(envReplay) != "" {
 		t.Skip("one history is played")
 	}
-	want, _ := strconv.Atoi(os.Getenv(envSteps)) // zero makes one round
+	want, _ := strconv.Atoi(os.Getenv(envSteps)) // zero means one round
 	for _, traits := range world.Versions() {
 		t.Run(traits.Version, func(t *testing.T) {
 			t.Parallel()
@@ -89,13 +89,13 @@ func TestModel(t *testing.T) {
 	}
 }
 
-// TestReleasedKubeProxies plays them with the code of kube-proxy as released.
+// TestReleasedKubeProxies plays random histories with the code of released kube-proxies.
 func TestReleasedKubeProxies(t *testing.T) {
 	versions := slices.Sorted(maps.Keys(winkernel.Programs()))
 	if len(versions) == 0 || os.Getenv(envReplay) != "" {
 		t.Skip("make model-kube-proxy builds them")
 	}
-	want, _ := strconv.Atoi(os.Getenv(envSyncs)) // zero makes one round
+	want, _ := strconv.Atoi(os.Getenv(envSyncs)) // zero means one round
 	all, syncs := map[string]*total{}, 0
 	for _, version := range versions {
 		all[version] = newTotal()
@@ -104,7 +104,7 @@ func TestReleasedKubeProxies(t *testing.T) {
 	if os.Getenv(envResults) != "" {
 		ratio = speed(t, versions)
 	}
-	// Each round has as many histories of each version: 1.34.0 syncs seldom.
+	// Each round has the same number of histories of each version, because 1.34.0 syncs rarely.
 	for round := 0; round == 0 || !t.Failed() && syncs < want; round++ {
 		t.Run(strconv.Itoa(round), func(t *testing.T) {
 			for _, version := range versions {
@@ -127,7 +127,7 @@ func TestReleasedKubeProxies(t *testing.T) {
 	}
 }
 
-// playHistories plays and judges a round of histories, or until one breaks an invariant.
+// playHistories plays and judges a round of histories, until one violates an invariant.
 func playHistories(t *testing.T, version string, released programs, c *total) {
 	t.Helper()
 	rapid.Check(t, func(rt *rapid.T) {
@@ -148,7 +148,7 @@ func violations(r report) string {
 	return b.String()
 }
 
-// describe prints a history so that it can be read and played again.
+// describe prints a history in a form that can be read and played again.
 func describe(h world.History) string {
 	encoded, err := json.Marshal(h)
 	if err != nil {
@@ -162,7 +162,7 @@ func describe(h world.History) string {
 	return b.String()
 }
 
-// TestReplay plays one history from a file and shows everything that happens.
+// TestReplay plays one history from a file and shows every event.
 func TestReplay(t *testing.T) {
 	file := os.Getenv(envReplay)
 	if file == "" {

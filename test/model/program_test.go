@@ -18,10 +18,10 @@ import (
 	"github.com/hnsguard/hnsguard/test/world"
 )
 
-// mostNodes is how many nodes a history has at most.
+// mostNodes is the maximum number of nodes in a history.
 const mostNodes = 2
 
-// startPrograms starts the program of a version, once for each node, if that is to be used.
+// startPrograms starts the program of a version, once for each node, if programs are to be used.
 func startPrograms(t *testing.T, version string) programs {
 	t.Helper()
 	path, used := winkernel.Programs()[version]
@@ -39,7 +39,7 @@ func startPrograms(t *testing.T, version string) programs {
 	return programs{version: started}
 }
 
-// TestReleasedKubeProxiesAreTheSameEveryTime plays histories twice, with other processes.
+// TestReleasedKubeProxiesAreTheSameEveryTime plays histories twice, with different processes.
 func TestReleasedKubeProxiesAreTheSameEveryTime(t *testing.T) {
 	const histories = 5
 	for version := range winkernel.Programs() {
@@ -48,7 +48,7 @@ func TestReleasedKubeProxiesAreTheSameEveryTime(t *testing.T) {
 			first, second := startPrograms(t, version), startPrograms(t, version)
 			for seed := range histories {
 				h := historiesOf(version).Filter(func(h world.History) bool { return len(h.Actions) > maxActions/2 }).Example(seed)
-				p := world.Play{Trace: true, Programs: first} // what agents log has pointers
+				p := world.Play{Trace: true, Programs: first} // agents log pointers
 				once := play(t, h, p)
 				p.Programs = second
 				NewWithT(t).Expect(play(t, h, p).Trace()).To(Equal(once.Trace()), describe(h))
@@ -57,7 +57,7 @@ func TestReleasedKubeProxiesAreTheSameEveryTime(t *testing.T) {
 	}
 }
 
-// speed is how many times as fast histories are played with the world's own kube-proxy as with the code of kube-proxy.
+// speed returns how many times faster histories are played with the world's own kube-proxy than with released code.
 func speed(t *testing.T, versions []string) float64 {
 	t.Helper()
 	const histories = 10
@@ -78,8 +78,8 @@ func speed(t *testing.T, versions []string) float64 {
 	return took[0].Seconds() / took[1].Seconds()
 }
 
-// TestTheWorldsKubeProxyDoesAsReleasedOnesDo plays histories with the code of kube-proxy and with the world's own, and
-// compares everything that they do to HNS.
+// TestTheWorldsKubeProxyDoesAsReleasedOnesDo plays histories with released code and with the world's own kube-proxy,
+// and compares all their writes to HNS.
 func TestTheWorldsKubeProxyDoesAsReleasedOnesDo(t *testing.T) {
 	if os.Getenv(envReplay) != "" {
 		t.Skip("one history is played")
@@ -106,7 +106,7 @@ func TestTheWorldsKubeProxyDoesAsReleasedOnesDo(t *testing.T) {
 	}
 }
 
-// compared is what came of a history that was played with two kube-proxies.
+// compared is the result of a history that was played with two kube-proxies.
 type compared struct {
 	histories, writes  int
 	difference, traces string
@@ -114,7 +114,7 @@ type compared struct {
 
 func (c compared) String() string { return c.traces + "\n" + c.difference }
 
-// compare plays a history with the code of kube-proxy and with the world's own.
+// compare plays a history with released code and with the world's own kube-proxy.
 func compare(t *testing.T, h world.History, p world.Play, released programs) compared {
 	t.Helper()
 	p.Writes, p.Programs = true, released
@@ -135,8 +135,8 @@ func compare(t *testing.T, h world.History, p world.Play, released programs) com
 // envDiff names two released kube-proxies to compare, the older one first.
 const envDiff = "HNSGUARD_KUBE_PROXY_DIFF"
 
-// TestReleasedKubeProxiesDiffer plays the same histories with two kube-proxies, and prints where they do different things
-// to HNS: what a release changed. It fails if they cannot be played.
+// TestReleasedKubeProxiesDiffer plays the same histories with two kube-proxies, and prints where their writes to HNS
+// differ: what a release changed. It fails only if the histories cannot be played.
 func TestReleasedKubeProxiesDiffer(t *testing.T) {
 	versions := strings.Fields(os.Getenv(envDiff))
 	if len(versions) == 0 {
@@ -152,7 +152,7 @@ func TestReleasedKubeProxiesDiffer(t *testing.T) {
 			written[at] = inOrder(play(t, h, world.Play{Writes: true, Programs: released[at]}).Nodes[0].Written)
 		}
 		histories++
-		same := func(a, b world.ProxyWrite) bool { return a.What == b.What } // when they sync is no difference
+		same := func(a, b world.ProxyWrite) bool { return a.What == b.What } // the times of their syncs do not matter
 		if is := difference(versions[0], written[0], versions[1], written[1], same); is != "" {
 			differ = append(differ, describe(h)+is)
 		}
@@ -166,8 +166,8 @@ func TestReleasedKubeProxiesDiffer(t *testing.T) {
 		versions[0], versions[1], len(differ), histories)
 }
 
-// difference describes where two kube-proxies begin to do different things, or is empty. What they do in one instant has
-// no order.
+// difference describes where two kube-proxies begin to differ; empty if they do not. The order of their writes in one
+// instant does not matter.
 func difference(
 	first string, a []world.ProxyWrite, second string, b []world.ProxyWrite, same func(a, b world.ProxyWrite) bool,
 ) string {

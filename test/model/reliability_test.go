@@ -24,14 +24,14 @@ var update = flag.Bool("update", false, "write docs/results/reliability.md anew"
 
 const reliabilityPage = "../../docs/results/reliability.md"
 
-// trouble is one thing that goes wrong for some minutes.
+// trouble is a fault that lasts for some minutes.
 type trouble struct {
 	what  string
 	setup func(s *world.Setup)
 	begin func(w *world.World)
 }
 
-// troubleLasts is how long each of them lasts.
+// troubleLasts is the duration of each trouble.
 const troubleLasts = 5 * time.Minute
 
 func troubles() []trouble {
@@ -88,22 +88,22 @@ func troubles() []trouble {
 	}
 }
 
-// outcome is what came of one trouble on one kube-proxy.
+// outcome is the result of one trouble with one kube-proxy.
 type outcome struct {
 	violations []world.Violation
 	lost       []string
-	// right is how long after the trouble the last stale endpoint was there; never is set if it stayed.
+	// right is the time from the trouble until the last stale endpoint is gone; never is set if it stays.
 	right time.Duration
 	never bool
 }
 
-// longest is how long a trouble may have consequences: package stalerecord's proof, and an orphan's grace period.
+// longest is the maximum time of a trouble's effects: package stalerecord's proof, and an orphan's grace period.
 const longest = 25 * time.Minute
 
 var leftover = netip.MustParseAddr("10.240.9.9")
 
-// suffer plays one trouble. On the node are a valid remote endpoint, one that an earlier kube-proxy left behind, and,
-// two seconds after the trouble has begun, one whose address a pod of the node gets.
+// suffer plays one trouble. The node has a valid remote endpoint, one that an earlier kube-proxy left behind, and, two
+// seconds after the trouble begins, one whose address a pod on the node gets.
 func suffer(t *testing.T, version string, tr trouble, guarded bool) (o outcome) {
 	t.Helper()
 	s := setup(version)
@@ -146,7 +146,7 @@ func (o outcome) String() string {
 	}
 }
 
-// lost says how many pods lost their endpoint, with hnsguard and without it.
+// lost returns the number of pods that lost their endpoint, with and without hnsguard.
 func lost(with, without outcome) string {
 	if len(with.lost)+len(without.lost) == 0 {
 		return "none"
@@ -154,7 +154,7 @@ func lost(with, without outcome) string {
 	return fmt.Sprintf("%d (without: %d)", len(with.lost), len(without.lost))
 }
 
-// TestReliability plays every trouble with hnsguard, and compares docs/results/reliability.md with what came of it.
+// TestReliability plays every trouble with hnsguard, and compares docs/results/reliability.md with the results.
 func TestReliability(t *testing.T) {
 	versions := []string{"v1.32.3", "v1.34.0", "v1.37.2"}
 	var rows strings.Builder
@@ -211,7 +211,7 @@ Each is covered by the test that is named.
 |---|---|
 %s`
 
-// covered are the cases of real nodes, each with a test that plays it.
+// covered returns cases from real nodes, each with a test that plays it.
 func covered() [][2]string {
 	return [][2]string{
 		{"a local and a remote endpoint of one address, enumerated in either order", "TestKubeProxyDoesWhatWasMeasured"},
@@ -235,7 +235,7 @@ func covered() [][2]string {
 	}
 }
 
-// cases are the rows of covered. A test that does not exist fails it.
+// cases returns the rows of covered. It fails if a test does not exist.
 func cases(t *testing.T) string {
 	t.Helper()
 	tests, err := exec.CommandContext(t.Context(), "git", "-C", "../..", "grep", "-hoE", `^func Test[A-Za-z0-9]+`, "--", "*_test.go").Output()

@@ -16,10 +16,10 @@ import (
 	"github.com/hnsguard/hnsguard/test/world"
 )
 
-// envResults is the page to write what came of released kube-proxies to.
+// envResults is the page to which the results of released kube-proxies are written.
 const envResults = "HNSGUARD_MODEL_RESULTS"
 
-// writeResults writes what came of a long run, by version.
+// writeResults writes the results of a long run, by version.
 func writeResults(t *testing.T, all map[string]*total, ratio float64) {
 	t.Helper()
 	file := os.Getenv(envResults)
@@ -68,7 +68,7 @@ func (c *total) sum(o *total) {
 	c.lostWithout += o.lostWithout
 }
 
-// played are the faults of random histories, in words.
+// played returns the faults of random histories, in words.
 func played() []struct {
 	verb world.Verb
 	what string
@@ -99,7 +99,7 @@ func played() []struct {
 	}
 }
 
-// byFault are the rows of the page about histories that have a fault.
+// byFault returns the page's rows about histories with a fault.
 func byFault(all *total) string {
 	var rows strings.Builder
 	for _, f := range played() {

@@ -32,13 +32,12 @@ import (
 	"github.com/hnsguard/hnsguard/internal/verdict"
 )
 
-// This file is the only one that knows how an agent is put together: it does what package agent does, with the world
-// in place of the manager.
+// Only this file assembles an agent: it does the same as package agent, with the world instead of the manager.
 
-// guardNamespace is where hnsguard keeps its own slices.
+// guardNamespace is the namespace of hnsguard's own slices.
 const guardNamespace = "hnsguard"
 
-// product is the program under test, put together.
+// product is the assembled program under test.
 type product struct {
 	guard     *guard.Guard
 	index     *cluster.Index
@@ -50,7 +49,7 @@ type product struct {
 	registry  *prometheus.Registry
 }
 
-// policy is the configuration that the agents of a history run with.
+// policy returns the configuration of the agents in a history.
 func policy(s Setup) config.Config {
 	c := config.Default()
 	c.Orphan.GracePeriod.Duration = s.OrphanGrace
@@ -69,7 +68,7 @@ func policy(s Setup) config.Config {
 	return c
 }
 
-// assemble puts the program together and starts what of it runs by itself.
+// assemble assembles the program and starts its background parts.
 func assemble(ctx context.Context, a *Agent) (*product, error) {
 	w, c := a.node.world, policy(a.node.world.Setup)
 	scheme, err := hnsguard.Scheme()
@@ -85,13 +84,13 @@ func assemble(ctx context.Context, a *Agent) (*product, error) {
 	options := a.kubeProxy()
 	options.Server, options.Registerer = api, p.registry
 	detector := detect.New(options)
-	go func() { _ = detector.Start(ctx) }() // it returns when the context ends, and nothing else
+	go func() { _ = detector.Start(ctx) }() // it returns only when the context ends
 	p.detector = detector
 	p.build(a, c, api, service, detector, deadline)
 	return p, nil
 }
 
-// build wires the guard and its actions as package agent does.
+// build connects the guard and its actions like package agent.
 func (p *product) build(
 	a *Agent, c config.Config, api apiClient, service hns.Client, detector *detect.Detector, deadline *hns.Deadline,
 ) {
@@ -165,7 +164,7 @@ func (p *product) build(
 	})
 }
 
-// podChanged is what the guard's watch of pods does with a change.
+// podChanged does what the guard's watch of pods does with a change.
 func (p *product) podChanged(before, after client.Object) {
 	if after != nil {
 		p.index.SetPod(after.(*corev1.Pod))
@@ -174,7 +173,7 @@ func (p *product) podChanged(before, after client.Object) {
 	p.index.DeletePod(before.(*corev1.Pod))
 }
 
-// servicesListed is what the guard's watch of Services does with its first list. None changes in a history.
+// servicesListed does what the guard's watch of Services does with its first list. In a history, no Service changes.
 func (p *product) servicesListed(all []client.Object) {
 	services := make([]*corev1.Service, 0, len(all))
 	for _, obj := range all {
@@ -183,7 +182,7 @@ func (p *product) servicesListed(all []client.Object) {
 	p.index.ReplaceServices(services)
 }
 
-// sliceChanged is what the guard's watch of EndpointSlices does with a change.
+// sliceChanged does what the guard's watch of EndpointSlices does with a change.
 func (p *product) sliceChanged(before, after client.Object) error {
 	if after != nil {
 		return p.watch.Update(after.DeepCopyObject())
@@ -191,7 +190,7 @@ func (p *product) sliceChanged(before, after client.Object) error {
 	return p.watch.Delete(before.DeepCopyObject())
 }
 
-// slicesListed is what it does with a list, after the changes that the list has brought.
+// slicesListed does what that watch does with a list, after the changes that the list brought.
 func (p *product) slicesListed(all []client.Object, version string) error {
 	objects := make([]any, 0, len(all))
 	for _, obj := range all {
@@ -200,7 +199,7 @@ func (p *product) slicesListed(all []client.Object, version string) error {
 	return p.watch.Replace(objects, version)
 }
 
-// sliceDelay is how long the guard gathers changes of slices before a pass.
+// sliceDelay is how long the guard collects changes of slices before a pass.
 const sliceDelay = 2 * time.Second
 
 // sliceWanted is the selector of the guard's watch of EndpointSlices.
@@ -209,14 +208,14 @@ func sliceWanted(obj client.Object) bool {
 	return !headless
 }
 
-// pass lets the program look at its node once.
+// pass runs one pass of the program.
 func (p *product) pass(ctx context.Context) (time.Duration, error) {
 	result, err := p.guard.Reconcile(ctx, guard.Request{})
 	if err != nil {
 		return 0, fmt.Errorf("a pass returned an error: %w", err)
 	}
 	if p.balancers.Requested() {
-		go func() { _ = p.balancers.Read(ctx) }() // a failed reading is requested again
+		go func() { _ = p.balancers.Read(ctx) }() // the program requests a failed reading again
 	}
 	return result.RequeueAfter, nil
 }
@@ -224,17 +223,17 @@ func (p *product) pass(ctx context.Context) (time.Duration, error) {
 // ready is the program's readiness probe.
 func (p *product) ready() error { return p.guard.Ready(nil) }
 
-// mayWrite reports whether an object is one that hnsguard may write.
+// mayWrite reports whether hnsguard may write the object.
 func mayWrite(obj client.Object) bool {
 	slice, ok := obj.(*discoveryv1.EndpointSlice)
 	by := obj.GetLabels()[discoveryv1.LabelManagedBy]
 	return ok && (by == stalerecord.ManagedBy && slice.Namespace == guardNamespace || by == loadbalancer.ManagedBy || by == cluster.ManagedByKeep)
 }
 
-// removedMessage is what the program logs for every endpoint that it has removed.
+// removedMessage is what the program logs for every removed endpoint.
 const removedMessage = "Removed a stale remote endpoint"
 
-// removals is how many endpoints the program has counted as removed.
+// removals returns the number of endpoints that the program has counted as removed.
 func (p *product) removals() (int, error) {
 	families, err := p.registry.Gather()
 	if err != nil {
@@ -249,7 +248,7 @@ func (p *product) removals() (int, error) {
 	return int(total), nil
 }
 
-// counted adds up what a counter has for a result.
+// counted returns the sum of a counter for a result.
 func counted(family *dto.MetricFamily, result string) (total float64) {
 	for _, m := range family.GetMetric() {
 		for _, label := range m.GetLabel() {

@@ -20,7 +20,7 @@ import (
 	"github.com/hnsguard/hnsguard/internal/cluster"
 )
 
-// Kind names a kind of API object that the world has.
+// Kind is the kind of an API object in the world.
 type Kind string
 
 // The kinds.
@@ -46,7 +46,7 @@ func kindOf(obj client.Object) Kind {
 	}
 }
 
-// API is the truth of the API server. Objects in it do not change: a write replaces one by another.
+// API is the state of the API server. Its objects are immutable: a write replaces them.
 type API struct {
 	world   *World
 	objects map[Kind]map[types.NamespacedName]client.Object
@@ -54,11 +54,11 @@ type API struct {
 	feeds   []*Feed
 	// deleted are the deletions, in order.
 	deleted []change
-	// listed says since when a slice lists an address, by address and node.
+	// listed is since when a slice lists an address, by address and node.
 	listed map[netip.Addr]map[types.NamespacedName]listing
-	// held says since when a pod that is not being deleted and has not finished reports an address, by address and node.
+	// held is since when a live pod, which is neither being deleted nor finished, reports an address, by address and node.
 	held map[netip.Addr]map[types.NamespacedName]listing
-	// dropped is when a slice last stopped to list an address, and sliced when any slice changed last.
+	// dropped is when a slice last stopped listing an address, and sliced when any slice last changed.
 	dropped map[netip.Addr]time.Time
 	sliced  time.Time
 }
@@ -76,7 +76,7 @@ type change struct {
 	before, after client.Object
 }
 
-// one is a side that is there.
+// one returns a side that is not nil.
 func (c change) one() client.Object {
 	if c.after != nil {
 		return c.after
@@ -95,19 +95,19 @@ func newAPI(w *World) *API {
 	}
 }
 
-// now is the API server's clock.
+// now returns the time of the API server's clock.
 func (a *API) now() time.Time { return a.world.Now().Add(a.world.Setup.Skew) }
 
-// Version is the present resource version.
+// Version returns the current resource version.
 func (a *API) Version() string { return strconv.Itoa(a.version) }
 
-// Revision is the same as a number.
+// Revision returns the current resource version as a number.
 func (a *API) Revision() int { return a.version }
 
 // Get returns an object, or nil.
 func (a *API) Get(kind Kind, key types.NamespacedName) client.Object { return a.objects[kind][key] }
 
-// All returns the objects of a kind, in the order of their names.
+// All returns the objects of a kind, sorted by name.
 func (a *API) All(kind Kind) []client.Object {
 	keys := slices.SortedFunc(maps.Keys(a.objects[kind]), compareKeys)
 	all := make([]client.Object, 0, len(keys))
@@ -117,7 +117,7 @@ func (a *API) All(kind Kind) []client.Object {
 	return all
 }
 
-// Put makes or replaces an object. It belongs to the API server afterwards.
+// Put creates or replaces an object. The API server owns it afterwards.
 func (a *API) Put(obj client.Object) {
 	kind, key := kindOf(obj), client.ObjectKeyFromObject(obj)
 	before := a.objects[kind][key]
@@ -138,7 +138,7 @@ func (a *API) Put(obj client.Object) {
 	a.published(change{version: a.version, kind: kind, before: before, after: obj})
 }
 
-// Delete removes an object, and reports whether it was there.
+// Delete removes an object, and reports whether it existed.
 func (a *API) Delete(kind Kind, key types.NamespacedName) bool {
 	before := a.objects[kind][key]
 	if before == nil {
@@ -152,7 +152,7 @@ func (a *API) Delete(kind Kind, key types.NamespacedName) bool {
 	return true
 }
 
-// published lets every watch know of a change.
+// published notifies every watch of a change.
 func (a *API) published(c change) {
 	switch c.kind {
 	case KindSlice:
@@ -172,7 +172,7 @@ func (a *API) published(c change) {
 	}
 }
 
-// account keeps since when objects of a kind name their addresses.
+// account records since when objects of a kind have had their addresses.
 func (a *API) account(
 	since map[netip.Addr]map[types.NamespacedName]listing, c change, before, present map[netip.Addr]string,
 ) {
@@ -192,7 +192,7 @@ func (a *API) account(
 	}
 }
 
-// addressesOfSlice are the addresses that a slice lists, with their nodes.
+// addressesOfSlice returns the addresses that a slice lists, with their nodes.
 func addressesOfSlice(obj client.Object) map[netip.Addr]string {
 	present := map[netip.Addr]string{}
 	if slice, ok := obj.(*discoveryv1.EndpointSlice); ok {
@@ -203,7 +203,7 @@ func addressesOfSlice(obj client.Object) map[netip.Addr]string {
 	return present
 }
 
-// claimsOfSlice are those of them that say where a pod is. What hnsguard keeps listed does not.
+// claimsOfSlice returns those of its addresses that show where a pod is. A keep-slice shows none.
 func claimsOfSlice(obj client.Object) map[netip.Addr]string {
 	if slice, ok := obj.(*discoveryv1.EndpointSlice); ok && slice.Labels[discoveryv1.LabelManagedBy] == cluster.ManagedByKeep {
 		return nil
@@ -211,7 +211,7 @@ func claimsOfSlice(obj client.Object) map[netip.Addr]string {
 	return addressesOfSlice(obj)
 }
 
-// addressesOfPod are the addresses that a pod reports which is not being deleted and has not finished.
+// addressesOfPod returns the addresses of a pod that is neither being deleted nor finished.
 func addressesOfPod(obj client.Object) map[netip.Addr]string {
 	present := map[netip.Addr]string{}
 	pod, ok := obj.(*corev1.Pod)
@@ -224,12 +224,12 @@ func addressesOfPod(obj client.Object) map[netip.Addr]string {
 	return present
 }
 
-// ListedElsewhere reports whether slices have listed the address without a break since then, for another node.
+// ListedElsewhere reports whether slices have continuously listed the address for another node since then.
 func (a *API) ListedElsewhere(addr netip.Addr, node string, since time.Time) bool {
 	return elsewhere(a.listed[addr], node, since)
 }
 
-// HeldElsewhere reports whether a live pod of another node has reported the address without a break since then.
+// HeldElsewhere reports whether a live pod on another node has continuously reported the address since then.
 func (a *API) HeldElsewhere(addr netip.Addr, node string, since time.Time) bool {
 	return elsewhere(a.held[addr], node, since)
 }

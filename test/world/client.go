@@ -25,23 +25,23 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// APIFault is the closed set of how the API server fails towards an agent.
+// APIFault is the closed set of ways in which the API server fails for an agent.
 type APIFault int
 
 // The faults.
 const (
 	APIWell APIFault = iota
-	// APIAway: the connection is refused.
+	// APIAway: it refuses connections.
 	APIAway
 	// APIBusy: it answers 429.
 	APIBusy
 	// APIHangs: it does not answer.
 	APIHangs
-	// APILosesAnswers: a write takes effect, and the answer is a timeout.
+	// APILosesAnswers: a write takes effect, but the answer is a timeout.
 	APILosesAnswers
 )
 
-// apiClient is the [client.Client] of one agent. It reads the truth, and every request takes time.
+// apiClient is the [client.Client] of one agent. It reads the current state, and every request takes time.
 type apiClient struct {
 	agent  *Agent
 	scheme *runtime.Scheme
@@ -49,10 +49,10 @@ type apiClient struct {
 
 var _ client.WithWatch = apiClient{}
 
-// errNotModelled is the answer to what no agent has asked for yet.
+// errNotModelled is the answer to requests that no agent makes so far.
 var errNotModelled = errors.New("the world's API server does not serve this request")
 
-// request makes one request.
+// apiRequest makes one request.
 func apiRequest[T any](ctx context.Context, c apiClient, verb string, writes bool, effect func() (T, error)) (T, error) {
 	w := c.agent.node.world
 	got, err := ask(ctx, w, c.agent.Name, verb, w.Setup.APILatency, func(reply func(answer[T])) {
@@ -68,7 +68,7 @@ func apiRequest[T any](ctx context.Context, c apiClient, verb string, writes boo
 			c.agent.unanswered = append(c.agent.unanswered, func() { reply(answer[T]{err: context.Canceled}) })
 			return
 		case fault == APILosesAnswers && writes:
-			_, _ = effect() // that is what is lost
+			_, _ = effect() // the write takes effect, but its answer is lost
 			a.err = apierrors.NewTimeoutError("the request took too long", 1)
 		default:
 			a.value, a.err = effect()
@@ -98,7 +98,7 @@ func (c apiClient) Get(ctx context.Context, key client.ObjectKey, obj client.Obj
 	return nil
 }
 
-// page is the answer to a list.
+// page is the answer to a list request.
 type page struct {
 	items   []client.Object
 	version string
@@ -154,7 +154,7 @@ func selected(obj client.Object, o *client.ListOptions) bool {
 	return o.FieldSelector == nil || o.FieldSelector.Matches(fieldsOf(obj))
 }
 
-// fieldsOf are the fields that the API server selects by.
+// fieldsOf returns the fields for field selectors.
 func fieldsOf(obj client.Object) fields.Set {
 	set := fields.Set{"metadata.name": obj.GetName(), "metadata.namespace": obj.GetNamespace()}
 	switch o := obj.(type) {
@@ -167,7 +167,7 @@ func fieldsOf(obj client.Object) fields.Set {
 	return set
 }
 
-// Watch implements [client.WithWatch]: it begins with what has happened since the resource version of a list.
+// Watch implements [client.WithWatch]: it begins with the changes since the resource version of a list.
 func (c apiClient) Watch(
 	ctx context.Context, list client.ObjectList, opts ...client.ListOption,
 ) (watch.Interface, error) {
@@ -196,7 +196,7 @@ func (c apiClient) Create(ctx context.Context, obj client.Object, _ ...client.Cr
 	})
 }
 
-// write requests a change of an object, and assigns to it what the API server has stored.
+// write changes an object, and assigns the stored result to it.
 func (c apiClient) write(
 	ctx context.Context, verb string, obj client.Object, change func() (client.Object, error),
 ) error {
@@ -264,7 +264,7 @@ func conflict(kind Kind, name string) error {
 	return apierrors.NewConflict(resourceOf(kind), name, errors.New("the object has been modified"))
 }
 
-// replace writes over an object that has to be there, and has to have the version if one is given.
+// replace overwrites an object, which must exist, and must have the version if one is given.
 func (c apiClient) replace(ctx context.Context, verb string, obj client.Object, version string,
 	with func(client.Object) (client.Object, error),
 ) error {
@@ -329,7 +329,7 @@ func (c apiClient) IsObjectNamespaced(obj runtime.Object) (bool, error) {
 	return !node, nil
 }
 
-// subResource serves evictions.
+// subResource handles evictions.
 type subResource struct {
 	client apiClient
 	name   string
@@ -400,7 +400,7 @@ func resourceOf(kind Kind) schema.GroupResource {
 	return schema.GroupResource{Group: group, Resource: string(kind)}
 }
 
-// assign copies an object into the one that a caller gave.
+// assign copies an object into a caller's object.
 func assign(to, from client.Object) {
 	reflect.ValueOf(to).Elem().Set(reflect.ValueOf(copyOf(from)).Elem())
 }

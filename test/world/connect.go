@@ -12,8 +12,8 @@ import (
 	hnsguard "github.com/hnsguard/hnsguard/internal/agent"
 )
 
-// Connect returns an agent of the node with the dependencies of package agent's. The caller builds and starts that one,
-// which the world knows by its name.
+// Connect returns options and dependencies for an agent of package agent on the node. The caller builds and starts the
+// agent, which the world knows by its name.
 func (n *Node) Connect(name string, o hnsguard.Options) (hnsguard.Options, hnsguard.Dependencies, error) {
 	a := &Agent{Name: name, node: n, account: newAccount(policy(n.world.Setup), n.world.Now())}
 	o.Node, o.Namespace, o.HNS, o.KubeProxy = n.Name, guardNamespace, hnsClient{a}, a.kubeProxy()

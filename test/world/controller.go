@@ -19,16 +19,16 @@ import (
 	"github.com/hnsguard/hnsguard/internal/stalerecord"
 )
 
-// servicePort is the name of the one port that Services have.
+// servicePort is the name of the only port of Services.
 const servicePort = "http"
 
-// balancedPort is its number, and that of the pods behind it.
+// balancedPort is the number of the Services' port and of the pods' port behind it.
 const balancedPort = 80
 
-// slicesPerService is how many slices of its own the controller keeps for a Service; the mirror comes on top.
+// slicesPerService is the number of slices that the controller writes for a Service, in addition to the mirror.
 const slicesPerService = 2
 
-// mirror is the slice of a Service that somebody else than the controller writes.
+// mirror is the slice of a Service that a foreign author writes, not the controller.
 const mirror = slicesPerService
 
 // entry is one endpoint in a slice.
@@ -39,18 +39,18 @@ type entry struct {
 	ready, serving, terminating bool
 }
 
-// sliceID names a slice of a Service.
+// sliceID identifies a slice of a Service.
 type sliceID struct{ service, slice int }
 
 // SliceController writes EndpointSlices: those of the EndpointSlice controller and those of a foreign author.
 type SliceController struct {
 	world   *World
 	entries map[sliceID][]entry
-	// mirrored says what happens to the foreign author's entries of a pod when it is gone.
+	// mirrored are the actions on the foreign author's entries of a pod when the pod is gone.
 	mirrored map[string][]func()
 }
 
-// flushService is the Service of hnsguard's chart.
+// flushService returns the Service of hnsguard's chart.
 func flushService() *corev1.Service {
 	service := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: guardNamespace, Name: stalerecord.Service}}
 	service.Spec.ClusterIP = "10.96.0.250"
@@ -75,7 +75,7 @@ func newSliceController(w *World) *SliceController {
 		w.API.Put(service)
 	}
 	w.API.Put(flushService())
-	// Every cluster has this one.
+	// Every cluster has this slice.
 	w.API.Put(&discoveryv1.EndpointSlice{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: "default", Name: "kubernetes", Labels: map[string]string{discoveryv1.LabelServiceName: "kubernetes"},
@@ -87,7 +87,7 @@ func newSliceController(w *World) *SliceController {
 	return c
 }
 
-// serviceName is the name of a Service.
+// serviceName returns the name of a Service.
 func (c *SliceController) serviceName(s int) string {
 	if s < len(c.world.Setup.ServiceNames) {
 		return c.world.Setup.ServiceNames[s]
@@ -99,7 +99,7 @@ func vipOf(service client.Object) netip.Addr {
 	return netip.MustParseAddr(service.(*corev1.Service).Spec.ClusterIP)
 }
 
-// lag is how long the controller takes to see a change of a pod.
+// lag returns the delay until the controller sees a change of a pod.
 func (c *SliceController) lag(p *Pod, what string) time.Duration {
 	return c.world.within(c.world.Setup.ControllerLag, "controller", p.Name, what)
 }
@@ -111,7 +111,7 @@ func (c *SliceController) podReady(p *Pod) {
 			if p.Deleting || p.Finished {
 				return
 			}
-			// The pod has another address than before if its sandbox died.
+			// If its sandbox died, the pod has a new address.
 			c.entries[id] = slices.DeleteFunc(c.entries[id], func(e entry) bool { return e.pod == p.Name })
 			c.entries[id] = append(c.entries[id], entry{pod: p.Name, addr: p.Addr, node: p.Node, ready: true, serving: true})
 			c.write(id)
@@ -119,7 +119,7 @@ func (c *SliceController) podReady(p *Pod) {
 	}
 }
 
-// podUnready lets slices list the pod as not ready, until it is ready again. A foreign author drops it.
+// podUnready makes slices list the pod as not ready, until it is ready again. A foreign author drops it.
 func (c *SliceController) podUnready(p *Pod) {
 	c.world.After(c.lag(p, "unready"), ActorController, func() {
 		if !p.Attached && !p.Deleting && !p.Finished {
@@ -129,14 +129,14 @@ func (c *SliceController) podUnready(p *Pod) {
 	c.dropMirrored(p)
 }
 
-// podTerminating lets slices say that the pod is being deleted. It goes on serving until it is gone.
+// podTerminating makes slices list the pod as terminating. It keeps serving until it is gone.
 func (c *SliceController) podTerminating(p *Pod) {
 	c.world.After(c.lag(p, "terminating"), ActorController, func() {
 		c.update(p, func(e *entry) { e.ready, e.serving, e.terminating = false, true, true })
 	})
 }
 
-// podGone lets slices drop the pod, each Service's after a time of its own.
+// podGone makes slices drop the pod, each Service after its own delay.
 func (c *SliceController) podGone(p *Pod) {
 	for _, s := range p.Services {
 		c.world.After(p.Drop+c.lag(p, "gone"+c.serviceName(s)), ActorController, func() { c.remove(p, s) })
@@ -151,7 +151,7 @@ func (c *SliceController) dropMirrored(p *Pod) {
 	delete(c.mirrored, p.Name)
 }
 
-// update changes the entries of a pod, in all slices of the controller's.
+// update changes the entries of a pod in all slices of the controller.
 func (c *SliceController) update(p *Pod, change func(*entry)) {
 	for _, id := range c.ids() {
 		changed := false
@@ -178,7 +178,7 @@ func (c *SliceController) remove(p *Pod, service int) {
 	}
 }
 
-// Repack moves what one slice of a Service lists to the other one: first it is gone, then it is there again.
+// Repack moves the entries of one slice of a Service to the other one, with a gap in which no slice lists them.
 func (c *SliceController) Repack(service int, gap time.Duration) {
 	from, to := sliceID{service, 0}, sliceID{service, 1}
 	if len(c.entries[from]) == 0 {
@@ -196,7 +196,7 @@ func (c *SliceController) Repack(service int, gap time.Duration) {
 			p := c.world.Pods[e.pod]
 			switch {
 			case p != nil && (p.Gone || p.Finished || p.Addr != e.addr):
-				continue // it was dropped meanwhile
+				continue // dropped meanwhile
 			case p != nil && p.Deleting:
 				e.ready, e.serving, e.terminating = false, true, true
 			case p != nil && !p.Attached && !p.Host:
@@ -208,7 +208,7 @@ func (c *SliceController) Repack(service int, gap time.Duration) {
 	})
 }
 
-// Mirror lets a foreign author list a pod too, until some time after it is gone.
+// Mirror makes a foreign author list a pod too, until some time after it is gone.
 func (c *SliceController) Mirror(p *Pod, service int, until time.Duration) {
 	if !p.Attached || p.Deleting || p.Finished {
 		return
@@ -224,7 +224,7 @@ func (c *SliceController) Mirror(p *Pod, service int, until time.Duration) {
 	})
 }
 
-// External lets a foreign author list an address outside of the cluster.
+// External makes a foreign author list an address outside of the cluster.
 func (c *SliceController) External(service int, addr netip.Addr, listed bool) {
 	id := sliceID{service, mirror}
 	c.entries[id] = slices.DeleteFunc(c.entries[id], func(e entry) bool { return e.addr == addr })
@@ -234,10 +234,10 @@ func (c *SliceController) External(service int, addr netip.Addr, listed bool) {
 	c.write(id)
 }
 
-// Touch changes a slice without changing what it lists.
+// Touch changes a slice without changing its entries.
 func (c *SliceController) Touch(service int) { c.write(sliceID{service, 0}) }
 
-// ids are those of all slices, in order.
+// ids returns the IDs of all slices, in order.
 func (c *SliceController) ids() []sliceID {
 	var all []sliceID
 	for s := range c.world.Setup.Services {
@@ -248,7 +248,7 @@ func (c *SliceController) ids() []sliceID {
 	return all
 }
 
-// write writes a slice as it should be.
+// write writes the current state of a slice.
 func (c *SliceController) write(id sliceID) {
 	slice := &discoveryv1.EndpointSlice{
 		ObjectMeta: metav1.ObjectMeta{
@@ -296,7 +296,7 @@ func (e entry) String() string {
 	return fmt.Sprintf("%s on %s (%s)", e.addr, e.node, state)
 }
 
-// listed is what a slice with the entries lists.
+// listed returns the entries of a slice as text.
 func listed(entries []entry) string {
 	if len(entries) == 0 {
 		return "nothing"

@@ -16,88 +16,88 @@ import (
 	"github.com/hnsguard/hnsguard/test/hnstest"
 )
 
-// Setup is what does not change in a history.
+// Setup is the part of a history that does not change.
 type Setup struct {
-	// Seed is all chance that there is.
+	// Seed is the only source of randomness.
 	Seed uint64
-	// KubeProxy is the version: one of [KnownVersions], or one of the play's programs.
+	// KubeProxy is the version: one of [KnownVersions], or of the play's programs.
 	KubeProxy string
-	// NodeVersion is what the status of the Node says of kube-proxy. Kubelets before 1.33 write their own version there.
+	// NodeVersion is kube-proxy's version in the status of the Node. Kubelets before 1.33 write their own version there.
 	NodeVersion string
 	Order       hnstest.Order
 	Duplicates  hnstest.Duplicates
-	// Latency is how long a call to HNS takes, and APILatency a request to the API server.
+	// Latency is the duration of a call to HNS, and APILatency that of a request to the API server.
 	Latency, APILatency time.Duration
-	// Took is how long a sync of kube-proxy takes.
+	// Took is the duration of a sync of kube-proxy.
 	Took time.Duration
-	// Remakes: HNS cannot update load balancers, so that kube-proxy deletes them and makes others.
+	// Remakes: HNS cannot update load balancers, so kube-proxy deletes and recreates them.
 	Remakes bool
-	// KubeProxyLag, GuardLag and ControllerLag are how late a change comes at most.
+	// KubeProxyLag, GuardLag and ControllerLag are the maximum delays of changes.
 	KubeProxyLag, GuardLag, ControllerLag time.Duration
-	// Layout is what networks a node has.
-	// Default: only that of the pods.
+	// Layout has the networks of a node.
+	// Default: only the pod network.
 	Layout hnstest.Layout
-	// Nodes and Agents are how many Windows nodes there are, and agents on each.
+	// Nodes is the number of Windows nodes, and Agents the number of agents on each.
 	Nodes, Agents int
 	// Skew is how far the API server's clock is ahead of the nodes' clocks.
 	Skew time.Duration
-	// Services and Pool are how many Services there are, and addresses for pods.
+	// Services is the number of Services, and Pool the number of addresses for pods.
 	Services, Pool int
-	// ServiceNames are their names.
+	// ServiceNames are the names of the Services.
 	// Default: svc-0 and so on.
 	ServiceNames []string
-	// Evict and Reprogram switch on what is off by default.
+	// Evict and Reprogram enable acts that are off by default.
 	Evict, Reprogram bool
-	// Observe: nothing is done, only told.
+	// Observe: the agents act on nothing, and only report.
 	Observe     bool
 	OrphanGrace time.Duration
-	// Tight: the limits of removals are as low as they can be.
+	// Tight: the limits of removals are as low as possible.
 	Tight bool
 }
 
-// Verb is the closed set of what a history does to the world.
+// Verb is the closed set of actions in a history.
 type Verb string
 
-// The verbs. N are numbers that an action chooses things by; what does not exist is counted round.
+// The verbs. An action selects objects by the numbers N, modulo the number of objects.
 const (
 	// StartLocal: a pod starts on Windows node N[0].
 	StartLocal Verb = "start-local"
 	// StartRemote: a pod starts on a Linux node.
 	StartRemote Verb = "start-remote"
-	// ReplacePod: the living pod N[1] is deleted, and a pod of Windows node N[0] gets its address as soon as it is free.
+	// ReplacePod: the living pod N[1] is deleted, and a pod on Windows node N[0] gets its address as soon as it is free.
 	ReplacePod Verb = "replace-pod"
 	// DeletePod: the living pod N[0] is deleted.
 	DeletePod Verb = "delete-pod"
 	// FinishPod: the living pod N[0] ends by itself.
 	FinishPod Verb = "finish-pod"
-	// LoseSandbox: the sandbox of the living pod N[0] dies, and the kubelet makes another one after For.
+	// LoseSandbox: the sandbox of the living pod N[0] dies, and the kubelet creates another one after For.
 	LoseSandbox Verb = "lose-sandbox"
-	// DoublePod: a pod starts that gets the address of the living pod N[1]: on Windows node N[0], or on a Linux node if the
-	// other one is there.
+	// DoublePod: a pod starts with the address of the living pod N[1]: on Windows node N[0], or on a Linux node if the
+	// other pod is on that node.
 	DoublePod Verb = "double-pod"
 	// Repack: Service N[0] is repacked, with a gap of For.
 	Repack Verb = "repack"
-	// Mirror: a foreign author lists the living pod N[0] in Service N[1], until For after it has gone.
+	// Mirror: a foreign author lists the living pod N[0] in Service N[1], until For after it is gone.
 	Mirror Verb = "mirror"
-	// External: a foreign author lists external address N[1] in Service N[0] and the next one in the next, or neither any
-	// more if N[2] is odd.
+	// External: a foreign author lists external address N[1] in Service N[0] and the next address in the next Service, or
+	// removes both if N[2] is odd.
 	External Verb = "external"
 	// Relist: a foreign author lists external address N[1] in Service N[0] while the agents' watches of EndpointSlices
 	// deliver nothing for For.
 	Relist Verb = "relist"
-	// Touch: a slice of Service N[0] changes, and what it lists does not.
+	// Touch: a slice of Service N[0] changes, but not its entries.
 	Touch Verb = "touch"
 
-	// HNSDown: HNS of node N[0] is down for For, and answers calls with code N[1].
+	// HNSDown: HNS on node N[0] is down for For, and answers calls with code N[1].
 	HNSDown Verb = "hns-down"
-	// HNSRestarts: HNS of node N[0] restarts, which takes For, in which it answers calls with code N[1]. It restores
-	// everything under the same IDs, or has lost N[2] of it: load balancers, remote endpoints too, or everything.
+	// HNSRestarts: HNS on node N[0] restarts for For, and answers calls with code N[1] meanwhile. It restores everything
+	// under the same IDs, or loses N[2]: load balancers, also remote endpoints, or everything.
 	HNSRestarts Verb = "hns-restarts"
-	// HNSVanishes: object N[1] of the HNS of node N[0] vanishes while it is listed the next time.
+	// HNSVanishes: object N[1] of HNS on node N[0] vanishes during the next list.
 	HNSVanishes Verb = "hns-vanishes"
-	// HNSFailsOnce: call N[1] of the kube-proxy of node N[0] fails once, with code N[2].
+	// HNSFailsOnce: call N[1] of kube-proxy on node N[0] fails once, with code N[2].
 	HNSFailsOnce Verb = "hns-fails-once"
-	// HNSFails and HNSHangs: call N[1] does so for For.
+	// HNSFails and HNSHangs: call N[1] fails or hangs for For.
 	HNSFails Verb = "hns-fails"
 	HNSHangs Verb = "hns-hangs"
 	// HNSSlow: calls take a hundred times as long for For.
@@ -106,27 +106,27 @@ const (
 	CutGuard Verb = "cut-guard"
 	// StallHandlers: the handlers of agent N[0] see no EndpointSlice for For.
 	StallHandlers Verb = "stall-handlers"
-	// CutKubeProxy: the watch of the kube-proxy of node N[0] is cut for For, and lists again if N[2] is odd.
+	// CutKubeProxy: the watch of kube-proxy on node N[0] is cut for For, and lists again if N[2] is odd.
 	CutKubeProxy Verb = "cut-kube-proxy"
 	// APIFails: requests of agent N[0] fail in way N[1] for For.
 	APIFails Verb = "api-fails"
-	// MetricsDown: the kube-proxy of node N[0] serves no metrics for For.
+	// MetricsDown: kube-proxy on node N[0] serves no metrics for For.
 	MetricsDown Verb = "metrics-down"
 	// Crash: agent N[0] crashes and is gone for For.
 	Crash Verb = "crash"
-	// RestartKubeProxy: the kube-proxy of node N[0] is gone for For.
+	// RestartKubeProxy: kube-proxy on node N[0] is gone for For.
 	RestartKubeProxy Verb = "restart-kube-proxy"
-	// ReplaceKubeProxy: version N[1] takes the place of the kube-proxy of node N[0].
+	// ReplaceKubeProxy: version N[1] replaces kube-proxy on node N[0].
 	ReplaceKubeProxy Verb = "replace-kube-proxy"
-	// Freeze: node N[0] stands still for For.
+	// Freeze: node N[0] is frozen for For.
 	Freeze Verb = "freeze"
 )
 
-// Action is one thing that a history does, and how long it waits afterwards.
+// Action is one action of a history, and the time after it.
 type Action struct {
 	Verb Verb
 	N    [3]int
-	// Pod says more about a pod that starts.
+	// Pod has the options of a pod that starts.
 	Pod PodOptions
 	For time.Duration
 	// Then is the time until the next action.
@@ -143,18 +143,19 @@ type History struct {
 type Play struct {
 	// Guarded: with agents.
 	Guarded bool
-	// Haunted: with these writes of agents that are not there.
+	// Haunted: without agents, but with these writes of theirs.
 	Haunted []GhostWrite
 	// Trace: with a log of what happens.
 	Trace bool
-	// Writes: with a log of what kube-proxies do to HNS, to be compared: programs go through their maps without chance.
+	// Writes: with a log of kube-proxies' writes to HNS, for comparisons. Programs then iterate their maps without
+	// randomness.
 	Writes bool
-	// Programs run the code of kube-proxies as released, by version: one for each node.
+	// Programs run the code of released kube-proxies, by version, one for each node.
 	// Default: the world's own kube-proxy, which does the same.
 	Programs map[string][]Program
-	// Batches are the orders in which such a program processed batches of Services, for the world's own to do the same.
+	// Batches are the orders in which programs processed batches of Services. The world's own kube-proxy follows them.
 	Batches map[Batch][]types.NamespacedName
-	// Tell gets the story while it happens, one line after the other.
+	// Tell gets each line of the story while it happens.
 	// Default: the story is not kept.
 	Tell func(at time.Duration, actor Actor, text string)
 	// Idle returns when all agents wait for the world. In a bubble of testing/synctest it is synctest.Wait.
@@ -162,7 +163,7 @@ type Play struct {
 	Idle func()
 }
 
-// New returns a world at its beginning. Call [World.End] when it is not needed any more.
+// New returns a new world. Call [World.End] when it is no longer needed.
 func New(s Setup, p Play) *World {
 	if p.Idle == nil {
 		p.Idle = func() {}
@@ -188,19 +189,20 @@ func New(s Setup, p Play) *World {
 	return w
 }
 
-// quiet is how long a world goes on after its history when everything is well, and orphans had their grace period:
-// longer than any bound. The slowest kube-proxy syncs every 75 s. Package stalerecord waits twice for four syncs of it,
-// and twice for its watch to reach them.
+// quiet is how long a world continues after its history, without faults and after the grace period of orphans. It is
+// longer than any bound: the slowest kube-proxy syncs every 75 s, and package stalerecord waits twice for four of its
+// syncs, and twice for its watch to reach them.
 const quiet = 20 * time.Minute
 
-// settle is how long what a history began goes on when it has ended. What becomes stale later, because kube-proxy leaks
-// what hnsguard makes it program, has not been stale for long enough when the world ends.
+// settle is how long the effects of a history continue after it ends. Endpoints that become stale later, because
+// kube-proxy leaks them when hnsguard makes it program Services again, are not stale for long enough at the end of the
+// world.
 const settle = 5 * time.Minute
 
-// begin is how long a world goes on before its history begins.
+// begin is how long a world runs before its history begins.
 const begin = 40 * time.Second
 
-// Play lets a history happen. It takes too long for real time.
+// Play plays a history. It takes too long for real time.
 func (h History) Play(p Play) *World {
 	w := New(h.Setup, p)
 	defer w.End()
@@ -218,7 +220,7 @@ func (h History) Play(p Play) *World {
 	return w
 }
 
-// heal ends every fault. Pods that wait for a CNI that never works are deleted.
+// heal ends every fault. It deletes pods whose CNI never works.
 func (w *World) heal() {
 	w.tell(ActorHistory, "all faults end")
 	for _, n := range w.Nodes {
@@ -243,7 +245,7 @@ func pick[T any](from []T, n int) (T, bool) {
 	return from[n%len(from)], true
 }
 
-// living are the pods that are neither deleted nor finished, in the order in which they began.
+// living returns the pods that are neither deleted nor finished, in the order of their start.
 func (w *World) living() []*Pod {
 	var all []*Pod
 	for _, name := range sortedKeys(w.Pods) {
@@ -262,7 +264,7 @@ func (w *World) agents() []*Agent {
 	return all
 }
 
-// act does one action.
+// act performs one action.
 func (w *World) act(at int, a Action) {
 	node := w.Nodes[a.N[0]%len(w.Nodes)]
 	service := a.N[0] % w.Setup.Services
@@ -311,7 +313,7 @@ func (w *World) act(at int, a Action) {
 	}
 }
 
-// external is the address of a Linux node, as those of the API server are, or one outside of the cluster.
+// external returns the address of a Linux node, like those of the API server, or one outside of the cluster.
 func external(n int) netip.Addr {
 	const addresses = 4
 	if n %= addresses; n > 0 {
@@ -320,7 +322,7 @@ func external(n int) netip.Addr {
 	return linuxAddress()
 }
 
-// double lets a pod begin with the address of another one.
+// double starts a pod with the address of another one.
 func (w *World) double(at int, node *Node, a Action) {
 	p, ok := pick(w.living(), a.N[1])
 	if !ok || !p.Holds {
@@ -333,7 +335,7 @@ func (w *World) double(at int, node *Node, a Action) {
 	w.Double(p, fmt.Sprintf("pod-%03d-win", at), node.Name, w.bounded(a.Pod))
 }
 
-// bounded makes the numbers of a pod's options those of things that exist.
+// bounded limits the numbers in a pod's options to existing objects.
 func (w *World) bounded(o PodOptions) PodOptions {
 	var services []int
 	for _, s := range o.Services {
@@ -345,7 +347,7 @@ func (w *World) bounded(o PodOptions) PodOptions {
 	return o
 }
 
-// fault lets something go wrong.
+// fault starts a fault.
 func (w *World) fault(node *Node, a Action) {
 	w.tell(ActorHistory, "%s %v for %s", a.Verb, a.N, a.For)
 	switch a.Verb {
@@ -418,7 +420,7 @@ func (w *World) faultAgent(agent *Agent, a Action) {
 	}
 }
 
-// Lost are the pods that had a working endpoint and lost it to kube-proxy or an agent, by name.
+// Lost returns the names of the pods that lost a working endpoint to kube-proxy or an agent.
 func (w *World) Lost() []string {
 	var lost []string
 	for _, name := range sortedKeys(w.Pods) {

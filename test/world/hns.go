@@ -12,21 +12,21 @@ import (
 	"github.com/hnsguard/hnsguard/internal/hns"
 )
 
-// service is how the HNS of a node behaves at the moment, towards everybody who calls it.
+// service is the current behavior of HNS on a node, for all callers.
 type service struct {
 	world *World
 	down  bool
-	// latency is how long one call takes.
+	// latency is the duration of one call.
 	latency time.Duration
-	// why is the code of its answers while it is down, or zero for the usual one.
+	// why is the code of its answers while it is down; zero for the usual one.
 	why     uint32
 	failing map[hns.Operation]bool
-	// once are codes with which the next calls of kube-proxy's fail.
+	// once are the codes with which kube-proxy's next calls fail.
 	once    map[hns.Operation]uint32
 	hanging map[hns.Operation]bool
-	// stuck are endpoints of which every delete hangs, and unreadable those that cannot be read.
+	// stuck are endpoints whose deletes hang, and unreadable those that cannot be read.
 	stuck, unreadable map[hns.EndpointID]bool
-	// hung are the calls that hang; each goes on when it is called.
+	// hung are the hanging calls; calling one makes it continue.
 	hung []func()
 }
 
@@ -38,7 +38,7 @@ func newService(w *World, latency time.Duration) *service {
 	}
 }
 
-// code is the code with which a call fails at the moment, or zero.
+// code returns the code with which a call fails now, or zero.
 func (s *service) code(op hns.Operation) uint32 {
 	switch {
 	case s.down:
@@ -50,7 +50,7 @@ func (s *service) code(op hns.Operation) uint32 {
 	}
 }
 
-// fault is how it fails, or nil.
+// fault returns the error with which a call fails now, or nil.
 func (s *service) fault(op hns.Operation) error {
 	switch {
 	case s.down:
@@ -62,12 +62,12 @@ func (s *service) fault(op hns.Operation) error {
 	}
 }
 
-// hangs reports whether a call hangs that is about some endpoint.
+// hangs reports whether a call hangs. about is the endpoint of the call.
 func (s *service) hangs(op hns.Operation, about string) bool {
 	return s.hanging[op] || op == hns.OpDeleteEndpoint && s.stuck[hns.EndpointID(about)]
 }
 
-// release lets the calls that hang go on.
+// release makes the hanging calls continue.
 func (s *service) release() {
 	clear(s.hanging)
 	clear(s.stuck)
@@ -99,17 +99,17 @@ const (
 	allLosses = iota
 )
 
-// lose lets HNS lose what it does not restore when it restarts.
+// lose makes HNS lose what it does not restore when it restarts.
 func (n *Node) lose(what lost) {
 	state := n.HNS.State()
 	if what >= lostBalancers {
 		for _, lb := range state.LoadBalancers {
-			_ = n.HNS.DeleteLoadBalancer(lb.ID) // it is there
+			_ = n.HNS.DeleteLoadBalancer(lb.ID) // it exists
 		}
 	}
 	if what == lostRemotes {
 		for _, e := range n.Remotes() {
-			_ = n.HNS.DeleteEndpoint(context.Background(), e.ID) // it is there
+			_ = n.HNS.DeleteEndpoint(context.Background(), e.ID) // it exists
 		}
 	}
 	if what < lostAll {
@@ -128,7 +128,7 @@ func (n *Node) lose(what lost) {
 	}
 }
 
-// vanish lets an object vanish while it is listed the next time: a load balancer, or an endpoint that is no pod's.
+// vanish makes an object vanish during the next list: a load balancer, or an endpoint that belongs to no pod.
 func (n *Node) vanish(which int) {
 	var all []func()
 	state := n.HNS.State()
@@ -145,10 +145,10 @@ func (n *Node) vanish(which int) {
 	}
 }
 
-// callsPerObject is how many calls it takes to read one object: open, query, close.
+// callsPerObject is the number of calls to read one object: open, query, close.
 const callsPerObject = 3
 
-// client is the [hns.Client] of one agent: every call takes time, in which the world goes on.
+// hnsClient is the [hns.Client] of one agent: every call takes time, in which the world continues.
 type hnsClient struct{ agent *Agent }
 
 var _ hns.Client = hnsClient{}
@@ -156,13 +156,13 @@ var _ hns.Client = hnsClient{}
 // Version implements [hns.Client]. It takes no time: nothing in a history depends on it.
 func (c hnsClient) Version(ctx context.Context) (string, error) { return c.agent.node.HNS.Version(ctx) }
 
-// answer is what came of a call.
+// answer is the result of a call.
 type answer[T any] struct {
 	value T
 	err   error
 }
 
-// do makes one call. It takes effect when its time has passed or, if it hangs, when HNS lets it. As in HNS, no context
+// do makes one call. It takes effect after its duration or, if it hangs, when HNS continues it. As in HNS, no context
 // ends it.
 func do[T any](c hnsClient, op hns.Operation, about string, calls int, effect func() (T, error)) (T, error) {
 	n := c.agent.node
@@ -221,7 +221,7 @@ func (c hnsClient) Endpoint(ctx context.Context, id hns.EndpointID) (hns.Endpoin
 	})
 }
 
-// LoadBalancers implements [hns.Client]. The IDs are listed, then each load balancer is read; one that goes meanwhile
+// LoadBalancers implements [hns.Client]. It lists the IDs, then reads each load balancer; one that vanishes meanwhile
 // fails the list.
 func (c hnsClient) LoadBalancers(ctx context.Context) ([]hns.LoadBalancer, error) {
 	n := c.agent.node

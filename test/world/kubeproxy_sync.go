@@ -13,14 +13,14 @@ import (
 	"github.com/hnsguard/hnsguard/internal/hns"
 )
 
-// runner starts syncs: BoundedFrequencyRunner of pkg/util/async before 1.34 and of pkg/proxy/runner since.
+// runner starts syncs: BoundedFrequencyRunner of pkg/util/async before 1.34, and of pkg/proxy/runner since.
 type runner struct {
 	k         *KubeProxy
 	timer     *event
 	requested bool
-	// starting is set while a sync is about to begin: more requests make no difference.
+	// starting is set while a sync is about to start: further requests have no effect.
 	starting bool
-	// tokens and filled are the bucket of the older runner.
+	// tokens and filled are the token bucket of the older runner.
 	tokens float64
 	filled time.Time
 	// ended is when the last sync ended.
@@ -53,7 +53,7 @@ func (r *runner) arm(after time.Duration, do func()) {
 	})
 }
 
-// request asks for a sync.
+// request requests a sync.
 func (r *runner) request() {
 	switch {
 	case r.k.sync != nil:
@@ -63,7 +63,7 @@ func (r *runner) request() {
 	}
 }
 
-// try starts a sync, or makes sure that one starts as soon as it may.
+// try starts a sync, or schedules one for the earliest permitted time.
 func (r *runner) try() {
 	if !r.k.Burst {
 		r.arm(max(0, minSyncPeriod-r.k.world.clock.Since(r.ended)), r.run)
@@ -79,7 +79,7 @@ func (r *runner) try() {
 	r.arm(max(possible, token), r.try)
 }
 
-// accept takes a token if there is one.
+// accept takes a token, if available.
 func (r *runner) accept() bool {
 	now := r.k.world.Now()
 	r.tokens = min(burst, r.tokens+now.Sub(r.filled).Seconds()/minSyncPeriod.Seconds())
@@ -101,7 +101,7 @@ func (r *runner) run() {
 	r.k.sync.begin()
 }
 
-// finished is called when a sync has ended, well or not.
+// finished is called when a sync has succeeded or failed.
 func (r *runner) finished() {
 	r.k.sync = nil
 	r.k.stats.Finished++
@@ -115,7 +115,7 @@ func (r *runner) finished() {
 	r.arm(r.k.SyncPeriod, r.try)
 }
 
-// stages are the stages of a sync, between which others act.
+// stages are the stages of a sync. Other events happen between them.
 type stages struct {
 	k     *KubeProxy
 	began time.Time
@@ -124,7 +124,7 @@ type stages struct {
 
 func (s *stages) abort() { s.next.cancel() }
 
-// at goes on with the next stage when that part of the time that a sync takes has passed.
+// at schedules the next stage after a fraction of the sync's duration.
 func (s *stages) at(part, of time.Duration, do func()) {
 	due := s.began.Add(s.k.Took * part / of)
 	s.next = s.k.world.After(due.Sub(s.k.world.Now()), ActorKubeProxy, func() {
@@ -136,8 +136,8 @@ func (s *stages) at(part, of time.Duration, do func()) {
 	})
 }
 
-// toList, toProgram and toFinish let a sync go on: kube-proxy lists after a hundredth of its time, programs Services
-// after the half, and goes through its record at the end.
+// toList, toProgram and toFinish schedule the stages: kube-proxy lists after a hundredth of the duration, programs
+// Services after half of it, and processes its record at the end.
 func (s *stages) toList(do func())    { s.at(1, 100, do) }
 func (s *stages) toProgram(do func()) { s.at(1, 2, do) }
 func (s *stages) toFinish(do func())  { s.at(1, 1, do) }
@@ -146,14 +146,14 @@ func (s *stages) toFinish(do func())  { s.at(1, 1, do) }
 type ownSync struct {
 	stages
 	k *KubeProxy
-	// queried is what was enumerated, once, with what has been made since.
+	// queried are the endpoints that were enumerated, once, and those that were created since.
 	queried  map[netip.Addr]found
 	byID     map[hns.EndpointID]found
 	twins    []hns.EndpointID
 	balanced map[string]hns.LoadBalancerID
 }
 
-// begin takes the pending changes, if the network is there and is the one that it was.
+// begin takes the pending changes, if the network exists and is still the same.
 func (s *ownSync) begin() {
 	k := s.k
 	s.stages = stages{k: k, began: k.world.Now()}
@@ -174,21 +174,21 @@ func (s *ownSync) begin() {
 	if len(k.record) > 0 {
 		k.world.tell(ActorKubeProxy, "%s: syncs; its record of terminated addresses has %v", k.node.Name, sortedAddrs(k.record))
 	}
-	if k.hns.fault(hns.OpNetworks) != nil { // getAllEndpointsByNetwork looks for it again
+	if k.hns.fault(hns.OpNetworks) != nil { // getAllEndpointsByNetwork looks it up again
 		s.unlisted()
 		return
 	}
 	s.toList(s.list)
 }
 
-// unlisted is the end of a sync that could not list endpoints.
+// unlisted ends a sync that could not list endpoints.
 func (s *ownSync) unlisted() {
 	s.k.world.tell(ActorKubeProxy, "%s: sync fails: HNS cannot be listed", s.k.node.Name)
 	s.k.runner.finished()
 }
 
-// forgetPolicies is what a sync does when it does not find its network: cleanupAllPolicies of Proxier. 1.37 leaves
-// everything as it is while HNS is not running (IsHnsNotRunningError).
+// forgetPolicies does what a sync does without its network: cleanupAllPolicies of Proxier. 1.37 leaves everything
+// unchanged while HNS is not running (IsHnsNotRunningError).
 func (s *ownSync) forgetPolicies(why error) {
 	if s.k.KeepsUnread && errors.Is(why, refused{codeUnknown}) {
 		return
@@ -230,7 +230,7 @@ func (s *ownSync) list() {
 	s.toProgram(s.program)
 }
 
-// program deals with the Services whose policy is not applied.
+// program processes the Services whose policy is not applied.
 func (s *ownSync) program() {
 	for _, key := range s.k.ports() {
 		if service := s.k.services[key]; !service.applied {
@@ -240,7 +240,7 @@ func (s *ownSync) program() {
 	s.toFinish(s.finish)
 }
 
-// ports are the ports of Services in order.
+// ports returns the ports of Services, in order.
 func (k *KubeProxy) ports() []portName {
 	return slices.SortedFunc(maps.Keys(k.services), func(a, b portName) int { return compareKeys(a.service, b.service) })
 }
@@ -286,7 +286,7 @@ func (s *ownSync) programService(key portName, service *balancedService) {
 	service.applied = s.balance(service, ids)
 }
 
-// endpointFor finds the HNS endpoint of a backend, or makes a remote one.
+// endpointFor finds the HNS endpoint of a backend, or creates a remote one.
 func (s *ownSync) endpointFor(b *backend) (found, bool) {
 	if e, known := s.byID[b.id]; known && b.id != "" {
 		return e, true
@@ -307,7 +307,7 @@ func (s *ownSync) endpointFor(b *backend) (found, bool) {
 	return e, true
 }
 
-// balance is getLoadBalancer or updateLoadBalancer of hns.go. It fails if a backend has gone since it was enumerated.
+// balance is getLoadBalancer or updateLoadBalancer of hns.go. It fails if a backend is gone since it was enumerated.
 func (s *ownSync) balance(service *balancedService, ids []hns.EndpointID) bool {
 	spec := hns.LoadBalancer{
 		ID: service.lb, Endpoints: ids, FrontendVIPs: []netip.Addr{service.vip},
@@ -333,8 +333,8 @@ func (s *ownSync) balance(service *balancedService, ids []hns.EndpointID) bool {
 	return true
 }
 
-// replaceBalancer is createOrReplaceLoadbalancer of hns.go, where HNS says that there is one of the same frontend. It
-// looks for it in what was listed at the start, with what has been made since.
+// replaceBalancer is createOrReplaceLoadbalancer of hns.go, for the case that HNS already has a load balancer with the
+// frontend. It looks for it in the list from the start of the sync, and in those created since.
 func (s *ownSync) replaceBalancer(spec hns.LoadBalancer, err error) (hns.LoadBalancer, error) {
 	var same []hns.LoadBalancerID
 	for key, id := range s.balanced {
@@ -349,7 +349,7 @@ func (s *ownSync) replaceBalancer(spec hns.LoadBalancer, err error) (hns.LoadBal
 }
 
 // cleanBalancer is deleteLoadBalancerPolicy of proxier.go: it keeps the ID of a load balancer that it could not delete.
-// Before 1.37 it looks up what does not exist, too: a Service without a load balancer, and the node port.
+// Before 1.37 it also looks up load balancers that do not exist: those of a Service without one, and of the node port.
 func (s *ownSync) cleanBalancer(service *balancedService) {
 	before := service.lb
 	if before == "" && !s.k.KeepsUnread {
@@ -372,7 +372,7 @@ func (s *ownSync) deleteBalancer(service *balancedService) {
 	service.lb = ""
 }
 
-// deletedBalancer is deleteLoadBalancer of hns.go. Before 1.37 it says nothing about what it cannot look up.
+// deletedBalancer is deleteLoadBalancer of hns.go. Before 1.37 it ignores load balancers that it cannot look up.
 func (s *ownSync) deletedBalancer(id hns.LoadBalancerID) bool {
 	there, err := s.k.hns.loadBalancer(id)
 	switch {
@@ -388,8 +388,8 @@ func (s *ownSync) deletedBalancer(id hns.LoadBalancerID) bool {
 	}
 }
 
-// finish is the end of syncProxyRules: the time stamp first, then the record, looked up in what was enumerated at the
-// start.
+// finish is the end of syncProxyRules: the timestamp first, then the record, which is looked up in the enumeration from
+// the start of the sync.
 func (s *ownSync) finish() {
 	k := s.k
 	k.stats.Succeeded = k.world.Now()
@@ -413,7 +413,7 @@ func (s *ownSync) deleteTwins() {
 	}
 }
 
-// lookUp is the part of syncProxyRules about one address of the record.
+// lookUp is the part of syncProxyRules for one address of the record.
 func (s *ownSync) lookUp(addr netip.Addr) {
 	k := s.k
 	defer func() { k.node.looked[addr] = k.enumerated }()
@@ -435,7 +435,7 @@ func balancerKey(lb hns.LoadBalancer) string {
 	return balancerFrontend(lb) + strings.Join(ids, ",")
 }
 
-// balancerFrontend is how the key begins.
+// balancerFrontend returns the beginning of the key.
 func balancerFrontend(lb hns.LoadBalancer) string {
 	vip := ""
 	if len(lb.FrontendVIPs) > 0 {

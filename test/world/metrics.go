@@ -10,8 +10,8 @@ import (
 	"sync"
 )
 
-// metricsScheme is the scheme of the URLs at which kube-proxies of the world serve their metrics. Agents reach them by
-// a transport of their own, without a network.
+// metricsScheme is the scheme of the URLs at which the world's kube-proxies serve their metrics. Agents reach them
+// through their own transport, without a network.
 const metricsScheme = "model"
 
 // proxyMetrics is the transport behind [metricsScheme]: it finds the node's kube-proxy by the host of the URL.
@@ -22,7 +22,7 @@ type proxyMetrics struct{ agents sync.Map }
 //nolint:gochecknoglobals // all agents of the process share it
 var transport = sync.OnceValue(func() *proxyMetrics { return &proxyMetrics{} })
 
-// serve lets an agent reach the metrics of its node's kube-proxy, and returns how to end that.
+// serve makes the metrics of the node's kube-proxy available to an agent, and returns a function that ends this.
 func (t *proxyMetrics) serve(host string, a *Agent) (end func()) {
 	t.agents.Store(host, a)
 	return func() { t.agents.Delete(host) }
@@ -51,7 +51,7 @@ func (t *proxyMetrics) RoundTrip(r *http.Request) (*http.Response, error) {
 	}, nil
 }
 
-// metrics is what kube-proxy serves of its metrics at the moment.
+// metrics returns kube-proxy's current metrics.
 func (n *Node) metrics() answer[string] {
 	k := n.KubeProxy
 	if n.metricsDown || k.down || n.frozenFor() > 0 {

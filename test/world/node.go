@@ -26,24 +26,25 @@ type Node struct {
 	HNS       *hnstest.HNS
 	KubeProxy *KubeProxy
 	Agents    []*Agent
-	// Written is what kube-proxy has done to HNS, if the play keeps it.
+	// Written are kube-proxy's writes to HNS, if the play records them.
 	Written []ProxyWrite
 
 	world   *World
 	network hns.Network
 	service *service
-	// frozen is until when nothing on the node runs.
+	// frozen is the end of the time in which nothing on the node runs.
 	frozen time.Time
-	// made counts endpoints by address and kind, so that IDs are the same in every play.
+	// made counts the created endpoints by address and kind, so that IDs are the same in every play.
 	made map[string]int
-	// pods are the pods whose CNI made a local endpoint.
+	// pods are the pods of local endpoints.
 	pods map[hns.EndpointID]*Pod
-	// born is when endpoints were made, in order.
+	// born is the order in which endpoints were created.
 	born map[hns.EndpointID]int
-	// taken are the remote endpoints that agents deleted, and touched the addresses of what they deleted or made.
+	// taken are the remote endpoints that agents deleted, and touched the addresses of the endpoints that they deleted or
+	// created.
 	taken   []taken
 	touched map[netip.Addr]bool
-	// looked is when kube-proxy last enumerated the endpoints for a lookup of an address.
+	// looked is when kube-proxy last enumerated the endpoints to look up an address.
 	looked map[netip.Addr]time.Time
 	// metricsDown is set while kube-proxy does not serve its metrics.
 	metricsDown bool
@@ -66,12 +67,12 @@ func newNode(w *World, index int) *Node {
 	n.network = n.HNS.Build(layout)
 	n.createForeign()
 	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: n.Name}}
-	node.Status.NodeInfo.KubeProxyVersion = w.Setup.NodeVersion //nolint:staticcheck // old kubelets still fill it in
+	node.Status.NodeInfo.KubeProxyVersion = w.Setup.NodeVersion //nolint:staticcheck // old kubelets still set it
 	w.API.Put(node)
 	return n
 }
 
-// createForeign makes a remote endpoint that nobody claims, and that is not kube-proxy's: as those of some CNIs.
+// createForeign creates a remote endpoint that nothing claims and that is not kube-proxy's, like those of some CNIs.
 func (n *Node) createForeign() {
 	_, err := n.HNS.CreateEndpoint(hnstest.EndpointSpec{
 		Network: n.network.ID, Addresses: []netip.Addr{netip.AddrFrom4([4]byte{10, 240, 255, 1})}, Flags: hns.FlagRemote,
@@ -82,27 +83,27 @@ func (n *Node) createForeign() {
 	}
 }
 
-// newID gives an endpoint the same ID in every play of a history, whatever other endpoints there are.
+// newID returns an ID for an endpoint that is the same in every play of a history, whatever other endpoints exist.
 func (n *Node) newID(of string) string {
 	n.made[of]++
 	h := fnv.New128a()
 	for _, s := range []string{strconv.FormatUint(n.world.Setup.Seed, 10), n.Name, of, strconv.Itoa(n.made[of])} {
-		_, _ = h.Write([]byte(s)) // a hash does not fail
+		_, _ = h.Write([]byte(s)) // a hash never fails
 		_, _ = h.Write([]byte{0})
 	}
-	// FNV mixes the last bytes badly; the order of IDs has to be as good as random.
+	// FNV mixes the last bytes badly, but the order of IDs must look random.
 	id := uuid.NewSHA1(uuid.NameSpaceOID, h.Sum(nil)).String()
 	n.born[hns.EndpointID(id)] = len(n.born) + 1
 	return id
 }
 
-// rank is the place of an endpoint in a list at some time, where the order is random. All lists of one instant agree.
+// rank returns the position of an endpoint in lists of random order. All lists of one instant agree.
 func (n *Node) rank(id hns.EndpointID, at time.Time) uint64 {
 	const places = 1 << 40
 	return uint64(n.world.roll(places, "rank", n.Name, string(id), at.Sub(n.world.start).String()))
 }
 
-// addressOf is the address of a node, which may run Linux.
+// addressOf returns the address of a node, which may run Linux.
 func (w *World) addressOf(node string) netip.Addr {
 	for at, n := range w.Nodes {
 		if n.Name == node {
@@ -114,7 +115,7 @@ func (w *World) addressOf(node string) netip.Addr {
 
 func linuxAddress() netip.Addr { return netip.AddrFrom4([4]byte{10, 0, 0, 101}) }
 
-// standsBehind reports whether HNS enumerated an endpoint, which may have gone, after another one at that time.
+// standsBehind reports whether HNS enumerated an endpoint, which may be gone, after another one at that time.
 func (n *Node) standsBehind(id, other hns.EndpointID, at time.Time) bool {
 	switch n.world.Setup.Order {
 	case hnstest.Random:
@@ -130,10 +131,10 @@ func (n *Node) standsBehind(id, other hns.EndpointID, at time.Time) bool {
 
 func (n *Node) latencyOf(calls int) time.Duration { return time.Duration(calls) * n.service.latency }
 
-// frozenFor is how long the node stands still from now on.
+// frozenFor returns how long the node remains frozen.
 func (n *Node) frozenFor() time.Duration { return max(0, n.frozen.Sub(n.world.Now())) }
 
-// Freeze stops everything on the node for some time, as a host does that pauses a machine. Clocks go on.
+// Freeze stops everything on the node for some time, like a host that pauses a machine. Clocks continue.
 func (n *Node) Freeze(d time.Duration) {
 	n.world.tell(ActorHistory, "%s: freezes for %s", n.Name, d)
 	n.frozen = n.world.Now().Add(d)
@@ -146,10 +147,10 @@ func (n *Node) stop() {
 	n.service.release()
 }
 
-// opCreateRemoteEndpoint is the one operation of kube-proxy's that hnsguard has no use for.
+// opCreateRemoteEndpoint is an operation of kube-proxy that hnsguard does not use.
 const opCreateRemoteEndpoint hns.Operation = "create_remote_endpoint"
 
-// createRemote makes a remote endpoint like kube-proxy's.
+// createRemote creates a remote endpoint like kube-proxy's.
 func (n *Node) createRemote(addr netip.Addr, actor Actor) (hns.Endpoint, error) {
 	if err := n.service.fault(opCreateRemoteEndpoint); err != nil {
 		return hns.Endpoint{}, err
@@ -163,7 +164,7 @@ func (n *Node) createRemote(addr netip.Addr, actor Actor) (hns.Endpoint, error) 
 	return made, err
 }
 
-// delete deletes an endpoint, and notes whose it was.
+// delete deletes an endpoint, and records whose it was.
 func (n *Node) delete(id hns.EndpointID, actor Actor) error {
 	if err := n.service.fault(hns.OpDeleteEndpoint); err != nil {
 		return err
@@ -184,7 +185,7 @@ func (n *Node) delete(id hns.EndpointID, actor Actor) error {
 	return nil
 }
 
-// endpoint returns what is in HNS under an ID now.
+// endpoint returns the endpoint that HNS has under an ID now.
 func (n *Node) endpoint(id hns.EndpointID) (hns.Endpoint, bool) {
 	all := n.HNS.State().Endpoints
 	at := slices.IndexFunc(all, func(e hns.Endpoint) bool { return e.ID == id })
@@ -194,7 +195,7 @@ func (n *Node) endpoint(id hns.EndpointID) (hns.Endpoint, bool) {
 	return all[at], true
 }
 
-// Remotes are kube-proxy's remote endpoints of the pod network, in HNS's order.
+// Remotes returns kube-proxy's remote endpoints on the pod network, in HNS's order.
 func (n *Node) Remotes() []hns.Endpoint {
 	return slices.DeleteFunc(n.HNS.State().Endpoints, func(e hns.Endpoint) bool {
 		return !e.Remote() || e.Network != n.network.ID || !kubeproxy.Owns(e)

@@ -20,32 +20,32 @@ import (
 	"github.com/hnsguard/hnsguard/internal/kubeproxy/detect"
 )
 
-// Agent is one process of hnsguard on a node. Its passes run in a goroutine of their own and stop wherever they call
-// HNS or the API server; everything else in this type happens in the world's goroutine.
+// Agent is one process of hnsguard on a node. Its passes run in their own goroutine, which blocks in every call to HNS
+// or the API server; everything else in this type happens in the world's goroutine.
 type Agent struct {
 	Name string
-	// Passes is how many passes have ended.
+	// Passes is the number of finished passes.
 	Passes int
 
 	node    *Node
 	product *product
-	// life counts the processes that this agent has been.
+	// life counts the processes of this agent.
 	life   int
 	dead   bool
 	cancel context.CancelFunc
 
 	pods, slices *Feed
 
-	// run makes a pass and returns when the next should come. It is for a goroutine of its own.
+	// run runs a pass, and returns when the next should follow. It must run in its own goroutine.
 	run     func() (time.Duration, error)
 	running bool
-	// due is the next pass; nil during one, and while there is no process.
+	// due is the next pass; nil during a pass, and while there is no process.
 	due *event
-	// again is when the pass after this one was asked for; zero if it was not.
+	// again is when the pass after this one should start; zero if none was requested.
 	again time.Time
 
 	apiFault APIFault
-	// faulty is since when requests fail without a break; zero while they do not.
+	// faulty is since when requests have failed without a break; zero if they succeed.
 	faulty     time.Time
 	unanswered []func()
 
@@ -79,7 +79,7 @@ func (a *Agent) start() {
 	a.arm(time.Millisecond)
 }
 
-// watch begins the watches of a process whose caches have just synced.
+// watch starts the watches of a process whose caches have just synced.
 func (a *Agent) watch() {
 	w := a.node.world
 	a.product.servicesListed(w.API.All(KindService))
@@ -99,14 +99,14 @@ func (a *Agent) watch() {
 	})
 }
 
-// stored expects that the program's store of slices takes everything.
+// stored expects that the program's store of slices accepts everything.
 func (a *Agent) stored(err error) {
 	if err != nil {
 		a.node.world.violated(InvariantModel, "%s: storing an EndpointSlice: %v", a.Name, err)
 	}
 }
 
-// Crash ends the process wherever it is, and starts another one after some time.
+// Crash ends the process at any point, and starts another one after some time.
 func (a *Agent) Crash(after time.Duration) {
 	if a.dead {
 		return
@@ -116,7 +116,7 @@ func (a *Agent) Crash(after time.Duration) {
 	a.node.world.After(after, ActorAgent, a.start)
 }
 
-// stop ends the process. What it has asked of HNS before goes on.
+// stop ends the process. Its earlier calls to HNS continue.
 func (a *Agent) stop() {
 	if a.dead {
 		return
@@ -130,7 +130,7 @@ func (a *Agent) stop() {
 	a.answer()
 }
 
-// answer ends requests to the API server that hang.
+// answer ends hanging requests to the API server.
 func (a *Agent) answer() {
 	for _, reply := range a.unanswered {
 		reply()
@@ -138,7 +138,7 @@ func (a *Agent) answer() {
 	a.unanswered = nil
 }
 
-// want asks for a pass after some time, unless one comes sooner.
+// want requests a pass after some time, unless one comes sooner.
 func (a *Agent) want(after time.Duration) {
 	at := a.node.world.Now().Add(after)
 	switch {
@@ -177,7 +177,7 @@ func (a *Agent) pass() {
 	}()
 }
 
-// passed is the end of a pass.
+// passed ends a pass.
 func (a *Agent) passed(next time.Duration, err error) {
 	w := a.node.world
 	a.running = false
@@ -201,14 +201,14 @@ func guarded(do func() (time.Duration, error)) (next time.Duration, err error) {
 	return do()
 }
 
-// random is the program's chance.
+// random is the program's source of randomness.
 func (a *Agent) random() float64 {
 	const grains = 1000
 	a.rolls++
 	return float64(a.node.world.roll(grains, "random", a.Name, strconv.Itoa(a.rolls))) / grains
 }
 
-// SetAPIFault lets requests to the API server fail from now on, or not any more.
+// SetAPIFault makes requests to the API server fail from now on, or succeed again.
 func (a *Agent) SetAPIFault(fault APIFault) {
 	a.node.world.tell(ActorAPI, "%s: requests fail in way %d", a.Name, fault)
 	a.apiFault = fault
@@ -227,7 +227,7 @@ func (a *Agent) Eventf(_, _ runtime.Object, kind, reason, _, note string, args .
 	a.node.world.tell(ActorAgent, "%s: Event %s %s: %s", a.Name, kind, reason, fmt.Sprintf(note, args...))
 }
 
-// logSink counts what the program logs, and shows it in the world's log.
+// logSink counts the program's log messages, and adds them to the world's log.
 type logSink struct {
 	agent  *Agent
 	values []any
@@ -262,14 +262,14 @@ func (s logSink) WithValues(keysAndValues ...any) logr.LogSink {
 // WithName implements [logr.LogSink].
 func (s logSink) WithName(string) logr.LogSink { return s }
 
-// called notes how a call to HNS ended.
+// called records the result of a call to HNS.
 func (a *Agent) called(op hns.Operation, err error) {
 	if a.running && !a.dead {
 		a.account.called(op, err)
 	}
 }
 
-// evicts is an eviction that the API server lets pass.
+// evicts processes an eviction that the API server accepts.
 func (a *Agent) evicts(key types.NamespacedName) {
 	w := a.node.world
 	p := w.Pods[key.Name]
@@ -285,17 +285,17 @@ func (a *Agent) evicts(key types.NamespacedName) {
 	}
 	w.Evicted = append(w.Evicted, p.Name)
 	if p.Static {
-		return // the kubelet makes its mirror pod again at once
+		return // the kubelet recreates its mirror pod at once
 	}
 	p.Delete()
 }
 
-// kubeProxy is how the agent finds the metrics of the node's kube-proxy.
+// kubeProxy configures where the agent finds the metrics of the node's kube-proxy.
 func (a *Agent) kubeProxy() detect.Options {
 	return detect.Options{Node: a.node.Name, URL: a.metricsURL(), Every: detect.Every, Transport: transport()}
 }
 
-// metricsURL is where the agent finds its kube-proxy's metrics.
+// metricsURL returns the URL of the metrics of the agent's kube-proxy.
 func (a *Agent) metricsURL() string {
 	w := a.node.world
 	host := fmt.Sprintf("%s-%d.%p", strings.ToLower(a.Name), a.life, w)

@@ -16,18 +16,18 @@ import (
 	"github.com/hnsguard/hnsguard/test/winkernel/wire"
 )
 
-// Program runs the code of a kube-proxy as released: one of package winkernel.
+// Program runs the code of a released kube-proxy: one of package winkernel.
 type Program interface {
 	Do(r wire.Request) (wire.Message, error)
 }
 
-// Batch names a batch of Services that a kube-proxy processed: of which node, and when.
+// Batch identifies a batch of Services that a kube-proxy processed: on which node, and when.
 type Batch struct {
 	Node string
 	At   time.Duration
 }
 
-// traits finds the kube-proxy of a version. Of one that only a program can do, it knows no more than that.
+// traits returns the traits of a version. They are unknown for a version that only a program implements.
 func (w *World) traits(version string) Traits {
 	all := KnownVersions()
 	at := slices.IndexFunc(all, func(t Traits) bool { return t.Version == version })
@@ -41,7 +41,7 @@ func (w *World) traits(version string) Traits {
 	}
 }
 
-// programOf is the program to run a kube-proxy, or nil.
+// programOf returns the program that runs a kube-proxy, or nil.
 func (w *World) programOf(k *KubeProxy) Program {
 	at := slices.IndexFunc(w.Nodes, func(n *Node) bool { return n == k.node })
 	if programs := w.play.Programs[k.Version]; at >= 0 && at < len(programs) {
@@ -50,7 +50,7 @@ func (w *World) programOf(k *KubeProxy) Program {
 	return nil
 }
 
-// ask makes a request of the program. A program that fails ends the play.
+// ask sends a request to the program. If the program fails, the play ends.
 func (k *KubeProxy) ask(r wire.Request) wire.Message {
 	if !k.world.play.Writes {
 		const luck = 1 << 62
@@ -82,7 +82,7 @@ func (w *World) batched(b Batch, services []string) {
 	}
 }
 
-// startProgram lets a kube-proxy start that knows nothing. What NewProxier does about load balancers has been done.
+// startProgram starts a kube-proxy without memory. What NewProxier does about load balancers is already done.
 func (k *KubeProxy) startProgram() {
 	m := k.ask(wire.Request{
 		Kind: wire.Start, Node: k.node.Name, Network: k.node.network.Name, CanUpdate: !k.world.Setup.Remakes,
@@ -98,7 +98,7 @@ func (k *KubeProxy) startProgram() {
 	k.SyncPeriod = time.Duration(m.Started.MaxSeconds * float64(time.Second))
 }
 
-// tellProgram tells the program of an object, and returns whether kube-proxy then wants a sync.
+// tellProgram notifies the program of an object, and reports whether kube-proxy then wants a sync.
 func (k *KubeProxy) tellProgram(kind wire.Kind, obj client.Object, gone bool) bool {
 	encoded, err := json.Marshal(obj)
 	if err != nil {
@@ -111,7 +111,8 @@ func (k *KubeProxy) tellProgram(kind wire.Kind, obj client.Object, gone bool) bo
 type served struct {
 	stages
 	k *KubeProxy
-	// These are set when kube-proxy has listed endpoints, programs Services, has programmed all, and has given up.
+	// These are set when kube-proxy has listed endpoints, is programming Services, has programmed all of them, and has
+	// given up.
 	listed, programming, completed, givenUp bool
 }
 
@@ -125,7 +126,7 @@ func (s *served) begin() {
 	s.serve(s.k.ask(wire.Request{Kind: kind}))
 }
 
-// serve answers the calls of kube-proxy, each at its time.
+// serve answers kube-proxy's calls, each at its time.
 func (s *served) serve(m wire.Message) {
 	k := s.k
 	for m.Call != nil {
@@ -160,7 +161,7 @@ func (s *served) serve(m wire.Message) {
 	k.runner.finished()
 }
 
-// reply answers a call whose time has come, and goes on.
+// reply answers a call whose time has come, and continues.
 func (s *served) reply(c wire.Call) { s.serve(s.answer(c)) }
 
 func (s *served) answer(c wire.Call) wire.Message {

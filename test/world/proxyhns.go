@@ -16,7 +16,7 @@ import (
 	"github.com/hnsguard/hnsguard/test/winkernel/wire"
 )
 
-// The codes with which HNS answers.
+// The error codes of HNS.
 const (
 	codeInvalid      = 0x57
 	codeNotFound     = 0x490
@@ -28,25 +28,25 @@ const (
 	codeInvalidIP    = 0x803b002f
 )
 
-// opWriteLoadBalancer are the operations of kube-proxy's that make, change and delete load balancers.
+// opWriteLoadBalancer stands for kube-proxy's operations that create, update and delete load balancers.
 const opWriteLoadBalancer hns.Operation = "write_load_balancer"
 
-// ProxyWrite is something that kube-proxy has done to HNS.
+// ProxyWrite is a write of kube-proxy to HNS.
 type ProxyWrite struct {
 	At time.Duration
-	// What is the call, with what it is about.
+	// What is the call, with its object.
 	What string
 }
 
-// refused is a call that HNS answered with a code.
+// refused is the error of a call that HNS answered with a code.
 type refused struct{ code uint32 }
 
 func (r refused) Error() string { return fmt.Sprintf("HNS answers %#x", r.code) }
 
-// proxyHNS is HNS as the kube-proxy of a node calls it. Nothing takes time here.
+// proxyHNS is HNS for the kube-proxy of a node. Its calls take no time.
 type proxyHNS struct{ node *Node }
 
-// do makes a call as one of winkernel's HcnService.
+// do makes a call like one of winkernel's HcnService.
 func (p proxyHNS) do(c wire.Call) wire.Result {
 	var r wire.Result
 	var err error
@@ -100,7 +100,7 @@ func (p proxyHNS) fault(ops ...hns.Operation) error {
 	return nil
 }
 
-// wrote notes what kube-proxy did, unless it failed.
+// wrote records a write of kube-proxy, unless it failed.
 func (p proxyHNS) wrote(err error, format string, args ...any) error {
 	if n := p.node; err == nil && n.world.play.Writes {
 		n.Written = append(n.Written, ProxyWrite{At: n.world.Elapsed(), What: fmt.Sprintf(format, args...)})
@@ -108,13 +108,13 @@ func (p proxyHNS) wrote(err error, format string, args ...any) error {
 	return err
 }
 
-// listEndpoints lists those of the network, in HNS's order. The library lists IDs and reads each; if one vanishes
-// meanwhile, the list fails.
+// listEndpoints lists the endpoints of the network, in HNS's order. The library lists IDs and reads each endpoint; if
+// one vanishes meanwhile, the list fails.
 func (p proxyHNS) listEndpoints() ([]hns.Endpoint, error) {
 	if err := p.fault(hns.OpListEndpointIDs, hns.OpEndpoint); err != nil {
 		return nil, err
 	}
-	listed, _ := p.node.HNS.ListEndpointIDs(context.Background()) // its faults are the service's
+	listed, _ := p.node.HNS.ListEndpointIDs(context.Background()) // faults come from service
 	there := p.node.HNS.State().Endpoints
 	if len(there) < len(listed) {
 		return nil, refused{codeNoEndpoint}
@@ -122,7 +122,7 @@ func (p proxyHNS) listEndpoints() ([]hns.Endpoint, error) {
 	return slices.DeleteFunc(there, func(e hns.Endpoint) bool { return e.Network != p.node.network.ID }), nil
 }
 
-// endpoint reads one, which may not be there.
+// endpoint reads one endpoint, which may not exist.
 func (p proxyHNS) endpoint(id hns.EndpointID) ([]hns.Endpoint, error) {
 	if err := p.fault(hns.OpListEndpointIDs, hns.OpEndpoint); err != nil {
 		return nil, err
@@ -133,7 +133,7 @@ func (p proxyHNS) endpoint(id hns.EndpointID) ([]hns.Endpoint, error) {
 	return nil, nil
 }
 
-// createEndpoint makes a remote endpoint.
+// createEndpoint creates a remote endpoint.
 func (p proxyHNS) createEndpoint(addr netip.Addr) (hns.Endpoint, error) {
 	made, err := hns.Endpoint{}, p.fault(hns.OpNetworks, opCreateRemoteEndpoint)
 	if err == nil {
@@ -160,20 +160,20 @@ func (p proxyHNS) deleteEndpoint(id hns.EndpointID) error {
 	return p.wrote(err, "delete endpoint %s of %s", id, endpoint.Addresses[0])
 }
 
-// listLoadBalancers fails as listEndpoints does.
+// listLoadBalancers lists load balancers; it fails like listEndpoints.
 func (p proxyHNS) listLoadBalancers() ([]hns.LoadBalancer, error) {
 	if err := p.fault(hns.OpLoadBalancers); err != nil {
 		return nil, err
 	}
 	listed := len(p.node.HNS.State().LoadBalancers)
-	there, _ := p.node.HNS.LoadBalancers(context.Background()) // its faults are the service's
+	there, _ := p.node.HNS.LoadBalancers(context.Background()) // faults come from service
 	if len(there) < listed {
 		return nil, refused{codeNotFound}
 	}
 	return there, nil
 }
 
-// loadBalancer reads one, which may not be there.
+// loadBalancer reads one load balancer, which may not exist.
 func (p proxyHNS) loadBalancer(id hns.LoadBalancerID) ([]hns.LoadBalancer, error) {
 	if err := p.fault(hns.OpLoadBalancers); err != nil {
 		return nil, err
@@ -181,7 +181,7 @@ func (p proxyHNS) loadBalancer(id hns.LoadBalancerID) ([]hns.LoadBalancer, error
 	return slices.DeleteFunc(p.node.HNS.State().LoadBalancers, func(lb hns.LoadBalancer) bool { return lb.ID != id }), nil
 }
 
-// setLoadBalancer makes a load balancer or, if it has an ID, changes it.
+// setLoadBalancer creates a load balancer or, if it has an ID, updates it.
 func (p proxyHNS) setLoadBalancer(spec hns.LoadBalancer) (hns.LoadBalancer, error) {
 	err, did := p.fault(opWriteLoadBalancer), "change"
 	switch {
@@ -210,7 +210,7 @@ func (p proxyHNS) deleteLoadBalancer(id hns.LoadBalancerID) error {
 	return p.wrote(err, "delete a load balancer: %s", balancerKey(all[at]))
 }
 
-// wired puts objects into words of the wire.
+// wired converts objects to the wire format.
 func wired[O, W any](object func(O) W) func([]O, error) ([]W, error) {
 	return func(all []O, err error) ([]W, error) {
 		words := make([]W, 0, len(all))

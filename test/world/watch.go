@@ -14,7 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// line delivers things in order, each after a delay of its own, and all of them later while it is stalled.
+// line delivers events in order, each after its own delay, and all of them later while it is stalled.
 type line struct {
 	world   *World
 	actor   Actor
@@ -23,14 +23,14 @@ type line struct {
 	pump    *event
 }
 
-// delivery is one thing in a line.
+// delivery is one event in a line.
 type delivery struct {
 	due     time.Time
 	version int
 	do      func()
 }
 
-// push puts something in the line that came with a resource version.
+// push adds an event with a resource version to the line.
 func (l *line) push(version int, delay time.Duration, do func()) {
 	l.waiting = append(l.waiting, delivery{due: l.world.Now().Add(delay), version: version, do: do})
 	if len(l.waiting) == 1 {
@@ -38,7 +38,7 @@ func (l *line) push(version int, delay time.Duration, do func()) {
 	}
 }
 
-// let delivers what came with a version up to that one, now and whatever holds the line up.
+// let delivers events up to a version now, even if the line is stalled.
 func (l *line) let(version int) {
 	for len(l.waiting) > 0 && l.waiting[0].version <= version {
 		next := l.waiting[0]
@@ -48,7 +48,7 @@ func (l *line) let(version int) {
 	l.arm()
 }
 
-// stall lets nothing through for some time.
+// stall stops deliveries for some time.
 func (l *line) stall(d time.Duration) {
 	if until := l.world.Now().Add(d); until.After(l.stalled) {
 		l.stalled = until
@@ -56,7 +56,7 @@ func (l *line) stall(d time.Duration) {
 	}
 }
 
-// drop forgets everything that has not been delivered.
+// drop drops all events that have not been delivered.
 func (l *line) drop() {
 	l.pump.cancel()
 	l.waiting = nil
@@ -79,21 +79,20 @@ func (l *line) arm() {
 	})
 }
 
-// Feed is one consumer's watch of one kind, as an informer keeps it: it lists, then gets every change in order and
-// late, and lists again after a cut that was too long. What it lists again shows as ordinary changes from what the
-// consumer knew.
+// Feed is one consumer's watch of one kind, like an informer's: it lists, then gets every change late and in order, and
+// lists again after a long cut. Changes in a new list look like ordinary changes to the consumer.
 type Feed struct {
 	api  *API
 	name string
 	kind Kind
-	// wants leaves out what the consumer does not select.
+	// wants is the consumer's selector.
 	wants func(client.Object) bool
-	// lag is how late a change comes at most.
+	// lag is the maximum delay of a change.
 	lag time.Duration
-	// handle gets what changed. Either side may be nil.
+	// handle gets each change. Either side may be nil.
 	handle func(before, after client.Object)
-	// listed gets a list, after the changes that it has brought, and bookmarked how far a watch is in which nothing
-	// happens. Both may be nil.
+	// listed gets a list, after the changes that it brought, and bookmarked the version of a watch without events. Both
+	// may be nil.
 	listed     func(all []client.Object, version string)
 	bookmarked func(version string)
 
@@ -103,7 +102,7 @@ type Feed struct {
 	closed   bool
 }
 
-// watch makes a feed that has listed already: the consumer gets what is there at once.
+// watch creates a feed that has already listed: the consumer gets the current objects at once.
 func (a *API) watch(f *Feed) *Feed {
 	f.api = a
 	f.line = line{world: a.world, actor: ActorWatch}
@@ -134,7 +133,7 @@ func (f *Feed) publish(c change) {
 	})
 }
 
-// set tells the consumer of an object as it is now.
+// set notifies the consumer of the current state of an object.
 func (f *Feed) set(key types.NamespacedName, now client.Object) {
 	if now != nil && !f.wants(now) {
 		now = nil
@@ -151,7 +150,7 @@ func (f *Feed) set(key types.NamespacedName, now client.Object) {
 	f.handle(before, now)
 }
 
-// list makes the feed current at once. An object that has not changed makes no event.
+// list makes the feed current at once. An unchanged object causes no event.
 func (f *Feed) list() {
 	f.line.drop()
 	for _, key := range slices.SortedFunc(maps.Keys(f.known), compareKeys) {
@@ -175,7 +174,7 @@ func (f *Feed) list() {
 	}
 }
 
-// Cut breaks the watch for some time. It goes on from where it was or, if that was too long ago for the API server,
+// Cut breaks the watch for some time. It then continues where it was or, if the API server no longer has those changes,
 // with a new list.
 func (f *Feed) Cut(d time.Duration, relist bool) {
 	f.api.world.tell(ActorWatch, "%s: cut for %s, relist %v", f.name, d, relist)
@@ -189,13 +188,13 @@ func (f *Feed) Cut(d time.Duration, relist bool) {
 	}
 }
 
-// Hold lets nothing through for that long but what [Feed.Let] lets through.
+// Hold stops deliveries for some time, except for those that [Feed.Let] makes.
 func (f *Feed) Hold(d time.Duration) { f.line.stall(d) }
 
-// Let delivers what happened up to a resource version of the API server.
+// Let delivers changes up to a resource version of the API server.
 func (f *Feed) Let(version int) { f.line.let(version) }
 
-// stream is a watch of objects for a client, with everything that happened since a resource version.
+// stream returns a client's watch, with all changes since a resource version.
 func (a *API) stream(kind Kind, o *client.ListOptions, since int) watch.Interface {
 	events := watch.NewRaceFreeFake()
 	send := func(event watch.EventType, obj client.Object, version int) {
@@ -232,7 +231,7 @@ func (a *API) stream(kind Kind, o *client.ListOptions, since int) watch.Interfac
 	return events
 }
 
-// bookmarkEvery is how often the API server says how far a watch is in which nothing happens.
+// bookmarkEvery is the interval of bookmarks in a watch without events.
 const bookmarkEvery = time.Minute
 
 func (f *Feed) bookmark() {

@@ -16,7 +16,7 @@ import (
 	"k8s.io/utils/clock"
 )
 
-// Actor is the closed set of who does something in the world. Steps are counted by actor.
+// Actor is the closed set of actors in the world. Steps are counted by actor.
 type Actor string
 
 // The actors.
@@ -29,30 +29,30 @@ const (
 	ActorKubeProxy  Actor = "kube-proxy"
 	ActorAgent      Actor = "hnsguard"
 	ActorHNS        Actor = "hns"
-	// waiting is an actor that looks whether it can go on, which is no step.
+	// waiting is an actor that only checks whether it can continue, which does not count as a step.
 	waiting Actor = "waiting"
 )
 
-// World is one cluster at work: an API server, the Windows nodes, and time. One goroutine, which calls [World.Run],
-// lets everything happen, one event after the other; the agents under test run in goroutines of their own and wait for
-// it whenever they call something outside of themselves. In a bubble of testing/synctest it is played the same way every
-// time; outside of one it is played in real time.
+// World is a cluster: an API server, the Windows nodes, and time. One goroutine, which calls [World.Run], processes one
+// event after the other. The agents under test run in their own goroutines, and wait for the world whenever they call
+// anything outside of themselves. In a bubble of testing/synctest, a play is deterministic; otherwise it runs in real
+// time.
 type World struct {
 	Setup Setup
 	API   *API
 	Nodes []*Node
 	IPAM  *IPAM
-	// Pods are all pods that ever were, by name.
+	// Pods are all pods that ever existed, by name.
 	Pods map[string]*Pod
 	// Evicted are the pods that agents evicted, in order.
 	Evicted []string
-	// Violations are the invariants that were broken, in order.
+	// Violations are the violations of invariants, in order.
 	Violations []Violation
 	// Batches are the orders in which programs processed batches of Services.
 	Batches map[Batch][]types.NamespacedName
-	// Syncs is how many syncs kube-proxies have made.
+	// Syncs is the number of kube-proxies' syncs.
 	Syncs int
-	// Steps counts events by actor. Single calls of an agent do not count.
+	// Steps counts events by actor. It does not count single calls of an agent.
 	Steps map[Actor]int
 
 	clock      clock.Clock
@@ -62,7 +62,7 @@ type World struct {
 
 	queue eventQueue
 	seq   int
-	// instant is when the last event was, and events how many there were then.
+	// instant is the time of the last event, and events the number of events at that time.
 	instant time.Time
 	events  int
 
@@ -70,7 +70,7 @@ type World struct {
 	inbox []*request
 	wake  chan struct{}
 	ended bool
-	// lasted is how long the world went on.
+	// lasted is how long the world has run.
 	lasted time.Duration
 
 	play    Play
@@ -84,11 +84,11 @@ type event struct {
 	seq   int
 	actor Actor
 	do    func()
-	// done is set once it has happened, or was called off.
+	// done is set once the event has happened, or was canceled.
 	done bool
 }
 
-// cancel calls an event off.
+// cancel cancels an event.
 func (e *event) cancel() {
 	if e != nil {
 		e.done = true
@@ -117,10 +117,10 @@ func (q *eventQueue) Pop() any {
 	return last
 }
 
-// Now is the world's time.
+// Now returns the world's time.
 func (w *World) Now() time.Time { return w.clock.Now() }
 
-// Elapsed is the time since the world began.
+// Elapsed returns the time since the world began.
 func (w *World) Elapsed() time.Duration {
 	if w.ended {
 		return w.lasted
@@ -128,7 +128,7 @@ func (w *World) Elapsed() time.Duration {
 	return w.clock.Since(w.start)
 }
 
-// After lets an actor do something later.
+// After schedules an action of an actor.
 func (w *World) After(d time.Duration, actor Actor, do func()) *event { //nolint:revive // a handle to cancel
 	w.seq++
 	e := &event{at: w.clock.Now().Add(max(d, 0)), seq: w.seq, actor: actor, do: do}
@@ -138,13 +138,13 @@ func (w *World) After(d time.Duration, actor Actor, do func()) *event { //nolint
 
 // request is a call of an agent that waits for the world.
 type request struct {
-	// caller and call put requests of one instant in an order that does not depend on goroutines.
+	// caller and call order the requests of one instant, independently of goroutines.
 	caller, call string
 	latency      time.Duration
 	serve        func()
 }
 
-// post hands a request in, from another goroutine.
+// post adds a request, from another goroutine.
 func (w *World) post(r *request) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -159,7 +159,7 @@ func (w *World) post(r *request) bool {
 	return true
 }
 
-// settle waits until every other goroutine of the bubble waits for the world, and puts what they want in the queue.
+// settle waits until every other goroutine of the bubble waits for the world, and queues their requests.
 func (w *World) settle() {
 	w.play.Idle()
 	w.mu.Lock()
@@ -178,7 +178,7 @@ func (w *World) settle() {
 	}
 }
 
-// Run lets the world go on for that long.
+// Run runs the world for the duration.
 func (w *World) Run(d time.Duration) {
 	until := w.clock.Now().Add(d)
 	for {
@@ -206,7 +206,7 @@ func (w *World) Run(d time.Duration) {
 	}
 }
 
-// stuck reports whether so much happens in one instant that time will never go on.
+// stuck reports whether so many events happen in one instant that time would never advance.
 func (w *World) stuck(e *event) bool {
 	if !e.at.Equal(w.instant) {
 		w.instant, w.events = e.at, 0
@@ -219,7 +219,7 @@ func (w *World) stuck(e *event) bool {
 	return true
 }
 
-// next is the event that comes next, if any.
+// next returns the next event, or nil.
 func (w *World) next() *event {
 	for len(w.queue) > 0 && w.queue[0].done {
 		heap.Pop(&w.queue)
@@ -230,7 +230,7 @@ func (w *World) next() *event {
 	return w.queue[0]
 }
 
-// sleep lets time pass, and reports whether it came so far: a request that is posted meanwhile ends it.
+// sleep waits until the time, and reports whether it was reached: a request that is posted meanwhile ends it.
 func (w *World) sleep(until time.Time) bool {
 	wait := until.Sub(w.clock.Now())
 	if wait <= 0 {
@@ -246,11 +246,11 @@ func (w *World) sleep(until time.Time) bool {
 	}
 }
 
-// errEnded says that the world came to its end while an agent waited for it.
+// errEnded says that the world ended while an agent waited for it.
 var errEnded = errors.New("the world has ended")
 
-// ask is how an agent's goroutine lets the world do something for it after some time. It waits for the reply, which may
-// come later than that or never, or for the end of its context.
+// ask makes the world do something for an agent's goroutine after some time. It waits for the reply, which may come
+// later or never, or until its context ends.
 func ask[T any](ctx context.Context, w *World, caller, name string, latency time.Duration, serve func(reply func(T)),
 ) (T, error) {
 	answer := make(chan T, 1)
@@ -277,9 +277,9 @@ func (w *World) End() {
 	w.mu.Lock()
 	w.ended, w.lasted = true, w.clock.Since(w.start)
 	w.mu.Unlock()
-	w.settle() // what came meanwhile, in real time
+	w.settle() // requests that were posted meanwhile, in real time
 	for w.next() != nil {
-		// What waits for an answer gets one; what would happen without anybody waiting does not any more.
+		// Requests that wait for an answer get one; other events no longer happen.
 		e := heap.Pop(&w.queue).(*event)
 		if e.actor == "" && !e.done {
 			e.do()
@@ -291,7 +291,7 @@ func (w *World) End() {
 	w.play.Idle()
 }
 
-// tell continues the story, if it is kept. Agents' goroutines may call it too.
+// tell adds to the story, if it is kept. Agents' goroutines may call it too.
 func (w *World) tell(actor Actor, format string, args ...any) {
 	if !w.play.Trace && w.play.Tell == nil {
 		return
@@ -307,14 +307,14 @@ func (w *World) tell(actor Actor, format string, args ...any) {
 	}
 }
 
-// Say continues the story with what the world does not know. It is safe for concurrent use.
+// Say adds to the story from outside of the world. It is safe for concurrent use.
 func (w *World) Say(actor Actor, text string) { w.tell(actor, "%s", text) }
 
-// Trace is the log of what happened.
+// Trace returns the log of what happened.
 func (w *World) Trace() string { return strings.Join(w.lines, "\n") }
 
-// roll is chance: a number from 0 to n-1 that depends on the seed of the history and on what it is rolled for, and on
-// nothing else. Two plays of one history therefore have the same luck, whatever else is different.
+// roll returns a random number from 0 to n-1 that depends only on the seed of the history and on its purpose. So two
+// plays of one history have the same luck, whatever else differs.
 func (w *World) roll(n int, what ...string) int {
 	if n <= 1 {
 		return 0
@@ -332,7 +332,7 @@ func (w *World) roll(n int, what ...string) int {
 	return int(h % uint64(n))
 }
 
-// within is a duration from zero to the bound, by [World.roll].
+// within returns a random duration from zero to the bound, by [World.roll].
 func (w *World) within(bound time.Duration, what ...string) time.Duration {
 	const grains = 1000
 	return bound / grains * time.Duration(w.roll(grains+1, what...))
