@@ -318,20 +318,23 @@ func TestWhenItIsNotKeptAnyMore(t *testing.T) {
 	g.Expect(k.kept()).To(HaveLen(1))
 
 	k.index.SetPod(pod) // no Service lists it any more, and the pod still has it
-	k.users = []cluster.Pod{{Node: nodeName, Addresses: []netip.Addr{ip}}}
 	for range 600 {
 		k.pass(ip)
 	}
+	k.index.DeletePod(pod) // and the endpoint is still there
+	for range 300 {
+		k.pass(ip)
+	}
 	g.Expect(k.kept()).To(HaveLen(1))
-	g.Expect(k.asked).To(BeNumerically("~", 2, 1), "the API server is not pressed")
+	g.Expect(unused()).To(BeZero())
 
-	k.index.DeletePod(pod)
-	k.users = nil
 	since := k.clock.Now()
 	for k.clock.Since(since) < 10*time.Minute && len(k.kept()) > 0 {
 		k.pass()
 	}
 	g.Expect(k.kept()).To(BeEmpty())
+	g.Expect(k.clock.Since(since)).To(BeNumerically("~", 5*time.Minute, 2*time.Second))
+	g.Expect(k.asked).To(Equal(1), "the API server is not pressed")
 	k.pass()
 	g.Expect(unused()).To(BeZero())
 }

@@ -36,23 +36,30 @@ func (r Record) MayHold(addr netip.Addr) bool {
 // endpoint with it can only belong to a waiting pod, no Service that lists the address elsewhere may drop it. An
 // affected kube-proxy answers the drop by deleting the pod's endpoint.
 //
-// The keep-slice of another node counts as such a listing: its deletion is a drop as well. On an overlay network no
-// keep-slices are wanted: the remote endpoints that they keep on other nodes have the former node's provider address.
+// A keep-slice counts as such a listing: its deletion is a drop as well. This node's own stays wanted even while any
+// local endpoint has the address, unless it was left behind: whose endpoint it is may show later. On an overlay network
+// no keep-slices are wanted: the remote endpoints that they keep on other nodes have the former node's provider address.
 func WantedKeeps(e Evidence) sets.Set[cluster.Keep] {
 	wanted := sets.New[cluster.Keep]()
 	if !e.KubeProxy.StaleRecord || e.Snapshot.Network.Type == hns.NetworkOverlay {
 		return wanted
 	}
 	d := prepareLocals(e)
+	d.left = d.findLeft()
 	for addr, locals := range d.locals {
-		if !d.inUseHere(addr, locals) {
-			continue
-		}
-		for _, service := range d.servicesThatMayDrop(addr) {
-			wanted.Insert(cluster.Keep{Service: service, Node: d.Cluster.Node, Address: addr})
+		if d.inUseHere(addr, locals) {
+			for _, service := range d.servicesThatMayDrop(addr) {
+				wanted.Insert(cluster.Keep{Service: service, Node: d.Cluster.Node, Address: addr})
+			}
+		} else if slices.ContainsFunc(locals, func(l *Endpoint) bool { return !d.left.Has(l.ID) }) {
+			wanted.Insert(d.ownKeeps(addr)...)
 		}
 	}
 	return wanted
+}
+
+func (d *decision) ownKeeps(addr netip.Addr) []cluster.Keep {
+	return slices.DeleteFunc(slices.Clone(d.Cluster.Keeps(addr)), func(k cluster.Keep) bool { return k.Node != d.Cluster.Node })
 }
 
 // inUseHere reports whether a pod on this node may use the address of the local endpoints. A pod that is being deleted
@@ -66,7 +73,7 @@ func (d *decision) inUseHere(addr netip.Addr, locals []*Endpoint) bool {
 		slices.ContainsFunc(locals, func(l *Endpoint) bool { return d.arrivals.Has(l.ID) })
 }
 
-// servicesThatMayDrop returns the Services whose EndpointSlices list the address elsewhere.
+// servicesThatMayDrop returns the Services whose EndpointSlices list the address elsewhere, or keep it.
 func (d *decision) servicesThatMayDrop(addr netip.Addr) []types.NamespacedName {
 	var services []types.NamespacedName
 	for _, l := range d.Cluster.Listings(addr) {
@@ -75,9 +82,7 @@ func (d *decision) servicesThatMayDrop(addr netip.Addr) []types.NamespacedName {
 		}
 	}
 	for _, keep := range d.Cluster.Keeps(addr) {
-		if keep.Node != d.Cluster.Node {
-			services = append(services, keep.Service)
-		}
+		services = append(services, keep.Service)
 	}
 	return services
 }

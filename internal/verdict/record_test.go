@@ -5,6 +5,7 @@ package verdict_test
 import (
 	"net/netip"
 	"testing"
+	"time"
 
 	. "github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
@@ -56,6 +57,8 @@ func TestWhichKeepsAreWanted(t *testing.T) {
 		w.slices = append(w.slices, s)
 	}
 	another := func(w *world) { w.slices = append(w.slices, slice("other", listing(ip, "lin-2"))) }
+	noPod := func(w *world) { w.pods = nil }
+	leftBehind := func(w *world) { w.local.Namespace, w.local.Seen = "", now.Add(-time.Hour) }
 	arriving := func() world {
 		w := early()
 		w.kubeProxy = staleProx
@@ -79,13 +82,17 @@ func TestWhichKeepsAreWanted(t *testing.T) {
 		"for another proxy":                {stale, hidden, nil},
 		"without a Service":                {stale, withoutService, nil},
 		"kept by another node":             {stale, keeps("svc", "win-2"), []string{"svc"}},
-		"kept by this node":                {stale, keeps("svc", node), nil},
+		"kept by this node":                {stale, keeps("svc", node), []string{"svc"}},
+		"kept by this node, for another":   {stale, both(keeps("svc", node), noPod), []string{"svc"}},
+		"kept by this node, left behind":   {stale, both(keeps("svc", node), both(noPod, leftBehind)), nil},
+		"kept by this node, gone":          {stale, both(keeps("svc", node), func(w *world) { w.hasLocal = false }), nil},
+		"kept by another node, no pod":     {stale, both(keeps("svc", "win-2"), noPod), nil},
 		"a kube-proxy without the fault":   {conflicting, lists("lin-1"), nil},
 		"an overlay network":               {stale, both(lists("lin-1"), func(w *world) { w.network.Type = hns.NetworkOverlay }), nil},
 		"a pod that is being deleted":      {stale, both(lists("lin-1"), withPod(deleting)), []string{"svc"}},
 		"a pod that has ended":             {stale, both(lists("lin-1"), withPod(succeeded)), nil},
 		"a pod of the host's network":      {stale, both(lists("lin-1"), withPod(hostNetwork)), nil},
-		"no pod":                           {stale, both(lists("lin-1"), func(w *world) { w.pods = nil }), nil},
+		"no pod":                           {stale, both(lists("lin-1"), noPod), nil},
 		"no local endpoint":                {stale, both(lists("lin-1"), func(w *world) { w.hasLocal = false }), nil},
 		"a local one that is not attached": {stale, both(lists("lin-1"), func(w *world) { w.local.Namespace = "" }), nil},
 		"an endpoint that arrives":         {arriving, lists("lin-1"), []string{"svc"}},
