@@ -153,6 +153,29 @@ func TestAKeptAddressMovesOn(t *testing.T) {
 	})
 }
 
+// The time after which a keep-slice goes does not pass while its pod lives: it would go in the second in which the pod
+// gives its address to the next, whatever the API server says of either.
+func TestAKeptAddressIsGivenToTheNextPod(t *testing.T) {
+	for early := range 10 {
+		t.Run(fmt.Sprintf("%d s early", early), func(t *testing.T) {
+			guarded(t, setup("v1.32.3"), func(g *WithT, w *world.World) {
+				w.Run(warm)
+				pod, drop := reuseFor(w, 0)
+				w.Run(5 * time.Second)
+				drop()
+				w.Run(5*time.Minute - time.Duration(early)*time.Second)
+				pod.Delete()
+				w.Run(2 * time.Second)
+				next := w.StartPod("next", win, windows())
+				w.Run(4 * time.Minute)
+				g.Expect(next.Addr).To(Equal(first))
+				g.Expect(next.Lives()).To(BeTrue())
+				g.Expect(keeps(w)).To(Equal(1))
+			})
+		})
+	}
+}
+
 // How often the keep-slice comes too late, at default timings: the slice drops the address at a random time within
 // three seconds of the pod's start. And how often a pod is lost that gets an address when the keep-slice of another
 // node goes, at a random time within twenty seconds of that. Of 200 plays each, 5 pods were lost to the first (200
