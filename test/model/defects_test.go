@@ -63,6 +63,10 @@ func defects() []defect {
 			{"verdict/record.go", "		for _, service := range d.servicesThatMayDrop(addr) {\n", "		for _, service := range d.servicesThatMayDrop(addr)[:min(1, len(d.servicesThatMayDrop(addr)))] {\n"},
 			{"verdict/record.go", "return d.isElsewhere(l) && !slices.Contains(d.Cluster.Keeps(addr),", "return len(d.Cluster.Keeps(addr)) == 0 && !slices.Contains(d.Cluster.Keeps(addr),"},
 		}, "TestTwoServicesListTheAddress", "4"},
+		{"a keep-slice counts as unused while its pod lives", []edit{
+			{"verdict/record.go", "		services = append(services, keep.Service)\n", "		if keep.Node != d.Cluster.Node {\n			services = append(services, keep.Service)\n		}\n"},
+			{"verdict/record.go", "return !d.left.Has(l.ID)", "return l == nil"},
+		}, "TestAKeptAddressIsGivenToTheNextPod", "5"},
 		{"a metrics request that fails makes kube-proxy look cured", []edit{
 			{
 				"kubeproxy/detect/detect.go", "profile = profile.Suspecting(kubeproxy.ProfileOf(hint))",
