@@ -112,14 +112,32 @@ func TestARemovalRestsOnThePresentKubeProxy(t *testing.T) {
 	s := setup("v1.34.0")
 	s.Order = hnstest.NewestFirst
 	guarded(t, s, func(_ *WithT, w *world.World) {
-		w.Run(85 * time.Second) // it reads the version once a minute
+		w.Run(65 * time.Second)
+		_, drop := reuseFor(w, 0) // 12 s later; it reads the version every 15
 		w.Nodes[0].KubeProxy.Upgrade("v1.32.3")
-		w.Run(3 * time.Second)
-		_, drop := reuseFor(w, 0)
-		w.Run(3 * time.Second)
+		w.Run(5 * time.Second)
 		drop()
 		w.Run(40 * time.Second)
 	})
+}
+
+// A kube-proxy that replaces another after a right removal is detected in time to keep the address.
+func TestAnAddressIsKeptForAKubeProxyThatReplacesAnother(t *testing.T) {
+	for _, order := range orders() {
+		s := setup("v1.34.0")
+		s.Order = order
+		guarded(t, s, func(g *WithT, w *world.World) {
+			w.Run(65 * time.Second)
+			pod, drop := reuseFor(w, 0)
+			w.Run(5 * time.Second)
+			g.Expect(ends(w, first)).To(Equal("L"))
+			w.Nodes[0].KubeProxy.Upgrade("v1.32.3")
+			w.Run(25 * time.Second)
+			drop()
+			w.Run(2 * time.Minute)
+			g.Expect(pod.Lives()).To(BeTrue())
+		})
+	}
 }
 
 // Invariant 12: a kube-proxy whose metrics fail keeps its stale record, whatever version the node's status names.

@@ -106,7 +106,7 @@ func defects() []defect {
 			{"removal/proof.go", "Freshness.Current(ctx, s.asked)", "Freshness.Current(ctx, now.Add(-maxProofAge))"},
 			noPodElsewhere(),
 		}, leaving, "3"},
-		{"a removal rests on the version of kube-proxy that was read a minute ago", []edit{
+		{"a removal rests on the version of kube-proxy that was read before", []edit{
 			{"removal/confirm.go", "	evidence.KubeProxy = read.kubeProxy\n", ""},
 			{"removal/pods.go", "read.kubeProxy, err = c.KubeProxy(ctx)", "err = ctx.Err()"},
 		}, "TestARemovalRestsOnThePresentKubeProxy", "4"},

@@ -16,7 +16,8 @@
 //     then. The listing alone does not count if a pod of this node has the address: then no live pod of another node has
 //     it, and the listing is late. An agent that reads what it relies on can see all of this.
 //  4. No pod loses its endpoint to a lookup of kube-proxy's that would have found a remote endpoint, had hnsguard not
-//     deleted it since kube-proxy looked for the address last.
+//     deleted it since kube-proxy looked for the address last. What slices drop within 25 seconds after an affected
+//     kube-proxy replaced another does not count, here and below: the agent reads the version every 15.
 //  5. No pod is lost that lives without hnsguard. Requests to the API server make kube-proxy sync at other times; a pod
 //     that is lost just as well when the same requests are made and nothing else is done does not count.
 //  6. Nothing is deleted in a pass that could not list HNS, or in which no request to the API server succeeds.

@@ -60,11 +60,11 @@ func judge(t *testing.T, h world.History, released programs, trace bool) report 
 	return r
 }
 
-// worse are the pods that were lost in one world and lived in the other.
+// worse are the pods that were lost in one world, which could be foreseen, and lived in the other.
 func worse(w, other *world.World) []*world.Pod {
 	var all []*world.Pod
 	for _, name := range w.Lost() {
-		if o := other.Pods[name]; o != nil && o.Attached && !o.Lost {
+		if o := other.Pods[name]; o != nil && o.Attached && !o.Lost && !w.Pods[name].Unforeseen {
 			all = append(all, w.Pods[name])
 		}
 	}

@@ -137,6 +137,8 @@ type Pod struct {
 	// Lost is set when the pod's working endpoint was taken away from it, and LostTo by whom.
 	Lost   bool
 	LostTo Actor
+	// Unforeseen is set if that was a kube-proxy which had just replaced one without the stale record.
+	Unforeseen bool
 
 	world     *World
 	node      *Node // nil on Linux

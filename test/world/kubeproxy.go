@@ -183,6 +183,8 @@ type KubeProxy struct {
 	enumerated time.Time
 	stats      Stats
 	down       bool
+	// worse is when it replaced one that does not delete local endpoints.
+	worse time.Time
 	// processed counts how often each Service was processed, to vary the order of batches.
 	processed map[types.NamespacedName]int
 }

@@ -76,7 +76,11 @@ func (k *KubeProxy) Watch() *Feed { return k.feed }
 
 // Upgrade replaces kube-proxy by another version.
 func (k *KubeProxy) Upgrade(version string) {
+	before := k.Traits
 	k.Traits = k.world.traits(version)
+	if k.DeletesLocals && !before.DeletesLocals {
+		k.worse = k.world.Now()
+	}
 	k.Restart(time.Second)
 }
 

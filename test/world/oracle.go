@@ -16,6 +16,7 @@ import (
 	"github.com/hnsguard/hnsguard/internal/config"
 	"github.com/hnsguard/hnsguard/internal/hns"
 	"github.com/hnsguard/hnsguard/internal/kubeproxy"
+	"github.com/hnsguard/hnsguard/internal/kubeproxy/detect"
 	"github.com/hnsguard/hnsguard/internal/stalerecord"
 )
 
@@ -182,12 +183,24 @@ func (n *Node) missed(addr netip.Addr, found hns.EndpointID, enumerated time.Tim
 		return
 	}
 	for _, t := range n.taken {
-		if t.endpoint.Has(addr) && t.at.After(last) && !t.at.After(enumerated) && n.standsBehind(t.endpoint.ID, found, enumerated) {
+		switch {
+		case !t.endpoint.Has(addr), !t.at.After(last), t.at.After(enumerated), !n.standsBehind(t.endpoint.ID, found, enumerated):
+		case n.unforeseen(t):
+			pod.Unforeseen = true
+		default:
 			n.world.violated(InvariantCause, "pod %s on %s loses its endpoint, because remote endpoint %s was deleted before",
 				pod.Name, n.Name, t.endpoint.ID)
 			return
 		}
 	}
+}
+
+// unforeseen reports whether kube-proxy got the stale record after the endpoint was deleted, and slices have dropped the
+// address so soon after that that an agent, which reads kube-proxy's version every [detect.Every], cannot have kept it.
+func (n *Node) unforeseen(t taken) bool {
+	const untilKept = 10 * time.Second // the new kube-proxy starts, and the agent keeps the address in its next pass
+	worse, dropped := n.KubeProxy.worse, n.world.API.dropped[t.endpoint.Addresses[0]]
+	return t.at.Before(worse) && !dropped.Before(worse) && dropped.Before(worse.Add(detect.Every+untilKept))
 }
 
 // writes is a write of an agent's that the API server lets pass.

@@ -34,8 +34,9 @@ import (
 // MetricsURL is where kube-proxy serves its metrics unless it is configured otherwise.
 const MetricsURL = "http://127.0.0.1:10249/metrics"
 
-// Every is the default of [Options.Every].
-const Every = time.Minute
+// Every is the default of [Options.Every]. Until the next look, a kube-proxy that has been replaced by a version with
+// more faults has none of them for the agent.
+const Every = 15 * time.Second
 
 // Options configure a detector.
 type Options struct {
@@ -255,9 +256,12 @@ func (d *Detector) find(version string, from source) {
 	d.set(found.profile, from)
 }
 
-// fromPods is [FromPods] of this node, read again no more often than [Options.Every] says.
+// podsEvery is how often the pods on the node are read at most, which is a request to the API server.
+const podsEvery = time.Minute
+
+// fromPods is [FromPods] of this node, read no more often than podsEvery.
 func (d *Detector) fromPods(ctx context.Context) (string, error) {
-	if now := d.opts.Clock.Now(); d.imageRead.IsZero() || now.Sub(d.imageRead) >= d.opts.Every {
+	if now := d.opts.Clock.Now(); d.imageRead.IsZero() || now.Sub(d.imageRead) >= podsEvery {
 		d.image, d.imageErr = d.readPods(ctx)
 		d.imageRead = now
 	}

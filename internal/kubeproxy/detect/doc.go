@@ -19,6 +19,6 @@
 //  6. Only a complete sync counts as finished: kube-proxy has processed every change that it knew of when the sync
 //     began. Two that end between two readings count once, so that the count is never too high. It begins at zero again
 //     when kube-proxy was restarted.
-//  7. A deletion does not rest on what the metrics said a minute ago: kube-proxy may have been replaced since. They are
+//  7. A deletion does not rest on what the metrics said some time ago: kube-proxy may have been replaced since. They are
 //     read again; if that fails, the image of kube-proxy's pod has to confirm the version.
 package detect
