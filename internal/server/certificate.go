@@ -13,16 +13,16 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/certwatcher"
 )
 
-// The files that a folder must contain. They are the keys of a Secret of type kubernetes.io/tls.
+// The files of a folder with a certificate. They are the keys of a Secret of type kubernetes.io/tls.
 const (
 	certFile = "tls.crt"
 	keyFile  = "tls.key"
 )
 
-// Certificate is what a server presents to its clients.
+// Certificate is a server's certificate.
 type Certificate struct {
 	get func(*tls.ClientHelloInfo) (*tls.Certificate, error)
-	// watcher reloads the files when they change. It is nil if there are none.
+	// watcher reloads the files when they change; nil without files.
 	watcher *certwatcher.CertWatcher
 }
 
@@ -36,7 +36,7 @@ func FromFolder(folder string) (*Certificate, error) {
 	return &Certificate{get: watcher.GetCertificate, watcher: watcher}, nil
 }
 
-// lifetime is longer than any process lives, because a certificate that is only in memory is never renewed.
+// lifetime is longer than that of any process, because a certificate in memory is never renewed.
 const lifetime = 10 * 365 * 24 * time.Hour
 
 // InMemory generates a self-signed certificate for a host. Clients cannot verify it.
@@ -72,7 +72,7 @@ func (c *Certificate) TLSConfig() *tls.Config {
 	return &tls.Config{
 		MinVersion:     tls.VersionTLS12,
 		GetCertificate: c.get,
-		// A scraper sends one request at a time. HTTP/2 has no use here, and has been a way to exhaust servers.
+		// A scraper sends one request at a time. It has no use for HTTP/2, which has been a way to exhaust servers.
 		NextProtos: []string{"http/1.1"},
 	}
 }

@@ -10,11 +10,12 @@ import (
 	"net/http"
 )
 
-// maxAnswer is how much is read of an answer, in bytes. The status of a node with 20,000 endpoints is far smaller.
+// maxAnswer is the maximum size of an answer in bytes. The status of a node with 20,000 endpoints is far smaller.
 const maxAnswer = 64 << 20
 
-// Get reads what an agent serves at the URL, without credentials. It follows no redirect and uses no proxy: another
-// process may listen at the address. It returns an error if the answer is not 200 or is larger than 64 MiB.
+// Get requests a URL of an agent, without credentials. It follows no redirects and uses no proxy, because another
+// process may listen at the address. It returns an error if the status is not 200, or if the answer is larger than 64
+// MiB.
 func Get(ctx context.Context, url string) ([]byte, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {

@@ -17,7 +17,7 @@ type boundedListener struct {
 	net.Listener
 
 	mu sync.Mutex
-	// open are the open connections, the oldest first.
+	// open are the open connections, oldest first.
 	open []*connection
 }
 
@@ -26,7 +26,7 @@ type connection struct {
 	net.Conn
 	listener *boundedListener
 	source   source
-	// serving is whether a request on it is being answered, and trusted whether the last one was authorized.
+	// serving is set while a request on it is being answered, and trusted if the last request was authorized.
 	serving, trusted bool
 }
 
@@ -38,7 +38,7 @@ func (l *boundedListener) Accept() (net.Conn, error) {
 	}
 	c := &connection{Conn: accepted, listener: l, source: sourceOf(accepted.RemoteAddr().String())}
 	if replaced := l.add(c); replaced != nil {
-		_ = replaced.Conn.Close() // its goroutine finds out
+		_ = replaced.Conn.Close() // its goroutine notices
 	}
 	return c, nil
 }
@@ -63,8 +63,8 @@ func (l *boundedListener) remove(c *connection) {
 	l.open = slices.DeleteFunc(l.open, func(other *connection) bool { return other == c })
 }
 
-// leastWorthy returns the connection to close: among those of equal worth one of the source with the most connections,
-// and the oldest of that source.
+// leastWorthy returns the connection to close: one of those with the least worth, of the source with the most
+// connections, the oldest.
 func leastWorthy(open []*connection) *connection {
 	count := map[source]int{}
 	for _, c := range open {

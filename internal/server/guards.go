@@ -13,7 +13,7 @@ import (
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; " +
 	"frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 
-// withHeaders sets the headers that every response has, refusals too.
+// withHeaders sets the headers of every response, including refusals.
 func withHeaders(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
@@ -27,7 +27,7 @@ func withHeaders(next http.Handler) http.Handler {
 	})
 }
 
-// onlySameSite refuses what a script of another site requests. A link to the page may come from anywhere.
+// onlySameSite refuses requests by scripts of other sites. Links to the page may be on any site.
 func onlySameSite(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.Header.Get("Sec-Fetch-Site") {
@@ -41,8 +41,8 @@ func onlySameSite(next http.Handler) http.Handler {
 	})
 }
 
-// onlyLoopback refuses requests for another host. A website can give its own name the address 127.0.0.1, and the
-// browser then takes the page for one of that site.
+// onlyLoopback refuses requests for another host name. A website can resolve its own name to 127.0.0.1, so that the
+// browser takes the page for a part of that site.
 func onlyLoopback(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !isLoopbackHost(hostOf(r.Host)) {
@@ -53,13 +53,13 @@ func onlyLoopback(next http.Handler) http.Handler {
 	})
 }
 
-// IsLoopback reports whether only processes of the node can connect to an address with a port.
+// IsLoopback reports whether only processes on the node can connect to an address with a port.
 func IsLoopback(address string) bool {
 	host, _, err := net.SplitHostPort(address)
 	return err == nil && isLoopbackHost(host)
 }
 
-// isLoopbackHost reports whether a host, without a port, is this machine whatever a name server says.
+// isLoopbackHost reports whether a host, without a port, is this machine, without a DNS lookup.
 func isLoopbackHost(host string) bool {
 	if strings.EqualFold(host, "localhost") {
 		return true
@@ -68,7 +68,7 @@ func isLoopbackHost(host string) bool {
 	return err == nil && addr.Unmap().IsLoopback()
 }
 
-// hostOf returns the host of a Host header, without its port and the brackets of an IPv6 address.
+// hostOf returns the host of a Host header, without the port and without the brackets of an IPv6 address.
 func hostOf(header string) string {
 	if host, _, err := net.SplitHostPort(header); err == nil {
 		return host

@@ -15,20 +15,20 @@ import (
 	"github.com/hnsguard/hnsguard/internal/report"
 )
 
-// PageAddress is where the page is served unless something else is configured.
+// PageAddress is the default address of the page.
 const PageAddress = "127.0.0.1:9473"
 
-// StatusPath is the path of the document, for programs.
+// StatusPath is the path of the report for programs.
 const StatusPath = "/api/v1/status"
 
-// Authorized is the prefix of the page's paths in the roles of the cluster. Every authenticated user may get
-// /api/* (the role system:discovery).
+// Authorized is the prefix of the page's paths in RBAC rules. Without it, every authenticated user could get /api/*
+// (the role system:discovery).
 const Authorized = "/hnsguard"
 
-// maxDocuments is how many documents are encoded at a time (invariant 2).
+// maxDocuments is the number of reports that are encoded in parallel (invariant 2).
 const maxDocuments = 2
 
-// Board has the report that the page shows.
+// Board returns the report that the page shows.
 type Board interface {
 	Report() report.Report
 }
@@ -42,8 +42,8 @@ type page struct {
 //go:embed assets
 var assets embed.FS
 
-// NewPage returns a server of the node page, or an error if the address may not be used (invariant 10). It serves the
-// metrics too: a bundle records them also where a scraper needs a token.
+// NewPage returns a server of the node page, or an error if the address must not be used (invariant 10). It also serves
+// the metrics, so that a bundle can record them even if the metrics server requires a token.
 func NewPage(o Options, board Board, metrics prometheus.Gatherer) (*Server, error) {
 	if o.Filter == nil && !IsLoopback(o.Address) {
 		return nil, fmt.Errorf("the node page on %s: only a loopback address such as %s can be served without TLS and "+
@@ -72,7 +72,7 @@ func asset(name string) http.Handler {
 	})
 }
 
-// status serves the whole report. A client that is slow to receive it does not delay other clients.
+// status serves the whole report. A slow client does not delay others.
 func (p *page) status(w http.ResponseWriter, r *http.Request) {
 	select {
 	case p.documents <- struct{}{}:
@@ -89,10 +89,10 @@ func (p *page) status(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(append(text, '\n')) // the client may have left
 }
 
-// retryInterval is how soon to listen again if the address is in use. The agent before this one may still be stopping.
+// retryInterval is the time before listening again if the address is in use. The previous agent may still be stopping.
 const retryInterval = 30 * time.Second
 
-// Run serves until the context ends, and tries again if that fails (invariant 12).
+// Run serves until the context ends, and retries if serving fails (invariant 12).
 func (s *Server) Run(ctx context.Context) {
 	for {
 		err := s.Start(ctx)
