@@ -11,10 +11,10 @@ import (
 	"github.com/hnsguard/hnsguard/test/world"
 )
 
-// DiscardLogs is for the start of the tests.
+// DiscardLogs discards logs when the tests start.
 func DiscardLogs() { discardLogs() }
 
-// PlayInVain plays a scenario that ends badly with hnsguard too: the slice drops the address before any agent can see
+// PlayInVain plays a scenario that ends badly even with hnsguard: the slice drops the address before any agent can see
 // that a pod has it.
 func PlayInVain(ctx context.Context, o Options) error {
 	at := slices.Index(Names(), "held")

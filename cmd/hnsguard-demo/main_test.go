@@ -66,7 +66,7 @@ func TestAPortThatIsTaken(t *testing.T) {
 	g.Expect(errs).To(ContainSubstring("looking for a free port: listen tcp " + listener.Addr().String()))
 }
 
-// A demo that is interrupted has not failed.
+// An interrupted demo has not failed.
 func TestAnInterruptedDemo(t *testing.T) {
 	g := NewWithT(t)
 	ctx, stop := context.WithCancel(t.Context())

@@ -27,7 +27,7 @@ func options(scenario string, out *buffer) demo.Options {
 	}
 }
 
-// buffer can be written by the agent's goroutines while a test reads it.
+// buffer can be read by a test while the agent's goroutines write to it.
 type buffer struct {
 	mu   sync.Mutex
 	text strings.Builder
@@ -45,7 +45,7 @@ func (b *buffer) String() string {
 	return b.text.String()
 }
 
-// inBubble plays a scenario in a bubble, in which hours take no time, and returns what it prints.
+// inBubble plays a scenario in a bubble, where hours take no time, and returns the output.
 func inBubble(t *testing.T, o demo.Options) (text string) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -71,7 +71,7 @@ func TestEveryScenario(t *testing.T) {
 	}
 }
 
-// The guard finds the network of the pods by itself, whatever its name, the spelling of its type, and what is beside it.
+// The guard finds the pod network by itself, whatever its name, the spelling of its type, and other networks.
 func TestEveryNode(t *testing.T) {
 	for node, network := range map[string]string{"aks": "azure", "eks": "vpcbr0a1b2c3d4e5f"} {
 		t.Run(node, func(t *testing.T) {
@@ -88,7 +88,7 @@ func TestEveryNode(t *testing.T) {
 	NewWithT(t).Expect(o.Validate()).To(MatchError(`--node "openstack": must be aks or eks`))
 }
 
-// Invariant 1: the demo is a check that can fail.
+// Invariant 1: the demo can fail.
 func TestAPodThatIsLostFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := NewWithT(t)
@@ -98,8 +98,8 @@ func TestAPodThatIsLostFails(t *testing.T) {
 	})
 }
 
-// Invariant 2: without hnsguard every scenario but the harmless one ends badly, and the demo says how. What was measured
-// of real kube-proxies ended in the same way, and well with hnsguard.
+// Invariant 2: without hnsguard every scenario but the harmless one ends badly, and the demo says how. Real
+// kube-proxies had the same results, with and without hnsguard.
 func TestObservingShowsWhatIsLost(t *testing.T) {
 	matrix, err := os.ReadFile("../../docs/results/kube-proxy-matrix.md")
 	if err != nil {
@@ -137,7 +137,7 @@ func TestObservingShowsWhatIsLost(t *testing.T) {
 	}
 }
 
-// marksIn are those of a scenario and a version in the table of what was measured.
+// marksIn returns the marks of a scenario and a version in the table of measurements.
 func marksIn(matrix, scenario, version string) string {
 	column := 0
 	for line := range strings.Lines(matrix) {
@@ -210,7 +210,7 @@ func TestItCanBeInterruptedAtTheEnd(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	out := &buffer{}
 	o := options("orphan", out)
-	o.Speed = 1000 // the scene is over long before the grace period is
+	o.Speed = 1000 // the scene ends long before the grace period
 	ended := make(chan error, 1)
 	go func() { ended <- demo.Play(ctx, o) }()
 	g.Eventually(out.String, 30*time.Second).Should(ContainSubstring("has given 10.240.0.11 back"))

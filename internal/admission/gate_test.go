@@ -18,7 +18,7 @@ import (
 	"github.com/hnsguard/hnsguard/internal/admission"
 )
 
-// server is an API server that answers the forbidden write in one way.
+// server is an API server that gives one answer to the forbidden write.
 type server struct {
 	answer error
 	asked  int

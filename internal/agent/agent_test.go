@@ -31,7 +31,7 @@ import (
 
 var update = flag.Bool("update", false, "write docs/metrics.md")
 
-// newAgent makes an agent that is never started.
+// newAgent returns an agent that is never started.
 func newAgent(t *testing.T) *agent.Agent {
 	t.Helper()
 	a, err := tryAgent(t, func(*agent.Options, *agent.Dependencies) {})
@@ -70,7 +70,7 @@ func tryAgent(t *testing.T, change func(*agent.Options, *agent.Dependencies)) (*
 	return agent.New(o, deps)
 }
 
-// Clients of a page that is not on loopback have to be authorized.
+// Clients of a page that is not on loopback must be authorized.
 func TestThePageIsOnLoopbackOrProtected(t *testing.T) {
 	certificate, err := server.InMemory("win-1")
 	if err != nil {

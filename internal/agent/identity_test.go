@@ -19,7 +19,7 @@ import (
 	"github.com/hnsguard/hnsguard/internal/agent"
 )
 
-// identityEvery is how often the agent tries an API server that does not answer.
+// identityEvery is the interval between requests to an API server that does not answer.
 const identityEvery = 5 * time.Second
 
 func TestJudge(t *testing.T) {
@@ -66,7 +66,7 @@ func TestJudge(t *testing.T) {
 	}
 }
 
-// reviewer answers reviews: with an error while there is one, and then with a user.
+// reviewer answers reviews: with an error as long as one is set, then with a user.
 type reviewer struct {
 	err   atomic.Pointer[error]
 	user  string

@@ -13,8 +13,8 @@ import (
 	dto "github.com/prometheus/client_model/go"
 )
 
-// writeReference writes a page that documents metrics in Markdown, from nothing but what was gathered. It can list the
-// values of every label because every series of a closed set exists from the start.
+// writeReference writes a Markdown page that documents metrics, only from what was gathered. It can list the values of
+// every label because every series of a closed set exists from the start.
 func writeReference(page *bytes.Buffer, families []*dto.MetricFamily) {
 	page.WriteString(referenceHead)
 	for _, family := range families {
@@ -48,7 +48,7 @@ func labelsOf(family *dto.MetricFamily) map[string][]string {
 	return values
 }
 
-// valuesOf spells out the values of a label. What the labels of an info metric say differs from node to node.
+// valuesOf formats the values of a label. The label values of an info metric differ from node to node.
 func valuesOf(family *dto.MetricFamily, values []string) string {
 	if strings.HasSuffix(family.GetName(), "_info") {
 		return ""

@@ -20,7 +20,7 @@ import (
 	"github.com/hnsguard/hnsguard/test/tempdir"
 )
 
-// apiServer serves a cluster with one pod on win-1, as far as bundle reads it, and returns a kubeconfig for it.
+// apiServer serves a cluster with one pod on win-1, as far as bundle needs it, and returns a kubeconfig for it.
 func apiServer(t *testing.T) string {
 	t.Helper()
 	answers := map[string]string{
@@ -55,7 +55,7 @@ func apiServer(t *testing.T) string {
 	return write(t, "kc", strings.ReplaceAll(kubeconfig, "http://127.0.0.1:1", s.URL))
 }
 
-// staleNode is a node on which the pod's address has a stale endpoint.
+// staleNode returns a node with a stale endpoint for the pod's address.
 func staleNode(t *testing.T) *hnstest.HNS {
 	t.Helper()
 	service := hnstest.New(hnstest.Options{})
@@ -113,7 +113,7 @@ func TestABundleIsReadElsewhere(t *testing.T) {
 	g.Expect(out.String()).To(Equal(elsewhere.out))
 }
 
-// What the agent has done is told where the node is explained, and from a bundle elsewhere.
+// On the node, and from a bundle, explain shows the agent's acts.
 func TestExplainTellsWhatTheAgentHasDone(t *testing.T) {
 	g := NewWithT(t)
 	agent := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

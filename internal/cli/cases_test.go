@@ -13,11 +13,11 @@ import (
 	. "github.com/onsi/gomega"
 )
 
-// update writes what the program says into the cases. Read it before it is committed.
+// update writes the program's output into testdata/cases. Read it before you commit it.
 var update = flag.Bool("update", false, "write what the program says into testdata/cases")
 
-// TestCases replays recordings of what people have reported: see testdata/cases/README.md. What the program has to say
-// stands below each command, with the exit status.
+// TestCases replays recordings from users' reports: see testdata/cases/README.md. The expected output follows each
+// command, with the exit status.
 func TestCases(t *testing.T) {
 	cases, err := filepath.Glob("testdata/cases/*/expected.txt")
 	if err != nil || len(cases) == 0 {

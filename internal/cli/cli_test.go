@@ -18,7 +18,7 @@ import (
 	"github.com/hnsguard/hnsguard/test/tempdir"
 )
 
-// invocation is a run of the program in a process of its own, as far as a test needs one.
+// invocation is a run of the program in its own process, as far as tests need one.
 type invocation struct {
 	code     int
 	out, err string
@@ -70,7 +70,7 @@ func TestHelpFitsATerminal(t *testing.T) {
 	g.Expect(len(commands)).To(BeNumerically(">", 8))
 	for _, command := range append(commands, []string{"", "--help"}) {
 		for line := range strings.Lines(invoke(t, nil, command[1], "--help").out) {
-			if command[1] != "completion" { // it is cobra's
+			if command[1] != "completion" { // it comes from cobra
 				g.Expect(len(strings.TrimSuffix(line, "\n"))).To(BeNumerically("<=", 80), line)
 			}
 		}
@@ -164,7 +164,7 @@ func TestRunReportsAllFaultsAtOnce(t *testing.T) {
 	g.Expect(got.err).NotTo(ContainSubstring("--help"))
 }
 
-// Invariant 1, as far as flag and variable go.
+// Invariant 1, for flags and variables.
 func TestAFlagWinsOverItsVariable(t *testing.T) {
 	g := NewWithT(t)
 	env := map[string]string{"NODE_NAME": "win-1", "HNSGUARD_KUBE_PROXY_VERSION": "banana"}
@@ -183,7 +183,7 @@ func TestAFlagWinsOverItsVariable(t *testing.T) {
 	g.Expect(help).To(And(MatchRegexp(`--node-name +\$NODE_NAME\n`), MatchRegexp(`--memory-limit +\$HNSGUARD_MEMORY_LIMIT\n`)))
 }
 
-// What a recording or a cluster has of names reaches the terminal escaped, in errors too.
+// Names from a recording or a cluster reach the terminal escaped, in errors too.
 func TestErrorsAreEscaped(t *testing.T) {
 	g := NewWithT(t)
 	got := invoke(t, nil, "scan", "--node-name", "akswin000001", "--pod", "x/\x1b]52;c;aGk=\a", "--hns-dump", hnsData+"derived-v2-duplicate.json",
@@ -268,7 +268,7 @@ func TestAPodWithoutToken(t *testing.T) {
 	g.Expect(strings.Count(got.err, "token: ")).To(BeNumerically(">=", 2), "both places were tried, and are named")
 }
 
-// Invariant 4. With Calico it is a regular expression, which no network is named.
+// Invariant 4. With Calico it is a regular expression, which is not a network's name.
 func TestTheNetworkVariableOfTheHostIsNotUsed(t *testing.T) {
 	g := NewWithT(t)
 	args := scanArgs(hnsData+"derived-v2-duplicate.json", clusterData+"derived-v2-duplicate.json", "akswin000001")
@@ -393,7 +393,7 @@ func TestScanExitStatus(t *testing.T) {
 	}
 }
 
-// Invariant 3: all endpoints unknown are reported, and are not success.
+// Invariant 3: if all endpoints are unknown, this is reported, and is not a success.
 func TestScanOfUnknownEndpoints(t *testing.T) {
 	g := NewWithT(t)
 	dump := write(t, "selected.json", `[{"ID":"2462b2d1-c402-4024-9c86-5a6903af7759","IPAddress":"10.240.0.11"},
@@ -435,7 +435,7 @@ func TestScanReadsStdin(t *testing.T) {
 	}
 }
 
-// What the help says about the exit status is so.
+// The help documents the actual exit statuses.
 func TestScanHelpDocumentsEveryExitStatus(t *testing.T) {
 	g := NewWithT(t)
 	help := invoke(t, nil, "scan", "--help").out
@@ -478,7 +478,7 @@ func TestScanNamesWhatIsBroken(t *testing.T) {
 	g.Expect(got.code).To(Equal(cli.ExitFinding), "as PowerShell's > writes it: %s", got.err)
 }
 
-// utf16LE writes text as Windows PowerShell's > does.
+// utf16LE encodes text like > in Windows PowerShell.
 func utf16LE(s string) string {
 	out := []byte{0xff, 0xfe}
 	for _, unit := range utf16.Encode([]rune(s)) {

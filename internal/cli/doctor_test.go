@@ -14,7 +14,7 @@ import (
 	"github.com/hnsguard/hnsguard/test/hnstest"
 )
 
-// onNode runs a command where HNS is the given one.
+// onNode runs a command with the given HNS.
 func onNode(t *testing.T, service hns.Client, env map[string]string, args ...string) invocation {
 	t.Helper()
 	var out, errs strings.Builder
@@ -28,7 +28,7 @@ func onNode(t *testing.T, service hns.Client, env map[string]string, args ...str
 	return invocation{code, out.String(), errs.String()}
 }
 
-// A check that fails is a result. What is wrong with the agent's own settings is too.
+// A failed check is a result, and so is a fault in the agent's own settings.
 func TestDoctorReportsWhatFails(t *testing.T) {
 	g := NewWithT(t)
 	service := hnstest.New(hnstest.Options{})

@@ -2,8 +2,8 @@
 
 package cli
 
-// NewRoot returns the command with all of its subcommands.
+// NewRoot returns the command with all its subcommands.
 var NewRoot = newRoot
 
-// SaveMemory is how run sets up the garbage collector.
+// SaveMemory configures the garbage collector like run.
 var SaveMemory = saveMemory

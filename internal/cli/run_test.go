@@ -50,7 +50,7 @@ func TestGarbageIsCollectedOften(t *testing.T) {
 	}
 }
 
-// As a plugin of kubectl it is called differently, and has to say so.
+// As a plugin of kubectl the command has another name, and must show it.
 func TestThePluginsNameIsTheSubcommand(t *testing.T) {
 	for name, want := range map[string]string{
 		"/usr/local/bin/hnsguard": "hnsguard scan", "/home/me/.krew/bin/kubectl-hnsguard": "kubectl hnsguard scan",

@@ -37,7 +37,7 @@ func page(t *testing.T, status int) string {
 	return strings.TrimPrefix(s.URL, "http://")
 }
 
-// What status runs in an agent's container prints the document as the agent serves it.
+// The command that status runs in an agent's container prints the report as the agent serves it.
 func TestTheStatusOfThisNode(t *testing.T) {
 	here := map[string]string{"HNSGUARD_PAGE_BIND_ADDRESS": page(t, http.StatusOK)}
 	for name, tc := range map[string]struct {
@@ -85,7 +85,7 @@ func TestTheStatusOfAllNodesReportsWhatIsWrong(t *testing.T) {
 	}
 }
 
-// Invariant 4: kubectl's configuration is used where a person is, and not in a pod.
+// Invariant 4: status uses kubectl's configuration, except in a pod.
 func TestWhoseKubeconfigStatusUses(t *testing.T) {
 	g := NewWithT(t)
 	kc := write(t, "kc", kubeconfig)
@@ -102,7 +102,7 @@ func TestWhoseKubeconfigStatusUses(t *testing.T) {
 	g.Expect(got.err).To(ContainSubstring("no service account token"))
 }
 
-// Invariant 4: so do the others that a person runs.
+// Invariant 4: so do the other commands for users.
 func TestTheOthersUseTheSameKubeconfig(t *testing.T) {
 	kc := write(t, "kc", kubeconfig)
 	home := tempdir.New(t)
@@ -129,7 +129,7 @@ func TestTheOthersUseTheSameKubeconfig(t *testing.T) {
 	}
 }
 
-// With --node a command runs in the agent's pod: what is only about this machine does not fit.
+// With --node a command runs in the agent's pod: flags that only concern this machine are errors.
 func TestACommandOnAnotherNodeHasNoInputOfThisOne(t *testing.T) {
 	g := NewWithT(t)
 	got := invoke(t, nil, "explain", "10.0.0.7", "--node", "win-1", "--hns-dump", "e.json", "--bundle", "b.zip")

@@ -21,7 +21,7 @@ import (
 
 const shipped = "../../config/hnsguard.yaml"
 
-// fields returns the paths of all fields of a struct that hold a value.
+// fields returns the paths of all fields of a struct that have a value.
 func fields(t reflect.Type, path string) map[string]reflect.Type {
 	all := map[string]reflect.Type{}
 	for f := range t.Fields() {

@@ -15,7 +15,7 @@ import (
 	"github.com/hnsguard/hnsguard/internal/config"
 )
 
-// refused holds one file for each way in which a value is not valid, and the error.
+// refused has a file for each kind of invalid value, and its error.
 var refused = map[string]string{
 	"apiVersion: v1":          `apiVersion: Unsupported value: "v1"`,
 	`apiVersion: ""`:          `apiVersion: Unsupported value: ""`,
@@ -35,7 +35,7 @@ var refused = map[string]string{
 		"must not be longer than poll.slowInterval, which is 1s",
 }
 
-// ranges holds the least and the greatest value of every field that has them, and a value below and one above.
+// ranges has the minimum and maximum of every field with a range, a value below and one above.
 var ranges = []struct{ path, least, most, below, above string }{
 	{"orphan.gracePeriod", "10s", "24h", "9.999s", "24h0m0.001s"},
 	{"orphan.gracePeriodWhileWaiting", "1s", "24h", "999ms", "24h0m0.001s"},
@@ -47,7 +47,7 @@ var ranges = []struct{ path, least, most, below, above string }{
 	{"hns.callTimeout", "1s", "10m", "0.5s", "10m1s"},
 }
 
-// file is a file with a value for a field, and with room for it beside the fields that it is compared with.
+// file returns a file that sets a field, and the fields that it is compared with accordingly.
 func file(path, value string) string {
 	section, key, _ := strings.Cut(path, ".")
 	partner := map[string]string{
@@ -83,7 +83,7 @@ func TestRanges(t *testing.T) {
 	}
 }
 
-// A field without a rule would take any value.
+// A field without a rule would accept any value.
 func TestEveryFieldHasARule(t *testing.T) {
 	g := NewWithT(t)
 	ruled := map[string]bool{}
@@ -101,7 +101,7 @@ func TestEveryFieldHasARule(t *testing.T) {
 	}
 }
 
-// The shipped file is where people look ranges up.
+// Users look up ranges in the shipped file.
 func TestTheShippedFileShowsTheRanges(t *testing.T) {
 	g := NewWithT(t)
 	data, err := os.ReadFile(shipped)
@@ -121,7 +121,7 @@ func TestTheDefaultIsValid(t *testing.T) {
 	NewWithT(t).Expect(config.Default().Validate()).To(BeEmpty())
 }
 
-// A configuration that is not decoded can lack what every file has.
+// A configuration that was not decoded may lack what every file has.
 func TestTheZeroValueIsNotValid(t *testing.T) {
 	g := NewWithT(t)
 	c := config.Config{Exclusions: []string{"", "10.0.0.0/8"}}

@@ -15,7 +15,7 @@ import (
 	"github.com/hnsguard/hnsguard/internal/kubeproxy"
 )
 
-// podAt is a pod on a node, in the form "node/name=address". A phase may follow.
+// podAt returns a pod on a node, in the form "node/name=address". A phase may follow.
 func podAt(text string, phase ...corev1.PodPhase) *corev1.Pod {
 	where, address, _ := strings.Cut(text, "=")
 	node, name, _ := strings.Cut(where, "/")
@@ -39,7 +39,7 @@ func sliceWith(node, address string) *discoveryv1.EndpointSlice {
 	}
 }
 
-// Invariant 1: only evidence that was seen is an answer.
+// Invariant 1: only observed evidence decides.
 func TestWhereAddressesComeFrom(t *testing.T) {
 	host := podAt("linux-1/agent=10.2.0.4")
 	host.Spec.HostNetwork = true

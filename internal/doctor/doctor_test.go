@@ -29,13 +29,13 @@ import (
 	"github.com/hnsguard/hnsguard/test/hnstest"
 )
 
-// server is an API server, as far as the doctor queries it. Its fields may be changed before that.
+// server is an API server for doctor. A test may change its fields before the first request.
 type server struct {
 	version   string
 	secretive bool     // it hides its version
 	denies    []string // rights, as "verb resource/subresource"
 	unsure    string   // why it cannot decide on those
-	// proxyImage is what kube-proxy's pod runs, if kube-proxy is one.
+	// proxyImage is the image of kube-proxy's pod, if any.
 	proxyImage string
 
 	mu    sync.Mutex
@@ -96,7 +96,7 @@ const metrics = `kubernetes_build_info{git_version="v1.37.2"} 1
 kubeproxy_sync_proxy_rules_last_timestamp_seconds 1772334000
 `
 
-// proxy serves metrics as kube-proxy does.
+// proxy serves metrics like kube-proxy.
 func proxy(t *testing.T, body string) string {
 	t.Helper()
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(body)) }))
@@ -104,7 +104,7 @@ func proxy(t *testing.T, body string) string {
 	return s.URL + "/metrics"
 }
 
-// healthy is a node on which all is well, and its API server.
+// healthy returns a node without faults, and its API server.
 func healthy(t *testing.T) (doctor.Options, *server, *hnstest.HNS) {
 	t.Helper()
 	api := newServer()
@@ -162,7 +162,7 @@ func TestAHealthyNodePassesAllChecks(t *testing.T) {
 	g.Expect(results[doctor.CheckNetwork].Found).To(HaveSuffix("with 1 local and 1 remote endpoints"))
 }
 
-// errHNS is an unknown answer of HNS.
+// errHNS is an unknown error of HNS.
 var errHNS = errors.New("0x803b0099")
 
 // Invariant 1.
@@ -300,7 +300,7 @@ type mute struct{ hns.Client }
 
 func (mute) Version(context.Context) (string, error) { return "", errors.New("no DLL") }
 
-// Invariant 4 is a test of the chart. Here: what is reviewed is what is listed.
+// A test of the chart checks invariant 4. Here: exactly the listed rights are reviewed.
 func TestTheRightsAreAskedFor(t *testing.T) {
 	g := NewWithT(t)
 	o, api, _ := healthy(t)

@@ -7,7 +7,7 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 )
 
-// Judge judges where the pods on a node have their addresses from. Blocks are those of Calico, by node.
+// Judge judges where the pods on a node get their addresses from. blocks are Calico's, by node.
 func Judge(
 	node string, nodes []*corev1.Node, pods []*corev1.Pod, endpointSlices []*discoveryv1.EndpointSlice,
 	blocks map[string]string,
@@ -28,8 +28,8 @@ func Judge(
 	return book.of(node)
 }
 
-// Unfit says why a node cannot run the agent.
+// Unfit returns why a node cannot run the agent.
 var Unfit = unfit
 
-// IsAffected judges a node.
+// IsAffected returns whether a node is affected.
 var IsAffected = affected

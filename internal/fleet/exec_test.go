@@ -12,7 +12,7 @@ import (
 	"github.com/hnsguard/hnsguard/internal/fleet"
 )
 
-// The limit holds for io.Copy too, which prefers a ReadFrom to Write.
+// The limit also applies to io.Copy, which prefers ReadFrom to Write.
 func TestAnAnswerIsBounded(t *testing.T) {
 	g := NewWithT(t)
 	b, content := fleet.Bounded(5)

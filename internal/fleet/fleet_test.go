@@ -27,7 +27,7 @@ import (
 	"github.com/hnsguard/hnsguard/internal/fleet"
 )
 
-// status is what the agent of a node answers, with changes that are given as old and new text in turn.
+// status returns the answer of a node's agent, with changes as pairs of old and new text.
 func status(node string, changes ...string) string {
 	return strings.NewReplacer(changes...).Replace(`{"apiVersion": "hnsguard.io/v1alpha1", "kind": "NodeReport",
 		"time": "2026-03-01T03:00:02Z", "node": "` + node + `", "agent": {"version": "v1.2.3"}, "state": "guarding",
@@ -115,7 +115,7 @@ func TestRowOf(t *testing.T) {
 	}
 }
 
-// agents answer, by the name of their pod.
+// agents are the agents' answers, by the names of their pods.
 type agents map[string]string
 
 func (a agents) exec(ctx context.Context, pod client.ObjectKey, command []string, stdout, _ io.Writer) error {
@@ -134,7 +134,7 @@ func (a agents) exec(ctx context.Context, pod client.ObjectKey, command []string
 	}
 }
 
-// daemonSet is that of the release.
+// daemonSet returns the release's DaemonSet.
 func daemonSet() *appsv1.DaemonSet {
 	set := &appsv1.DaemonSet{ObjectMeta: metav1.ObjectMeta{
 		Namespace: "hnsguard-system", Name: "hnsguard", UID: "ds", Labels: map[string]string{"app": "hnsguard"},
@@ -239,11 +239,11 @@ func TestEveryNodeIsARow(t *testing.T) {
 	g.Expect(row("win-7").Pod).To(Equal("hnsguard-system/longer-running"))
 }
 
-// Invariant 4: an agent that hangs stays a problem, whatever pods there are beside it.
+// Invariant 4: an agent that hangs remains a problem, whatever other pods exist.
 func TestAPodThatOnlyLooksLikeAnAgentIsNotQueried(t *testing.T) {
 	for name, tc := range map[string]struct {
 		change func(*corev1.Pod)
-		fault  string // nothing if the namespace is searched only with all of them
+		fault  string // empty if the namespace is searched only with --all-namespaces
 	}{
 		"in another namespace": {func(p *corev1.Pod) { p.Namespace = "tenant" }, ""},
 		"without owner":        {func(p *corev1.Pod) { p.OwnerReferences = nil }, "no DaemonSet of hnsguard owns it"},
@@ -332,7 +332,7 @@ Note: something.
 	}
 }
 
-// What an agent answers reaches a terminal as a value: it starts no row and does nothing.
+// An agent's answer reaches a terminal as a value: it starts no row, and does not control the terminal.
 func TestAHostileAnswerIsShownEscaped(t *testing.T) {
 	g := NewWithT(t)
 	row, err := fleet.RowOf("win-1", []byte(status("win-1", "v1.37.2", `v1.37.2\u001b]52;c;aGk=\u0007\u001b[31m`,

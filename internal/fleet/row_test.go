@@ -20,7 +20,7 @@ import (
 	"github.com/hnsguard/hnsguard/internal/verdict"
 )
 
-// What an agent of this version serves is what a row is made of.
+// A row can be built from what an agent of this version serves.
 func TestARowOfWhatAnAgentServes(t *testing.T) {
 	g := NewWithT(t)
 	clk := testingclock.NewFakeClock(time.Date(2026, 3, 1, 3, 0, 0, 0, time.UTC))

@@ -30,7 +30,7 @@ const (
 	addr = "10.240.0.11"
 )
 
-// node is a node with a meter, on a clock that only the test moves.
+// node is a node with a meter, with a clock that only the test moves.
 type node struct {
 	t        *testing.T
 	index    *cluster.Index
@@ -41,7 +41,7 @@ type node struct {
 	slices   map[string]*discoveryv1.EndpointSlice
 }
 
-// newNode makes one whose agent has looked at it already.
+// newNode returns a node whose agent has already run a pass.
 func newNode(t *testing.T) *node {
 	t.Helper()
 	n := starting(t)
@@ -69,7 +69,7 @@ func (n *node) look() {
 	}
 }
 
-// slice lists addresses on a node; without any the slice goes.
+// slice lists addresses on a node; without addresses it deletes the slice.
 func (n *node) slice(name, onNode string, addrs ...string) {
 	before := n.slices[name]
 	if len(addrs) == 0 {
@@ -91,7 +91,7 @@ func (n *node) slice(name, onNode string, addrs ...string) {
 	n.meter.SliceChanged(cluster.SliceOf(before), cluster.SliceOf(after))
 }
 
-// pod makes or changes a running pod of this node, and looks.
+// pod creates or changes a running pod on this node, and runs the meter.
 func (n *node) pod(name string, changes ...func(*corev1.Pod)) {
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name, UID: types.UID(name)}}
 	pod.Spec.NodeName = here
@@ -112,7 +112,7 @@ func (n *node) gone(name string) {
 	n.look()
 }
 
-// expect is how many reuses were recorded, and the sum of their times.
+// expect checks how many reuses were recorded, and the sum of their times.
 func (n *node) expect(count int, sum time.Duration) {
 	n.t.Helper()
 	g := NewWithT(n.t)
@@ -170,7 +170,7 @@ func TestWhileASliceStillListsItTheTimeIsZero(t *testing.T) {
 	n.expect(1, 0)
 	n.gone("web")
 	n.clock.Step(time.Minute)
-	n.pod("next") // the one before it was of this node
+	n.pod("next") // the pod before it was on this node
 	n.expect(1, 0)
 	NewWithT(t).Expect(n.history.Entries()).To(ConsistOf(And(
 		HaveField("Act", history.Reuse), HaveField("Result", history.Listed), HaveField("AfterSeconds", 0.0))))
@@ -205,7 +205,7 @@ func TestAnotherNodeTakesItInBetween(t *testing.T) {
 func TestWhatWasThereBeforeTheAgentIsNotRecorded(t *testing.T) {
 	n := starting(t)
 	n.slice("svc", "lin-1", addr)
-	n.pod("web") // the first look
+	n.pod("web") // the first pass
 	n.slice("svc", "")
 	n.pod("web")
 	n.gone("web")

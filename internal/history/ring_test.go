@@ -116,7 +116,7 @@ func TestNoActDisplacesAnother(t *testing.T) {
 	for n := range 1000 {
 		clk.Step(time.Second)
 		ring.Add(brake(n))
-		ring.Add(brake(0)) // it stays, because it goes on
+		ring.Add(brake(0)) // it stays, because it continues
 	}
 	entries := ring.Entries()
 	g.Expect(entries).To(HaveLen(11))
@@ -148,7 +148,7 @@ func TestTextsAreCut(t *testing.T) {
 	g.Expect(e.Pods).To(HaveLen(100), "the caller's are untouched")
 }
 
-// Invariant 1: what is held is what is counted, within a factor.
+// Invariant 1: the memory in use is about what is counted.
 func TestMemoryIsBounded(t *testing.T) {
 	g := NewWithT(t)
 	before := heap()

@@ -13,7 +13,7 @@ import (
 
 const guid = "2462b2d1-c402-4024-9c86-5a6903af7759"
 
-// Invariant 3: every spelling is one ID.
+// Invariant 3: every spelling parses to one ID.
 func TestParseID(t *testing.T) {
 	for _, in := range []string{guid, "2462B2D1-C402-4024-9C86-5A6903AF7759", "{2462B2D1-c402-4024-9C86-5A6903AF7759}"} {
 		g := NewWithT(t)

@@ -18,7 +18,7 @@ import (
 	"github.com/hnsguard/hnsguard/test/hnstest"
 )
 
-// node is one HNS with an inventory of it and a clock that stands still until it is stepped.
+// node is an HNS with its inventory, and a clock that the test steps.
 type node struct {
 	*inventory.Inventory
 	t       *testing.T
@@ -144,7 +144,7 @@ func TestAnEndpointThatVanishesMidListIsAbsent(t *testing.T) {
 	g.Expect(n.observe()).To(And(HaveKey(stays), HaveLen(1)))
 }
 
-// What came and went at once does not hide that another one is gone.
+// An endpoint that appeared and vanished does not hide that another one is gone.
 func TestOneVanishesMidListAndAnotherHasGone(t *testing.T) {
 	g := NewWithT(t)
 	n := newNode(t)
@@ -158,7 +158,7 @@ func TestOneVanishesMidListAndAnotherHasGone(t *testing.T) {
 	g.Expect(n.service.Cost()).To(Equal(1), "and it is not read again for its attachment")
 }
 
-// Nothing that is in a snapshot changes when the inventory does.
+// A snapshot does not change when the inventory does.
 func TestASnapshotStaysWhatItIs(t *testing.T) {
 	g := NewWithT(t)
 	n := newNode(t)

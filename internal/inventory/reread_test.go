@@ -29,12 +29,12 @@ const (
 	remoteRest  = 7 * 24 * time.Hour
 )
 
-// restored is an HNS that may do what a restart that restores its objects might: change what is behind an ID.
+// restored is an HNS that may change the object behind an ID, as a restart that restores objects might.
 type restored struct {
 	networks  []hns.Network
 	endpoints map[hns.EndpointID]hns.Endpoint
 	broken    error
-	// listed is how often networks were, read which endpoints were, in order.
+	// listed is how often networks were listed, and read the endpoints that were read, in order.
 	listed int
 	read   []hns.EndpointID
 }
@@ -62,7 +62,7 @@ func (r *restored) make(id string, flags hns.EndpointFlags, last byte) {
 	}
 }
 
-// rename gives the network and what is on it another ID, as the same network made again has.
+// rename gives the network and its endpoints another network ID, as if it had been recreated.
 func (r *restored) rename(id hns.NetworkID) {
 	r.networks[0].ID = id
 	for _, e := range r.endpoints {
@@ -85,7 +85,7 @@ func (r *restored) Endpoint(_ context.Context, id hns.EndpointID) (hns.Endpoint,
 	return r.endpoints[id], r.broken
 }
 
-// watched is an inventory of such an HNS, and its clock.
+// watched is an inventory of such an HNS, with its clock.
 type watched struct {
 	*restored
 	*inventory.Inventory
@@ -99,14 +99,14 @@ func watch(r *restored) *watched {
 	}), clk}
 }
 
-// after observes once some time has passed.
+// after observes after some time has passed.
 func (w *watched) after(t *testing.T, d time.Duration) (verdict.Snapshot, error) {
 	t.Helper()
 	w.clock.SetTime(w.clock.Now().Add(d))
 	return w.Observe(t.Context())
 }
 
-// polls observes every few seconds for some time, and days every minute for days.
+// polls observes every few seconds for some time; days observes every minute for some days.
 func (w *watched) polls(t *testing.T, lasts time.Duration) {
 	t.Helper()
 	w.pollsEvery(t, poll, lasts)
@@ -177,7 +177,8 @@ func TestAPodNetworkThatIsMadeAgainIsNoticed(t *testing.T) {
 	}
 }
 
-// Invariant 5. The CNI plugin makes its network with the node's first pod, and another program may have made one before.
+// Invariant 5. The CNI plugin creates its network with the node's first pod, and another program may have created one
+// before.
 func TestABetterPodNetworkIsTaken(t *testing.T) {
 	proxied := func(r *restored, id string, network hns.NetworkID) {
 		addr := netip.MustParseAddr("10.0.0.77")
@@ -221,7 +222,7 @@ func TestABetterPodNetworkIsTaken(t *testing.T) {
 	}
 }
 
-// Invariant 4. What was read before an HNS restart is not believed for days.
+// Invariant 4. What was read before HNS restarts is not believed for days.
 func TestASignThatHNSIsNotWhatItWasLetsAllBeReadAgain(t *testing.T) {
 	for name, happens := range map[string]func(*restored){
 		"a failure":                            func(r *restored) { r.broken = errBroken },
@@ -242,7 +243,7 @@ func TestASignThatHNSIsNotWhatItWasLetsAllBeReadAgain(t *testing.T) {
 			w.broken, w.read = nil, nil
 			for took := time.Duration(0); took < 3*rereadEvery; took += poll {
 				if _, err := w.after(t, poll); err != nil {
-					w.networks = networks // it fails no more
+					w.networks = networks // it no longer fails
 				}
 			}
 			g.Expect(sets.New(w.read...)).To(HaveLen(55))
@@ -250,8 +251,8 @@ func TestASignThatHNSIsNotWhatItWasLetsAllBeReadAgain(t *testing.T) {
 	}
 }
 
-// Invariant 4. For each endpoint and each moment, what is known of it is no older than it may be, and no endpoint is
-// read more often than it has to be.
+// Invariant 4. At every moment, the inventory's knowledge of each endpoint is no older than it may be, and no endpoint
+// is read more often than necessary.
 func TestKnowledgeAgesAsItMay(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := watch(newRestored(20, 4))
@@ -281,14 +282,14 @@ func TestKnowledgeAgesAsItMay(t *testing.T) {
 			},
 			"goes": func(t *rapid.T) {
 				delete(w.endpoints, rapid.SampledFrom(slices.Sorted(maps.Keys(w.endpoints))).Draw(t, "endpoint"))
-				w.make("local-0", 0, 100) // one always stays
+				w.make("local-0", 0, 100) // one endpoint always stays
 				m.observe(t, poll)
 			},
 		})
 	})
 }
 
-// ages is what should be known of endpoints: when each was last read, and how often it was the same.
+// ages are the expected ages of endpoints: when each was last read, and how often it was unchanged.
 type ages struct {
 	*watched
 	known   map[hns.EndpointID]*age
@@ -337,7 +338,7 @@ func (m *ages) observe(t *rapid.T, after time.Duration) {
 	}
 }
 
-// learn is one read of an endpoint.
+// learn records one read of an endpoint.
 func (m *ages) learn(t *rapid.T, id hns.EndpointID, now time.Time) {
 	a, known := m.known[id]
 	if !known {
@@ -358,7 +359,8 @@ func (m *ages) learn(t *rapid.T, id hns.EndpointID, now time.Time) {
 	}
 }
 
-// late is how late an endpoint may be read: ten are with each snapshot at least, and one comes every minute at least.
+// late is how late an endpoint may be read: there is at least one snapshot per minute, and each reads at least ten
+// endpoints.
 const late = 4 * time.Minute
 
 func (m *ages) check(t *rapid.T, id hns.EndpointID, now time.Time) {
@@ -375,7 +377,7 @@ func (m *ages) check(t *rapid.T, id hns.EndpointID, now time.Time) {
 	}
 }
 
-// A quiet node costs little from the start.
+// A node without changes costs little from the start.
 func TestWhatWasThereBeforeIsReadAgainSeldom(t *testing.T) {
 	g := NewWithT(t)
 	w := watch(newRestored(100, 0))
@@ -386,7 +388,7 @@ func TestWhatWasThereBeforeIsReadAgainSeldom(t *testing.T) {
 	g.Expect(len(w.read)).To(BeNumerically("<=", 3*100))
 }
 
-// It may have been read half made.
+// It may have been read half created.
 func TestWhatIsNewIsReadAgainSoon(t *testing.T) {
 	g := NewWithT(t)
 	w := watch(newRestored(100, 0))
@@ -400,7 +402,8 @@ func TestWhatIsNewIsReadAgainSoon(t *testing.T) {
 	g.Expect(w.read).To(HaveLen(1), "it was the same")
 }
 
-// Invariant 4: a CNI attaches what it makes within seconds. What it has left behind is read no more often than others.
+// Invariant 4: a CNI attaches what it creates within seconds. Endpoints that it left behind are read no more often than
+// others.
 func TestWhatIsNotAttachedIsReadAgainAfterAsLongAsItHasBeenThere(t *testing.T) {
 	g := NewWithT(t)
 	w := watch(newRestored(0, 0))

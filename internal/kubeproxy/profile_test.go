@@ -41,11 +41,11 @@ func TestProfileOf(t *testing.T) {
 		{"v1.36.1", false, false, false, true, true, false},
 		{"v1.37.0", false, false, false, true, true, true},
 		{"v1.38.0", false, false, false, true, true, true},
-		// Invariant 2: suffixes change nothing.
+		// Invariant 3: suffixes change nothing.
 		{"v1.31.7-eks-abcdef", true, true, true, true, false, false},
 		{"v1.32.5+k3s1", false, true, true, true, false, false},
 		{"1.33.0-hotfix.20260101", true, true, true, true, false, false},
-		// Invariant 1: unknown is everything.
+		// Invariant 1: an unknown version has every fault.
 		{"", true, true, true, false, true, true},
 		{"latest", true, true, true, false, true, true},
 		{"v2.0.0", true, true, true, false, true, true},
@@ -108,7 +108,7 @@ func TestCheckVersion(t *testing.T) {
 }
 
 func TestLosesUnchanged(t *testing.T) {
-	for v, want := range map[string][2]bool{ // of Services with other policies, and with Local
+	for v, want := range map[string][2]bool{ // for Services with other policies, and with Local
 		"v1.30.14": {true, true}, "v1.31.13": {false, true}, "v1.31.14": {false, false}, "v1.32.9": {false, true},
 		"v1.32.10": {false, false}, "v1.33.5": {false, true}, "v1.33.6-eks-1": {false, false}, "v1.34.1": {false, true},
 		"v1.34.2": {false, false}, "v1.35.0": {false, false}, "v1.37.2": {false, false}, "": {true, true}, "latest": {true, true},

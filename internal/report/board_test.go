@@ -137,7 +137,7 @@ hnsguard_victims 1
 	g.Expect(r.Findings).To(ContainElement(HaveField("Title", "1 pod ending for too long")))
 }
 
-// series are the gauges with a label, by their names and its value.
+// series returns the gauges with a label, by name and label value.
 func (n *node) series(t *testing.T) map[string]float64 {
 	t.Helper()
 	registry := prometheus.NewPedanticRegistry()
@@ -193,8 +193,8 @@ func TestAddressesOfSeveralEndpointsAreCountedByKind(t *testing.T) {
 	expect(map[string]float64{"local_local": 0, "local_remote": 1, "remote_remote": 0})
 	n.Complete(passOf(twoRemotes...), start())
 	expect(map[string]float64{"local_local": 0, "local_remote": 0, "remote_remote": 1})
-	n.Complete(passOf(on("l4", "net-1", 0, "10.0.0.4", "10.0.0.4"), // one endpoint shares its address with no other
-		on("n1", "nat", 0, "10.0.0.5"), on("l5", "net-1", 0, "10.0.0.5"), // that of another network is another one
+	n.Complete(passOf(on("l4", "net-1", 0, "10.0.0.4", "10.0.0.4"), // an endpoint does not share an address with itself
+		on("n1", "nat", 0, "10.0.0.5"), on("l5", "net-1", 0, "10.0.0.5"), // an address of another network does not count
 		on("none", "net-1", 0)), start())
 	expect(none)
 	g.Expect(n.Report().Findings).NotTo(ContainElement(HaveField("Kind", report.FindingAddress)))
@@ -397,7 +397,7 @@ func BenchmarkReport(b *testing.B) {
 	}
 }
 
-// Invariant 10: the guard uses the memory of its verdicts again.
+// Invariant 10: the guard reuses the memory of its verdicts.
 func TestWhatIsShownOutlivesTheMemoryOfThePass(t *testing.T) {
 	g := NewWithT(t)
 	n := newNode()

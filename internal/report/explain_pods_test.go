@@ -28,7 +28,7 @@ func podIn(state verdict.PodState, change func(*report.Pod)) report.Pod {
 	return p
 }
 
-// Invariant 8: the advice to delete a pod is for one that lacks its endpoint.
+// Invariant 8: the advice to delete a pod is only for a pod that lacks its endpoint.
 func TestThePodThatIsAskedAbout(t *testing.T) {
 	inUse := row(remoteID, "remote", verdict.InUse, verdict.ReasonListedReady)
 	orphan := row(remoteID, "remote", verdict.Orphan, verdict.ReasonUnclaimed)
@@ -102,7 +102,7 @@ func TestThePodThatIsAskedAbout(t *testing.T) {
 	}
 }
 
-// A pod without network is found by its address too, with and without endpoints.
+// A pod without network is also found by its address, with and without endpoints.
 func TestTheAddressOfAPodWithoutNetwork(t *testing.T) {
 	g := NewWithT(t)
 	const lost = "Pod shop/web runs on this node without a local endpoint: it has no network. Delete it"
@@ -116,7 +116,7 @@ func TestTheAddressOfAPodWithoutNetwork(t *testing.T) {
 	g.Expect(r.WithFindings().Explain(report.Filter{Endpoint: remoteID}, nil).Summary).To(HavePrefix(lost))
 }
 
-// Invariant 9: what only observes never says that it removes.
+// Invariant 9: an agent that only observes never says that it removes.
 func TestTheModeIsRespected(t *testing.T) {
 	held := row(remoteID, "remote", verdict.Held, verdict.ReasonStaleRecord)
 	orphan := row(remoteID, "remote", verdict.Orphan, verdict.ReasonUnclaimed)
@@ -178,7 +178,7 @@ func TestWhatToDo(t *testing.T) {
 	g.Expect(do).To(HaveSuffix("kubectl hnsguard explain 10.240.0.11 --node win-1"))
 }
 
-// Whoever runs the program in a pod has no folder called docs.
+// Users who run the program in a pod have no folder called docs.
 func TestReferencesAreURLs(t *testing.T) {
 	g := NewWithT(t)
 	r := reportOf(row(localID, "local", verdict.Local, verdict.ReasonLocalLeaked), row(remoteID, "remote", verdict.LeakedLocal, verdict.ReasonListedReady))

@@ -128,7 +128,7 @@ func TestTheSummary(t *testing.T) {
 	}
 }
 
-// A scan cannot see what kube-proxy remembers; a person who deletes by hand harms the pod.
+// A scan cannot see kube-proxy's record; a user who deletes by hand harms the pod.
 func TestAKubeProxyWithTheStaleRecordIsWaitedFor(t *testing.T) {
 	g := NewWithT(t)
 	r := conflictReport()

@@ -2,7 +2,7 @@
 
 package report
 
-// WithFindings is the report as Judge returns it: with what is wrong with its objects.
+// WithFindings returns the report as Judge does, with findings.
 func (r Report) WithFindings() Report {
 	r.find(false)
 	return r

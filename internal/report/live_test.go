@@ -32,7 +32,7 @@ func pod(name, node string) *corev1.Pod {
 	}
 }
 
-// api holds a Windows node with a Pod, and another node with a Pod.
+// api returns a cluster with a Windows node with a Pod, and another node with a Pod.
 func api(get func(client.ObjectKey, client.Object) error) client.Reader {
 	win := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "win-1"}}
 	win.Status.NodeInfo = corev1.NodeSystemInfo{OperatingSystem: "windows", KubeletVersion: "v1.33.1"}

@@ -25,7 +25,7 @@ import (
 
 var webName = types.NamespacedName{Namespace: "default", Name: "web-5c8d7f6b9-q4w2z"}
 
-// lost is a node on which the endpoint of the running pod web is gone: its address is 10.240.0.11.
+// lost returns a node that has lost the endpoint of the running pod web, whose address is 10.240.0.11.
 func lost(t *testing.T) report.Input {
 	t.Helper()
 	in := input(t, "akswin000001", "derived-v2-duplicate.json", "derived-v2-duplicate.json")
@@ -50,7 +50,7 @@ func podOf(t *testing.T, in report.Input, name types.NamespacedName) *corev1.Pod
 	return nil
 }
 
-// Invariant 4: only a running pod of this node that has an address of its own can be without network.
+// Invariant 4: only a running pod on this node with its own address can lack its network.
 func TestTheStateOfAPod(t *testing.T) {
 	hostProcess := &corev1.PodSecurityContext{WindowsOptions: &corev1.WindowsSecurityContextOptions{HostProcess: new(true)}}
 	for name, tc := range map[string]struct {
@@ -168,7 +168,7 @@ func TestPodsWithoutNetworkAreReported(t *testing.T) {
 	g.Expect(judge(t, in).Notes).To(ContainElement(HavePrefix("no pod of akswin000001 seems to have a network")))
 }
 
-// titles are those of the findings.
+// titles returns the titles of the findings.
 func titles(r report.Report) string {
 	all := []string{}
 	for _, f := range r.Findings {
@@ -224,7 +224,7 @@ func TestTheMode(t *testing.T) {
 	}
 }
 
-// Invariant 2: a filter leaves a part of HNS, and what is missing in it may exist. A pod that is ready is no victim then.
+// Invariant 2: a filter records only a part of HNS, so missing endpoints may exist. Then a ready pod is not a victim.
 func TestHNSRecordedInPart(t *testing.T) {
 	ready := func(status corev1.ConditionStatus) []corev1.PodCondition {
 		return []corev1.PodCondition{{Type: corev1.PodReady, Status: status}}
@@ -298,7 +298,7 @@ func TestHNSRecordedInPart(t *testing.T) {
 	}
 }
 
-// What hnsguard has not read itself may be of one namespace, and what its slices do not list is not unused.
+// What hnsguard has not read itself may be of one namespace: addresses that its slices do not list may be in use.
 func TestTheClusterRecordedInPart(t *testing.T) {
 	for name, tc := range map[string]struct {
 		namespaces []string

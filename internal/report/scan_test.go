@@ -58,7 +58,7 @@ func file(t *testing.T, dir, name string) []byte {
 	return data
 }
 
-// verdicts are what a report says, by the first address and the kind of the endpoint.
+// verdicts returns the verdicts of a report, by the first address and the kind of the endpoint.
 func verdicts(r report.Report) map[string]string {
 	found := map[string]string{}
 	for _, row := range r.Endpoints {
@@ -71,7 +71,7 @@ func verdicts(r report.Report) map[string]string {
 	return found
 }
 
-// Each dump is what somebody had when they reported a problem; testdata/README.md names the sources.
+// Each dump is one from a user's problem report; testdata/README.md names the sources.
 func TestRecordedDumps(t *testing.T) {
 	for _, tc := range []struct {
 		name, node, cluster string
@@ -226,11 +226,11 @@ func TestVerdictsThatDependOnAnUnknownVersion(t *testing.T) {
 	g.Expect(judge(t, in).Notes).To(ContainElement(ContainSubstring("the kubelet is v1.34.1;")))
 }
 
-// Invariant 3, and what has to be known for it.
+// Invariant 3, and what must be known for it.
 func TestOrphansNeedLoadBalancersButNoTime(t *testing.T) {
 	g := NewWithT(t)
 	in := input(t, "akswin000000", "aks-1367.json", "aks-1367-l2bridge-remotes.json")
-	in.Cluster.Pods = nil // the pod with 10.240.0.10 has gone
+	in.Cluster.Pods = nil // the pod with 10.240.0.10 is gone
 	in.Cluster.Whole = true
 	found := judge(t, in)
 	g.Expect(verdicts(found)).To(HaveKeyWithValue("10.240.0.10 remote", "orphan_pending: load-balancers-unknown"))
@@ -449,7 +449,7 @@ func TestPrintOfOtherReports(t *testing.T) {
 	}
 }
 
-// A recording may come from a stranger: what it has of names starts no row, and does nothing to a terminal.
+// A recording may come from a stranger: its names start no row, and do not control the terminal.
 func TestHostileNamesAreShownEscaped(t *testing.T) {
 	const hostile = "web\x1b]52;c;aGk=\a\n0f1e2d3c  10.0.0.1  remote\u202e"
 	const shown = `web\u001b]52;c;aGk=\u0007\u000a0f1e2d3c  10.0.0.1  remote\u202e`

@@ -20,17 +20,17 @@ import (
 
 var errRefused = errors.New("connection refused")
 
-// server is an API server, and a watch of it that stands somewhere.
+// server is an API server, and a watch of it at some version.
 type server struct {
 	client.Reader
 	version, watch string
 	err            error
-	// answers runs while a request is answered, if it is set.
+	// answers runs while a request is answered, if set.
 	answers func()
-	// pages are what a list of all slices returns, one after the other; failAt fails the list of that page.
+	// pages are the pages of a list of all slices; failAt fails the list of that page.
 	pages  [][]string
 	failAt int
-	// requests are those for the version, lists those of all slices.
+	// requests counts requests for the version, and lists those for all slices.
 	requests, lists int
 	deadlines       []time.Duration
 }
@@ -68,7 +68,7 @@ func (s *server) List(ctx context.Context, list client.ObjectList, opts ...clien
 	return nil
 }
 
-// prover is a freshness on a clock that the test moves.
+// prover is a freshness with a clock that the test moves.
 type prover struct {
 	*slicewatch.Freshness
 	*server
@@ -87,7 +87,7 @@ func newProver(t *testing.T) *prover {
 func (p *prover) now() time.Time       { return p.clock.Now() }
 func (p *prover) wait(d time.Duration) { p.clock.SetTime(p.now().Add(d)) }
 
-// current is whether the index is known to have everything of a moment.
+// current reports whether the index is proved complete for a moment.
 func (p *prover) current(since time.Time) bool {
 	p.t.Helper()
 	is, err := p.Current(p.t.Context(), since)
@@ -124,7 +124,7 @@ func TestAWatchThatIsCurrentIsProvedAtOnce(t *testing.T) {
 	}
 }
 
-// Invariant 2. The endpoint was made after the question: slices may list it by now that the watch has not brought.
+// Invariant 2. The endpoint was created after the request: slices may list it by now without the watch having seen it.
 func TestAProofHoldsForNoLaterMoment(t *testing.T) {
 	g := NewWithT(t)
 	p := newProver(t)
@@ -139,7 +139,7 @@ func TestAProofHoldsForNoLaterMoment(t *testing.T) {
 	g.Expect(p.current(late)).To(BeTrue())
 }
 
-// Invariant 2. The server may have answered at the beginning of the time that a request takes.
+// Invariant 2. The server may have answered at the beginning of the request.
 func TestAProofHoldsForTheTimeBeforeTheRequest(t *testing.T) {
 	g := NewWithT(t)
 	p := newProver(t)
@@ -171,7 +171,7 @@ func TestARestoredServerProvesNothingUntilTheWatchHasListedAgain(t *testing.T) {
 	g.Expect(p.current(p.now().Add(-time.Millisecond))).To(BeTrue())
 }
 
-// The watch goes on while the server answers.
+// The watch continues while the server answers.
 func TestAWatchThatOvertakesTheAnswerIsNoRollback(t *testing.T) {
 	p := newProver(t)
 	p.version = "105"
@@ -193,7 +193,7 @@ func TestTheVersionThatWasProved(t *testing.T) {
 	}
 }
 
-// A question that was asked before the moment does not prove it, even if its answer comes later.
+// A request that was sent before the moment does not prove it, even if its answer comes later.
 func TestAnOlderQuestionIsAskedAgain(t *testing.T) {
 	g := NewWithT(t)
 	p := newProver(t)
@@ -224,7 +224,7 @@ func TestTheVersionIsRequestedOnceASecondInTheLongRun(t *testing.T) {
 	g.Expect(p.deadlines).To(HaveEach(5 * time.Second))
 }
 
-// Pods get their addresses a moment after each other. That of the second is not proved by the question for the first.
+// Pods get their addresses shortly after each other. The request for the first does not prove the moment of the second.
 func TestAFewMomentsAreProvedOneAfterTheOther(t *testing.T) {
 	g := NewWithT(t)
 	p := newProver(t)
@@ -287,7 +287,7 @@ func TestAllSlicesAreRead(t *testing.T) {
 	g.Expect(fresh).To(BeTrue())
 }
 
-// Part of a list proves that nothing is absent.
+// An incomplete list proves no absence.
 func TestAListThatEndsEarlyIsAnError(t *testing.T) {
 	g := NewWithT(t)
 	p := newProver(t)

@@ -23,11 +23,11 @@ import (
 	"github.com/hnsguard/hnsguard/internal/slicewatch"
 )
 
-// stream is an API server that streams a list, and the changes after it.
+// stream is an API server that streams a list, and then changes.
 type stream struct {
 	client.WithWatch
 	events *watch.FakeWatcher
-	// options are those of the last watch.
+	// options are the options of the last watch.
 	options client.ListOptions
 	index   *cluster.Index
 	queue   workqueue.TypedRateLimitingInterface[string]
@@ -39,7 +39,7 @@ func (s *stream) Watch(_ context.Context, _ client.ObjectList, o ...client.ListO
 	return s.events, nil
 }
 
-// end is the end of a list.
+// end returns the metadata that ends a list.
 func end() metav1.ObjectMeta {
 	return metav1.ObjectMeta{
 		ResourceVersion: "100", Annotations: map[string]string{metav1.InitialEventsAnnotationKey: "true"},
@@ -106,7 +106,7 @@ func TestTheIndexFollowsThePodsOfTheNode(t *testing.T) {
 	has(1)
 }
 
-// service is a Service as a chart makes them.
+// service returns a Service like those of charts.
 func service(n int) *corev1.Service {
 	name := fmt.Sprintf("checkout-service-%05d", n)
 	s := &corev1.Service{ObjectMeta: metav1.ObjectMeta{
@@ -179,8 +179,8 @@ func TestAServiceTakesLittleMemory(t *testing.T) {
 	runtime.KeepAlive(s.index)
 }
 
-// A user who may write Services can give each as many addresses as fit into an object. Few of them are kept, also of a list
-// that is not complete.
+// A user who may write Services can give each as many addresses as fit into an object. The index keeps few of them,
+// even during a streamed list.
 func TestServicesWithThousandsOfAddressesTakeLittleMemory(t *testing.T) {
 	g := NewWithT(t)
 	s := watchServices(t)

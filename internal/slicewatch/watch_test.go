@@ -36,7 +36,7 @@ func slice(name, version string, addrs ...string) *discoveryv1.EndpointSlice {
 	return s
 }
 
-// observer writes down what it sees, and what the index has at that time.
+// observer records what it sees, and what the index has at that time.
 type observer struct {
 	index *cluster.Index
 	seen  []string
@@ -64,7 +64,7 @@ func newWatch() (*slicewatch.Watch, *observer) {
 	return w, o
 }
 
-// plain is an observer that does not need to know of lists.
+// plain is an observer that is not notified of lists.
 type plain struct{}
 
 func (plain) SliceChanged(*cluster.Slice, *cluster.Slice) {}
@@ -89,7 +89,7 @@ func TestTheVersionIsThatOfTheIndex(t *testing.T) {
 	}), "the index has it when observers see it")
 }
 
-// What was missed while the watch was away is seen as what it comes to.
+// Observers see the sum of the changes that the watch missed.
 func TestAListIsComparedWithWhatWasThere(t *testing.T) {
 	g := NewWithT(t)
 	w, o := newWatch()
@@ -105,7 +105,7 @@ func TestAListIsComparedWithWhatWasThere(t *testing.T) {
 	g.Expect(o.seen[5:]).To(Equal([]string{"d deleted absent", "d added absent"}))
 }
 
-// Invariant 5: that the index has a slice of hnsguard says what the others were when it was written.
+// Invariant 5: if the index has a slice of hnsguard, it has the others as they were when that slice was written.
 func TestOfAListTheSlicesOfHNSGuardComeLast(t *testing.T) {
 	g := NewWithT(t)
 	w, o := newWatch()
@@ -127,8 +127,7 @@ func TestWhatIsNoSliceIsAnError(t *testing.T) {
 	g.Expect(o.seen).To(BeEmpty())
 }
 
-// Slices are the largest thing that an agent knows of. The reflector keeps those of a streamed list until it is
-// complete, by their names.
+// Slices are the largest data of an agent. The reflector keeps those of a streamed list, by name, until it is complete.
 func TestOfAStreamedListOnlyWhatIsUsedIsKept(t *testing.T) {
 	g := NewWithT(t)
 	w, o := newWatch()
@@ -163,7 +162,7 @@ func TestTheSourceOfAController(t *testing.T) {
 	request, _ := queue.Get()
 	queue.Done(request)
 	g.Expect(request).To(Equal("pass"))
-	// The fake client forgets what happens between the list and the watch, so that one change may not be enough.
+	// The fake client loses changes between the list and the watch, so one change may not be enough.
 	changes := 0
 	g.Eventually(func() (int, error) {
 		changes++

@@ -4,10 +4,10 @@ package terminal
 
 import "io"
 
-// Colours is whether a terminal of an operating system gets colours.
+// Colours reports whether a terminal of an operating system gets colours.
 var Colours = colours
 
-// Coloured returns a writer as for a terminal with colours.
+// Coloured returns a writer that uses colours.
 func Coloured(w io.Writer) *Writer { return &Writer{to: w, colours: true} }
 
 // WrapAt wraps a text at a width.

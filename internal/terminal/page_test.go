@@ -12,7 +12,7 @@ import (
 	"github.com/hnsguard/hnsguard/internal/terminal"
 )
 
-// printed returns what a page without a terminal shows.
+// printed returns the text of a page that is not for a terminal.
 func printed(t *testing.T, fill func(*terminal.Page)) string {
 	t.Helper()
 	var out strings.Builder
@@ -40,7 +40,7 @@ win-3                           -
 	})).To(Equal(`Node win-1\u000awin-2\u0009guarding, a\u000ab: c\u001b, 3 pods` + "\n"))
 }
 
-// Invariant 3: each line has its colour, and columns stay below each other.
+// Invariant 3: each line has its colour, and columns stay aligned.
 func TestWhatNeedsAttentionHasAColour(t *testing.T) {
 	g := NewWithT(t)
 	var out strings.Builder

@@ -16,9 +16,9 @@ import (
 
 func none(string) (string, bool) { return "", false }
 
-// hostile are values that a stranger's recording has, and how they are shown.
+// hostile has values from a stranger's recording, and their escaped forms.
 var hostile = map[string]string{
-	"web\x1b]52;c;aGk=\a\x1b[31m": `web\u001b]52;c;aGk=\u0007\u001b[31m`, // puts text into the clipboard
+	"web\x1b]52;c;aGk=\a\x1b[31m": `web\u001b]52;c;aGk=\u0007\u001b[31m`, // writes to the clipboard
 	"a\rb\bc\x7f":                 `a\u000db\u0008c\u007f`,
 	"\u009b2J":                    `\u009b2J`,
 	"a\u202egnp.exe":              `a\u202egnp.exe`,
@@ -43,7 +43,7 @@ func TestControlCharactersAreEscaped(t *testing.T) {
 	}
 }
 
-// JSON reads an escape as the character: what scripts read does not change.
+// JSON decodes an escape to the character: scripts read the same value.
 func TestEscapedJSONIsTheSameValue(t *testing.T) {
 	g := NewWithT(t)
 	for value := range hostile {

@@ -37,7 +37,7 @@ func TestHealth(t *testing.T) {
 	list()
 	clk.Step(time.Second)
 	list()
-	networks() // another operation that works does not end the row
+	networks() // a success of another operation does not end the run of failures
 	failure := observe.Failure{
 		Operation: hns.OpListEndpointIDs, Class: hns.ClassTimeout, Message: "listing: HNS call timed out",
 		Since: begin.Add(time.Second), Last: begin.Add(2 * time.Second), Count: 2,
