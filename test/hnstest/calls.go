@@ -34,15 +34,15 @@ func (h *HNS) Deleted() []hns.EndpointID {
 	return ids
 }
 
-// Cost is how many calls to the service all client calls came to, each object of a list counted with its open, query
-// and close.
+// Cost returns the number of calls to the service for all client calls, with an open, a query and a close for each
+// object of a list.
 func (h *HNS) Cost() int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.cost
 }
 
-// ResetCalls forgets the log and the cost.
+// ResetCalls clears the log and the cost.
 func (h *HNS) ResetCalls() {
 	h.mu.Lock()
 	defer h.mu.Unlock()

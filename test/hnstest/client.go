@@ -13,7 +13,7 @@ import (
 	"github.com/hnsguard/hnsguard/internal/hns"
 )
 
-// The number of calls to the service that reading one object costs: open, query, close.
+// callsPerObject is the number of calls to the service for reading one object: open, query, close.
 const callsPerObject = 3
 
 // Version implements [hns.Client].
@@ -34,7 +34,7 @@ func (h *HNS) Networks(ctx context.Context) (networks []hns.Network, err error) 
 	networks = slices.Clone(h.networks)
 	h.mu.Unlock()
 	for i := range networks {
-		networks[i].Type = hns.ParseNetworkType(string(networks[i].Type)) // HNS has it as its maker wrote it
+		networks[i].Type = hns.ParseNetworkType(string(networks[i].Type)) // HNS returns it as its creator wrote it
 		if h.has(HidesTypes) {
 			networks[i].Type = ""
 		}
@@ -129,7 +129,7 @@ func (h *HNS) DeleteEndpoint(ctx context.Context, id hns.EndpointID) (err error)
 	return h.delete(h.endpoints[at])
 }
 
-// spend lets the time of n calls pass and counts them.
+// spend waits for the duration of n calls and counts them.
 func (h *HNS) spend(ctx context.Context, n int) error {
 	h.mu.Lock()
 	h.cost += n

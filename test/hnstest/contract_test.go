@@ -18,7 +18,7 @@ import (
 	"github.com/hnsguard/hnsguard/test/hnstest/contract"
 )
 
-// Invariants 1 and 2: the simulation does what is assumed of HNS, and each switch makes it do otherwise.
+// Invariants 1 and 2: the simulation behaves as assumed of HNS, and differently with each switch.
 func TestContract(t *testing.T) {
 	t.Parallel()
 	for _, p := range hnstest.Positions() {
@@ -53,7 +53,7 @@ func contractOptions(service contract.Service) contract.Options {
 // Each assumption that can be checked is refuted in one position.
 func TestEveryAssumptionHasASwitch(t *testing.T) {
 	g := NewWithT(t)
-	refutable := []string{"local-system"} // which an account refutes, not HNS
+	refutable := []string{"local-system"} // it depends on the account, not on HNS
 	for _, p := range hnstest.Positions() {
 		refutable = append(refutable, p.Refutes...)
 	}
@@ -66,7 +66,7 @@ func TestEveryAssumptionHasASwitch(t *testing.T) {
 	}
 }
 
-// The decorators change nothing that is assumed of HNS.
+// The decorators preserve everything that is assumed of HNS.
 func TestContractOfDecorators(t *testing.T) {
 	g := NewWithT(t)
 	position := hnstest.Positions()[0]
@@ -81,7 +81,7 @@ func TestContractOfDecorators(t *testing.T) {
 	g.Expect(position.Judge(results)).To(Succeed())
 }
 
-// decorated is an HNS that is read through another client.
+// decorated is an HNS with another client for reads.
 type decorated struct {
 	hnstest.Service
 	client hns.Client

@@ -10,7 +10,7 @@ import (
 	"github.com/hnsguard/hnsguard/internal/hns"
 )
 
-// faults is what has been asked to go wrong.
+// faults are the requested faults.
 type faults struct {
 	down      bool
 	once      map[hns.Operation][]error
@@ -18,7 +18,7 @@ type faults struct {
 	hooks     map[hns.Operation][]func()
 	gates     map[hns.Operation]chan struct{}
 	vanishing []hns.EndpointID
-	// vanishingLoadBalancers vanish after the next list of load balancers has named them.
+	// vanishingLoadBalancers vanish after the next list of load balancers.
 	vanishingLoadBalancers []hns.LoadBalancerID
 	undeletable            map[hns.EndpointID]bool
 }
@@ -37,7 +37,7 @@ func (h *HNS) SetDown(down bool) {
 	h.faults.down = down
 }
 
-// FailNext makes the next call of the operation fail; several are served in turn.
+// FailNext makes the next call of the operation fail; several errors are used in turn.
 func (h *HNS) FailNext(op hns.Operation, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -51,7 +51,7 @@ func (h *HNS) Fail(op hns.Operation, err error) {
 	h.faults.lasting[op] = err
 }
 
-// Hang makes calls of the operation hang until the returned function is called; then they take effect, late. As in HNS,
+// Hang makes calls of the operation hang until the returned function is called; then they take effect late. As in HNS,
 // no context ends them.
 func (h *HNS) Hang(op hns.Operation) (release func()) {
 	h.mu.Lock()
@@ -68,36 +68,36 @@ func (h *HNS) Hang(op hns.Operation) (release func()) {
 	}
 }
 
-// VanishMidList lets the endpoint vanish once the next list of IDs has named it, before it can be read.
+// VanishMidList makes the endpoint vanish after the next list of IDs, before it can be read.
 func (h *HNS) VanishMidList(id hns.EndpointID) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.faults.vanishing = append(h.faults.vanishing, id)
 }
 
-// VanishLoadBalancerMidList lets the load balancer vanish once the next list has named it, before it can be read.
+// VanishLoadBalancerMidList makes the load balancer vanish after the next list, before it can be read.
 func (h *HNS) VanishLoadBalancerMidList(id hns.LoadBalancerID) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.faults.vanishingLoadBalancers = append(h.faults.vanishingLoadBalancers, id)
 }
 
-// MakeUndeletable lets deletes of the endpoint report success and do nothing, until Heal.
+// MakeUndeletable makes deletes of the endpoint report success without effect, until Heal.
 func (h *HNS) MakeUndeletable(id hns.EndpointID) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.faults.undeletable[id] = true
 }
 
-// Before runs a function once, just before the next call of the operation is served: a test moves the world there,
-// between what hnsguard has seen and what it does.
+// Before runs a function once, just before the next call of the operation: with it, a test changes the world between
+// hnsguard's decision and its act.
 func (h *HNS) Before(op hns.Operation, do func()) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.faults.hooks[op] = append(h.faults.hooks[op], do)
 }
 
-// Heal withdraws every fault; calls that hang go on.
+// Heal ends every fault; hanging calls continue.
 func (h *HNS) Heal() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -107,8 +107,7 @@ func (h *HNS) Heal() {
 	h.faults = newFaults()
 }
 
-// enter is the door of every call: it runs hooks, waits where it should hang, takes one call's time and fails if
-// asked to.
+// enter begins every call: it runs hooks, hangs if requested, takes the time of one call, and fails if requested.
 func (h *HNS) enter(ctx context.Context, op hns.Operation) error {
 	h.mu.Lock()
 	var hook func()
@@ -156,7 +155,7 @@ func (h *HNS) vanishListedLoadBalancers() {
 	h.faults.vanishingLoadBalancers = nil
 }
 
-// Impersonate lets the ID mean another endpoint from now on. HNS does not do that; a guard should notice if it did.
+// Impersonate makes the ID stand for another endpoint from now on. HNS does not do this; a guard should notice it.
 func (h *HNS) Impersonate(id hns.EndpointID, as hns.Endpoint) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

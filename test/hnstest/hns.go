@@ -19,23 +19,23 @@ import (
 	"github.com/hnsguard/hnsguard/internal/hns"
 )
 
-// Duplicates says what the simulated HNS does when a remote endpoint and another one would share an address on one
-// network. Windows Server 2019 and 2022 allow it on L2Bridge; of other versions and network types nothing is known.
+// Duplicates says what the simulated HNS does if a remote endpoint and another one would share an address on one
+// network. Windows Server 2019 and 2022 allow it on L2Bridge; for other versions and network types this is unknown.
 type Duplicates int
 
 // The duplicate policies.
 const (
 	AllowDuplicates Duplicates = iota
 	RefuseDuplicates
-	// OneRemote lets a local endpoint and a remote one share an address, but refuses a second remote one.
+	// OneRemote allows a local endpoint and a remote one with the same address, but refuses a second remote one.
 	OneRemote
-	// AllowLocals lets two local endpoints share an address too, which the others refuse.
+	// AllowLocals also allows two local endpoints with the same address, which the others refuse.
 	//
 	// Source: https://github.com/Azure/AKS/issues/5653
 	AllowLocals
 )
 
-// Order is the order of enumeration. HNS promises none.
+// Order is the order of enumeration. HNS guarantees none.
 //
 // Source: https://github.com/microsoft/hcsshim/pull/2231
 type Order int
@@ -44,42 +44,42 @@ type Order int
 const (
 	OldestFirst Order = iota
 	NewestFirst
-	// ByID is as good as random: IDs are.
+	// ByID looks random, because IDs are.
 	ByID
-	// Random is another order at every list.
+	// Random is a different order for every list.
 	Random
 )
 
-// ErrDuplicateAddress is what HNS answers with code 0x803b002f, "An address provided is invalid or
-// reserved".
+// ErrDuplicateAddress is HNS's error 0x803b002f, "An address provided is invalid or reserved".
 var ErrDuplicateAddress = errors.New("an address provided is invalid or reserved (0x803b002f)")
 
-// ErrAlreadyAttached is what HNS answers with code 0x803b0014.
+// ErrAlreadyAttached is HNS's error 0x803b0014.
 var ErrAlreadyAttached = errors.New("the endpoint is already attached (0x803b0014)")
 
-// Options describe one simulated HNS. The zero value allows duplicates, lists the oldest first and takes no time.
+// Options describe one simulated HNS. The zero value allows duplicates, lists the oldest endpoints first and takes no
+// time.
 type Options struct {
 	Duplicates Duplicates
 	Order      Order
-	// Quirks are what else is otherwise than package contract assumes.
+	// Quirks are other differences from the assumptions of package contract.
 	Quirks Quirks
-	// Version is the version of the service. The default is one that no HNS has.
+	// Version is the version of the service. The default is a version that no HNS has.
 	Version string
-	// Latency is how long one call to the service takes. Reading one object takes three (open, query,
-	// close), a list one more than its objects.
+	// Latency is the duration of one call to the service. Reading one object takes three calls (open, query, close), and a
+	// list one more than for its objects.
 	Latency time.Duration
-	// Clock is what the latency waits on; the default is the real one.
+	// Clock is the clock for the latency; the default is the real one.
 	Clock clock.Clock
-	// NewID makes the IDs, which have to be GUIDs in lower case and all different. It is given what the ID is for: a
-	// "network", a "namespace", a "load balancer", or the first address of an endpoint and whether it is "remote" or
-	// "local". The default makes random ones, as HNS does; a simulation that has to run the same way twice does not.
+	// NewID creates the IDs, which must be unique GUIDs in lower case. Its argument is the purpose: a "network", a
+	// "namespace", a "load balancer", or the first address of an endpoint and whether it is "remote" or "local". The
+	// default creates random IDs, like HNS; a deterministic simulation needs its own.
 	NewID func(of string) string
-	// Rank places an endpoint in a list whose order is Random: the lowest comes first. It runs once for each endpoint of
-	// each list. The default is chance; a simulation that has to run the same way twice derives it from its seed.
+	// Rank returns the position of an endpoint in a list whose order is Random: the lowest comes first. It runs once for
+	// each endpoint of each list. The default is random; a deterministic simulation derives it from its seed.
 	Rank func(id hns.EndpointID) uint64
 }
 
-// HNS is one simulated service. Its methods may be called at the same time.
+// HNS is one simulated service. Its methods are safe for concurrent use.
 type HNS struct {
 	opts Options
 
@@ -92,7 +92,7 @@ type HNS struct {
 	calls         []Call
 	cost          int
 
-	// What quirks remember: ReusesIDs, ListsFail and OneAtATime.
+	// The state of quirks: ReusesIDs, ListsFail and OneAtATime.
 	lastDeleted     hns.EndpointID
 	balancerDeleted bool
 	listing         sync.Mutex
@@ -100,7 +100,7 @@ type HNS struct {
 
 var _ hns.Client = (*HNS)(nil)
 
-// New makes an empty service: no networks, no endpoints.
+// New returns a service without networks and endpoints.
 func New(opts Options) *HNS {
 	if opts.Clock == nil {
 		opts.Clock = clock.RealClock{}
@@ -114,7 +114,7 @@ func New(opts Options) *HNS {
 	return &HNS{opts: opts, namespaces: map[hns.NamespaceID]bool{}, faults: newFaults()}
 }
 
-// SetDuplicates changes the duplicate policy; what is there stays.
+// SetDuplicates changes the duplicate policy; existing endpoints remain.
 func (h *HNS) SetDuplicates(d Duplicates) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -128,7 +128,7 @@ func (h *HNS) SetOrder(o Order) {
 	h.opts.Order = o
 }
 
-// CreateNetwork makes a network.
+// CreateNetwork creates a network.
 func (h *HNS) CreateNetwork(name string, kind hns.NetworkType, subnets ...netip.Prefix) hns.Network {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -137,7 +137,7 @@ func (h *HNS) CreateNetwork(name string, kind hns.NetworkType, subnets ...netip.
 	return network
 }
 
-// DeleteNetwork deletes a network and, as HNS does, every endpoint on it.
+// DeleteNetwork deletes a network and, like HNS, every endpoint on it.
 func (h *HNS) DeleteNetwork(id hns.NetworkID) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -150,7 +150,7 @@ func (h *HNS) DeleteNetwork(id hns.NetworkID) error {
 	return nil
 }
 
-// EndpointSpec says what endpoint to make. An unnamed one shows up as "Ethernet", as in HNS.
+// EndpointSpec describes an endpoint to create. An unnamed one gets the name "Ethernet", as in HNS.
 type EndpointSpec struct {
 	Network   hns.NetworkID
 	Name      string
@@ -159,8 +159,8 @@ type EndpointSpec struct {
 	Flags     hns.EndpointFlags
 }
 
-// CreateEndpoint makes an endpoint. It fails with ErrNotFound for an unknown network and with ErrDuplicateAddress where
-// the duplicate policy has it so.
+// CreateEndpoint creates an endpoint. It fails with ErrNotFound for an unknown network, and with ErrDuplicateAddress if
+// the duplicate policy refuses it.
 func (h *HNS) CreateEndpoint(spec EndpointSpec) (hns.Endpoint, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -196,7 +196,7 @@ func (h *HNS) CreateEndpoint(spec EndpointSpec) (hns.Endpoint, error) {
 	return made, nil
 }
 
-// refuses reports whether both endpoints may not stand side by side.
+// refuses reports whether both endpoints cannot coexist.
 func (h *HNS) refuses(a, b hns.Endpoint) bool {
 	if a.Network != b.Network || !slices.ContainsFunc(a.Addresses, b.Has) {
 		return false
@@ -211,7 +211,7 @@ func (h *HNS) refuses(a, b hns.Endpoint) bool {
 	}
 }
 
-// describe says what endpoint is to be made, for [Options.NewID].
+// describe describes an endpoint to create, for [Options.NewID].
 func describe(spec EndpointSpec) string {
 	kind := "local"
 	if spec.Flags&hns.FlagRemote != 0 {
@@ -223,21 +223,21 @@ func describe(spec EndpointSpec) string {
 	return spec.Addresses[0].String() + " " + kind
 }
 
-// CreateNamespace makes a network compartment, as the container runtime does for a pod.
+// CreateNamespace creates a network compartment, as the container runtime does for a pod.
 func (h *HNS) CreateNamespace() hns.NamespaceID {
 	id := hns.NamespaceID(h.opts.NewID("namespace"))
 	h.AddNamespace(id)
 	return id
 }
 
-// AddNamespace makes a network compartment with an ID that its maker has chosen.
+// AddNamespace creates a network compartment with an ID that its creator has chosen.
 func (h *HNS) AddNamespace(id hns.NamespaceID) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.namespaces[id] = true
 }
 
-// DeleteNamespace deletes a compartment. Its endpoints stay, attached to nothing: that is how a CNI leaks one.
+// DeleteNamespace deletes a compartment. Its endpoints remain unattached: this is how a CNI leaks one.
 func (h *HNS) DeleteNamespace(id hns.NamespaceID) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -253,7 +253,7 @@ func (h *HNS) DeleteNamespace(id hns.NamespaceID) error {
 	return nil
 }
 
-// Attach puts an endpoint into a compartment.
+// Attach attaches an endpoint to a compartment.
 func (h *HNS) Attach(endpoint hns.EndpointID, namespace hns.NamespaceID) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -268,7 +268,7 @@ func (h *HNS) Attach(endpoint hns.EndpointID, namespace hns.NamespaceID) error {
 	return nil
 }
 
-// CreateLoadBalancer makes a load balancer; its ID is chosen here. It fails with ErrNotFound for an unknown backend.
+// CreateLoadBalancer creates a load balancer with a new ID. It fails with ErrNotFound for an unknown backend.
 func (h *HNS) CreateLoadBalancer(spec hns.LoadBalancer) (hns.LoadBalancer, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -289,8 +289,8 @@ func (h *HNS) CreateLoadBalancer(spec hns.LoadBalancer) (hns.LoadBalancer, error
 	return spec, nil
 }
 
-// UpdateLoadBalancer replaces a load balancer's settings. It fails with ErrNotFound for an unknown one, and for an
-// unknown backend.
+// UpdateLoadBalancer replaces the settings of a load balancer. It fails with ErrNotFound for an unknown load balancer
+// or backend.
 func (h *HNS) UpdateLoadBalancer(spec hns.LoadBalancer) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -322,8 +322,8 @@ func (h *HNS) DeleteLoadBalancer(id hns.LoadBalancerID) error {
 	return nil
 }
 
-// Restart is a restart of the service that purges its state: endpoints and load balancers are gone, and every network
-// comes back under another ID. (Newer builds restore some of it; delete and make single objects to play that.)
+// Restart restarts the service and purges its state: endpoints and load balancers are gone, and every network gets
+// another ID. (Newer builds restore some of it; to simulate this, delete and create single objects.)
 func (h *HNS) Restart() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -333,7 +333,7 @@ func (h *HNS) Restart() {
 	}
 }
 
-// State is everything that the service holds.
+// State is the whole state of the service.
 type State struct {
 	Networks      []hns.Network
 	Endpoints     []hns.Endpoint
@@ -341,7 +341,7 @@ type State struct {
 	LoadBalancers []hns.LoadBalancer
 }
 
-// State copies the present state, without a call, latency or fault, for a test or the demo to look at.
+// State copies the current state, without a call, latency or fault, for tests and the demo.
 func (h *HNS) State() State {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -351,7 +351,7 @@ func (h *HNS) State() State {
 	}
 }
 
-// OrderOf shows the endpoints of an address as they are enumerated: L for a local one, R for a remote one.
+// OrderOf returns the endpoints with an address in the order of enumeration: L for a local one, R for a remote one.
 func (h *HNS) OrderOf(addr netip.Addr) (order string) {
 	for _, e := range h.State().Endpoints {
 		switch {
@@ -404,7 +404,7 @@ func (h *HNS) listedLoadBalancers() []hns.LoadBalancer {
 	return list
 }
 
-// loadBalancer copies one load balancer, if it is there.
+// loadBalancer copies a load balancer, if it exists.
 func (h *HNS) loadBalancer(id hns.LoadBalancerID) (hns.LoadBalancer, bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

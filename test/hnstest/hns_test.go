@@ -84,7 +84,7 @@ func TestOrder(t *testing.T) {
 	}
 }
 
-// With a random order two lists of the same endpoints differ: a program must not conclude anything from one of them.
+// With a random order two lists of the same endpoints differ, so a program must not rely on the order.
 func TestARandomOrderDiffersAtEveryList(t *testing.T) {
 	g := NewWithT(t)
 	service, network := newService(hnstest.Options{Order: hnstest.Random})

@@ -8,11 +8,11 @@ import (
 	"github.com/hnsguard/hnsguard/internal/hns"
 )
 
-// Layout is what networks a node has, as a distribution makes them.
+// Layout has the networks of a node, as a distribution creates them.
 type Layout struct {
-	// Name is the distribution's, in lower case.
+	// Name is the name of the distribution, in lower case.
 	Name string
-	// Pods is the network of the pods, and Others are beside it.
+	// Pods is the pod network, and Others are the other networks.
 	Pods   LayoutNetwork
 	Others []LayoutNetwork
 }
@@ -20,26 +20,26 @@ type Layout struct {
 // LayoutNetwork is a network of a layout.
 type LayoutNetwork struct {
 	Name string
-	// Type is spelt as the network's maker writes it.
+	// Type is spelled as the network's creator writes it.
 	Type hns.NetworkType
 }
 
-// Layouts lists the layouts of the largest clouds. They differ where it matters for finding the network of the pods.
+// Layouts returns the layouts of the largest clouds. They differ where this matters for finding the pod network.
 func Layouts() []Layout { return []Layout{AKS(), EKS()} }
 
-// AKS is a node with Azure CNI. The node's scripts make a network of the same type for its own connection.
+// AKS returns a node with Azure CNI. The node's scripts create a network of the same type for its own connection.
 func AKS() Layout {
 	return Layout{
 		Name: "aks", Pods: LayoutNetwork{"azure", hns.NetworkL2Bridge}, Others: []LayoutNetwork{{"ext", hns.NetworkL2Bridge}},
 	}
 }
 
-// EKS is a node with the Amazon VPC CNI, which names its network after a hardware address and writes the type in lower
-// case.
+// EKS returns a node with the Amazon VPC CNI, which names its network after a hardware address and writes the type in
+// lower case.
 func EKS() Layout { return Layout{Name: "eks", Pods: LayoutNetwork{"vpcbr0a1b2c3d4e5f", "l2bridge"}} }
 
-// Build makes the networks of a layout and returns that of the pods, which has the subnets. It comes last, as on a real
-// node, where the others are there before the first pod.
+// Build creates the networks of a layout and returns the pod network, which has the subnets. It comes last, as on a
+// real node, where the others exist before the first pod.
 func (h *HNS) Build(l Layout, subnets ...netip.Prefix) hns.Network {
 	for _, other := range l.Others {
 		h.CreateNetwork(other.Name, other.Type)

@@ -11,16 +11,16 @@ import (
 	"github.com/hnsguard/hnsguard/test/hnstest/contract"
 )
 
-// Position is one way in which HNS may be, and the assumptions of package contract that it refutes.
+// Position is one possible behaviour of HNS, and the assumptions of package contract that it refutes.
 type Position struct {
 	Name    string
 	Options Options
 	Refutes []string
-	// Prevents are the assumptions that then cannot be tried.
+	// Prevents are the assumptions that cannot be tried in it.
 	Prevents []string
 }
 
-// And is both positions at once, which must not get in each other's way.
+// And combines two positions, which must not interfere with each other.
 func (p Position) And(other Position) Position {
 	p.Name += ", " + other.Name
 	p.Options.Quirks |= other.Options.Quirks
@@ -29,7 +29,8 @@ func (p Position) And(other Position) Position {
 	return p
 }
 
-// Judge returns what is wrong with the results of a run in this position. Whether it ran as LocalSystem is no matter.
+// Judge returns what is wrong with the results of a run in this position. It does not matter whether it ran as
+// LocalSystem.
 func (p Position) Judge(results []contract.Result) error {
 	var faults []string
 	seen := map[string]bool{"local-system": true}
@@ -63,7 +64,7 @@ func (p Position) prevents(ids ...string) Position {
 	return p
 }
 
-// taking gives calls a length, without which no two overlap.
+// taking gives calls a duration, without which no two overlap.
 func (p Position) taking(latency time.Duration) Position {
 	p.Options.Latency = latency
 	return p
@@ -74,8 +75,8 @@ const shortly = 100 * time.Microsecond
 // UpdatesInPlace is the first version of HNS that updates load balancers in place.
 const UpdatesInPlace = "15.5"
 
-// Positions are all switches of the simulation. The first position is what package contract assumes; each assumption
-// that can be checked is refuted in another one.
+// Positions returns all switches of the simulation. In the first position it behaves as package contract assumes; each
+// assumption that can be checked is refuted in another one.
 func Positions() []Position {
 	quirk := func(name string, q Quirks, refutes ...string) Position {
 		return Position{Name: name, Options: Options{Quirks: q}, Refutes: refutes}

@@ -11,57 +11,58 @@ import (
 	"github.com/hnsguard/hnsguard/internal/hns"
 )
 
-// Quirks are ways in which HNS may be otherwise than package contract assumes. Nothing is known of them (invariant 2).
+// Quirks are possible differences of HNS from the assumptions of package contract. None of them is known to exist
+// (invariant 2).
 type Quirks uint32
 
-// The quirks. The duplicate policies and the orders are quirks too, which exclude each other.
+// The quirks. The duplicate policies and the orders are quirks too, but exclude each other.
 const (
-	// ListsLate leaves the newest endpoint out of lists.
+	// ListsLate omits the newest endpoint from lists.
 	ListsLate Quirks = 1 << iota
-	// KeepsDeleted lets deletions of endpoints succeed without effect.
+	// KeepsDeleted makes deletes of endpoints succeed without effect.
 	KeepsDeleted
-	// UnknownCodes answers for an endpoint that is not there with a code that hnsguard does not know.
+	// UnknownCodes returns a code that hnsguard does not know for an endpoint that does not exist.
 	UnknownCodes
-	// OwnMACs gives endpoints other hardware addresses than were asked for.
+	// OwnMACs gives endpoints other hardware addresses than requested.
 	OwnMACs
-	// MakesRemotes sets the flag of a remote endpoint on every one.
+	// MakesRemotes sets the flag of a remote endpoint on every endpoint.
 	MakesRemotes
-	// ReusesIDs gives an endpoint the ID of the one that was deleted last.
+	// ReusesIDs gives an endpoint the ID of the last deleted one.
 	ReusesIDs
-	// DeletesTwins deletes every endpoint with the address of the one that is to be deleted.
+	// DeletesTwins deletes every endpoint with the address of the deleted one.
 	DeletesTwins
 	// RefusesBackends refuses to delete an endpoint that a load balancer refers to.
 	RefusesBackends
-	// ForgetsBackends takes the ID of a deleted endpoint out of load balancers.
+	// ForgetsBackends removes the ID of a deleted endpoint from load balancers.
 	ForgetsBackends
-	// ForgetsFrontends makes load balancers without frontends.
+	// ForgetsFrontends creates load balancers without frontends.
 	ForgetsFrontends
 	// RefusesFrontendTwice refuses a second load balancer with a frontend and port.
 	RefusesFrontendTwice
-	// IgnoresUpdates lets updates of load balancers succeed without effect.
+	// IgnoresUpdates makes updates of load balancers succeed without effect.
 	IgnoresUpdates
-	// ListsFail fails lists of load balancers after one was deleted, until another one is made.
+	// ListsFail fails lists of load balancers after one was deleted, until another one is created.
 	ListsFail
-	// HidesNamespaces shows no namespace of any endpoint.
+	// HidesNamespaces shows no namespaces of endpoints.
 	HidesNamespaces
-	// KeepsNamespaces goes on showing a namespace that was deleted.
+	// KeepsNamespaces still shows a namespace after it was deleted.
 	KeepsNamespaces
 	// RefusesOutside refuses endpoints outside of the subnets of their network, if it has any.
 	RefusesOutside
-	// HidesVersion and HidesTypes do not tell the version of HNS, and the types of networks.
+	// HidesVersion and HidesTypes hide the version of HNS, and the types of networks.
 	HidesVersion
 	HidesTypes
-	// OneAtATime fails a list of endpoints that is asked for while another one is made.
+	// OneAtATime fails a list of endpoints during another list.
 	OneAtATime
 )
 
 // The errors of quirks.
 var (
-	// ErrPortExists is what HNS answers with code 0x803b0013.
+	// ErrPortExists is HNS's error 0x803b0013.
 	ErrPortExists = errors.New("the specified port already exists (0x803b0013)")
-	// ErrStillReferenced is what HNS answers with code 0x803b002c.
+	// ErrStillReferenced is HNS's error 0x803b002c.
 	ErrStillReferenced = errors.New("the endpoint still has references (0x803b002c)")
-	// ErrNotInSubnet is what HNS answers with code 0x803b001e.
+	// ErrNotInSubnet is HNS's error 0x803b001e.
 	ErrNotInSubnet = errors.New("the address is in no subnet of the network (0x803b001e)")
 
 	errUnknown = errors.New("the object was not there (0x803b0099)")
@@ -70,7 +71,7 @@ var (
 
 func (h *HNS) has(q Quirks) bool { return h.opts.Quirks&q != 0 }
 
-// notFound is the error for an endpoint that is not there.
+// notFound returns the error for an endpoint that does not exist.
 func (h *HNS) notFound() error {
 	if h.has(UnknownCodes) {
 		return errUnknown
@@ -78,7 +79,7 @@ func (h *HNS) notFound() error {
 	return hns.ErrNotFound
 }
 
-// refusesAddress says why an endpoint may not have its address.
+// refusesAddress returns why an endpoint may not have its address.
 func (h *HNS) refusesAddress(e hns.Endpoint) error {
 	if !h.has(RefusesOutside) {
 		return nil
@@ -93,7 +94,7 @@ func (h *HNS) refusesAddress(e hns.Endpoint) error {
 	return nil
 }
 
-// hasFrontend reports whether a load balancer has a frontend and a port of another one.
+// hasFrontend reports whether a load balancer has the frontend and port of another one.
 func (h *HNS) hasFrontend(spec hns.LoadBalancer) bool {
 	return slices.ContainsFunc(h.loadBalancers, func(other hns.LoadBalancer) bool {
 		same := func(vip netip.Addr) bool { return slices.Contains(spec.FrontendVIPs, vip) }
@@ -101,7 +102,7 @@ func (h *HNS) hasFrontend(spec hns.LoadBalancer) bool {
 	})
 }
 
-// delete deletes an endpoint that is there.
+// delete deletes an existing endpoint.
 func (h *HNS) delete(e hns.Endpoint) error {
 	if h.has(RefusesBackends) &&
 		slices.ContainsFunc(h.loadBalancers, func(lb hns.LoadBalancer) bool { return lb.Refers(e.ID) }) {

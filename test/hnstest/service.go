@@ -10,7 +10,7 @@ import (
 	"github.com/hnsguard/hnsguard/test/hnstest/contract"
 )
 
-// Service is the simulated HNS as package contract writes to it.
+// Service makes the simulated HNS a [contract.Service].
 type Service struct{ *HNS }
 
 var _ contract.Service = Service{}

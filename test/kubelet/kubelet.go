@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package kubelet serves what the API server requests of a kubelet when a person runs a command in a container.
+// Package kubelet serves the API server's requests to a kubelet when a user runs a command in a container.
 package kubelet
 
 import (
@@ -22,10 +22,10 @@ import (
 // Exec runs a command in a container. A [k8s.io/utils/exec.CodeExitError] becomes the exit status.
 type Exec func(ctx context.Context, pod, container string, command []string, out, complaints io.Writer) error
 
-// Serve serves exec, by the protocol of kubelets.
+// Serve serves exec, with the protocol of kubelets.
 func Serve(exec Exec) *httptest.Server { return httptest.NewTLSServer(exec) }
 
-// ServeHTTP serves /exec/NAMESPACE/POD/CONTAINER, which is where the API server connects to.
+// ServeHTTP serves /exec/NAMESPACE/POD/CONTAINER, the path to which the API server connects.
 func (e Exec) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	parts := strings.Split(strings.Trim(r.URL.Path, "/"), "/")
 	if len(parts) != 4 || parts[0] != "exec" {
@@ -48,7 +48,7 @@ func (e Exec) ExecInContainer(ctx context.Context, pod, _, container string, com
 	return e(ctx, pod, container, command, out, complaints)
 }
 
-// Register makes the server the kubelet of a node that exists.
+// Register makes the server the kubelet of an existing node.
 func Register(ctx context.Context, api client.Client, node string, server *httptest.Server) error {
 	host, port, err := net.SplitHostPort(server.Listener.Addr().String())
 	if err != nil {

@@ -20,24 +20,24 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 )
 
-// API is an API server in memory. Pods are in controller-runtime's fake client, which selects them by the fields that
-// the real server selects by. EndpointSlices are kept here, because the fake has no revision that they share.
+// API is an API server in memory. Pods are in controller-runtime's fake client, with the field selectors of the real
+// server. EndpointSlices are stored here, because the fake has no common revision for them.
 type API struct {
 	client.WithWatch
 
-	// OnPods and OnSlices run before a list of pods or EndpointSlices is served, if they are set. An error is the answer.
+	// OnPods and OnSlices run before a list of pods or EndpointSlices is served, if set. An error is the answer.
 	OnPods, OnSlices func(ctx context.Context, o client.ListOptions) error
-	// Requests are the lists that were requested, in order.
+	// Requests are the requested lists, in order.
 	Requests []Request
 
 	mu       sync.Mutex
 	revision int
-	// slices are by namespace and name, names are those in order.
+	// slices are the slices by namespace and name, and names their sorted keys.
 	slices map[string]*discoveryv1.EndpointSlice
 	names  []string
 }
 
-// Request is a list that was requested.
+// Request is a requested list.
 type Request struct {
 	// Kind is "pods" or "slices".
 	Kind    string
@@ -46,7 +46,7 @@ type Request struct {
 
 func newAPI() *API {
 	a := &API{slices: map[string]*discoveryv1.EndpointSlice{}, revision: 100}
-	// With all types of Kubernetes, which are the default, to make the server takes longer than most tests.
+	// With all types of Kubernetes, the default, creating the server takes longer than most tests.
 	scheme := runtime.NewScheme()
 	utilruntime.Must(errors.Join(corev1.AddToScheme(scheme), discoveryv1.AddToScheme(scheme)))
 	server := fake.NewClientBuilder().
@@ -101,7 +101,7 @@ func (a *API) request(
 	return on(ctx, options)
 }
 
-// Requested returns how many lists of a kind were requested.
+// Requested returns the number of requested lists of a kind.
 func (a *API) Requested(kind string) (n int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -113,14 +113,14 @@ func (a *API) Requested(kind string) (n int) {
 	return n
 }
 
-// Version is the server's revision.
+// Version returns the server's revision.
 func (a *API) Version() string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return strconv.Itoa(a.revision)
 }
 
-// Advance raises the revision, as the change of an object does that the agent does not watch.
+// Advance raises the revision, like the change of an object that the agent does not watch.
 func (a *API) Advance() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -160,8 +160,8 @@ func (a *API) remove(key types.NamespacedName) *discoveryv1.EndpointSlice {
 	return s
 }
 
-// page lists the slices in the order of their names, as many as the options say. Those that follow are found by the
-// name of the first of them.
+// page lists the slices sorted by name, up to the limit of the options. The name of the first slice that follows is the
+// token for the next page.
 func (a *API) page(list *discoveryv1.EndpointSliceList, options client.ListOptions) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -17,11 +17,11 @@ import (
 	"github.com/hnsguard/hnsguard/test/hnstest"
 )
 
-// Follower does what kube-proxy does when a flush slice moves: it makes the remote endpoint of the new address, and
-// deletes that of the former one. Without it a hold has no end, for nothing shows that it may.
+// Follower does what kube-proxy does when a flush slice moves: it creates the remote endpoint of the new address, and
+// deletes that of the old one. Without it a hold never ends, because nothing shows that it may.
 type Follower struct {
 	Server client.Reader
-	// Namespace is where the flush slices are.
+	// Namespace is the namespace of the flush slices.
 	Namespace string
 	HNS       *hnstest.HNS
 	Network   hns.NetworkID
@@ -52,7 +52,7 @@ func (f Follower) Run(ctx context.Context, ticks <-chan time.Time) error {
 	return nil
 }
 
-// address returns the address of a slice; the zero address if it has none, or there is no slice yet.
+// address returns the address of a slice; the zero address if there is none, or no slice yet.
 func (f Follower) address(ctx context.Context, family discoveryv1.AddressType) netip.Addr {
 	var s discoveryv1.EndpointSlice
 	key := client.ObjectKey{Namespace: f.Namespace, Name: stalerecord.SliceName(family)}

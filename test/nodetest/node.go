@@ -31,7 +31,7 @@ import (
 // Name is the node's name.
 const Name = "win-1"
 
-// Start is when the fake clock starts.
+// Start returns the start of the fake clock.
 func Start() time.Time { return time.Date(2026, 3, 1, 3, 0, 0, 0, time.UTC) }
 
 // Options describe a node.
@@ -42,16 +42,16 @@ type Options struct {
 	HNS hnstest.Options
 	// Network is the type of the pod network. L2Bridge by default.
 	Network hns.NetworkType
-	// Layout is what networks there are. By default there is the pods' only.
+	// Layout has the networks. Only the pod network by default.
 	Layout hnstest.Layout
-	// Config changes the default policy.
+	// Config changes the default configuration.
 	Config []func(*config.Config)
 	// Clock is the source of time. A fake one by default. In a bubble of testing/synctest it may be the real one.
 	Clock clock.WithTicker
-	// Deadlines puts the decorator with deadlines around HNS. It needs the real clock.
+	// Deadlines wraps HNS in the decorator with deadlines. It needs the real clock.
 	Deadlines bool
-	// Boot runs for each new process of the agent, before its watch starts. It may set [Node.Record], and returns what
-	// observes EndpointSlices.
+	// Boot runs for each new process of the agent, before its watch starts. It may set [Node.Record], and returns the
+	// observers of EndpointSlices.
 	Boot func(n *Node) []pass.SliceObserver
 }
 
@@ -60,7 +60,7 @@ type Node struct {
 	tb   testing.TB
 	opts Options
 
-	// HNS is the service itself, and Service what the agent calls.
+	// HNS is the service itself, and Service the client that the agent uses.
 	HNS     *hnstest.HNS
 	Service hns.Client
 	Network hns.Network
@@ -70,21 +70,21 @@ type Node struct {
 	KubeProxy string
 	Config    config.Config
 
-	// What follows belongs to one process of the agent: [Node.Restart] creates it again.
+	// The following fields belong to one process of the agent: [Node.Restart] creates them again.
 	Index     *cluster.Index
 	Watch     *slicewatch.Watch
 	Freshness *slicewatch.Freshness
 	Balancers *loadbalancer.Reader
 	Collector *pass.Collector
-	// Record is what is known of kube-proxy's record. By default it holds nothing.
+	// Record is what is known about kube-proxy's record. By default it is empty.
 	Record   pass.Record
 	Events   events.EventRecorder
 	Registry *prometheus.Registry
-	// Deadline is set with [Options.Deadlines].
+	// Deadline is set if [Options.Deadlines] is.
 	Deadline *hns.Deadline
 
 	happened chan string
-	// heldBack are events that the watch has not delivered; nil if it delivers at once.
+	// heldBack are the events that the watch has not delivered; nil if it delivers at once.
 	heldBack *[]func()
 	stale    map[hns.EndpointID]time.Time
 }
@@ -117,7 +117,7 @@ func New(tb testing.TB, o Options) *Node {
 	return n
 }
 
-// Restart replaces the agent by a new process: it remembers nothing, and lists everything.
+// Restart replaces the agent by a new process, which has no memory and lists everything.
 func (n *Node) Restart() {
 	n.tb.Helper()
 	n.Registry = prometheus.NewPedanticRegistry()
@@ -167,7 +167,7 @@ func (n *Node) collector() *pass.Collector {
 	})
 }
 
-// listPods fills the index as the informer's first list does.
+// listPods fills the index like the first list of the watch.
 func (n *Node) listPods() {
 	n.tb.Helper()
 	var list corev1.PodList
@@ -189,7 +189,7 @@ func (n *Node) Confirmer() removal.Confirmer {
 	}
 }
 
-// Observe returns the pass that a guard would make now. An error fails the test.
+// Observe returns the pass that a guard would run now. An error fails the test.
 func (n *Node) Observe() pass.Pass {
 	n.tb.Helper()
 	e, err := n.Collector.Collect(n.tb.Context())
@@ -212,12 +212,12 @@ func (n *Node) Observe() pass.Pass {
 	return pass.Pass{Evidence: e, Verdicts: verdicts, StaleSince: stale, Waiting: n.Collector.FreshlyWaiting()}
 }
 
-// ReadBalancers reads load balancers if a reading was requested, as is done alongside the passes.
+// ReadBalancers reads load balancers if a reading was requested, as happens alongside the passes.
 func (n *Node) ReadBalancers() {
 	if n.Balancers.Requested() {
 		_ = n.Balancers.Read(n.tb.Context()) // a failed reading changes nothing
 	}
 }
 
-// Wait lets time go by.
+// Wait lets time pass.
 func (n *Node) Wait(d time.Duration) { n.Clock.Sleep(d) }

@@ -21,7 +21,7 @@ import (
 	"github.com/hnsguard/hnsguard/test/hnstest"
 )
 
-// Endpoint makes an endpoint. A remote one looks like those of kube-proxy.
+// Endpoint creates an endpoint. A remote one looks like those of kube-proxy.
 func (n *Node) Endpoint(addr string, flags hns.EndpointFlags) hns.EndpointID {
 	n.tb.Helper()
 	ip := netip.MustParseAddr(addr)
@@ -36,13 +36,13 @@ func (n *Node) Endpoint(addr string, flags hns.EndpointFlags) hns.EndpointID {
 	return made.ID
 }
 
-// Remote makes a remote endpoint like those of kube-proxy.
+// Remote creates a remote endpoint like those of kube-proxy.
 func (n *Node) Remote(addr string) hns.EndpointID {
 	n.tb.Helper()
 	return n.Endpoint(addr, hns.FlagRemote)
 }
 
-// Local makes an attached local endpoint.
+// Local creates an attached local endpoint.
 func (n *Node) Local(addr string) hns.EndpointID {
 	n.tb.Helper()
 	id := n.Endpoint(addr, 0)
@@ -60,7 +60,7 @@ func (n *Node) Delete(id hns.EndpointID) {
 	}
 }
 
-// Conflict makes a remote endpoint whose address a running pod of this node has.
+// Conflict creates a remote endpoint whose address a running pod on this node has.
 func (n *Node) Conflict(pod, addr string) (remote, local hns.EndpointID) {
 	n.tb.Helper()
 	remote, local = n.Remote(addr), n.Local(addr)
@@ -68,7 +68,7 @@ func (n *Node) Conflict(pod, addr string) (remote, local hns.EndpointID) {
 	return remote, local
 }
 
-// NewPod returns a pod of a node. Without an address it is one that waits for it.
+// NewPod returns a pod on a node. Without an address it is waiting for one.
 func NewPod(name, onNode, addr string, changes ...func(*corev1.Pod)) *corev1.Pod {
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name, UID: types.UID(name)}}
 	pod.Spec.NodeName = onNode
@@ -82,18 +82,18 @@ func NewPod(name, onNode, addr string, changes ...func(*corev1.Pod)) *corev1.Pod
 	return pod
 }
 
-// Deleting makes a pod one that is being deleted.
+// Deleting changes a pod to one that is being deleted.
 func Deleting(p *corev1.Pod) {
 	p.DeletionTimestamp, p.Finalizers = &metav1.Time{Time: Start()}, []string{"example.com/kubelet"}
 }
 
-// Succeeded makes a pod one that has finished.
+// Succeeded changes a pod to one that has finished.
 func Succeeded(p *corev1.Pod) { p.Status.Phase = corev1.PodSucceeded }
 
-// HostNetwork makes a pod one of the host's network.
+// HostNetwork changes a pod to one on the host network.
 func HostNetwork(p *corev1.Pod) { p.Spec.HostNetwork = true }
 
-// Pod makes or replaces a pod of this node, on the API server and in the index.
+// Pod creates or replaces a pod on this node, on the API server and in the index.
 func (n *Node) Pod(name, addr string, changes ...func(*corev1.Pod)) *corev1.Pod {
 	n.tb.Helper()
 	pod := NewPod(name, Name, addr, changes...)
@@ -102,7 +102,7 @@ func (n *Node) Pod(name, addr string, changes ...func(*corev1.Pod)) *corev1.Pod 
 	return pod
 }
 
-// OnServer makes or replaces a pod on the API server alone: no cache knows it yet, or it is another node's.
+// OnServer creates or replaces a pod only on the API server: no cache has it yet, or it is on another node.
 func (n *Node) OnServer(pod *corev1.Pod) {
 	n.tb.Helper()
 	n.GoneFromServer(pod.Name)
@@ -113,13 +113,13 @@ func (n *Node) OnServer(pod *corev1.Pod) {
 	if !deleting {
 		return
 	}
-	// Create drops the timestamp; what has a finalizer stays when it is deleted.
+	// Create drops the timestamp, but a pod with a finalizer stays when it is deleted.
 	if err := n.API.Delete(context.Background(), pod.DeepCopy()); err != nil {
 		n.tb.Fatal(err)
 	}
 }
 
-// GoneFromServer deletes a pod from the API server alone: the index still has it.
+// GoneFromServer deletes a pod only from the API server: the index still has it.
 func (n *Node) GoneFromServer(name string) {
 	n.tb.Helper()
 	ctx, key := context.Background(), types.NamespacedName{Namespace: "default", Name: name}
@@ -138,14 +138,14 @@ func (n *Node) GoneFromServer(name string) {
 	}
 }
 
-// PodGone deletes a pod of this node from the API server and from the index.
+// PodGone deletes a pod on this node from the API server and from the index.
 func (n *Node) PodGone(name string) {
 	n.tb.Helper()
 	n.GoneFromServer(name)
 	n.Index.DeletePod(NewPod(name, Name, ""))
 }
 
-// NewSlice returns an EndpointSlice of the Service of its name, with ready endpoints.
+// NewSlice returns an EndpointSlice of the Service with the same name, with ready endpoints.
 func NewSlice(name, onNode string, addrs ...string) *discoveryv1.EndpointSlice {
 	s := &discoveryv1.EndpointSlice{
 		ObjectMeta: metav1.ObjectMeta{
@@ -164,7 +164,7 @@ func NewSlice(name, onNode string, addrs ...string) *discoveryv1.EndpointSlice {
 	return s
 }
 
-// Terminating makes the endpoints of a slice terminating ones that may serve or not.
+// Terminating makes the endpoints of a slice terminating, and serving or not.
 func Terminating(s *discoveryv1.EndpointSlice, serving bool) *discoveryv1.EndpointSlice {
 	for i := range s.Endpoints {
 		s.Endpoints[i].Conditions = discoveryv1.EndpointConditions{
@@ -174,13 +174,13 @@ func Terminating(s *discoveryv1.EndpointSlice, serving bool) *discoveryv1.Endpoi
 	return s
 }
 
-// Slice lists addresses on a node. Without addresses the slice drops those that it had.
+// Slice lists addresses on a node. Without addresses the slice becomes empty.
 func (n *Node) Slice(name, onNode string, addrs ...string) {
 	n.tb.Helper()
 	n.SetSlice(NewSlice(name, onNode, addrs...))
 }
 
-// SetSlice makes or replaces a slice on the API server, and delivers the change.
+// SetSlice creates or replaces a slice on the API server, and delivers the change.
 func (n *Node) SetSlice(s *discoveryv1.EndpointSlice) {
 	n.tb.Helper()
 	stored := n.API.set(s)
@@ -212,7 +212,7 @@ func (n *Node) must(err error) {
 	}
 }
 
-// HoldWatch lets the watch of EndpointSlices fall behind, until [Node.ReleaseWatch].
+// HoldWatch holds back the watch of EndpointSlices until [Node.ReleaseWatch].
 func (n *Node) HoldWatch() { n.heldBack = &[]func(){} }
 
 // ReleaseWatch delivers what was held back, in order.
@@ -224,13 +224,14 @@ func (n *Node) ReleaseWatch() {
 	}
 }
 
-// Bookmark lets the watch know the server's revision, after all that it has to deliver.
+// Bookmark sends the server's revision to the watch, after all pending events.
 func (n *Node) Bookmark() {
 	version := n.API.Version()
 	n.deliver(func() { n.must(n.Watch.Bookmark(version)) })
 }
 
-// Relist lists all slices again, as the watch does when it was cut off. What was held back is never delivered.
+// Relist lists all slices again, as the watch does after it was cut off. Events that were held back are never
+// delivered.
 func (n *Node) Relist() {
 	n.tb.Helper()
 	n.heldBack = nil
@@ -243,7 +244,7 @@ func (n *Node) Relist() {
 	n.must(n.Watch.Replace(objects, all.ResourceVersion))
 }
 
-// Remembers is a record of kube-proxy's that may hold everything, or nothing.
+// Remembers is a record of kube-proxy that may hold everything, or nothing.
 type Remembers bool
 
 // Record implements [github.com/hnsguard/hnsguard/internal/pass.Record].
@@ -251,16 +252,16 @@ func (r Remembers) Record() verdict.Record {
 	return verdict.Record{KnownIPv4: !bool(r), KnownIPv6: !bool(r)}
 }
 
-// Forget makes kube-proxy's record known to hold nothing.
+// Forget makes kube-proxy's record known to be empty.
 func (n *Node) Forget() { n.Record = Remembers(false) }
 
-// record lets a test replace the record of a node at any time.
+// record allows a test to replace the record of a node at any time.
 type record struct{ n *Node }
 
 // Record implements [github.com/hnsguard/hnsguard/internal/pass.Record].
 func (r record) Record() verdict.Record { return r.n.Record.Record() }
 
-// There lists the endpoints that are in HNS.
+// There returns the endpoints in HNS.
 func (n *Node) There() []hns.EndpointID {
 	var ids []hns.EndpointID
 	for _, e := range n.HNS.State().Endpoints {
@@ -269,10 +270,10 @@ func (n *Node) There() []hns.EndpointID {
 	return ids
 }
 
-// Order is [hnstest.HNS.OrderOf] an address.
+// Order is [hnstest.HNS.OrderOf] for an address.
 func (n *Node) Order(addr string) string { return n.HNS.OrderOf(netip.MustParseAddr(addr)) }
 
-// Calls returns how many calls of an operation HNS has answered.
+// Calls returns the number of calls of an operation that HNS has answered.
 func (n *Node) Calls(op hns.Operation) (count int) {
 	for _, call := range n.HNS.Calls() {
 		if call.Op == op {
@@ -282,7 +283,7 @@ func (n *Node) Calls(op hns.Operation) (count int) {
 	return count
 }
 
-// Happened returns the Events since it was last called.
+// Happened returns the Events since the last call.
 func (n *Node) Happened() []string {
 	var all []string
 	for {
@@ -295,8 +296,8 @@ func (n *Node) Happened() []string {
 	}
 }
 
-// Series returns a metric's value by its labels, given as "name{a=b,c=d}" with the labels in alphabetical order. Of a
-// histogram it is the number of observations.
+// Series returns a metric's value by its labels, given as "name{a=b,c=d}" with the labels in alphabetical order. For a
+// histogram it returns the number of observations.
 func (n *Node) Series(name string) float64 {
 	n.tb.Helper()
 	families, err := n.Registry.Gather()
@@ -322,7 +323,7 @@ func (n *Node) Series(name string) float64 {
 	return 0
 }
 
-// Removals returns how many attempts to remove an endpoint had a result.
+// Removals returns the number of attempts to remove an endpoint that had a result.
 func (n *Node) Removals(kind, result string) float64 {
 	n.tb.Helper()
 	return n.Series(fmt.Sprintf("hnsguard_removals_total{result=%s,verdict=%s}", result, kind))

@@ -6,24 +6,24 @@ import "context"
 
 // Assumption is something that hnsguard assumes of Windows. Its texts are Markdown.
 type Assumption struct {
-	// ID is the name in results. It never changes.
+	// ID is the name of the assumption in results. It never changes.
 	ID string
-	// Statement is what is assumed, RestsOn what hnsguard decides because of it, or what happens where it is wrong.
+	// Statement is the assumption. RestsOn is what hnsguard decides because of it, or what happens if it is wrong.
 	Statement, RestsOn string
-	// Check is what a check does, or how a person can check it.
+	// Check is what the check does, or how a user can check it.
 	Check string
-	// Source is why it is assumed.
+	// Source is the reason for the assumption.
 	Source string
 
-	// try says what it saw, or returns refuted, or any other error if HNS did not get as far as the question. It is nil
-	// where a program cannot check it.
+	// try returns what it saw, a refuted error, or any other error if HNS did not get as far as the question. It is nil if
+	// a program cannot check the assumption.
 	try func(context.Context, *bench) (saw string, err error)
 }
 
 // Checked reports whether a run tries the assumption.
 func (a Assumption) Checked() bool { return a.try != nil }
 
-// Assumptions lists all of them.
+// Assumptions returns all assumptions.
 func Assumptions() []Assumption {
 	var all []Assumption
 	all = append(all, ofDuplicates()...)
@@ -39,7 +39,7 @@ const (
 	silence = "nothing says otherwise"
 )
 
-// ofDuplicates are those about endpoints that share an address.
+// ofDuplicates returns the assumptions about endpoints that share an address.
 func ofDuplicates() []Assumption {
 	return []Assumption{{
 		ID: "remote-beside-local", Statement: "HNS creates a remote endpoint with the address of a local one.",
@@ -181,7 +181,7 @@ func ofTheService() []Assumption {
 	}}
 }
 
-// ofWindows are those that are not about HNS.
+// ofWindows returns the assumptions that are not about HNS.
 func ofWindows() []Assumption {
 	return []Assumption{{
 		ID: "shutdown", Statement: "A HostProcess container gets Ctrl-Shutdown about five seconds before it is killed.",

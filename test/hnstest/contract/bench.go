@@ -12,16 +12,16 @@ import (
 	"github.com/hnsguard/hnsguard/internal/hns"
 )
 
-// bench is what a check works with: an HNS, and a network on which it makes what it needs. The zero address and VIP are
-// never used twice in a run.
+// bench is the environment of checks: an HNS, and a network for the objects that they create. No address or VIP is used
+// twice in a run.
 type bench struct {
 	hns     Service
 	network hns.Network
 	opts    Options
-	// address and vip are the last ones taken, and number counts what was made.
+	// address and vip are the last ones used, and number counts the created objects.
 	address, vip netip.Addr
 	number       uint16
-	// made is how to delete what the present check has made, by ID.
+	// made are the deletions of the objects that the current check has created, by ID.
 	made []undo
 }
 
@@ -41,13 +41,13 @@ func (b *bench) newFrontend() netip.Addr {
 	return b.vip
 }
 
-// remote makes a remote endpoint, as kube-proxy does but for its hardware address.
+// remote creates a remote endpoint like kube-proxy's, except for its hardware address.
 func (b *bench) remote(ctx context.Context, addr netip.Addr) (hns.EndpointID, error) {
 	b.number++
 	return b.create(ctx, EndpointSpec{Address: addr, MAC: markedMAC(b.number), Remote: true})
 }
 
-// local makes a local endpoint, as a CNI does.
+// local creates a local endpoint like a CNI's.
 func (b *bench) local(ctx context.Context, addr netip.Addr) (hns.EndpointID, error) {
 	b.number++
 	return b.create(ctx, EndpointSpec{Address: addr})
@@ -65,7 +65,7 @@ func (b *bench) create(ctx context.Context, spec EndpointSpec) (hns.EndpointID, 
 	return id, err
 }
 
-// remotes makes remote endpoints with addresses of their own.
+// remotes creates remote endpoints with new addresses.
 func (b *bench) remotes(ctx context.Context, n int) ([]hns.EndpointID, error) {
 	ids := make([]hns.EndpointID, 0, n)
 	for range n {
@@ -78,7 +78,7 @@ func (b *bench) remotes(ctx context.Context, n int) ([]hns.EndpointID, error) {
 	return ids, nil
 }
 
-// balancer makes a load balancer of one TCP port.
+// balancer creates a load balancer for one TCP port.
 func (b *bench) balancer(ctx context.Context, vip netip.Addr, backends ...hns.EndpointID) (hns.LoadBalancer, error) {
 	lb := hns.LoadBalancer{
 		Endpoints: backends, FrontendVIPs: []netip.Addr{vip},
@@ -110,7 +110,7 @@ func (b *bench) undo(id string, do func(context.Context) error) {
 	b.made = append(b.made, undo{id, do})
 }
 
-// remove deletes one of the objects that were made.
+// remove deletes one of the created objects.
 func (b *bench) remove(ctx context.Context, id string) error {
 	at := slices.IndexFunc(b.made, func(u undo) bool { return u.id == id })
 	err := b.made[at].do(ctx)
@@ -120,7 +120,7 @@ func (b *bench) remove(ctx context.Context, id string) error {
 	return err
 }
 
-// removeAll deletes what the check has made, the latest first: it may refer to what was there before (invariant 3).
+// removeAll deletes what the check has created, the latest first: it may refer to older objects (invariant 3).
 func (b *bench) removeAll(ctx context.Context) error {
 	var errs []error
 	for _, u := range slices.Backward(b.made) {

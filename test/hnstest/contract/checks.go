@@ -18,10 +18,10 @@ import (
 	"github.com/hnsguard/hnsguard/internal/hns"
 )
 
-// maker makes an endpoint with an address.
+// maker creates an endpoint with an address.
 type maker func(context.Context, netip.Addr) (hns.EndpointID, error)
 
-// twins makes two endpoints with one address, if HNS makes the second alone.
+// twins creates two endpoints with one address, if HNS can create the second one alone.
 func twins(ctx context.Context, b *bench, first, second maker) (one, other hns.EndpointID, err error) {
 	if _, err := second(ctx, b.newAddress()); err != nil {
 		return "", "", err
@@ -63,10 +63,10 @@ func secondLocal(ctx context.Context, b *bench) (string, error) {
 	}
 }
 
-// deletesOneOfTwo deletes the remote endpoint alongside a local one, which is what hnsguard exists for.
+// deletesOneOfTwo deletes a remote endpoint with the address of a local one, which is what hnsguard exists for.
 func deletesOneOfTwo(ctx context.Context, b *bench) (string, error) {
 	remote, local, err := twins(ctx, b, b.remote, b.local)
-	if err != nil { // that HNS refuses this is another row
+	if err != nil { // another assumption covers this refusal
 		return "", fmt.Errorf("there are no two endpoints with one address: %w", errors.New(err.Error()))
 	}
 	if err := b.remove(ctx, string(remote)); err != nil {
@@ -81,7 +81,7 @@ func deletesOneOfTwo(ctx context.Context, b *bench) (string, error) {
 
 const lists = 100
 
-// order lists a hundred times, with a change before each list, and finds the rule that all lists follow.
+// order lists a hundred times, with a change before each list, and determines the rule that all lists follow.
 func order(ctx context.Context, b *bench) (string, error) {
 	made, err := b.remotes(ctx, 10)
 	if err != nil {
@@ -166,7 +166,7 @@ func goneWhenDeleted(ctx context.Context, b *bench) (string, error) {
 	return "20 of 20", nil
 }
 
-// notFound reads and deletes what is not there. The codes are what it is for.
+// notFound reads and deletes endpoints that do not exist, to get the codes.
 func notFound(ctx context.Context, b *bench) (string, error) {
 	gone, err := b.remote(ctx, b.newAddress())
 	if err != nil {
@@ -189,7 +189,7 @@ func notFound(ctx context.Context, b *bench) (string, error) {
 	return codesOr(saw, "not found"), nil
 }
 
-// codesOr returns the codes in some texts.
+// codesOr returns the codes in texts, or a default.
 func codesOr(texts []string, otherwise string) string {
 	if codes := codesIn(strings.Join(texts, " ")); len(codes) > 0 {
 		return "(" + strings.Join(codes, "), (") + ")"
@@ -258,7 +258,7 @@ func idsAreNew(ctx context.Context, b *bench) (string, error) {
 	return "20 endpoints with one address, one after the other", nil
 }
 
-// backed makes a load balancer on two endpoints.
+// backed creates a load balancer with two backends.
 func backed(ctx context.Context, b *bench) (hns.LoadBalancer, error) {
 	ids, err := b.remotes(ctx, 2)
 	if err != nil {
@@ -340,7 +340,7 @@ func balancersVanish(ctx context.Context, b *bench) (string, error) {
 	go func() {
 		var errs []error
 		for _, lb := range vanish {
-			_, err := b.hns.ListEndpointIDs(ctx) // takes a moment, so that not all are gone before the first list
+			_, err := b.hns.ListEndpointIDs(ctx) // this takes a moment, so that some remain for the first list
 			errs = append(errs, err, b.remove(ctx, string(lb.ID)))
 		}
 		deleted <- errors.Join(errs...)
@@ -364,7 +364,7 @@ func balancersVanish(ctx context.Context, b *bench) (string, error) {
 	}
 }
 
-// updates compares what an update does with what hnsguard and kube-proxy expect of the version.
+// updates compares the effect of an update with what hnsguard and kube-proxy expect of the version.
 func updates(ctx context.Context, b *bench) (string, error) {
 	text, err := b.hns.Version(ctx)
 	if err != nil {
@@ -427,7 +427,7 @@ func attachedShows(ctx context.Context, b *bench) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if _, err := b.namespace(ctx); err != nil { // which stays empty
+	if _, err := b.namespace(ctx); err != nil { // it stays empty
 		return "", err
 	}
 	a, errA := b.hns.Endpoint(ctx, attached)
@@ -479,13 +479,13 @@ func outsideSubnet(ctx context.Context, b *bench) (string, error) {
 	return accepts(ctx, b, netip.MustParseAddr("198.51.99.77"))
 }
 
-// documentation tries an address as the flush slice lists it.
+// documentation tries an address like that of the flush slice.
 func documentation(ctx context.Context, b *bench) (string, error) {
 	return accepts(ctx, b, netip.MustParseAddr("198.51.100.77"))
 }
 
 func accepts(ctx context.Context, b *bench, addr netip.Addr) (string, error) {
-	if _, err := b.remotes(ctx, 1); err != nil { // of its own subnets, HNS accepts one
+	if _, err := b.remotes(ctx, 1); err != nil { // HNS accepts an address of its own subnets
 		return "", err
 	}
 	if _, err := b.remote(ctx, addr); err != nil {
@@ -502,7 +502,7 @@ func tellsVersion(ctx context.Context, b *bench) (string, error) {
 	return text, nil
 }
 
-// fast times calls with more and more endpoints.
+// fast times calls with increasing numbers of endpoints.
 func fast(ctx context.Context, b *bench) (string, error) {
 	var saw []string
 	var slowest time.Duration
@@ -542,7 +542,7 @@ func timed(b *bench, do func() error) (time.Duration, error) {
 	return b.opts.Clock.Since(began).Round(100 * time.Microsecond), err
 }
 
-// together makes calls at the same time, as the passes and the reader of load balancers do.
+// together makes calls in parallel, like the passes and the reader of load balancers.
 func together(ctx context.Context, b *bench) (string, error) {
 	ids, err := b.remotes(ctx, 8)
 	if err != nil {

@@ -15,23 +15,24 @@ import (
 	"github.com/hnsguard/hnsguard/internal/hns"
 )
 
-// NetworkName is the network that a run makes. The names of endpoints begin with it too.
+// NetworkName is the name of the network that a run creates, and the prefix of its endpoints' names.
 const NetworkName = "hnsguard-verify"
 
-// Subnet is that of a network that a run makes: a range for benchmarks, which no node should have (RFC 2544).
+// Subnet returns the subnet of the network that a run creates: a range for benchmarks, which no node should use (RFC
+// 2544).
 func Subnet() netip.Prefix { return netip.MustParsePrefix("198.18.0.0/16") }
 
-// frontends is the range of all frontends, which is for documentation (RFC 5737). Flushes use another one.
+// frontends returns the range of all frontends, which is for documentation (RFC 5737). Flushes use another one.
 func frontends() netip.Prefix { return netip.MustParsePrefix("203.0.113.0/24") }
 
-// namespaceMark begins the IDs of namespaces: "hnsguard" in ASCII.
+// namespaceMark is the prefix of the IDs of namespaces: "hnsguard" in ASCII.
 const namespaceMark = "686e7367-7561-7264-"
 
 func newNamespaceID() hns.NamespaceID {
 	return hns.NamespaceID(namespaceMark + uuid.NewString()[len(namespaceMark):])
 }
 
-// macMark begins the hardware addresses of remote endpoints: locally administered, then "hns".
+// macMark returns the prefix of the hardware addresses of remote endpoints: locally administered, then "hns".
 func macMark() []byte { return []byte{0x02, 'h', 'n', 's'} }
 
 func markedMAC(n uint16) hns.MAC {
@@ -48,8 +49,8 @@ func markedBalancer(lb hns.LoadBalancer) bool {
 	})
 }
 
-// Clean deletes everything that is marked, also by an earlier run, and says what that was (invariant 2). What cannot be
-// deleted is in the error.
+// Clean deletes everything that is marked, including that of earlier runs, and returns what it deleted (invariant 2).
+// The error has what could not be deleted.
 func Clean(ctx context.Context, s Service) (deleted []string, err error) {
 	var errs []error
 	remove := func(what string, err error) {
@@ -59,7 +60,7 @@ func Clean(ctx context.Context, s Service) (deleted []string, err error) {
 			errs = append(errs, err)
 		}
 	}
-	// In the order in which they refer to each other.
+	// Objects are deleted in the order of their references.
 	balancers, err := s.LoadBalancers(ctx)
 	errs = append(errs, err)
 	for _, lb := range balancers {
@@ -91,7 +92,7 @@ func Clean(ctx context.Context, s Service) (deleted []string, err error) {
 	return deleted, errors.Join(errs...)
 }
 
-// Unused says what is on a network that a run did not make.
+// Unused returns an error if the network has objects that no run has created.
 func Unused(ctx context.Context, s hns.Client, n hns.Network) error {
 	endpoints, err := hns.ReadEndpoints(ctx, s)
 	if err != nil {

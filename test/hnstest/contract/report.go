@@ -16,25 +16,25 @@ import (
 	"github.com/hnsguard/hnsguard/internal/hns"
 )
 
-// ReportFormat is the present format of reports.
+// ReportFormat is the current format of reports.
 const ReportFormat = 1
 
-// Report is what a run has seen, as it is kept in test/windows/results. It identifies no machine and no cluster.
+// Report is the result of a run, as stored in test/windows/results. It identifies no machine and no cluster.
 type Report struct {
 	Format int `json:"format"`
-	// Build is the build of hnsguard, and Date the day.
+	// Build is the build of hnsguard, and Date the date of the run.
 	Build string `json:"build"`
 	Date  string `json:"date"`
-	// Windows and HNS are the versions.
+	// Windows and HNS are their versions.
 	Windows string `json:"windows"`
 	HNS     string `json:"hns"`
-	// Network is the type of the network on which it was tried.
+	// Network is the type of the network that the run used.
 	Network     hns.NetworkType `json:"network"`
 	LocalSystem bool            `json:"localSystem"`
 	Results     []Result        `json:"results"`
 }
 
-// ReadReport reads the report of a real node, and returns everything that is wrong with it.
+// ReadReport parses the report of a real node, and returns all its faults.
 func ReadReport(data []byte) (Report, error) {
 	var r Report
 	decoder := json.NewDecoder(bytes.NewReader(data))
@@ -45,7 +45,7 @@ func ReadReport(data []byte) (Report, error) {
 	return r, errors.Join(r.faults()...)
 }
 
-// faults returns what is wrong with a report.
+// faults returns the faults of a report.
 func (r Report) faults() (faults []error) {
 	fault := func(is bool, format string, values ...any) {
 		if is {

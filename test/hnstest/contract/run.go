@@ -16,7 +16,7 @@ import (
 	"github.com/hnsguard/hnsguard/internal/hns"
 )
 
-// Outcome is what became of an assumption.
+// Outcome is the outcome of a check.
 type Outcome string
 
 // The outcomes.
@@ -31,31 +31,31 @@ const (
 type Result struct {
 	ID      string  `json:"id"`
 	Outcome Outcome `json:"outcome"`
-	// Saw is what HNS did, in a few words. It has no names, and no addresses but those that the run has made up.
+	// Saw describes briefly what HNS did. It has no names, and only addresses that the run has chosen.
 	Saw string `json:"saw"`
-	// Codes are those of all errors of HNS in Saw.
+	// Codes are the codes of all HNS errors in Saw.
 	Codes []string `json:"codes,omitempty"`
 }
 
 // Options describe one run. All fields are required.
 type Options struct {
-	// Network is where endpoints are made. Nothing else may be on it.
+	// Network is the network for endpoints. It must have no other ones.
 	Network hns.Network
-	// Endpoints is how many endpoints the calls are timed with at the most.
+	// Endpoints is the maximum number of endpoints with which calls are timed.
 	Endpoints int
-	// CallTimeout is how long a call may take.
+	// CallTimeout is the maximum duration of a call.
 	CallTimeout time.Duration
-	// LocalSystem is set if the run has the account of Windows services, as the agent has.
+	// LocalSystem is set if the run has the account of Windows services, like the agent.
 	LocalSystem bool
 	Clock       clock.PassiveClock
-	// Report gets each result when it is there.
+	// Report gets each result as soon as it is available.
 	Report func(Result)
 }
 
-// spare is how many addresses a run needs besides those of [Options.Endpoints].
+// spare is the number of addresses that a run needs besides those for [Options.Endpoints].
 const spare = 300
 
-// first is the first address that is used: CNIs and HNS take those before it for themselves.
+// first is the first address that is used: CNIs and HNS use the ones before it.
 const first = 16
 
 // SubnetOf returns the range of a network for endpoints, or why it cannot be used.
@@ -73,8 +73,8 @@ func SubnetOf(n hns.Network, endpoints int) (netip.Prefix, error) {
 	return netip.Prefix{}, fmt.Errorf("network %q has no IPv4 subnet", n.Name)
 }
 
-// Run tries every assumption that has a check. The error says what could not be deleted again. If HNS stops or the
-// context ends, there are no results.
+// Run tries every assumption that has a check. The error says what could not be deleted. If HNS stops or the context
+// ends, there are no results.
 func Run(ctx context.Context, s Service, o Options) ([]Result, error) {
 	subnet, err := SubnetOf(o.Network, o.Endpoints)
 	if err != nil {
@@ -105,14 +105,14 @@ func Run(ctx context.Context, s Service, o Options) ([]Result, error) {
 	return results, errors.Join(left...)
 }
 
-// refuted is the error of a check that saw something else than was assumed.
+// refuted is the error of a check that saw something other than assumed.
 type refuted struct{ saw string }
 
 func (r refuted) Error() string { return r.saw }
 
 func refutedf(format string, values ...any) error { return refuted{fmt.Sprintf(format, values...)} }
 
-// resultOf judges what a check returned (invariant 1).
+// resultOf returns the result of a check (invariant 1).
 func resultOf(id, saw string, err error) Result {
 	r := Result{ID: id, Outcome: Confirmed, Saw: saw}
 	if err != nil {
@@ -138,7 +138,7 @@ func codesIn(text string) (codes []string) {
 	return codes
 }
 
-// short leaves out the JSON that HNS repeats its errors in.
+// short omits the JSON in which HNS repeats its errors.
 func short(text string) string {
 	text = regexp.MustCompile(`\s*\{"[^{}]*\}`).ReplaceAllString(text, "")
 	return strings.Join(strings.Fields(text), " ")
