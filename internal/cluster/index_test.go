@@ -289,7 +289,7 @@ func TestWhatASliceOfAnAgentLists(t *testing.T) {
 	}
 }
 
-// New addresses are looked up; those that a later view does not have are given up, and found again.
+// New addresses are looked up; addresses that a later view does not have are dropped, and found again.
 func TestTheAddressesOfViewsChange(t *testing.T) {
 	g := NewWithT(t)
 	other := netip.MustParseAddr("10.240.0.12")

@@ -22,13 +22,13 @@ import (
 	"github.com/hnsguard/hnsguard/internal/cluster"
 )
 
-// naive is what an index should say, by keeping all objects whole and looking through all of them.
+// naive is what an index should return: it keeps all objects whole and searches all of them.
 type naive struct {
 	slices   map[types.NamespacedName]*discoveryv1.EndpointSlice
 	services map[string]*corev1.Service
 }
 
-// listings returns where the address is listed, in the order of slices.
+// listings returns the listings of the address, in the order of slices.
 func (n naive) listings(addr netip.Addr) []cluster.Listing {
 	var all []cluster.Listing
 	for _, slice := range n.slices {
@@ -42,7 +42,7 @@ func (n naive) listings(addr netip.Addr) []cluster.Listing {
 	return sorted(all)
 }
 
-// naiveListings is what a slice lists.
+// naiveListings returns what a slice lists.
 func naiveListings(slice *discoveryv1.EndpointSlice) map[netip.Addr][]cluster.Listing {
 	all := map[netip.Addr][]cluster.Listing{}
 	if slice == nil {
@@ -78,7 +78,7 @@ func (n naive) vip(addr netip.Addr) bool {
 	return false
 }
 
-// read says which addresses texts mean, if any.
+// read returns the address of each text, if it has one.
 var read = sync.OnceValue(func() map[string]netip.Addr {
 	all := map[string]netip.Addr{
 		"010.000.000.001": netip.MustParseAddr("10.0.0.1"), "::ffff:10.0.0.2": netip.MustParseAddr("10.0.0.2"),
@@ -91,12 +91,12 @@ var read = sync.OnceValue(func() map[string]netip.Addr {
 	return all
 })
 
-// someTexts are all that slices list: few, so that slices share them.
+// someTexts returns all addresses in slices: few, so that slices share them.
 func someTexts() []string {
 	return append(slices.Sorted(maps.Keys(read())), "db.example.com", "fe80::1%eth0")
 }
 
-// someAddresses are all that they mean.
+// someAddresses returns the parsed addresses.
 func someAddresses() []netip.Addr {
 	return slices.Compact(slices.SortedFunc(maps.Values(read()), netip.Addr.Compare))
 }
@@ -130,11 +130,11 @@ func aSlice(t *rapid.T) *discoveryv1.EndpointSlice {
 	return s
 }
 
-// history is an index and what it should say, and views that were taken on the way.
+// history is an index with its expected results, and the views that were taken.
 type history struct {
 	index *cluster.Index
 	naive naive
-	// taken are views, each with what it should say forever.
+	// taken are views, each with its expected results, which must not change.
 	taken []takenView
 }
 
@@ -156,7 +156,7 @@ func (h *history) put(t *rapid.T) {
 }
 
 func (h *history) remove(t *rapid.T) {
-	s := aSlice(t) // its key; it may not be there
+	s := aSlice(t) // its key; the slice may not exist
 	key := types.NamespacedName{Namespace: s.Namespace, Name: s.Name}
 	h.expectSame(t, h.index.DeleteSlice(key), h.naive.slices[key])
 	delete(h.naive.slices, key)
@@ -181,7 +181,7 @@ func (h *history) removeService(t *rapid.T) {
 	delete(h.naive.services, s.Name)
 }
 
-// expectSame compares what is kept of a slice with the slice.
+// expectSame compares what the index keeps of a slice with the slice.
 func (h *history) expectSame(t *rapid.T, kept *cluster.Slice, slice *discoveryv1.EndpointSlice) {
 	if (kept == nil) != (slice == nil) {
 		t.Fatalf("kept %v of %v", kept, slice)
@@ -206,7 +206,7 @@ func (h *history) expectSame(t *rapid.T, kept *cluster.Slice, slice *discoveryv1
 	}
 }
 
-// look takes a view of some addresses, and writes down what it should say.
+// look takes a view of some addresses, and records its expected results.
 func (h *history) look(t *rapid.T) {
 	asked := rapid.SliceOfN(rapid.SampledFrom(someAddresses()), 0, 12).Draw(t, "asked")
 	taken := takenView{view: h.index.View(asked), want: map[netip.Addr]answer{}}
@@ -219,7 +219,7 @@ func (h *history) look(t *rapid.T) {
 	}
 }
 
-// expectAll compares everything that can be asked, of now and of then (invariant 2).
+// expectAll compares all results, of the index and of earlier views (invariant 2).
 func (h *history) expectAll(t *rapid.T) {
 	for _, addr := range someAddresses() {
 		want := slices.ContainsFunc(h.naive.listings(addr), func(l cluster.Listing) bool { return l.OnAnotherNode("win-1") })
@@ -247,15 +247,15 @@ func (h *history) expectAll(t *rapid.T) {
 	}
 }
 
-// sorted puts listings of one address and one slice into an order, of which there is none.
+// sorted sorts listings of one address and one slice, whose order is undefined.
 func sorted(all []cluster.Listing) []cluster.Listing {
 	return slices.SortedFunc(slices.Values(all), func(a, b cluster.Listing) int {
 		return cmp.Compare(fmt.Sprint(a), fmt.Sprint(b))
 	})
 }
 
-// Whatever happens to slices and Services, and whatever the query, the index says the same as one that keeps them whole.
-// Watches, lists and deletions that were missed all come down to these: see package slicewatch.
+// Whatever happens to slices and Services, and whatever the query, the index returns the same as one that keeps them
+// whole. Watches, lists and missed deletions all result in these calls: see package slicewatch.
 func TestTheIndexSaysWhatTheObjectsSay(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		h := &history{index: cluster.NewIndex("win-1"), naive: naive{

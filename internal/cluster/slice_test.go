@@ -13,7 +13,7 @@ import (
 	"github.com/hnsguard/hnsguard/internal/cluster"
 )
 
-// Whatever is different in what is kept makes kube-proxy look again. Of what is not kept, it may look again too.
+// Every difference in what is kept makes kube-proxy act. Differences in what is not kept may make it act too.
 func TestWhichSlicesHaveTheSameEndpoints(t *testing.T) {
 	endpoint := func(change func(*discoveryv1.EndpointSlice, *discoveryv1.Endpoint)) *cluster.Slice {
 		s := sliceOf("cart", discoveryv1.Endpoint{
@@ -55,7 +55,7 @@ func TestWhichSlicesHaveTheSameEndpoints(t *testing.T) {
 	}
 }
 
-// A look that finds nothing changed is free, however much there is.
+// A view without changes costs nothing, however large the cluster.
 func TestAViewWithoutChangesAllocatesNothing(t *testing.T) {
 	index := cluster.NewIndex("win-1")
 	index.SetPod(podOn("win-1", nil))

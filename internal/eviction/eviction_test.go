@@ -49,13 +49,13 @@ type ward struct {
 	events  chan string
 	metrics *prometheus.Registry
 	history *history.Ring
-	// evicted are the UIDs of the evictions that the API server got; refuse is its answer to the pods of a name, or to
+	// evicted are the UIDs in the evictions that the API server got; refuse is its answer for the pods with a name, or for
 	// all.
 	evicted []types.UID
 	refuse  map[string]error
-	// forbidden is the answer to an eviction without UID, which the admission policy has to refuse.
+	// forbidden is the answer to an eviction without a UID, which the admission policy must refuse.
 	forbidden error
-	// hangs lets the API server not answer.
+	// hangs makes the API server not answer.
 	hangs bool
 }
 
@@ -140,8 +140,8 @@ func (w *ward) endpoint(addr string) {
 	}})
 }
 
-// look lets the time pass, with a pass at its end and, because time in which the node is not observed does not count,
-// one every five seconds before.
+// look lets time pass, with a pass at its end. Because time in which the node is not observed does not count, it also
+// runs a pass every five seconds before.
 func (w *ward) look(after time.Duration) {
 	const interval = 5 * time.Second
 	for ; after > interval; after -= interval {
@@ -150,7 +150,7 @@ func (w *ward) look(after time.Duration) {
 	w.jump(after)
 }
 
-// jump is a pass after the given time, in which the node was not observed.
+// jump runs a pass after the given time, in which the node was not observed.
 func (w *ward) jump(after time.Duration) {
 	w.clock.Step(after)
 	w.evictor.Run(w.t.Context(), pass.Pass{Evidence: verdict.Evidence{
@@ -201,7 +201,7 @@ func TestAVictimIsReportedOnce(t *testing.T) {
 		HaveField("Address", netip.MustParseAddr("10.240.0.1")))))
 }
 
-// Invariant 8: a pod that should have been gone is reported once, and is no victim.
+// Invariant 8: a pod that should be gone is reported once, and is not a victim.
 func TestAPodThatEndsForTooLongIsReportedOnce(t *testing.T) {
 	g := NewWithT(t)
 	w := newWard(t, true)
@@ -280,7 +280,7 @@ func TestARemoteEndpointIsNoNetwork(t *testing.T) {
 	g.Expect(w.victims()).To(Equal(1))
 }
 
-// Invariant 2: a pod whose endpoint is attached to nothing is reported, and not evicted.
+// Invariant 2: a pod whose endpoint is not attached is reported, but not evicted.
 func TestAnEndpointThatIsNotAttachedIsNoNetwork(t *testing.T) {
 	g := NewWithT(t)
 	w := newWard(t, true)
@@ -383,7 +383,7 @@ func TestWhenAllAreVictimsNoneIsEvicted(t *testing.T) {
 	g.Expect(w.evicted).To(BeEmpty())
 }
 
-// Invariant 3: an endpoint that could not be translated may be that of the victim.
+// Invariant 3: an endpoint that could not be translated may belong to the victim.
 func TestWithAnEndpointOfUnknownAddressesNoPodIsEvicted(t *testing.T) {
 	for name, tc := range map[string]struct {
 		odd     hns.Endpoint
@@ -474,7 +474,7 @@ func TestBlindTimeDoesNotCount(t *testing.T) {
 	g.Expect(w.evicted).To(ConsistOf(types.UID("lost")))
 }
 
-// An interval of passes near to the longest gap is not blind.
+// An interval of passes close to the longest gap still counts as observation.
 func TestPassesThatAreFarApartConfirm(t *testing.T) {
 	g := NewWithT(t)
 	w := newWard(t, true)

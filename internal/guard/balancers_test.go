@@ -64,7 +64,7 @@ func TestALoadBalancerThatDanglesIsNoticed(t *testing.T) {
 	g.Expect(n.Series("hnsguard_load_balancers{verdict=dangling}")).To(BeZero())
 }
 
-// An endpoint that is made while load balancers are read is not in the snapshot.
+// An endpoint that is created while load balancers are read is not in the snapshot.
 func TestALoadBalancerOfANewEndpointDoesNotDangle(t *testing.T) {
 	g := NewWithT(t)
 	n := newNode(t)

@@ -203,7 +203,7 @@ func TestDuplicateAddressesAreReported(t *testing.T) {
 	remote, local := n.Conflict("web", ip)
 	n.pass()
 	g.Expect(count("local_remote")).To(BeEquivalentTo(1))
-	n.Happened() // that is about the conflict
+	n.Happened() // ignore the Event about the conflict
 
 	twin := n.Local(ip)
 	n.Delete(remote)
@@ -232,7 +232,7 @@ func TestDuplicateAddressesAreReported(t *testing.T) {
 	g.Expect(n.Happened()).NotTo(ContainElement(ContainSubstring("DuplicateLocalEndpoints")), "an endpoint is no twin of itself")
 }
 
-// One Event names how many there are: Events about a node would be counted as one in any case.
+// One Event names their number: Events about a node would be counted as one in any case.
 func TestLocalEndpointsThatWereLeftBehindAreReportedOnTheNode(t *testing.T) {
 	g := NewWithT(t)
 	n := newNode(t)

@@ -31,8 +31,8 @@ import (
 
 const ip = "10.240.0.11"
 
-// node is a Windows node with a guard, whose passes the test makes one by one. Its actions are the agent's, in the
-// agent's order. Those that only write to the API server are stand-ins.
+// node is a Windows node with a guard, whose passes the test runs one by one. Its actions are the agent's, in the
+// agent's order. Actions that only write to the API server are stand-ins.
 type node struct {
 	*nodetest.Node
 	t       *testing.T
@@ -43,14 +43,14 @@ type node struct {
 	board   *report.Board
 
 	// requested are the families whose flush slice the tracker wants to move. It moves after the pass, and kube-proxy
-	// creates an endpoint for its address at once, unless flushFails is set. moves counts them.
+	// creates an endpoint for its address at once, unless flushFails is set. moves counts the moves.
 	requested  sets.Set[discoveryv1.AddressType]
 	flushFails bool
 	moves      int
-	// soon is how soon the flusher wants the next pass.
+	// soon is the time after which the flusher wants the next pass.
 	soon         time.Duration
 	reprogrammer *loadbalancer.Reprogrammer
-	// victims and looked count the passes that the evictor and the meter of reuse have seen.
+	// victims and looked count the passes of the evictor and of the meter of reuse.
 	victims, looked int
 }
 
@@ -67,7 +67,7 @@ func newNodeWith(t *testing.T, o nodetest.Options) *node {
 	return n
 }
 
-// boot makes the guard of a new process.
+// boot creates the guard of a new process.
 func (n *node) boot(base *nodetest.Node) []pass.SliceObserver {
 	n.Node = base
 	n.tracker = stalerecord.NewTracker(stalerecord.TrackerOptions{
@@ -137,13 +137,13 @@ func (m meter) Run(context.Context, pass.Pass) time.Duration {
 	return 0
 }
 
-// broken returns the load balancers that are broken.
+// broken returns the broken load balancers.
 func (n *node) broken() []verdict.Balancer {
 	broken, _ := n.reprogrammer.Found()
 	return broken
 }
 
-// pass is one pass, and what happens beside it before the next. It returns the time until the next.
+// pass runs one pass, and what happens alongside it before the next. It returns the time until the next.
 func (n *node) pass() time.Duration {
 	n.t.Helper()
 	result, err := n.guard.Reconcile(n.t.Context(), guard.Request{})
@@ -160,10 +160,10 @@ func (n *node) pass() time.Duration {
 	return result.RequeueAfter
 }
 
-// flushNamespace is where the flush slices are.
+// flushNamespace is the namespace of the flush slices.
 const flushNamespace = "default"
 
-// flush moves a flush slice, and lets kube-proxy process that.
+// flush moves a flush slice, and makes kube-proxy process it.
 func (n *node) flush(kind discoveryv1.AddressType) {
 	n.t.Helper()
 	n.moves++
@@ -185,7 +185,7 @@ func (n *node) flush(kind discoveryv1.AddressType) {
 	n.Remote(addr)
 }
 
-// passes lets time go by with a pass every five seconds, as on a node where nothing happens.
+// passes lets time pass with a pass every five seconds, as on a node without changes.
 func (n *node) passes(d time.Duration) {
 	n.t.Helper()
 	for end := n.Clock.Now().Add(d); n.Clock.Now().Before(end); n.Wait(5 * time.Second) {
@@ -193,7 +193,7 @@ func (n *node) passes(d time.Duration) {
 	}
 }
 
-// passMoving makes a pass in which the world moves after the decision about a conflict, just before the endpoint is
+// passMoving runs a pass in which the world changes after the decision about a conflict, just before the endpoint is
 // read again. The inventory reads both endpoints first, and the local one again for its attachment.
 func (n *node) passMoving(move func()) {
 	n.t.Helper()

@@ -22,7 +22,7 @@ func entry(act history.Act, result string, more ...OmegaMatcher) OmegaMatcher {
 func TestTheHistoryTellsWhyAnEndpointWent(t *testing.T) {
 	g := NewWithT(t)
 	n := newNode(t)
-	n.Remote("10.240.0.99") // what is in use is no news
+	n.Remote("10.240.0.99") // an endpoint in use is not recorded
 	n.Slice("svc", "lin-1", "10.240.0.99")
 	n.pass()
 	g.Expect(n.history.Entries()).To(BeEmpty())

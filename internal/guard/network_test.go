@@ -29,8 +29,8 @@ func TestAConflictIsRemovedOnTheNodesOfTheClouds(t *testing.T) {
 	}
 }
 
-// A fresh node has what its scripts have made, and no network for pods. It stays so forever where kube-proxy does not
-// run. That is no fault: the agent is ready, and no alert fires.
+// A fresh node has the networks of its scripts, but no pod network. If kube-proxy does not run, it stays so. This is
+// not a fault: the agent is ready, and no alert fires.
 func TestANodeWithoutPodNetworkIsReadyAndIdle(t *testing.T) {
 	g := NewWithT(t)
 	n := newNodeWith(t, nodetest.Options{Layout: hnstest.AKS()})
@@ -44,14 +44,14 @@ func TestANodeWithoutPodNetworkIsReadyAndIdle(t *testing.T) {
 	g.Expect(n.Series("hnsguard_last_pass_timestamp_seconds")).
 		To(BeEquivalentTo(n.Clock.Now().Add(-5*time.Second).Unix()), "or HNSGuardPassTooOld fires")
 
-	n.Network = n.HNS.Build(hnstest.Layout{Pods: hnstest.AKS().Pods}) // with the first pod
+	n.Network = n.HNS.Build(hnstest.Layout{Pods: hnstest.AKS().Pods}) // created with the first pod
 	_, local := n.Conflict("web", ip)
 	n.passes(15 * time.Second)
 	g.Expect(n.There()).To(ConsistOf(local))
 	g.Expect(n.guard.Ready(nil)).To(Succeed())
 }
 
-// With the network its endpoints are gone, and what was stale among them is not stale any more.
+// If the network is gone, so are its endpoints, and those that were stale are no longer counted.
 func TestANetworkThatGoesTakesItsVerdictsAlong(t *testing.T) {
 	g := NewWithT(t)
 	n := newNodeWith(t, nodetest.Options{KubeProxy: "v1.32.3"})
@@ -68,7 +68,7 @@ func TestANetworkThatGoesTakesItsVerdictsAlong(t *testing.T) {
 	g.Expect(n.Series("hnsguard_stale_endpoint_age_seconds{verdict=held}")).To(BeZero())
 }
 
-// Invariant 1: pods that run and have no endpoint are victims, whether HNS has a network for them or not.
+// Invariant 1: running pods without an endpoint are victims, whether or not HNS has a network for them.
 func TestPodsWhoseNetworkIsGoneAreVictims(t *testing.T) {
 	g := NewWithT(t)
 	n := newNodeWith(t, nodetest.Options{Layout: hnstest.AKS()})
@@ -95,7 +95,7 @@ func TestPodsWhoseNetworkIsGoneAreVictims(t *testing.T) {
 	g.Expect(n.Series("hnsguard_victims")).To(BeZero())
 }
 
-// Which of two networks is that of the pods does not matter to a pod that has no endpoint on either.
+// For a pod without an endpoint on either network it does not matter which one is the pod network.
 func TestWhileThePodNetworkIsAmbiguousVictimsAreFound(t *testing.T) {
 	g := NewWithT(t)
 	n := newNode(t)

@@ -75,7 +75,7 @@ func TestAnOrphanIsRemovedAfterTheGracePeriod(t *testing.T) {
 	g.Expect(n.Removals("orphan", "removed")).To(BeEquivalentTo(1))
 }
 
-// What changed between the decision and the act is seen.
+// A change between the decision and the act is noticed.
 func TestTheWorldMovesBetweenDecisionAndAct(t *testing.T) {
 	for name, tc := range map[string]struct {
 		move   func(n *node, remote, local hns.EndpointID)
@@ -150,7 +150,7 @@ func TestOrphansWaitForTheWatch(t *testing.T) {
 	g.Expect(n.There()).To(HaveLen(1))
 	g.Expect(n.Skipped("orphan", "stale_watch")).To(BeNumerically(">", 1))
 	n.ReleaseWatch()
-	n.Wait(3 * time.Minute) // what was proved is too old
+	n.Wait(3 * time.Minute) // the proof is too old
 	n.API.OnSlices = failing
 	n.passes(10 * time.Second)
 	g.Expect(n.There()).To(HaveLen(1), "it is unknown")
@@ -160,13 +160,13 @@ func TestOrphansWaitForTheWatch(t *testing.T) {
 	g.Expect(n.There()).To(BeEmpty())
 }
 
-// Where HNS refuses duplicates, an orphan keeps a pod from getting its endpoint.
+// If HNS refuses duplicates, an orphan keeps a pod from getting its endpoint.
 func TestAPodThatWaitsInVainShortensTheGracePeriod(t *testing.T) {
 	g := NewWithT(t)
 	n := newNode(t)
 	orphan, listed := n.Remote(ip), n.Remote("10.240.0.12")
 	n.passes(time.Minute)
-	n.HoldWatch() // the watch of a cluster in which nothing happens is behind for a minute
+	n.HoldWatch() // the watch in a cluster without changes is behind for up to a minute
 	n.Slice("svc", "lin-1", "10.240.0.12")
 	n.Pod("web", "")
 	n.pass()
@@ -196,7 +196,7 @@ func TestAllSlicesAreListedSparingly(t *testing.T) {
 	n.API.Advance()
 	n.Pod("web", "")
 	n.Remote(ip)
-	n.passes(20 * time.Second) // that one was due
+	n.passes(20 * time.Second) // that orphan was due
 	g.Expect(n.There()).To(BeEmpty())
 	g.Expect(n.sliceLists()).To(Equal(1))
 	n.Remote("10.240.0.12")
@@ -240,7 +240,7 @@ func matchPresence(id hns.EndpointID, present bool) OmegaMatcher {
 	return Not(ContainElement(id))
 }
 
-// Before, none of them was removed. A batch leak of kube-proxy's makes hundreds.
+// A batch leak of kube-proxy leaves hundreds of orphans.
 func TestTooManyOrphansGoInProvenSteps(t *testing.T) {
 	g := NewWithT(t)
 	n := newNode(t, func(c *config.Config) { c.Orphan.MaxPerPass, c.Pace.OrphansPerStep = 6, 2 })
@@ -254,7 +254,7 @@ func TestTooManyOrphansGoInProvenSteps(t *testing.T) {
 	g.Expect(n.There()).To(And(HaveLen(8), ContainElement(local)), "the conflict goes at once")
 	n.Wait(5 * time.Second)
 	n.pass()
-	n.pass() // load balancers were read again for it
+	n.pass() // for which load balancers were read again
 	g.Expect(n.There()).To(HaveLen(6), "one step")
 	g.Expect(n.sliceLists()).To(Equal(1), "proved by a list")
 	g.Expect(n.Skipped("orphan", "cap")).To(BeNumerically(">=", 4))
@@ -286,7 +286,7 @@ func TestAnEndpointThatComesBackIsNotFoughtOver(t *testing.T) {
 	n.Conflict("web", ip)
 	n.pass()
 	attempts := 1
-	for range 4 * 60 { // a minute of passes, with kube-proxy making the endpoint again each time
+	for range 4 * 60 { // a minute of passes; kube-proxy creates the endpoint again each time
 		if len(n.There()) == 1 {
 			n.Remote(ip)
 		}
@@ -340,7 +340,7 @@ func TestADeleteOfUnknownOutcomeIsLookedUp(t *testing.T) {
 			if effect {
 				n.Delete(remote)
 			} else {
-				n.passes(2 * time.Minute) // the call may hang, and holds a thread while it does
+				n.passes(2 * time.Minute) // the call may hang, and holds a thread meanwhile
 				g.Expect(n.There()).To(HaveLen(2))
 			}
 			n.Wait(2 * time.Second)
@@ -352,7 +352,7 @@ func TestADeleteOfUnknownOutcomeIsLookedUp(t *testing.T) {
 	}
 }
 
-// The next pass verifies a delete. If it cannot see HNS, the one after does.
+// The next pass verifies a delete. If it cannot read HNS, the one after it does.
 func TestAListThatFailsAfterTheDeleteLeavesTheOutcomeToALaterPass(t *testing.T) {
 	g := NewWithT(t)
 	n := newNode(t)
@@ -403,7 +403,7 @@ func TestOnAnOverlayNetworkOrphansWaitForServices(t *testing.T) {
 	g.Expect(n.There()).To(BeEmpty())
 }
 
-// A Service with more addresses than are kept may have any address.
+// A Service with more addresses than the index keeps may have any address.
 func TestWhileAServiceIsOversizedNothingIsRemoved(t *testing.T) {
 	g := NewWithT(t)
 	n := newNodeWith(t, nodetest.Options{Network: hns.NetworkOverlay})

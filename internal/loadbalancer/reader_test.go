@@ -35,7 +35,7 @@ func (h *timed) LoadBalancers(ctx context.Context) ([]hns.LoadBalancer, error) {
 	return h.HNS.LoadBalancers(ctx)
 }
 
-// newReader returns a reader of an HNS that holds a network and nothing else.
+// newReader returns a reader of an HNS that has only a network.
 func newReader(t *testing.T, latency time.Duration) (*loadbalancer.Reader, *hnstest.HNS, hns.NetworkID) {
 	t.Helper()
 	service := hnstest.New(hnstest.Options{Latency: latency, Clock: clock.RealClock{}})
@@ -43,7 +43,7 @@ func newReader(t *testing.T, latency time.Duration) (*loadbalancer.Reader, *hnst
 	return loadbalancer.NewReader(readerOptions(service)), service, network.ID
 }
 
-// readerOptions are those of a reader on a node whose kube-proxy has never synced.
+// readerOptions returns the options of a reader on a node whose kube-proxy has never synced.
 func readerOptions(service loadbalancer.HNS) loadbalancer.ReaderOptions {
 	return loadbalancer.ReaderOptions{
 		HNS: service, Clock: clock.RealClock{}, WatchLag: watchLag, Revision: func() uint64 { return 1 },
@@ -134,7 +134,7 @@ func TestTheAgeOfAReadingIsThatOfItsBeginning(t *testing.T) {
 	})
 }
 
-// What is broken is read again soon, and at once if that is news.
+// Broken load balancers are read again soon, and at once if they are new.
 func TestWhatIsBrokenIsReadAgainSoon(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := NewWithT(t)
@@ -150,7 +150,7 @@ func TestWhatIsBrokenIsReadAgainSoon(t *testing.T) {
 	})
 }
 
-// Invariant 8. A reading is made every ten seconds.
+// Invariant 8. There is a reading every ten seconds.
 func TestWhatKubeProxyHasProcessed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := NewWithT(t)

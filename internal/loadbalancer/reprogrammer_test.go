@@ -44,11 +44,11 @@ type node struct {
 	api          client.Client
 	apiErr       error
 	reading      loadbalancer.Reading
-	// soon is set if the next reading was to come as soon as possible.
+	// soon is set if the next reading was requested as soon as possible.
 	soon      bool
 	endpoints []verdict.Endpoint
 	verdicts  []verdict.Verdict
-	// hnsVersion is that of an HNS that updates nothing in place, unless a test says otherwise.
+	// hnsVersion is the version of an HNS that does not update in place, unless a test sets another one.
 	hnsVersion string
 	kubeProxy  string
 	asked      int
@@ -106,7 +106,7 @@ func newNode(t *testing.T, objects ...client.Object) *node {
 	return n
 }
 
-// words are those of a node that makes kube-proxy program Services again, or of one that does not.
+// words returns the words of a node, with or without reprogramming.
 func words(enforce bool) report.Words {
 	c := config.Default()
 	if enforce {
@@ -133,7 +133,7 @@ func (n *node) start(enforce bool) {
 	})
 }
 
-// pass is a reading of these load balancers, after one that was the same, and the pass after it.
+// pass makes a reading with these load balancers and runs a pass; twice if they are new.
 func (n *node) pass(lbs ...hns.LoadBalancer) time.Duration {
 	n.t.Helper()
 	if !slices.EqualFunc(lbs, n.reading.LoadBalancers, func(a, b hns.LoadBalancer) bool { return a.ID == b.ID }) ||
@@ -143,7 +143,7 @@ func (n *node) pass(lbs ...hns.LoadBalancer) time.Duration {
 	return n.read(lbs...)
 }
 
-// read is one reading, and the pass after it.
+// read makes one reading, and a pass after it.
 func (n *node) read(lbs ...hns.LoadBalancer) time.Duration {
 	n.t.Helper()
 	n.reading.LoadBalancers, n.reading.Begun = lbs, n.reading.Begun.Add(1)
@@ -177,7 +177,7 @@ func (n *node) slices() []discoveryv1.EndpointSlice {
 	return all.Items
 }
 
-// count is what the counter has for a result, or how many load balancers have a verdict.
+// count returns the counter of a result, or the number of load balancers with a verdict.
 func (n *node) count(of string) float64 {
 	n.t.Helper()
 	if _, counts := n.reprogrammer.Found(); slices.Contains(verdict.BalancerKinds(), verdict.BalancerKind(of)) {
@@ -207,7 +207,7 @@ func serviceWith(name, clusterIP string) *corev1.Service {
 	}
 }
 
-// balancerAt names an endpoint that is gone.
+// balancerAt returns a load balancer with an endpoint that is gone.
 func balancerAt(id hns.LoadBalancerID, vips ...string) hns.LoadBalancer {
 	return balancerOf(id, "gone", vips...)
 }
@@ -222,7 +222,7 @@ func balancerOf(id hns.LoadBalancerID, endpoint hns.EndpointID, vips ...string) 
 	return lb
 }
 
-// cart is a Service, and a slice of it with a ready endpoint on another node.
+// cart returns a Service, and its slice with a ready endpoint on another node.
 func cart() (*corev1.Service, *discoveryv1.EndpointSlice) {
 	return serviceWith("cart", "10.0.0.7"), &discoveryv1.EndpointSlice{
 		ObjectMeta: metav1.ObjectMeta{
@@ -234,7 +234,7 @@ func cart() (*corev1.Service, *discoveryv1.EndpointSlice) {
 	}
 }
 
-// remote is the endpoint that kube-proxy makes for the address.
+// remote returns the endpoint that kube-proxy creates for the address.
 func remote(addr string) verdict.Endpoint {
 	a := netip.MustParseAddr(addr)
 	return verdict.Endpoint{Endpoint: hns.Endpoint{
@@ -269,7 +269,7 @@ func TestAMissingLoadBalancerIsReportedAndItsServiceDisturbed(t *testing.T) {
 		HaveField("Result", "done"), HaveField("Subject", "shop/cart"), HaveField("Address", netip.MustParseAddr("10.0.0.7")))))
 
 	n.clock.Step(5 * time.Second)
-	n.read(balancerOf("lb", "10.244.2.9", "10.0.0.7")) // kube-proxy has made it
+	n.read(balancerOf("lb", "10.244.2.9", "10.0.0.7")) // kube-proxy has created it
 	g.Expect(n.count("missing")).To(BeZero())
 	g.Expect(n.count("right")).To(BeEquivalentTo(1))
 	g.Expect(n.slices()).To(HaveLen(1), "the slice that disturbs is gone")
@@ -280,7 +280,7 @@ func TestAStaleLoadBalancerIsReportedAndItsServiceDisturbed(t *testing.T) {
 	g := NewWithT(t)
 	svc, slice := cart()
 	n := newNode(t, svc, slice)
-	n.hnsVersion = "15.5" // it is there, and can be updated
+	n.hnsVersion = "15.5" // it exists, and can be updated
 	n.endpoints = []verdict.Endpoint{remote("10.244.2.9"), remote("10.244.9.9")}
 	n.pass(balancerOf("lb", "10.244.9.9", "10.0.0.7"))
 	g.Expect(n.count("stale")).To(BeEquivalentTo(1))
@@ -416,7 +416,7 @@ func TestAnotherAgentWasFirst(t *testing.T) {
 	g.Expect(n.slices()).To(HaveLen(1), "its maker takes it away")
 }
 
-// A slice that another party made, or changed so that hnsguard does not find it, is not that of another agent.
+// A slice that another party created, or changed so that hnsguard does not find it, does not belong to another agent.
 func TestASliceOfThisNameThatIsNotOwn(t *testing.T) {
 	g := NewWithT(t)
 	n := newNode(t, serviceWith("cart", "10.0.0.7"), &discoveryv1.EndpointSlice{
@@ -427,7 +427,7 @@ func TestASliceOfThisNameThatIsNotOwn(t *testing.T) {
 	g.Expect(n.history.Entries()).To(ContainElement(HaveField("Detail", ContainSubstring("delete it"))))
 }
 
-// A dry run that makes a slice shows that no admission policy is bound.
+// A dry run that succeeds shows that no admission policy is bound.
 func TestWithoutAnAdmissionPolicyNoServiceIsDisturbed(t *testing.T) {
 	g := NewWithT(t)
 	n := newNode(t, serviceWith("cart", "10.0.0.7"))
@@ -440,7 +440,7 @@ func TestWithoutAnAdmissionPolicyNoServiceIsDisturbed(t *testing.T) {
 	g.Expect(all.Items).To(BeEmpty())
 }
 
-// create adds a slice that another agent, or another controller, has made.
+// create adds a slice that another agent or controller has created.
 func (n *node) create(name, manager string, made time.Time) {
 	n.t.Helper()
 	err := n.api.Create(n.t.Context(), &discoveryv1.EndpointSlice{ObjectMeta: metav1.ObjectMeta{
@@ -484,7 +484,7 @@ func TestWhatAStoppedAgentLeftBehindIsDeleted(t *testing.T) {
 	}
 }
 
-// Invariant 6: a slice that is in the way makes the agent look for what was left behind.
+// Invariant 6: a slice that is in the way makes the agent look for slices that were left behind.
 func TestAnAbandonedSliceDoesNotBlockItsService(t *testing.T) {
 	g := NewWithT(t)
 	n := newNode(t, serviceWith("cart", "10.0.0.7"))
@@ -538,7 +538,7 @@ func TestBesideALeakedLocalEndpointNoServiceIsDisturbed(t *testing.T) {
 	g.Expect(n.events.Events).To(Receive(ContainSubstring("HNSGuardLeakedLocalEndpoints")))
 
 	n.clock.Step(time.Hour)
-	leak.Addresses[0] = netip.MustParseAddr("10.244.2.10") // of another Service
+	leak.Addresses[0] = netip.MustParseAddr("10.244.2.10") // it belongs to another Service
 	n.pass(balancerAt("lb", "10.0.0.7"))
 	g.Expect(n.slices()).To(HaveLen(2))
 
