@@ -14,5 +14,4 @@
 //  2. It invents nothing: behaviour that is unknown from field reports and sources is an option, and both values are
 //     tested.
 //  3. Every fault is requested by a call and appears in the call log. Nothing fails at random.
-//  3. Every fault is requested by a call and shows in the call log. Nothing fails at random.
 package hnstest

@@ -11,5 +11,4 @@
 //  2. The API server has one revision for all its objects, like etcd. Lists and EndpointSlices have it, so that proofs
 //     by resource version are real.
 //  3. Every fault is set by the test.
-//  3. Every fault is set by the test.
 package nodetest

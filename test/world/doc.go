@@ -29,5 +29,4 @@
 //   - HNS enumerates in a fixed order, or in a different one for every list.
 //   - The clock of the API server may differ from the nodes' clocks by five minutes.
 //   - A paused machine stops as a whole: agent, kube-proxy and CNI. Its clocks continue.
-//   - A machine that is paused stands still as a whole: agent, kube-proxy and CNI alike. Its clocks go on.
 package world

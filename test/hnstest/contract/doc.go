@@ -14,5 +14,4 @@
 //  2. Everything that a check creates is marked, so that it can be found after a crash: networks by name, endpoints by
 //     name or hardware address, namespaces by ID, load balancers by frontend. [Clean] deletes only what is marked.
 //  3. A check leaves nothing behind, even if it fails or its context ends.
-//  3. A check leaves nothing behind, also if it fails or its context ends.
 package contract
