@@ -15,7 +15,7 @@ import (
 	"github.com/hnsguard/hnsguard/test/world"
 )
 
-// guarded plays a scene with an agent, and expects that it breaks no invariant.
+// guarded plays a scene with an agent, and expects no violation of an invariant.
 func guarded(t *testing.T, s world.Setup, scene func(g *WithT, w *world.World)) {
 	t.Helper()
 	stage(t, s, world.Play{Guarded: true}, func(g *WithT, w *world.World) {
@@ -26,7 +26,7 @@ func guarded(t *testing.T, s world.Setup, scene func(g *WithT, w *world.World)) 
 	})
 }
 
-// Invariant 3: the address of two live pods is contested, and the remote endpoint stays.
+// Invariant 3: if two live pods have an address, it is contested, and the remote endpoint stays.
 func TestTwoLivePodsHaveOneAddress(t *testing.T) {
 	guarded(t, setup("v1.34.0"), func(g *WithT, w *world.World) {
 		old := w.StartPod("old", lin, linux(0))
@@ -40,7 +40,7 @@ func TestTwoLivePodsHaveOneAddress(t *testing.T) {
 	})
 }
 
-// The status of a pod whose sandbox is gone is no claim: its address may be that of a pod of another node.
+// The status of a pod whose sandbox is gone is not a claim: a pod on another node may have its address.
 func TestTheStatusOfAPodOutlivesItsSandbox(t *testing.T) {
 	guarded(t, setup("v1.34.0"), func(g *WithT, w *world.World) {
 		pod := w.StartPod("web", win, windows())
@@ -56,14 +56,14 @@ func TestTheStatusOfAPodOutlivesItsSandbox(t *testing.T) {
 	})
 }
 
-// Invariant 13: the status of a pod that has ended names an address that is another pod's by now.
+// Invariant 13: the status of a pod that has ended still has an address that another pod has by now.
 func TestAPodThatHasEndedHidesNoEarlyConflict(t *testing.T) {
 	guarded(t, setup("v1.34.0"), func(g *WithT, w *world.World) {
 		done := w.StartPod("done", win, windows())
 		w.Run(10 * time.Second)
 		done.Finish()
 		w.Run(10 * time.Second)
-		w.Nodes[0].LeaveRemote(first) // it is no orphan yet when it has to go
+		w.Nodes[0].LeaveRemote(first) // when it has to go, it is not an orphan yet
 		slow := windows()
 		slow.Report = 20 * time.Second
 		w.StartPod("next", win, slow)
@@ -75,7 +75,7 @@ func TestAPodThatHasEndedHidesNoEarlyConflict(t *testing.T) {
 	})
 }
 
-// Invariant 7: many conflicts at once go one after the other.
+// Invariant 7: many simultaneous conflicts are removed one after the other.
 func TestRemovalsKeepTheirLimits(t *testing.T) {
 	tight := setup("v1.34.0")
 	tight.Tight, tight.Pool = true, 6
@@ -91,7 +91,7 @@ func TestRemovalsKeepTheirLimits(t *testing.T) {
 	})
 }
 
-// Invariant 12: a kube-proxy with the stale record replaced one without, and recorded a drop before the agent saw that.
+// Invariant 12: a kube-proxy with a stale record replaced one without, and recorded a drop before the agent noticed.
 func TestAnAffectedKubeProxyReplacesAnother(t *testing.T) {
 	guarded(t, setup("v1.34.0"), func(_ *WithT, w *world.World) {
 		pod := w.StartPod("web", lin, linux(0))
@@ -107,13 +107,13 @@ func TestAnAffectedKubeProxyReplacesAnother(t *testing.T) {
 	})
 }
 
-// Invariant 4: an affected kube-proxy replaced another a moment ago, and the agent has not read its version since.
+// Invariant 4: an affected kube-proxy has just replaced another one, and the agent has not read its version since.
 func TestARemovalRestsOnThePresentKubeProxy(t *testing.T) {
 	s := setup("v1.34.0")
 	s.Order = hnstest.NewestFirst
 	guarded(t, s, func(_ *WithT, w *world.World) {
 		w.Run(65 * time.Second)
-		_, drop := reuseFor(w, 0) // 12 s later; it reads the version every 15
+		_, drop := reuseFor(w, 0) // after 12 s; the agent reads the version every 15 s
 		w.Nodes[0].KubeProxy.Upgrade("v1.32.3")
 		w.Run(5 * time.Second)
 		drop()
@@ -121,7 +121,7 @@ func TestARemovalRestsOnThePresentKubeProxy(t *testing.T) {
 	})
 }
 
-// A kube-proxy that replaces another after a right removal is detected in time to keep the address.
+// If a kube-proxy replaces another one after a correct removal, the agent detects it in time to keep the address.
 func TestAnAddressIsKeptForAKubeProxyThatReplacesAnother(t *testing.T) {
 	for _, order := range orders() {
 		s := setup("v1.34.0")
@@ -140,7 +140,7 @@ func TestAnAddressIsKeptForAKubeProxyThatReplacesAnother(t *testing.T) {
 	}
 }
 
-// Invariant 12: a kube-proxy whose metrics fail keeps its stale record, whatever version the node's status names.
+// Invariant 12: a kube-proxy whose metrics fail still has its stale record, whatever version the node's status has.
 func TestADropWhileMetricsFailIsFlushed(t *testing.T) {
 	affected := setup("v1.32.3")
 	affected.NodeVersion = "v1.37.2"
@@ -160,7 +160,7 @@ func TestADropWhileMetricsFailIsFlushed(t *testing.T) {
 	})
 }
 
-// Invariant 3: the address of another node is its pods' that are in the host's network, although no slice lists it.
+// Invariant 3: pods on the host network of another node have that node's address, although no slice lists it.
 func TestPodsInTheHostsNetworkKeepTheirAddress(t *testing.T) {
 	guarded(t, setup("v1.34.0"), func(_ *WithT, w *world.World) {
 		host := linux()

@@ -14,24 +14,24 @@ import (
 	"testing"
 )
 
-// envDefects makes the model look for defects that were fixed, which takes some minutes.
+// envDefects enables the test with known defects, which takes some minutes.
 const envDefects = "HNSGUARD_MODEL_DEFECTS"
 
 // defect is a fault that the program had, or a guard that it must not lose.
 type defect struct {
 	what string
-	// edits make the defect. Where several guards stand behind each other, it takes one for each.
+	// edits introduce the defect. If several guards protect against it, each needs its own edit.
 	edits []edit
-	// by is the test that finds it: random histories of a version of kube-proxy, or a scene.
+	// by is the test that finds the defect: random histories of a version of kube-proxy, or a scene.
 	by string
-	// breaks is the invariant that they break.
+	// breaks is the invariant that the defect violates.
 	breaks string
 }
 
-// edit replaces what a file below internal has once.
+// edit replaces a text that a file below internal has exactly once.
 type edit struct{ file, now, then string }
 
-// alwaysCurrent takes the proof of freshness out, and noPodElsewhere the guard that stands behind it.
+// alwaysCurrent removes the proof of freshness, and noPodElsewhere the guard behind it.
 func alwaysCurrent() edit {
 	return edit{
 		"slicewatch/freshness.go", "	if !since.After(f.proven) && !f.proven.IsZero() {\n", "	if !since.IsZero() {\n",
@@ -42,14 +42,14 @@ func noPodElsewhere() edit {
 	return edit{"removal/pods.go", "if p.Node != c.Node && !p.Terminal {", "if p.Node == \"\" {"}
 }
 
-// neverUnknown takes out the proof that an agent wants at its start, and when the watch has listed all slices again.
+// neverUnknown removes the proof that an agent needs when it starts, and when the watch has listed all slices again.
 func neverUnknown() edit {
 	return edit{"stalerecord/tracker.go", "if p.known() && len(addresses) == 0 {", "if len(addresses) == 0 {"}
 }
 
-// What is not worse than without hnsguard the model cannot find. Other tests do: how soon a conflict goes (guard), that
-// a call which does not return is not made again, and how orphans go of which there are too many (removal), for which
-// moment a proof holds (slicewatch), how many agents write (stalerecord).
+// The model cannot find defects that are no worse than a node without hnsguard. Other tests do: how soon a conflict is
+// removed (guard), that a hanging call is not repeated, and how too many orphans are removed (removal), for which
+// moment a proof holds (slicewatch), and how many agents write (stalerecord).
 func defects() []defect {
 	const affected, leaving, fixed = "TestModel/v1.32.3", "TestModel/v1.34.0", "TestModel/v1.37.2"
 	return []defect{
@@ -120,7 +120,7 @@ func defects() []defect {
 	}
 }
 
-// TestTheModelFindsDefects puts back one defect after the other and expects random histories to break an invariant.
+// TestTheModelFindsDefects introduces each defect and expects random histories to violate an invariant.
 func TestTheModelFindsDefects(t *testing.T) {
 	if os.Getenv(envDefects) == "" {
 		t.Skip("set " + envDefects + ", or run make model-defects")
@@ -140,7 +140,7 @@ func TestTheModelFindsDefects(t *testing.T) {
 	}
 }
 
-// histories plays the model with a defect, and returns what it prints.
+// histories runs the model with a defect, and returns its output.
 func histories(t *testing.T, d defect) []byte {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "go", "test", "-overlay", overlay(t, d), "-count=1", "-timeout", "10m", ".",
@@ -154,7 +154,7 @@ func histories(t *testing.T, d defect) []byte {
 	return out
 }
 
-// overlay writes the files with the defect, and the file that tells Go about them.
+// overlay writes the files with the defect, and the overlay file for the go command.
 func overlay(t *testing.T, d defect) string {
 	t.Helper()
 	dir, replace := t.TempDir(), map[string]string{}
@@ -190,7 +190,7 @@ func write(t *testing.T, name string, content []byte) {
 	}
 }
 
-// tail is the end of a long output.
+// tail returns the end of a long output.
 func tail(out []byte) []byte {
 	const most = 2000
 	return out[max(0, len(out)-most):]

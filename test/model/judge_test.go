@@ -9,23 +9,23 @@ import (
 	"github.com/hnsguard/hnsguard/test/world"
 )
 
-// report is what came of a history.
+// report is the result of a history.
 type report struct {
 	Violations []world.Violation
-	// Lost are the pods that lost their endpoint with the guard, and LostWithout those that did without.
+	// Lost counts the pods that lost their endpoint with the guard, and LostWithout those that did without it.
 	Lost, LostWithout int
-	// Removed is how many remote endpoints the guard deleted.
+	// Removed is the number of remote endpoints that the guard deleted.
 	Removed int
-	// Syncs is how many syncs kube-proxies made.
+	// Syncs is the number of kube-proxies' syncs.
 	Syncs int
 	Steps map[world.Actor]int
 	Trace string
 }
 
-// programs run the code of released kube-proxies, by version. Without one, the world does a kube-proxy itself.
+// programs run the code of released kube-proxies, by version. Without a program, the world implements kube-proxy.
 type programs = map[string][]world.Program
 
-// judge plays a history with and without the guard and compares. Each play has a bubble of its own.
+// judge plays a history with and without the guard, each in its own bubble, and compares the results.
 func judge(t *testing.T, h world.History, released programs, trace bool) report {
 	t.Helper()
 	with := play(t, h, world.Play{Guarded: true, Programs: released, Trace: trace})
@@ -44,8 +44,8 @@ func judge(t *testing.T, h world.History, released programs, trace bool) report 
 	if len(lost) == 0 {
 		return r
 	}
-	// Writes to the API server make kube-proxy sync at other times, and luck is another then. What is worse only because
-	// of that is worse in the same way when the writes are made and nothing else.
+	// Writes to the API server make kube-proxy sync at other times, which changes the luck. If only this makes a play
+	// worse, then a play with nothing but the same writes is worse in the same way.
 	haunted := play(t, h, world.Play{Haunted: with.Writes(), Programs: released})
 	r.Syncs += haunted.Syncs
 	for _, p := range worse(with, haunted) {
@@ -60,7 +60,7 @@ func judge(t *testing.T, h world.History, released programs, trace bool) report 
 	return r
 }
 
-// worse are the pods that were lost in one world, which could be foreseen, and lived in the other.
+// worse returns the pods that were lost in one world, which could be foreseen, and lived in the other.
 func worse(w, other *world.World) []*world.Pod {
 	var all []*world.Pod
 	for _, name := range w.Lost() {

@@ -15,15 +15,15 @@ import (
 	"github.com/hnsguard/hnsguard/test/world"
 )
 
-// warm is how long a node runs until its agent knows what kube-proxy remembers.
+// warm is how long a node runs until its agent knows kube-proxy's record.
 const warm = 2 * time.Minute
 
-// orders are those in which HNS may list endpoints.
+// orders returns the orders in which HNS may list endpoints.
 func orders() []hnstest.Order {
 	return []hnstest.Order{hnstest.OldestFirst, hnstest.NewestFirst, hnstest.ByID, hnstest.Random}
 }
 
-// reuseFor lets a Windows pod get an address that Services still list, and returns what lets them drop it.
+// reuseFor gives a Windows pod an address that Services still list, and returns a function that drops it.
 func reuseFor(w *world.World, services ...int) (pod *world.Pod, drop func()) {
 	o := linux(services...)
 	o.Drop = time.Hour
@@ -34,8 +34,8 @@ func reuseFor(w *world.World, services ...int) (pod *world.Pod, drop func()) {
 	return w.StartPod("web", win, windows()), func() { w.Drop(old) }
 }
 
-// The stale endpoint goes at once while slices list the address, and the drop that follows leaves the pod alone,
-// whatever order HNS lists endpoints in and however late kube-proxy is.
+// The stale endpoint is removed at once while slices list the address, and the later drop does not affect the pod,
+// whatever the order of HNS's lists and the delay of kube-proxy.
 func TestReuseBeforeDropIsCuredAtOnce(t *testing.T) {
 	for _, order := range orders() {
 		for _, took := range []time.Duration{100 * time.Millisecond, 10 * time.Second, 45 * time.Second} {
@@ -56,8 +56,8 @@ func TestReuseBeforeDropIsCuredAtOnce(t *testing.T) {
 	}
 }
 
-// A kube-proxy's watch that is behind, or that has to list all slices again, changes nothing: what counts is the order
-// of commits.
+// It makes no difference if kube-proxy's watch is behind, or has to list all slices again: only the order of commits
+// counts.
 func TestAKubeProxyThatIsBehindFindsTheKeepSliceFirst(t *testing.T) {
 	for name, cut := range map[string]func(w *world.World){
 		"behind":  func(w *world.World) { w.Nodes[0].KubeProxy.Watch().Cut(time.Minute, false) },
@@ -79,7 +79,7 @@ func TestAKubeProxyThatIsBehindFindsTheKeepSliceFirst(t *testing.T) {
 }
 
 func TestTwoServicesListTheAddress(t *testing.T) {
-	for seed := range uint64(8) { // which decides about the order in which kube-proxy processes the two
+	for seed := range uint64(8) { // it decides the order in which kube-proxy processes the two
 		s := setup("v1.32.3")
 		s.Seed, s.Order = seed, orders()[seed%4]
 		guarded(t, s, func(g *WithT, w *world.World) {
@@ -96,7 +96,7 @@ func TestTwoServicesListTheAddress(t *testing.T) {
 	}
 }
 
-// keeps is how many keep-slices there are.
+// keeps returns the number of keep-slices.
 func keeps(w *world.World) (n int) {
 	for _, obj := range w.API.All(world.KindSlice) {
 		if obj.GetAnnotations()[cluster.AnnotationNode] != "" {
@@ -106,7 +106,7 @@ func keeps(w *world.World) (n int) {
 	return n
 }
 
-// An agent that ends between the keep-slice and the removal finds the keep-slice when it is back.
+// An agent that ends between the keep-slice and the removal finds the keep-slice after its restart.
 func TestAnAgentThatEndsAfterItHasKeptAnAddress(t *testing.T) {
 	guarded(t, setup("v1.32.3"), func(g *WithT, w *world.World) {
 		w.Run(warm)
@@ -127,7 +127,7 @@ func TestAnAgentThatEndsAfterItHasKeptAnAddress(t *testing.T) {
 	})
 }
 
-// An address that moves on to a pod of another node is kept by that node before the first lets go.
+// If an address moves on to a pod on another node, that node keeps it before the first node lets go.
 func TestAKeptAddressMovesOn(t *testing.T) {
 	s := setup("v1.32.3")
 	s.Nodes = 2
@@ -153,8 +153,8 @@ func TestAKeptAddressMovesOn(t *testing.T) {
 	})
 }
 
-// The time after which a keep-slice goes does not pass while its pod lives: it would go in the second in which the pod
-// gives its address to the next, whatever the API server says of either.
+// A keep-slice does not age while its pod lives. Otherwise it could be deleted in the second in which the pod gives its
+// address to the next one, whatever the API server has of either.
 func TestAKeptAddressIsGivenToTheNextPod(t *testing.T) {
 	for early := time.Duration(0); early < 2*time.Second; early += 100 * time.Millisecond {
 		t.Run(early.String(), func(t *testing.T) {
@@ -178,10 +178,10 @@ func TestAKeptAddressIsGivenToTheNextPod(t *testing.T) {
 	}
 }
 
-// How often the keep-slice comes too late, at default timings: the slice drops the address at a random time within
-// three seconds of the pod's start. And how often a pod is lost that gets an address when the keep-slice of another
-// node goes, at a random time within twenty seconds of that. Of 200 plays each, 5 pods were lost to the first (200
-// without hnsguard), and none to the second.
+// This measures how often the keep-slice comes too late, with default timings: the slice drops the address at a random
+// time within three seconds of the pod's start. It also measures how often a pod is lost that gets an address when the
+// keep-slice of another node is deleted, at a random time within twenty seconds of that. In 200 plays each, the first
+// lost 5 pods (200 without hnsguard), and the second none.
 func TestHowOftenAKeepSliceComesTooLate(t *testing.T) {
 	const plays = 50
 	random := rand.New(rand.NewPCG(1, 2))
@@ -233,8 +233,8 @@ func TestHowOftenAKeepSliceComesTooLate(t *testing.T) {
 	}
 }
 
-// A pod may be a backend of the Service that lists its address elsewhere. Of two entries of one address kube-proxy takes
-// the local one: for it, the address is dropped when the pod is listed.
+// A pod may be a backend of the Service that still lists its address elsewhere. Of two entries with the same address
+// kube-proxy uses the local one: for it, the address is dropped when the pod is listed.
 func TestThePodIsABackendOfTheServiceThatListsItsAddress(t *testing.T) {
 	for _, order := range []hnstest.Order{hnstest.OldestFirst, hnstest.NewestFirst} {
 		s := setup("v1.32.3")

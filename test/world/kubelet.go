@@ -17,13 +17,13 @@ import (
 	"github.com/hnsguard/hnsguard/test/hnstest"
 )
 
-// namespace is where all pods and Services are.
+// namespace is the namespace of all pods and Services.
 const namespace = "shop"
 
-// IPAM gives addresses to pods, one pod at a time each unless a history says otherwise. Its pool is small, so that they
+// IPAM gives each address to one pod at a time, unless a history says otherwise. Its pool is small, so that addresses
 // are reused at once.
 type IPAM struct {
-	// free are the addresses that no pod has, those freed last in front.
+	// free are the addresses that no pod has, most recently freed first.
 	free   []netip.Addr
 	owners map[netip.Addr][]*Pod
 }
@@ -36,8 +36,8 @@ func newIPAM(size int) *IPAM {
 	return i
 }
 
-// allocate takes the free address at the pod's place in the row of free ones, or the one that it waits for. A twin gets
-// the address of a pod that has it.
+// allocate takes the free address at the index that the pod's options give, or the address that the pod waits for. A
+// twin gets the address of a pod that still has it.
 func (i *IPAM) allocate(p *Pod) bool {
 	if p.Twin && len(i.owners[p.Addr]) > 0 {
 		i.owners[p.Addr] = append(i.owners[p.Addr], p)
@@ -58,7 +58,7 @@ func (i *IPAM) allocate(p *Pod) bool {
 	return true
 }
 
-// release takes an address from a pod. It is free when no other pod has it.
+// release takes an address from a pod. The address is free when no other pod has it.
 func (i *IPAM) release(p *Pod) {
 	before := i.owners[p.Addr]
 	left := slices.DeleteFunc(slices.Clone(before), func(o *Pod) bool { return o == p })
@@ -70,7 +70,7 @@ func (i *IPAM) release(p *Pod) {
 	i.free = slices.Insert(i.free, 0, p.Addr)
 }
 
-// owner is the pod of a node that has the address, or nil.
+// owner returns the pod on a node that has the address, or nil.
 func (i *IPAM) owner(addr netip.Addr, node string) *Pod {
 	for _, p := range i.owners[addr] {
 		if p.Node == node {
@@ -86,34 +86,34 @@ type Leak int
 // The leaks.
 const (
 	LeakNothing Leak = iota
-	// LeakDetached: the local endpoint stays, attached to nothing.
+	// LeakDetached: the local endpoint stays, but is not attached.
 	LeakDetached
 	// LeakAttached: the local endpoint and its compartment stay.
 	LeakAttached
 )
 
-// PodOptions say what becomes of a pod, and when.
+// PodOptions say what happens to a pod, and when.
 type PodOptions struct {
-	// Services are those that the pod backs, by number.
+	// Services are the Services that the pod backs, by number.
 	Services []int
-	// Address is which of the free addresses it gets.
+	// Address is the index of its address among the free ones.
 	Address int
-	// Heir: the pod gets the address of the pod whose place it takes, and waits for it.
+	// Heir: the pod waits for the address of the pod that it replaces.
 	Heir bool
-	// Twin: the pod gets an address that a pod of another node has, and keeps.
+	// Twin: the pod gets an address that a pod on another node has, and keeps.
 	Twin bool
-	// Create, Attach and Report are how long the CNI takes until the endpoint is made, how long until it is attached, and
-	// how long the kubelet takes to report the address.
+	// Create, Attach and Report are the times until the CNI has created the endpoint, until it has attached it, and until
+	// the kubelet has reported the address.
 	Create, Attach, Report time.Duration
-	// Teardown is how long it takes from the request to delete the pod until its address is free; Forget how long the API
-	// object stays after that.
+	// Teardown is the time from the request to delete the pod until its address is free; Forget is how long the API object
+	// remains after that.
 	Teardown, Forget time.Duration
 	// Drop is how long slices list the pod after the controller has seen that it is gone.
 	Drop time.Duration
 	Leak Leak
-	// Stuck: the CNI never gets to work.
+	// Stuck: the CNI never works.
 	Stuck bool
-	// Host: the pod is in the host's network.
+	// Host: the pod is on the host network.
 	Host bool
 	// Owned: a controller would replace the pod.
 	Owned bool
@@ -121,39 +121,39 @@ type PodOptions struct {
 	Static bool
 }
 
-// Pod is a pod as it really is.
+// Pod is the real state of a pod.
 type Pod struct {
 	PodOptions
 	Name string
 	// Node is the name of its node; nodes that are not in the world run Linux.
 	Node string
 	Addr netip.Addr
-	// Holds is set while the address is the pod's.
+	// Holds is set while the pod has the address.
 	Holds bool
-	// Attached is set once the pod had a working endpoint of its own.
+	// Attached is set once the pod has had a working endpoint.
 	Attached bool
-	// Deleting, Finished and Gone are what the API says of it.
+	// Deleting, Finished and Gone are the pod's state in the API.
 	Deleting, Finished, Gone bool
-	// Lost is set when the pod's working endpoint was taken away from it, and LostTo by whom.
+	// Lost is set if the pod lost its working endpoint, and LostTo says to whom.
 	Lost   bool
 	LostTo Actor
-	// Unforeseen is set if that was a kube-proxy which had just replaced one without the stale record.
+	// Unforeseen is set if the pod lost it to a kube-proxy that had just replaced one without the stale record.
 	Unforeseen bool
 
 	world     *World
 	node      *Node // nil on Linux
 	endpoint  hns.EndpointID
 	namespace hns.NamespaceID
-	// retry is how long the kubelet waited last before it tried again.
+	// retry is the kubelet's last interval between two attempts.
 	retry time.Duration
 }
 
-// StartPod lets a pod begin on a node.
+// StartPod starts a pod on a node.
 func (w *World) StartPod(name, node string, o PodOptions) *Pod {
 	return w.startPod(&Pod{PodOptions: o, Name: name, Node: node, world: w})
 }
 
-// Replace lets a pod of a node take the place of another one, and its address as soon as it is free.
+// Replace starts a pod that replaces another one, and gets its address as soon as it is free.
 func (w *World) Replace(old *Pod, name, node string, o PodOptions) *Pod {
 	o.Heir = old.Holds
 	addr := old.Addr
@@ -161,7 +161,7 @@ func (w *World) Replace(old *Pod, name, node string, o PodOptions) *Pod {
 	return w.startPod(&Pod{PodOptions: o, Name: name, Node: node, Addr: addr, world: w})
 }
 
-// Double lets a pod of another node begin with the address of one that keeps it: an IPAM gives it twice.
+// Double starts a pod on another node with the address of a pod that keeps it: an IPAM assigns it twice.
 func (w *World) Double(p *Pod, name, node string, o PodOptions) *Pod {
 	o.Twin = true
 	return w.startPod(&Pod{PodOptions: o, Name: name, Node: node, Addr: p.Addr, world: w})
@@ -188,10 +188,10 @@ func (w *World) startPod(p *Pod) *Pod {
 	return p
 }
 
-// later lets the kubelet do something when its node is not frozen.
+// later schedules an action of the kubelet, after its node is no longer frozen.
 func (p *Pod) later(d time.Duration, do func()) { p.schedule(d, ActorKubelet, do) }
 
-// again lets the kubelet try something again.
+// again schedules another attempt of the kubelet.
 func (p *Pod) again(do func()) {
 	const (
 		first = 2 * time.Second
@@ -211,7 +211,7 @@ func (p *Pod) schedule(d time.Duration, actor Actor, do func()) {
 	})
 }
 
-// heirLooks is how often a pod looks whether the address is free that it waits for.
+// heirLooks is how often a pod checks whether the address that it waits for is free.
 const heirLooks = 200 * time.Millisecond
 
 // setUp is CNI ADD.
@@ -250,8 +250,8 @@ func (p *Pod) createEndpoint() (hns.Endpoint, error) {
 	if p.node.service.down {
 		return hns.Endpoint{}, hns.ErrUnavailable
 	}
-	// A CNI removes what it left behind of an earlier pod of the address before it uses it again: HNS lets no two local
-	// endpoints share one.
+	// Before it reuses an address, a CNI removes what it left behind of an earlier pod: HNS does not allow two local
+	// endpoints with the same address.
 	for _, e := range p.node.HNS.State().Endpoints {
 		if !e.Remote() && e.Has(p.Addr) {
 			if err := p.node.delete(e.ID, ActorKubelet); err != nil {
@@ -266,8 +266,8 @@ func (p *Pod) createEndpoint() (hns.Endpoint, error) {
 	})
 }
 
-// attach puts the endpoint into the pod's compartment. An endpoint that has gone meanwhile is made again: the kubelet
-// makes the sandbox anew.
+// attach attaches the endpoint to the pod's compartment. If the endpoint is gone meanwhile, the kubelet creates the
+// sandbox, and so the endpoint, again.
 func (p *Pod) attach() {
 	if p.Deleting {
 		return
@@ -292,8 +292,8 @@ func (p *Pod) report() {
 	p.world.controller.podReady(p)
 }
 
-// LoseSandbox lets the pod's sandbox die. The kubelet makes another one after some time. Until that one has an address,
-// the pod's status keeps the old one and stays Running.
+// LoseSandbox makes the pod's sandbox die. The kubelet creates another one after some time. Until that one has an
+// address, the pod's status keeps the old one and stays Running.
 //
 // Source: pkg/kubelet/pleg/generic.go of v1.37.2, lines 486 to 505.
 func (p *Pod) LoseSandbox(again time.Duration) {
@@ -306,7 +306,7 @@ func (p *Pod) LoseSandbox(again time.Duration) {
 	var tearDown func()
 	tearDown = func() {
 		if p.Deleting || p.Finished {
-			return // they tear down themselves
+			return // a pod that ends tears itself down
 		}
 		if !p.giveBack() {
 			p.again(tearDown)
@@ -318,7 +318,7 @@ func (p *Pod) LoseSandbox(again time.Duration) {
 	p.later(p.Teardown, tearDown)
 }
 
-// endpointTaken notes that somebody deleted the pod's endpoint.
+// endpointTaken records who deleted the pod's endpoint.
 func (p *Pod) endpointTaken(by Actor) {
 	p.world.tell(by, "%s: DELETED THE ENDPOINT of pod %s with %s", p.Node, p.Name, p.Addr)
 	if p.Attached && p.Holds && !p.Deleting && !p.Finished {
@@ -330,7 +330,7 @@ func (p *Pod) endpointTaken(by Actor) {
 	delete(p.node.pods, p.endpoint)
 }
 
-// Delete asks for the pod's deletion.
+// Delete requests the pod's deletion.
 func (p *Pod) Delete() {
 	if p.Deleting {
 		return
@@ -342,7 +342,7 @@ func (p *Pod) Delete() {
 	p.later(p.Teardown, p.tearDown)
 }
 
-// Finish lets the pod end by itself. Its object stays.
+// Finish ends the pod. Its object remains.
 func (p *Pod) Finish() {
 	if p.Deleting || p.Finished || !p.Attached {
 		return
@@ -370,7 +370,7 @@ func (p *Pod) tearDown() {
 	})
 }
 
-// giveBack removes the pod's endpoint and frees its address, and reports whether that worked.
+// giveBack removes the pod's endpoint and frees its address, and reports whether it succeeded.
 func (p *Pod) giveBack() bool {
 	if p.node != nil && p.endpoint != "" && p.node.pods[p.endpoint] == p {
 		if err := p.removeEndpoint(); err != nil {
@@ -397,7 +397,7 @@ func (p *Pod) removeEndpoint() error {
 	case LeakDetached:
 		p.world.tell(ActorKubelet, "%s: the CNI forgets the endpoint of pod %s", p.Node, p.Name)
 		if p.namespace != "" {
-			_ = p.node.HNS.DeleteNamespace(p.namespace) // it is there: nobody else deletes it
+			_ = p.node.HNS.DeleteNamespace(p.namespace) // it exists: nothing else deletes it
 		}
 	case LeakAttached:
 		p.world.tell(ActorKubelet, "%s: the CNI forgets the endpoint of pod %s, attached", p.Node, p.Name)
@@ -410,7 +410,7 @@ func (p *Pod) key() types.NamespacedName {
 	return types.NamespacedName{Namespace: namespace, Name: p.Name}
 }
 
-// put writes the pod's object as it is to be seen now.
+// put writes the current state of the pod's object.
 func (p *Pod) put() {
 	pod := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: p.Name, UID: types.UID("uid-" + p.Name)},
@@ -444,7 +444,7 @@ func (p *Pod) put() {
 	p.world.API.Put(pod)
 }
 
-// statusAddr is the address that the kubelet may report.
+// statusAddr returns the address that the kubelet may report.
 func (p *Pod) statusAddr() netip.Addr {
 	switch {
 	case p.Host || p.Attached:
@@ -454,7 +454,7 @@ func (p *Pod) statusAddr() netip.Addr {
 	}
 }
 
-// Lives reports whether the pod of a Windows node is up, with its endpoint.
+// Lives reports whether a pod on a Windows node is running with its endpoint.
 func (p *Pod) Lives() bool {
 	if p.node == nil || p.Host || !p.Attached || p.Lost || p.Deleting || p.Finished {
 		return false

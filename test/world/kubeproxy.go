@@ -16,41 +16,41 @@ import (
 	"github.com/hnsguard/hnsguard/test/winkernel/wire"
 )
 
-// Lookup says which of several endpoints of one address a kube-proxy takes for the address's.
+// Lookup says which of several endpoints with an address a kube-proxy uses.
 type Lookup int
 
 // The lookups, all in getAllEndpointsByNetwork of pkg/proxy/winkernel/hns.go.
 const (
-	// LastWins: each one that is enumerated replaces the one before (1.31.0, 1.32.3, 1.33.0).
+	// LastWins: each enumerated endpoint replaces the previous one (1.31.0, 1.32.3, 1.33.0).
 	LastWins Lookup = iota
-	// RemoteWins: a local one does not replace what is there already, a remote one does (1.32.13, 1.33.6, 1.34.0).
+	// RemoteWins: a local endpoint does not replace a previous one, a remote one does (1.32.13, 1.33.6, 1.34.0).
 	RemoteWins
-	// LocalWins: the first local one, or else the first remote one; remote ones beside a local one are deleted at the end
-	// of the sync (1.37.2).
+	// LocalWins: the first local endpoint, or else the first remote one; remote endpoints with the address of a local one
+	// are deleted at the end of the sync (1.37.2).
 	LocalWins
 )
 
-// Traits are what versions of kube-proxy do differently. Read in the sources of k8s.io/kubernetes.
+// Traits are the differences between versions of kube-proxy, according to the sources of k8s.io/kubernetes.
 type Traits struct {
 	Version string
-	// RecordPerService: endpointsMapChange in proxier.go clears terminatedEndpoints, once for each Service of a batch, so
-	// that only the last Service's addresses are left and they are left until the next change. Otherwise syncProxyRules
+	// RecordPerService: endpointsMapChange in proxier.go clears terminatedEndpoints once for each Service of a batch, so
+	// that only the last Service's addresses remain, and they remain until the next change. Otherwise syncProxyRules
 	// clears it at the start of every sync (1.32.13, 1.33.6, 1.37.2).
 	RecordPerService bool
-	// DeletesLocals: the loop over terminatedEndpoints at the end of syncProxyRules does not look whether what it found is
-	// local (1.31.0, 1.32.3, 1.33.0).
+	// DeletesLocals: the loop over terminatedEndpoints at the end of syncProxyRules does not check whether the endpoint
+	// that it found is local (1.31.0, 1.32.3, 1.33.0).
 	DeletesLocals bool
 	Lookup        Lookup
-	// PrefersRunning: of several entries of an address, that of a pod that is not being deleted counts. Otherwise a local
-	// one does, or the first (addEndpoints of endpointslicecache.go, before 1.36).
+	// PrefersRunning: of several entries with an address, that of a pod that is not being deleted wins. Otherwise a local
+	// one wins, or else the first (addEndpoints of endpointslicecache.go, before 1.36).
 	PrefersRunning bool
-	// KeepsUnread: deleteLoadBalancer of hns.go fails if it cannot look the load balancer up, so that this is deleted
-	// later (1.37). While HNS is not running (0x6b5), a sync does nothing at all.
+	// KeepsUnread: deleteLoadBalancer of hns.go fails if it cannot look up the load balancer, which is then deleted later
+	// (1.37). While HNS is not running (0x6b5), a sync does nothing at all.
 	KeepsUnread bool
-	// Burst: syncs are started by the BoundedFrequencyRunner of pkg/util/async, which lets two run back to back (before
-	// 1.34). That of pkg/proxy/runner lets MinSyncPeriod pass after each.
+	// Burst: syncs are started by the BoundedFrequencyRunner of pkg/util/async, which may run two back to back (before
+	// 1.34). The one of pkg/proxy/runner waits for MinSyncPeriod after each.
 	Burst bool
-	// SyncPeriod is the longest time between two syncs: 30 s, but an hour in 1.34.0, where NewProxier gives the runner
+	// SyncPeriod is the maximum time between two syncs: 30 s, but an hour in 1.34.0, where NewProxier gives the runner
 	// proxyutil.FullSyncPeriod.
 	SyncPeriod time.Duration
 }
@@ -61,14 +61,14 @@ const minSyncPeriod = time.Second
 
 const defaultPeriod = 30 * time.Second
 
-// Versions are the kube-proxies that histories are played with: one of each kind.
+// Versions returns the kube-proxies in histories: one of each kind.
 func Versions() []Traits {
 	return slices.DeleteFunc(KnownVersions(), func(t Traits) bool {
 		return !slices.Contains([]string{"v1.31.0", "v1.32.3", "v1.32.13", "v1.34.0", "v1.37.2"}, t.Version)
 	})
 }
 
-// KnownVersions are the kube-proxies that the world can do itself.
+// KnownVersions returns the kube-proxies that the world itself implements.
 func KnownVersions() []Traits {
 	deletesLocals := Traits{RecordPerService: true, DeletesLocals: true, Lookup: LastWins, Burst: true, SyncPeriod: defaultPeriod}
 	keepsTwins := Traits{Lookup: RemoteWins, Burst: true, SyncPeriod: defaultPeriod}
@@ -88,23 +88,23 @@ func KnownVersions() []Traits {
 	}
 }
 
-// portName names a port of a Service, as proxy.ServicePortName does.
+// portName identifies a port of a Service, like proxy.ServicePortName.
 type portName struct {
 	service types.NamespacedName
 	port    string
 }
 
-// backend is one endpoint of a Service as kube-proxy keeps it: endpointInfo in proxier.go.
+// backend is one endpoint of a Service in kube-proxy: endpointInfo in proxier.go.
 type backend struct {
 	addr                        netip.Addr
 	local                       bool
 	ready, serving, terminating bool
 	id                          hns.EndpointID
-	// refs is shared by all backends on one HNS endpoint; nil after a cleanup.
+	// refs is shared by all backends with the same HNS endpoint; nil after a cleanup.
 	refs *uint16
 }
 
-// balancedService is what kube-proxy keeps of a port of a Service: serviceInfo in proxier.go.
+// balancedService is a port of a Service in kube-proxy: serviceInfo in proxier.go.
 type balancedService struct {
 	vip     netip.Addr
 	port    uint16
@@ -115,7 +115,7 @@ type balancedService struct {
 // tracker holds the slices of one Service: endpointSliceTracker in pkg/proxy/endpointslicecache.go.
 type tracker struct{ applied, pending slots }
 
-// slots are slices by name, in the order of a small map of Go's when no chance moves where it begins.
+// slots are slices by name, in the iteration order of a small Go map without its random start.
 type slots []slot
 
 type slot struct {
@@ -130,7 +130,7 @@ func (m slots) at(name string) int {
 func (m *slots) set(name string, slice *discoveryv1.EndpointSlice) {
 	at := m.at(name)
 	if at < 0 {
-		at = m.at("") // what was deleted leaves a slot
+		at = m.at("") // a deletion leaves an empty slot
 	}
 	if at < 0 {
 		*m = append(*m, slot{})
@@ -145,28 +145,28 @@ func (m slots) remove(name string) {
 	}
 }
 
-// found is an entry of what getAllEndpointsByNetwork returns.
+// found is an entry in the result of getAllEndpointsByNetwork.
 type found struct {
 	id    hns.EndpointID
 	local bool
 }
 
-// KubeProxy is the proxier of one IP family on one node. It starts syncs and knows when; what a sync does is either the
-// world's own work, or that of a [Program].
+// KubeProxy is the proxier of one IP family on one node. It schedules syncs; the sync itself is implemented by the
+// world, or by a [Program].
 type KubeProxy struct {
 	Traits
-	// Took is how long a sync takes, apart from what HNS takes for itself.
+	// Took is the duration of a sync, without that of HNS calls.
 	Took time.Duration
 
 	node  *Node
 	world *World
 	hns   proxyHNS
 	feed  *Feed
-	// program runs the code as released, or is nil.
+	// program runs the released code, or is nil.
 	program Program
 	// first is set until the first sync.
 	first bool
-	// network is that of the pods as it was last seen.
+	// network is the pod network as last seen.
 	network hns.NetworkID
 
 	trackers map[types.NamespacedName]*tracker
@@ -183,23 +183,23 @@ type KubeProxy struct {
 	enumerated time.Time
 	stats      Stats
 	down       bool
-	// worse is when it replaced one that does not delete local endpoints.
+	// worse is when it replaced a kube-proxy that does not delete local endpoints.
 	worse time.Time
 	// processed counts how often each Service was processed, to vary the order of batches.
 	processed map[types.NamespacedName]int
 }
 
-// syncing is a sync at work.
+// syncing is a running sync.
 type syncing interface {
 	begin()
 	abort()
 }
 
-// Stats are what kube-proxy's metrics say.
+// Stats are the values of kube-proxy's metrics.
 type Stats struct {
-	// Finished is the count of kubeproxy_sync_proxy_rules_duration_seconds, which counts syncs that failed too.
+	// Finished is the count of kubeproxy_sync_proxy_rules_duration_seconds, which also counts failed syncs.
 	Finished int
-	// Succeeded is kubeproxy_sync_proxy_rules_last_timestamp_seconds, which is set before the record is gone through.
+	// Succeeded is kubeproxy_sync_proxy_rules_last_timestamp_seconds, which is set before the record is processed.
 	Succeeded time.Time
 	// Queued is kubeproxy_sync_proxy_rules_last_queued_timestamp_seconds.
 	Queued time.Time
@@ -213,8 +213,8 @@ func newKubeProxy(n *Node, traits Traits, took time.Duration) *KubeProxy {
 	return k
 }
 
-// start is the start of the process: it remembers nothing, deletes all load balancers if it can, waits for its network
-// (NewProxier), and syncs once it has listed everything.
+// start starts the process: it has no memory, deletes all load balancers if it can, waits for its network (NewProxier),
+// and syncs after it has listed everything.
 func (k *KubeProxy) start() {
 	k.trackers = map[types.NamespacedName]*tracker{}
 	k.services = map[portName]*balancedService{}
@@ -228,12 +228,12 @@ func (k *KubeProxy) start() {
 	k.runner = newRunner(k)
 	leftovers, _ := k.hns.listLoadBalancers() // those that cannot be listed stay
 	for _, lb := range leftovers {
-		_ = k.hns.deleteLoadBalancer(lb.ID) // what cannot be deleted stays too
+		_ = k.hns.deleteLoadBalancer(lb.ID) // those that cannot be deleted stay too
 	}
 	k.awaitNetwork()
 }
 
-// awaitNetwork is getNetworkInfo of NewProxier, and what follows.
+// awaitNetwork is getNetworkInfo of NewProxier, and what follows it.
 func (k *KubeProxy) awaitNetwork() {
 	if k.hns.fault(hns.OpNetworks) != nil {
 		k.runner.arm(time.Second, k.awaitNetwork)
@@ -264,7 +264,7 @@ func (k *KubeProxy) serviceThere(obj client.Object) {
 	}
 }
 
-// Restart ends the process and starts it again after some time.
+// Restart ends the process, and starts it again after some time.
 func (k *KubeProxy) Restart(after time.Duration) {
 	if k.down {
 		return
@@ -279,7 +279,7 @@ func (k *KubeProxy) Restart(after time.Duration) {
 	k.world.After(after, ActorKubeProxy, func() { k.start() })
 }
 
-// sliceChanged lets kube-proxy know of a change, which may make it want a sync.
+// sliceChanged notifies kube-proxy of a change, which may make it request a sync.
 func (k *KubeProxy) sliceChanged(before, after client.Object) {
 	one := after
 	if one == nil {
@@ -305,14 +305,14 @@ func (k *KubeProxy) sliceChanged(before, after client.Object) {
 }
 
 // track is EndpointSliceUpdate of pkg/proxy/endpointschangetracker.go with updatePending and esDataChanged of
-// endpointslicecache.go: whatever has another resource version counts, whether or not its Service exists.
+// endpointslicecache.go: every new resource version counts, whether or not the Service exists.
 func (k *KubeProxy) track(service types.NamespacedName, slice *discoveryv1.EndpointSlice, gone bool) bool {
 	t := k.trackers[service]
 	if t == nil {
 		t = &tracker{}
 		k.trackers[service] = t
 	}
-	now := slice // nil stands for the removal
+	now := slice // nil for a deletion
 	if gone {
 		now = nil
 	}
@@ -327,8 +327,8 @@ func (k *KubeProxy) track(service types.NamespacedName, slice *discoveryv1.Endpo
 	return true
 }
 
-// takeChanges is EndpointsMap.Update of pkg/proxy/endpointschangetracker.go: it checks the pending changes out, one for
-// each Service, in the random order of a Go map.
+// takeChanges is EndpointsMap.Update of pkg/proxy/endpointschangetracker.go: it takes the pending changes, Service by
+// Service, in the random order of a Go map.
 func (k *KubeProxy) takeChanges() {
 	k.stats.Pending = 0
 	if !k.RecordPerService {
@@ -352,7 +352,7 @@ func (k *KubeProxy) takeChanges() {
 	}
 }
 
-// batch lists the Services with pending changes in the order of this batch.
+// batch returns the Services with pending changes in the order of this batch.
 func (k *KubeProxy) batch() []types.NamespacedName {
 	var all []types.NamespacedName
 	for service, t := range k.trackers {
@@ -373,7 +373,7 @@ func (k *KubeProxy) batch() []types.NamespacedName {
 	return inOrder(all, k.world.play.Batches[Batch{k.node.Name, k.world.Elapsed()}])
 }
 
-// inOrder puts Services in an order that is known of a program. It does not name those without endpoints.
+// inOrder sorts Services by a program's order, which lacks those without endpoints.
 func inOrder(all, known []types.NamespacedName) []types.NamespacedName {
 	if len(known) != len(all) {
 		return all
@@ -454,8 +454,8 @@ func (k *KubeProxy) changed(old, now map[portName][]*backend) {
 	}
 }
 
-// released is onEndpointsMapChange of proxier.go. With winProxyOptimization, which is the default, the references are
-// given up and nothing is deleted yet.
+// released is onEndpointsMapChange of proxier.go. With winProxyOptimization, the default, it drops the references but
+// does not delete anything yet.
 func (k *KubeProxy) released(key portName) {
 	service, exists := k.services[key]
 	if !exists {
@@ -472,7 +472,7 @@ func (k *KubeProxy) released(key portName) {
 	service.applied = false
 }
 
-// cleanup is endpointInfo.Cleanup of proxier.go. The count has no sign there either.
+// cleanup is endpointInfo.Cleanup of proxier.go. The count is unsigned there too.
 func (k *KubeProxy) cleanup(b *backend) {
 	if b.local || b.refs == nil {
 		return
@@ -484,7 +484,8 @@ func (k *KubeProxy) cleanup(b *backend) {
 	b.refs = nil
 }
 
-// deleteEndpoint is that of hns.go, which looks the endpoint up and deletes whatever it is. It reports whether that worked.
+// deleteEndpoint is that of hns.go: it looks up the endpoint and deletes it, whatever it is. It reports whether it
+// succeeded.
 func (k *KubeProxy) deleteEndpoint(id hns.EndpointID) bool {
 	there, err := k.hns.endpoint(id)
 	return err == nil && len(there) > 0 && k.hns.deleteEndpoint(id) == nil

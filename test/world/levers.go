@@ -14,64 +14,65 @@ import (
 	"github.com/hnsguard/hnsguard/test/hnstest"
 )
 
-// These are the levers of scenes that are written by hand: they move single parts of a world.
+// These methods are for hand-written scenes: they change single parts of a world.
 
-// Hang lets every call of an operation hang on the node until Release.
+// Hang makes every call of an operation on the node hang until Release.
 func (n *Node) Hang(op hns.Operation) { n.service.hanging[op] = true }
 
-// HangDelete lets deletes of one endpoint hang until Release.
+// HangDelete makes deletes of one endpoint hang until Release.
 func (n *Node) HangDelete(id hns.EndpointID) { n.service.stuck[id] = true }
 
-// Release lets all calls go on that hang.
+// Release makes all hanging calls continue.
 func (n *Node) Release() { n.service.release() }
 
-// Hung is how many calls hang.
+// Hung returns the number of hanging calls.
 func (n *Node) Hung() int { return len(n.service.hung) }
 
-// SetDown lets HNS be down, or up again.
+// SetDown stops or starts HNS.
 func (n *Node) SetDown(down bool) { n.service.down = down }
 
-// FailOnce lets the next call of kube-proxy's fail: one that lists networks or load balancers, lists or deletes endpoints,
-// or makes a load balancer.
+// FailOnce makes the next call of kube-proxy fail: one that lists networks or load balancers, lists or deletes
+// endpoints, or creates a load balancer.
 func (n *Node) FailOnce(op hns.Operation) { n.service.once[op] = codeNotFound }
 
-// OpWriteLoadBalancer are the calls of kube-proxy's that make, change and delete load balancers.
+// OpWriteLoadBalancer stands for kube-proxy's calls that create, update and delete load balancers.
 const OpWriteLoadBalancer = opWriteLoadBalancer
 
-// SetSilent lets HNS answer no call any more, as one does whose process has ended, or answer again.
+// SetSilent makes HNS answer no calls, as if its process had ended, or answer again.
 func (n *Node) SetSilent(silent bool) { n.service.down, n.service.why = silent, codeUnreachable }
 
-// Unreadable makes an endpoint one that is listed and cannot be read.
+// Unreadable makes an endpoint listed but unreadable.
 func (n *Node) Unreadable(id hns.EndpointID) { n.service.unreadable[id] = true }
 
-// SetMetricsDown lets kube-proxy serve no metrics, or serve them again.
+// SetMetricsDown makes kube-proxy stop or resume serving metrics.
 func (n *Node) SetMetricsDown(down bool) { n.metricsDown = down }
 
-// LeaveRemote makes a remote endpoint that no kube-proxy knows: an earlier one made it.
+// LeaveRemote creates a remote endpoint that kube-proxy does not know, as if an earlier kube-proxy had left it behind.
 func (n *Node) LeaveRemote(addr netip.Addr) hns.EndpointID {
 	made, err := n.createRemote(addr, ActorHistory)
 	if err != nil {
-		panic(err) // a scene that does not fit its world
+		panic(err) // the scene does not fit its world
 	}
 	return made.ID
 }
 
-// LeaveLocal makes a local endpoint that no pod has: the CNI forgot it. It is attached if a compartment is left too.
+// LeaveLocal creates a local endpoint without a pod, as if the CNI had forgotten it. It is attached if a compartment is
+// left too.
 func (n *Node) LeaveLocal(addr netip.Addr, attached bool) hns.EndpointID {
 	made, err := n.HNS.CreateEndpoint(hnstest.EndpointSpec{
 		Network: n.network.ID, Name: "forgotten_eth0", Addresses: []netip.Addr{addr}, MAC: hns.MAC{0, 0x15, 0x5d, 1, 2, 3},
 	})
 	if err != nil {
-		panic(err) // a scene that does not fit its world
+		panic(err) // the scene does not fit its world
 	}
 	if attached {
-		_ = n.HNS.Attach(made.ID, n.HNS.CreateNamespace()) // both were made just now
+		_ = n.HNS.Attach(made.ID, n.HNS.CreateNamespace()) // both have just been created
 	}
 	n.world.tell(ActorKubelet, "%s: the CNI leaves local endpoint %s for %s behind", n.Name, made.ID, addr)
 	return made.ID
 }
 
-// Watch is kube-proxy's watch of EndpointSlices.
+// Watch returns kube-proxy's watch of EndpointSlices.
 func (k *KubeProxy) Watch() *Feed { return k.feed }
 
 // Upgrade replaces kube-proxy by another version.
@@ -84,46 +85,46 @@ func (k *KubeProxy) Upgrade(version string) {
 	k.Restart(time.Second)
 }
 
-// Watch is the agent's watch of EndpointSlices.
+// Watch returns the agent's watch of EndpointSlices.
 func (a *Agent) Watch() *Feed { return a.slices }
 
-// Ready is what the agent's readiness probe says.
+// Ready returns the result of the agent's readiness probe.
 func (a *Agent) Ready() error { return a.product.ready() }
 
-// Logged is how often the agent has logged a message.
+// Logged returns how often the agent has logged a message.
 func (a *Agent) Logged(message string) int {
 	a.account.mu.Lock()
 	defer a.account.mu.Unlock()
 	return a.account.logs[message]
 }
 
-// Told is how often the agent has made an Event with a reason.
+// Told returns how often the agent has recorded an Event with a reason.
 func (a *Agent) Told(reason string) int {
 	a.account.mu.Lock()
 	defer a.account.mu.Unlock()
 	return a.account.events[reason]
 }
 
-// Touch changes a slice of a Service without changing what it lists.
+// Touch changes a slice of a Service without changing its entries.
 func (w *World) Touch(service int) { w.controller.Touch(service) }
 
-// Repack moves what one slice of a Service lists to another one, with a gap.
+// Repack moves the entries of one slice of a Service to the other one, with a gap.
 func (w *World) Repack(service int, gap time.Duration) { w.controller.Repack(service, gap) }
 
-// Writes are the writes of agents that the API server has let pass.
+// Writes returns the agents' writes that the API server has accepted.
 func (w *World) Writes() []GhostWrite { return w.writes }
 
-// Removed is how many remote endpoints agents have deleted on the node.
+// Removed returns the number of remote endpoints that agents have deleted on the node.
 func (n *Node) Removed() int { return len(n.taken) }
 
-// Drop lets all slices drop a pod now.
+// Drop makes all slices drop a pod now.
 func (w *World) Drop(p *Pod) {
 	for service := range w.Setup.Services {
 		w.controller.remove(p, service)
 	}
 }
 
-// Empty lets all slices drop everything at once.
+// Empty makes all slices drop everything at once.
 func (w *World) Empty() {
 	for _, id := range w.controller.ids() {
 		if len(w.controller.entries[id]) > 0 {
@@ -146,7 +147,7 @@ func (w *World) FlushOnce() {
 	})
 }
 
-// Stale is why remote endpoints of the node should have gone, by their IDs.
+// Stale returns why remote endpoints on the node should be gone, by ID.
 func (n *Node) Stale() map[hns.EndpointID]string {
 	all := map[hns.EndpointID]string{}
 	for _, e := range n.Remotes() {
@@ -157,5 +158,5 @@ func (n *Node) Stale() map[hns.EndpointID]string {
 	return all
 }
 
-// Fault lets something go wrong: one of the verbs of faults.
+// Fault starts a fault: one of the verbs of faults.
 func (w *World) Fault(a Action) { w.fault(w.Nodes[0], a) }

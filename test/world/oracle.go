@@ -20,10 +20,10 @@ import (
 	"github.com/hnsguard/hnsguard/internal/stalerecord"
 )
 
-// Invariant names one of the invariants of package model.
+// Invariant is one of the invariants of package model.
 type Invariant string
 
-// The invariants, by their numbers in the documentation of package model.
+// The invariants, with their numbers in the documentation of package model.
 const (
 	InvariantLocal    Invariant = "1: no local endpoint is deleted by hnsguard"
 	InvariantOwner    Invariant = "2: no endpoint is deleted that kube-proxy did not make"
@@ -40,7 +40,7 @@ const (
 	InvariantModel    Invariant = "0: the program neither fails nor panics"
 )
 
-// Violation is one invariant that was broken.
+// Violation is a violation of an invariant.
 type Violation struct {
 	Invariant Invariant
 	At        time.Duration
@@ -57,17 +57,17 @@ func (w *World) violated(i Invariant, format string, args ...any) {
 	w.Violations = append(w.Violations, v)
 }
 
-// account is what the oracle keeps of one process of an agent.
+// account is the oracle's record of one process of an agent.
 type account struct {
-	// began is when the present pass did, or the last one.
+	// began is the start of the current or last pass.
 	began time.Time
-	// blind is set when HNS could not be listed in this pass.
+	// blind is set if HNS could not be listed in this pass.
 	blind bool
 	// tokens and filled are a limiter like the program's.
 	perSecond, burst float64
 	tokens           float64
 	filled           time.Time
-	// issued and done are deletes of endpoints: called for, and reported as done.
+	// issued and done count deletes of endpoints: those that were requested, and those that were reported as done.
 	issued, done int
 
 	mu           sync.Mutex
@@ -85,19 +85,19 @@ func (a *account) begin(now time.Time) {
 	a.began, a.blind = now, false
 }
 
-// called notes how a call to HNS ended.
+// called records the result of a call to HNS.
 func (a *account) called(op hns.Operation, err error) {
 	if err != nil && (op == hns.OpListEndpointIDs || op == hns.OpNetworks) {
 		a.blind = true
 	}
 }
 
-// take takes a token of the limiter and reports whether there was one.
+// take takes a token of the limiter, and reports whether there was one.
 func (a *account) take(now time.Time) bool {
 	a.tokens = min(a.burst, a.tokens+now.Sub(a.filled).Seconds()*a.perSecond)
 	a.filled = now
 	a.tokens--
-	// The program takes its token when it has looked at HNS, which is some time before it deletes.
+	// early accounts for the program taking its token after it has read HNS, some time before it deletes.
 	const early = 2 * time.Second
 	return a.tokens >= -early.Seconds()*a.perSecond
 }
@@ -114,11 +114,10 @@ func (a *account) noteEvent(reason string) {
 	a.events[reason]++
 }
 
-// issues judges a delete at the moment when the agent calls for it. Whatever happens before it takes effect, the agent
-// cannot know.
+// issues judges a delete at the time of the agent's call. The agent cannot know what happens until it takes effect.
 func (a *Agent) issues(id hns.EndpointID) {
 	n, w := a.node, a.node.world
-	a.account.issued++ // of one that hangs, and whose endpoint is gone, the agent cannot know that it did nothing
+	a.account.issued++ // if it hangs, and its endpoint is gone, the agent cannot know that it had no effect
 	endpoint, there := n.endpoint(id)
 	if !there {
 		return
@@ -148,12 +147,12 @@ func (a *Agent) issues(id hns.EndpointID) {
 	}
 }
 
-// claims reports whether a pod of this node has the address now.
+// claims reports whether a pod on this node has the address now.
 func (n *Node) claims(addr netip.Addr) bool {
 	return n.world.IPAM.owner(addr, n.Name) != nil
 }
 
-// deletes is a delete of an agent's that takes effect.
+// deletes processes an agent's delete that takes effect.
 func (a *Agent) deletes(id hns.EndpointID) error {
 	n := a.node
 	endpoint, there := n.endpoint(id)
@@ -175,8 +174,8 @@ type taken struct {
 	at       time.Time
 }
 
-// missed judges a lookup of kube-proxy's that found a pod's own endpoint: would it have found one that hnsguard has
-// deleted since the last lookup of the address? It is called with the time at which kube-proxy enumerated.
+// missed judges a lookup of kube-proxy that found a pod's own endpoint: would it have found a remote endpoint that
+// hnsguard has deleted since the last lookup of the address? enumerated is the time of kube-proxy's enumeration.
 func (n *Node) missed(addr netip.Addr, found hns.EndpointID, enumerated time.Time) {
 	pod, last := n.pods[found], n.looked[addr]
 	if pod == nil || !pod.Attached || pod.Deleting || pod.Finished {
@@ -195,15 +194,16 @@ func (n *Node) missed(addr netip.Addr, found hns.EndpointID, enumerated time.Tim
 	}
 }
 
-// unforeseen reports whether kube-proxy got the stale record after the endpoint was deleted, and slices have dropped the
-// address so soon after that that an agent, which reads kube-proxy's version every [detect.Every], cannot have kept it.
+// unforeseen reports whether a kube-proxy with the stale record replaced another one after the endpoint was deleted,
+// and slices dropped the address so soon afterwards that an agent, which reads kube-proxy's version every
+// [detect.Every], cannot have kept it.
 func (n *Node) unforeseen(t taken) bool {
 	const untilKept = 10 * time.Second // the new kube-proxy starts, and the agent keeps the address in its next pass
 	worse, dropped := n.KubeProxy.worse, n.world.API.dropped[t.endpoint.Addresses[0]]
 	return t.at.Before(worse) && !dropped.Before(worse) && dropped.Before(worse.Add(detect.Every+untilKept))
 }
 
-// writes is a write of an agent's that the API server lets pass.
+// writes processes an agent's write that the API server accepts.
 func (a *Agent) writes(obj client.Object) {
 	w := a.node.world
 	if !mayWrite(obj) {
@@ -214,7 +214,7 @@ func (a *Agent) writes(obj client.Object) {
 	w.API.Put(obj)
 }
 
-// removes is a delete of an agent's that the API server lets pass.
+// removes processes an agent's delete that the API server accepts.
 func (a *Agent) removes(obj client.Object) {
 	w, key := a.node.world, client.ObjectKeyFromObject(obj)
 	if !mayWrite(obj) {
@@ -225,19 +225,19 @@ func (a *Agent) removes(obj client.Object) {
 	w.API.Delete(kindOf(obj), key)
 }
 
-// GhostWrite is a write of an agent's, to be made again in a play without agents.
+// GhostWrite is an agent's write that is repeated in a play without agents.
 type GhostWrite struct {
 	At     time.Duration
 	Object client.Object
 	Delete bool
 }
 
-// haunt makes the writes of another play, except that what was kept listed stays so: a pod that is lost because
-// hnsguard lets go of its address is worse off.
+// haunt repeats the writes of another play, but keeps listing what was kept listed: a pod that is lost because hnsguard
+// stops keeping its address counts as worse.
 func (w *World) haunt(writes []GhostWrite) {
 	for _, g := range writes {
 		if g.Delete && g.Object.GetLabels()[discoveryv1.LabelManagedBy] == cluster.ManagedByKeep {
-			continue // which no other writes make good
+			continue // other writes do not compensate for it
 		}
 		w.After(g.At, ActorAPI, func() {
 			if g.Delete {
@@ -249,7 +249,7 @@ func (w *World) haunt(writes []GhostWrite) {
 	}
 }
 
-// stale are the remote endpoints that should go.
+// stale returns the remote endpoints that should be gone.
 func (w *World) stale() map[hns.EndpointID]bool {
 	all := map[hns.EndpointID]bool{}
 	for _, n := range w.Nodes {
@@ -260,7 +260,7 @@ func (w *World) stale() map[hns.EndpointID]bool {
 	return all
 }
 
-// judgeEnd looks at what is left when everything has been well for long enough, of what was stale before.
+// judgeEnd judges what remains of the stale endpoints after a long enough time without faults.
 func (w *World) judgeEnd(before map[hns.EndpointID]bool) {
 	for _, n := range w.Nodes {
 		if len(n.Agents) == 0 {
@@ -279,13 +279,13 @@ func (w *World) judgeEnd(before map[hns.EndpointID]bool) {
 }
 
 // judgeRecord expects a change of a slice, which flushes, after each drop of an address that is in the record of a
-// kube-proxy which deletes local endpoints by it. (One that kube-proxy processes in one batch with the drop may leave
-// the address in the record.) An address that slices list for another node does no harm there, because its remote
-// endpoint is referred to. While a remote endpoint of the address is in HNS, the agent cannot see that kube-proxy has
+// kube-proxy which deletes local endpoints by it. (If kube-proxy processes the change in one batch with the drop, the
+// address may remain in the record.) An address that slices list for another node does no harm, because its remote
+// endpoint is referenced. While HNS has a remote endpoint with the address, the agent cannot see that kube-proxy has
 // processed the drop.
 func (n *Node) judgeRecord() {
 	w := n.world
-	// Of it is the address with which hnsguard makes kube-proxy program a Service again.
+	// hnsguard makes kube-proxy program a Service again with an address from this range.
 	forDocumentation := netip.MustParsePrefix("192.0.2.0/24")
 	if !n.KubeProxy.DeletesLocals || w.Setup.Observe {
 		return
@@ -301,7 +301,7 @@ func (n *Node) judgeRecord() {
 	}
 }
 
-// stale reports whether a remote endpoint should have gone.
+// stale reports whether a remote endpoint should be gone, and why.
 func (n *Node) stale(e hns.Endpoint) (string, bool) {
 	addr := e.Addresses[0]
 	listed := n.world.API.ListedElsewhere(addr, n.Name, n.world.Now())
@@ -313,7 +313,7 @@ func (n *Node) stale(e hns.Endpoint) (string, bool) {
 	case owner != nil && owner.Attached && !owner.Deleting && !owner.Finished && !owner.Lost:
 		return "pod " + owner.Name + " has the address", true
 	case owner != nil || referred:
-		return "", false // the pod has not got so far, or has lost its endpoint
+		return "", false // the pod is not ready yet, or has lost its endpoint
 	case n.world.heldUnreported(addr):
 		return "", false
 	default:
@@ -321,12 +321,12 @@ func (n *Node) stale(e hns.Endpoint) (string, bool) {
 	}
 }
 
-// heldUnreported reports whether a pod has the address that is not finished, whatever the API server says of it.
+// heldUnreported reports whether an unfinished pod has the address, whatever the API server knows.
 func (w *World) heldUnreported(addr netip.Addr) bool {
 	return slices.ContainsFunc(w.IPAM.owners[addr], func(p *Pod) bool { return !p.Finished })
 }
 
-// audit compares what an agent did with what it says that it did.
+// audit compares what an agent did with what it reports.
 func (a *Agent) audit() {
 	w := a.node.world
 	if a.dead {
