@@ -31,52 +31,52 @@ import (
 	"github.com/hnsguard/hnsguard/internal/metrics"
 )
 
-// MetricsURL is where kube-proxy serves its metrics unless it is configured otherwise.
+// MetricsURL is the default URL of kube-proxy's metrics.
 const MetricsURL = "http://127.0.0.1:10249/metrics"
 
-// Every is the default of [Options.Every]. Until the next look, a kube-proxy that has been replaced by a version with
-// more faults has none of them for the agent.
+// Every is the default of [Options.Every]. If a version with more faults replaces kube-proxy, the agent does not know
+// these faults until the next look.
 const Every = 15 * time.Second
 
 // Options configure a detector.
 type Options struct {
-	// Version is what the operator configured. If it is set, it is not looked for.
+	// Version is the version that the operator configured. If set, the detector does not look for another one.
 	Version string
 	// Node is the name of this node. Required if Server is set.
 	Node string
 	// Server reads the node and its pods from the API server, not from a cache. Without it only metrics are read.
 	Server client.Reader
-	// URL is where kube-proxy serves its metrics, usually [MetricsURL]. Without it syncs cannot be counted.
+	// URL is the URL of kube-proxy's metrics, usually [MetricsURL]. Without it syncs cannot be counted.
 	URL string
-	// Every is how often to look.
+	// Every is the interval between looks.
 	// Default: [Every].
 	Every time.Duration
 	// Transport reaches the URL.
 	// Default: a direct connection, without a proxy.
 	Transport http.RoundTripper
-	// Registerer gets the metric that shows what was found. Required.
+	// Registerer gets the metrics. Required.
 	Registerer prometheus.Registerer
 	// Clock is the source of time. The real one by default.
 	Clock clock.PassiveClock
 }
 
-// Detector holds the present answer. It is safe for concurrent use.
+// Detector has the current profile of kube-proxy. It is safe for concurrent use.
 type Detector struct {
 	opts    Options
 	profile atomic.Pointer[kubeproxy.Profile]
 	info    *prometheus.GaugeVec
-	// lastSync shows when kube-proxy last finished a complete sync.
+	// lastSync is when kube-proxy last finished a complete sync.
 	lastSync prometheus.Gauge
 
 	mu sync.Mutex
-	// synced is when kube-proxy had last finished a complete sync, and syncs how many were seen to end (invariant 6).
+	// synced is when kube-proxy last finished a complete sync, and syncs the number of syncs that were seen to end
+	// (invariant 6).
 	synced syncTimes
 	syncs  uint64
-	// answer is the version that was last found.
+	// answer is the last version found.
 	answer answer
 
-	// What follows is for Start alone.
-	// image is what the pods on the node said when they were last read.
+	// The following fields are only for Start. image is the result of the last read of the pods on the node.
 	image     string
 	imageErr  error
 	imageRead time.Time
@@ -89,7 +89,7 @@ type answer struct {
 	at      time.Time
 }
 
-// source is where a version was found.
+// source is the source of a version.
 type source string
 
 const (
@@ -126,11 +126,11 @@ func New(o Options) *Detector {
 	return d
 }
 
-// Profile returns the present profile.
+// Profile returns the current profile.
 func (d *Detector) Profile() kubeproxy.Profile { return *d.profile.Load() }
 
-// Current is what is known after the metrics were read again, if they are where the version was found: kube-proxy may
-// have been replaced since (invariant 7). Where they cannot be read, its pod has to confirm the version.
+// Current returns the profile after reading the metrics again, if the version came from them: kube-proxy may have been
+// replaced since (invariant 7). If the metrics cannot be read, the pod must confirm the version.
 func (d *Detector) Current(ctx context.Context) (kubeproxy.Profile, error) {
 	known := d.found()
 	if known.from != sourceMetrics {
@@ -152,7 +152,7 @@ func (d *Detector) Current(ctx context.Context) (kubeproxy.Profile, error) {
 	}
 }
 
-// found returns the answer that was last found.
+// found returns the last answer.
 func (d *Detector) found() answer {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -164,13 +164,13 @@ func (d *Detector) Start(ctx context.Context) error {
 	log := logf.FromContext(ctx).WithName("kube-proxy")
 	if d.opts.Version != "" {
 		log.Info("kube-proxy's version is configured", "profile", d.Profile())
-		// The syncs are still of interest. What cannot be read is not: nothing follows from it.
+		// Syncs are still counted. A failure to read them has no consequence.
 		wait.UntilWithContext(ctx, func(ctx context.Context) { _, _ = d.readMetrics(ctx) }, d.opts.Every)
 		return nil
 	}
 	logged := ""
 	wait.UntilWithContext(ctx, func(ctx context.Context) {
-		// It returns an error when the context ends, and then there is nothing more to do.
+		// It only returns an error when the context ends.
 		_ = wait.PollUntilContextCancel(ctx, min(retry, d.opts.Every), true, func(ctx context.Context) (bool, error) {
 			err := d.Look(ctx)
 			switch {
@@ -190,10 +190,10 @@ func (d *Detector) Start(ctx context.Context) error {
 	return nil
 }
 
-// retry is how soon to look again while the version cannot be found: kube-proxy may just be starting.
+// retry is the interval between looks while no version is found: kube-proxy may just be starting.
 const retry = 10 * time.Second
 
-// doubtAfter is how long the version may not be found again before kube-proxy counts as possibly replaced.
+// doubtAfter is the time without finding the version again after which kube-proxy may have been replaced.
 const doubtAfter = 10 * time.Minute
 
 // Look looks once, and updates the profile. An error means that neither kube-proxy's metrics nor its pod show the
@@ -204,7 +204,7 @@ func (d *Detector) Look(ctx context.Context) error {
 		return nil
 	}
 	image, errImage := d.fromPods(ctx)
-	// What the metrics said is not replaced by what a pod says, but confirmed.
+	// A pod's image does not replace the version from the metrics, but can confirm it.
 	known := d.found()
 	if errImage == nil && (known.from != sourceMetrics || image == known.profile.Version) {
 		d.find(image, cmp.Or(known.from, sourceImage))
@@ -224,7 +224,7 @@ func (d *Detector) Look(ctx context.Context) error {
 	return fmt.Errorf("finding kube-proxy's version: %w", errors.Join(err, errImage))
 }
 
-// readMetrics returns the version, and counts the syncs that kube-proxy has finished since it was last called.
+// readMetrics returns the version, and counts the syncs that kube-proxy has finished since the last call.
 func (d *Detector) readMetrics(ctx context.Context) (string, error) {
 	families, err := d.scrape(ctx)
 	if err != nil {
@@ -256,10 +256,10 @@ func (d *Detector) find(version string, from source) {
 	d.set(found.profile, from)
 }
 
-// podsEvery is how often the pods on the node are read at most, which is a request to the API server.
+// podsEvery is the minimum time between reads of the pods on the node, which are requests to the API server.
 const podsEvery = time.Minute
 
-// fromPods is [FromPods] of this node, read no more often than podsEvery.
+// fromPods is [FromPods] for this node, limited by podsEvery.
 func (d *Detector) fromPods(ctx context.Context) (string, error) {
 	if now := d.opts.Clock.Now(); d.imageRead.IsZero() || now.Sub(d.imageRead) >= podsEvery {
 		d.image, d.imageErr = d.readPods(ctx)
@@ -275,7 +275,7 @@ func (d *Detector) readPods(ctx context.Context) (string, error) {
 	return FromPods(ctx, d.opts.Server, d.opts.Node)
 }
 
-// Syncs returns how many complete syncs of kube-proxy were seen to end since it started, those of both IP families
+// Syncs returns the number of complete syncs of kube-proxy that were seen to end since it started, for both IP families
 // together (invariant 6).
 func (d *Detector) Syncs(ctx context.Context) (uint64, error) {
 	families, err := d.scrape(ctx)
@@ -289,8 +289,8 @@ func (d *Detector) Syncs(ctx context.Context) (uint64, error) {
 	return d.count(synced), nil
 }
 
-// syncTimes are when kube-proxy last finished a complete sync of each family, in seconds of the Unix epoch, or of any
-// family before 1.34. The key of the time at which the process started is [processStart].
+// syncTimes are when kube-proxy last finished a complete sync, in seconds of the Unix epoch, by IP family; before 1.34
+// for all families together. The key of the process's start time is [processStart].
 type syncTimes map[string]float64
 
 const processStart = "process"
@@ -304,8 +304,8 @@ func (s syncTimes) last() (last float64) {
 	return last
 }
 
-// count counts the syncs that ended between two readings: several of one family count once. Of a kube-proxy that was
-// restarted it counts from zero.
+// count counts the syncs that ended between two reads: several of one family count once. If kube-proxy was restarted,
+// it counts from zero.
 func (d *Detector) count(now syncTimes) uint64 {
 	d.mu.Lock()
 	defer d.mu.Unlock()

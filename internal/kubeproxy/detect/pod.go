@@ -30,22 +30,22 @@ func FromPods(ctx context.Context, server client.Reader, node string) (string, e
 	return InPods(pods, node)
 }
 
-// Version returns the version that kube-proxy's metrics at the URL show, or else that of [InPods]. It is empty if it is
-// unknown. Without a URL only the pods are read.
+// Version returns the version from kube-proxy's metrics at the URL, or else from [InPods]; empty if it is unknown.
+// Without a URL it only uses the pods.
 func Version(ctx context.Context, url string, pods []*corev1.Pod, node string) string {
 	if url != "" {
 		if version, err := FromMetrics(ctx, nil, url); err == nil {
 			return version
 		}
 	}
-	version, _ := InPods(pods, node) // why it is unknown, doctor says
+	version, _ := InPods(pods, node) // doctor reports why it is unknown
 	return version
 }
 
 // InPods returns the version in the tag of the image that a kube-proxy pod on the node runs. It fails unless exactly
-// one version runs there: while kube-proxy is replaced, the old one may still be at work.
+// one version runs there: while kube-proxy is being replaced, the old one may still be running.
 //
-// Only a user who may run pods with the host's network on the node can make it return a wrong version.
+// Only a user who may run pods on the host network of the node can make it return a wrong version.
 func InPods(pods []*corev1.Pod, node string) (string, error) {
 	versions := sets.New[string]()
 	for _, pod := range pods {
@@ -72,7 +72,7 @@ func InPods(pods []*corev1.Pod, node string) (string, error) {
 	}
 }
 
-// proxyImages returns the images of kube-proxy in a pod with the host's network, and whether all of them are running.
+// proxyImages returns the images of kube-proxy in a pod on the host network, and whether all of them are running.
 func proxyImages(pod *corev1.Pod) (images []string, running bool) {
 	ended := pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed
 	if ended || !pod.Spec.HostNetwork {
@@ -84,7 +84,7 @@ func proxyImages(pod *corev1.Pod) (images []string, running bool) {
 			continue
 		}
 		images = append(images, c.Image)
-		// One that waits for its image may have run another before.
+		// A container that waits for its image may have run another one before.
 		running = running && slices.ContainsFunc(pod.Status.ContainerStatuses, func(s corev1.ContainerStatus) bool {
 			return s.Name == c.Name && s.State.Running != nil
 		})
@@ -92,18 +92,18 @@ func proxyImages(pod *corev1.Pod) (images []string, running bool) {
 	return images, running
 }
 
-// imageNames are the names that images of kube-proxy for Windows are published under. The tag of another one, such as a
+// imageNames returns the names of published images of kube-proxy for Windows. The tag of any other image, such as a
 // helper next to kube-proxy, may be the version of something else.
 func imageNames() []string { return []string{"kube-proxy", "kube-proxy-windows", "windows-kube-proxy"} }
 
-// repositoryOf returns the last part of an image's name, without tag and digest.
+// repositoryOf returns the last part of an image's name, without its tag and digest.
 func repositoryOf(image string) string {
 	name, _, _ := strings.Cut(image[strings.LastIndex(image, "/")+1:], "@")
 	name, _, _ = strings.Cut(name, ":")
 	return name
 }
 
-// tagOf returns the tag of an image, or nothing.
+// tagOf returns the tag of an image, or an empty string.
 func tagOf(image string) string {
 	name, _, _ := strings.Cut(image[strings.LastIndex(image, "/")+1:], "@")
 	_, tag, _ := strings.Cut(name, ":")
