@@ -12,27 +12,27 @@ import (
 	"k8s.io/utils/clock"
 )
 
-// The bounds on reviews of unknown tokens. A scraper needs one such review when its token is rotated, which is once an
-// hour or less often, so that these bounds are far above honest use.
+// The limits on reviews of unknown tokens. A scraper needs one such review when its token is rotated, once an hour or
+// less often, so honest clients stay far below these limits.
 const (
-	// UnknownRate is how many such reviews start per second, for all clients together.
+	// UnknownRate is the number of such reviews per second, for all clients together.
 	UnknownRate = 1
-	// UnknownBurst is how many may start at once after a quiet time.
+	// UnknownBurst is the number of such reviews that may start at once after a quiet time.
 	UnknownBurst = 10
 
-	// sourceRate and sourceBurst are the same per source address: one host cannot use up the budget of the others.
+	// sourceRate and sourceBurst are the limits per source address: one host cannot use up the budget of others.
 	sourceRate  = 0.2
 	sourceBurst = 5
-	// maxSources bounds the memory for addresses. The budget forgets the least recently seen.
+	// maxSources limits the memory for addresses. The budget forgets the least recently seen one.
 	maxSources = 1024
-	// sourceTTL is when an idle source has its whole burst again, and need not be remembered.
+	// sourceTTL is the time after which an idle source has its full burst again, and can be forgotten.
 	sourceTTL = time.Minute
 )
 
-// source is where a client connects from. In IPv6 it is the /64, because a host can use any address in it.
+// source is the address of a client. In IPv6 it is the /64, because a host can use any address in it.
 type source = netip.Prefix
 
-// sourceOf reads the address of a client. All clients without an address (a test's pipe) are one source.
+// sourceOf parses the address of a client. All clients without an address (such as a test's pipe) are one source.
 func sourceOf(remoteAddr string) source {
 	client, err := netip.ParseAddrPort(remoteAddr)
 	if err != nil {

@@ -26,13 +26,13 @@ import (
 	"k8s.io/utils/clock"
 )
 
-// How long an answer of the API server is used again.
+// How long answers of the API server are reused.
 const (
-	// AllowTTL is for users who may get the path. It is the kubelet's default for tokens: a revoked token, or a right
-	// that was taken away, is served for so long at most.
+	// AllowTTL is for users who may get the path. It is the kubelet's default for tokens: a revoked token or right remains
+	// effective for at most this long.
 	AllowTTL = 2 * time.Minute
-	// RefuseTTL is for rejected tokens, and for users who may not get the path. It is short because a TokenReview does
-	// not tell a bad token from a failure to check it, and because operators wait for a new binding to take effect.
+	// RefuseTTL is for rejected tokens, and for users who may not get the path. It is short because a TokenReview does not
+	// distinguish a bad token from a failure to check it, and because operators wait for a new binding to take effect.
 	RefuseTTL = 10 * time.Second
 )
 
@@ -44,11 +44,12 @@ const (
 	maxAllowed, maxRefused = 256, 1024
 	// defaultTimeout is below Prometheus' default scrape timeout of 10 s, so that a scrape fails with the reason.
 	defaultTimeout = 5 * time.Second
-	// complainInterval is how often the log says that the API server cannot be reached: any client can cause it.
+	// complainInterval is the minimum time between log messages about an unreachable API server, which any client can
+	// cause.
 	complainInterval = 30 * time.Second
 )
 
-// What a check can end in besides success. The texts are shown to clients.
+// The errors of a check. The texts are shown to clients.
 var (
 	errNoToken      = errors.New("a bearer token is required")
 	errInvalidToken = errors.New("the API server does not accept the token")
@@ -59,7 +60,7 @@ var (
 
 // FilterOptions configure a filter.
 type FilterOptions struct {
-	// Logger is the log. Required.
+	// Logger is the logger. Required.
 	Logger logr.Logger
 	// Clock measures the lifetimes of answers. Required.
 	Clock clock.PassiveClock
@@ -68,14 +69,15 @@ type FilterOptions struct {
 	Timeout time.Duration
 }
 
-// Filter admits only clients that the API server authenticates and authorizes. Servers with one filter have one budget.
+// Filter admits only clients that the API server authenticates and authorizes. The servers of one filter share its
+// budget.
 type Filter struct {
 	tokens  authenticationclient.TokenReviewInterface
 	access  authorizationclient.SubjectAccessReviewInterface
 	timeout time.Duration
 	budget  *budget
 	flights singleflight.Group
-	// secret makes the keys of tokens worthless to a reader of a memory dump who has a list of tokens.
+	// secret makes the hashes of tokens useless for checking a memory dump against a list of tokens.
 	secret [sha256.Size]byte
 
 	known   *cache.LRUExpireCache // tokenKey: nothing, of users who were allowed to get a path
@@ -86,13 +88,13 @@ type Filter struct {
 	complain rate.Sometimes
 }
 
-// NewFilter returns a filter that reviews with the API server of the configuration.
+// NewFilter returns a filter that sends reviews to the API server of the configuration.
 func NewFilter(config *rest.Config, httpClient *http.Client, o FilterOptions) (*Filter, error) {
 	if o.Timeout == 0 {
 		o.Timeout = defaultTimeout
 	}
 	config = rest.CopyConfig(config)
-	// The filter has bounds of its own. Metrics must not wait in one queue with what the guard writes.
+	// The filter has its own limits. Metrics must not wait in one queue with the guard's writes.
 	config.RateLimiter, config.QPS = nil, -1
 	tokens, err := authenticationclient.NewForConfigAndClient(config, httpClient)
 	if err != nil {
@@ -117,7 +119,7 @@ func NewFilter(config *rest.Config, httpClient *http.Client, o FilterOptions) (*
 	return f, nil
 }
 
-// Protect returns a handler that serves only clients that may get the path. It is a constant, not what a client sends.
+// Protect returns a handler that serves only clients that may get the path. The path is a constant, not the client's.
 func (f *Filter) Protect(path string, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		err := f.check(r, path)
@@ -130,17 +132,17 @@ func (f *Filter) Protect(path string, next http.Handler) http.Handler {
 	})
 }
 
-// tokenKey is what a token is remembered by.
+// tokenKey is the hash of a token.
 type tokenKey [sha256.Size]byte
 
-// question is whether the owner of a token may get a path.
+// question asks whether the owner of a token may get a path.
 type question struct {
 	token tokenKey
 	path  string
 }
 
-// check returns nil if the client may get the path, or one of the errors above, wrapped. Requests with the same token
-// for the same path that arrive meanwhile share the answer.
+// check returns nil if the client may get the path, or one of the errors above, wrapped. Concurrent requests with the
+// same token for the same path share the answer.
 func (f *Filter) check(r *http.Request, path string) error {
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	token = strings.TrimSpace(token)
@@ -189,7 +191,7 @@ func (f *Filter) answer(ctx context.Context, token string, asked question, from 
 	return err
 }
 
-// review queries the API server for the owner of the token, and whether that user may get the path.
+// review asks the API server who owns the token, and whether that user may get the path.
 func (f *Filter) review(ctx context.Context, token, path string) error {
 	who, err := f.tokens.Create(ctx,
 		&authenticationv1.TokenReview{Spec: authenticationv1.TokenReviewSpec{Token: token}}, metav1.CreateOptions{})
@@ -217,13 +219,13 @@ func (f *Filter) review(ctx context.Context, token, path string) error {
 	return nil
 }
 
-// refuse answers a request that may not be served. The client sees neither why the API server cannot be reached, nor
-// why it rejects the token (invariant 8).
+// refuse answers a request that is not permitted. The client sees neither why the API server cannot be reached, nor why
+// it rejects the token (invariant 8).
 func (f *Filter) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	header := w.Header()
 	switch {
 	case errors.Is(err, errUnavailable):
-		if r.Context().Err() == nil { // the client still waits
+		if r.Context().Err() == nil { // the client is still waiting
 			f.complain.Do(func() { f.log.Error(err, "Cannot review the token of a client; refusing the request") })
 		}
 		header.Set("Retry-After", "10")

@@ -22,21 +22,21 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 )
 
-// The bounds of a server (invariant 2).
+// The limits of a server (invariant 2).
 const (
-	// MaxConnections and MaxPerSource are how many connections are open, in all and from one source address.
+	// MaxConnections and MaxPerSource are the limits on open connections, in total and from one source address.
 	MaxConnections = 64
 	MaxPerSource   = 16
-	// MaxHeaderBytes is room for the longest token: one with hundreds of groups has less than 10 KB.
+	// MaxHeaderBytes has room for the longest token: one with hundreds of groups has less than 10 KB.
 	MaxHeaderBytes = 32 << 10
-	// ReadTimeout is how long a request may take to arrive, and a TLS handshake.
+	// ReadTimeout is the maximum time for a request to arrive, and for a TLS handshake.
 	ReadTimeout  = 5 * time.Second
 	writeTimeout = 30 * time.Second
 	// idleTimeout is longer than the usual interval of scrapes.
 	idleTimeout = 90 * time.Second
-	// shutdownTimeout is how long requests may take to end when the server ends.
+	// shutdownTimeout is the time for requests to end when the server stops.
 	shutdownTimeout = time.Second
-	// maxScrapes is how many requests for metrics are answered at a time.
+	// maxScrapes is the number of requests for metrics that are answered in parallel.
 	maxScrapes = 4
 )
 
@@ -45,13 +45,13 @@ const MetricsPath = "/metrics"
 
 // Options configure a server.
 type Options struct {
-	// Address is where to listen, such as [PageAddress]. Required.
+	// Address is the listen address, such as [PageAddress]. Required.
 	Address string
 	// Certificate and Filter secure the server: HTTPS, for clients that the API server authorizes. Both or none.
 	// Default: plain HTTP, for every client that can connect.
 	Certificate *Certificate
 	Filter      *Filter
-	// Logger is the log. Required.
+	// Logger is the logger. Required.
 	Logger logr.Logger
 	// Clock is the source of time. Required.
 	Clock clock.Clock
@@ -87,8 +87,8 @@ func newServer(name string, o Options) (*Server, error) {
 	return &Server{name: name, opts: o, mux: mux, handler: withHeaders(onlySameSite(mux))}, nil
 }
 
-// handle serves GET and HEAD requests for a path. The roles of the cluster name it as granted says. Other requests get
-// their 404 or 405 without a review.
+// handle serves GET and HEAD requests for a path. granted is the path in RBAC rules. Other requests get 404 or 405
+// without a review.
 func (s *Server) handle(path, granted string, handler http.Handler) {
 	if s.opts.Filter != nil {
 		handler = s.opts.Filter.Protect(granted, handler)
@@ -107,7 +107,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.handler.ServeHTTP(w, r)
 }
 
-// logPanic logs a panic as an error. The HTTP server would log it like what clients cause.
+// logPanic logs a panic as an error. The HTTP server would log it like an event that clients cause.
 func (s *Server) logPanic() {
 	if fault := recover(); fault != nil {
 		s.opts.Logger.Error(fmt.Errorf("panic: %v", fault), "Serving a request failed", "stack", string(debug.Stack()))
@@ -143,7 +143,8 @@ func (s *Server) Start(ctx context.Context) error {
 	}).Start(ctx)
 }
 
-// clientLog is the log of what clients cause. Its debug messages are limited, because any client can cause any number.
+// clientLog is the log for events that clients cause. It limits debug messages, because any client can cause any
+// number.
 type clientLog struct {
 	logr.Logger
 	limiter *rate.Limiter
@@ -157,7 +158,7 @@ func (l clientLog) debug(message string, keysAndValues ...any) {
 	}
 }
 
-// Write logs what the HTTP server says about a connection, such as a failed TLS handshake.
+// Write logs a message of the HTTP server about a connection, such as a failed TLS handshake.
 func (l clientLog) Write(line []byte) (int, error) {
 	l.debug("Serving a connection failed", "error", strings.TrimSpace(string(line)))
 	return len(line), nil
