@@ -21,7 +21,7 @@ type Sharing string
 
 // The values, from the strongest evidence to none.
 const (
-	// Moved: a pod on the node has an address that a pod on another node, or its EndpointSlice, still has too.
+	// Moved: a pod on the node has an address that is still known on another node, from a pod or an EndpointSlice.
 	Moved Sharing = "moved"
 	// Shared: the node's pods and those of other nodes get addresses from one pool.
 	Shared Sharing = "shared"

@@ -17,7 +17,7 @@ import (
 	"github.com/hnsguard/hnsguard/internal/verdict"
 )
 
-// parts are an inventory that can fail, and all else that a collector needs.
+// parts are an inventory that can fail, and the other inputs of a collector.
 type parts struct{ err error }
 
 func (p *parts) Observe(context.Context) (verdict.Snapshot, error) { return verdict.Snapshot{}, p.err }
@@ -26,7 +26,7 @@ func (*parts) Last() ([]hns.LoadBalancer, time.Time, bool) { return nil, time.Ti
 
 func (*parts) Record() verdict.Record { return verdict.Record{} }
 
-// Invariant 2: a failed observation starts the time for which an endpoint has been unclaimed again from zero.
+// Invariant 2: after a failed observation, the time for which an endpoint has been unclaimed starts again at zero.
 func TestAFailedObservationForgets(t *testing.T) {
 	g := NewWithT(t)
 	p, clk := &parts{}, testingclock.NewFakePassiveClock(time.Date(2026, 3, 1, 3, 0, 0, 0, time.UTC))

@@ -113,7 +113,7 @@ func TestEachBrakeAlone(t *testing.T) {
 	}
 }
 
-// Invariant 2: a list from the API server is as good as a current watch where a pod suffers.
+// Invariant 2: if a pod suffers, a list from the API server is as good as a current watch.
 func TestAListReplacesTheProof(t *testing.T) {
 	for name, from := range map[string]situation{"an early conflict": anEarlyConflict, "a held one": wasHeld} {
 		for problem, err := range map[string]error{"the watch is behind": nil, "it is unknown whether it is": errConnection} {
@@ -165,7 +165,7 @@ func TestWhereTheWatchIsCurrentNothingIsListed(t *testing.T) {
 	}
 }
 
-// A proof has to hold for the youngest endpoint that the verdict rests on, and may not be too old.
+// A proof must hold for the newest endpoint that the verdict depends on, and must not be too old.
 func TestTheMomentOfTheProof(t *testing.T) {
 	g := NewWithT(t)
 	n := newNode(t)
@@ -183,7 +183,7 @@ func TestTheMomentOfTheProof(t *testing.T) {
 	g.Expect(n.fresh.since).To(ConsistOf(n.Clock.Now().Add(-2*time.Minute)), "the server's bookmarks come once a minute")
 }
 
-// An orphan may keep a waiting pod from getting its address, where HNS refuses duplicates.
+// If HNS refuses duplicates, an orphan may keep a waiting pod from getting its address.
 func TestAListReplacesTheProofOfAnOrphanWhileAPodWaits(t *testing.T) {
 	for name, tc := range map[string]struct {
 		listed []string
@@ -226,14 +226,14 @@ func (n *node) orphans(count int) {
 	n.pass()
 }
 
-// step is the pass that requests a reading of load balancers, and the one after it.
+// step runs the pass that requests a reading of load balancers, and the one after it.
 func (n *node) step() {
 	n.t.Helper()
 	n.pass()
 	n.pass()
 }
 
-// What is read for a step is read after it became due (invariant 2).
+// Evidence for a step is read after the step became due (invariant 2).
 func TestAStepBeginsWithAReadingOfLoadBalancersAndAProof(t *testing.T) {
 	g := NewWithT(t)
 	n := newNode(t, func(c *config.Config) { c.Pace.OrphansPerStep = 1 })
@@ -259,7 +259,7 @@ func TestAStepBeginsWithAReadingOfLoadBalancersAndAProof(t *testing.T) {
 	g.Expect(n.There()).To(BeEmpty())
 }
 
-// A proof proves nothing for a later step, and is not waited for without end.
+// A proof proves nothing for a later step, and the wait for it is limited.
 func TestEachStepNeedsAProofOfItsOwn(t *testing.T) {
 	g := NewWithT(t)
 	n := newNode(t, func(c *config.Config) { c.Pace.OrphansPerStep = 1 })
@@ -277,7 +277,7 @@ func TestEachStepNeedsAProofOfItsOwn(t *testing.T) {
 	g.Expect(n.There()).To(HaveLen(1))
 }
 
-// What was read for a step that deleted nothing is not used for a later one.
+// Evidence for a step that deleted nothing is not used for a later one.
 func TestAStepThatDeletedNothingIsPreparedAgain(t *testing.T) {
 	g := NewWithT(t)
 	n := newNode(t)
@@ -311,7 +311,8 @@ func TestAStepThatASliceHasPutOffIsPreparedAgain(t *testing.T) {
 	g.Expect(n.There()).To(BeEmpty())
 }
 
-// What was read for a step whose orphans have gone is not used for the next wave: it is older than that one's orphans.
+// Evidence for a step whose orphans are gone is not used for the next wave, because it is older than that wave's
+// orphans.
 func TestAStepWhoseOrphansHaveGoneIsPreparedAgain(t *testing.T) {
 	g := NewWithT(t)
 	n := dueOrphan(t)
@@ -320,7 +321,7 @@ func TestAStepWhoseOrphansHaveGoneIsPreparedAgain(t *testing.T) {
 	n.Delete(n.There()[0])
 	n.Remote("10.240.0.12")
 	n.pass()
-	n.Pod("web", "") // waits for an address, which shortens the grace period
+	n.Pod("web", "") // it waits for an address, which shortens the grace period
 	n.pass()
 	n.Wait(n.Config.Orphan.GracePeriodWhileWaiting.Duration)
 	n.pass()
@@ -330,7 +331,7 @@ func TestAStepWhoseOrphansHaveGoneIsPreparedAgain(t *testing.T) {
 	g.Expect(n.There()).To(BeEmpty())
 }
 
-// When the pod that made a wave begin at once waits no longer, the step comes later, and what was read is too old.
+// When the pod that made a wave urgent no longer waits, the step comes later, and its evidence is too old.
 func TestAStepThatIsNotUrgentAnyMoreIsPreparedAgain(t *testing.T) {
 	g := NewWithT(t)
 	n := newNode(t)
@@ -368,7 +369,7 @@ func TestWhereSlicesChangeAllTheTimeEachStepWaitsAMinute(t *testing.T) {
 	g.Expect(n.There()).To(BeEmpty())
 }
 
-// Every node has the orphans of a batch leak in the same second.
+// A batch leak leaves orphans on every node in the same second.
 func TestTheFirstStepOfAWaveComesAtARandomTime(t *testing.T) {
 	g := NewWithT(t)
 	begins := sets.New[time.Duration]()
@@ -444,7 +445,7 @@ func TestKubeProxyHasTimeBetweenTwoSteps(t *testing.T) {
 	g.Expect(len(paced)).To(BeNumerically("<", 100), "the orphans that wait are counted, not named")
 }
 
-// dueOrphan is a node with an orphan that only the pace may keep.
+// dueOrphan returns a node with an orphan that only the pace may keep.
 func dueOrphan(t *testing.T) *node {
 	t.Helper()
 	n := newNode(t, func(c *config.Config) { c.Pace.OrphansPerStep = 1 })
@@ -452,7 +453,7 @@ func dueOrphan(t *testing.T) *node {
 	return n
 }
 
-// Invariant 6. A sync that is given up after the last change, kube-proxy tries again after its sync period.
+// Invariant 6. If kube-proxy gives up a sync after the last change, it retries after its sync period.
 func TestAStepBeginsWhileKubeProxyRests(t *testing.T) {
 	g := NewWithT(t)
 	n := dueOrphan(t)
@@ -495,13 +496,13 @@ func TestWhatNoOrphanWaitedForDoesNotCount(t *testing.T) {
 	n := dueOrphan(t)
 	n.Slice("cart", "lin-1", "10.240.2.1")
 	n.pass()
-	n.Slice("orders", "lin-1", "10.240.1.1") // it is no orphan after all
+	n.Slice("orders", "lin-1", "10.240.1.1") // it is not an orphan after all
 	n.pass()
 	n.Wait(time.Minute)
 	n.DeleteSlice("orders")
 	n.pass()
 	n.Wait(n.Config.Orphan.GracePeriod.Duration)
-	n.pass() // which finds that load balancers have to be read again
+	n.pass() // finds that load balancers must be read again
 	n.Slice("cart", "lin-1", "10.240.2.2")
 	n.pass()
 	g.Expect(n.There()).To(HaveLen(1))
@@ -522,7 +523,7 @@ func TestAStepDoesNotWaitWhileAPodWaits(t *testing.T) {
 	g.Expect(n.There()).To(BeEmpty())
 }
 
-// HNS may be slow: as long as endpoints vanish, kube-proxy has no working sync.
+// HNS may be slow: as long as endpoints vanish, no sync of kube-proxy succeeds.
 func TestAStepIsShort(t *testing.T) {
 	g := NewWithT(t)
 	n := newNode(t)
@@ -538,7 +539,7 @@ func TestAStepIsShort(t *testing.T) {
 	g.Expect(n.There()).To(HaveLen(2))
 }
 
-// kube-proxy has seen the change, and the agent's watch was late.
+// kube-proxy has seen the change, but the agent's watch was late.
 func TestAChangeThatComesWithTheProofPutsOffTheStep(t *testing.T) {
 	g := NewWithT(t)
 	n := newNode(t)
@@ -556,7 +557,7 @@ func TestAChangeThatComesWithTheProofPutsOffTheStep(t *testing.T) {
 	g.Expect(n.There()).To(BeEmpty())
 }
 
-// kube-proxy begins a sync.
+// kube-proxy starts a sync.
 func TestAStepEndsWhenASliceChanges(t *testing.T) {
 	g := NewWithT(t)
 	n := newNode(t)
@@ -571,7 +572,7 @@ func TestAStepEndsWhenASliceChanges(t *testing.T) {
 	g.Expect(n.Skipped("orphan", "pace")).To(BeEquivalentTo(8))
 }
 
-// There the next change brings the next sync.
+// There, the next change causes the next sync.
 func TestWhereSlicesChangeAllTheTimeAChangeDoesNotEndAStep(t *testing.T) {
 	g := NewWithT(t)
 	n := newNode(t)
@@ -653,7 +654,7 @@ func TestTooManyOrphansNeedAListForEachStep(t *testing.T) {
 		ContainSubstring("orphan.maxPerPass (5); removing 2 at a time"))))
 }
 
-// Endpoints that cannot be removed now do not keep the others waiting.
+// Endpoints that cannot be removed now do not delay the others.
 func TestAStepIsMadeOfWhatCanBeRemoved(t *testing.T) {
 	for name, keep := range map[string]func(n *node){
 		"refused": func(n *node) {
@@ -788,7 +789,7 @@ func TestADeleteThatDoesNotReturnIsLeftAlone(t *testing.T) {
 	g.Expect(n.There()).NotTo(ContainElement(remote))
 }
 
-// A read that does not return holds a thread too, and so long as a delete.
+// A read that hangs holds a thread for as long as a delete.
 func TestAnEndpointWhoseReadDoesNotReturnIsLeftAlone(t *testing.T) {
 	g := NewWithT(t)
 	n := newNode(t)
@@ -844,7 +845,7 @@ func TestTheBackoffOfAnAddress(t *testing.T) {
 	g.Expect(n.Calls(hns.OpDeleteEndpoint)).To(Equal(1), "a minute is the longest")
 }
 
-// The backoff is by address: kube-proxy makes the endpoint again under another ID.
+// The backoff is per address: kube-proxy creates the endpoint again with another ID.
 func TestAnEndpointThatComesBackIsInTheSameBackoff(t *testing.T) {
 	g := NewWithT(t)
 	n := newNode(t)
@@ -883,7 +884,7 @@ func TestHowSoonAConflictIsTriedAgain(t *testing.T) {
 	g.Expect(n.pass()).To(BeZero(), "neither is an orphan")
 }
 
-// What was read of pods must not get old while HNS is slow.
+// The pods that were read must not become outdated while HNS is slow.
 func TestConflictsThatTakeTooLongAreLeftToTheNextPass(t *testing.T) {
 	g := NewWithT(t)
 	n := newNode(t)

@@ -55,7 +55,7 @@ func (n *node) local() hns.EndpointID {
 	return ""
 }
 
-// alter lets the ID of an endpoint mean another one, after the pass has observed it.
+// alter makes the ID of an endpoint stand for another one, after the pass has observed it.
 func alter(change func(*hns.Endpoint)) func(*node, hns.EndpointID) {
 	return func(n *node, remote hns.EndpointID) {
 		e := n.the(remote)
@@ -220,7 +220,7 @@ func (n *node) must(err error) {
 	}
 }
 
-// These do not keep it: the rule is the same as for the decision.
+// These do not keep it: the rule is that of the decision.
 func TestWhatDoesNotKeepTheEndpoint(t *testing.T) {
 	for name, tc := range map[string]struct {
 		from   situation
@@ -258,7 +258,8 @@ func (n *node) lists() (fields, versions []string) {
 	return fields, versions
 }
 
-// Invariant 7. One address is selected by, and what a proof allows is read from the API server's cache.
+// Invariant 7. For a single address, pods are selected by it, and if a proof allows, they are read from the API
+// server's cache.
 func TestPodsAreReadByNodeAndByAddress(t *testing.T) {
 	for name, tc := range map[string]struct {
 		from    situation
@@ -303,7 +304,7 @@ func TestAStepListsPodsTwiceWhateverItsSize(t *testing.T) {
 	}
 }
 
-// Of a table of all pods, those count that have an address of the step.
+// Only pods with an address of the step count in a table of all pods.
 func TestAStepOfSeveralAddressesReadsATable(t *testing.T) {
 	g := NewWithT(t)
 	n := bare(t)
@@ -328,7 +329,7 @@ func TestAStepOfSeveralAddressesReadsATable(t *testing.T) {
 	g.Expect(n.Observe().Evidence.Elsewhere).To(HaveLen(3), "those that were looked up")
 }
 
-// Before Kubernetes 1.31 the API server's cache cannot know that it is as new as that.
+// Before Kubernetes 1.31 the API server's cache does not know whether it is that current.
 func TestWhereTheCacheIsNotNewEnoughPodsAreReadFromStorage(t *testing.T) {
 	g := NewWithT(t)
 	n := newNode(t)
@@ -355,13 +356,13 @@ func TestWhereTheCacheIsNotNewEnoughPodsAreReadFromStorage(t *testing.T) {
 	g.Expect(n.There()).NotTo(ContainElement(remote))
 }
 
-// HNS is slow: only what may have changed the verdict is read again.
+// HNS is slow: only endpoints that may have changed the verdict are read again.
 func TestWhichEndpointsAreReadAgain(t *testing.T) {
 	g := NewWithT(t)
 	n := newNode(t)
 	n.Conflict("db", "10.240.0.12")
 	remote, _ := n.Conflict("web", ip)
-	n.Remote(ip) // its turn comes later: an address is tried once in a pass
+	n.Remote(ip) // its turn comes later: an address is tried once per pass
 	pass := n.Observe()
 	n.Delete(n.There()[0])
 	n.HNS.ResetCalls()
@@ -370,7 +371,7 @@ func TestWhichEndpointsAreReadAgain(t *testing.T) {
 	g.Expect(n.Calls(hns.OpEndpoint)).To(Equal(1+2), "the one that is gone; the remote and the local one of the other")
 }
 
-// A request to an API server that does not answer ends.
+// A request to an API server that does not answer times out.
 func TestReadingPodsHasADeadline(t *testing.T) {
 	g := NewWithT(t)
 	n := newNode(t)
@@ -387,8 +388,8 @@ func TestReadingPodsHasADeadline(t *testing.T) {
 	g.Expect(n.Removals("conflict", "unconfirmed")).To(BeEquivalentTo(1))
 }
 
-// A conflict rests on its pod and not on slices, so that no proof was requested. If what is read again makes it an
-// early one, which does rest on slices, it is left to the next pass.
+// A conflict depends on its pod, not on slices, so no proof was requested. If the second read makes it an early one,
+// which depends on slices, it is left to the next pass.
 func TestAConflictThatTurnsIntoAnEarlyOneIsRefused(t *testing.T) {
 	g := NewWithT(t)
 	n := newNode(t)
@@ -400,14 +401,14 @@ func TestAConflictThatTurnsIntoAnEarlyOneIsRefused(t *testing.T) {
 	n.Local(ip)
 	n.Pod("web", ip)
 	pass := n.Observe()
-	n.GoneFromServer("web") // and the watch has not shown it yet
+	n.GoneFromServer("web") // but the watch has not shown it yet
 	n.fresh.current = false
 	n.remover.Run(t.Context(), pass)
 	g.Expect(n.There()).To(HaveLen(2))
 	g.Expect(n.Removals("conflict", "refused")).To(BeEquivalentTo(1))
 }
 
-// The API server does not select by a pod's second address. But no slice lists it, and that was proved.
+// The API server does not select by a pod's second address. But no slice lists it, as was proved.
 func TestOrphansOfIPv6NeedNoList(t *testing.T) {
 	g := NewWithT(t)
 	n := newNode(t)
@@ -421,7 +422,7 @@ func TestOrphansOfIPv6NeedNoList(t *testing.T) {
 	g.Expect(n.fresh.since).To(ConsistOf(n.Clock.Now()))
 }
 
-// Two live claims: which of them is void cannot be known here. What people see says so, as long as it is so.
+// The agent cannot know which of two live claims is void. Users are informed as long as both exist.
 func TestTwoLiveClaimsAreContestedUntilOneEnds(t *testing.T) {
 	for name, tc := range map[string]struct {
 		from situation
@@ -466,7 +467,7 @@ func TestTwoLiveClaimsAreContestedUntilOneEnds(t *testing.T) {
 	}
 }
 
-// A pod suffers from a contested endpoint that is a conflict after all.
+// A pod suffers from a contested endpoint that is actually a conflict.
 func TestContestedClaimsAreLookedUpEachMinute(t *testing.T) {
 	g := NewWithT(t)
 	n := newNode(t)

@@ -23,7 +23,7 @@ import (
 
 const ip = "10.240.0.11"
 
-// node is a Windows node with a remover, for which the test says what is known of the watch.
+// node is a Windows node with a remover, for which the test sets the state of the watch.
 type node struct {
 	*nodetest.Node
 	t       *testing.T
@@ -32,15 +32,15 @@ type node struct {
 	history *history.Ring
 	// table lists all pods; nil is the default.
 	table removal.Table
-	// random is the remover's chance: by default no jitter.
+	// random is the remover's source of randomness: by default without jitter.
 	random func() float64
-	// replaced is the version of the kube-proxy that replaced the known one; empty if none did.
+	// replaced is the version of the kube-proxy that replaced the known one; empty without replacement.
 	replaced string
 }
 
 const unreadable = "unreadable"
 
-// currentKubeProxy is what a remover reads before it deletes.
+// currentKubeProxy returns the profile that a remover reads before it deletes.
 func (n *node) currentKubeProxy(context.Context) (kubeproxy.Profile, error) {
 	if n.replaced == unreadable {
 		return kubeproxy.Profile{}, errConnection
@@ -48,7 +48,7 @@ func (n *node) currentKubeProxy(context.Context) (kubeproxy.Profile, error) {
 	return kubeproxy.ProfileOf(cmp.Or(n.replaced, n.KubeProxy)), nil
 }
 
-// freshness is what the remover learns about the view of EndpointSlices.
+// freshness is the remover's [removal.Freshness].
 type freshness struct {
 	current    bool
 	currentErr error
@@ -56,9 +56,9 @@ type freshness struct {
 	listed    sets.Set[netip.Addr]
 	listFresh bool
 	listErr   error
-	// before runs before an answer; nil is nothing.
+	// before runs before an answer, if set.
 	before func()
-	// since are the moments for which a proof was requested, and lists how often all slices were.
+	// since are the moments for which a proof was requested, and lists is how often all slices were read.
 	since []time.Time
 	lists int
 	// proven is the resource version of a proof.
@@ -88,7 +88,7 @@ func newNode(t *testing.T, changes ...func(*config.Config)) *node {
 	return n
 }
 
-// bare is a node without a remover.
+// bare returns a node without a remover.
 func bare(t *testing.T, changes ...func(*config.Config)) *node {
 	t.Helper()
 	return &node{
@@ -97,7 +97,7 @@ func bare(t *testing.T, changes ...func(*config.Config)) *node {
 	}
 }
 
-// varied is a seeded chance.
+// varied returns seeded random numbers.
 func varied() func() float64 { return rand.New(rand.NewPCG(1, 2)).Float64 }
 
 func (n *node) boot(h *history.Ring) {
@@ -112,7 +112,7 @@ func (n *node) boot(h *history.Ring) {
 	n.Watch.Observe(n.remover)
 }
 
-// pass is one pass of the remover, and the reading of load balancers beside it.
+// pass runs one pass of the remover, and a reading of load balancers alongside it.
 func (n *node) pass() time.Duration {
 	n.t.Helper()
 	pass := n.Observe()
@@ -135,10 +135,10 @@ func happened(ring *history.Ring, act history.Act) []entry {
 
 type entry struct{ history.Entry }
 
-// failed reports whether the entry tells what went wrong.
+// failed reports whether the entry has an error.
 func (e entry) failed() bool { return e.Detail != "" }
 
-// A situation is one in which the next pass removes the first remote endpoint.
+// In a situation, the next pass removes the first remote endpoint.
 
 func conflict(n *node) hns.EndpointID {
 	remote, _ := n.Conflict("web", ip)
@@ -184,13 +184,13 @@ var (
 	aConflict       = situation{"conflict", conflict}
 	anEarlyConflict = situation{"conflict_early", early}
 	anOrphan        = situation{"orphan", orphan}
-	// aLeak is an orphan beside a local endpoint that a CNI left behind.
+	// aLeak is an orphan with the address of a local endpoint that a CNI left behind.
 	aLeak = situation{"orphan", leaked}
 	// wasHeld is a conflict on a node whose kube-proxy has forgotten the address.
 	wasHeld = situation{"conflict", forgotten}
 )
 
-// Without a fault, each situation ends in a removal: in the tests below, it is the fault that keeps the endpoint.
+// Without a fault, each situation ends in a removal: in the tests below, only the fault keeps the endpoint.
 func TestEachSituationEndsInARemoval(t *testing.T) {
 	for name, s := range map[string]situation{
 		"a conflict": aConflict, "an early conflict": anEarlyConflict, "an orphan": anOrphan,

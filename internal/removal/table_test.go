@@ -20,7 +20,7 @@ import (
 	"github.com/hnsguard/hnsguard/internal/removal"
 )
 
-// table is what Kubernetes 1.37.2 answers, less descriptions and columns that come last.
+// table is the response of Kubernetes 1.37.2, without descriptions and the last columns.
 const table = `{"kind":"Table","apiVersion":"meta.k8s.io/v1","metadata":{"resourceVersion":"1234"},"columnDefinitions":[
 {"name":"Name","type":"string","format":"name"},{"name":"Ready","type":"string"},{"name":"Status","type":"string"},
 {"name":"Restarts","type":"string"},{"name":"Age","type":"string"},{"name":"IP","type":"string","priority":1},
@@ -30,7 +30,7 @@ const table = `{"kind":"Table","apiVersion":"meta.k8s.io/v1","metadata":{"resour
 {"cells":["new","0/1","ContainerCreating","0","1s","\u003cnone\u003e","lin-2"],"object":null}]}
 `
 
-// answering returns a table of pods on an API server that answers with a text, and what was requested of it.
+// answering returns a table of pods on an API server that answers with a text, and the request that it got.
 func answering(t *testing.T, text string) (removal.PodTable, *http.Request) {
 	t.Helper()
 	requested := &http.Request{}
@@ -70,13 +70,13 @@ func TestPodsAreReadFromATable(t *testing.T) {
 		HaveKeyWithValue("fieldSelector", ConsistOf("status.phase!=Succeeded,status.phase!=Failed"))))
 }
 
-// upTo returns the table as it is cut off before a text.
+// upTo returns the table, cut off before a text.
 func upTo(text string) string {
 	head, _, _ := strings.Cut(table, text)
 	return head
 }
 
-// Unknown is not absent: a table that is not whole, or not one of pods, says nothing.
+// Unknown is not absent: a table that is incomplete, or not one of pods, proves nothing.
 func TestATableThatCannotBeReadIsAnError(t *testing.T) {
 	for name, text := range map[string]string{
 		"it is cut off between rows":  strings.TrimSuffix(upTo(`{"cells":["new"`), ",\n"),

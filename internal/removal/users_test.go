@@ -54,7 +54,7 @@ func podOf(name string, phase corev1.PodPhase, addrs ...string) corev1.Pod {
 	return p
 }
 
-// Those who may use an address are the pods that have not ended; an IPv6 address may be a pod's second one.
+// All pods that have not ended may use an address; an IPv6 address may be a pod's second one.
 func TestWhoMayUseAnAddress(t *testing.T) {
 	g := NewWithT(t)
 	server := &pods{all: []corev1.Pod{

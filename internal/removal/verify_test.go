@@ -76,8 +76,8 @@ func TestADeleteThatTakesEffectLateIsCounted(t *testing.T) {
 	g.Expect(n.Removals("conflict", "removed")).To(BeEquivalentTo(1))
 }
 
-// Invariant 5: when the endpoint is not left alone any more, the delete has failed. What becomes of the endpoint
-// afterwards is not this agent's work.
+// Invariant 5: when the agent stops waiting for the endpoint to disappear, the delete has failed. What happens to the
+// endpoint afterwards does not count.
 func TestWhatKubeProxyDeletesAfterADeleteHasFailedIsNotCounted(t *testing.T) {
 	g := NewWithT(t)
 	n := newNode(t)
@@ -118,7 +118,7 @@ func TestTheTimeFromDetectionToRemoval(t *testing.T) {
 	g.Expect(took).To(BeEquivalentTo(10))
 }
 
-// The load balancers that referred to what is gone are counted, as far as they are known.
+// The load balancers that referred to deleted endpoints are counted, as far as they are known.
 func TestLoadBalancersThatAreLeftDanglingAreCounted(t *testing.T) {
 	g := NewWithT(t)
 	n := newNode(t)
@@ -218,7 +218,7 @@ func TestMetricsAreLinted(t *testing.T) {
 	NewWithT(t).Expect(testutil.GatherAndLint(newNode(t).Registry)).To(BeEmpty())
 }
 
-// A report of the incident has to show what was there before and after.
+// A report of the incident must show the state before and after.
 func TestARemovalRecordsWhatItChanged(t *testing.T) {
 	g := NewWithT(t)
 	n := newNode(t)

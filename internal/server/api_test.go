@@ -26,24 +26,24 @@ const (
 	accessReviews = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
 )
 
-// api is an API server that knows nothing but reviews.
+// api is an API server that only handles reviews.
 type api struct {
 	*httptest.Server
 
 	mu sync.Mutex
-	// users are the owners of valid tokens, and complaints what is said about invalid ones.
+	// users are the owners of valid tokens, and complaints the messages about invalid ones.
 	users      map[string]authenticationv1.UserInfo
 	complaints map[string]string
-	// may are the names of users who may get the paths.
+	// may has the names of users who may get the paths.
 	may   map[string]bool
 	paths []string
-	// broken are the paths that fail, with this status.
+	// broken has the paths that fail, with their status.
 	broken map[string]int
 	// hold keeps reviews waiting until it is closed.
 	hold <-chan struct{}
-	// created are the reviews that were asked for, by path.
+	// created counts the requested reviews by path.
 	created map[string]int
-	// inFlight are those of tokens that wait, and most how many there were.
+	// inFlight counts reviews of waiting tokens, and most is the maximum.
 	inFlight, most int
 	last           authorizationv1.SubjectAccessReviewSpec
 }
@@ -71,7 +71,7 @@ func startAPI(t *testing.T) *api {
 }
 
 func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	// Only when the body has been read does the server notice that a client leaves.
+	// The server notices that a client leaves only after the body has been read.
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
 		return
@@ -152,14 +152,14 @@ func (a *api) change(do func(*api)) {
 	do(a)
 }
 
-// reviews are how many reviews of tokens and of access were asked for.
+// reviews returns how many reviews of tokens and of access were requested.
 func (a *api) reviews() (tokens, access int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.created[tokenReviews], a.created[accessReviews]
 }
 
-// guarded is a handler behind the filter, and the clock that the filter goes by.
+// guarded is a handler behind the filter, and the clock of the filter.
 type guarded struct {
 	http.Handler
 	clock *clocktesting.FakePassiveClock
@@ -172,7 +172,7 @@ func guard(t *testing.T, a *api, timeout time.Duration) guarded {
 	return guarded{a.filter(t, server.FilterOptions{Clock: c, Timeout: timeout}).Protect("/metrics", metricsHandler), c}
 }
 
-// filter returns a filter that reviews with the API server.
+// filter returns a filter that sends reviews to the API server.
 func (a *api) filter(t *testing.T, o server.FilterOptions) *server.Filter {
 	t.Helper()
 	config := &rest.Config{Host: a.URL, ContentConfig: rest.ContentConfig{ContentType: "application/json"}} // not protobuf

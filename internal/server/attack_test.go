@@ -30,12 +30,12 @@ import (
 // scrapeTimeout is Prometheus' default.
 const scrapeTimeout = 10 * time.Second
 
-// attackVariable makes the test program attack an address, from as many source addresses as follow. The attacker is a
-// process of its own, so that its memory does not count as the server's.
+// attackVariable makes the test program attack an address, from as many source addresses as given. The attacker is a
+// separate process, so that its memory does not count as the server's.
 const attackVariable = "HNSGUARD_TEST_ATTACK"
 
-// attack opens 300 connections and sends 1 MB of a request on each, or as much as a server may take. It says when all is
-// sent, and keeps them open.
+// attack opens 300 connections and sends 1 MB of a request on each, or as much as the server accepts. It reports when
+// it has sent everything, and keeps the connections open.
 func attack(target string) {
 	address, count, _ := strings.Cut(target, "/")
 	sources, err := strconv.Atoi(count)
@@ -72,7 +72,7 @@ func dialFrom(ctx context.Context, address, from string) (net.Conn, error) {
 	return c, err
 }
 
-// startAttack runs the attacker. The channel is closed when everything is sent.
+// startAttack starts the attacker. The channel is closed when everything is sent.
 func startAttack(t *testing.T, address string, sources int) (sent <-chan struct{}) {
 	t.Helper()
 	command := exec.CommandContext(context.WithoutCancel(t.Context()), os.Args[0])
@@ -124,7 +124,7 @@ func startMetrics(t *testing.T, logger logr.Logger) string {
 	return address
 }
 
-// scraper returns a client of the metrics with an address of its own.
+// scraper returns a client of the metrics with its own address.
 func scraper(from string, keepAlive bool) *http.Client {
 	return &http.Client{Timeout: scrapeTimeout, Transport: &http.Transport{
 		DialContext:       (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}).DialContext,
@@ -159,7 +159,7 @@ func inUse() int {
 	return int(m.HeapInuse + m.StackInuse)
 }
 
-// Invariant 2: clients without a token neither use up the memory nor keep the scraper out, also if they share its
+// Invariant 2: clients without a token neither exhaust the memory nor lock out the scraper, even if they share its
 // address.
 func TestUnfinishedRequestsCostLittle(t *testing.T) {
 	needLoopbacks(t)

@@ -43,14 +43,14 @@ func renew(t *testing.T, folder, host string) {
 	}
 }
 
-// connect completes a handshake with a server that shows the certificate.
+// connect completes a handshake with a server that uses the certificate.
 func connect(t *testing.T, c *server.Certificate, client *tls.Config) (tls.ConnectionState, error) {
 	t.Helper()
 	near, far := net.Pipe()
 	defer near.Close()
 	go func() {
 		defer far.Close()
-		_ = tls.Server(far, c.TLSConfig()).HandshakeContext(t.Context()) // the client tells
+		_ = tls.Server(far, c.TLSConfig()).HandshakeContext(t.Context()) // the client reports the error
 	}()
 	conn := tls.Client(near, client)
 	err := conn.HandshakeContext(t.Context())

@@ -36,20 +36,19 @@ const namespace = "hnsguard"
 
 var v4 = netip.MustParseAddr("10.240.0.11")
 
-// faulty is a kube-proxy that has the fault, sound one that has not.
+// faulty is a kube-proxy with the fault, sound one without it.
 var faulty, sound = kubeproxy.ProfileOf("v1.32.3"), kubeproxy.ProfileOf("v1.34.0")
 
 // halfOfSpread is the random number that gives half of a spread: the distribution is exponential.
 var halfOfSpread = 1 / (math.Exp((math.Log(10_000)+1)/2) + 1)
 
-// node is a node with a flusher. The clock moves only when the test moves it, and every spread wait is half as long as
-// it may be.
+// node is a node with a flusher. Only the test moves the clock, and every random wait is half as long as possible.
 type node struct {
 	t       *testing.T
 	flusher *stalerecord.Flusher
 	api     client.Client
 	apiErr  error
-	// requests counts writes, whatever their result, and meanwhile is what happens before one is answered.
+	// requests counts writes, whatever their result, and meanwhile runs before one is answered.
 	requests  int
 	meanwhile func()
 	random    float64
@@ -59,11 +58,11 @@ type node struct {
 	remotes   []netip.Addr
 	// locals are the addresses of local endpoints.
 	locals []netip.Addr
-	// record is what kube-proxy may remember.
+	// record is kube-proxy's possible record.
 	record verdict.Record
-	// waiting is set while a pod of the node waits for its address.
+	// waiting is set while a pod on the node waits for its address.
 	waiting bool
-	// behind is how old a snapshot is when it is looked at, and change is what remote endpoints are unlike kube-proxy's.
+	// behind is the age of snapshots, and change makes remote endpoints differ from kube-proxy's.
 	behind time.Duration
 	change func(*hns.Endpoint)
 }
@@ -110,7 +109,7 @@ func (n *node) options() stalerecord.FlusherOptions {
 	}
 }
 
-// began is a node whose first, unconditional flush is over.
+// began returns a node after its first, unconditional flush.
 func began(t *testing.T, change ...func(*stalerecord.FlusherOptions)) *node {
 	t.Helper()
 	n := newNode(t, change...)
@@ -127,7 +126,7 @@ func began(t *testing.T, change ...func(*stalerecord.FlusherOptions)) *node {
 
 func (n *node) wait(d time.Duration) { n.clock.SetTime(n.clock.Now().Add(d)) }
 
-// pass takes a snapshot; a moment passes with it.
+// pass takes a snapshot, and then a moment passes.
 func (n *node) pass() time.Duration {
 	n.t.Helper()
 	n.wait(time.Millisecond)
@@ -153,7 +152,7 @@ func (n *node) pass() time.Duration {
 	})
 }
 
-// lose lets kube-proxy make a remote endpoint and delete it again; hnsguard sees both.
+// lose makes kube-proxy create and delete a remote endpoint; hnsguard sees both.
 func (n *node) lose(addr netip.Addr) {
 	n.t.Helper()
 	n.remotes = []netip.Addr{addr}
@@ -188,10 +187,10 @@ func (n *node) own(kind discoveryv1.AddressType) *discoveryv1.EndpointSlice {
 	return &s
 }
 
-// echo is the watch delivering the flusher's own last write.
+// echo delivers the flusher's own last write through the watch.
 func (n *node) echo() { n.touch(nil, n.own(discoveryv1.AddressTypeIPv4)) }
 
-// drop is a slice that drops the address.
+// drop makes a slice drop the address.
 func (n *node) drop(addr netip.Addr) {
 	n.touch(slice("cart", "lin-1", addr), slice("cart", "lin-1"))
 }
@@ -254,7 +253,7 @@ func TestTheLossOfAnEndpointIsFlushedOnce(t *testing.T) {
 	g.Expect(n.writes()).To(BeEquivalentTo(2))
 }
 
-// Invariant 14: of all drops, the end of a keep-slice is this agent's own, and it does not wait for others to flush it.
+// Invariant 14: the end of a keep-slice is this agent's own drop, so the agent does not wait for others to flush it.
 func TestTheEndOfAKeepSliceIsFlushedAtOnce(t *testing.T) {
 	for node, flushed := range map[string]bool{nodeName: true, "win-2": false} {
 		g := NewWithT(t)
@@ -276,7 +275,7 @@ func TestTheEndOfAKeepSliceIsFlushedAtOnce(t *testing.T) {
 	}
 }
 
-// kube-proxy records what slices lose even if it never made an endpoint for it, which HNS does not show.
+// kube-proxy records what slices drop even if it never created an endpoint for it, and HNS does not show this.
 func TestTheLossOfAnAddressWithoutEndpointIsFlushedToo(t *testing.T) {
 	g := NewWithT(t)
 	n := began(t)
@@ -287,14 +286,14 @@ func TestTheLossOfAnAddressWithoutEndpointIsFlushedToo(t *testing.T) {
 	g.Expect(n.writes()).To(BeEquivalentTo(2))
 }
 
-// Invariant 2: as long as the endpoint is there, kube-proxy has not processed the loss.
+// Invariant 2: as long as the endpoint exists, kube-proxy has not processed the loss.
 func TestItWaitsForKubeProxyToProcessTheLoss(t *testing.T) {
 	g := NewWithT(t)
 	n := began(t)
 	n.remotes = []netip.Addr{v4}
 	n.pass()
 	n.drop(v4)
-	// Not 250ms any more: slices that change all the time would have made a pass every 250ms forever.
+	// Not 250ms: slices that change all the time would cause a pass every 250ms forever.
 	g.Expect(n.pass()).To(Equal(time.Second), "it watches closely")
 	n.wait(10 * time.Second)
 	n.pass()
@@ -306,8 +305,8 @@ func TestItWaitsForKubeProxyToProcessTheLoss(t *testing.T) {
 	g.Expect(n.writes()).To(BeEquivalentTo(2))
 }
 
-// A pod that waits for its address may get one that kube-proxy remembers within a second. It is not flushed at once any
-// more: after a rollout pods wait on every node of a cluster, and each of them would write.
+// A waiting pod may get an address that kube-proxy has in its record within a second. It is not flushed at once,
+// because after a rollout pods wait on every node of a cluster, and each node would write.
 func TestAWaitingPodMakesItUrgent(t *testing.T) {
 	g := NewWithT(t)
 	n := began(t)
@@ -320,7 +319,7 @@ func TestAWaitingPodMakesItUrgent(t *testing.T) {
 	g.Expect(n.writes()).To(BeEquivalentTo(2))
 	n.echo()
 
-	n.drop(v4) // of which HNS shows nothing
+	n.drop(v4) // HNS shows nothing of it
 	g.Expect(n.pass()).To(Equal(1500*time.Millisecond), "kube-proxy may not have processed it yet")
 	n.lose(netip.MustParseAddr("10.240.0.12"))
 	g.Expect(n.writes()).To(BeEquivalentTo(2), "not sooner because it is known to have processed another loss")
@@ -329,7 +328,7 @@ func TestAWaitingPodMakesItUrgent(t *testing.T) {
 	g.Expect(n.writes()).To(BeEquivalentTo(3))
 }
 
-// When HNS shows that kube-proxy has processed the loss, there is nothing to wait for but the other agents.
+// When HNS shows that kube-proxy has processed the loss, the flush only waits for the other agents.
 func TestTheLossOfAnEndpointIsFlushedSoonIfUrgent(t *testing.T) {
 	g := NewWithT(t)
 	n := began(t)
@@ -348,7 +347,7 @@ func TestTheLossOfAnEndpointIsFlushedSoonIfUrgent(t *testing.T) {
 	g.Expect(n.writes()).To(BeEquivalentTo(2))
 }
 
-// Invariant 3: a pod of this node has got a lost address, and kube-proxy deletes its endpoint at the next sync.
+// Invariant 3: a pod on this node has got a lost address, and kube-proxy deletes its endpoint at the next sync.
 func TestAnEndangeredPodIsFlushedForAtOnce(t *testing.T) {
 	other := netip.MustParseAddr("10.240.0.12")
 	for name, tc := range map[string]struct {
@@ -494,7 +493,7 @@ func TestTheSecondOfTwoWritersWaitsForTheFirst(t *testing.T) {
 	g.Expect(n.writes()).To(BeEquivalentTo(1))
 }
 
-// otherWrites lets another agent write, which the watch has not brought yet.
+// otherWrites makes another agent write, which the watch has not delivered yet.
 func (n *node) otherWrites(number int) {
 	n.t.Helper()
 	other := n.own(discoveryv1.AddressTypeIPv4)
@@ -514,7 +513,7 @@ func TestAfterAConflictAnEndangeredPodWaitsForTheWatchOnly(t *testing.T) {
 	g.Expect(n.count("conflict")).To(BeEquivalentTo(1))
 }
 
-// Invariant 2. The watch is behind: what it brings was made before the loss.
+// Invariant 2. The watch is behind: it delivers changes from before the loss.
 func TestALateEchoOfAnOwnWriteIsNoFlush(t *testing.T) {
 	g := NewWithT(t)
 	n := newNode(t)
@@ -532,7 +531,7 @@ func TestALateEchoOfAnOwnWriteIsNoFlush(t *testing.T) {
 	g.Expect(n.writes()).To(BeEquivalentTo(2))
 }
 
-// The same for a write of anybody else that is older than this agent's last one, and the opposite.
+// The same for another writer's change that is older than this agent's last one, and the opposite.
 func TestOnlyWhatIsNewerThanTheOwnWriteCounts(t *testing.T) {
 	for name, tc := range map[string]struct {
 		version    string
@@ -564,7 +563,7 @@ func TestOnlyWhatIsNewerThanTheOwnWriteCounts(t *testing.T) {
 	}
 }
 
-// versioned gives every slice that is created a resource version.
+// versioned gives every created slice a resource version.
 type versioned struct {
 	client.Client
 	version string
@@ -575,14 +574,14 @@ func (v versioned) Create(_ context.Context, o client.Object, _ ...client.Create
 	return nil
 }
 
-// flushedOwn is the slice that all agents move, at an address.
+// flushedOwn returns the slice that all agents move, at an address.
 func flushedOwn(number int) *discoveryv1.EndpointSlice {
 	s := withPort(slice("hnsguard-flush", "", barrier(number)), 1)
 	s.Namespace, s.Name = namespace, stalerecord.SliceName(discoveryv1.AddressTypeIPv4)
 	return s
 }
 
-// An old change flushes nothing, but what it drops is in kube-proxy's record nevertheless.
+// An old change flushes nothing, but kube-proxy still records what it drops.
 func TestAnOldChangeDropsAddresses(t *testing.T) {
 	g := NewWithT(t)
 	n := newNode(t)
@@ -599,7 +598,7 @@ func TestAnOldChangeDropsAddresses(t *testing.T) {
 	g.Expect(n.pending()).To(BeEquivalentTo(1))
 }
 
-// pending is how many families wait to be flushed, as the metric says.
+// pending returns how many families wait to be flushed, according to the metric.
 func (n *node) pending() float64 {
 	n.t.Helper()
 	families, err := n.metrics.Gather()
@@ -631,8 +630,8 @@ func TestHowManyFamiliesArePending(t *testing.T) {
 	g.Expect(n.pending()).To(BeZero(), "this kube-proxy remembers nothing")
 }
 
-// Invariants 3 and 4: an affected kube-proxy may have recorded what was dropped before the agent knew its version. What
-// the kube-proxy before it knew endangers no pod, so that the write is spread like those of the other nodes.
+// Invariants 3 and 4: an affected kube-proxy may have recorded what was dropped before the agent knew its version. The
+// previous kube-proxy's record endangers no pod, so the write is spread like those of the other nodes.
 func TestAKubeProxyThatBecomesAffectedIsFlushed(t *testing.T) {
 	for name, before := range map[string]func(n *node){
 		"it never was": func(*node) {},
@@ -673,7 +672,7 @@ func TestAKubeProxyThatBecomesAffectedIsFlushed(t *testing.T) {
 	}
 }
 
-// The first slice of a family comes with what kube-proxy may have recorded before.
+// The first slice of a family comes with a record of kube-proxy from before.
 func TestANewFamilyIsFlushed(t *testing.T) {
 	g := NewWithT(t)
 	n := began(t)
@@ -684,7 +683,7 @@ func TestANewFamilyIsFlushed(t *testing.T) {
 	g.Expect(n.own(discoveryv1.AddressTypeIPv6)).NotTo(BeNil())
 }
 
-// Invariant 1: nor if others name one like hnsguard's own.
+// Invariant 1: even if another slice has hnsguard's name.
 func TestHostNamesAreNoFamily(t *testing.T) {
 	likeOwn := named()
 	likeOwn.Namespace, likeOwn.Name = namespace, stalerecord.SliceName(discoveryv1.AddressTypeFQDN)
@@ -701,7 +700,7 @@ func TestHostNamesAreNoFamily(t *testing.T) {
 	}
 }
 
-// Losses that go on push the write back, each time until the last one has settled.
+// Continuing losses delay the write, each time until the last one has settled.
 func TestAWriteWaitsForTheLastLoss(t *testing.T) {
 	other := netip.MustParseAddr("10.240.0.12")
 	for name, prepare := range map[string]func(n *node){
@@ -730,7 +729,7 @@ func TestAWriteWaitsForTheLastLoss(t *testing.T) {
 	}
 }
 
-// Both spreads are random: a waiting pod must not make it later.
+// Both spreads are random: a waiting pod must not delay the flush.
 func TestUrgencyMakesNothingLater(t *testing.T) {
 	g := NewWithT(t)
 	draws := []float64{0, 1}
@@ -745,7 +744,7 @@ func TestUrgencyMakesNothingLater(t *testing.T) {
 	g.Expect(n.pass()).To(Equal(time.Second), "and not after the urgent spread of another")
 }
 
-// The stale endpoint of a conflict bears a lost address too, and is in no danger.
+// The stale endpoint of a conflict has a lost address too, but is not endangered.
 func TestARemoteEndpointIsNotEndangered(t *testing.T) {
 	g := NewWithT(t)
 	n := began(t)
@@ -757,7 +756,7 @@ func TestARemoteEndpointIsNotEndangered(t *testing.T) {
 	g.Expect(n.writes()).To(BeEquivalentTo(2), "at once")
 }
 
-// What is not kube-proxy's, or on another network, says nothing about its record.
+// Endpoints that are not kube-proxy's, or on another network, say nothing about its record.
 func TestTheLossOfOtherEndpointsNeedsNoFlush(t *testing.T) {
 	for name, change := range map[string]func(e *hns.Endpoint){
 		"of another network": func(e *hns.Endpoint) { e.Network = "other" },
@@ -774,7 +773,7 @@ func TestTheLossOfOtherEndpointsNeedsNoFlush(t *testing.T) {
 	}
 }
 
-// A snapshot that was taken before a slice dropped an address does not show what came of it.
+// A snapshot from before a slice dropped an address does not show the effect.
 func TestAnOldSnapshotSettlesNothing(t *testing.T) {
 	g := NewWithT(t)
 	n := began(t)
@@ -854,7 +853,7 @@ func TestALossAfterAConflictDoesNotWaitForIt(t *testing.T) {
 	n.pass()
 	g.Expect(n.count("conflict")).To(BeEquivalentTo(1))
 	n.wait(100 * time.Millisecond)
-	n.touch(flushedOwn(1), n.own(discoveryv1.AddressTypeIPv4)) // the other agent's write, which ends the first loss
+	n.touch(flushedOwn(1), n.own(discoveryv1.AddressTypeIPv4)) // the other agent's write ends the first loss
 	other := netip.MustParseAddr("10.240.0.12")
 	n.locals = []netip.Addr{other}
 	n.lose(other)
@@ -904,8 +903,8 @@ func (n *node) address() string {
 	return n.own(discoveryv1.AddressTypeIPv4).Endpoints[0].Addresses[0]
 }
 
-// The slice moves to the next address that this node's HNS does not have, and to one of the range whatever others have
-// made of it.
+// The slice moves to the next address that this node's HNS does not have, within the range, whatever address others
+// have written.
 func TestWhereTheSliceMoves(t *testing.T) {
 	g := NewWithT(t)
 	n := began(t)
@@ -934,7 +933,7 @@ func TestWhereTheSliceMoves(t *testing.T) {
 	g.Expect(move()).To(Equal("198.51.100.254"))
 }
 
-// A proof needs the slice to move: no other change will do, and a move of another agent does.
+// A proof needs the slice to move: any agent's move counts, but no other change.
 func TestARequestWaitsForAMove(t *testing.T) {
 	g := NewWithT(t)
 	n := began(t)
@@ -983,7 +982,7 @@ func TestASliceThatWasDeletedIsCreatedAgain(t *testing.T) {
 	n.wait(2 * time.Second)
 	n.pass()
 	g.Expect(n.count("conflict")).To(BeEquivalentTo(1))
-	n.touch(own, nil) // the deletion is a change that kube-proxy processes
+	n.touch(own, nil) // kube-proxy processes the deletion as a change
 	n.wait(2 * time.Second)
 	g.Expect(n.pass()).To(BeZero())
 	n.lose(v4)
@@ -1012,8 +1011,8 @@ func TestASliceThatIsDeletedDuringAWriteIsCreatedAgain(t *testing.T) {
 	g.Expect(n.own(discoveryv1.AddressTypeIPv4)).NotTo(BeNil())
 }
 
-// The backoff grew to 8s before; it grows to 30s, because the agents of a large cluster retry together. An endangered
-// pod does not wait so long: see below.
+// The backoff grows to 30s, because the agents of a large cluster retry together. An endangered pod does not wait so
+// long: see below.
 func TestAWriteThatFailsIsRetried(t *testing.T) {
 	g := NewWithT(t)
 	n := newNode(t)
@@ -1057,7 +1056,7 @@ func TestForAnEndangeredPodAFailedWriteIsRetriedSoon(t *testing.T) {
 	g.Expect(n.pass()).To(Equal(14*time.Second-time.Millisecond), "the rest of 16s: no pod is in danger any more")
 }
 
-// Defect: 452 requests an hour from every agent.
+// Otherwise every agent sent 452 requests an hour.
 func TestAForbiddenWriteIsRarelyRetried(t *testing.T) {
 	for name, random := range map[string]float64{"no jitter": 0, "half of the spread": halfOfSpread, "most jitter": 1} {
 		t.Run(name, func(t *testing.T) {
@@ -1067,7 +1066,7 @@ func TestAForbiddenWriteIsRarelyRetried(t *testing.T) {
 			n.apiErr = apierrors.NewForbidden(discoveryv1.Resource("endpointslices"), "hnsguard-flush-ipv4", errors.New("RBAC"))
 			n.requests = 0
 			for end := n.clock.Now().Add(time.Hour); n.clock.Now().Before(end); n.wait(time.Second) {
-				if n.clock.Now().Second() == 0 { // losses go on, and each of them is a change that flushes the one before
+				if n.clock.Now().Second() == 0 { // losses continue, and each of them is a change that flushes the one before
 					n.drop(v4)
 				}
 				n.pass()
@@ -1094,7 +1093,7 @@ func TestOfAForbiddenWriteTheEndangeredPodHasNothing(t *testing.T) {
 	g.Expect(n.pass()).To(Equal(10*time.Second), "retrying sooner does not help")
 }
 
-// What is proved to be forgotten was removed by this agent, or does not matter.
+// An address that is proved to be forgotten was removed by this agent, or does not matter.
 func TestTheLossOfAForgottenAddressNeedsNoFlush(t *testing.T) {
 	g := NewWithT(t)
 	n := began(t)

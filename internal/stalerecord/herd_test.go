@@ -32,15 +32,15 @@ import (
 	"github.com/hnsguard/hnsguard/internal/verdict"
 )
 
-// The bounds of a wave: what the API server gets in the whole cluster, and when the last kube-proxy has to have a clean
-// record. It looks at its record again 30 seconds after the sync that made it.
+// The limits of a wave: the API server's requests in the whole cluster, and the time until the last kube-proxy has a
+// clean record. kube-proxy processes its record again 30 seconds after the sync that created it.
 const (
 	mostRequests = 20
 	mostTime     = 25 * time.Second
 )
 
-// Invariant 3, with as many agents as there may be in one cluster: one EndpointSlice drops an address whose endpoint
-// every node has.
+// Invariant 3, with as many agents as a cluster may have: one EndpointSlice drops an address for which every node has
+// an endpoint.
 func TestHerd(t *testing.T) {
 	if testing.Short() {
 		t.Skip("simulates thousands of agents")
@@ -77,18 +77,19 @@ func TestHerd(t *testing.T) {
 	t.Log("\n" + table)
 }
 
-// runs is how often a wave is played: less often with many agents, which takes longer.
+// runs returns how often a wave is played: less often with many agents, which takes longer.
 func runs(agents int) int { return max(2, min(20, 4000/agents)) }
 
 type wave struct {
 	name string
 	// waiting is set if a pod waits for its address on every node: from the loss on, or from up to four seconds later.
 	waiting, later bool
-	// endangered is on how many nodes a pod gets the lost address, after two seconds. It can only be one for each address.
+	// endangered is the number of nodes on which a pod gets the lost address, after two seconds. It is at most one per
+	// address.
 	endangered int
 	// starting is set if all agents start together, instead of a loss.
 	starting bool
-	// proof is set if all agents want to know that their kube-proxy does not remember the address.
+	// proof is set if all agents need a proof that kube-proxy does not remember the address.
 	proof bool
 }
 
@@ -104,11 +105,11 @@ func waves() []wave {
 	}
 }
 
-// The simulated world. A watch takes from latencyLeast to latencyMost to bring a change, and brings changes in order.
+// The simulated world. A watch delivers changes in order, after latencyLeast to latencyMost.
 const (
 	latencyLeast = 100 * time.Millisecond
 	latencyMost  = time.Second
-	// minSync is the least time between two syncs of kube-proxy, its default.
+	// minSync is the minimum time between two syncs of kube-proxy, its default.
 	minSync = time.Second
 	// The guard's intervals: for passes, for those while a pod waits, and from a change of a slice to its pass.
 	pollSlow   = 5 * time.Second
@@ -116,8 +117,8 @@ const (
 	sliceDelay = 2 * time.Second
 )
 
-// herd is a cluster of nodes, each with a kube-proxy and an agent, that share one API server. Everything happens at its
-// simulated time, one event after the other.
+// herd is a cluster of nodes, each with a kube-proxy and an agent, that share one API server. Events happen at their
+// simulated time, one after the other.
 type herd struct {
 	wave
 	t       *testing.T
@@ -132,9 +133,9 @@ type herd struct {
 	own *discoveryv1.EndpointSlice
 	// version is the API server's last resource version.
 	version int
-	// requests counts writes that succeeded and those that met a conflict.
+	// requests counts successful writes and those with a conflict.
 	requests int
-	// cleared is when the last record became clear, and proved when the last agent knew.
+	// cleared is when the last record was cleared, and proved when the last agent had its proof.
 	cleared, proved time.Time
 }
 
@@ -166,7 +167,7 @@ func newHerd(t *testing.T, size int, seed uint64, w wave) *herd {
 func (h *herd) run() {
 	for _, n := range h.nodes {
 		h.after(h.upTo(pollSlow), n.passes)
-		n.proxy.stale = h.starting // and no agent has seen why
+		n.proxy.stale = h.starting // no agent has seen why
 		if h.later {
 			n.waitsFrom = h.start.Add(h.upTo(4 * time.Second))
 			h.after(n.waitsFrom.Sub(h.start), n.passNow)
@@ -192,7 +193,7 @@ func (h *herd) run() {
 	}
 }
 
-// after lets something happen.
+// after schedules an event.
 func (h *herd) after(d time.Duration, do func()) {
 	heap.Push(&h.events, event{h.clock.Now().Add(d), len(h.events), do})
 }
@@ -201,7 +202,7 @@ func (h *herd) upTo(d time.Duration) time.Duration { return time.Duration(h.rng.
 
 func (h *herd) latency() time.Duration { return latencyLeast + h.upTo(latencyMost-latencyLeast) }
 
-// deliver lets both watches of a node bring a change.
+// deliver makes both watches of a node deliver a change.
 func (h *herd) deliver(n *herdNode, before, after *discoveryv1.EndpointSlice) {
 	n.watch.deliver(h, func() {
 		n.flusher.SliceChanged(cluster.SliceOf(before), cluster.SliceOf(after))
@@ -214,7 +215,7 @@ func (h *herd) deliver(n *herdNode, before, after *discoveryv1.EndpointSlice) {
 	n.proxy.watch.deliver(h, func() { n.proxy.change(after) })
 }
 
-// pending returns how many agents wait for something, by their last pass.
+// pending returns how many agents are waiting, according to their last pass.
 func (h *herd) pending() int {
 	pending := 0
 	for _, n := range h.nodes {
@@ -238,7 +239,7 @@ func (h *herd) stale() int {
 	return stale
 }
 
-// unproved is how many agents do not know what they want to.
+// unproved returns how many agents do not have the proof that they need.
 func (h *herd) unproved() (n int) {
 	for _, node := range h.nodes {
 		if h.proof && node.tracker.Record().MayHold(v4) {
@@ -256,9 +257,9 @@ type herdNode struct {
 	watch      watchStream
 	proxy      herdProxy
 	endangered bool
-	// waitsFrom is when a pod of the node begins to wait for its address.
+	// waitsFrom is when a pod on the node begins to wait for its address.
 	waitsFrom time.Time
-	// next is when the next pass is due; inHurry is set if the flusher has requested it.
+	// next is the time of the next pass; inHurry is set if the flusher has requested it.
 	next    time.Time
 	inHurry bool
 }
@@ -279,10 +280,10 @@ func (h *herd) newNode(name string, endangered bool) *herdNode {
 	return n
 }
 
-// passNow is what the change of a pod does.
+// passNow is the effect of a pod's change.
 func (n *herdNode) passNow() { n.passWithin(0) }
 
-// passWithin makes the next pass come no later.
+// passWithin limits the time until the next pass.
 func (n *herdNode) passWithin(d time.Duration) {
 	if at := n.clock.Now().Add(d); n.next.IsZero() || at.Before(n.next) {
 		n.next = at
@@ -290,7 +291,7 @@ func (n *herdNode) passWithin(d time.Duration) {
 	}
 }
 
-// passes makes a pass, if one is due, and the passes after it.
+// passes runs a pass, if one is due, and schedules the next.
 func (n *herdNode) passes() {
 	if n.next.After(n.clock.Now()) {
 		return // an earlier one was due, and has set a new time
@@ -299,7 +300,7 @@ func (n *herdNode) passes() {
 	next := n.pass()
 	n.inHurry = next > 0
 	interval := pollSlow
-	if n.waits() && n.inHurry { // where the flusher has nothing to do, more passes would only cost the test time
+	if n.waits() && n.inHurry { // if the flusher has nothing to do, more passes would only make the test slower
 		interval = pollFast
 	}
 	n.passWithin(pass.Soonest(interval, next))
@@ -350,16 +351,16 @@ type herdProxy struct {
 	hasRemote bool
 	// stale is set while the record holds the address.
 	stale bool
-	// synced is when the last sync was; scheduled is set while one is due.
+	// synced is the time of the last sync; scheduled is set while one is due.
 	synced    time.Time
 	scheduled bool
 	// The changes since the last sync.
 	dropped, flushed bool
-	// barrier is the address of the flush slice for which it has an endpoint, and moved the one that it is to have.
+	// barrier is the address of the flush slice for which it has an endpoint, and moved the next one.
 	barrier, moved netip.Addr
 }
 
-// change is a change of a slice: it drops the address, or it is a flush.
+// change processes a change of a slice: it drops the address, or it is a flush.
 func (p *herdProxy) change(after *discoveryv1.EndpointSlice) {
 	drops := after.Name == "cart"
 	p.dropped, p.flushed = p.dropped || drops, p.flushed || !drops
@@ -385,7 +386,7 @@ func (p *herdProxy) sync() {
 	p.dropped, p.flushed = false, false
 }
 
-// watchStream brings changes in order.
+// watchStream delivers changes in order.
 type watchStream struct{ last time.Time }
 
 func (w *watchStream) deliver(h *herd, do func()) {
@@ -397,7 +398,7 @@ func (w *watchStream) deliver(h *herd, do func()) {
 	h.after(at.Sub(h.clock.Now()), do)
 }
 
-// herdClient is the API server for the one slice that agents write.
+// herdClient is the API server for the slice that agents write.
 type herdClient struct {
 	client.Client
 	*herd
@@ -437,7 +438,7 @@ func (c herdClient) Patch(_ context.Context, o client.Object, patch client.Patch
 	return nil
 }
 
-// event is something that happens at a time.
+// event is an event at a time.
 type event struct {
 	at  time.Time
 	seq int

@@ -33,7 +33,7 @@ import (
 	"github.com/hnsguard/hnsguard/internal/verdict"
 )
 
-// keeping is a node with a keeper, and an API server whose changes the watch brings at once unless it is behind.
+// keeping is a node with a keeper, and an API server whose changes the watch delivers at once unless it is behind.
 type keeping struct {
 	t        *testing.T
 	keeper   *stalerecord.Keeper
@@ -46,8 +46,8 @@ type keeping struct {
 	profile  kubeproxy.Profile
 	network  hns.NetworkType
 	behind   bool
-	changed  bool // since the watch last brought something
-	// users are the pods that the API server has, and asked is how often they were requested.
+	changed  bool // since the last delivery of the watch
+	// users are the pods on the API server, and asked is how often they were requested.
 	users    []cluster.Pod
 	usersErr error
 	asked    int
@@ -97,10 +97,10 @@ func newKeeping(t *testing.T, changes ...func(*stalerecord.KeeperOptions)) *keep
 	return k
 }
 
-// list lets a slice be listed.
+// list adds a slice to the index.
 func (k *keeping) list(s *discoveryv1.EndpointSlice) { k.index.SetSlice(cluster.SliceOf(s)) }
 
-// run lets a pod of this node run with the address.
+// run starts a pod on this node with the address.
 func (k *keeping) run(addr netip.Addr) *corev1.Pod {
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "web", UID: "1"}}
 	pod.Spec.NodeName, pod.Status.Phase = nodeName, corev1.PodRunning
@@ -109,7 +109,7 @@ func (k *keeping) run(addr netip.Addr) *corev1.Pod {
 	return pod
 }
 
-// pass is one pass a second later, after which the watch has brought what was written.
+// pass runs one pass a second later, after which the watch delivers what was written.
 func (k *keeping) pass(addrs ...netip.Addr) time.Duration {
 	k.t.Helper()
 	k.clock.Step(time.Second)
@@ -128,7 +128,7 @@ func (k *keeping) pass(addrs ...netip.Addr) time.Duration {
 	return next
 }
 
-// watch brings what the API server has.
+// watch delivers what the API server has.
 func (k *keeping) watch() {
 	k.changed = false
 	present := sets.New[types.NamespacedName]()
@@ -152,7 +152,7 @@ func (k *keeping) kept() []discoveryv1.EndpointSlice {
 	return all.Items
 }
 
-// keep is a keep-slice that the watch has brought.
+// keep creates a keep-slice, which the watch delivers.
 func (k *keeping) keep(node, service string, addr netip.Addr) *discoveryv1.EndpointSlice {
 	keep := cluster.Keep{Service: types.NamespacedName{Namespace: "shop", Name: service}, Node: node, Address: addr}
 	s := slice(keep.Name(), "", addr)
@@ -163,7 +163,7 @@ func (k *keeping) keep(node, service string, addr netip.Addr) *discoveryv1.Endpo
 	return s
 }
 
-// foreign is the keep-slice of another node.
+// foreign creates a keep-slice of another node.
 func (k *keeping) foreign(node, service string, addr netip.Addr) {
 	if err := k.api.Create(k.t.Context(), k.keep(node, service, addr)); err != nil {
 		k.t.Fatal(err)
@@ -285,7 +285,7 @@ func TestBothFamiliesAreKept(t *testing.T) {
 		HaveField("AddressType", discoveryv1.AddressTypeIPv4)))
 }
 
-// A Service that is deleted takes its slices along, and not what is kept for it. One that is made again finds it there.
+// A deleted Service takes its slices along, but not the keep-slices for it. A recreated Service finds them.
 func TestAServiceIsDeletedAndMadeAgain(t *testing.T) {
 	g := NewWithT(t)
 	k := newKeeping(t)
@@ -304,7 +304,7 @@ func TestAServiceIsDeletedAndMadeAgain(t *testing.T) {
 	g.Expect(k.creates).To(Equal(1))
 }
 
-// Invariant 14: what is kept stays while a pod may use the address, and for five minutes more.
+// Invariant 14: an address is kept while a pod may use it, and for five minutes more.
 func TestWhenItIsNotKeptAnyMore(t *testing.T) {
 	g := NewWithT(t)
 	k := newKeeping(t)
@@ -317,11 +317,11 @@ func TestWhenItIsNotKeptAnyMore(t *testing.T) {
 	k.index.DeleteSlice(types.NamespacedName{Namespace: "shop", Name: "cart"})
 	g.Expect(k.kept()).To(HaveLen(1))
 
-	k.index.SetPod(pod) // no Service lists it any more, and the pod still has it
+	k.index.SetPod(pod) // no Service lists it any more, but the pod still has it
 	for range 600 {
 		k.pass(ip)
 	}
-	k.index.DeletePod(pod) // and the endpoint is still there
+	k.index.DeletePod(pod) // but the endpoint still exists
 	for range 300 {
 		k.pass(ip)
 	}
@@ -417,7 +417,7 @@ func TestTheKeepSlicesOfANodeThatIsGone(t *testing.T) {
 	g.Expect(k.kept()).To(HaveLen(1), "a pod has the address")
 }
 
-// What cannot be written is tried again, less and less often, and never replaced.
+// A failed write is retried, less and less often, and never replaced.
 func TestAKeepSliceThatCannotBeWritten(t *testing.T) {
 	invalid := apierrors.NewInvalid(discoveryv1.SchemeGroupVersion.WithKind("EndpointSlice").GroupKind(), "x", nil)
 	for name, tc := range map[string]struct {
@@ -514,7 +514,7 @@ func TestNothingIsKeptUntilAnAdmissionPolicyRestrictsIt(t *testing.T) {
 	g.Expect(k.kept()).To(HaveLen(1))
 }
 
-// The number of keep-slices is bounded, of a pass and of a node.
+// The number of keep-slices is bounded, per pass and per node.
 func TestTheKeepSlicesOfANodeAreBounded(t *testing.T) {
 	for have, created := range map[int]int{0: 50, 960: 40, 1000: 0, 1100: 0} {
 		g := NewWithT(t)
@@ -537,7 +537,7 @@ func TestTheKeepSlicesOfANodeAreBounded(t *testing.T) {
 	}
 }
 
-// results are those of a counter that are not zero.
+// results returns the values of a counter that are not zero.
 func results(t *testing.T, registry *prometheus.Registry, name string) map[string]float64 {
 	t.Helper()
 	families, err := registry.Gather()

@@ -23,7 +23,7 @@ import (
 	"github.com/hnsguard/hnsguard/internal/stalerecord"
 )
 
-// spoil changes the slice as a token stolen from an agent, or a person, might.
+// spoil changes the slice, as a user or someone with a stolen token might.
 func (n *node) spoil(change func(*discoveryv1.EndpointSlice)) (before, after *discoveryv1.EndpointSlice) {
 	n.t.Helper()
 	before, after = n.own(discoveryv1.AddressTypeIPv4), n.own(discoveryv1.AddressTypeIPv4)
@@ -34,7 +34,7 @@ func (n *node) spoil(change func(*discoveryv1.EndpointSlice)) (before, after *di
 	return before, after
 }
 
-// Invariant 9: whatever has become of the slice, the next flush writes all of it.
+// Invariant 9: whatever was changed in the slice, the next flush writes all of it.
 func TestAFlushRepairsTheSlice(t *testing.T) {
 	for name, tc := range map[string]struct {
 		change func(*discoveryv1.EndpointSlice)
@@ -98,7 +98,7 @@ func TestALabelDoesNotEndFlushing(t *testing.T) {
 	g.Expect(n.count("failed")).To(BeZero())
 }
 
-// kube-proxy does not look at the slice while it is labelled for another proxy, but others may change it again.
+// kube-proxy ignores the slice while it has the label of another proxy, but others may change it again.
 func TestAFlushRepairsASliceThatChangedWhileItWasHidden(t *testing.T) {
 	g := NewWithT(t)
 	n := began(t)
@@ -112,7 +112,7 @@ func TestAFlushRepairsASliceThatChangedWhileItWasHidden(t *testing.T) {
 	g.Expect(n.own(discoveryv1.AddressTypeIPv4).Labels).NotTo(HaveKey(cluster.LabelServiceProxyName))
 }
 
-// The watch does not show that a slice was deleted which it did not show before.
+// The watch does not show the deletion of a slice that it did not show before.
 func TestASliceThatIsDeletedWhileALabelHidesItIsCreatedAgain(t *testing.T) {
 	g := NewWithT(t)
 	n := began(t)
@@ -130,7 +130,7 @@ func TestASliceThatIsDeletedWhileALabelHidesItIsCreatedAgain(t *testing.T) {
 	g.Expect(n.requests).To(Equal(1))
 }
 
-// A slice whose changes the watch never brings.
+// The watch never delivers the changes of this slice.
 func TestConflictsWithoutAChangeAreFailures(t *testing.T) {
 	g := NewWithT(t)
 	var ring *history.Ring
@@ -195,7 +195,7 @@ func TestItDoesNotWriteUntilAnAdmissionPolicyRestrictsIt(t *testing.T) {
 	}
 }
 
-// apiServer answers dry runs. The admission policy that it may have allows the addresses of hnsguard's own slices only.
+// apiServer answers dry runs. Its admission policy, if any, only allows addresses of hnsguard's own slices.
 type apiServer struct {
 	client.Client
 	restricts bool

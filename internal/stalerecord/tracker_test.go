@@ -41,14 +41,14 @@ type proof struct {
 	verdicts []verdict.Verdict
 	// shown are the addresses of kube-proxy's remote endpoints.
 	shown []netip.Addr
-	// change is what endpoints are unlike kube-proxy's.
+	// change makes endpoints differ from kube-proxy's.
 	change func(*hns.Endpoint)
-	// behind is how old a snapshot is when it is looked at.
+	// behind is the age of snapshots.
 	behind time.Duration
-	// number is the address of the last move, and slice what the watch last brought of the flush slice.
+	// number is the address of the last move, and slice the flush slice as last delivered by the watch.
 	number int
 	slice  *discoveryv1.EndpointSlice
-	// requests are the moves that were requested, with the addresses that wait for them.
+	// requests are the requested moves, with the addresses that wait for them.
 	requests []string
 }
 
@@ -65,7 +65,7 @@ func newProof(t *testing.T) *proof {
 	return p
 }
 
-// begin is the start of an agent: its watch has brought a slice, and no snapshot was taken.
+// begin starts an agent: its watch has delivered a slice, and there is no snapshot yet.
 func (p *proof) begin() {
 	p.registry = prometheus.NewRegistry()
 	p.tracker = stalerecord.NewTracker(stalerecord.TrackerOptions{
@@ -79,7 +79,7 @@ func (p *proof) changed(before, after *discoveryv1.EndpointSlice) {
 	p.tracker.SliceChanged(cluster.SliceOf(before), cluster.SliceOf(after))
 }
 
-// pass is one look at HNS a moment later, and the time until the next.
+// pass reads HNS a moment later, and returns the time until the next pass.
 func (p *proof) pass() time.Duration {
 	p.t.Helper()
 	p.clock.Step(time.Second)
@@ -108,7 +108,7 @@ func flushSliceAt(addr netip.Addr) *discoveryv1.EndpointSlice {
 	return s
 }
 
-// moves lets the watch bring a move of the flush slice, which kube-proxy has not processed.
+// moves makes the watch deliver a move of the flush slice, which kube-proxy has not processed.
 func (p *proof) moves() netip.Addr {
 	p.number++
 	after := flushSliceAt(barrier(p.number))
@@ -117,7 +117,7 @@ func (p *proof) moves() netip.Addr {
 	return barrier(p.number)
 }
 
-// processes lets kube-proxy process a move, and the tracker see it.
+// processes makes kube-proxy process a move, and the tracker see it.
 func (p *proof) processes(move netip.Addr) {
 	p.t.Helper()
 	p.shown = []netip.Addr{move}
@@ -132,7 +132,7 @@ func (p *proof) prove() {
 	}
 }
 
-// drop lets a slice drop the address.
+// drop makes a slice drop the address.
 func (p *proof) drop(addr netip.Addr) { p.changed(slice("svc", "lin-1", addr), slice("svc", "lin-1")) }
 
 func (p *proof) mayHold(addr netip.Addr) bool { return p.tracker.Record().MayHold(addr) }
@@ -144,7 +144,7 @@ func held(addr netip.Addr) verdict.Verdict {
 	}
 }
 
-// Invariants 4 and 5: what happened before is unknown until three moves were processed, and so is each drop after that.
+// Invariants 4 and 5: what happened before is unknown until three moves were processed, and so is each later drop.
 func TestThreeMovesProveThatADropIsForgotten(t *testing.T) {
 	g := NewWithT(t)
 	p := newProof(t)
@@ -165,7 +165,7 @@ func TestThreeMovesProveThatADropIsForgotten(t *testing.T) {
 	g.Expect(p.mayHold(ip)).To(BeFalse())
 }
 
-// Invariant 5: what does not count as a move that kube-proxy has processed.
+// Invariant 5: these do not count as moves that kube-proxy has processed.
 func TestWhatProvesNothing(t *testing.T) {
 	for name, spoil := range map[string]func(p *proof){
 		"a move that HNS does not show": func(p *proof) {
@@ -197,13 +197,13 @@ func TestWhatProvesNothing(t *testing.T) {
 				p.behind = 5 * time.Second
 				p.processes(p.moves())
 				p.behind = 0
-				p.pass() // it may be left from long ago
+				p.pass() // it may be a leftover
 			}
 		},
 		"a move before the drop that is shown after it": func(p *proof) {
 			move := p.moves()
 			p.drop(ip)
-			p.changed(p.slice, p.slice) // in which nothing has moved
+			p.changed(p.slice, p.slice) // nothing has moved in it
 			p.processes(move)
 			p.processes(p.moves())
 			p.processes(p.moves())
@@ -277,7 +277,7 @@ func TestWhatProvesNothing(t *testing.T) {
 	}
 }
 
-// unlike are moves for which HNS shows endpoints that are unlike kube-proxy's.
+// unlike makes moves for which HNS shows endpoints that differ from kube-proxy's.
 func unlike(change func(*hns.Endpoint)) func(*proof) {
 	return func(p *proof) {
 		p.change = change
@@ -330,7 +330,7 @@ func TestWhatIsADrop(t *testing.T) {
 	}
 }
 
-// What this node keeps listed for a Service, that Service cannot drop. Another Service can, and so can the keep-slice.
+// A Service cannot drop an address that this node keeps listed for it. Another Service can, and so can the keep-slice.
 func TestWhatIsKeptIsNotDropped(t *testing.T) {
 	kept := func(node string) *discoveryv1.EndpointSlice {
 		keep := cluster.Keep{Service: types.NamespacedName{Namespace: "shop", Name: "svc"}, Node: node, Address: ip}
@@ -369,7 +369,7 @@ func TestWhatIsKeptIsNotDropped(t *testing.T) {
 	}
 }
 
-// A move is requested while a proof is wanted, one at a time.
+// A move is requested while a proof is needed, one at a time.
 func TestWhenAMoveIsRequested(t *testing.T) {
 	g := NewWithT(t)
 	p := newProof(t)
@@ -428,7 +428,7 @@ func TestAMoveBeforeTheFirstSnapshotProvesNothing(t *testing.T) {
 	g.Expect(p.mayHold(ip)).To(BeFalse())
 }
 
-// Sixteen moves are remembered that HNS has not shown.
+// The tracker remembers sixteen moves that HNS has not shown.
 func TestTheFirstOfSixteenMovesCounts(t *testing.T) {
 	g := NewWithT(t)
 	p := newProof(t)
@@ -454,7 +454,7 @@ func TestWhatIsABarrier(t *testing.T) {
 	NewWithT(t).Expect(stalerecord.IsBarrier(netip.Addr{})).To(BeFalse())
 }
 
-// kube-proxy's watch may be faster than this one, whatever a move is shown with.
+// kube-proxy's watch may be faster than the agent's, whatever else HNS shows.
 func TestAMoveMayBeShownBeforeTheWatchBringsIt(t *testing.T) {
 	g := NewWithT(t)
 	p := newProof(t)
@@ -472,7 +472,7 @@ func TestAMoveMayBeShownBeforeTheWatchBringsIt(t *testing.T) {
 	g.Expect(p.requests).To(BeEmpty(), "nothing waits for a proof")
 }
 
-// What was in the first snapshot may be left from long ago.
+// Endpoints in the first snapshot may be leftovers.
 func TestAnAddressOfTheFirstSnapshotProvesNothing(t *testing.T) {
 	g := NewWithT(t)
 	p := newProof(t)
@@ -487,7 +487,7 @@ func TestAnAddressOfTheFirstSnapshotProvesNothing(t *testing.T) {
 	g.Expect(p.mayHold(ip)).To(BeFalse())
 }
 
-// The very first move has none before it.
+// The very first move has no predecessor.
 func TestTheFirstMoveHasToBeShown(t *testing.T) {
 	g := NewWithT(t)
 	p := newProof(t)
@@ -497,7 +497,7 @@ func TestTheFirstMoveHasToBeShown(t *testing.T) {
 	g.Expect(p.mayHold(ip)).To(BeTrue())
 }
 
-// HNS may never show a move that another one has followed.
+// HNS may never show a move that was followed by another one.
 func TestAMoveThatProvesNothingIsFollowedByAnother(t *testing.T) {
 	g := NewWithT(t)
 	p := newProof(t)
@@ -508,13 +508,13 @@ func TestAMoveThatProvesNothingIsFollowedByAnother(t *testing.T) {
 	p.requests = nil
 	p.pass()
 	g.Expect(p.requests).To(HaveLen(1))
-	p.changed(p.slice, flushSliceAt(netip.MustParseAddr("10.0.0.1"))) // which others did
+	p.changed(p.slice, flushSliceAt(netip.MustParseAddr("10.0.0.1"))) // by others
 	p.requests = nil
 	p.pass()
 	g.Expect(p.requests).To(HaveLen(1))
 }
 
-// A kube-proxy that does not follow is seen.
+// A kube-proxy that does not follow is noticed.
 func TestSinceWhenKubeProxyIsBehind(t *testing.T) {
 	g := NewWithT(t)
 	p := newProof(t)
@@ -544,7 +544,7 @@ func TestSinceWhenKubeProxyIsBehind(t *testing.T) {
 	g.Expect(behind()).To(BeZero())
 }
 
-// More drops than are remembered make every address one that may be remembered.
+// If there are more drops than the tracker remembers, every address may be in the record.
 func TestTheDropsAreBounded(t *testing.T) {
 	g := NewWithT(t)
 	p := newProof(t)
@@ -563,7 +563,7 @@ func TestTheDropsAreBounded(t *testing.T) {
 	g.Expect(p.mayHold(all[0])).To(BeFalse())
 }
 
-// What was given away does not change.
+// A returned record does not change.
 func TestARecordDoesNotChange(t *testing.T) {
 	g := NewWithT(t)
 	p := newProof(t)
@@ -592,7 +592,7 @@ func TestHoldsAreMeasured(t *testing.T) {
 	g.Expect(value(t, p.registry, "hnsguard_hold_duration_seconds")).To(BeEquivalentTo(5), "an orphan is not held")
 }
 
-// value is that of a metric without labels; of a histogram it is the sum.
+// value returns the value of a metric without labels; for a histogram it is the sum.
 func value(t *testing.T, registry *prometheus.Registry, name string) float64 {
 	t.Helper()
 	families, err := registry.Gather()
@@ -609,14 +609,14 @@ func value(t *testing.T, registry *prometheus.Registry, name string) float64 {
 	return 0
 }
 
-// A move that HNS shows after a later one, for whatever reason, says nothing more: kube-proxy processed it before that.
+// A move that HNS shows after a later one adds no information: kube-proxy processed it before.
 func TestAMoveThatIsShownAfterALaterOneDoesNotCount(t *testing.T) {
 	g := NewWithT(t)
 	p := newProof(t)
 	p.prove()
 	p.drop(ip)
 	skipped := p.moves()
-	p.processes(barrier(p.number + 1)) // before the watch brings it
+	p.processes(barrier(p.number + 1)) // before the watch delivers it
 	early := p.moves()
 	p.shown = []netip.Addr{skipped, early}
 	p.pass()

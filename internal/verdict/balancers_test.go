@@ -59,7 +59,7 @@ func (n balanced) judge() []verdict.Balancer {
 	return verdict.JudgeBalancers(e)
 }
 
-// program lets kube-proxy sync on the node.
+// program makes kube-proxy sync on the node.
 func (n *balanced) program(noDSR, reverse bool, families ...corev1.IPFamily) {
 	for _, f := range families {
 		p := proxier{
@@ -71,7 +71,7 @@ func (n *balanced) program(noDSR, reverse bool, families ...corev1.IPFamily) {
 	}
 }
 
-// shop is a node with one Service that has a local and a remote backend, and its load balancer.
+// shop returns a node with one Service that has a local and a remote backend, and its load balancer.
 func shop() balanced {
 	n := balanced{
 		services:  []*corev1.Service{aService("cart", "10.0.0.7")},
@@ -231,7 +231,7 @@ func TestLoadBalancers(t *testing.T) {
 	}
 }
 
-// someNode draws a node with Services of all sorts, and what kube-proxy programs for them.
+// someNode generates a node with various Services, and what kube-proxy programs for them.
 func someNode(t *rapid.T) balanced {
 	n := someServices(t)
 	families := []corev1.IPFamily{corev1.IPv4Protocol, corev1.IPv6Protocol}[:rapid.IntRange(1, 2).Draw(t, "families")]
@@ -239,19 +239,19 @@ func someNode(t *rapid.T) balanced {
 	return n
 }
 
-// someAddresses are those of pods on this node, and on others.
+// someAddresses returns the addresses of pods on this node, and on others.
 func someAddresses() (locals, remotes []string) {
 	return []string{"10.240.0.70", "10.240.0.71", "fd00::70"}, []string{"10.240.1.7", "10.240.1.8", "fd00:1::7"}
 }
 
-// someServices draws a node with Services of all sorts that kube-proxy has not programmed yet.
+// someServices generates a node with various Services that kube-proxy has not programmed yet.
 func someServices(t *rapid.T) balanced {
 	n := balanced{kubeProxy: true}
 	locals, remotes := someAddresses()
 	for _, addr := range locals[:rapid.IntRange(1, 3).Draw(t, "locals")] {
 		n.endpoints = append(n.endpoints, aLocal(addr))
 	}
-	if rapid.Bool().Draw(t, "twin") { // of a pod of this node, or a leaked local one
+	if rapid.Bool().Draw(t, "twin") { // of a pod on this node, or of a leaked local endpoint
 		n.endpoints = append(n.endpoints, aRemote(locals[0]))
 	}
 	if rapid.Bool().Draw(t, "leak") {
@@ -334,7 +334,7 @@ func someSlice(t *rapid.T, service string, at int, addresses []string) *discover
 		e.Conditions = discoveryv1.EndpointConditions{
 			Ready: condition("ready"), Serving: condition("serving"), Terminating: condition("terminating"),
 		}
-		if e.Conditions.Serving == nil { // the API server sets it, and sets it so
+		if e.Conditions.Serving == nil { // the API server sets it to this value
 			e.Conditions.Serving = new(e.Conditions.Ready == nil || *e.Conditions.Ready)
 		}
 		s.Endpoints = append(s.Endpoints, e)
@@ -353,7 +353,7 @@ func TestWhatKubeProxyProgramsIsRight(t *testing.T) {
 	})
 }
 
-// What goes wrong with it afterwards is found.
+// Faults that occur afterwards are found.
 func TestWhatIsWrongIsFound(t *testing.T) {
 	found := map[verdict.BalancerKind]int{}
 	rapid.Check(t, func(t *rapid.T) {
@@ -376,7 +376,7 @@ func (n *balanced) anyRight() int {
 	})
 }
 
-// expectFound breaks a load balancer that is right, if there is one, in each way, and counts what is found.
+// expectFound breaks a right load balancer, if there is one, in each way, and counts what is found.
 func (n *balanced) expectFound(t *rapid.T, found map[verdict.BalancerKind]int) {
 	at := n.anyRight()
 	if at < 0 {
@@ -399,7 +399,7 @@ func (n *balanced) expectFound(t *rapid.T, found map[verdict.BalancerKind]int) {
 	}
 }
 
-// harm breaks a load balancer, and returns what has to be found.
+// harm breaks a load balancer, and returns the expected verdict.
 func (n *balanced) harm(at, fault int) verdict.BalancerKind {
 	lb := &n.balancers[at]
 	switch fault {
@@ -416,8 +416,8 @@ func (n *balanced) harm(at, fault int) verdict.BalancerKind {
 	}
 }
 
-// excusable reports whether kube-proxy may not have had to make the load balancer: all of its backends are listed twice,
-// differently, or unready, or have two endpoints; or whether nothing says that it serves IPv4.
+// excusable reports whether kube-proxy may have had no reason to create the load balancer: all of its backends are
+// listed twice with differences, or are unready, or have two endpoints; or nothing says that it serves IPv4.
 func excusable(n balanced, lb hns.LoadBalancer) bool { //nolint:gocyclo // a list of excuses
 	served := slices.ContainsFunc(n.endpoints, func(e verdict.Endpoint) bool { return e.Remote() && e.Addresses[0].Is4() }) ||
 		slices.ContainsFunc(n.balancers, func(lb hns.LoadBalancer) bool {
@@ -449,7 +449,7 @@ func excusable(n balanced, lb hns.LoadBalancer) bool { //nolint:gocyclo // a lis
 	return true
 }
 
-// BenchmarkJudgeBalancers judges what a large node has in a large cluster.
+// BenchmarkJudgeBalancers judges the load balancers of a large node in a large cluster.
 func BenchmarkJudgeBalancers(b *testing.B) {
 	index := cluster.NewIndex(node)
 	e := verdict.BalancerEvidence{Node: node, ServicesKnown: true, Processed: math.MaxUint64, KubeProxy: true}

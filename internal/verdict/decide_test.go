@@ -39,7 +39,7 @@ var (
 	now = time.Date(2026, 3, 1, 3, 0, 0, 0, time.UTC)
 )
 
-// world is what a row starts from and changes: the remote endpoint in question is always the first of the snapshot.
+// world is the start of a row, which changes it: the remote endpoint in question is always the first of the snapshot.
 type world struct {
 	remote, local                 verdict.Endpoint
 	hasLocal                      bool
@@ -55,11 +55,11 @@ type world struct {
 	unclaimedFor                  time.Duration
 	unclaimedUnknown, slicesEmpty bool
 	urgent                        bool
-	// forgotten is set when kube-proxy is known to hold in its record no addresses but those that were dropped.
+	// forgotten is set if kube-proxy's record is known to hold only the addresses that were dropped.
 	forgotten bool
 	dropped   sets.Set[netip.Addr]
-	// waitingFor is how long each pod without address has been waiting, except for those in waited, by name. Where it is
-	// negative that is unknown. balancersRead is when load balancers were read.
+	// waitingFor is how long each pod without an address has been waiting, except for those in waited, by name. A negative
+	// value means that this is unknown. balancersRead is when load balancers were read.
 	waitingFor    time.Duration
 	waited        map[types.UID]time.Duration
 	balancersRead time.Time
@@ -68,7 +68,7 @@ type world struct {
 	elsewhere []*corev1.Pod
 }
 
-// idle is a world in which only a remote endpoint exists, and kube-proxy is a good one.
+// idle returns a world with nothing but a remote endpoint, and a kube-proxy without faults.
 func idle() world {
 	return world{
 		remote: verdict.Endpoint{Endpoint: hns.Endpoint{
@@ -82,10 +82,10 @@ func idle() world {
 	}
 }
 
-// orphaned is a world in which the remote endpoint is to be removed because nothing uses it.
+// orphaned returns a world in which the remote endpoint is removed because nothing uses it.
 func orphaned() world { return idle() }
 
-// conflicting is a world in which the remote endpoint is to be removed because a pod of this node has its address.
+// conflicting returns a world in which the remote endpoint is removed because a pod on this node has its address.
 func conflicting() world {
 	w := idle()
 	w.hasLocal = true
@@ -93,14 +93,14 @@ func conflicting() world {
 	return w
 }
 
-// conflictingIPv6 is the same with an address that cannot be looked up by on the API server.
+// conflictingIPv6 is conflicting with an address that the API server cannot look up.
 func conflictingIPv6() world {
 	w := conflicting()
 	ipv6(node)(&w)
 	return w
 }
 
-// early is a world in which it is to be removed because a pod is about to report its address.
+// early returns a world in which it is removed because a pod is about to report its address.
 func early() world {
 	w := idle()
 	w.hasLocal, w.local.Appeared = true, now.Add(-time.Second)
@@ -175,7 +175,7 @@ func pod(name string, changes ...func(*corev1.Pod)) *corev1.Pod {
 	return p
 }
 
-// local makes the endpoint in question a local one that nothing is attached to.
+// local makes the endpoint in question a local, unattached one.
 func local(changes ...func(*verdict.Endpoint)) func(*world) {
 	return func(w *world) {
 		w.remote.Flags = 0
@@ -193,7 +193,7 @@ func seen(ago time.Duration) func(*verdict.Endpoint) {
 	return func(e *verdict.Endpoint) { e.Seen = now.Add(-ago) }
 }
 
-// oneMore is one more local endpoint that nothing is attached to.
+// oneMore adds an unattached local endpoint.
 func oneMore(changes ...func(*verdict.Endpoint)) func(*world) {
 	return func(w *world) {
 		e := verdict.Endpoint{Endpoint: hns.Endpoint{
@@ -248,7 +248,7 @@ func lists(onNode string, changes ...func(*discoveryv1.EndpointConditions)) func
 	return func(w *world) { w.slices = append(w.slices, slice("svc", listing(ip, onNode, changes...))) }
 }
 
-// keeps lets a node keep the address listed for a Service.
+// keeps makes a node keep the address listed for a Service.
 func keeps(service, onNode string) func(*world) {
 	return func(w *world) {
 		keep := cluster.Keep{
@@ -267,8 +267,8 @@ func withPod(changes ...func(*corev1.Pod)) func(*world) {
 	return func(w *world) { w.pods = []*corev1.Pod{pod("web", changes...)} }
 }
 
-// Each rule has a row in which it decides, and each guard a row in which it alone saves the endpoint: the world without
-// the row's change lets it be removed.
+// Each rule has a row in which it decides, and each guard a row in which it alone saves the endpoint: without the row's
+// change, the endpoint is removed.
 func TestDecide(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
@@ -469,7 +469,7 @@ func TestDecidingAboutAnEndpointThatIsNotThere(t *testing.T) {
 	}
 }
 
-// The memory of verdicts that are used no more is used again. What they refer to may still be in use.
+// The memory of old verdicts is reused. What they refer to may still be in use.
 func TestDecidingInUsedMemory(t *testing.T) {
 	g := NewWithT(t)
 	first, second := conflicting(), orphaned()
@@ -604,10 +604,10 @@ func fresh(w *world)                    { w.unclaimedFor = 0 }
 func forgotten(w *world)                { w.forgotten = true }
 func dropped(w *world)                  { w.dropped = sets.New(ip) }
 
-// another makes a second local endpoint appear, after the first.
+// another adds a second local endpoint, which appeared after the first.
 func another(w *world) { more(func(*verdict.Endpoint) {})(w) }
 
-// more makes a second endpoint appear: a local one after the first, if it is not changed.
+// more adds a second endpoint: a local one that appeared after the first, unless it is changed.
 func more(change func(*verdict.Endpoint)) func(*world) {
 	return func(w *world) {
 		second := w.local
@@ -618,7 +618,7 @@ func more(change func(*verdict.Endpoint)) func(*world) {
 	}
 }
 
-// arrivals makes a second local endpoint appear so long ago, while two pods have been waiting for so long.
+// arrivals adds a second local endpoint that appeared that long ago, while two pods have been waiting for so long.
 func arrivals(second, web, two time.Duration) func(*world) {
 	return both(more(func(e *verdict.Endpoint) { e.Appeared = now.Add(-second) }), func(w *world) {
 		w.pods = append(w.pods, pod("two", withoutAddress))
@@ -626,7 +626,7 @@ func arrivals(second, web, two time.Duration) func(*world) {
 	})
 }
 
-// podElsewhere is a pod with the address that the API server has on another node.
+// podElsewhere adds a pod with the address on another node, on the API server.
 func podElsewhere(changes ...func(*corev1.Pod)) func(*world) {
 	return func(w *world) { w.elsewhere = append(w.elsewhere, pod("cart", append(changes, onOtherNode)...)) }
 }

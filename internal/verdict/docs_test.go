@@ -10,7 +10,7 @@ import (
 	. "github.com/onsi/gomega"
 )
 
-// People look up in the documentation what scan prints.
+// Users look up the output of scan in the documentation.
 func TestTheDocumentationNamesEveryVerdictAndReason(t *testing.T) {
 	g := NewWithT(t)
 	source, err := os.ReadFile("verdict.go")

@@ -53,7 +53,7 @@ func TestVerdictsAreEqualWithTheSameEvidenceOnly(t *testing.T) {
 		g.Expect(made().Equal(changed)).To(BeFalse(), name)
 	}
 
-	// Whether it is early is the verdict's own.
+	// Whether a conflict is early is a part of the verdict.
 	late, soon := conflicting().evidence(), early().evidence()
 	is := func(v verdict.Verdict) bool { return v.Kind.Removes() }
 	a, b := first(verdict.Decide(late), is), first(verdict.Decide(soon), is)

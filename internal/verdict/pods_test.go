@@ -20,7 +20,7 @@ func endsAt(moment time.Time) func(*corev1.Pod) {
 	return func(p *corev1.Pod) { p.DeletionTimestamp = &metav1.Time{Time: moment} }
 }
 
-// Only a running pod of this node that has an address of its own can lack its network.
+// Only a running pod on this node with its own address can lack its network.
 func TestTheStateOfAPod(t *testing.T) {
 	attached := hns.Endpoint{Name: "web-eth0", Addresses: []netip.Addr{ip}, Namespace: "ns"}
 	of := func(change func(*hns.Endpoint)) []hns.Endpoint {

@@ -18,7 +18,7 @@ import (
 	"github.com/hnsguard/hnsguard/internal/verdict"
 )
 
-// Invariant 3: each family has a record of its own, and what is not known may be in it.
+// Invariant 3: each family has its own record, and an unknown record may hold every address.
 func TestWhatTheRecordMayHold(t *testing.T) {
 	v4, other, v6 := ip, netip.MustParseAddr("10.240.9.9"), netip.MustParseAddr("fd00::1")
 	for name, tc := range map[string]struct {
@@ -119,7 +119,7 @@ func TestWhichKeepsAreWanted(t *testing.T) {
 	}
 }
 
-// A verdict names the keep-slices of its address, on the pod network only.
+// A verdict names the keep-slices of its address, only on the pod network.
 func TestAVerdictNamesWhatIsKept(t *testing.T) {
 	g := NewWithT(t)
 	w := conflicting()

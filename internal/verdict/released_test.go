@@ -23,20 +23,21 @@ import (
 	"github.com/hnsguard/hnsguard/test/winkernel/wire"
 )
 
-// released is a node on which the code of a kube-proxy runs as it was released. HNS answers every call.
+// released is a node with the code of a released kube-proxy. HNS answers every call.
 type released struct {
 	balanced
 	t       *rapid.T
 	version string
 	program *winkernel.Program
 	made    int
-	// deleted are the endpoints that kube-proxy deleted, some versions those of pods too. What names them dangles indeed.
+	// deleted are the endpoints that kube-proxy deleted, in some versions also those of pods. Load balancers with them
+	// really dangle.
 	deleted sets.Set[hns.EndpointID]
-	// dropped are the addresses whose load balancers kube-proxy deleted and did not make again.
+	// dropped are the addresses whose load balancers kube-proxy deleted and did not create again.
 	dropped sets.Set[netip.Addr]
 }
 
-// do makes a request, and answers all calls that come of it.
+// do makes a request, and answers all calls that it causes.
 func (r *released) do(request wire.Request) {
 	request.Seed = rapid.Uint64Min(1).Draw(r.t, "seed")
 	m, err := r.program.Do(request)
@@ -47,7 +48,7 @@ func (r *released) do(request wire.Request) {
 	}
 }
 
-// tell lets kube-proxy know of an object, and judges nothing yet.
+// tell notifies kube-proxy of an object, without judging.
 func (r *released) tell(kind wire.Kind, obj client.Object, gone bool) {
 	obj.SetUID(types.UID(obj.GetName()))
 	encoded, err := json.Marshal(obj)
@@ -127,7 +128,7 @@ func (r *released) add(lb wire.LoadBalancer) wire.LoadBalancer {
 	return lb
 }
 
-// remove deletes a load balancer, and reports whether it was there.
+// remove deletes a load balancer, and reports whether it existed.
 func (r *released) remove(id string) bool {
 	for _, lb := range r.balancers {
 		if string(lb.ID) == id {
@@ -161,7 +162,7 @@ func wiredBalancer(lb hns.LoadBalancer) wire.LoadBalancer {
 	return w
 }
 
-// selected reports whether the informers of kube-proxy have the object.
+// selected reports whether kube-proxy's informers have the object.
 func selected(obj client.Object) bool {
 	_, headless := obj.GetLabels()[corev1.IsHeadlessService]
 	_, other := obj.GetLabels()["service.kubernetes.io/service-proxy-name"]
@@ -197,14 +198,15 @@ func (r *released) expectRight(when string) {
 	}
 }
 
-// lost reports whether kube-proxy lost the load balancer itself, as its version is known to do.
+// lost reports whether kube-proxy itself lost the load balancer, as its version is known to do.
 func (r *released) lost(b verdict.Balancer) bool {
 	at := slices.IndexFunc(r.services, func(s *corev1.Service) bool { return s.Name == b.Service.Name })
 	return b.Kind == verdict.BalancerMissing && r.dropped.Has(b.Frontend.VIP) && at >= 0 &&
 		kubeproxy.ProfileOf(r.version).LosesUnchanged(r.services[at].Spec.InternalTrafficPolicy != nil)
 }
 
-// Invariant 7, for the code of kube-proxy itself: what it has programmed at its start and after changes is right, and what goes wrong with it then is found.
+// Invariant 7, for the code of kube-proxy itself: what it has programmed at its start and after changes is right, and
+// faults that occur afterwards are found.
 func TestWhatReleasedKubeProxiesProgramIsRight(t *testing.T) {
 	if len(winkernel.Programs()) == 0 {
 		t.Skip("make test-model-kube-proxy builds them")

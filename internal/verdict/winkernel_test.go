@@ -16,17 +16,17 @@ import (
 	"github.com/hnsguard/hnsguard/internal/verdict"
 )
 
-// proxier is one sync of kube-proxy on an empty node, for one family: syncProxyRules of pkg/proxy/winkernel/proxier.go
-// as it was read, line by line, with endpointslicecache.go before it. It shares nothing with the product.
+// proxier is one sync of kube-proxy on an empty node, for one family: syncProxyRules of pkg/proxy/winkernel/proxier.go,
+// line by line, and endpointslicecache.go before it. It shares nothing with the product.
 type proxier struct {
 	family    corev1.IPFamily
 	node      string
 	services  []*corev1.Service
 	slices    []*discoveryv1.EndpointSlice
 	endpoints []verdict.Endpoint
-	// noDSR is an old Windows.
+	// noDSR is set for an old Windows without DSR.
 	noDSR bool
-	// reverse is another order of the map of endpoints of several slices.
+	// reverse reverses the order of the map of endpoints of several slices.
 	reverse bool
 	made    []hns.LoadBalancer
 }
