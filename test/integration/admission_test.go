@@ -24,10 +24,10 @@ import (
 	"github.com/hnsguard/hnsguard/test/hnstest"
 )
 
-// bindings are those of the admission policies.
+// bindings is the kind of the admission policies' bindings.
 const bindings = "ValidatingAdmissionPolicyBinding"
 
-// unbind takes the bindings of the policies away, and waits until the API server no longer refuses what they refuse.
+// unbind deletes the bindings of the policies, and waits until the API server no longer enforces them.
 func (i installed) unbind(ctx context.Context, as client.Client) {
 	GinkgoHelper()
 	for _, u := range i.objects.Of(bindings) {
@@ -48,15 +48,15 @@ func (i installed) bind(ctx context.Context, as client.Client) {
 	Eventually(i.foreignSlice(ctx, as)).Should(refusedBy("slices", "its own"))
 }
 
-// foreignSlice tries to make a slice, in a dry run, that no agent may make.
+// foreignSlice tries to create a slice that no agent may create, as a dry run.
 func (i installed) foreignSlice(ctx context.Context, as client.Client) func() error {
 	return func() error {
 		return as.Create(ctx, flushSlice(i.namespace, func(s *discoveryv1.EndpointSlice) { s.Name = "web" }), client.DryRunAll)
 	}
 }
 
-// act gives the agent of a node something to do of each kind: a record to flush, an address to keep listed, a load
-// balancer whose endpoint is gone, and a pod without network.
+// act gives the agent on a node one task of each kind: a record to flush, an address to keep listed, a load balancer
+// whose endpoint is gone, and a pod without network.
 func (n *node) act(ctx context.Context) (victim *corev1.Pod, service *corev1.Service) {
 	GinkgoHelper()
 	n.kubeProxy = "v1.32.3"

@@ -20,7 +20,7 @@ import (
 	"github.com/hnsguard/hnsguard/test/hnstest"
 )
 
-// kubectl finds Events by the UID of what they are about, and leaves out those that have none or another one.
+// kubectl finds Events by the UID of their object, and omits those without or with another UID.
 var _ = Describe("kubectl describe", func() {
 	It("shows the Events on the pod, the node and the Service", func(ctx SpecContext) {
 		n := newNode(ctx, shared, hnstest.Options{})

@@ -31,13 +31,13 @@ import (
 	"github.com/hnsguard/hnsguard/test/hnstest"
 )
 
-// proxyMetrics is what the doctor reads of kube-proxy's metrics.
+// proxyMetrics are the metrics of kube-proxy that doctor reads.
 const proxyMetrics = `kubernetes_build_info{git_version="v1.37.2"} 1
 # TYPE kubeproxy_sync_proxy_rules_last_timestamp_seconds gauge
 kubeproxy_sync_proxy_rules_last_timestamp_seconds 1772334000
 `
 
-// examined is what the doctor checks as the agent of an installation.
+// examined returns the inputs of doctor for the agent of an installation.
 func (i installed) examined(ctx context.Context, node string) doctor.Options {
 	GinkgoHelper()
 	api := i.agentOn(ctx, node)
@@ -207,8 +207,8 @@ var _ = Describe("The doctor", func() {
 	})
 })
 
-// servesMetrics serves kube-proxy's metrics at its port, and returns an address of this machine that the API server
-// connects to: it refuses loopback.
+// servesMetrics serves kube-proxy's metrics at its port, on an address of this machine to which the API server
+// connects: it refuses loopback.
 func servesMetrics(ctx context.Context) string {
 	GinkgoHelper()
 	addresses, err := net.InterfaceAddrs()

@@ -33,12 +33,12 @@ import (
 	"github.com/hnsguard/hnsguard/test/kubelet"
 )
 
-// answers are what the agents' containers answer. No process is run there.
+// answers are the outputs of commands in the agents' containers. No process runs there.
 type answers struct {
 	answer func(node string, out, complaints io.Writer) error
-	// commands are those that were run.
+	// commands are the commands that were run.
 	commands chan []string
-	// running counts commands that run now, and most is the most there ever were.
+	// running counts the running commands, and most is their maximum.
 	running, most atomic.Int64
 }
 
@@ -60,7 +60,7 @@ func (a *answers) serveOn(ctx context.Context, cp *controlPlane, node string) {
 	Expect(kubelet.Register(ctx, cp.client, node, s)).To(Succeed())
 }
 
-// runs makes the agent's pod on a node run.
+// runs creates the agent's running pod on a node.
 func (i installed) runs(ctx context.Context, node string) {
 	GinkgoHelper()
 	pod := &corev1.Pod{}
@@ -69,21 +69,21 @@ func (i installed) runs(ctx context.Context, node string) {
 	Expect(i.cp.client.Status().Update(ctx, pod)).To(Succeed())
 }
 
-// statusOf is what an agent prints.
+// statusOf returns the output of an agent.
 func statusOf(node string) string {
 	text, err := json.Marshal(map[string]any{
 		"apiVersion": "hnsguard.io/v1alpha1", "kind": "NodeReport", "node": node, "mode": "enforce", "state": "guarding",
 		"agent": map[string]any{"version": "v1.2.3"}, "time": "2026-03-01T03:00:02Z",
 		"kubeProxy": map[string]any{"version": "v1.34.0", "known": true, "faults": []string{"batch-leak"}},
 		"pass":      map[string]any{"ended": "2026-03-01T03:00:00Z"}, "counts": map[string]int{"conflict": 1, "held": 2, "in_use": 4},
-		// More than one frame, as of a node with thousands of endpoints, in a field of a later version.
+		// This is more than one frame, as for a node with thousands of endpoints, in a field of a later version.
 		"later": strings.Repeat("x", 300<<10),
 	})
 	Expect(err).NotTo(HaveOccurred())
 	return string(text)
 }
 
-// kubeconfig returns the name of a file with which kubectl reaches the control plane.
+// kubeconfig returns the path of a kubeconfig for the control plane.
 func (cp *controlPlane) kubeconfig() string {
 	GinkgoHelper()
 	c := clientcmdapi.NewConfig()
@@ -97,7 +97,7 @@ func (cp *controlPlane) kubeconfig() string {
 	return file
 }
 
-// podOn makes a pod on a node, and returns its name.
+// podOn creates a pod on a node, and returns its name.
 func (cp *controlPlane) podOn(ctx context.Context, namespace, name, node string) string {
 	GinkgoHelper()
 	Expect(cp.client.Create(ctx, &corev1.Pod{

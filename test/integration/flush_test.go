@@ -28,7 +28,7 @@ func (n *node) flushes(result string) float64 {
 	return n.metric(`hnsguard_flushes_total{result="` + result + `"}`)
 }
 
-// changes notes when the slice that the agents write was seen to change.
+// changes records when the slice that the agents write was seen to change.
 type changes struct {
 	mu   sync.Mutex
 	seen []time.Time

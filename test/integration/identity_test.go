@@ -30,7 +30,7 @@ var _ = Describe("An agent that is not itself", func() {
 		n.pod(ctx, "web", n.addr(1))
 	})
 
-	// startAs starts an agent for the node with other credentials, and returns why it ended.
+	// startAs starts an agent for the node with other credentials, and returns its error.
 	startAs := func(ctx SpecContext, config *rest.Config) error {
 		GinkgoHelper()
 		options := agent.Options{

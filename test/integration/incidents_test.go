@@ -256,7 +256,7 @@ var _ = Describe("A fresh node", func() {
 	})
 })
 
-// forward makes what listens at one address reachable at another, until the end of the spec.
+// forward forwards connections from one address to another, until the spec ends.
 func forward(from, to string) {
 	GinkgoHelper()
 	listener, err := net.Listen("tcp", from)
@@ -283,7 +283,7 @@ func forward(from, to string) {
 	}()
 }
 
-// get returns what a GET request of the URL answers, for Eventually.
+// get returns the answer to a GET request, for Eventually.
 func get(url string) func() (string, error) {
 	return func() (string, error) {
 		response, err := http.Get(url)
@@ -296,7 +296,7 @@ func get(url string) func() (string, error) {
 	}
 }
 
-// freeAddress is this spec's alone: the system gives its port to no connection either.
+// freeAddress returns an address with a port that the system gives to no connection.
 func freeAddress() string {
 	GinkgoHelper()
 	return fmt.Sprintf("127.0.0.1:%d", freeport.GetOne(GinkgoT()))

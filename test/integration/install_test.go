@@ -40,7 +40,7 @@ import (
 	"github.com/hnsguard/hnsguard/test/hnstest"
 )
 
-// apply renders the chart and applies all of it as an installation would, and takes it away when the spec ends.
+// apply renders the chart and applies all of it like an installation, and deletes it when the spec ends.
 func (cp *controlPlane) apply(ctx context.Context, namespace string, args ...string) chart.Objects {
 	GinkgoHelper()
 	c, err := chart.In("../..")
@@ -57,7 +57,7 @@ func (cp *controlPlane) apply(ctx context.Context, namespace string, args ...str
 	return objects
 }
 
-// versions are the resource versions of those objects that exist.
+// versions returns the resource versions of the existing objects.
 func (cp *controlPlane) versions(ctx context.Context, objects chart.Objects) map[string]string {
 	GinkgoHelper()
 	versions := map[string]string{}
@@ -72,7 +72,7 @@ func (cp *controlPlane) versions(ctx context.Context, objects chart.Objects) map
 	return versions
 }
 
-// deleteAsDocumented deletes the EndpointSlices that the commands in docs/upgrade.md delete, of which there are so many.
+// deleteAsDocumented runs the commands in docs/upgrade.md that delete EndpointSlices, and checks their number.
 func (cp *controlPlane) deleteAsDocumented(ctx context.Context, commands int) {
 	GinkgoHelper()
 	page, err := os.ReadFile("../../docs/upgrade.md")
@@ -91,7 +91,7 @@ func (cp *controlPlane) deleteAsDocumented(ctx context.Context, commands int) {
 	}
 }
 
-// installed is the chart in a namespace of its own, with what a kubelet would make of its DaemonSet on two nodes.
+// installed is the chart in its own namespace, with what a kubelet does for its DaemonSet on two nodes.
 type installed struct {
 	cp        *controlPlane
 	namespace string
@@ -104,8 +104,8 @@ func install(ctx context.Context, cp *controlPlane, args ...string) installed {
 	return installed{cp, namespace, cp.apply(ctx, namespace, args...)}
 }
 
-// agentOn makes the node, if it is not there, and the DaemonSet's pod on it, and returns how that pod reaches the API:
-// with a token of its account that is bound to it.
+// agentOn creates the node, if it does not exist, and the DaemonSet's pod on it, and returns the pod's configuration
+// for the API server: with a token of its account that is bound to it.
 func (i installed) agentOn(ctx context.Context, node string) *rest.Config {
 	GinkgoHelper()
 	err := i.cp.client.Create(ctx, &corev1.Node{ObjectMeta: metav1.ObjectMeta{
@@ -132,7 +132,7 @@ func (i installed) agentOn(ctx context.Context, node string) *rest.Config {
 	})
 }
 
-// as returns how an account reaches the API server.
+// as returns an account's configuration for the API server.
 func (cp *controlPlane) as(
 	ctx context.Context, account *corev1.ServiceAccount, bound *authenticationv1.BoundObjectReference,
 ) *rest.Config {
@@ -151,7 +151,7 @@ func clientOf(config *rest.Config) client.Client {
 	return c
 }
 
-// workload makes a pod on a node.
+// workload creates a pod on a node.
 func (i installed) workload(ctx context.Context, namespace, name, node string) *corev1.Pod {
 	GinkgoHelper()
 	pod := &corev1.Pod{
@@ -189,7 +189,7 @@ func flushSlice(namespace string, change func(*discoveryv1.EndpointSlice)) *disc
 	return s
 }
 
-// keepSlice is what the agent of a node writes to keep an address listed.
+// keepSlice returns the slice that the agent on a node writes to keep an address listed.
 func keepSlice(namespace, node string, change func(*discoveryv1.EndpointSlice)) *discoveryv1.EndpointSlice {
 	s := &discoveryv1.EndpointSlice{
 		ObjectMeta: metav1.ObjectMeta{
@@ -212,7 +212,7 @@ func keepSlice(namespace, node string, change func(*discoveryv1.EndpointSlice)) 
 	return s
 }
 
-// spoiled are the changes of a slice's metadata that a stolen token may want.
+// spoiled returns changes of a slice's metadata that someone with a stolen token may want.
 func spoiled() map[string]func(client.Object) {
 	return map[string]func(client.Object){
 		"for another proxy": func(o client.Object) { o.GetLabels()["service.kubernetes.io/service-proxy-name"] = "x" },
@@ -231,7 +231,7 @@ func flushIPv6(namespace, addr string) *discoveryv1.EndpointSlice {
 	})
 }
 
-// moved moves a flush slice to an address.
+// moved returns a patch that moves a flush slice to an address.
 func moved(addr string) client.Patch {
 	return client.RawPatch(types.MergePatchType, []byte(`{"endpoints": [{"addresses": ["`+addr+`"]}]}`))
 }
@@ -246,12 +246,12 @@ func event(namespace string, about corev1.ObjectReference, change func(*eventsv1
 	return e
 }
 
-// forbidden matches the refusal of what no role allows.
+// forbidden matches a refusal because no role allows the request.
 func forbidden(why string) OmegaMatcher {
 	return And(WithTransform(apierrors.IsForbidden, BeTrue()), MatchError(ContainSubstring(why)))
 }
 
-// refusedBy matches a policy's refusal.
+// refusedBy matches the refusal of a policy.
 func refusedBy(policy, message string) OmegaMatcher {
 	return MatchError(And(ContainSubstring("ValidatingAdmissionPolicy 'hnsguard-"+policy+"'"), ContainSubstring(message)))
 }
@@ -334,7 +334,7 @@ var _ = Describe("The chart", func() {
 			n := corners.Add(1)
 			node, elsewhere = fmt.Sprintf("win-%d", n), fmt.Sprintf("win-%d-other", n)
 			mine, other = clientOf(it.agentOn(ctx, node)), clientOf(it.agentOn(ctx, elsewhere))
-			// Policies take effect some time after they were made. All are there when the last is.
+			// Policies take effect some time after their creation: all of them do when the last one does.
 			stranger := it.workload(ctx, it.namespace, "stranger", elsewhere)
 			Eventually(func() error { return evict(ctx, mine, stranger, new(types.UID("of nobody"))) }).
 				Should(refusedBy("eviction", "on the node that it runs on"))
@@ -356,7 +356,7 @@ var _ = Describe("The chart", func() {
 			namespace := shared.namespace(ctx)
 			own, foreign := it.workload(ctx, namespace, "own", node), it.workload(ctx, namespace, "foreign", elsewhere)
 			nowhere := it.workload(ctx, namespace, "nowhere", "")
-			// The policy looks at the API server's cache of pods, which may not have the new ones yet.
+			// The policy uses the API server's cache of pods, which may not have the new ones yet.
 			Eventually(func() error { return evict(ctx, mine, nowhere, new(types.UID("of nobody"))) }).
 				Should(refusedBy("eviction", "on the node that it runs on"))
 			Expect(evict(ctx, mine, foreign, &foreign.UID)).To(refusedBy("eviction", "on the node that it runs on"))

@@ -20,7 +20,7 @@ import (
 	"github.com/hnsguard/hnsguard/test/hnstest"
 )
 
-// keepSlices are those in the node's corner of the cluster.
+// keepSlices returns the keep-slices in the node's part of the cluster.
 func (n *node) keepSlices(ctx context.Context) ([]discoveryv1.EndpointSlice, error) {
 	var all discoveryv1.EndpointSliceList
 	err := n.cp.client.List(ctx, &all, client.InNamespace(n.namespace),
@@ -32,7 +32,7 @@ func (n *node) keptBy(act, result string) float64 {
 	return n.metric(fmt.Sprintf("hnsguard_keeps_total{act=%q,result=%q}", act, result))
 }
 
-// didAbout returns what the agent did about an address, the first thing first.
+// didAbout returns what the agent did about an address, oldest first.
 func (n *node) didAbout(addr netip.Addr) func() []string {
 	return func() (did []string) {
 		for _, e := range slices.Backward(n.running.Report().History) {

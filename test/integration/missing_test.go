@@ -33,8 +33,8 @@ import (
 	"github.com/hnsguard/hnsguard/test/hnstest"
 )
 
-// To be sure takes minutes, so this is not the whole agent: time is made, the API server and the agent's rights are
-// real.
+// Certainty takes minutes, so this is not the whole agent: time is simulated, but the API server and the agent's rights
+// are real.
 var _ = Describe("A load balancer that is missing", func() {
 	It("is found by what the cluster has, and reported on its Service", func(ctx SpecContext) {
 		it := install(ctx, shared, "--set", "config.eviction.mode=enforce,config.reprogram.mode=enforce")
@@ -94,7 +94,7 @@ var _ = Describe("A load balancer that is missing", func() {
 	})
 })
 
-// indexed is an index of the Services and EndpointSlices that the agent may read.
+// indexed returns an index of the Services and EndpointSlices that the agent may read.
 func (n *node) indexed(ctx context.Context) *cluster.Index {
 	GinkgoHelper()
 	index := cluster.NewIndex(n.name)
@@ -112,7 +112,7 @@ func (n *node) indexed(ctx context.Context) *cluster.Index {
 	return index
 }
 
-// agentClient is a client with the agent's rights, without a cache.
+// agentClient returns a client with the agent's rights, without a cache.
 func (n *node) agentClient() client.Client {
 	GinkgoHelper()
 	scheme, err := agent.Scheme()
@@ -122,7 +122,7 @@ func (n *node) agentClient() client.Client {
 	return c
 }
 
-// recorder records Events with the agent's rights.
+// recorder returns a recorder of Events with the agent's rights.
 func (n *node) recorder(ctx context.Context) events.EventRecorder {
 	GinkgoHelper()
 	scheme, err := agent.Scheme()

@@ -42,8 +42,8 @@ const (
 	poll  = 250 * time.Millisecond
 )
 
-// node is a Windows node with its HNS and its agent, in a corner of the cluster of its own: specs share an API
-// server, and every agent sees the EndpointSlices of all.
+// node is a Windows node with its HNS and its agent, in its own part of the cluster: specs share an API server, and
+// every agent sees all EndpointSlices.
 type node struct {
 	cp        *controlPlane
 	name      string
@@ -58,12 +58,12 @@ type node struct {
 	page      string
 	tls       *server.Certificate
 
-	// api is how the agent reaches the API server, and agentNamespace where it runs, if not as an administrator and beside
-	// the pods.
+	// api is the agent's configuration for the API server, and agentNamespace its namespace, unless it runs as an
+	// administrator in the pods' namespace.
 	api            *rest.Config
 	agentNamespace string
 
-	// impatient is how long the manager lets its controllers wait for their first view of the cluster, if they do not say.
+	// impatient is the time for the manager's controllers to sync their caches, unless they set their own.
 	impatient time.Duration
 
 	running *agent.Agent
@@ -88,14 +88,14 @@ func newNode(ctx context.Context, cp *controlPlane, opts hnstest.Options) *node 
 	return n
 }
 
-// evictsVictims lets the agent evict pods that have been without an endpoint for a second.
+// evictsVictims makes the agent evict pods that have been without an endpoint for a second.
 func (n *node) evictsVictims() {
 	n.config.Eviction.Mode = config.Enforce
 	n.config.Eviction.After.Duration, n.config.Pace.EvictionInterval = time.Second, time.Second
 	n.config.Pace.SandboxTime = 0
 }
 
-// victims are the pods without network that the agent reports.
+// victims returns the pods without network that the agent reports.
 func (n *node) victims() (names []string) {
 	for _, v := range n.running.Report().Pods {
 		names = append(names, v.Name)
@@ -103,14 +103,14 @@ func (n *node) victims() (names []string) {
 	return names
 }
 
-// start starts the agent and waits until it looks at the node. It is stopped at the end of the spec, if not before.
+// start starts the agent and waits for its first pass. The agent stops when the spec ends, or earlier.
 func (n *node) start() {
 	GinkgoHelper()
 	n.launch()
 	Eventually(n.passes).Should(BeNumerically(">", 0), "the agent looks at the node")
 }
 
-// launch starts the agent, and returns where it says that it has ended.
+// launch starts the agent, and returns a channel for its end.
 func (n *node) launch() <-chan error {
 	GinkgoHelper()
 	options := agent.Options{
@@ -143,10 +143,10 @@ func (n *node) launch() <-chan error {
 	return ended
 }
 
-// addr is an address of the node's corner.
+// addr returns an address in the node's part of the cluster.
 func (n *node) addr(last byte) netip.Addr { return netip.AddrFrom4([4]byte{10, 42, n.subnet, last}) }
 
-// remote makes the remote endpoint that kube-proxy would make for an address.
+// remote creates the remote endpoint that kube-proxy would create for an address.
 func (n *node) remote(addr netip.Addr) hns.EndpointID {
 	GinkgoHelper()
 	return n.endpoint(hnstest.EndpointSpec{
@@ -154,7 +154,7 @@ func (n *node) remote(addr netip.Addr) hns.EndpointID {
 	})
 }
 
-// local makes the endpoint that a CNI would make for a pod, and attaches it.
+// local creates and attaches the endpoint that a CNI would create for a pod.
 func (n *node) local(addrs ...netip.Addr) hns.EndpointID {
 	GinkgoHelper()
 	id := n.leaked(addrs...)
@@ -162,7 +162,7 @@ func (n *node) local(addrs ...netip.Addr) hns.EndpointID {
 	return id
 }
 
-// leaked makes a local endpoint that nothing uses.
+// leaked creates a local endpoint that nothing uses.
 func (n *node) leaked(addrs ...netip.Addr) hns.EndpointID {
 	GinkgoHelper()
 	return n.endpoint(hnstest.EndpointSpec{Network: n.network.ID, Name: "0123_eth0", Addresses: addrs})
@@ -175,7 +175,7 @@ func (n *node) endpoint(spec hnstest.EndpointSpec) hns.EndpointID {
 	return made.ID
 }
 
-// there lists what is in HNS, but for what shows the moves of the flush slices.
+// there returns the endpoints in HNS, without those of the flush slices' moves.
 func (n *node) there() []hns.EndpointID {
 	ids := []hns.EndpointID{}
 	for _, e := range n.service.State().Endpoints {
@@ -186,7 +186,7 @@ func (n *node) there() []hns.EndpointID {
 	return ids
 }
 
-// followFlushes plays the part of kube-proxy in flushes until the spec ends.
+// followFlushes does kube-proxy's part of flushes until the spec ends.
 func (n *node) followFlushes(ctx context.Context) {
 	GinkgoHelper()
 	following, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -199,7 +199,7 @@ func (n *node) followFlushes(ctx context.Context) {
 	})
 }
 
-// pod creates a pod on the node; without addresses it waits for one.
+// pod creates a pod on the node; without addresses it is waiting for one.
 func (n *node) pod(ctx context.Context, name string, addrs ...netip.Addr) *corev1.Pod {
 	GinkgoHelper()
 	return n.podWith(ctx, name, func(*corev1.Pod) {}, addrs...)
@@ -223,7 +223,7 @@ func (n *node) podWith(ctx context.Context, name string, change func(*corev1.Pod
 	return pod
 }
 
-// report is what the kubelet does once the pod has addresses and runs.
+// report does what the kubelet does when the pod has addresses and runs.
 func (n *node) report(ctx context.Context, pod *corev1.Pod, addrs ...netip.Addr) {
 	GinkgoHelper()
 	pod.Status.Phase = corev1.PodRunning
@@ -235,7 +235,7 @@ func (n *node) report(ctx context.Context, pod *corev1.Pod, addrs ...netip.Addr)
 	Expect(n.cp.client.Status().Update(ctx, pod)).To(Succeed())
 }
 
-// terminate requests the pod's deletion; without a kubelet it stays in the state of being deleted.
+// terminate requests the pod's deletion; without a kubelet it remains terminating.
 func (n *node) terminate(ctx context.Context, pod *corev1.Pod) {
 	GinkgoHelper()
 	Expect(n.cp.client.Delete(ctx, pod, client.GracePeriodSeconds(600))).To(Succeed())
@@ -286,7 +286,7 @@ func (n *node) drop(ctx context.Context, s *discoveryv1.EndpointSlice) {
 	Expect(n.cp.client.Update(ctx, s)).To(Succeed())
 }
 
-// events lists the reasons of hnsguard's Events about an object. The API server has its own about Services.
+// events returns the reasons of hnsguard's Events about an object. The API server has its own Events about Services.
 func (n *node) events(ctx context.Context, namespace, name string) func() ([]string, error) {
 	return func() ([]string, error) {
 		var list eventsv1.EventList
@@ -329,7 +329,7 @@ func (n *node) metric(name string) float64 {
 
 func (n *node) passes() float64 { return n.metric(`hnsguard_passes_total{result="complete"}`) }
 
-// verdicts says how many endpoints have the verdict.
+// verdicts returns the number of endpoints with the verdict.
 func (n *node) verdicts(kind string) func() float64 {
 	return func() float64 { return n.metric(fmt.Sprintf("hnsguard_endpoints{verdict=%q}", kind)) }
 }
@@ -338,7 +338,7 @@ func (n *node) removals(kind, result string) float64 {
 	return n.metric(fmt.Sprintf("hnsguard_removals_total{result=%q,verdict=%q}", result, kind))
 }
 
-// keeps expects HNS to stay as it is for longer than anything takes that could change it.
+// keeps expects HNS not to change for longer than any act takes.
 func (n *node) keeps(ids ...hns.EndpointID) {
 	GinkgoHelper()
 	Consistently(n.there, grace+time.Second).Should(ConsistOf(ids))

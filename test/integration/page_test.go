@@ -82,7 +82,7 @@ var _ = Describe("the node page", func() {
 	})
 })
 
-// fetch gets a URL, with a token if there is one.
+// fetch requests a URL, with a token if given.
 func fetch(url, token string) (code int, body string) {
 	GinkgoHelper()
 	request, err := http.NewRequestWithContext(context.Background(), http.MethodGet, url, nil)
@@ -103,7 +103,7 @@ func fetch(url, token string) (code int, body string) {
 	return response.StatusCode, string(text)
 }
 
-// token makes an account in the namespace of the node's pods, and returns a token of it.
+// token creates an account in the namespace of the node's pods, and returns its token.
 func token(ctx context.Context, n *node, name string) string {
 	GinkgoHelper()
 	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: n.namespace, Name: name}}
@@ -111,7 +111,7 @@ func token(ctx context.Context, n *node, name string) string {
 	return n.cp.as(ctx, account, nil).BearerToken
 }
 
-// bind gives an account the role of the chart for readers of the page.
+// bind grants an account the chart's role for readers of the page.
 func bind(ctx context.Context, i installed, n *node, account string) {
 	GinkgoHelper()
 	for _, role := range i.objects.Of("ClusterRole") {

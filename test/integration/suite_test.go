@@ -2,7 +2,7 @@
 
 //go:build !windows
 
-// Package integration_test runs the whole agent against a real API server, with the simulated HNS beneath it.
+// Package integration_test runs the whole agent with a real API server and a simulated HNS.
 package integration_test
 
 import (
@@ -40,7 +40,7 @@ func TestIntegration(t *testing.T) {
 	expectNoChildren(t)
 }
 
-// expectNoChildren fails if a control plane has outlived the suite.
+// expectNoChildren fails if a control plane outlives the suite.
 func expectNoChildren(t *testing.T) {
 	t.Helper()
 	out, err := exec.CommandContext(t.Context(), "pgrep", "-l", "-P", strconv.Itoa(os.Getpid())).CombinedOutput()
@@ -50,7 +50,7 @@ func expectNoChildren(t *testing.T) {
 	}
 }
 
-// shared is the control plane of all specs but those that stop it.
+// shared is the control plane of all specs except those that stop it.
 var shared *controlPlane
 
 var _ = BeforeSuite(func(ctx SpecContext) {
@@ -70,11 +70,11 @@ type controlPlane struct {
 	client client.Client
 }
 
-// startControlPlane starts one that stops when the suite or the spec that asked for it ends.
+// startControlPlane starts a control plane that stops when the suite or the spec ends.
 func startControlPlane(ctx context.Context) *controlPlane {
 	GinkgoHelper()
 	env := &envtest.Environment{}
-	// With a folder of its own the server has the same certificates after a restart.
+	// With its own folder the server has the same certificates after a restart.
 	env.ControlPlane.GetAPIServer().CertDir = GinkgoT().TempDir()
 	config, err := env.Start()
 	Expect(err).NotTo(HaveOccurred())
@@ -86,8 +86,8 @@ func startControlPlane(ctx context.Context) *controlPlane {
 	return cp
 }
 
-// keepBusy changes an EndpointSlice again and again, as in any real cluster. The watches of a cluster in which nothing
-// happens learn of that only once a minute.
+// keepBusy changes an EndpointSlice again and again, as in any real cluster. Without changes in the cluster, watches
+// get a new version only once a minute.
 func (cp *controlPlane) keepBusy(ctx context.Context) {
 	GinkgoHelper()
 	slice := &discoveryv1.EndpointSlice{
@@ -113,7 +113,7 @@ func (cp *controlPlane) keepBusy(ctx context.Context) {
 	}()
 }
 
-// crash ends the API server without a warning. Asked to stop it would wait for its clients first.
+// crash kills the API server. A graceful stop would wait for its clients.
 func (cp *controlPlane) crash(ctx context.Context) {
 	GinkgoHelper()
 	server := cp.env.ControlPlane.GetAPIServer()
@@ -123,7 +123,7 @@ func (cp *controlPlane) crash(ctx context.Context) {
 	}).Should(MatchError(ContainSubstring("connection refused")))
 }
 
-// namespace makes one for a spec.
+// namespace creates a namespace for a spec.
 func (cp *controlPlane) namespace(ctx context.Context) string {
 	GinkgoHelper()
 	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "spec-"}}
