@@ -33,7 +33,7 @@ import (
 )
 
 // apiServer is an API server on which scenarios are played one after the other. kube-proxy programs every Service of
-// its cluster, so that scenarios that run at the same time need a cluster each.
+// its cluster, so parallel scenarios need separate clusters.
 type apiServer struct {
 	config *rest.Config
 	client client.Client
@@ -41,14 +41,14 @@ type apiServer struct {
 	kubeconfig, guardKubeconfig string
 }
 
-// apiServers hands out API servers.
+// apiServers is a pool of API servers.
 type apiServers struct {
 	free chan *apiServer
 }
 
 var quiet sync.Once
 
-// startAPIServers starts n API servers, one after the other. The first one is there when it returns.
+// startAPIServers starts n API servers, one after the other. It returns when the first one runs.
 func startAPIServers(t *testing.T, exe programs, n int) *apiServers {
 	t.Helper()
 	all := &apiServers{free: make(chan *apiServer, n)}
@@ -90,7 +90,7 @@ func newAPIServer(t *testing.T, exe programs) (*apiServer, error) {
 	if err != nil {
 		return nil, err
 	}
-	// The test is the whole cluster, and in a hurry.
+	// The test stands for the whole cluster, and sends many requests.
 	config.QPS, config.Burst = 1000, 1000
 	c, err := client.New(config, client.Options{})
 	if err != nil {
@@ -107,8 +107,8 @@ func newAPIServer(t *testing.T, exe programs) (*apiServer, error) {
 		clientcmd.WriteToFile(guard, l.guardKubeconfig), l.permit(t, filepath.Join(exe.dir, "chart.yaml")))
 }
 
-// permit gives hnsguard's account the rights of the rendered chart, the policies without which it does not use them, and
-// the Service in whose endpoint it sees what kube-proxy has processed.
+// permit gives hnsguard's account the rights of the rendered chart, the policies without which hnsguard does not use
+// them, and the Service whose endpoint shows what kube-proxy has processed.
 func (l *apiServer) permit(t *testing.T, rendered string) error {
 	t.Helper()
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: guardNamespace}}
@@ -148,7 +148,7 @@ func kubeconfigOf(config *rest.Config) clientcmdapi.Config {
 	return *out
 }
 
-// take takes a free one and gives it back, swept clean, when the test ends.
+// take takes a free one, and returns it, cleaned, when the test ends.
 func (all *apiServers) take(t *testing.T) *apiServer {
 	t.Helper()
 	l := <-all.free
@@ -159,7 +159,7 @@ func (all *apiServers) take(t *testing.T) *apiServer {
 	return l
 }
 
-// sweep deletes what scenarios make.
+// sweep deletes the objects of scenarios.
 func (l *apiServer) sweep(t *testing.T) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
@@ -170,7 +170,7 @@ func (l *apiServer) sweep(t *testing.T) {
 			l.sweepServices(ctx, t)
 			continue
 		}
-		// The API server makes the slice of its own Service again, which would be an unexpected change.
+		// The API server recreates the slice of its own Service, which would be an unexpected change.
 		must(t, l.client.DeleteAllOf(ctx, obj, in, client.GracePeriodSeconds(0), client.MatchingLabelsSelector{
 			Selector: labels.NewSelector().Add(notOf("kubernetes")),
 		}))
@@ -179,7 +179,7 @@ func (l *apiServer) sweep(t *testing.T) {
 	must(t, l.client.DeleteAllOf(ctx, &discoveryv1.EndpointSlice{}, client.InNamespace(guardNamespace)))
 }
 
-// notOf selects what does not belong to a Service.
+// notOf selects objects that do not belong to a Service.
 func notOf(service string) labels.Requirement {
 	r, err := labels.NewRequirement(discoveryv1.LabelServiceName, selection.NotEquals, []string{service})
 	if err != nil {

@@ -16,8 +16,8 @@ import (
 	"k8s.io/client-go/util/cert"
 )
 
-// startControlPlane starts etcd and kube-apiserver, which keep everything in a folder and end with the test. What they
-// need is little; controller-runtime's envtest would do the same, but does not compile for Windows.
+// startControlPlane starts etcd and kube-apiserver, which store everything in a folder and end with the test.
+// controller-runtime's envtest would do the same, but does not compile for Windows.
 func startControlPlane(t *testing.T, programs, dir string) (*rest.Config, error) {
 	t.Helper()
 	etcd, peers, port := "http://127.0.0.1:"+freePort(t), "http://127.0.0.1:"+freePort(t), freePort(t)
@@ -27,7 +27,7 @@ func startControlPlane(t *testing.T, programs, dir string) (*rest.Config, error)
 	if err != nil {
 		return nil, err
 	}
-	// One self-signed certificate is also the key of the accounts' tokens.
+	// The key of one self-signed certificate also signs the accounts' tokens.
 	crt, key, err := cert.GenerateSelfSignedCertKey("127.0.0.1", []net.IP{net.IPv4(127, 0, 0, 1)}, nil)
 	if err != nil {
 		return nil, err
@@ -49,7 +49,7 @@ func startControlPlane(t *testing.T, programs, dir string) (*rest.Config, error)
 	return &rest.Config{Host: host, BearerToken: adminToken, TLSClientConfig: rest.TLSClientConfig{CAData: crt}}, err
 }
 
-// adminToken is the token of whoever may do everything.
+// adminToken is the token of an administrator.
 const adminToken = "admin"
 
 // serve starts a server, and waits until it answers.
@@ -59,7 +59,7 @@ func serve(t *testing.T, cmd *exec.Cmd, url string) error {
 	if err != nil {
 		return err
 	}
-	// It is compiled code that Wine or a virus scanner may look at for the first time.
+	// Wine or a virus scanner may check the program at its first start.
 	up := becomes(t.Context(), 2*time.Minute, func() bool { return p.hasEnded() || ask(t.Context(), url, "") == http.StatusOK })
 	if !up || p.hasEnded() {
 		return fmt.Errorf("%s does not answer at %s:\n%s", filepath.Base(cmd.Path), url, tail(p.log.String(), 20))

@@ -12,7 +12,7 @@ import (
 	"github.com/hnsguard/hnsguard/test/system/hnsserver"
 )
 
-// remaining are the faults that the latest versions of kube-proxy have too.
+// remaining returns the faults that the latest versions of kube-proxy still have.
 func remaining() []scenario {
 	return []scenario{
 		{name: "given-up sync", nodeOptions: nodeOptions{policy: quickOrphans}, fails: givenUpLeak, play: playGivenUpSync},
@@ -34,8 +34,7 @@ func remaining() []scenario {
 func givenUpLeak(p kubeproxy.Profile) bool    { return p.GivenUpLeak }
 func losesBalancers(p kubeproxy.Profile) bool { return p.LosesLoadBalancers }
 
-// The codes with which HNS answers a call about an endpoint that is not there, or about a port that there is already,
-// and the one with which no answer comes.
+// The codes of HNS for an endpoint that does not exist and for a port that already exists, and the one for no answer.
 const (
 	codeNoEndpoint   = 0x803b0002
 	codePortExists   = 0x803b0013
@@ -45,8 +44,8 @@ const (
 // aWhile is long enough for kube-proxy to sync after a change.
 const aWhile = 3 * time.Second
 
-// dropped makes a Service with two addresses, and drops one. What goes wrong comes before; calling what it returns ends
-// it.
+// dropped creates a Service with two addresses, and drops one. goesWrong runs before; it returns a function that ends
+// the fault.
 func (s *windowsNode) dropped(goesWrong func() (well func())) outcome {
 	a, b := addr(17), addr(18)
 	slice := s.expose("cart", linuxNode, a, b)
@@ -61,7 +60,7 @@ func (s *windowsNode) dropped(goesWrong func() (well func())) outcome {
 	return s.leftover(a, b, addr(19))
 }
 
-// leftover says whether the remote endpoint of an address that slices dropped is left, and those of others are there.
+// leftover reports whether the remote endpoint of a dropped address is left, and whether those of valid ones exist.
 func (s *windowsNode) leftover(dropped netip.Addr, valid ...netip.Addr) outcome {
 	within := s.periods(3)
 	if s.guarded {
@@ -77,7 +76,7 @@ func (s *windowsNode) leftover(dropped netip.Addr, valid ...netip.Addr) outcome 
 	return good("none left")
 }
 
-// playGivenUpSync lets an endpoint vanish each time that kube-proxy lists endpoints, while slices drop an address.
+// playGivenUpSync makes an endpoint vanish each time that kube-proxy lists endpoints, while slices drop an address.
 func playGivenUpSync(s *windowsNode) outcome {
 	s.startBoth()
 	return s.dropped(func() func() {
@@ -87,7 +86,7 @@ func playGivenUpSync(s *windowsNode) outcome {
 	})
 }
 
-// playFailedBalancer lets HNS refuse a load balancer before it is made.
+// playFailedBalancer makes HNS refuse a load balancer.
 func playFailedBalancer(s *windowsNode) outcome {
 	s.startBoth()
 	first := s.expose("first", linuxNode, addr(16))
@@ -105,7 +104,7 @@ func playFailedBalancer(s *windowsNode) outcome {
 	})
 }
 
-// playRestartWhileDropped lets slices drop an address while kube-proxy is not running.
+// playRestartWhileDropped makes slices drop an address while kube-proxy is not running.
 func playRestartWhileDropped(s *windowsNode) outcome {
 	s.startBoth()
 	return s.dropped(func() func() {
@@ -114,7 +113,7 @@ func playRestartWhileDropped(s *windowsNode) outcome {
 	})
 }
 
-// playHiccup lets HNS answer nothing for as long as kube-proxy needs to notice.
+// playHiccup makes HNS answer nothing until kube-proxy notices.
 func playHiccup(s *windowsNode) outcome {
 	s.startBoth()
 	there := func() bool { return len(s.balancerIDs("cart")) == 1 && len(s.balancerIDs("search")) == 1 }

@@ -18,8 +18,7 @@ import (
 	"github.com/hnsguard/hnsguard/test/hnstest"
 )
 
-// The scenarios of this file have nothing wrong in them, or things that are none of hnsguard's business: what is
-// valid has to be there afterwards.
+// The scenarios of this file have no fault, or none that concerns hnsguard: everything valid must remain.
 
 // balancers returns the backends of all load balancers, and whether all of them exist.
 func (s *windowsNode) balancers() (n int, whole bool) {
@@ -33,7 +32,7 @@ func (s *windowsNode) balancers() (n int, whole bool) {
 	return n, whole
 }
 
-// untouched expects endpoints to stay for longer than hnsguard takes with anything, and not to have been deleted.
+// untouched expects endpoints to remain for longer than any act of hnsguard takes, without having been deleted.
 func (s *windowsNode) untouched(ids ...hns.EndpointID) outcome {
 	for _, id := range ids {
 		if !remains(s.ctx, 20*time.Second/time.Duration(len(ids)), func() bool { return s.there(id) }) {
@@ -51,7 +50,7 @@ func (s *windowsNode) untouched(ids ...hns.EndpointID) outcome {
 // churnFor is how long pods come and go.
 const churnFor = 2 * time.Minute
 
-// playChurn lets pods of Linux and Windows nodes come and go, with addresses of their own.
+// playChurn starts and deletes pods on Linux and Windows nodes, each with a new address.
 func playChurn(s *windowsNode) outcome {
 	s.startBoth()
 	random := rand.New(rand.NewPCG(1, 2))
@@ -78,8 +77,8 @@ func playChurn(s *windowsNode) outcome {
 	for _, slice := range listed {
 		for _, e := range slice.Endpoints {
 			a := netip.MustParseAddr(e.Addresses[0])
-			// kube-proxy gives up a sync when an endpoint vanishes meanwhile, and one takes up to a quarter of a minute on a
-			// machine with many scenarios.
+			// kube-proxy gives up a sync if an endpoint vanishes meanwhile, and a sync takes up to 15 seconds on a machine with
+			// many scenarios.
 			if !becomes(s.ctx, s.periods(1)+time.Minute, func() bool { return len(s.remotes(a)) == 1 }) {
 				return bad("%d remote endpoints of the valid address %s", len(s.remotes(a)), a)
 			}
@@ -88,7 +87,7 @@ func playChurn(s *windowsNode) outcome {
 	return good("load balancers whole, nothing valid deleted")
 }
 
-// playChurnReprogramming does the same where hnsguard would make kube-proxy program Services again.
+// playChurnReprogramming is playChurn with reprogramming enabled.
 func playChurnReprogramming(s *windowsNode) outcome {
 	result := playChurn(s)
 	if done := s.labelled(s.guardMetrics, "hnsguard_reprograms_total", "done"); result.good && s.guarded && done > 0 {
@@ -101,7 +100,7 @@ func churnAddress(service, n int) netip.Addr {
 	return netip.AddrFrom4([4]byte{10, 244, byte(10 + service), byte(1 + n%250)})
 }
 
-// playHostNetwork has a pod in the host's network, and a remote endpoint of the node's own address.
+// playHostNetwork has a pod on the host network, and a remote endpoint with the node's own address.
 func playHostNetwork(s *windowsNode) outcome {
 	own := s.leak(netip.MustParseAddr(s.nodeIPs[0]))
 	s.startBoth()
@@ -120,7 +119,7 @@ func playHostNetwork(s *windowsNode) outcome {
 	return s.untouched(own)
 }
 
-// playForeign has remote endpoints that others made, and one that another proxy uses.
+// playForeign has remote endpoints of other creators, and one that another proxy uses.
 func playForeign(s *windowsNode) outcome {
 	var ids []hns.EndpointID
 	for i, spec := range []hnstest.EndpointSpec{
@@ -140,7 +139,7 @@ func playForeign(s *windowsNode) outcome {
 }
 
 // movesWithFlushes returns whether kube-proxy deletes the endpoint of an address when the flush slice moves on: that of
-// the slice's own address and, on an overlay network, that of the Service, which it makes again.
+// the slice's own address and, on an overlay network, that of the Service, which it creates again.
 func (s *windowsNode) movesWithFlushes() func(netip.Addr) bool {
 	s.t.Helper()
 	var services corev1.ServiceList
@@ -153,7 +152,8 @@ func (s *windowsNode) movesWithFlushes() func(netip.Addr) bool {
 	}
 }
 
-// playOverlay has kube-proxy make remote endpoints for Services' own addresses, and a local one for its source address.
+// playOverlay makes kube-proxy create remote endpoints for Services' own addresses, and a local one for its source
+// address.
 func playOverlay(s *windowsNode) outcome {
 	s.server.SetDocument(string(s.network.ID), `{"Policies": [{"Type": "RemoteSubnetRoute", "Settings": {
 		"DestinationPrefix": "10.244.2.0/24", "IsolationId": 4096, "ProviderAddress": "192.168.0.9",
@@ -182,7 +182,7 @@ func playOverlay(s *windowsNode) outcome {
 	return s.untouched(ids...)
 }
 
-// playDualStack lets a pod have the addresses of two forgotten remote endpoints, one of each family.
+// playDualStack gives a pod the addresses of two leaked remote endpoints, one of each family.
 func playDualStack(s *windowsNode) outcome {
 	v4, v6 := addr(17), netip.MustParseAddr("fd00:244::17")
 	s.leak(v4)
@@ -198,7 +198,7 @@ func playDualStack(s *windowsNode) outcome {
 	return s.survival(local)
 }
 
-// playInstalledLate starts hnsguard on a node on which much has gone wrong already.
+// playInstalledLate starts hnsguard on a node that already has many faults.
 func playInstalledLate(s *windowsNode) outcome {
 	const reused, orphans = 50, 80
 	var locals []hns.EndpointID
@@ -235,8 +235,8 @@ func playInstalledLate(s *windowsNode) outcome {
 	return good("50 duplicates and 80 orphans gone, nothing valid deleted")
 }
 
-// playManyOrphans makes a Service while hnsguard removes orphans. kube-proxy gives up a sync when an endpoint vanishes
-// while it lists them: as many as these take it a second to list.
+// playManyOrphans creates a Service while hnsguard removes orphans. kube-proxy gives up a sync if an endpoint vanishes
+// while it lists them; it takes a second to list this many.
 func playManyOrphans(s *windowsNode) outcome {
 	const orphans = 300
 	for i := range orphans {
@@ -260,7 +260,7 @@ func playManyOrphans(s *windowsNode) outcome {
 	return good("kube-proxy makes the endpoint of a new Service within 2 syncs")
 }
 
-// playProxyRestart restarts kube-proxy in the middle of an incident.
+// playProxyRestart restarts kube-proxy during an incident.
 func playProxyRestart(s *windowsNode) outcome {
 	s.startBoth()
 	a, b := addr(17), addr(18)
@@ -281,7 +281,7 @@ func playProxyRestart(s *windowsNode) outcome {
 	return good("pod unharmed, valid remote stays")
 }
 
-// playGuardKilled kills hnsguard in the middle of an incident, and starts it again.
+// playGuardKilled kills hnsguard during an incident, and starts it again.
 func playGuardKilled(s *windowsNode) outcome {
 	a := addr(17)
 	s.leak(a)

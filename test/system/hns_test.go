@@ -19,8 +19,8 @@ import (
 	"github.com/hnsguard/hnsguard/test/system/hnsserver"
 )
 
-// hostNetwork is HNS as the CNI uses it, and the test that looks at it: the simulated one, which the Windows programs
-// reach through our DLLs, or that of this Windows.
+// hostNetwork is HNS for the CNI and the test: the simulated one, which the Windows programs call through our DLLs, or
+// that of this Windows.
 type hostNetwork interface {
 	State() hnstest.State
 	CreateEndpoint(spec hnstest.EndpointSpec) (hns.Endpoint, error)
@@ -28,11 +28,11 @@ type hostNetwork interface {
 	Attach(endpoint hns.EndpointID, namespace hns.NamespaceID) error
 }
 
-// realHNS is the type of the network that the test makes in the HNS of this Windows, such as Private. By default it is
-// empty, and HNS is simulated. $HNSGUARD_ADAPTER names the network adapter for types that need one.
+// realHNS returns the type of the network that the test creates in the HNS of this Windows, such as Private. By default
+// it is empty, and HNS is simulated. $HNSGUARD_ADAPTER names the network adapter for types that need one.
 func realHNS() string { return os.Getenv("HNSGUARD_REAL_HNS") }
 
-// podSubnet has the addresses of all pods.
+// podSubnet returns the subnet of all pods.
 func podSubnet() netip.Prefix { return netip.MustParsePrefix("10.244.0.0/16") }
 
 // simulate gives the node a simulated HNS and its server.
@@ -53,7 +53,8 @@ func (s *windowsNode) simulate(o nodeOptions) {
 	})
 }
 
-// journal is what the simulated HNS was asked to change, and by whom. The real one does not say.
+// journal returns the changes that the simulated HNS was requested to make, and by whom. The real one does not report
+// them.
 func (s *windowsNode) journal() []hnsserver.Entry {
 	if s.server == nil {
 		return nil
@@ -61,9 +62,9 @@ func (s *windowsNode) journal() []hnsserver.Entry {
 	return s.server.Journal()
 }
 
-// windowsHNS is the HNS of this Windows, with a network that goes with the test.
+// windowsHNS is the HNS of this Windows, with a network that is deleted after the test.
 //
-// Not verified: no real HNS was at hand.
+// Not verified: no real HNS was available.
 type windowsHNS struct {
 	t       *testing.T
 	service contract.Service
@@ -100,7 +101,7 @@ func (w windowsHNS) State() (state hnstest.State) {
 	return state
 }
 
-// CreateEndpoint makes an endpoint of one address.
+// CreateEndpoint creates an endpoint with one address.
 func (w windowsHNS) CreateEndpoint(spec hnstest.EndpointSpec) (hns.Endpoint, error) {
 	id, err := w.service.CreateEndpoint(w.t.Context(), w.network, contract.EndpointSpec{
 		Name: spec.Name, Address: spec.Addresses[0], MAC: spec.MAC, Remote: spec.Flags&hns.FlagRemote != 0,
@@ -123,7 +124,7 @@ func (w windowsHNS) Attach(endpoint hns.EndpointID, namespace hns.NamespaceID) e
 	return w.service.Attach(w.t.Context(), endpoint, namespace)
 }
 
-// describeHNS says in the results which HNS it was: nothing of a simulated one.
+// describeHNS describes the HNS for the results; empty for a simulated one.
 func describeHNS(t *testing.T) string {
 	t.Helper()
 	if realHNS() == "" {

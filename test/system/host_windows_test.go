@@ -8,24 +8,24 @@ import (
 	"testing"
 )
 
-// executable is the name of a program of this system.
+// executable returns the file name of a program on this system.
 func executable(name string) string { return name + ".exe" }
 
-// windowsCommand is a command that runs a Windows program.
+// windowsCommand returns a command that runs a Windows program.
 func windowsCommand(exe string, args ...string) *exec.Cmd {
 	cmd := exec.Command(exe, args...)
 	cmd.Env = os.Environ()
 	return cmd
 }
 
-// windowsPath is a path as Windows programs see it.
+// windowsPath returns a path for Windows programs.
 func windowsPath(path string) string { return path }
 
-// group has nothing to do: no program of the test starts another.
+// group does nothing: no program of the test starts another.
 func group(*exec.Cmd) {}
 
-// killGroup ends the process without a warning.
+// killGroup kills the process.
 func killGroup(p *os.Process) { _ = p.Kill() }
 
-// expectNobodyLeft has nothing to do: the test waits for each program that it has killed.
+// expectNobodyLeft does nothing: the test waits for each program that it has killed.
 func expectNobodyLeft(*testing.T) {}

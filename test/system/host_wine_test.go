@@ -16,10 +16,10 @@ import (
 
 // On Linux the Windows programs run under Wine, in the prefix with our DLLs.
 
-// executable is the name of a program of this system.
+// executable returns the file name of a program on this system.
 func executable(name string) string { return name }
 
-// windowsCommand is a command that runs a Windows program.
+// windowsCommand returns a command that runs a Windows program.
 func windowsCommand(exe string, args ...string) *exec.Cmd {
 	cmd := exec.Command("/usr/lib/wine/wine64", append([]string{exe}, args...)...)
 	cmd.Env = []string{
@@ -29,19 +29,19 @@ func windowsCommand(exe string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// windowsPath is a path as Windows programs see it.
+// windowsPath returns a path for Windows programs.
 func windowsPath(path string) string { return `Z:` + filepath.FromSlash(path) }
 
-// group makes a command's process, which is about to start, end with the test, and with those that it starts.
+// group makes a command's process, and those that it starts, end with the test. It must be called before the start.
 func group(cmd *exec.Cmd) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 }
 
-// killGroup ends the process and those that it started, without a warning.
+// killGroup kills the process and those that it started.
 func killGroup(p *os.Process) { _ = syscall.Kill(-p.Pid, syscall.SIGKILL) }
 
-// expectNobodyLeft fails if a program has outlived the test, Wine's own included: they end by themselves a few
-// seconds after the last program.
+// expectNobodyLeft fails if a program outlives the test, including Wine's own: they end a few seconds after the last
+// program.
 func expectNobodyLeft(t *testing.T) {
 	t.Helper()
 	wait := exec.Command("timeout", "60", "/usr/lib/wine/wineserver64", "--wait")

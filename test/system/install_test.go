@@ -29,12 +29,11 @@ import (
 	"github.com/hnsguard/hnsguard/test/tempdir"
 )
 
-// scraper is the account that the sets of values let read the metrics.
+// scraper is the account that the values allow to read the metrics.
 const scraper = "prometheus"
 
-// TestInstalled starts hnsguard.exe as the chart's pod: with its command, arguments, environment and mounts, its
-// account's token and that account's rights. The probes that the chart renders have to succeed, and scrapers get what
-// the values let them.
+// TestInstalled runs hnsguard.exe like the chart's pod: with its command, arguments, environment and mounts, its
+// account's token and that account's rights. The rendered probes must succeed, and scrapers get what the values allow.
 func TestInstalled(t *testing.T) {
 	exe := findPrograms(t)
 	l := startAPIServer(t, exe)
@@ -52,7 +51,7 @@ func TestInstalled(t *testing.T) {
 		"everything-enforced": nil,
 		"monitored":           nil,
 		"plain-metrics":       nil,
-		// The Service kubernetes is not where this says. It does not have to be.
+		// This is not the address of the Service kubernetes, which it need not be.
 		"customised": {"--set-string", "apiServer.port=" + port, "--set", "apiServer.host=" + host},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -74,7 +73,7 @@ type installation struct {
 	secure  bool
 }
 
-// install renders the chart, on ports that are free here, applies it, and makes its pod.
+// install renders the chart, on free ports, applies it, and creates its pod.
 func (l *apiServer) install(t *testing.T, values string, more ...string) *installation {
 	t.Helper()
 	ctx := t.Context()
@@ -119,7 +118,7 @@ func (l *apiServer) install(t *testing.T, values string, more ...string) *instal
 	return i
 }
 
-// awaitRights waits until the roles that were just made count. Later the account must not be refused anything.
+// awaitRights waits until the new roles are effective, so that the account is not refused later.
 func (i *installation) awaitRights(t *testing.T) {
 	t.Helper()
 	config := rest.AnonymousClientConfig(i.api.config)
@@ -131,7 +130,7 @@ func (i *installation) awaitRights(t *testing.T) {
 	})
 }
 
-// token is one of an account.
+// token returns a token of an account.
 func (l *apiServer) token(t *testing.T, namespace, account string, bound *authenticationv1.BoundObjectReference) []byte {
 	t.Helper()
 	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{BoundObjectRef: bound}}
@@ -141,7 +140,7 @@ func (l *apiServer) token(t *testing.T, namespace, account string, bound *authen
 	return []byte(request.Status.Token)
 }
 
-// run runs the pod's containers in their order, and asks the last as kubelet and scrapers would.
+// run runs the pod's containers in order, and sends the last one the requests of the kubelet and of scrapers.
 func (i *installation) run(t *testing.T, exe string) {
 	t.Helper()
 	ctx := t.Context()
@@ -183,7 +182,7 @@ func (i *installation) run(t *testing.T, exe string) {
 	}
 }
 
-// start starts a container's process, in a root of its own.
+// start starts a container's process, in its own root.
 func (i *installation) start(
 	t *testing.T, server *hnsserver.Server, exe string, c corev1.Container, command []string,
 ) *program {
@@ -202,7 +201,7 @@ func (i *installation) start(
 	return start(t, env, words[0], words[1:]...)
 }
 
-// probeURL is what the kubelet asks.
+// probeURL returns the URL that the kubelet requests.
 func probeURL(t *testing.T, c corev1.Container, probe *corev1.Probe) string {
 	t.Helper()
 	for _, port := range c.Ports {

@@ -13,8 +13,8 @@ import (
 	"github.com/hnsguard/hnsguard/test/system/results"
 )
 
-// keep adds what was measured to the results in a file, from which the pages of the documentation are rendered. What
-// was not measured this time stays as it was.
+// keep adds measurements to the results in a file, from which the pages of the documentation are rendered. It keeps the
+// results of scenarios that were not measured this time.
 func keep(t *testing.T, path string, measured []result) {
 	t.Helper()
 	earlier, err := results.Load(path)

@@ -16,16 +16,16 @@ import (
 	"github.com/hnsguard/hnsguard/test/bigcluster"
 )
 
-// The cluster in which memory is measured. A Service has ten slices. Not all Services exist: for the addresses of those
-// that do not, kube-proxy makes no endpoints, but keeps their slices.
+// The cluster for measurements of memory. A Service has ten slices. Not all Services exist: for the addresses of
+// missing ones, kube-proxy creates no endpoints, but keeps their slices.
 const (
 	memoryServices  = 5
 	memoryEndpoints = memoryServices * bigcluster.PerService * bigcluster.PerSlice
 )
 
-// TestMemory measures what memory and processor time hnsguard.exe and kube-proxy.exe need beside each other: on one node
-// with thousands of endpoints, at one API server with 100,000 slice addresses, in which nothing happens for as long as
-// $HNSGUARD_MEMORY says. It prints the results in the format of Go's benchmarks.
+// TestMemory measures the memory and processor time of hnsguard.exe and kube-proxy.exe: on one node with thousands of
+// endpoints, with one API server with 100,000 slice addresses, without changes for as long as $HNSGUARD_MEMORY says. It
+// prints the results in the format of Go's benchmarks.
 func TestMemory(t *testing.T) {
 	lasts, err := time.ParseDuration(os.Getenv("HNSGUARD_MEMORY"))
 	if err != nil {
@@ -98,10 +98,10 @@ func (s *windowsNode) fill() {
 	}
 }
 
-// number reads a gauge or counter of a program that has no labels.
+// number reads a gauge or counter without labels from a program.
 func (s *windowsNode) number(port, name string) float64 { return s.labelled(port, name, "") }
 
-// labelled reads the metric of a program that has the value of a label, or 0 if it is not there.
+// labelled reads a program's metric with the value of a label, or 0 if it does not exist.
 func (s *windowsNode) labelled(port, name, value string) float64 {
 	s.t.Helper()
 	families, err := readMetrics(s.ctx, "http://127.0.0.1:"+port+"/metrics")

@@ -32,30 +32,30 @@ import (
 	"github.com/hnsguard/hnsguard/test/tempdir"
 )
 
-// The nodes of the cluster. Only the first exists: the others are names in EndpointSlices.
+// The nodes of the cluster. Only the first one exists: the others are only names in EndpointSlices.
 const (
 	nodeName  = "win-1"
 	linuxNode = "lin-1"
 	otherNode = "win-2"
 )
 
-// windowsNode is one Windows node: an HNS, simulated or real, a real kube-proxy.exe, and hnsguard.exe or not.
+// windowsNode is one Windows node: an HNS, simulated or real, a real kube-proxy.exe, and optionally hnsguard.exe.
 type windowsNode struct {
 	t       *testing.T
 	ctx     context.Context //nolint:containedctx // a scenario is one call
 	api     *apiServer
 	exe     programs
 	version string
-	// guarded says whether hnsguard runs, and policy is its configuration file.
+	// guarded is set if hnsguard runs, and policy is its configuration file.
 	guarded bool
 	policy  string
-	// period is kube-proxy's sync period, and minPeriod its least time between two syncs.
+	// period is kube-proxy's sync period, and minPeriod its minimum time between two syncs.
 	period, minPeriod time.Duration
 
 	service hostNetwork
-	// network is that of the pods.
+	// network is the pod network.
 	network hns.Network
-	// byVariable says that $KUBE_NETWORK names the network for kube-proxy, instead of its configuration.
+	// byVariable is set if $KUBE_NETWORK names the network for kube-proxy, instead of its configuration.
 	byVariable bool
 	// simulated and server are the service and its server, if it is simulated.
 	simulated *hnstest.HNS
@@ -69,26 +69,27 @@ type windowsNode struct {
 	proxy, guard *program
 }
 
-// nodeOptions are what a scenario may want of its node.
+// nodeOptions are a scenario's options for its node.
 type nodeOptions struct {
 	duplicates hnstest.Duplicates
 	order      hnstest.Order
 	// network is the type of the pod network; the default is L2Bridge.
 	network hns.NetworkType
-	// version is that of HNS; the default is Windows Server 2022's.
+	// version is the version of HNS; the default is that of Windows Server 2022.
 	version hnsserver.Version
 	// dualStack gives the node an IPv6 address too.
 	dualStack bool
 	// policy is hnsguard's configuration, without its first two lines.
 	policy string
-	// period and minPeriod are kube-proxy's sync period, by default that of the run, and its least time between two syncs.
+	// period and minPeriod are kube-proxy's sync period, by default that of the run, and its minimum time between two
+	// syncs.
 	period, minPeriod time.Duration
-	// layout is what networks the node has; the default is the pods' only. Where it is a distribution's, kube-proxy is
-	// told the network as on most of them.
+	// layout has the node's networks; the default is only the pod network. With a distribution's layout, kube-proxy gets
+	// the network as on most of them.
 	layout hnstest.Layout
 }
 
-// newWindowsNode sets the stage up to the point where the programs would start.
+// newWindowsNode prepares a node, without starting the programs.
 func newWindowsNode(t *testing.T, l *apiServer, exe programs, version string, guarded bool, o nodeOptions) *windowsNode {
 	t.Helper()
 	s := &windowsNode{
@@ -103,7 +104,7 @@ func newWindowsNode(t *testing.T, l *apiServer, exe programs, version string, gu
 		s.simulate(o)
 	}
 	if s.network.Type == hns.NetworkOverlay {
-		// kube-proxy wants to know the hardware address behind the node's address.
+		// kube-proxy needs the hardware address for the node's address.
 		s.nodeIPs, s.sourceVIP = []string{hostAddress(t)}, "10.244.1.2"
 	}
 	if o.dualStack {
@@ -120,7 +121,7 @@ func newWindowsNode(t *testing.T, l *apiServer, exe programs, version string, gu
 	return s
 }
 
-// hostAddress is an address of this machine whose interface has a hardware address.
+// hostAddress returns an address of this machine whose interface has a hardware address.
 func hostAddress(t *testing.T) string {
 	t.Helper()
 	interfaces, err := net.Interfaces()
@@ -141,7 +142,7 @@ func hostAddress(t *testing.T) string {
 	return ""
 }
 
-// syncPeriod is kube-proxy's sync period: shorter than its own 30 seconds, unless a run takes its time.
+// syncPeriod returns kube-proxy's sync period: shorter than its default of 30 seconds, except in slow runs.
 func syncPeriod(t *testing.T) time.Duration {
 	t.Helper()
 	period, err := time.ParseDuration(os.Getenv("HNSGUARD_SYNC_PERIOD"))
@@ -151,14 +152,13 @@ func syncPeriod(t *testing.T) time.Duration {
 	return period
 }
 
-// freePort is this test's alone: Linux gives it to no connection either, however long a program takes to listen on
-// it.
+// freePort returns a port that Linux gives to no connection, however long a program takes to listen on it.
 func freePort(t *testing.T) string {
 	t.Helper()
 	return strconv.Itoa(freeport.GetOne(t))
 }
 
-// env says where the server of a simulated HNS is.
+// env returns the environment with the address of a simulated HNS's server.
 func (s *windowsNode) env() []string {
 	if s.server == nil {
 		return nil
@@ -178,7 +178,7 @@ func (s *windowsNode) startProxy() {
 	s.awaitHTTP("http://127.0.0.1:"+s.metricsPort+"/metrics", "kube-proxy serves its metrics")
 }
 
-// startGuard starts hnsguard, if the stage is guarded, and waits until it is ready.
+// startGuard starts hnsguard, if the node is guarded, and waits until it is ready.
 func (s *windowsNode) startGuard() {
 	s.t.Helper()
 	if !s.guarded {
@@ -203,7 +203,7 @@ func (s *windowsNode) startGuard() {
 	})
 }
 
-// startBoth starts both.
+// startBoth starts kube-proxy and hnsguard.
 func (s *windowsNode) startBoth() {
 	s.t.Helper()
 	s.startProxy()
@@ -215,10 +215,10 @@ func (s *windowsNode) awaitHTTP(url, what string) {
 	eventually(s.ctx, s.t, time.Minute, what, func() bool { return ask(s.ctx, url, "") == http.StatusOK })
 }
 
-// addr is an address of the pod network.
+// addr returns an address of the pod network.
 func addr(last byte) netip.Addr { return netip.AddrFrom4([4]byte{10, 244, 1, last}) }
 
-// expose makes a Service with a slice that lists addresses of a node.
+// expose creates a Service with a slice that lists addresses on a node.
 func (s *windowsNode) expose(name, node string, addrs ...netip.Addr) *discoveryv1.EndpointSlice {
 	s.t.Helper()
 	must(s.t, s.api.client.Create(s.ctx, &corev1.Service{
@@ -251,7 +251,7 @@ func endpoints(node string, ready bool, addrs ...netip.Addr) []discoveryv1.Endpo
 	return all
 }
 
-// relist replaces what a slice lists.
+// relist replaces the endpoints of a slice.
 func (s *windowsNode) relist(slice *discoveryv1.EndpointSlice, endpoints ...discoveryv1.Endpoint) {
 	s.t.Helper()
 	slice.Endpoints = endpoints
@@ -278,18 +278,18 @@ func (s *windowsNode) there(id hns.EndpointID) bool {
 	return slices.ContainsFunc(s.service.State().Endpoints, func(e hns.Endpoint) bool { return e.ID == id })
 }
 
-// awaitRemote waits for kube-proxy to make the remote endpoint of an address.
+// awaitRemote waits until kube-proxy has created the remote endpoints of addresses.
 func (s *windowsNode) awaitRemote(addrs ...netip.Addr) {
 	s.t.Helper()
 	for _, a := range addrs {
-		// To list hundreds of endpoints through Wine takes a minute while ten nodes start.
+		// Listing hundreds of endpoints through Wine takes a minute while ten nodes start.
 		eventually(s.ctx, s.t, 3*time.Minute, fmt.Sprintf("kube-proxy makes the remote endpoint of %s", a), func() bool {
 			return len(s.remotes(a)) > 0
 		})
 	}
 }
 
-// leak makes a remote endpoint as kube-proxy did before it was restarted: it does not know it any more.
+// leak creates a remote endpoint that kube-proxy does not know, as if it had created it before a restart.
 func (s *windowsNode) leak(a netip.Addr) hns.EndpointID {
 	s.t.Helper()
 	made, err := s.service.CreateEndpoint(hnstest.EndpointSpec{
@@ -299,7 +299,7 @@ func (s *windowsNode) leak(a netip.Addr) hns.EndpointID {
 	return made.ID
 }
 
-// pod creates a pod of the Windows node that waits for its address.
+// pod creates a pod on the Windows node that waits for its address.
 func (s *windowsNode) pod(name string) *corev1.Pod {
 	s.t.Helper()
 	pod := &corev1.Pod{
@@ -313,7 +313,7 @@ func (s *windowsNode) pod(name string) *corev1.Pod {
 	return pod
 }
 
-// cni makes and attaches the local endpoint of a pod.
+// cni creates and attaches the local endpoint of a pod.
 func (s *windowsNode) cni(addrs ...netip.Addr) (hns.EndpointID, error) {
 	made, err := s.service.CreateEndpoint(hnstest.EndpointSpec{
 		Network: s.network.ID, Name: "0123456789_eth0", Addresses: addrs, MAC: hns.MAC{0, 0x15, 0x5d, 1, 2, addrs[0].As4()[3]},
@@ -324,7 +324,7 @@ func (s *windowsNode) cni(addrs ...netip.Addr) (hns.EndpointID, error) {
 	return made.ID, s.service.Attach(made.ID, s.service.CreateNamespace())
 }
 
-// report is the kubelet reporting a pod's addresses; ready is for later.
+// report reports a pod's addresses, like the kubelet; the pod need not be ready yet.
 func (s *windowsNode) report(pod *corev1.Pod, ready bool, addrs ...netip.Addr) {
 	s.t.Helper()
 	pod.Status.Phase, pod.Status.PodIP, pod.Status.PodIPs = corev1.PodRunning, addrs[0].String(), nil
@@ -339,8 +339,8 @@ func (s *windowsNode) report(pod *corev1.Pod, ready bool, addrs ...netip.Addr) {
 	must(s.t, s.api.client.Status().Update(s.ctx, pod))
 }
 
-// How long the stages of a pod's start take: from its binding to its endpoint, from there to its first status with an
-// address, and on to its readiness.
+// The durations of a pod's start: from its binding to its endpoint, to its first status with an address, and to its
+// readiness.
 const (
 	toEndpoint = time.Second
 	toStatus   = 300 * time.Millisecond
@@ -355,7 +355,7 @@ func (s *windowsNode) windowsPod(name string, addrs ...netip.Addr) hns.EndpointI
 	return local
 }
 
-// windowsPodUntilEndpoint starts a pod and returns when it has its endpoint; ready waits for the rest.
+// windowsPodUntilEndpoint starts a pod and returns when it has its endpoint; ready waits until the pod is ready.
 func (s *windowsNode) windowsPodUntilEndpoint(name string, addrs ...netip.Addr) (local hns.EndpointID, ready func()) {
 	s.t.Helper()
 	pod := s.pod(name)
@@ -371,7 +371,7 @@ func (s *windowsNode) windowsPodUntilEndpoint(name string, addrs ...netip.Addr) 
 	}
 }
 
-// vipOf is the cluster IP of a Service.
+// vipOf returns the cluster IP of a Service.
 func (s *windowsNode) vipOf(service string) netip.Addr {
 	s.t.Helper()
 	var svc corev1.Service
@@ -408,7 +408,7 @@ func (s *windowsNode) balancersOf(service string) (backends [][]hns.EndpointID, 
 	return backends, whole
 }
 
-// clearance is how long hnsguard may hold an endpoint until kube-proxy has forgotten its address.
+// clearance returns how long hnsguard may hold an endpoint until kube-proxy has forgotten its address.
 func (s *windowsNode) clearance() time.Duration {
 	if !s.guarded || !kubeproxy.ProfileOf(s.version).StaleRecord {
 		return 0
@@ -416,8 +416,8 @@ func (s *windowsNode) clearance() time.Duration {
 	return time.Minute
 }
 
-// settle lets hnsguard find out what kube-proxy remembers, as on a node that has run for some time: it moves its slice
-// three times, and kube-proxy makes an endpoint each time.
+// settle waits until hnsguard knows kube-proxy's record, as on a node that has run for some time: hnsguard moves its
+// slice three times, and kube-proxy creates an endpoint each time.
 func (s *windowsNode) settle() {
 	s.t.Helper()
 	if s.clearance() == 0 {
@@ -435,11 +435,11 @@ func (s *windowsNode) settle() {
 	time.Sleep(2 * time.Second) // and until hnsguard has seen the last
 }
 
-// periods waits for kube-proxy to sync so many times by itself.
+// periods returns the time for so many syncs that kube-proxy starts by itself.
 func (s *windowsNode) periods(n int) time.Duration { return time.Duration(n)*s.period + s.period/2 }
 
-// bindAddress is the address that kube-proxy has to bind to: nothing in dual stack, where it would be taken for the only
-// family.
+// bindAddress returns kube-proxy's bind address: none in dual stack, where kube-proxy would take its family for the
+// only one.
 func (s *windowsNode) bindAddress() string {
 	if len(s.nodeIPs) > 1 {
 		return "0.0.0.0"
@@ -447,7 +447,8 @@ func (s *windowsNode) bindAddress() string {
 	return s.nodeIPs[0]
 }
 
-// guardDeleted reports whether hnsguard has deleted an endpoint. The real HNS does not say who did; the log does.
+// guardDeleted reports whether hnsguard has deleted an endpoint. The real HNS does not report who did, but hnsguard's
+// log does.
 func (s *windowsNode) guardDeleted() bool {
 	if s.server == nil {
 		return strings.Contains(s.guard.log.String(), "Removed a stale remote endpoint")
@@ -457,7 +458,7 @@ func (s *windowsNode) guardDeleted() bool {
 	})
 }
 
-// events lists the reasons of the Events about a pod.
+// events returns the reasons of the Events about a pod.
 func (s *windowsNode) events(pod string) []string {
 	s.t.Helper()
 	var list eventsv1.EventList

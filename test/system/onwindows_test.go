@@ -18,8 +18,8 @@ import (
 	"github.com/hnsguard/hnsguard/test/tempdir"
 )
 
-// TestOnWindows runs the test as a Windows machine does: it is itself a Windows program, as is its control plane, and
-// writes to the HNS of this Windows, in whose place our DLLs are.
+// TestOnWindows runs the test like a Windows machine: the test and its control plane are Windows programs, and it
+// writes to the HNS of this Windows, which our DLLs replace.
 func TestOnWindows(t *testing.T) {
 	exe := findPrograms(t)
 	program := filepath.Join(exe.dir, "system.test.exe")

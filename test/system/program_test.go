@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// program is one that runs.
+// program is a running program.
 type program struct {
 	cmd   *exec.Cmd
 	log   *logFile
@@ -40,7 +40,8 @@ func (l *logFile) String() string {
 	return l.text.String()
 }
 
-// start starts a Windows program; it is killed when the test ends. If the test fails, the end of its output is shown.
+// start starts a Windows program, and kills it when the test ends. If the test fails, it shows the end of the program's
+// output.
 func start(t *testing.T, env []string, exe string, args ...string) *program {
 	t.Helper()
 	cmd := windowsCommand(exe, args...)
@@ -55,7 +56,7 @@ func start(t *testing.T, env []string, exe string, args ...string) *program {
 	return p
 }
 
-// launch starts a program, which is killed when the test ends.
+// launch starts a program, and kills it when the test ends.
 func launch(t *testing.T, cmd *exec.Cmd) (*program, error) {
 	t.Helper()
 	p := &program{cmd: cmd, log: &logFile{}, ended: make(chan struct{})}
@@ -72,7 +73,7 @@ func launch(t *testing.T, cmd *exec.Cmd) (*program, error) {
 	return p, nil
 }
 
-// kill ends the program without a warning.
+// kill kills the program.
 func (p *program) kill() {
 	killGroup(p.cmd.Process)
 	<-p.ended
@@ -92,7 +93,7 @@ func tail(text string, lines int) string {
 	return strings.Join(all[max(0, len(all)-lines):], "\n")
 }
 
-// eventually waits for something to become so.
+// eventually waits for a condition.
 func eventually(ctx context.Context, t *testing.T, within time.Duration, what string, is func() bool) {
 	t.Helper()
 	if !becomes(ctx, within, is) {
@@ -100,7 +101,7 @@ func eventually(ctx context.Context, t *testing.T, within time.Duration, what st
 	}
 }
 
-// becomes reports whether something became so in time.
+// becomes reports whether a condition became true in time.
 func becomes(ctx context.Context, within time.Duration, is func() bool) bool {
 	for deadline := time.Now().Add(within); ; time.Sleep(50 * time.Millisecond) {
 		if is() {
@@ -112,18 +113,18 @@ func becomes(ctx context.Context, within time.Duration, is func() bool) bool {
 	}
 }
 
-// remains reports whether something stays so for a while.
+// remains reports whether a condition remains true for a while.
 func remains(ctx context.Context, period time.Duration, is func() bool) bool {
 	return !becomes(ctx, period, func() bool { return !is() })
 }
 
-// programs are what a run needs, in one folder that programs.sh has filled.
+// programs are the programs of a run, in one folder that programs.sh has filled.
 type programs struct {
 	dir, guard string
 	proxies    map[string]string // by version
 }
 
-// findPrograms finds them in $HNSGUARD_PROGRAMS.
+// findPrograms finds the programs in $HNSGUARD_PROGRAMS.
 func findPrograms(t *testing.T) programs {
 	t.Helper()
 	dir := os.Getenv("HNSGUARD_PROGRAMS")
@@ -139,7 +140,7 @@ func findPrograms(t *testing.T) programs {
 	return p
 }
 
-// kubeProxyConfig is the configuration of a kube-proxy.
+// kubeProxyConfig returns the configuration of a kube-proxy.
 func kubeProxyConfig(s *windowsNode) string {
 	network := s.network.Name
 	if s.byVariable {

@@ -20,7 +20,7 @@ import (
 	"github.com/hnsguard/hnsguard/test/system/hnsserver"
 )
 
-// outcome is what a scenario ended with, in words, and whether that is how it should be.
+// outcome is the end of a scenario, in words, and whether it is good.
 type outcome struct {
 	text string
 	good bool
@@ -29,20 +29,20 @@ type outcome struct {
 func good(format string, args ...any) outcome { return outcome{fmt.Sprintf(format, args...), true} }
 func bad(format string, args ...any) outcome  { return outcome{fmt.Sprintf(format, args...), false} }
 
-// scenario is an incident that is played with a kube-proxy of some version, without and with hnsguard.
+// scenario is an incident that is played with different versions of kube-proxy, without and with hnsguard.
 type scenario struct {
 	name string
 	nodeOptions
-	// slow scenarios take a quarter of an hour with hnsguard, and are played so for the results only.
+	// slow scenarios take 15 minutes with hnsguard, and are only played with it for the results.
 	slow bool
-	// core scenarios are also played with the HNS of a Windows, which lists endpoints in an order of its own.
+	// core scenarios are also played with the HNS of a Windows, which has its own order of endpoints.
 	core bool
 	// repeated scenarios are played HNSGUARD_RUNS times.
 	repeated bool
-	// fails says with which kube-proxies it has to end badly without hnsguard: a scenario that does not fail there does
-	// not show what it should. Without it the scenario is not played without hnsguard.
+	// fails says with which kube-proxies the scenario must end badly without hnsguard: otherwise it would not show the
+	// fault. If nil, the scenario is not played without hnsguard.
 	fails func(kubeproxy.Profile) bool
-	// saved says with which kube-proxies it has to end well with hnsguard; nil means with all.
+	// saved says with which kube-proxies the scenario must end well with hnsguard; nil means with all.
 	saved func(kubeproxy.Profile) bool
 	play  func(s *windowsNode) outcome
 }
@@ -57,11 +57,11 @@ func batchLeak(p kubeproxy.Profile) bool    { return p.BatchLeak }
 func duplicates(p kubeproxy.Profile) bool   { return p.Duplicates }
 func noDuplicates(p kubeproxy.Profile) bool { return !p.Duplicates }
 
-// quickOrphans is a policy under which a scenario need not wait five minutes.
+// quickOrphans is a configuration with which a scenario need not wait five minutes.
 const quickOrphans = "orphan: {gracePeriod: 10s, gracePeriodWhileWaiting: 5s, maxPerPass: 500}\n"
 
-// soonOrphans is one under which orphans do not wait long for their first step, but for as long as by default for a
-// moment in which kube-proxy rests.
+// soonOrphans is a configuration with which orphans do not wait long for their first step, but as long as by default
+// for a moment without a sync of kube-proxy.
 const soonOrphans = "orphan: {gracePeriod: 10s}\n"
 
 func scenarios() []scenario { return slices.Concat(incidents(), remaining()) }
@@ -124,7 +124,7 @@ func incidents() []scenario {
 			fails: duplicates, play: playLocalBackendLate,
 		},
 		{
-			// The kube-proxies of the matrix with the stale record are also those that rely on such an HNS.
+			// The kube-proxies with the stale record are also those that rely on such an HNS.
 			name: "local backend, hnsguard late, reprogramming on, HNS ignores updates",
 			nodeOptions: nodeOptions{
 				order: hnstest.NewestFirst, version: hnsserver.IgnoresUpdates, policy: "reprogram: {mode: enforce}\n",
@@ -165,13 +165,13 @@ func incidents() []scenario {
 	}
 }
 
-// soonSyncs are the kube-proxies that sync by themselves every few seconds here: 1.34 does every hour.
+// soonSyncs selects the kube-proxies that sync by themselves every few seconds here: 1.34 syncs every hour.
 func soonSyncs(p kubeproxy.Profile) bool { return !only134(p) }
 
-// only134 are the kube-proxies that prefer the remote endpoint of an address, but do not remove it.
+// only134 selects the kube-proxies that prefer the remote endpoint of an address, but do not remove it.
 func only134(p kubeproxy.Profile) bool { return p.Duplicates && !p.StaleRecord }
 
-// survival waits for kube-proxy to sync three times by itself and says whether the local endpoint is still there.
+// survival waits until kube-proxy has synced three times by itself, and checks whether the local endpoint still exists.
 func (s *windowsNode) survival(local hns.EndpointID) outcome {
 	start := time.Now()
 	if remains(s.ctx, s.periods(3), func() bool { return s.there(local) }) {
@@ -188,7 +188,8 @@ func (s *windowsNode) survival(local hns.EndpointID) outcome {
 	return bad("local endpoint deleted at the next sync")
 }
 
-// playStaleRecord is the incident that users report: everything is done properly, and the pod loses its endpoint.
+// playStaleRecord is the incident that users report: everything is cleaned up properly, and the pod still loses its
+// endpoint.
 func playStaleRecord(s *windowsNode) outcome {
 	s.startBoth()
 	a := addr(17)
@@ -208,7 +209,7 @@ func playStaleRecord(s *windowsNode) outcome {
 	return result
 }
 
-// logNames reports whether kube-proxy's log, as explain reads it, says that kube-proxy deleted an endpoint.
+// logNames reports whether kube-proxy's log, as explain reads it, has the deletion of an endpoint.
 func (s *windowsNode) logNames(id hns.EndpointID, a netip.Addr) bool {
 	log, err := recording.ReadProxyLog(recording.File{Name: "kube-proxy", Data: []byte(s.proxy.log.String())}, time.Now())
 	must(s.t, err)
@@ -217,7 +218,7 @@ func (s *windowsNode) logNames(id hns.EndpointID, a netip.Addr) bool {
 	})
 }
 
-// playReuseBeforeDrop lets the address be reused while its old pod is still listed as terminating.
+// playReuseBeforeDrop reuses an address while its old pod is still listed as terminating.
 func playReuseBeforeDrop(s *windowsNode) outcome {
 	s.startBoth()
 	a := addr(17)
@@ -237,13 +238,14 @@ func playReuseBeforeDrop(s *windowsNode) outcome {
 	return result
 }
 
-// slow is a node whose kube-proxy is slow to sync, as on one with thousands of endpoints.
+// slow returns the options of a node whose kube-proxy syncs slowly, as with thousands of endpoints.
 func slow(order hnstest.Order) nodeOptions {
 	return nodeOptions{order: order, period: 30 * time.Second, minPeriod: 10 * time.Second}
 }
 
-// playLateDrop drops an address that a pod of the node has got, lets kube-proxy process the drop late, and then changes
-// another Service. Where kube-proxy finds the remote endpoint first, the pod lives without hnsguard: it must with it.
+// playLateDrop drops an address that a pod on the node has got, makes kube-proxy process the drop late, and then
+// changes another Service. If kube-proxy finds the remote endpoint first, the pod lives without hnsguard, so it must
+// live with it.
 func playLateDrop(s *windowsNode) outcome {
 	s.startBoth()
 	a := addr(17)
@@ -265,8 +267,8 @@ func playLateDrop(s *windowsNode) outcome {
 	return s.survival(local)
 }
 
-// playRepack moves a terminating address of a Service from one slice to another, in the wrong order, and back: at no
-// time is the address free, though for a moment no slice lists it.
+// playRepack moves a terminating address of a Service from one slice to another, in the wrong order, and back: the
+// address is never free, but for a moment no slice lists it.
 func playRepack(s *windowsNode) outcome {
 	s.startBoth()
 	a := addr(17)
@@ -290,8 +292,8 @@ func playRepack(s *windowsNode) outcome {
 	return good("pod keeps its endpoint")
 }
 
-// removal lets a pod that has its endpoint become ready, and says when the remote endpoint of an address of its own
-// went after the local one came.
+// removal waits until a pod with its endpoint is ready, and reports the time from the local endpoint's creation to the
+// removal of the remote one.
 func (s *windowsNode) removal(a netip.Addr, local hns.EndpointID, ready func()) outcome {
 	came := time.Now()
 	var pod sync.WaitGroup
@@ -309,14 +311,14 @@ func (s *windowsNode) removal(a netip.Addr, local hns.EndpointID, ready func()) 
 	case s.clearance() > 0:
 		return good("duplicate gone when kube-proxy has forgotten the address, within %s", s.clearance())
 	case s.guarded && s.guardDeleted():
-		// A machine on which many programs start at once is slow. What counts is who came first.
+		// A machine on which many programs start at once is slow. Only the order counts.
 		return good("duplicate gone before kube-proxy's next sync")
 	default:
 		return bad("duplicate goes at the next sync")
 	}
 }
 
-// playSliceLag lets the slice list the old pod as ready all the time.
+// playSliceLag makes the slice list the old pod as ready all the time.
 func playSliceLag(s *windowsNode) outcome {
 	s.startBoth()
 	s.settle()
@@ -333,7 +335,7 @@ func playSliceLag(s *windowsNode) outcome {
 	return good("duplicate gone while the slice lists the address, and the pod keeps its endpoint")
 }
 
-// playLeakedDuplicate lets a forgotten remote endpoint have the address.
+// playLeakedDuplicate gives a pod the address of a leaked remote endpoint.
 func playLeakedDuplicate(s *windowsNode) outcome {
 	a := addr(17)
 	s.leak(a)
@@ -370,8 +372,8 @@ func playBatchLeak(s *windowsNode) outcome {
 	}
 	within := s.periods(3)
 	if s.guarded {
-		// The grace period, the minute in which the watch of a cluster where nothing happens is proven up to date, and the
-		// pauses between the steps in which they go.
+		// The grace period, the minute until the watch of a cluster without changes is proved current, and the pauses between
+		// steps.
 		within += 4*time.Minute + s.clearance()
 	}
 	if becomes(s.ctx, within, func() bool { return left() == 0 }) {
@@ -380,7 +382,7 @@ func playBatchLeak(s *windowsNode) outcome {
 	return bad("%d of %d left", left(), len(addrs))
 }
 
-// playRefused lets an HNS that refuses duplicates keep a pod from getting its endpoint.
+// playRefused has an HNS that refuses duplicates, and so keeps a pod from getting its endpoint.
 func playRefused(s *windowsNode) outcome {
 	a := addr(17)
 	s.startBoth()
@@ -405,7 +407,7 @@ func playRefused(s *windowsNode) outcome {
 	return bad("never created")
 }
 
-// playLocalBackend lets the pod back a Service of its own.
+// playLocalBackend makes the pod a backend of its own Service.
 func playLocalBackend(s *windowsNode) outcome {
 	a := addr(17)
 	s.leak(a)
@@ -416,7 +418,7 @@ func playLocalBackend(s *windowsNode) outcome {
 	return s.backends("billing", local)
 }
 
-// playLocalBackendLate starts hnsguard when kube-proxy has programmed the pod's Service already.
+// playLocalBackendLate starts hnsguard after kube-proxy has programmed the pod's Service.
 func playLocalBackendLate(s *windowsNode) outcome {
 	a := addr(17)
 	s.leak(a)
@@ -440,7 +442,7 @@ func playLocalBackendLate(s *windowsNode) outcome {
 	return s.backends("billing", local)
 }
 
-// playDeletedBalancer deletes the load balancer of a Service, as another program may. Nothing else changes.
+// playDeletedBalancer deletes the load balancer of a Service, as another program might. Nothing else changes.
 func playDeletedBalancer(s *windowsNode) outcome {
 	s.startBoth()
 	a := addr(17)
@@ -449,7 +451,7 @@ func playDeletedBalancer(s *windowsNode) outcome {
 	there := func() bool { return len(s.balancerIDs("cart")) > 0 }
 	eventually(s.ctx, s.t, 30*time.Second, "kube-proxy makes a load balancer", there)
 	if s.guarded {
-		// hnsguard misses what it has read twice, a minute apart.
+		// hnsguard needs two readings, a minute apart, to find it missing.
 		time.Sleep(2*time.Minute + 10*time.Second)
 	}
 	for _, id := range s.balancerIDs("cart") {
@@ -477,7 +479,7 @@ func playDeletedBalancer(s *windowsNode) outcome {
 	}
 }
 
-// backends says whether every load balancer of a Service has the local endpoint as its backend.
+// backends checks whether every load balancer of a Service has the local endpoint as its backend.
 func (s *windowsNode) backends(service string, local hns.EndpointID) outcome {
 	var backends [][]hns.EndpointID
 	eventually(s.ctx, s.t, 30*time.Second, "kube-proxy makes a load balancer", func() bool {
@@ -499,7 +501,7 @@ func (s *windowsNode) backends(service string, local hns.EndpointID) outcome {
 	}
 }
 
-// playLeakedLocal has a local endpoint that its CNI forgot, and a healthy pod elsewhere with its address.
+// playLeakedLocal has a local endpoint that its CNI left behind, and a healthy pod on another node with its address.
 func playLeakedLocal(s *windowsNode) outcome {
 	s.startBoth()
 	a := addr(17)
@@ -508,7 +510,7 @@ func playLeakedLocal(s *windowsNode) outcome {
 	})
 	must(s.t, err)
 	s.expose("cart", otherNode, a)
-	// kube-proxy takes the local endpoint for the backend, where it finds it first; the remote one came before it.
+	// kube-proxy uses the local endpoint as the backend if it finds it first; the remote one is older.
 	valid := s.leak(a)
 	if !remains(s.ctx, s.periods(3), func() bool { return s.there(valid) }) {
 		if s.guardDeleted() {

@@ -24,15 +24,15 @@ import (
 	"github.com/hnsguard/hnsguard/internal/server"
 )
 
-// sample is what hnsguard.exe uses at one moment.
+// sample is the resource usage of hnsguard.exe at one moment.
 type sample struct {
 	at                         time.Duration
 	resident, handles, routine float64
 	passes                     float64
 }
 
-// TestSoak runs hnsguard.exe with incidents one after the other, for as long as $HNSGUARD_SOAK says, and expects that
-// what it uses does not grow: memory, handles and goroutines.
+// TestSoak runs hnsguard.exe with one incident after the other, for as long as $HNSGUARD_SOAK says, and expects that
+// its memory, handles and goroutines do not grow.
 func TestSoak(t *testing.T) {
 	duration, err := time.ParseDuration(os.Getenv("HNSGUARD_SOAK"))
 	if err != nil {
@@ -59,14 +59,14 @@ func TestSoak(t *testing.T) {
 	if len(samples) < 9 {
 		t.Fatalf("only %d samples in %s: too few to see growth", len(samples), duration)
 	}
-	// The first third is the warm-up; what matters is whether the last third uses more than the second.
+	// The first third is the warm-up; the last third must not use more than the second.
 	middle, last := samples[len(samples)/3:2*len(samples)/3], samples[2*len(samples)/3:]
 	expectFlat(t, "resident memory", middle, last, 1.10, func(s sample) float64 { return s.resident })
 	expectFlat(t, "handles", middle, last, 1.05, func(s sample) float64 { return s.handles })
 	expectFlat(t, "goroutines", middle, last, 1.05, func(s sample) float64 { return s.routine })
 }
 
-// expectFlat fails if the median of the later samples is larger than that of the earlier ones by more than the factor.
+// expectFlat fails if the median of the later samples exceeds that of the earlier ones by more than the factor.
 func expectFlat(t *testing.T, what string, earlier, later []sample, factor float64, of func(sample) float64) {
 	t.Helper()
 	before, after := median(earlier, of), median(later, of)
@@ -85,7 +85,8 @@ func median(samples []sample, of func(sample) float64) float64 {
 	return values[len(values)/2]
 }
 
-// soakIncident lets a Linux pod come and go, a Windows pod get its address from a leaked endpoint, and go too.
+// soakIncident starts and deletes a Linux pod, gives a Windows pod the address of a leaked endpoint, and deletes that
+// pod too.
 func (s *windowsNode) soakIncident(n int) {
 	s.t.Helper()
 	served, reused := addr(byte(1+n%100)), netip.AddrFrom4([4]byte{10, 244, 3, byte(1 + n%200)})
@@ -123,8 +124,8 @@ func (s *windowsNode) sample(begun time.Time) sample {
 	}
 }
 
-// openFiles counts the files and sockets of the processes of a program. Wine does not tell a program how many handles
-// it has, which process_open_fds would be on Windows.
+// openFiles counts the files and sockets of a program's processes. Wine does not report the number of handles, which is
+// process_open_fds on Windows.
 func openFiles(t *testing.T, program string) (n float64) {
 	t.Helper()
 	processes, err := filepath.Glob("/proc/[0-9]*")

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package system_test proves hnsguard on real Windows programs: hnsguard.exe and kube-proxy.exe run under Wine and
-// share one simulated Host Networking Service, and a real API server. The test is itself a Windows program if it is
-// compiled as one; then it can also use the Host Networking Service of its Windows.
+// Package system_test tests hnsguard with real Windows programs: hnsguard.exe and kube-proxy.exe run under Wine and
+// share one simulated Host Networking Service, and a real API server. If the test is compiled as a Windows program, it
+// can also use the Host Networking Service of its Windows.
 //
 // kube-proxy.exe is cross-built, unchanged, and syncs every 5 seconds instead of 30 in most scenarios. hnsguard.exe is
-// the release build. Both call replacements of the DLLs of HNS (folder hnsdll) that forward every call to the simulated
-// HNS in the test process, which knows who deleted what. The test writes the EndpointSlices itself.
+// the release build. Both call replacements of HNS's DLLs (folder hnsdll) that forward every call to the simulated HNS
+// in the test process, which records who deleted what. The test writes the EndpointSlices itself.
 //
-// With the real HNS, the test creates a network of the given type, plays the CNI on it, and deletes it at the end.
+// With the real HNS, the test creates a network of the given type, acts as the CNI on it, and deletes it in the end.
 // kube-proxy deletes all load balancers of the machine. HNS chooses the order of enumeration, whatever the name of a
-// scenario says. Not verified: no real HNS was at hand.
+// scenario says. Not verified: no real HNS was available.
 package system_test
 
 import (
@@ -30,7 +30,7 @@ import (
 	"github.com/hnsguard/hnsguard/internal/kubeproxy"
 )
 
-// result is one played scenario.
+// result is the result of a scenario.
 type result struct {
 	scenario, version string
 	guarded           bool
@@ -79,19 +79,19 @@ func TestScenarios(t *testing.T) {
 	}
 }
 
-// nodesPerProcessor is how many nodes a processor carries at a time, with their API servers, so that kube-proxy and
-// hnsguard are as prompt as a scenario expects. All their Windows programs wait for one and the same wineserver.
+// nodesPerProcessor is the number of nodes, with their API servers, that a processor can run at a time, so that
+// kube-proxy and hnsguard are fast enough for the scenarios. All their Windows programs share one wineserver.
 const nodesPerProcessor = 4
 
-// resultsFile is the variable that names the file for the results.
+// resultsFile is the variable with the file for the results.
 const resultsFile = "HNSGUARD_RESULTS"
 
 // controls is the variable that says how often a scenario is played without hnsguard: with every version that has the
-// fault, or "once", which is enough to show that the scenario is one.
+// fault, or "once", which is enough to show the fault.
 const controls = "HNSGUARD_CONTROLS"
 
-// played reports whether a scenario is played. Where its end is expected to be neither good nor bad, it is played for
-// the results alone.
+// played reports whether a scenario is played. If its end is neither expected to be good nor bad, it is only played for
+// the results.
 func played(sc scenario, guarded bool, profile kubeproxy.Profile, shown sets.Set[string]) bool {
 	forResults := os.Getenv(resultsFile) != ""
 	switch {
@@ -110,7 +110,7 @@ func played(sc scenario, guarded bool, profile kubeproxy.Profile, shown sets.Set
 	return true
 }
 
-// judge fails the test if a scenario did not end as it has to, and says in one line how it did.
+// judge fails the test if a scenario did not end as expected, and logs its end in one line.
 func judge(t *testing.T, sc scenario, r result) {
 	t.Helper()
 	profile := kubeproxy.ProfileOf(r.version)
@@ -129,7 +129,7 @@ func judge(t *testing.T, sc scenario, r result) {
 	}
 }
 
-// runs is how often a scenario is played. One that may end well by luck is repeated where it should not.
+// runs returns how often a scenario is played. A scenario that may end well by luck is repeated if it should not.
 func runs(t *testing.T, sc scenario, guarded bool, profile kubeproxy.Profile) int {
 	t.Helper()
 	if sc.repeated && guarded && sc.fails(profile) {

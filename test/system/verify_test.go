@@ -24,7 +24,7 @@ import (
 	"github.com/hnsguard/hnsguard/test/tempdir"
 )
 
-// verifier is a machine with an HNS and a pod, on which hnsguard-verify.exe is run.
+// verifier is a machine with an HNS and a pod, on which hnsguard-verify.exe runs.
 type verifier struct {
 	t       *testing.T
 	exe     string
@@ -58,7 +58,7 @@ func (v *verifier) start(args ...string) *program {
 	return start(v.t, []string{"HNS_SERVER_PORT=" + v.server.Port()}, v.exe, args...)
 }
 
-// run runs it to its end.
+// run runs the program to its end.
 func (v *verifier) run(args ...string) *program {
 	v.t.Helper()
 	p := v.start(args...)
@@ -75,14 +75,14 @@ func (v *verifier) wait(p *program) {
 	}
 }
 
-// unchanged expects that HNS has what it had before, and nothing else.
+// unchanged expects HNS to have exactly what it had before.
 func (v *verifier) unchanged() {
 	v.t.Helper()
 	NewWithT(v.t).Expect(v.service.State()).To(Equal(v.before))
 }
 
-// The list of assumptions holds for the simulation through hcsshim and the DLLs too, and the program says of each HNS
-// what it is.
+// The assumptions also hold for the simulation through hcsshim and the DLLs, and the program reports the differences of
+// each HNS.
 func TestVerify(t *testing.T) {
 	t.Parallel()
 	kinds := [][]string{{"Private"}, {"NAT"}, {"Overlay", "--adapter", "Ethernet 2"}, {"L2Bridge", "--adapter", "Ethernet 2"}}
@@ -106,8 +106,8 @@ func TestVerify(t *testing.T) {
 	}
 }
 
-// verified are the kinds of HNS that it is shown, those that do not get in each other's way at once. Only package hnstest
-// plays one in which calls take ten seconds, and one in which the run could not clean up, because lists fail.
+// verified returns the kinds of HNS for the program, combined if they do not interfere. Only package hnstest plays one
+// in which calls take ten seconds, and one in which the run could not clean up, because lists fail.
 func verified(t *testing.T) []hnstest.Position {
 	t.Helper()
 	positions := map[string]hnstest.Position{}
@@ -136,7 +136,7 @@ func verified(t *testing.T) []hnstest.Position {
 	}
 }
 
-// Bad input: one line, and nothing is changed.
+// Bad input: the program prints one line, and changes nothing.
 func TestVerifyRefuses(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
@@ -168,7 +168,7 @@ func TestVerifyRefuses(t *testing.T) {
 	}
 }
 
-// What a killed run leaves, --clean deletes; Ctrl+C leaves nothing.
+// --clean deletes what a killed run has left; Ctrl+C leaves nothing.
 func TestVerifyEndsInTheMiddle(t *testing.T) {
 	t.Parallel()
 	for name, end := range map[string]func(*verifier, *program){
