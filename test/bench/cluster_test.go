@@ -36,8 +36,8 @@ func address(n int) netip.Addr {
 	return netip.AddrFrom4([4]byte{10, byte(n >> 16), byte(n >> 8), byte(n)})
 }
 
-// slice returns an EndpointSlice as the endpointslice controller writes it, and as a client gets it: decoded from
-// protobuf, with memory of its own for each string. Each version of it lists its last address differently.
+// slice returns an EndpointSlice like those of the endpointslice controller, as a client gets it: decoded from
+// protobuf, with separate memory for each string. Each version lists its last address differently.
 func slice(tb testing.TB, number, size, version int) *discoveryv1.EndpointSlice {
 	tb.Helper()
 	service := fmt.Sprintf("service-%d", number/10)
@@ -83,14 +83,14 @@ func slice(tb testing.TB, number, size, version int) *discoveryv1.EndpointSlice 
 	return decoded
 }
 
-// fields are the managed fields of a slice, as far as their size matters.
+// fields returns the managed fields of a slice, as far as their size matters.
 func fields() *metav1.FieldsV1 {
 	return metav1.NewFieldsV1(`{"f:addressType":{},"f:endpoints":{},"f:metadata":{"f:annotations":{".":{},` +
 		`"f:endpoints.kubernetes.io/last-change-trigger-time":{}},"f:generateName":{},"f:labels":{".":{},` +
 		`"f:endpointslice.kubernetes.io/managed-by":{},"f:kubernetes.io/service-name":{}},"f:ownerReferences":{}},"f:ports":{}}`)
 }
 
-// filled is an index of all addresses, with the watch that fills it. It is made once.
+// filled returns an index of all addresses, with the watch that fills it. It is created once.
 var filled = sync.OnceValues(func() (*cluster.Index, *slicewatch.Watch) {
 	tb := &testing.B{}
 	index := cluster.NewIndex(nodetest.Name)
@@ -110,11 +110,11 @@ func must(tb testing.TB, err error) {
 	}
 }
 
-// store keeps EndpointSlices.
+// store is a store of EndpointSlices.
 type store interface{ Add(obj any) error }
 
-// BenchmarkMemory compares what the index of a million addresses keeps with what the cache of an informer keeps, which
-// is what controller-runtime and client-go have by default. The latter has no index by address yet.
+// BenchmarkMemory compares the memory of an index of a million addresses with that of an informer's cache, the default
+// of controller-runtime and client-go. The latter has no index by address yet.
 func BenchmarkMemory(b *testing.B) {
 	for _, keeper := range []struct {
 		name string
@@ -144,7 +144,7 @@ func BenchmarkMemory(b *testing.B) {
 	}
 }
 
-// BenchmarkIngest measures how fast slices become addresses in the index. Decoding them from protobuf is measured apart.
+// BenchmarkIngest measures how fast slices get into the index. Decoding them from protobuf is measured separately.
 func BenchmarkIngest(b *testing.B) {
 	const batch = 100
 	clock := start(b)
@@ -165,7 +165,7 @@ func BenchmarkIngest(b *testing.B) {
 	b.ReportMetric(float64(b.N)*addresses/clock.stop().Seconds(), "addresses/cpu-s")
 }
 
-// BenchmarkUpdate measures the change of one endpoint of a slice, by the size of the slice, among a million addresses.
+// BenchmarkUpdate measures the change of one endpoint of a slice, by the size of the slice, with a million addresses.
 func BenchmarkUpdate(b *testing.B) {
 	for _, size := range []int{10, 100, 1000} {
 		b.Run(fmt.Sprintf("size=%d", size), func(b *testing.B) {
@@ -187,7 +187,7 @@ func BenchmarkUpdate(b *testing.B) {
 	}
 }
 
-// endpoints is how many HNS endpoints a node has in most benchmarks.
+// endpoints is the number of HNS endpoints on a node in most benchmarks.
 const endpoints = 5000
 
 // looked returns the addresses of a node's endpoints, spread over the whole cluster: the last ones of some slices.
@@ -200,8 +200,8 @@ func looked() []netip.Addr {
 	return all
 }
 
-// BenchmarkView measures the view that a pass takes of the addresses of its node, where nothing has changed since the
-// last one, and where a slice of one of them has.
+// BenchmarkView measures a pass's view of the addresses on its node, if nothing has changed since the last one, and if
+// a slice of one of them has.
 func BenchmarkView(b *testing.B) {
 	for _, changed := range []bool{false, true} {
 		b.Run(fmt.Sprintf("endpoints=%d/changed=%t", endpoints, changed), func(b *testing.B) {
@@ -224,8 +224,8 @@ func BenchmarkView(b *testing.B) {
 	}
 }
 
-// BenchmarkNewAddresses measures a view of addresses that are new to the index: those of a node on which the agent
-// starts, and that of an endpoint that appears.
+// BenchmarkNewAddresses measures a view of addresses that are new to the index: those of a node when the agent starts,
+// and that of a new endpoint.
 func BenchmarkNewAddresses(b *testing.B) {
 	for _, fresh := range []int{1, 10, endpoints} {
 		b.Run(fmt.Sprintf("new=%d/slices=%d", fresh, addresses/perSlice), func(b *testing.B) {

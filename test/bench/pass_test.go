@@ -32,7 +32,7 @@ import (
 	"github.com/hnsguard/hnsguard/test/nodetest"
 )
 
-// remotes makes remote endpoints like those of kube-proxy.
+// remotes creates remote endpoints like those of kube-proxy.
 func remotes(tb testing.TB, service *hnstest.HNS, network hns.NetworkID, addrs ...netip.Addr) []hns.EndpointID {
 	tb.Helper()
 	var ids []hns.EndpointID
@@ -46,8 +46,8 @@ func remotes(tb testing.TB, service *hnstest.HNS, network hns.NetworkID, addrs .
 	return ids
 }
 
-// BenchmarkCalls counts the calls to HNS of a pass on a node with so many endpoints, some of which are new. The other
-// way is to list everything, as the list of hcsshim does.
+// BenchmarkCalls counts the calls to HNS in a pass, by the number of endpoints and of new ones. The alternative is to
+// list everything, as hcsshim does.
 func BenchmarkCalls(b *testing.B) {
 	for _, n := range []int{100, 1000, 5000, 20_000} {
 		service := hnstest.New(hnstest.Options{})
@@ -101,12 +101,12 @@ func inventoryOf(reader inventory.Reader, clk clock.PassiveClock) *inventory.Inv
 	})
 }
 
-// still is an HNS in which nothing happens, and which costs nothing to ask.
+// still is an HNS without changes, whose calls cost nothing.
 type still struct {
 	network   hns.Network
 	ids       []hns.EndpointID
 	endpoints map[hns.EndpointID]hns.Endpoint
-	// calls are all, reads those that read an endpoint.
+	// calls counts all calls, and reads those that read an endpoint.
 	calls, reads int
 }
 
@@ -139,7 +139,7 @@ func (s *still) Endpoint(_ context.Context, id hns.EndpointID) (hns.Endpoint, er
 	return s.endpoints[id], nil
 }
 
-// podsOf puts pods of the node into an index. Some of a busy node's pods have addresses, and one waits for its own.
+// podsOf adds pods on the node to an index. Most pods of a busy node have addresses, and one waits for its own.
 func podsOf(index *cluster.Index) {
 	for n := range 60 {
 		addr := netip.AddrFrom4([4]byte{172, 16, 0, byte(n)}).String()
@@ -164,8 +164,8 @@ func collectorOf(reader inventory.Reader, index *cluster.Index, clk clock.Passiv
 	})
 }
 
-// BenchmarkDecide measures the decision about all endpoints of a node in a cluster of a million addresses, and the
-// whole pass before any action: the list of IDs, the view, the decision.
+// BenchmarkDecide measures the decision on all endpoints of a node in a cluster of a million addresses, and the whole
+// pass before any action: the list of IDs, the view, the decision.
 func BenchmarkDecide(b *testing.B) {
 	index, _ := filled()
 	clk := testingclock.NewFakePassiveClock(nodetest.Start())
@@ -196,7 +196,7 @@ func BenchmarkDecide(b *testing.B) {
 	})
 }
 
-// BenchmarkDeadline measures what a deadline adds to a call that HNS answers at once.
+// BenchmarkDeadline measures the overhead of a deadline for a call that HNS answers at once.
 func BenchmarkDeadline(b *testing.B) {
 	client := hns.WithDeadline(hnstest.New(hnstest.Options{}), hns.DeadlineOptions{
 		Call: time.Minute, List: time.Minute, MaxHung: 8, Clock: clock.RealClock{},
@@ -210,10 +210,10 @@ func BenchmarkDeadline(b *testing.B) {
 	clock.report()
 }
 
-// BenchmarkReaction measures the time from the moment at which a pod's own endpoint appears in HNS, while the pod still
-// waits for its address, to the moment at which the stale remote endpoint of the address is gone. Each call to HNS
-// takes 0.2 ms. The agent's passes are driven as its controller drives them, and load balancers are read alongside them.
-// An address is reused once a second, which is as often as the agent queries the API server in the long run.
+// BenchmarkReaction measures the time from the creation of a pod's own endpoint in HNS, while the pod still waits for
+// its address, until the stale remote endpoint with the address is gone. Each call to HNS takes 0.2 ms. The passes run
+// like those of the agent's controller, and load balancers are read alongside them. An address is reused once a second,
+// which is the agent's long-term rate of requests to the API server.
 func BenchmarkReaction(b *testing.B) {
 	n := newReacting(b)
 	turn := time.NewTicker(time.Second)
@@ -240,7 +240,7 @@ type reacting struct {
 	pods  int
 }
 
-// deleter notes when endpoints are gone.
+// deleter records when endpoints are gone.
 type deleter struct {
 	removal.Deleter
 	gone chan time.Time
@@ -257,8 +257,8 @@ const (
 	loadBalancers = 2000
 )
 
-// exact is a clock whose times are not rounded up to the next tick of the system, which may be four times as long as a
-// call to HNS takes.
+// exact is a clock that does not round times up to the next tick of the system, which may take four times as long as a
+// call to HNS.
 type exact struct{ clock.RealClock }
 
 // After implements [clock.Clock].
@@ -300,7 +300,7 @@ func newReacting(b *testing.B) *reacting {
 	return n
 }
 
-// boot makes the guard of a new process, with the actions that look at a conflict.
+// boot creates the guard of a new process, with the actions for a conflict.
 func (n *reacting) boot(base *nodetest.Node) []pass.SliceObserver {
 	n.Node = base
 	meter := history.NewReuseMeter(nodetest.Name, n.Index, nil, n.Registry, n.Clock)
@@ -331,8 +331,8 @@ func (n *reacting) pass() time.Duration {
 	return result.RequeueAfter
 }
 
-// react plays one reuse of an address: a pod waits, its endpoint appears at a moment between two passes, which is
-// another one each time, and the pod reports its address once the remote one is gone. It returns how long that took.
+// react plays one reuse of an address: a pod waits, its endpoint appears at a varying moment between two passes, and
+// the pod reports its address once the remote endpoint is gone. It returns the time until then.
 func (n *reacting) react() time.Duration {
 	n.pods++
 	addr := netip.AddrFrom4([4]byte{192, 168, byte(n.pods >> 8), byte(n.pods)}).String()
@@ -364,8 +364,8 @@ func (n *reacting) react() time.Duration {
 	}
 }
 
-// BenchmarkQuiet lets ten minutes pass on a node on which nothing happens, in a cluster in which slices change all the
-// time, and counts the calls to HNS that this takes. The share of a core is that of this machine.
+// BenchmarkQuiet plays ten minutes on a node without changes, in a cluster whose slices change all the time, and counts
+// the calls to HNS. The share of a core is that of this machine.
 func BenchmarkQuiet(b *testing.B) {
 	index, watch := filled()
 	const quiet = 10 * time.Minute
@@ -396,8 +396,8 @@ func BenchmarkQuiet(b *testing.B) {
 	b.ReportMetric(0, "ns/op")
 }
 
-// BenchmarkLong counts the calls to HNS on a node on which nothing happens, in spans of the agent's life, and the most
-// of them in one minute. The days in between are played with fewer polls, and not counted.
+// BenchmarkLong counts the calls to HNS on a node without changes, in periods of the agent's life, and their maximum in
+// one minute. The days in between are played with fewer polls, and not counted.
 func BenchmarkLong(b *testing.B) {
 	const day, poll = 24 * time.Hour, 5 * time.Second
 	for b.Loop() {

@@ -11,8 +11,8 @@ import (
 	"github.com/hnsguard/hnsguard/test/bench/usage"
 )
 
-// stopwatch measures the time that a benchmark keeps a processor busy, its garbage collection included. On a machine
-// that is shared, that says more than the time on the clock.
+// stopwatch measures the processor time of a benchmark, including its garbage collection. On a shared machine this is
+// more accurate than elapsed time.
 type stopwatch struct {
 	b           *testing.B
 	begun, used time.Duration
@@ -23,7 +23,7 @@ func start(b *testing.B) *stopwatch {
 	return &stopwatch{b: b, begun: usage.Processor(b)}
 }
 
-// pause stops both clocks, while the benchmark prepares something.
+// pause stops both clocks while the benchmark prepares something.
 func (s *stopwatch) pause() {
 	s.used += usage.Processor(s.b) - s.begun
 	s.b.StopTimer()
@@ -41,7 +41,7 @@ func (s *stopwatch) stop() time.Duration {
 	return s.used
 }
 
-// report reports the time for each iteration.
+// report reports the time per iteration.
 func (s *stopwatch) report() {
 	s.b.ReportMetric(float64(s.stop().Nanoseconds())/1000/float64(s.b.N), "cpu-us/op")
 }

@@ -22,24 +22,24 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// Release and Namespace are what the chart is rendered as, unless a test has a reason for something else.
+// Release and Namespace are the names with which the chart is rendered, unless a test needs others.
 const (
 	Release   = "hnsguard"
 	Namespace = "hnsguard-system"
 )
 
-// Objects are what was rendered.
+// Objects are rendered objects.
 type Objects []*unstructured.Unstructured
 
 // Chart is the chart in a checkout.
 type Chart struct {
-	// Dir is where it is.
+	// Dir is the path of the chart.
 	Dir string
 	// Helm is the program that renders it.
 	Helm string
 }
 
-// In returns the chart of the checkout at the path. $HNSGUARD_HELM says where helm is; make sets it.
+// In returns the chart of the checkout at the path. $HNSGUARD_HELM is the path of helm; make sets it.
 func In(checkout string) (Chart, error) {
 	helm := os.Getenv("HNSGUARD_HELM")
 	if helm == "" {
@@ -48,8 +48,7 @@ func In(checkout string) (Chart, error) {
 	return Chart{Dir: filepath.Join(checkout, "charts", "hnsguard"), Helm: helm}, nil
 }
 
-// ValueSets returns the files of values that the chart ships, by name: those for tests, and the examples for the
-// distributions.
+// ValueSets returns the files of values in the chart, by name: those for tests, and the examples for the distributions.
 func (c Chart) ValueSets() (map[string]string, error) {
 	sets := map[string]string{}
 	for folder, least := range map[string]int{"ci": 8, "examples": 9} {
@@ -65,7 +64,7 @@ func (c Chart) ValueSets() (map[string]string, error) {
 	return sets, nil
 }
 
-// Run runs helm and returns what it printed. If it fails, what it complained of is in the error.
+// Run runs helm and returns its output. If it fails, the error has its messages.
 func (c Chart) Run(ctx context.Context, args ...string) (string, error) {
 	var out, complaints bytes.Buffer
 	cmd := exec.CommandContext(ctx, c.Helm, args...) //nolint:gosec // running helm is what this is for
@@ -76,7 +75,7 @@ func (c Chart) Run(ctx context.Context, args ...string) (string, error) {
 	return out.String(), nil
 }
 
-// Render renders the chart into the namespace with further arguments such as --set or --values. The hooks are left out.
+// Render renders the chart into the namespace with further arguments such as --set or --values, without the hooks.
 func (c Chart) Render(ctx context.Context, namespace string, args ...string) (Objects, error) {
 	args = slices.Concat([]string{"template", Release, c.Dir, "--namespace", namespace, "--no-hooks"}, args)
 	text, err := c.Run(ctx, args...)
@@ -86,7 +85,7 @@ func (c Chart) Render(ctx context.Context, namespace string, args ...string) (Ob
 	return Decode([]byte(text))
 }
 
-// Decode reads objects in YAML. A doubled key is an error: Kubernetes would take the last, and say nothing.
+// Decode decodes objects in YAML. A duplicate key is an error: Kubernetes would silently use the last one.
 func Decode(text []byte) (Objects, error) {
 	var objects Objects
 	documents := utilyaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(text)))
@@ -108,12 +107,12 @@ func Decode(text []byte) (Objects, error) {
 	}
 }
 
-// Of returns those of a kind.
+// Of returns the objects of a kind.
 func (o Objects) Of(kind string) Objects {
 	return slices.DeleteFunc(slices.Clone(o), func(u *unstructured.Unstructured) bool { return u.GetKind() != kind })
 }
 
-// DaemonSet returns the one there is. A field that Kubernetes does not know is an error.
+// DaemonSet returns the only DaemonSet. A field that Kubernetes does not know is an error.
 func (o Objects) DaemonSet() (*appsv1.DaemonSet, error) {
 	of := o.Of("DaemonSet")
 	if len(of) != 1 {

@@ -99,7 +99,7 @@ func TestTheDefaultConfigurationIsTheProgramsDefault(t *testing.T) {
 	g.Expect(config.Decode("rendered", []byte(text))).To(Equal(config.Default()))
 }
 
-// Invariant 1. Given all that the pod has, the program finds fault with nothing but that this is not Windows.
+// Invariant 1. With everything that the pod has, the program's only complaint is that this is not Windows.
 func TestTheProgramTakesWhatThePodHas(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("here it would start")
@@ -129,7 +129,7 @@ func TestTheProgramTakesWhatThePodHas(t *testing.T) {
 	}
 }
 
-// invoke runs the program as a container of the pod, and returns its status and what it complained of.
+// invoke runs the program like a container of the pod, and returns its status and its messages.
 func invoke(t *testing.T, pod chart.Pod, c corev1.Container, args []string) (int, string) {
 	t.Helper()
 	g := NewWithT(t)
@@ -147,7 +147,7 @@ func invoke(t *testing.T, pod chart.Pod, c corev1.Container, args []string) (int
 	return status, errs.String()
 }
 
-// certificate is what a Secret of type kubernetes.io/tls holds.
+// certificate returns the contents of a Secret of type kubernetes.io/tls.
 func certificate(t *testing.T) map[string][]byte {
 	t.Helper()
 	cert, key, err := cert.GenerateSelfSignedCertKey("win-1", nil, nil)
@@ -225,7 +225,7 @@ func TestThePoliciesAreAboutTheDaemonSetsAccount(t *testing.T) {
 	}
 }
 
-// durationFields are the fields of the configuration that are durations, by their paths.
+// durationFields returns the paths of the configuration's durations.
 func durationFields(t *testing.T) []string {
 	t.Helper()
 	text, err := os.ReadFile(here(t).Dir + "/values.yaml")
@@ -249,8 +249,8 @@ func durationFields(t *testing.T) []string {
 	return fields
 }
 
-// Invariants 1 and 3: the chart refuses the durations that the program refuses, with the same range, and takes both
-// ends of it.
+// Invariants 1 and 3: the chart refuses the durations that the program refuses, with the same range, and accepts both
+// ends of the range.
 func TestTheRangesOfDurationsAreThePrograms(t *testing.T) {
 	g := NewWithT(t)
 	fields := durationFields(t)
@@ -280,7 +280,7 @@ func TestTheRangesOfDurationsAreThePrograms(t *testing.T) {
 	}
 }
 
-// rangesIn finds the ranges that an error tells, of the chart or of the program.
+// rangesIn finds the ranges in an error of the chart or of the program.
 func rangesIn(err error) map[string][2]string {
 	if err == nil {
 		return nil
@@ -293,7 +293,7 @@ func rangesIn(err error) map[string][2]string {
 	return found
 }
 
-// What is only observed is not granted either.
+// Acts that are only observed need no rights.
 func TestRightsFollowTheModes(t *testing.T) {
 	kinds := func(objects chart.Objects) (all []string) {
 		for _, u := range objects {
@@ -351,7 +351,7 @@ func TestTheFlushHasAService(t *testing.T) {
 	g.Expect(flush("--set", "config.flush.mode=observe")).To(BeEmpty())
 }
 
-// What doctor checks is what the roles grant: invariant 4 of package doctor.
+// doctor checks exactly what the roles grant: invariant 4 of package doctor.
 func TestTheDoctorKnowsTheRights(t *testing.T) {
 	sets := map[string][]string{"everything": {"--set", "config.eviction.mode=enforce,config.reprogram.mode=enforce"}}
 	for name, file := range valueSets(t) {
@@ -378,7 +378,7 @@ func TestTheDoctorKnowsTheRights(t *testing.T) {
 	}
 }
 
-// granted are the rights of the agent's roles.
+// granted returns the rights of the agent's roles.
 func granted(t *testing.T, objects chart.Objects) []doctor.Permission {
 	t.Helper()
 	var all []doctor.Permission
@@ -400,7 +400,7 @@ func granted(t *testing.T, objects chart.Objects) []doctor.Permission {
 	return all
 }
 
-// rights are those of one rule, of which each of the chart has one group and one resource.
+// rights returns the rights of one rule; each rule of the chart has one group and one resource.
 func rights(rule rbacv1.PolicyRule) (all []doctor.Permission) {
 	names := rule.ResourceNames
 	if len(names) == 0 {
@@ -417,7 +417,7 @@ func rights(rule rbacv1.PolicyRule) (all []doctor.Permission) {
 	return all
 }
 
-// On OpenShift an account may be let use a SecurityContextConstraints. By default it is not.
+// On OpenShift an account can be allowed to use a SecurityContextConstraints. By default it is not.
 func TestOpenShiftsConstraintsAreBoundOnDemand(t *testing.T) {
 	g := NewWithT(t)
 	bindings := func(set string) map[string]string {
@@ -582,7 +582,7 @@ func TestOldClustersAreRefused(t *testing.T) {
 		To(MatchError(ContainSubstring("requires kubeVersion: >=1.26.0-0")))
 }
 
-// The notes are what a user sees first; they need a release, which --dry-run makes up.
+// Users see the notes first; they need a release, which --dry-run invents.
 func TestNotes(t *testing.T) {
 	notes := func(set string) string {
 		out, err := here(t).Run(t.Context(), "install", chart.Release, here(t).Dir, "--namespace", chart.Namespace,
@@ -604,7 +604,7 @@ func TestNotes(t *testing.T) {
 	g.Expect(notes("metrics.secure=false")).To(ContainSubstring("in the clear, on 127.0.0.1:10352"))
 }
 
-// Every alert sends its reader somewhere, and every page is sent to.
+// Every alert has a runbook, and every runbook has an alert.
 func TestEveryAlertHasARunbook(t *testing.T) {
 	g := NewWithT(t)
 	rules := render(t, "--set", "prometheusRule.enabled=true").Of("PrometheusRule")
@@ -653,8 +653,8 @@ func TestTheKustomizeBaseIsTheChart(t *testing.T) {
 	g.Expect(daemonSet(t, base).Spec.Template.Spec.Volumes[0].ConfigMap.Name).To(Equal(base.Of("ConfigMap")[0].GetName()))
 }
 
-// withoutNoise leaves out of an object what has to differ: what Helm marks it with, and how a change of the
-// configuration makes new pods.
+// withoutNoise removes the expected differences from an object: Helm's marks, and the annotation with which a change of
+// the configuration creates new pods.
 func withoutNoise(u *unstructured.Unstructured) map[string]any {
 	u = u.DeepCopy()
 	labels := u.GetLabels()
@@ -702,7 +702,7 @@ func TestTheImageIsBuiltByMake(t *testing.T) {
 	}
 }
 
-// A tag of an action can be moved by others, and the release workflow signs as hnsguard. What is signed is complete.
+// Others can move the tag of an action, and the release workflow signs as hnsguard. Everything is signed.
 func TestTheWorkflowsArePinned(t *testing.T) {
 	g := NewWithT(t)
 	files, err := filepath.Glob(checkout + "/.github/workflows/*.yaml")

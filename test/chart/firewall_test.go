@@ -11,7 +11,7 @@ import (
 
 const netsh = `C:\Windows\System32\netsh.exe advfirewall firewall `
 
-// Invariant 6: there is one rule of the name, and neither the init container nor the preStop hook can fail.
+// Invariant 6: there is one rule with the name, and neither the init container nor the preStop hook can fail.
 func TestTheFirewallRuleIsReplacedAndRemoved(t *testing.T) {
 	g := NewWithT(t)
 	pod := daemonSet(t, render(t, "--set", "firewall.enabled=true,firewall.ruleName=hnsguard-scrapes,metrics.port=9000,"+
@@ -32,7 +32,8 @@ func TestTheFirewallRuleIsReplacedAndRemoved(t *testing.T) {
 	g.Expect(without.Containers[0].Lifecycle).To(BeNil())
 }
 
-// cmdRuns returns the commands that cmd.exe finds in its command line, which the container runtime makes of the words.
+// cmdRuns returns the commands that cmd.exe finds in its command line, which the container runtime builds from the
+// words.
 func cmdRuns(t *testing.T, words []string) []string {
 	t.Helper()
 	g := NewWithT(t)
@@ -45,7 +46,7 @@ func cmdRuns(t *testing.T, words []string) []string {
 	return strings.Split(text, " & ")
 }
 
-// commandLine joins words as the runtime does. These have no quotes and end with no backslash, which it would escape.
+// commandLine joins words like the runtime. They have no quotes and no trailing backslash, which it would escape.
 func commandLine(words []string) string {
 	quoted := make([]string, len(words))
 	for i, word := range words {

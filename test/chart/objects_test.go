@@ -20,7 +20,7 @@ import (
 	"github.com/hnsguard/hnsguard/test/chart"
 )
 
-// withHooks renders everything, the pod of helm test included.
+// withHooks renders everything, including the pod of helm test.
 func withHooks(t *testing.T, args ...string) chart.Objects {
 	t.Helper()
 	c := here(t)
@@ -59,7 +59,7 @@ affinity:
     preferredDuringSchedulingIgnoredDuringExecution: []
 `
 
-// The agent is on every real Windows node that the user wants, and helm test asks one of these.
+// The agent runs on every real Windows node that the user selects, and helm test runs on one of these.
 func TestAgentAndTestRunOnRealNodes(t *testing.T) {
 	var values map[string]any
 	NewWithT(t).Expect(yaml.Unmarshal([]byte(affinity), &values)).To(Succeed())
@@ -100,7 +100,7 @@ func TestAgentAndTestRunOnRealNodes(t *testing.T) {
 	NewWithT(t).Expect(given.PodAntiAffinity).NotTo(BeNil())
 }
 
-// Invariant 7. That no key is doubled is checked wherever objects are rendered.
+// Invariant 7. Duplicate keys are checked wherever objects are rendered.
 func TestTheChartsOwnKeysWin(t *testing.T) {
 	g := NewWithT(t)
 	objects := render(t, "--set", `metrics.serviceMonitor.enabled=true,metrics.service.labels.app\.kubernetes\.io/component=other`,
@@ -136,7 +136,7 @@ func TestTheNamespaceCanBeAnother(t *testing.T) {
 	}
 }
 
-// A monitor takes the operator's fields, and the token of an account of the chart's own on demand.
+// A monitor has the operator's fields, and on demand the token of the chart's own account.
 func TestMonitors(t *testing.T) {
 	g := NewWithT(t)
 	spec := func(kind, endpoints string, args ...string) (whole, endpoint map[string]any) {
@@ -168,7 +168,7 @@ func TestMonitors(t *testing.T) {
 	g.Expect(render(t).Of("Secret")).To(BeEmpty(), "no token that does not expire, unless asked")
 }
 
-// The account for scraping may read the metrics and nothing else. Its Secret is where the operator looks for it.
+// The account for scraping may only read the metrics. Its Secret is where the operator looks for it.
 func TestTheScrapersAccount(t *testing.T) {
 	g := NewWithT(t)
 	objects := render(t, "--set", "metrics.podMonitor.enabled=true,metrics.podMonitor.namespace=monitoring,metrics.scraper.createToken=true",
@@ -191,7 +191,7 @@ func TestTheScrapersAccount(t *testing.T) {
 	g.Expect(bound).To(ConsistOf("hnsguard-scraper hnsguard-metrics-reader", "prometheus hnsguard-metrics-reader"))
 }
 
-// The autoscaler scales the limit with the request, and the program learns of the limit: invariant 1.
+// The autoscaler scales the limit with the request, and the program gets the new limit: invariant 1.
 func TestTheAutoscalerScalesTheLimitToo(t *testing.T) {
 	g := NewWithT(t)
 	objects := render(t, "--set", "verticalPodAutoscaler.enabled=true")
@@ -209,7 +209,7 @@ func TestTheAutoscalerScalesTheLimitToo(t *testing.T) {
 	g.Expect(container.Env).To(ContainElement(HaveField("ValueFrom.ResourceFieldRef.Resource", "limits.memory")))
 }
 
-// Further containers come after the chart's own: kubectl exec takes the first.
+// Further containers come after the chart's own, because kubectl exec uses the first one by default.
 func TestFurtherContainersComeLast(t *testing.T) {
 	pod := daemonSet(t, render(t, "--values", valueSets(t)["ci/customised"], "--set", "firewall.enabled=true,firewall.remoteAddresses={::1}")).
 		Spec.Template.Spec
@@ -224,7 +224,7 @@ func TestFurtherContainersComeLast(t *testing.T) {
 	g.Expect(names(pod.Containers)).To(Equal([]string{"hnsguard", "alongside"}))
 }
 
-// Invariant 8. What tools for GitOps compare with the cluster has no hooks, once the pod of helm test is left out.
+// Invariant 8. GitOps tools compare objects without hooks with the cluster, once the pod of helm test is disabled.
 func TestTheSameValuesRenderTheSame(t *testing.T) {
 	c, sets := here(t), valueSets(t)
 	for _, name := range []string{"ci/customised", "ci/everything-enforced", "ci/monitored", "ci/podmonitor"} {
@@ -237,7 +237,7 @@ func TestTheSameValuesRenderTheSame(t *testing.T) {
 	}
 }
 
-// The examples of the page about installation are taken by the chart.
+// The chart accepts the examples of the page about installation.
 func TestTheExamplesOfTheInstallationRender(t *testing.T) {
 	g := NewWithT(t)
 	page, err := os.ReadFile(checkout + "/docs/upgrade.md")
@@ -264,7 +264,7 @@ func TestTheExamplesOfTheInstallationRender(t *testing.T) {
 	}
 }
 
-// Invariant 1: what Artifact Hub shows of the chart exists.
+// Invariant 1: the links that Artifact Hub shows for the chart exist.
 func TestTheChartsLinksLeadSomewhere(t *testing.T) {
 	g := NewWithT(t)
 	text, err := os.ReadFile(here(t).Dir + "/Chart.yaml")

@@ -14,25 +14,24 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
-// Pod is the DaemonSet's pod on a node, with what a kubelet and a container runtime add to it.
+// Pod is the DaemonSet's pod on a node, with the additions of a kubelet and a container runtime.
 type Pod struct {
 	Spec            corev1.PodSpec
 	Node, Namespace string
-	// Objects are what was rendered with it.
+	// Objects are the rendered objects.
 	Objects Objects
 	// Token and CA are the account's token and the API server's certificate.
 	Token, CA []byte
-	// Secrets are those that the pod mounts, by name and key.
+	// Secrets are the Secrets that the pod mounts, by name and key.
 	Secrets map[string]map[string][]byte
 	// Host and Port are the address of the Service kubernetes.
 	Host, Port string
 }
 
-// rootVariable is by what a container knows where its root is.
+// rootVariable is the variable with the container's root.
 const rootVariable = "CONTAINER_SANDBOX_MOUNT_POINT"
 
-// Mount makes the folder the root of a container: what the container mounts is below it, and nowhere else, as it is
-// with containerd 1.6.
+// Mount makes the folder the root of a container: the container's mounts are only below it, as with containerd 1.6.
 func (p Pod) Mount(root string, c corev1.Container) error {
 	for _, mount := range c.VolumeMounts {
 		at := slices.IndexFunc(p.Spec.Volumes, func(v corev1.Volume) bool { return v.Name == mount.Name })
@@ -56,7 +55,7 @@ func (p Pod) Mount(root string, c corev1.Container) error {
 	return nil
 }
 
-// files are what is in a volume.
+// files returns the files of a volume.
 func (p Pod) files(v corev1.VolumeSource) (map[string][]byte, error) {
 	switch {
 	case v.ConfigMap != nil:
@@ -126,7 +125,7 @@ func (p Pod) field(ref *corev1.ObjectFieldSelector) (string, error) {
 	}
 }
 
-// Env is the environment of a container whose root is given as its own system writes it.
+// Env returns the environment of a container, whose root is in the container's own notation.
 func (p Pod) Env(root string, c corev1.Container) (map[string]string, error) {
 	env := map[string]string{
 		rootVariable: root, "KUBERNETES_SERVICE_HOST": p.Host, "KUBERNETES_SERVICE_PORT": p.Port,
@@ -157,7 +156,7 @@ func (p Pod) Env(root string, c corev1.Container) (map[string]string, error) {
 	return env, nil
 }
 
-// Expand does with the words of a command what the runtime does.
+// Expand expands the words of a command like the runtime.
 func Expand(root string, words []string) []string {
 	expanded := make([]string, len(words))
 	for i, word := range words {

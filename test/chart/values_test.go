@@ -17,7 +17,7 @@ import (
 	"github.com/hnsguard/hnsguard/test/chart"
 )
 
-// rendersWith renders the chart with values as a user writes them in a file, where a key with nothing after it is null.
+// rendersWith renders the chart with values as in a user's file, where a key without a value is null.
 func rendersWith(t *testing.T, values any) (chart.Objects, error) {
 	t.Helper()
 	text, err := yaml.Marshal(values)
@@ -31,8 +31,8 @@ func rendersWith(t *testing.T, values any) (chart.Objects, error) {
 	return here(t).Render(t.Context(), chart.Namespace, "--values", file)
 }
 
-// Invariant 3. Whatever is left empty either means nothing, or is named: at each depth, all values are left empty at once,
-// and then all of those that were not named.
+// Invariant 3. Every empty value either means nothing, or is named in the error: at each depth, all values are empty at
+// once, and then all of those that were not named.
 func TestEmptyValuesAreNamedOrMeanNothing(t *testing.T) {
 	text, err := os.ReadFile(here(t).Dir + "/values.yaml")
 	if err != nil {
@@ -66,7 +66,7 @@ func TestEmptyValuesAreNamedOrMeanNothing(t *testing.T) {
 	}
 }
 
-// emptyAt are the paths at a depth, without those that have to be on for the others to matter.
+// emptyAt returns the paths at a depth, without those that must be set for others to have an effect.
 func emptyAt(values map[string]any, depth int, prefix string, on []string) (paths []string) {
 	for _, key := range slices.Sorted(maps.Keys(values)) {
 		path := prefix + key
@@ -79,7 +79,7 @@ func emptyAt(values map[string]any, depth int, prefix string, on []string) (path
 	return paths
 }
 
-// nested are values of which some are null and some are true. What is null has nothing below it.
+// nested returns values of which some are null and some are true. A null value has nothing below it.
 func nested(empty, on []string) map[string]any {
 	values := map[string]any{}
 	set := func(path string, value any) {
@@ -104,7 +104,7 @@ func nested(empty, on []string) map[string]any {
 	return values
 }
 
-// configured returns the configuration that is rendered, which has to be one that the program takes.
+// configured returns the rendered configuration, which the program must accept.
 func configured(t *testing.T, objects chart.Objects) config.Config {
 	t.Helper()
 	for _, u := range objects.Of("ConfigMap") {
@@ -163,7 +163,7 @@ func TestAllFaultsAreToldAtOnce(t *testing.T) {
 	}
 }
 
-// Invariant 3: a release may be called what no Service can.
+// Invariant 3: a release may have a name that no Service can have.
 func TestReleasesHaveNamesThatServicesCanHave(t *testing.T) {
 	g := NewWithT(t)
 	c := here(t)
@@ -186,7 +186,8 @@ func TestReleasesHaveNamesThatServicesCanHave(t *testing.T) {
 	}
 }
 
-// Invariants 1 and 3. The chart knows no IPv6 addresses with bits set after their length; the program refuses them.
+// Invariants 1 and 3. The chart does not detect IPv6 ranges with bits set beyond their length; the program refuses
+// them.
 func TestExclusionsAreThoseOfTheProgram(t *testing.T) {
 	right := []string{
 		"10.0.0.0/8", "10.128.0.0/9", "10.0.0.1/32", "192.0.2.7", "0.0.0.0/0", "::/0", "::1", "fd00::/64", "1::8",

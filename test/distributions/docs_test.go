@@ -26,8 +26,8 @@ func read(t *testing.T, path ...string) string {
 	return string(data)
 }
 
-// Invariant 3. A distribution is a folder, a row of the first table with the name of its networks, a row of the second,
-// and an example. Each node is in the tests, and each file has its sources.
+// Invariant 3. A distribution has a folder, a row of the first table with the name of its networks, a row of the second
+// table, and an example. Each node is in the tests, and each file has its sources.
 func TestEveryDistributionIsWhole(t *testing.T) {
 	g := NewWithT(t)
 	page, sources := read(t, checkout, "docs", "distributions.md"), read(t, "testdata", "README.md")
@@ -69,7 +69,7 @@ func TestEveryDistributionIsWhole(t *testing.T) {
 	g.Expect(examples).To(HaveLen(len(folders)), "every example belongs to a distribution")
 }
 
-// known is how the table spells a network's name.
+// known returns the table's spelling of a network's name.
 func known(name string) string {
 	switch {
 	case strings.HasPrefix(name, "vpcbr"):
@@ -81,7 +81,7 @@ func known(name string) string {
 	}
 }
 
-// Invariant 3: a number leads to a source, and a source is used.
+// Invariant 3: each number has a source, and each source is used.
 func TestEverySourceIsUsed(t *testing.T) {
 	g := NewWithT(t)
 	text, list, found := strings.Cut(read(t, checkout, "docs", "distributions.md"), "## Sources\n")
@@ -97,7 +97,7 @@ func TestEverySourceIsUsed(t *testing.T) {
 	g.Expect(used).To(Equal(given))
 }
 
-// The layouts that other tests and the demo play are those of the nodes here.
+// The layouts in other tests and in the demo are those of the nodes here.
 func TestTheSimulatedLayoutsAreOfTheseNodes(t *testing.T) {
 	for _, layout := range hnstest.Layouts() {
 		t.Run(layout.Name, func(t *testing.T) {

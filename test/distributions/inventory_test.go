@@ -15,7 +15,7 @@ import (
 	"github.com/hnsguard/hnsguard/internal/recording"
 )
 
-// dumped is a HNS that answers with what a dump holds.
+// dumped is an HNS that returns the objects of a dump.
 type dumped struct{ recording.HNS }
 
 func (d *dumped) Networks(context.Context) ([]hns.Network, error) { return d.HNS.Networks, nil }
@@ -37,8 +37,8 @@ func (d *dumped) Endpoint(_ context.Context, id hns.EndpointID) (hns.Endpoint, e
 	return hns.Endpoint{}, hns.ErrNotFound
 }
 
-// Invariant 1, with what else may be on a node: an object that cannot be translated makes nothing else unknown, and a
-// network that looks like the pods' and comes later changes nothing.
+// Invariant 1, with other objects on a node: one that cannot be translated makes nothing else unknown, and a later
+// network that looks like the pod network changes nothing.
 func TestWhatElseIsOnTheNodeChangesNothing(t *testing.T) {
 	for _, n := range nodes() {
 		if n.rests() {

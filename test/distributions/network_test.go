@@ -25,7 +25,7 @@ func TestTheNetworkIsFoundByItsName(t *testing.T) {
 			g := NewWithT(t)
 			networks := n.dump(t).Networks
 			for range 2 {
-				// HNS promises no order, and before the first Service there is no endpoint of kube-proxy.
+				// HNS guarantees no order, and before the first Service kube-proxy has no endpoint.
 				slices.Reverse(networks)
 				got, err := inventory.PodNetwork("", networks, nil)
 				if n.rests() {
@@ -40,7 +40,7 @@ func TestTheNetworkIsFoundByItsName(t *testing.T) {
 	}
 }
 
-// Invariant 1: every CNI lets its network be called otherwise.
+// Invariant 1: every CNI allows another name for its network.
 func TestTheNetworkIsFoundByItsTypeUnderAnotherName(t *testing.T) {
 	for _, n := range nodes() {
 		if n.rests() {
@@ -58,7 +58,7 @@ func TestTheNetworkIsFoundByItsTypeUnderAnotherName(t *testing.T) {
 	}
 }
 
-// Invariant 1: on a fresh node there is only what the node's scripts have made, or nothing.
+// Invariant 1: a fresh node has only the networks of its scripts, or none.
 func TestNoOtherNetworkIsTakenBeforeTheFirstPod(t *testing.T) {
 	for _, n := range nodes() {
 		t.Run(n.file, func(t *testing.T) {

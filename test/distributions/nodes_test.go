@@ -23,15 +23,15 @@ const (
 	linuxNode   = "lin-1"
 )
 
-// node is what is to be found on a node of a distribution.
+// node is the expected result for a node of a distribution.
 type node struct {
-	// file is below testdata, without its extension.
+	// file is the path below testdata, without its extension.
 	file string
-	// network and kind are the pod network's. Both are empty on a node without kube-proxy.
+	// network and kind are those of the pod network. Both are empty on a node without kube-proxy.
 	network string
 	kind    hns.NetworkType
-	// web are the addresses of a pod of this node, of which kube-proxy has left remote endpoints behind; backend those
-	// of a pod of a Linux node, and orphan those of a pod that is gone.
+	// web are the addresses of a pod on this node for which kube-proxy has left remote endpoints behind; backend are those
+	// of a pod on a Linux node, and orphan those of a pod that is gone.
 	web, backend, orphan []string
 	// vips are the addresses of the backend's Service.
 	vips []string
@@ -113,7 +113,7 @@ func nodes() []node {
 	}
 }
 
-// calico is a node on which Calico makes an overlay: its host endpoint is a remote one, which kube-proxy needs.
+// calico returns a node with an overlay of Calico: its host endpoint is a remote one, which kube-proxy needs.
 func calico(file string) node {
 	return node{
 		file: file, network: "Calico", kind: hns.NetworkOverlay,
@@ -123,7 +123,7 @@ func calico(file string) node {
 	}
 }
 
-// flannel is a node on which flannel makes an overlay, with the source VIP that was reserved for kube-proxy.
+// flannel returns a node with an overlay of flannel, and the source VIP that was reserved for kube-proxy.
 func flannel(file string) node {
 	return node{
 		file: file, network: "flannel.4096", kind: hns.NetworkOverlay,
@@ -136,10 +136,10 @@ func flannel(file string) node {
 // rests reports whether there is nothing to guard on the node.
 func (n node) rests() bool { return n.network == "" }
 
-// distribution is the folder of the node.
+// distribution returns the folder of the node.
 func (n node) distribution() string { return strings.Split(n.file, "/")[0] }
 
-// dump reads what HNS holds on the node.
+// dump reads the objects of HNS on the node.
 func (n node) dump(t *testing.T) recording.HNS {
 	t.Helper()
 	path := filepath.Join("testdata", filepath.FromSlash(n.file)+".json")
@@ -154,7 +154,7 @@ func (n node) dump(t *testing.T) recording.HNS {
 	return dump
 }
 
-// verdicts are those that a scan has to come to, by address and kind of the endpoint.
+// verdicts returns the expected verdicts of a scan, by address and kind of the endpoint.
 func (n node) verdicts() map[string]string {
 	want := map[string]string{}
 	for at, addr := range n.web {
@@ -182,7 +182,7 @@ func kubeNode(name, os string) *corev1.Node {
 	}
 }
 
-// cluster is what the API server holds.
+// cluster returns the objects on the API server.
 func (n node) cluster() recording.Cluster {
 	dump := recording.Cluster{
 		Nodes:         []*corev1.Node{kubeNode(windowsNode, "windows"), kubeNode(linuxNode, "linux")},
@@ -212,7 +212,7 @@ func pod(name, onNode string, addrs []string) *corev1.Pod {
 	return p
 }
 
-// slice lists an address of a Service; without a node if it is empty.
+// slice lists an address of a Service, on no node if it is empty.
 func slice(namespace, service, onNode, addr string) *discoveryv1.EndpointSlice {
 	s := &discoveryv1.EndpointSlice{
 		ObjectMeta: metav1.ObjectMeta{

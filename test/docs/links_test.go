@@ -51,7 +51,7 @@ func follow(pages map[string]page, from page, link string) string {
 	return ""
 }
 
-// A reader of the README should not wonder what the difference between two links is.
+// Two links to one page would make a reader of the README wonder about the difference.
 func TestTheReadmeLinksToEachPageOnce(t *testing.T) {
 	seen := map[string]bool{}
 	for _, link := range readPages(t)["README.md"].links {
@@ -62,7 +62,7 @@ func TestTheReadmeLinksToEachPageOnce(t *testing.T) {
 	}
 }
 
-// Invariant 4: a page that nothing leads to is not read.
+// Invariant 4: a page without a link to it is not read.
 func TestEveryPageIsLinked(t *testing.T) {
 	pages := readPages(t)
 	linked := map[string]bool{"README.md": true}

@@ -11,13 +11,13 @@ import (
 	. "github.com/onsi/gomega"
 )
 
-// matrix is the page of what was measured, and notMeasured what it says of a scenario without results.
+// matrix is the page of measurements, and notMeasured its mark for a scenario without results.
 const (
 	matrix      = "docs/results/kube-proxy-matrix.md"
 	notMeasured = "Not measured yet."
 )
 
-// Invariant 5. A page that wants to lead to a scenario in any case says that it exists, and not that it was measured.
+// Invariant 5. A page that links to any scenario may say that it exists, but not that it was measured.
 func TestWhatIsCalledMeasuredWasMeasured(t *testing.T) {
 	missing := withoutResults(readFile(t, matrix))
 	for _, p := range readPages(t) {
@@ -39,7 +39,7 @@ func withoutResults(text string) []string {
 	return anchors
 }
 
-// falseClaims returns the links to scenarios without results in those blocks of the page that speak of measuring.
+// falseClaims returns the links to scenarios without results in those blocks of the page that mention measurements.
 func falseClaims(p page, missing []string) []string {
 	var links []string
 	for _, b := range p.blocks {

@@ -18,7 +18,7 @@ import (
 	"github.com/hnsguard/hnsguard/internal/verdict"
 )
 
-// written are the pages that people write. The others are generated, or belong to recorded files.
+// written returns the handwritten pages. The others are generated, or belong to recorded files.
 func written(t *testing.T) []page {
 	t.Helper()
 	var pages []page
@@ -88,7 +88,7 @@ func TestPathsExist(t *testing.T) {
 	})
 }
 
-// Invariant 2: a dotted name that begins like a field of the configuration, or like a value of the chart, is one.
+// Invariant 2: a dotted name with the prefix of a field of the configuration, or of a value of the chart, is one.
 func TestFieldsExist(t *testing.T) {
 	var policy, values map[string]any
 	for path, into := range map[string]*map[string]any{
@@ -116,7 +116,7 @@ func has(object map[string]any, fields []string) bool {
 	return is && has(inner, fields[1:])
 }
 
-// Invariant 2: a line that runs hnsguard uses commands and flags that it has.
+// Invariant 2: a line that runs hnsguard uses existing commands and flags.
 func TestCommandsExist(t *testing.T) {
 	help := map[string]string{}
 	const commands = `run|scan|explain|doctor|bundle|status|version`

@@ -33,7 +33,7 @@ func TestTheExampleWithoutAClusterIsWhatIsPrinted(t *testing.T) {
 	}
 }
 
-// Invariant 6: the status of two nodes is in the form in which it is printed.
+// Invariant 6: the page shows the status of two nodes in the actual format.
 func TestTheStatusIsPrintedSo(t *testing.T) {
 	g := NewWithT(t)
 	row, err := fleet.RowOf("win-1", []byte(`{

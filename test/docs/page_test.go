@@ -19,13 +19,13 @@ import (
 	"github.com/yuin/goldmark/text"
 )
 
-// root is the repository.
+// root is the path of the repository.
 const root = "../.."
 
-// page is what the tests need of a Markdown file.
+// page is a Markdown file, as far as the tests need it.
 type page struct {
 	path string // from the root
-	// links are the targets of links and images, anchors what can be linked to.
+	// links are the targets of links and images, and anchors the possible targets in the page.
 	links, anchors []string
 	// code are the code spans and the lines of code blocks.
 	code []string
@@ -74,7 +74,7 @@ func readPages(t *testing.T) map[string]page {
 func parse(source []byte) page {
 	var p page
 	document := goldmark.New(goldmark.WithExtensions(extension.GFM)).Parser().Parse(text.NewReader(source))
-	// The visitor returns no error, and so Walk does not.
+	// Walk returns only the errors of its visitor, which has none.
 	_ = ast.Walk(document, func(node ast.Node, entering bool) (ast.WalkStatus, error) {
 		if !entering {
 			return ast.WalkContinue, nil
@@ -100,7 +100,7 @@ func parse(source []byte) page {
 	return p
 }
 
-// textOf is the text of a node without its markup.
+// textOf returns the text of a node without its markup.
 func textOf(node ast.Node, source []byte) string {
 	out := &strings.Builder{}
 	_ = ast.Walk(node, func(n ast.Node, entering bool) (ast.WalkStatus, error) {
@@ -115,7 +115,7 @@ func textOf(node ast.Node, source []byte) string {
 	return out.String()
 }
 
-// linksOf are the targets of the links in a node.
+// linksOf returns the targets of the links in a node.
 func linksOf(node ast.Node) []string {
 	var links []string
 	_ = ast.Walk(node, func(n ast.Node, entering bool) (ast.WalkStatus, error) {
@@ -127,13 +127,13 @@ func linksOf(node ast.Node) []string {
 	return links
 }
 
-// anchor is what GitHub makes of a heading.
+// anchor returns GitHub's anchor for a heading.
 func anchor(heading string) string {
 	dropped := regexp.MustCompile(`[^\p{L}\p{N}\- _]`).ReplaceAllString(strings.ToLower(heading), "")
 	return strings.ReplaceAll(dropped, " ", "-")
 }
 
-// unused numbers an anchor that an earlier heading of the page has already.
+// unused adds a number to an anchor that an earlier heading of the page has.
 func unused(anchors []string, wanted string) string {
 	name := wanted
 	for n := 1; slices.Contains(anchors, name); n++ {

@@ -14,10 +14,10 @@ import (
 	"github.com/hnsguard/hnsguard/internal/kubeproxy"
 )
 
-// manyPatches is more than any minor version has had.
+// manyPatches is more than the patches of any minor version.
 const manyPatches = 99
 
-// Invariant 3: by each cell, just the versions have the fault that package kubeproxy knows to have it.
+// Invariant 3: according to each cell, exactly the versions with the fault in package kubeproxy have it.
 func TestTheTableOfVersionsIsTrue(t *testing.T) {
 	g := NewWithT(t)
 	rows := regexp.MustCompile(`(?m)^\| (1\.(\d+)(?: and (?:earlier|later))?) `+strings.Repeat(`\| ([^|]+) `, 5)+`\|$`).
@@ -50,7 +50,8 @@ func untrue(minor int, cell string, has func(kubeproxy.Profile) bool) string {
 	return ""
 }
 
-// patches are the first and the last affected patch release by a cell. It is false if the cell cannot be read.
+// patches returns the first and the last affected patch release according to a cell. It returns false if the cell
+// cannot be parsed.
 func patches(minor int, cell string) (first, last int, readable bool) {
 	number, until := strings.CutPrefix(cell, fmt.Sprintf("up to 1.%d.", minor))
 	number, from := strings.CutPrefix(number, fmt.Sprintf("from 1.%d.", minor))

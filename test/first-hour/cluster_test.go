@@ -39,18 +39,18 @@ import (
 	"github.com/hnsguard/hnsguard/test/kubelet"
 )
 
-// windowsNode is win-1: its HNS, and what kubelet and the controller of DaemonSets do for it.
+// windowsNode is win-1: its HNS, and the work of its kubelet and of the DaemonSet controller.
 type windowsNode struct {
 	api     client.Client
 	config  *rest.Config
 	service *hnstest.HNS
 	network hns.Network
-	// ports replaces ports of the node by free ones of this machine.
+	// ports maps ports of the node to free ports of this machine.
 	ports map[string]string
 	dir   string
 
 	mu sync.Mutex
-	// agent is the pod that runs, and made the generation of the DaemonSet that it was created from.
+	// agent is the running pod, and made the generation of the DaemonSet from which it was created.
 	agent *corev1.Pod
 	env   map[string]string
 	made  int64
@@ -80,7 +80,7 @@ func newWindowsNode(t *testing.T, api client.Client, config *rest.Config) *windo
 	return n
 }
 
-// run does what kubelet and the controller of DaemonSets do, until the context ends.
+// run does the work of the kubelet and the DaemonSet controller, until the context ends.
 func (n *windowsNode) run(ctx context.Context) error {
 	defer func() { n.stop() }()
 	for ctx.Err() == nil {
@@ -158,8 +158,8 @@ func (n *windowsNode) start(ctx context.Context, ds *appsv1.DaemonSet) error {
 	return n.api.Status().Update(ctx, pod)
 }
 
-// mount writes the volumes of the pod below the container's root, and sets its environment. The limit of its memory is
-// not that of the test.
+// mount writes the volumes of the pod below the container's root, and sets its environment. The container's memory
+// limit does not apply to the test.
 func (n *windowsNode) mount(ctx context.Context, pod *corev1.Pod) error {
 	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: pod.Spec.ServiceAccountName}}
 	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{
@@ -235,7 +235,7 @@ func (n *windowsNode) exec(
 	return utilexec.CodeExitError{Err: fmt.Errorf("exit status %d", code), Code: code}
 }
 
-// program creates what a CNI and kube-proxy create for the cluster at the start.
+// program creates what a CNI and kube-proxy create for the initial cluster.
 func (n *windowsNode) program(ctx context.Context) error {
 	kubernetes := &discoveryv1.EndpointSlice{}
 	if err := n.api.Get(ctx, client.ObjectKey{Namespace: "default", Name: "kubernetes"}, kubernetes); err != nil {
@@ -274,7 +274,7 @@ func (n *windowsNode) endpoint(addr netip.Addr, remote bool) (hns.EndpointID, er
 	return made.ID, n.service.Attach(made.ID, n.service.CreateNamespace())
 }
 
-// gone reports an error unless the node runs no agent any more.
+// gone returns an error if the node still runs an agent.
 func (n *windowsNode) gone() error {
 	n.mu.Lock()
 	defer n.mu.Unlock()

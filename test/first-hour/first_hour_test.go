@@ -47,7 +47,7 @@ func TestFirstHour(t *testing.T) {
 	}
 }
 
-// step is a line of the transcript, and what the person sees then.
+// step is a line of the transcript, and the output that follows.
 type step struct{ line, output string }
 
 func steps(text string) (all []step) {
@@ -61,7 +61,7 @@ func steps(text string) (all []step) {
 	return all
 }
 
-// hour is a cluster and the shell of a person.
+// hour is a cluster and the shell of a user.
 type hour struct {
 	api     client.Client
 	server  *discovery.DiscoveryClient
@@ -97,7 +97,7 @@ func newHour(t *testing.T) *hour {
 	return h
 }
 
-// openShell puts kubectl, its plugin and helm on the PATH of a person with an empty home.
+// openShell puts kubectl, its plugin and helm on the PATH of a user with an empty home folder.
 func (h *hour) openShell(t *testing.T, env *envtest.Environment) {
 	t.Helper()
 	g := NewWithT(t)
@@ -128,7 +128,7 @@ func (h *hour) openShell(t *testing.T, env *envtest.Environment) {
 // patience is how long the output of a command may differ: the agent and the API server need a moment.
 const patience = 40 * time.Second
 
-// play plays a step, and returns what the person sees.
+// play plays a step, and returns the output.
 func (h *hour) play(t *testing.T, s step) string {
 	t.Helper()
 	g := NewWithT(t)
@@ -149,7 +149,7 @@ func (h *hour) play(t *testing.T, s step) string {
 	return ""
 }
 
-// see runs a command, again and again if it changes nothing, until it prints what is expected.
+// see runs a command, repeatedly if it changes nothing, until it prints the expected output.
 func (h *hour) see(t *testing.T, command, expected string) string {
 	t.Helper()
 	looks := strings.HasPrefix(command, "kubectl get") || strings.HasPrefix(command, "kubectl hnsguard")
@@ -186,8 +186,8 @@ func (h *hour) command(t *testing.T, command string) string {
 	return recorded(text)
 }
 
-// recorded is output without what belongs to this machine or this minute. Whether the agent has held an endpoint for a
-// moment before it decided depends on which of its views of the cluster was there first.
+// recorded returns output without what depends on this machine or time. Whether the agent holds an endpoint for a
+// moment before it decides depends on which of its watches was synced first.
 func recorded(text string) string {
 	for _, r := range []struct{ pattern, with string }{
 		{`127\.0\.0\.1:\d+`, "127.0.0.1:6443"},
@@ -205,7 +205,7 @@ func recorded(text string) string {
 	return text
 }
 
-// aligned is output without the width of columns, which depends on what was replaced.
+// aligned returns output without the width of columns, which depends on replaced text.
 func aligned(text string) string {
 	return strings.TrimSpace(regexp.MustCompile(`[ -]{2,}`).ReplaceAllString(text, "  "))
 }
@@ -253,7 +253,7 @@ func (h *hour) populate(t *testing.T) {
 	}()
 }
 
-// pod creates a pod that runs. kube-proxy uses the network of its host.
+// pod creates a running pod. kube-proxy is on the host network.
 func (h *hour) pod(t *testing.T, namespace, name, node string, addr netip.Addr, image string) *corev1.Pod {
 	t.Helper()
 	pod := runningPod(namespace, name, node, addr, image)
@@ -279,7 +279,7 @@ func runningPod(namespace, name, node string, addr netip.Addr, image string) *co
 	}
 }
 
-// events are what happens in the cluster.
+// events returns the events in the cluster.
 func (h *hour) events() map[string]func(context.Context) error {
 	return map[string]func(context.Context) error{
 		"The Linux pod shop/web-0 ends. kube-proxy leaves its endpoint on win-1, and the Windows pod shop/cart-0 gets the address.": h.reuse,
@@ -304,7 +304,7 @@ func (h *hour) reuse(ctx context.Context) error {
 	return h.api.Status().Update(ctx, cart)
 }
 
-// nothingLeft looks at every kind that the API server has.
+// nothingLeft checks every kind of the API server.
 func (h *hour) nothingLeft(ctx context.Context) error {
 	lists, err := h.server.ServerPreferredResources()
 	if err != nil {

@@ -38,14 +38,14 @@ import (
 	"github.com/hnsguard/hnsguard/test/nodetest"
 )
 
-// cluster is a control plane in which the chart's objects are.
+// cluster is a control plane with the chart's objects.
 type cluster struct {
 	config *rest.Config
 	client client.Client
 }
 
-// startCluster starts one that stops when the test ends. Of the chart's objects it takes all but those for which there
-// does not exist here: the DaemonSet's pods, and Prometheus' operator.
+// startCluster starts a control plane that stops when the test ends. It creates the chart's objects, except for those
+// whose controllers do not exist here: the DaemonSet's pods, and Prometheus' operator.
 func startCluster(t *testing.T, objects chart.Objects) *cluster {
 	t.Helper()
 	if os.Getenv("KUBEBUILDER_ASSETS") == "" {
@@ -92,7 +92,7 @@ func (c *cluster) create(t *testing.T, objects ...client.Object) {
 	}
 }
 
-// letReadEverything makes an account that may read every path there is, so that what it does not get is not served.
+// letReadEverything creates an account that may read every path, so that a missing metric is one that is not served.
 func (c *cluster) letReadEverything(t *testing.T, name string) {
 	t.Helper()
 	c.create(t,
@@ -108,7 +108,7 @@ func (c *cluster) letReadEverything(t *testing.T, name string) {
 		})
 }
 
-// token makes one for an account.
+// token creates a token for an account.
 func (c *cluster) token(t *testing.T, namespace, name string) string {
 	t.Helper()
 	return c.tokenFor(t, namespace, name, nil)
@@ -124,7 +124,8 @@ func (c *cluster) tokenFor(t *testing.T, namespace, name string, bound *authenti
 	return request.Status.Token
 }
 
-// agentConfig reaches the API server as a pod of the chart's DaemonSet does: with a token that is bound to it.
+// agentConfig returns the configuration of a pod of the chart's DaemonSet for the API server: with a token that is
+// bound to it.
 func (c *cluster) agentConfig(t *testing.T) *rest.Config {
 	t.Helper()
 	pod := &corev1.Pod{
@@ -144,8 +145,8 @@ func (c *cluster) agentConfig(t *testing.T) *rest.Config {
 	}
 }
 
-// startAgent starts an agent on a node where an address is reused by a pod of the node while its slice still lists it,
-// and is dropped then. It returns where the agent serves metrics, and the authority that vouches for it.
+// startAgent starts an agent on a node where a pod reuses an address while a slice still lists it; later the slice
+// drops it. It returns the address of the metrics, and the certificate authority.
 func (c *cluster) startAgent(t *testing.T) (address, authority string) {
 	t.Helper()
 	g := NewWithT(t)
@@ -202,7 +203,7 @@ func (c *cluster) startAgent(t *testing.T) (address, authority string) {
 	g.Eventually(complete("hnsguard_keep_slices"), time.Minute).Should(BeEquivalentTo(1), "once the policies are in force")
 	slice.Endpoints = slice.Endpoints[1:]
 	g.Expect(c.client.Update(t.Context(), slice)).To(Succeed())
-	// In a cluster where nothing happens the watch is proved to be current about once a minute.
+	// In a cluster without changes the watch is proved current about once a minute.
 	g.Eventually(complete("hnsguard_removals_total"), 3*time.Minute).Should(BeEquivalentTo(1))
 	return address, authority
 }
@@ -225,7 +226,7 @@ func (c *cluster) slice(t *testing.T, addrs ...netip.Addr) *discoveryv1.Endpoint
 	return slice
 }
 
-// pod makes a running pod of the agent's node.
+// pod creates a running pod on the agent's node.
 func (c *cluster) pod(t *testing.T, addr netip.Addr) {
 	t.Helper()
 	pod := &corev1.Pod{
@@ -243,7 +244,7 @@ func (c *cluster) pod(t *testing.T, addr netip.Addr) {
 	}
 }
 
-// sumOf adds up the values of a metric, or the counts of a histogram.
+// sumOf returns the sum of the values of a metric, or of the counts of a histogram.
 func sumOf(a *agent.Agent, metric string) float64 {
 	families, err := a.Metrics().Gather()
 	if err != nil {
@@ -261,7 +262,7 @@ func sumOf(a *agent.Agent, metric string) float64 {
 	return sum
 }
 
-// certificate makes a folder such as a mounted Secret is, and the authority that vouches for it.
+// certificate creates a folder like a mounted Secret, and its certificate authority.
 func certificate(t *testing.T) (folder, authority string) {
 	t.Helper()
 	folder = t.TempDir()
@@ -277,14 +278,14 @@ func certificate(t *testing.T) (folder, authority string) {
 	return folder, string(certPEM) // the authority's own certificate comes second
 }
 
-// otherAuthority has signed no certificate here.
+// otherAuthority returns a certificate authority that has signed no certificate here.
 func otherAuthority(t *testing.T) string {
 	t.Helper()
 	_, authority := certificate(t)
 	return authority
 }
 
-// freeAddress is this test's alone: the system gives its port to no connection either.
+// freeAddress returns an address with a port that the system gives to no connection.
 func freeAddress(t *testing.T) string {
 	t.Helper()
 	return fmt.Sprintf("127.0.0.1:%d", freeport.GetOne(t))

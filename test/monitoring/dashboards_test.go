@@ -17,9 +17,9 @@ import (
 	. "github.com/onsi/gomega"
 )
 
-// testDashboards evaluates every query of every dashboard as Grafana would, for the node that was scraped. A query
-// has to yield something: of a metric or a label that does not exist Prometheus says nothing. One that compares may
-// yield nothing, so that the metrics in it have to be among those that are served.
+// testDashboards evaluates every query of every dashboard like Grafana, for the scraped node. A query must have a
+// result: Prometheus does not complain about a metric or label that does not exist. A comparison may have no result, so
+// its metrics must be among the served ones.
 func testDashboards(t *testing.T, p *prometheus) {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join("..", "..", "charts", "hnsguard", "dashboards", "*.json"))
@@ -48,7 +48,7 @@ func testDashboards(t *testing.T, p *prometheus) {
 	}
 }
 
-// testFleetCounts compares what the numbers of the fleet count with the one agent that was scraped, which enforces.
+// testFleetCounts compares the fleet's numbers with the one agent that was scraped, which enforces.
 func testFleetCounts(t *testing.T, p *prometheus) {
 	t.Helper()
 	g := NewWithT(t)
@@ -79,13 +79,13 @@ func testQuery(t *testing.T, p *prometheus, served []string, query string) {
 	if regexp.MustCompile(`[<>]|==`).MatchString(query) {
 		yields = Or(yields, BeEmpty())
 	}
-	// A rate takes a second scrape.
+	// A rate needs a second scrape.
 	NewWithT(t).Eventually(func() ([]float64, error) { return p.query(t, asGrafana(query)) },
 		10*time.Second, 200*time.Millisecond).Should(yields, query)
 }
 
-// queriesIn finds the queries of all panels and variables, however deep they are: in "expr", and in the label_values of
-// a "query".
+// queriesIn finds the queries of all panels and variables, at any depth: in "expr", and in the label_values of a
+// "query".
 func queriesIn(value any) []string {
 	var found []string
 	switch v := value.(type) {
@@ -109,13 +109,13 @@ func queriesIn(value any) []string {
 	return found
 }
 
-// selectorOf takes the selector out of label_values(selector, label).
+// selectorOf returns the selector of label_values(selector, label).
 func selectorOf(labelValues string) string {
 	inner := strings.TrimSuffix(strings.TrimPrefix(labelValues, "label_values("), ")")
 	return strings.TrimSpace(inner[:strings.LastIndex(inner, ",")])
 }
 
-// asGrafana puts values where a query has variables: time spans for Grafana's own, and the node that was scraped.
+// asGrafana replaces the variables in a query: Grafana's own by time spans, and the node by the scraped one.
 func asGrafana(query string) string {
 	return strings.NewReplacer(
 		"$__rate_interval", "1m", "$__interval", "1m", "$__range", "1h", "$job", "hnsguard", "$cluster", ".*", "$node", nodeName,

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package monitoring tests what operators see: a real Prometheus scrapes the real agent, with the rights that the chart
-// gives to both, over HTTPS and with a token; its promtool checks the rules that the chart renders and lets every alert
-// fire and be silent; and every query of the dashboards is evaluated on what was scraped.
+// grants to both, over HTTPS and with a token; promtool checks the rendered rules, with every alert both firing and
+// silent; and every query of the dashboards is evaluated on the scraped data.
 //
-// The control plane is a real one too. Only HNS is simulated.
+// The control plane is real too. Only HNS is simulated.
 //
-// $HNSGUARD_PROMETHEUS says where prometheus and promtool are, $HNSGUARD_HELM where helm is and $KUBEBUILDER_ASSETS
-// where kube-apiserver and etcd are; "make test-monitoring" sets them. Nothing is left running, whatever the outcome.
+// $HNSGUARD_PROMETHEUS is the folder of prometheus and promtool, $HNSGUARD_HELM the path of helm and
+// $KUBEBUILDER_ASSETS the folder of kube-apiserver and etcd; "make test-monitoring" sets them. Nothing keeps running,
+// whatever the result.
 package monitoring

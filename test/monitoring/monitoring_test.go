@@ -23,7 +23,7 @@ import (
 	"github.com/hnsguard/hnsguard/test/chart"
 )
 
-// The names that the chart is told, and what it makes of its own.
+// The names in the chart's values, and those that it derives from them.
 const (
 	namespace   = chart.Namespace
 	account     = chart.Release
@@ -32,7 +32,7 @@ const (
 	scraperHome = "monitoring"
 )
 
-// values are those of a cluster that has a Prometheus.
+// values are the chart's values for a cluster with a Prometheus.
 var values = []string{
 	"--set", "prometheusRule.enabled=true", "--set", "dashboards.enabled=true",
 	"--set", "metrics.scraper.serviceAccount.name=" + scraper,
@@ -86,7 +86,7 @@ func render(t *testing.T) chart.Objects {
 	return objects
 }
 
-// testTargets looks what came of each of the jobs.
+// testTargets checks the result of each job.
 func testTargets(t *testing.T, p *prometheus) {
 	t.Helper()
 	for name, complaint := range map[string]string{
@@ -115,7 +115,7 @@ func testTargets(t *testing.T, p *prometheus) {
 	}
 }
 
-// testAgentIsSeen reads from Prometheus what the agent did and saw.
+// testAgentIsSeen reads the agent's acts and observations from Prometheus.
 func testAgentIsSeen(t *testing.T, p *prometheus) {
 	t.Helper()
 	for query, want := range map[string]float64{
@@ -141,7 +141,7 @@ func testAgentIsSeen(t *testing.T, p *prometheus) {
 	}
 }
 
-// expectNoChildren fails if a process has outlived the test.
+// expectNoChildren fails if a process outlives the test.
 func expectNoChildren(t *testing.T) {
 	t.Helper()
 	// The test's context has ended.

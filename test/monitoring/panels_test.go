@@ -16,7 +16,7 @@ import (
 	. "github.com/onsi/gomega"
 )
 
-// dashboard is what the tests look at of a dashboard.
+// dashboard has the parts of a dashboard that tests check.
 type dashboard struct {
 	UID        string
 	Templating struct {
@@ -84,7 +84,7 @@ func TestEveryPanelSaysWhatItShows(t *testing.T) {
 					g.Expect(p.FieldConfig.Defaults.NoValue).To(Equal("no data"))
 				}
 				if p.Type == "stat" {
-					// A green number of a fleet that is not scraped would be a lie.
+					// A green number of a fleet that is not scraped would be wrong.
 					steps := p.FieldConfig.Defaults.Thresholds.Steps
 					g.Expect(steps).NotTo(BeEmpty(), "without thresholds everything is green")
 					for _, step := range steps {
@@ -111,7 +111,7 @@ func TestEveryVariableIsUsed(t *testing.T) {
 	}
 }
 
-// Links lead to runbooks that exist, and to dashboards that exist, with variables that these have.
+// Links lead to runbooks that exist, and to dashboards that exist and have the variables.
 func TestEveryLinkLeadsSomewhere(t *testing.T) {
 	uids := map[string]dashboard{}
 	for _, d := range dashboards(t) {
@@ -139,7 +139,7 @@ func TestEveryLinkLeadsSomewhere(t *testing.T) {
 	NewWithT(t).Expect(linked).To(BeNumerically(">", 10))
 }
 
-// dataLinks are the links of a panel's fields.
+// dataLinks returns the links of a panel's fields.
 func dataLinks(t *testing.T, p panel) []link {
 	t.Helper()
 	var all []link

@@ -35,12 +35,12 @@ func tool(t *testing.T, name string) string {
 // job is a way to scrape the agent.
 type job struct {
 	name, address, scheme, path string
-	// authority has to have signed the agent's certificate; without one it is not verified.
+	// authority must have signed the agent's certificate; if empty, the certificate is not verified.
 	authority string
 	token     string
 }
 
-// config is the job as Prometheus reads it.
+// config returns the configuration of the job for Prometheus.
 func (j job) config(t *testing.T, folder string) map[string]any {
 	t.Helper()
 	file := func(name, content string) string {
@@ -52,7 +52,7 @@ func (j job) config(t *testing.T, folder string) map[string]any {
 	}
 	scrape := map[string]any{
 		"job_name": j.name, "scheme": "https", "scrape_interval": "1s", "scrape_timeout": "1s",
-		// The ServiceMonitor adds the node in the same way.
+		// The ServiceMonitor adds the node too.
 		"static_configs": []any{map[string]any{"targets": []string{j.address}, "labels": map[string]string{"node": nodeName}}},
 		"tls_config":     map[string]any{"insecure_skip_verify": true},
 	}
@@ -71,12 +71,12 @@ func (j job) config(t *testing.T, folder string) map[string]any {
 	return scrape
 }
 
-// prometheus is a process of it.
+// prometheus is a Prometheus process.
 type prometheus struct {
 	url string
 }
 
-// startPrometheus starts one that stops when the test ends.
+// startPrometheus starts a Prometheus that stops when the test ends.
 func startPrometheus(t *testing.T, jobs []job, rules string) *prometheus {
 	t.Helper()
 	folder := t.TempDir()
@@ -142,7 +142,7 @@ func (p *prometheus) ask(t *testing.T, path string, data any) error {
 	return json.Unmarshal(answer.Data, data)
 }
 
-// query evaluates a query now, and returns the values of the series that it yields.
+// query evaluates a query now, and returns the values of the resulting series.
 func (p *prometheus) query(t *testing.T, query string) ([]float64, error) {
 	t.Helper()
 	var data struct {
@@ -162,7 +162,7 @@ func (p *prometheus) query(t *testing.T, query string) ([]float64, error) {
 	return values, nil
 }
 
-// names are the names of all metrics that were scraped.
+// names returns the names of all scraped metrics.
 func (p *prometheus) names(t *testing.T) []string {
 	t.Helper()
 	var names []string
@@ -172,7 +172,7 @@ func (p *prometheus) names(t *testing.T) []string {
 	return names
 }
 
-// target is how a job fares.
+// target is the state of a job.
 type target struct {
 	Health, LastError string
 }
@@ -196,7 +196,7 @@ func (p *prometheus) target(t *testing.T, job string) (target, error) {
 	return target{}, fmt.Errorf("there is no target of job %s", job)
 }
 
-// evaluatesRules looks whether all rules could be evaluated on what was scraped.
+// evaluatesRules checks whether all rules could be evaluated on the scraped data.
 func (p *prometheus) evaluatesRules(t *testing.T) {
 	t.Helper()
 	g := NewWithT(t)

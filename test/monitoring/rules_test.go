@@ -16,8 +16,8 @@ import (
 	"github.com/hnsguard/hnsguard/test/chart"
 )
 
-// rulesOf writes the rules that the chart renders into a file as Prometheus reads it, and returns its path. What is the
-// spec of the operator's object is such a file.
+// rulesOf writes the rendered rules to a file for Prometheus, and returns its path. The spec of the operator's object
+// has the format of such a file.
 func rulesOf(t *testing.T, objects chart.Objects) string {
 	t.Helper()
 	rules := objects.Of("PrometheusRule")
@@ -48,7 +48,7 @@ func checkRules(t *testing.T, rules string) {
 	promtool(t, "check", "rules", rules)
 }
 
-// alertTests is the part of promtool's file that says what is expected of which alert.
+// alertTests is the part of promtool's file with the expected alerts.
 type alertTests struct {
 	Tests []struct {
 		AlertRuleTest []struct {
@@ -58,7 +58,7 @@ type alertTests struct {
 	}
 }
 
-// testRules runs promtool's unit tests, which have to see every alert both ways.
+// testRules runs promtool's unit tests, which must cover every alert both firing and silent.
 func testRules(t *testing.T, rules string) {
 	t.Helper()
 	g := NewWithT(t)
@@ -86,7 +86,7 @@ func testRules(t *testing.T, rules string) {
 	}
 }
 
-// alerts are the names of all alerts.
+// alerts returns the names of all alerts.
 func alerts(t *testing.T, rules string) []string {
 	t.Helper()
 	content, err := os.ReadFile(rules)

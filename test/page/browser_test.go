@@ -17,7 +17,7 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// browser is a tab of a browser of its own, with all that it complains about.
+// browser is a tab of a separate browser, with all its complaints.
 type browser struct {
 	t   *testing.T
 	ctx context.Context //nolint:containedctx // chromedp keeps the tab in it
@@ -80,7 +80,7 @@ func (b *browser) listen(event any) {
 	}
 }
 
-// complained returns the complaints so far, and forgets them.
+// complained returns the complaints since the last call.
 func (b *browser) complained() []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -96,7 +96,7 @@ func (b *browser) do(actions ...chromedp.Action[chromedp.Void]) {
 	}
 }
 
-// call makes a call of the browser's protocol.
+// call makes a call in the browser's protocol.
 func call[P, R any](b *browser, command cdp.Command[P, R], params P) R {
 	b.t.Helper()
 	result, err := chromedp.Call(b.ctx, command, params)
@@ -128,7 +128,7 @@ func (b *browser) await(expression string) {
 	}
 }
 
-// press types keys where the focus is.
+// press types keys at the focus.
 func (b *browser) press(keys string) {
 	b.t.Helper()
 	b.do(chromedp.KeyEvent(keys))

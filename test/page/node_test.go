@@ -30,14 +30,14 @@ import (
 	"github.com/hnsguard/hnsguard/test/nodetest"
 )
 
-// node is a simulated node with a guard, whose page is served.
+// node is a simulated node with a guard, and a server of its page.
 type node struct {
 	*nodetest.Node
 	t       *testing.T
 	guard   *guard.Guard
 	history *history.Ring
 	board   *report.Board
-	// asked is HNS with the measurements that the page shows.
+	// asked is HNS with the metrics that the page shows.
 	asked hns.Client
 
 	address string
@@ -52,7 +52,7 @@ func newNode(t *testing.T, change ...func(*config.Config)) *node {
 	measured := observe.NewMetrics(n.Registry)
 	service := observe.WithMetrics(n.Service, measured, n.Clock)
 	n.asked = service
-	// As by default, it only reports.
+	// By default, it only reports.
 	words := report.Words{
 		Node: nodetest.Name, Config: n.Config, KubeProxy: func() kubeproxy.Profile { return kubeproxy.ProfileOf(n.KubeProxy) },
 	}
@@ -118,7 +118,7 @@ func (n *node) serve() {
 	n.t.Fatal("the page is not served")
 }
 
-// silence ends the server.
+// silence stops the server.
 func (n *node) silence() {
 	n.stop()
 	<-n.stopped
@@ -126,7 +126,7 @@ func (n *node) silence() {
 
 func (n *node) url() string { return "http://" + n.address + "/" }
 
-// hostile is a name that would do harm as HTML.
+// hostile is a name that would be harmful as HTML.
 const hostile = `<img src=x onerror=document.title='owned'>"'&` + "`"
 
 // attack gives a pod and an endpoint slice that name.

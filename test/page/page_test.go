@@ -34,7 +34,7 @@ func (b *browser) column(n int) []string {
 	return eval[[]string](b, fmt.Sprintf(`[...%s].map((row) => row.children[%d].innerText)`, rows, n-1))
 }
 
-// shown opens the page of a node with its story.
+// shown opens the page of a node after its story.
 func shown(t *testing.T) (*node, *browser) {
 	t.Helper()
 	n := newNode(t)
@@ -62,7 +62,7 @@ func TestThePageLoadsUnderItsPolicy(t *testing.T) {
 		g.Expect(text).To(ContainSubstring(expected))
 	}
 
-	// That there are no complaints means something: the policy is in force, and what it blocks is reported.
+	// The lack of complaints is meaningful: the policy is in force, and blocked requests are reported.
 	eval[any](b, `{
 		const script = document.createElement("script");
 		script.textContent = "document.title = 'owned'";
@@ -208,7 +208,7 @@ func TestPodsWithoutNetworkComeFirst(t *testing.T) {
 	g.Expect(b.complained()).To(BeEmpty())
 }
 
-// Green would read as protected.
+// Green would suggest protection.
 func TestANodeThatOnlyObservesIsNotGreen(t *testing.T) {
 	g := NewWithT(t)
 	n := newNode(t, func(c *config.Config) { c.Mode = config.Observe })
@@ -276,7 +276,7 @@ func TestLightAndDark(t *testing.T) {
 	g.Expect(b.complained()).To(BeEmpty())
 }
 
-// The pictures of the documentation show what needs attention, one of them in full, and the history.
+// The pictures of the documentation show what needs attention, one finding in full, and the history.
 func TestScreenshots(t *testing.T) {
 	g := NewWithT(t)
 	folder := os.Getenv("HNSGUARD_SCREENSHOTS")
@@ -303,8 +303,8 @@ func TestScreenshots(t *testing.T) {
 	g.Expect(os.WriteFile(filepath.Join(folder, pictures.SumFile), []byte(sum), 0o600)).To(Succeed())
 }
 
-// smaller packs a picture better than the browser does: with the colors that are used most, of which those that are not
-// gray count for more. The others are those of smoothed edges.
+// smaller compresses a picture better than the browser: it uses only the most frequent colours, with a higher weight
+// for those that are not grey. The others come from smoothed edges.
 func smaller(t *testing.T, picture []byte) []byte {
 	t.Helper()
 	pixels, err := png.Decode(bytes.NewReader(picture))
@@ -340,7 +340,7 @@ func smaller(t *testing.T, picture []byte) []byte {
 	return packed.Bytes()
 }
 
-// phone shows the page as a phone does, with the details of an endpoint.
+// phone shows the page as on a phone, with the details of an endpoint.
 func (b *browser) phone() {
 	b.t.Helper()
 	call(b, emulation.SetDeviceMetricsOverride, emulation.SetDeviceMetricsOverrideParams{
@@ -350,7 +350,7 @@ func (b *browser) phone() {
 	b.await(`document.querySelector("tr.detail")`)
 }
 
-// cutOff lists the texts that begin or end outside of the screen, and the elements in which one has to scroll sideways.
+// cutOff lists the texts that begin or end outside of the screen, and the elements with horizontal scrolling.
 const cutOff = `[...document.querySelectorAll("body *:not(.skip)")].filter((e) => {
 	const text = [...e.childNodes].some((c) => c.nodeType === 3 && c.data.trim());
 	const { left, right } = e.getBoundingClientRect();

@@ -10,10 +10,10 @@ import (
 	"slices"
 )
 
-// SumFile is beside the pictures, and says of what they are: see [Sum].
+// SumFile is next to the pictures, and has their [Sum].
 const SumFile = "node-page.sha256"
 
-// Sum is the sum of the files that the pictures in the documentation show: those of the page, and the story.
+// Sum returns the checksum of the files that the pictures show: those of the page, and the story.
 func Sum(root string) (string, error) {
 	files, err := filepath.Glob(filepath.Join(root, "internal/server/assets/*"))
 	if err != nil {

@@ -26,13 +26,13 @@ const (
 	sample = 15 * time.Second
 )
 
-// changed is the slice after so many changes of slices, which go round.
+// changed returns the slice of the n-th change; the changes rotate through all slices.
 func changed(changes int) *discoveryv1.EndpointSlice {
 	return bigcluster.Slice(namespace, changes%bigcluster.Slices, changes/bigcluster.Slices+1)
 }
 
-// churn changes slices all the time, as often as it should or as the API server can, and then asks how long the agent
-// takes to see one more change.
+// churn changes slices all the time, at the required rate or as fast as the API server can, and then measures how long
+// the agent takes to see one more change.
 func (n *node) churn(writer *kubernetes.Clientset) {
 	n.t.Helper()
 	api := writer.DiscoveryV1().EndpointSlices(namespace)
@@ -69,8 +69,8 @@ func (n *node) churn(writer *kubernetes.Clientset) {
 	report("churn/end", append(n.heap(), float64(updates.Load())/took.Seconds(), "updates/s", behind.Seconds(), "behind-s")...)
 }
 
-// replay lets slices change as often as they should for the agent alone: the changes are added to what the API server
-// sends it. The processor time is that of the process, which makes the changes too.
+// replay changes slices at the required rate for the agent alone: the changes are added to the API server's stream. The
+// processor time is that of the process, which also makes the changes.
 func (n *node) replay(writer *kubernetes.Clientset) {
 	n.t.Helper()
 	g := NewWithT(n.t)
@@ -105,12 +105,12 @@ func (n *node) replay(writer *kubernetes.Clientset) {
 		making, "making-%core")...)
 }
 
-// heap is the heap of the agent and all that it has, to be reported.
+// heap returns the heap of the agent, for a report.
 func (n *node) heap() []any {
 	return []any{(usage.Heap() - n.before) / bigcluster.Addresses, "heap-B/address"}
 }
 
-// catchUp returns how long the agent takes to act on a new slice. The number is that of the slice.
+// catchUp returns how long the agent takes to act on the new slice with the number.
 func (n *node) catchUp(writer *kubernetes.Clientset, number int) time.Duration {
 	n.t.Helper()
 	g := NewWithT(n.t)

@@ -50,7 +50,7 @@ const (
 	namespace = metav1.NamespaceDefault
 )
 
-// wire counts the bytes that a client receives, as they are sent and as they are to be decoded.
+// wire counts the bytes that a client receives, as sent and as decoded.
 type wire struct{ received, decoded atomic.Int64 }
 
 type countedBody struct {
@@ -131,7 +131,7 @@ func TestScale(t *testing.T) {
 	n.replay(writer)
 }
 
-// inParallel does something so many times, by several writers.
+// inParallel runs a function so many times, by several writers.
 func inParallel(times int, do func(n int) error, failed func(error)) {
 	next := atomic.Int64{}
 	var all sync.WaitGroup
@@ -159,7 +159,7 @@ type semantics bool
 
 func (unsupported semantics) IsWatchListSemanticsUnSupported() bool { return bool(unsupported) }
 
-// informerOf measures an informer of all slices, as client-go has it and as controller-runtime uses it.
+// informerOf measures an informer of all slices, as in client-go and as controller-runtime uses it.
 func informerOf(t *testing.T, api *rest.Config, name, contentType string, noWatchList bool) {
 	t.Helper()
 	g := NewWithT(t)
@@ -250,7 +250,7 @@ func (n *node) remote(addr netip.Addr) {
 	}
 }
 
-// inUse is how many endpoints the agent knows to be in use, from slices.
+// inUse returns the number of endpoints that the agent knows to be in use, from slices.
 func (n *node) inUse() float64 {
 	families, err := n.agent.Metrics().Gather()
 	if err != nil {

@@ -23,10 +23,10 @@ import (
 	restwatch "k8s.io/client-go/rest/watch"
 )
 
-// stream is what the API server sends of a client's watch of EndpointSlices, to which events can be added: the server
-// cannot change slices as fast as an agent has to be able to follow.
+// stream is the API server's answer to a client's watch of EndpointSlices, to which events can be added: the server
+// cannot change slices as fast as an agent must be able to follow.
 type stream struct {
-	// out is to the client, nil before there is a watch. It writes one frame after the other, whichever goroutine writes.
+	// out leads to the client; nil before there is a watch. It writes one frame after the other, from any goroutine.
 	out atomic.Pointer[io.PipeWriter]
 }
 
@@ -46,7 +46,7 @@ func (s *stream) client(from *rest.Config) *rest.Config {
 	return c
 }
 
-// through passes on what the server sends, one frame at a time.
+// through forwards the server's answer, one frame at a time.
 func (s *stream) through(from io.ReadCloser) io.ReadCloser {
 	in, out := io.Pipe()
 	s.out.Store(out)
@@ -73,7 +73,7 @@ type passedOn struct {
 
 func (p passedOn) Close() error { return errors.Join(p.PipeReader.Close(), p.from.Close()) }
 
-// add adds the change of a slice. It waits until the client has read it.
+// add adds a change of a slice. It waits until the client has read it.
 func (s *stream) add(slice *discoveryv1.EndpointSlice) error {
 	frame, err := encoded(slice)
 	if err != nil {
@@ -83,7 +83,7 @@ func (s *stream) add(slice *discoveryv1.EndpointSlice) error {
 	return err
 }
 
-// nextFrame reads one frame with its length, which a protobuf stream begins each with.
+// nextFrame reads one frame with the length that precedes it in a protobuf stream.
 func nextFrame(from io.Reader) ([]byte, error) {
 	var length [4]byte
 	if _, err := io.ReadFull(from, length[:]); err != nil {
@@ -95,7 +95,7 @@ func nextFrame(from io.Reader) ([]byte, error) {
 	return frame, err
 }
 
-// encoded is the frame of a changed slice, as the API server makes it.
+// encoded returns the frame of a changed slice, like the API server's.
 func encoded(slice *discoveryv1.EndpointSlice) ([]byte, error) {
 	info, known := apiruntime.SerializerInfoForMediaType(scheme.Codecs.SupportedMediaTypes(), apiruntime.ContentTypeProtobuf)
 	if !known {

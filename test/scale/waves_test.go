@@ -45,28 +45,29 @@ import (
 )
 
 const (
-	// fleet is how many nodes the cluster is taken to have, and measured how many clients of each kind are measured.
+	// fleet is the assumed number of nodes in the cluster, and measured the number of measured clients of each kind.
 	fleet, measured = 5000, 4
-	// leaked is how many endpoints a batch leak leaves on a node, a whole step of them, and pods how many the cluster has.
+	// leaked is the number of endpoints that a batch leak leaves on a node, a whole step of them, and pods the number of
+	// pods in the cluster.
 	leaked, pods = 25, 10_000
-	// down is for how long the API server is down, and calm for how long nothing but changes of slices happens.
+	// down is how long the API server is down, and calm how long only slices change.
 	down, calm = 20 * time.Second, 30 * time.Second
 )
 
-// request is one that a client has made.
+// request is a request of a client.
 type request struct {
 	path          string
 	watch, failed bool
 	at            time.Time
 }
 
-// member is one client of the API server. What it requests and what it receives is counted.
+// member is one client of the API server. Its requests and the received bytes are counted.
 type member struct {
 	wire
 	mu       sync.Mutex
 	requests []request
 	api      *rest.Config
-	// hns is the node's, if the client is an agent.
+	// hns is the node's HNS, if the client is an agent.
 	hns *hnstest.HNS
 }
 
@@ -88,7 +89,7 @@ func newMember(api *rest.Config) *member {
 	return m
 }
 
-// watching is how many paths a member has begun to watch since.
+// watching returns the number of paths that a member has begun to watch since.
 func (m *member) watching(since time.Time) int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -101,7 +102,7 @@ func (m *member) watching(since time.Time) int {
 	return len(paths)
 }
 
-// tally is what clients have done, as a mean of one of them.
+// tally is the activity of clients, as a mean per client.
 type tally struct{ requests, failed, watches, received float64 }
 
 func tallyOf(members []*member) (mean tally) {
@@ -135,13 +136,13 @@ func (t tally) since(before tally) tally {
 type kind struct {
 	name    string
 	members []*member
-	// watches is how many watches one of them keeps.
+	// watches is the number of watches of one client.
 	watches float64
 	before  tally
 }
 
-// TestWaves measures what a few agents ask of a real API server when they start, while slices change, and when the API
-// server comes back, and what the informers of kube-proxy cost. What a whole cluster does is simulated from it.
+// TestWaves measures the requests of a few agents to a real API server when they start, while slices change, and when
+// the API server comes back, and those of kube-proxy's informers. The load of a whole cluster is simulated from that.
 func TestWaves(t *testing.T) {
 	if os.Getenv("HNSGUARD_SCALE") == "" {
 		t.Skip("it takes minutes; run make test-scale")
@@ -248,7 +249,7 @@ func guardOf(t *testing.T, api *rest.Config, name string) *member {
 	return m
 }
 
-// proxyOf starts the informers of kube-proxy 1.37, as its server does: of Services, of EndpointSlices, and of the node.
+// proxyOf starts the informers of kube-proxy 1.37 like its server: of Services, of EndpointSlices, and of the node.
 func proxyOf(t *testing.T, api *rest.Config, name string) *member {
 	t.Helper()
 	g := NewWithT(t)
@@ -279,7 +280,7 @@ func proxyOf(t *testing.T, api *rest.Config, name string) *member {
 	return m
 }
 
-// settle waits until every client watches again what it did, since some time, and has requested nothing for a while.
+// settle waits until every client has renewed all its watches since some time, and has sent no request for a while.
 func settle(t *testing.T, kinds []*kind, since time.Time) {
 	t.Helper()
 	before := make([]tally, len(kinds))
@@ -300,7 +301,7 @@ func settle(t *testing.T, kinds []*kind, since time.Time) {
 	}, 3*time.Minute, time.Second).Should(BeNumerically(">=", 5))
 }
 
-// change changes a slice every second for some time, and returns how many it has changed.
+// change changes a slice every second for some time, and returns the number of changes.
 func change(t *testing.T, writer *kubernetes.Clientset) (changes int) {
 	t.Helper()
 	tick := time.NewTicker(time.Second)
@@ -313,10 +314,10 @@ func change(t *testing.T, writer *kubernetes.Clientset) (changes int) {
 	return changes
 }
 
-// leakGrace is the shortest grace period that there is. The times of a fleet are those of the default one.
+// leakGrace is the shortest possible grace period. The times of a fleet are those of the default one.
 const leakGrace = 10 * time.Second
 
-// leakedAddress is an address outside of the cluster's slices but for one.
+// leakedAddress returns an address that only one slice of the cluster has.
 func leakedAddress(n int) netip.Addr { return netip.AddrFrom4([4]byte{10, 1, 0, byte(n + 1)}) }
 
 // leakedSlice lists some of the addresses that leak.
@@ -330,7 +331,7 @@ func leakedSlice(count int) *discoveryv1.EndpointSlice {
 	return s
 }
 
-// fill writes pods with addresses, and the slice of those that leak.
+// fill writes pods with addresses, and the slice with the leaked addresses.
 func fill(t *testing.T, writer *kubernetes.Clientset) {
 	t.Helper()
 	g := NewWithT(t)
@@ -353,8 +354,8 @@ func fill(t *testing.T, writer *kubernetes.Clientset) {
 	}, func(err error) { t.Fatal(err) })
 }
 
-// leak lets a slice drop the addresses that kube-proxy has left endpoints for, and measures what the agents request until
-// these are removed. When the agents of a fleet do is simulated: each at a random time of its grace period.
+// leak makes a slice drop the addresses of leaked endpoints, and measures the agents' requests until these are removed.
+// When the agents of a fleet act is simulated: each at a random time of its grace period.
 func leak(t *testing.T, writer *kubernetes.Clientset, guards *kind) {
 	t.Helper()
 	g := NewWithT(t)
@@ -378,7 +379,7 @@ func leak(t *testing.T, writer *kubernetes.Clientset, guards *kind) {
 	}
 }
 
-// restart lets the API server be down for some time, and measures what its clients do until all is as it was.
+// restart stops the API server for some time, and measures its clients' requests until everything is as before.
 func restart(t *testing.T, env *envtest.Environment, kinds []*kind) {
 	t.Helper()
 	g := NewWithT(t)
@@ -402,7 +403,7 @@ func restart(t *testing.T, env *envtest.Environment, kinds []*kind) {
 	}
 }
 
-// crash ends the API server without a warning. Asked to stop it would wait for its clients first.
+// crash kills the API server. A graceful stop would wait for its clients.
 func crash(t *testing.T) {
 	t.Helper()
 	g := NewWithT(t)
@@ -418,8 +419,8 @@ func (k *kind) report(wave string, t tally) {
 		t.received, "wire-B/client", k.watches, "watches/client", float64(len(k.members)), "clients")
 }
 
-// steady reports what a client does while slices change, and how often all renew their watches, which each of them does
-// at a random time of its own. Renewals are simulated: they come once in minutes.
+// steady reports the requests of a client while slices change, and how often all clients renew their watches, each at
+// its own random time. Renewals are simulated, because they come once in minutes.
 func (k *kind) steady(changes int) {
 	now := tallyOf(k.members).since(k.before)
 	var renewals []float64
@@ -435,8 +436,8 @@ func (k *kind) steady(changes int) {
 		now.requests, "requests/client")
 }
 
-// returning simulates when all clients of a kind come back to an API server that was down: each watch on its own, as
-// client-go's reflectors wait between two attempts. Each brings the requests that were measured of a real client.
+// returning simulates when all clients of a kind come back to an API server that was down: each watch separately, with
+// the waits between attempts of client-go's reflectors. Each causes the requests that were measured for a real client.
 func returning(down time.Duration, watches, requests float64) (perSecond []float64, refused float64) {
 	var times []float64
 	for range int(fleet * watches) {
@@ -450,7 +451,7 @@ func returning(down time.Duration, watches, requests float64) (perSecond []float
 	return histogram(times, requests/watches), refused
 }
 
-// histogram counts what happens in each second, so many times each.
+// histogram counts events per second, with a weight.
 func histogram(times []float64, weight float64) []float64 {
 	perSecond := make([]float64, int(slices.Max(times))+1)
 	for _, at := range times {
@@ -459,7 +460,7 @@ func histogram(times []float64, weight float64) []float64 {
 	return perSecond
 }
 
-// most is the largest sum of so many values in a row.
+// most returns the largest sum of so many consecutive values.
 func most(perSecond []float64, seconds int) (most float64) {
 	for from := range perSecond {
 		sum := 0.0
