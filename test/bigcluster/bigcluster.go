@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package bigcluster makes the EndpointSlices of a cluster with 100,000 pods, as the endpointslice controller writes
-// them. What is measured with them can be compared: the cost of the agent, and that of kube-proxy beside it.
+// Package bigcluster creates the EndpointSlices of a cluster with 100,000 pods, like the endpointslice controller.
+// Measurements with it are comparable: the cost of the agent, and that of kube-proxy.
 package bigcluster
 
 import (
@@ -23,15 +23,15 @@ const (
 	Addresses  = Slices * PerSlice
 )
 
-// Address is the one of the pod with that number.
+// Address returns the address of the pod with the number.
 func Address(n int) netip.Addr {
 	return netip.AddrFrom4([4]byte{10, 128 + byte(n>>16), byte(n >> 8), byte(n)})
 }
 
-// Service is the name of the Service of the slice with that number.
+// Service returns the name of the Service of the slice with the number.
 func Service(slice int) string { return fmt.Sprintf("service-%d", slice/PerService) }
 
-// Slice returns the slice with that number. Each version of it lists its last endpoint differently.
+// Slice returns the slice with the number. Each version lists its last endpoint differently.
 func Slice(namespace string, number, version int) *discoveryv1.EndpointSlice {
 	service := Service(number)
 	s := &discoveryv1.EndpointSlice{

@@ -12,14 +12,14 @@ import (
 	"github.com/hnsguard/hnsguard/test/mutation"
 )
 
-// envRun makes the tests run, which take minutes.
+// envRun enables the tests, which take minutes.
 const envRun = "HNSGUARD_MUTATION"
 
 // packages decide about deletions, or carry them out.
 var packages = []string{"verdict", "slicewatch", "stalerecord", "removal"}
 
-// excepted are files of these packages that do not: nothing is deleted because of how a load balancer is judged, or
-// because of what the keeper writes. What is kept counts only as the watch shows it, which package verdict decides about.
+// excepted returns the files of these packages that do not decide about deletions: those about load balancers, and the
+// keeper, whose slices only count as the watch shows them and package verdict judges them.
 func excepted(name string) []string {
 	return map[string][]string{
 		"verdict": {"balancer.go", "balancers.go"}, "stalerecord": {"keeper.go", "keepslice.go", "metrics.go"},
@@ -59,8 +59,8 @@ func TestEveryMutantIsKilledOrExplained(t *testing.T) {
 	}
 }
 
-// explanations are those of one package, by the key of the mutant. Each is two lines: "package/key", and the reason,
-// which is indented.
+// explanations returns the explanations of one package, by the key of the mutant. Each has two lines: "package/key",
+// and the indented reason.
 func explanations(t *testing.T, name string) map[string]string {
 	t.Helper()
 	file, err := os.Open("explained.txt")

@@ -13,18 +13,18 @@ import (
 
 // Mutant is one small change of a program.
 type Mutant struct {
-	// Number selects it in the test binary; from 1.
+	// Number selects the mutant in the test binary, starting at 1.
 	Number int
 	// File is the name of the file, and Line the line.
 	File string
 	Line int
 	// Code is the condition or the statement, on one line.
 	Code string
-	// Change is what becomes of it.
+	// Change is the change of the code.
 	Change Change
 }
 
-// Change is what a mutant does to a piece of code.
+// Change is the kind of a mutant's change.
 type Change string
 
 // The changes.
@@ -37,10 +37,10 @@ const (
 
 func (m Mutant) String() string { return fmt.Sprintf("%s:%d: %s %s", m.File, m.Line, m.Code, m.Change) }
 
-// Key names a mutant as long as its code stays the same, wherever in the file it is.
+// Key identifies a mutant as long as its code stays the same, wherever it is in the file.
 func (m Mutant) Key() string { return fmt.Sprintf("%s: %s %s", m.File, m.Code, m.Change) }
 
-// support is what the rewritten code calls. It is a file of the package under test.
+// support has the functions that the rewritten code calls. It becomes a file of the package under test.
 const support = `package %s
 
 import (
@@ -95,8 +95,8 @@ func mutantKeeps(number int) bool {
 }
 `
 
-// Rewrite returns a file's source with all its mutants in it, of which one at a time can be selected. Numbers start
-// after those of the given mutants, to which it adds its own.
+// Rewrite returns a file's source with all its mutants, one of which can be selected at a time. It adds them to the
+// given mutants, and continues their numbers.
 func Rewrite(name string, source []byte, mutants []Mutant) ([]byte, []Mutant, error) {
 	fset := token.NewFileSet()
 	file, err := parser.ParseFile(fset, name, source, parser.SkipObjectResolution)
@@ -119,7 +119,7 @@ type rewriter struct {
 	name    string
 	source  []byte
 	mutants []Mutant
-	// before and after are what is inserted before the byte at an offset: first what closes, then what opens.
+	// before and after are the insertions before the byte at an offset: first closing, then opening ones.
 	before, after map[int]string
 	operators     []operator
 }
@@ -163,7 +163,8 @@ func (r *rewriter) cases(s *ast.SwitchStmt) {
 	}
 }
 
-// operands are those of && and ||. Where both operands would have the same mutant, only the first has it.
+// operands creates the mutants of the operands of && and ||. If both operands would have the same mutant, only the
+// first one gets it.
 func (r *rewriter) operands(n *ast.BinaryExpr) {
 	if n.Op == token.LAND {
 		r.condition(n.X, true, true)
@@ -174,7 +175,7 @@ func (r *rewriter) operands(n *ast.BinaryExpr) {
 	r.condition(n.Y, false, true)
 }
 
-// condition makes the mutants of a condition. Those of && and || are the mutants of their operands.
+// condition creates the mutants of a condition. Those of && and || are the mutants of their operands.
 func (r *rewriter) condition(e ast.Expr, yes, no bool) {
 	switch inner := ast.Unparen(e).(type) {
 	case nil:
@@ -193,12 +194,12 @@ func (r *rewriter) condition(e ast.Expr, yes, no bool) {
 func (r *rewriter) wrapCondition(e ast.Expr, yes, no bool) {
 	number := r.number()
 	r.wrap(e, fmt.Sprintf("mutantIs(%d, ", number), ")")
-	// Both numbers are taken, whether or not they are to be tried.
+	// Both numbers are used, whether or not the mutants are to be tried.
 	r.add(e, AlwaysTrue, yes)
 	r.add(e, AlwaysFalse, no)
 }
 
-// compare moves the limit of a comparison.
+// compare creates the mutants of a comparison's limit.
 func (r *rewriter) compare(e *ast.BinaryExpr) {
 	name, ok := map[token.Token]string{
 		token.LSS: "mutantLess", token.LEQ: "mutantAtMost", token.GTR: "mutantMore", token.GEQ: "mutantAtLeast",
@@ -222,8 +223,8 @@ func (r *rewriter) statements(list []ast.Stmt) {
 	}
 }
 
-// mayBeLeftOut reports whether the program is complete without a statement. Logging and locking are left alone: what is
-// logged is for people, and the race detector looks at locks.
+// mayBeLeftOut reports whether the program compiles without a statement. It excludes logging and locking: no test
+// checks the log, and the race detector checks locks.
 func mayBeLeftOut(s ast.Stmt) bool {
 	switch s := s.(type) {
 	case *ast.AssignStmt:
@@ -237,7 +238,7 @@ func mayBeLeftOut(s ast.Stmt) bool {
 	}
 }
 
-// logsOnly reports whether a condition decides about nothing but a log line.
+// logsOnly reports whether a condition only decides about a log line.
 func logsOnly(s *ast.IfStmt) bool {
 	return s.Else == nil && !slices.ContainsFunc(s.Body.List, func(s ast.Stmt) bool { return !calls(s, "Info", "Error") })
 }
@@ -268,7 +269,7 @@ func (r *rewriter) add(n ast.Node, c Change, tried bool) {
 	r.mutants = append(r.mutants, m)
 }
 
-// wrap puts something around a node. Nodes are visited from the outside in.
+// wrap wraps a node in text. Nodes are visited from the outside in.
 func (r *rewriter) wrap(n ast.Node, before, after string) {
 	r.before[r.offset(n.Pos())] += before
 	end := r.offset(n.End())

@@ -47,7 +47,7 @@ func TestEnter(t *testing.T) {
 }
 `
 
-// toy is a package whose tests leave one branch out.
+// toy returns a package whose tests do not cover one branch.
 func toy(t *testing.T, tests string) *mutation.Package {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "toy")

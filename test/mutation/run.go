@@ -22,13 +22,13 @@ import (
 
 // The environment of a test binary with mutants.
 const (
-	// envMutant is the number of the mutant to be.
+	// envMutant is the number of the selected mutant.
 	envMutant = "HNSGUARD_MUTANT"
-	// envSeen is a file that gets the numbers of all mutants that the tests come by.
+	// envSeen is a file that gets the numbers of all mutants that the tests reach.
 	envSeen = "HNSGUARD_MUTANTS_SEEN"
 )
 
-// The tests of a mutant may take thirty times as long as those of the program, within these limits. One that takes
+// The tests of a mutant may take thirty times as long as those of the program, within these limits. A mutant that takes
 // longer hangs.
 const (
 	timesAsLong = 30
@@ -40,12 +40,11 @@ const (
 type Package struct {
 	dir, binary, temp string
 	mutants           []Mutant
-	// limit is how long the tests may take.
+	// limit is the timeout of the tests.
 	limit time.Duration
 }
 
-// Build compiles a package's tests with its mutants, of which the excepted files have none. Everything that it writes
-// is in temp.
+// Build compiles a package's tests with its mutants, without those of the excepted files. It writes only to temp.
 func Build(ctx context.Context, dir, temp string, except ...string) (*Package, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
@@ -65,7 +64,7 @@ func Build(ctx context.Context, dir, temp string, except ...string) (*Package, e
 	return p, nil
 }
 
-// overlay writes the rewritten files, and the file that tells Go about them.
+// overlay writes the rewritten files, and the overlay file for the go command.
 func (p *Package) overlay(except []string) (string, error) {
 	files, err := filepath.Glob(filepath.Join(p.dir, "*.go"))
 	if err != nil {
@@ -105,7 +104,7 @@ func (p *Package) overlay(except []string) (string, error) {
 	return overlay, nil
 }
 
-// Tried is how many mutants there are.
+// Tried returns the number of mutants.
 func (p *Package) Tried() (n int) {
 	for _, m := range p.mutants {
 		if m.Change != "" {
@@ -115,8 +114,8 @@ func (p *Package) Tried() (n int) {
 	return n
 }
 
-// Run runs the tests of every mutant and returns those that live. Mutants that no test comes by are not run. It fails
-// if the program itself fails its tests.
+// Run runs the tests of every mutant and returns the surviving ones. It skips mutants that no test reaches. It fails if
+// the unchanged program fails its tests.
 func (p *Package) Run(ctx context.Context) ([]Mutant, error) {
 	seenFile := filepath.Join(p.temp, "seen")
 	if err := os.WriteFile(seenFile, nil, 0o600); err != nil {
@@ -167,14 +166,14 @@ func (p *Package) Run(ctx context.Context) ([]Mutant, error) {
 	return lived, err
 }
 
-// test runs the tests as one mutant, and reports whether they failed. Tests that do not end have failed.
+// test runs the tests with one mutant, and reports whether they failed. A timeout is a failure.
 func (p *Package) test(ctx context.Context, number int, seen string) (out []byte, killed bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, p.limit)
 	defer cancel()
 	//nolint:gosec // Build made it
 	cmd := exec.CommandContext(ctx, p.binary, "-test.short", "-test.failfast", "-test.timeout", p.limit.String())
 	cmd.Dir = p.dir
-	// A short run is over before it needs its garbage collected.
+	// A short run ends before it needs a garbage collection.
 	cmd.Env = append(os.Environ(), "GOGC=400", envMutant+"="+strconv.Itoa(number), envSeen+"="+seen)
 	out, err = cmd.CombinedOutput()
 	var failed *exec.ExitError

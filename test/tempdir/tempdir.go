@@ -13,7 +13,7 @@ import (
 	"testing"
 )
 
-// New makes an empty folder, and deletes it with everything in it when the test ends. The test may delete it earlier.
+// New creates an empty folder, and deletes it with its contents when the test ends. The test may delete it earlier.
 func New(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "hnsguard-test-*") //nolint:usetesting // see the package

@@ -14,7 +14,7 @@ import (
 
 const generated = "Generated from test/hnstest/contract and test/windows/results by make generate-windows. Do not edit."
 
-// Load reads the results of a folder, and returns everything that is wrong with them.
+// Load reads the results in a folder, and returns all their faults.
 func Load(folder string) ([]contract.Report, error) {
 	files, err := filepath.Glob(filepath.Join(folder, "*.json"))
 	if err != nil {
@@ -36,7 +36,7 @@ func Load(folder string) ([]contract.Report, error) {
 	return all, errors.Join(faults...)
 }
 
-// Page is docs/windows.md.
+// Page returns docs/windows.md.
 func Page(reports []contract.Report) string {
 	out := &strings.Builder{}
 	fmt.Fprintf(out, `<!-- %s -->
@@ -79,7 +79,7 @@ result](first-node.md).
 	return out.String()
 }
 
-// seen is the table of the nodes.
+// seen returns the table of the nodes.
 func seen(reports []contract.Report) string {
 	if len(reports) == 0 {
 		return "Nothing yet.\n"
@@ -98,7 +98,7 @@ func seen(reports []contract.Report) string {
 	return out.String()
 }
 
-// onNodes is what the nodes said of an assumption.
+// onNodes returns the results for an assumption.
 func onNodes(a contract.Assumption, reports []contract.Report) string {
 	var said []string
 	for _, r := range reports {
@@ -118,7 +118,7 @@ func onNodes(a contract.Assumption, reports []contract.Report) string {
 	return strings.Join(said, "<br>")
 }
 
-// cell makes a text of a stranger one of a table, in which nothing is Markdown or HTML.
+// cell escapes a stranger's text for a cell of a table, so that nothing in it is Markdown or HTML.
 func cell(text string) string {
 	var out strings.Builder
 	for _, r := range strings.Join(strings.Fields(text), " ") {

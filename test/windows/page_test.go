@@ -20,7 +20,7 @@ var update = flag.Bool("update", false, "write the page")
 
 const page = "../../docs/windows.md"
 
-// Invariant 2, for the results that are kept.
+// Invariant 2, for the stored results.
 func TestThePageShowsTheResults(t *testing.T) {
 	g := NewWithT(t)
 	reports, err := windows.Load("results")
@@ -34,7 +34,7 @@ func TestThePageShowsTheResults(t *testing.T) {
 	g.Expect(string(got)).To(Equal(want), "%s is out of date; run: make generate-windows", page)
 }
 
-// good is a result as a real node would send it.
+// good returns a result like that of a real node.
 func good() contract.Report {
 	return contract.Report{
 		Format: contract.ReportFormat, Build: "v1.2.3", Date: "2026-12-01", Windows: "10.0.20348.2340", HNS: "13.3",
@@ -91,7 +91,7 @@ func TestMalformedResultsAreRefused(t *testing.T) {
 	g.Expect(load(t, []string{})).To(MatchError(ContainSubstring("decoding the report")))
 }
 
-// load keeps one result and loads it.
+// load stores one result and loads it.
 func load(t *testing.T, result any) error {
 	t.Helper()
 	folder := tempdir.New(t)

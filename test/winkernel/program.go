@@ -15,10 +15,10 @@ import (
 	"github.com/hnsguard/hnsguard/test/winkernel/wire"
 )
 
-// environment names the programs to use, as built by build.sh, separated by colons.
+// environment is the variable with the paths of programs that build.sh has built, separated by colons.
 const environment = "HNSGUARD_WINKERNEL"
 
-// Programs are the programs that are to be used, by their versions of kube-proxy.
+// Programs returns the programs to use, by their versions of kube-proxy.
 func Programs() map[string]string {
 	programs := map[string]string{}
 	for _, path := range filepath.SplitList(os.Getenv(environment)) {
@@ -27,7 +27,7 @@ func Programs() map[string]string {
 	return programs
 }
 
-// Program is a process that runs the code of one version of kube-proxy, one kube-proxy at a time.
+// Program is a process that runs the code of one version of kube-proxy, one instance at a time.
 type Program struct {
 	process  *exec.Cmd
 	in       io.WriteCloser
@@ -55,7 +55,7 @@ func Start(ctx context.Context, path string) (*Program, error) {
 	}, nil
 }
 
-// Do makes a request and waits for the message that answers it.
+// Do sends a request and waits for the answer.
 func (p *Program) Do(r wire.Request) (wire.Message, error) {
 	if err := p.requests.Encode(r); err != nil {
 		return wire.Message{}, fmt.Errorf("asking %s to %s: %w", p.process.Path, r.Kind, err)

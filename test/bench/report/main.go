@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Report writes docs/results/performance.md and its plots from the results of the benchmarks and of the scale test. It is a
-// module of its own, so that the product does not depend on what plots.
+// Report writes docs/results/performance.md and its plots from the results of the benchmarks and of the scale test. It
+// is a separate module, so that the product does not depend on the plotting library.
 package main
 
 import (

@@ -15,10 +15,10 @@ import (
 //go:embed page.md.tmpl
 var text string
 
-// page renders the page. A value that is missing is an error.
+// page renders the page. A missing value is an error.
 func (r results) page() ([]byte, error) {
 	t, err := template.New("page").Funcs(template.FuncMap{
-		// of is a value of the benchmarks, scale one of the scale test, memory one of the memory test.
+		// of returns a value of the benchmarks, scale one of the scale test, memory one of the memory test.
 		"of":     func(name, unit string) (float64, error) { return r.value("", name, unit) },
 		"scale":  func(name, unit string) (float64, error) { return r.value("scale", name, unit) },
 		"memory": func(name, unit string) (float64, error) { return r.value("memory", name, unit) },
@@ -45,10 +45,10 @@ func (r results) page() ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// row is a row of a table: what it is about, and the name of its benchmark or unit.
+// row is a row of a table: its subject, and the name of its benchmark or unit.
 type row struct{ What, Name string }
 
-// run is where a set of values is from.
+// run is the origin of a set of values.
 type run struct {
 	What, Command               string
 	Revision, System, Processor string
@@ -71,7 +71,7 @@ func (r results) runs() []run {
 	return all
 }
 
-// ages are the spans of an agent's life in which calls to HNS are counted.
+// ages returns the periods of an agent's life in which calls to HNS are counted.
 func ages() []row {
 	return []row{
 		{"up to 10 minutes", "10m"},
@@ -82,10 +82,10 @@ func ages() []row {
 	}
 }
 
-// fleet is how many nodes the waves are about.
+// fleet is the number of nodes in the waves.
 const fleet = 5000
 
-// wave is a number about what all nodes do: that of a benchmark, times a factor.
+// wave is a number for all nodes: that of a benchmark, times a factor.
 type wave struct {
 	Wave, What string
 	name, unit string
@@ -108,7 +108,7 @@ func waves() []wave {
 	}
 }
 
-// leaks are the rows of the wave of a batch leak.
+// leaks returns the rows of the wave of a batch leak.
 func leaks() []row {
 	return []row{{"a tenth of the nodes", "500"}, {"all nodes", "5000"}}
 }
@@ -119,7 +119,7 @@ func (r results) wave(w wave, client string) (float64, error) {
 	return v * w.factor, err
 }
 
-// clients are those of the scale test.
+// clients returns the clients of the scale test.
 func clients() []row {
 	return []row{
 		{"informer, JSON, list", "Scale/way=informer/encoding=json/list=list"},
@@ -129,7 +129,7 @@ func clients() []row {
 	}
 }
 
-// show rounds to three digits at most, and separates thousands.
+// show rounds to at most three digits, and separates thousands.
 func show(v float64) string {
 	if v != 0 && math.Abs(v) < 100 {
 		digits := max(0, 2-int(math.Floor(math.Log10(math.Abs(v)))))

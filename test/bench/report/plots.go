@@ -21,7 +21,7 @@ func newPlot(title, x, y string) *plot.Plot {
 	return p
 }
 
-// points are the values of a unit by a number in the names of benchmarks.
+// points returns the values of a unit, by a number in the names of benchmarks.
 func (r results) points(format, unit string, numbers ...int) (plotter.XYs, error) {
 	var xys plotter.XYs
 	for _, n := range numbers {

@@ -14,13 +14,13 @@ import (
 // results has the values of all benchmarks, by set, name and unit.
 type results struct {
 	values map[key][]float64
-	// about is what the file of each set says of itself, such as the processor.
+	// about has the properties in the file of each set, such as the processor.
 	about map[string]map[string]string
 }
 
 type key struct{ set, name, unit string }
 
-// procs is what the testing package appends to a name.
+// procs matches the suffix that the testing package appends to a name.
 var procs = regexp.MustCompile(`-\d+$`)
 
 func (r results) read(set, path string) error {
@@ -48,7 +48,7 @@ func (r results) read(set, path string) error {
 	return reader.Err()
 }
 
-// value is the mean of a benchmark's runs. One that was not measured is an error.
+// value returns the mean of a benchmark's runs. A benchmark that was not measured is an error.
 func (r results) value(set, name, unit string) (float64, error) {
 	all := r.values[key{set, name, unit}]
 	if len(all) == 0 {

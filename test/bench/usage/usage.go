@@ -2,7 +2,7 @@
 
 //go:build !windows
 
-// Package usage says what a process uses: for the benchmarks, and for the tests that measure at scale.
+// Package usage measures the resource usage of a process, for the benchmarks and for the tests at scale.
 package usage
 
 import (
@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Heap returns how many bytes are in use once all garbage is gone.
+// Heap returns the number of bytes in use after a garbage collection.
 func Heap() float64 {
 	runtime.GC()
 	runtime.GC()
@@ -22,7 +22,7 @@ func Heap() float64 {
 	return float64(m.HeapAlloc)
 }
 
-// Processor returns how long the process has kept processors busy.
+// Processor returns the processor time of the process.
 func Processor(tb testing.TB) time.Duration {
 	tb.Helper()
 	var t unix.Timespec

@@ -2,8 +2,8 @@
 
 // Generate writes the kustomize base from the chart's defaults: generate CHECKOUT.
 //
-// What only Helm needs is left out, and so is the ConfigMap: kustomize makes it of config/hnsguard.yaml, whose comments
-// say what each field means, and names it after its content, so that a change makes new pods.
+// It omits what only Helm needs, and the ConfigMap: kustomize generates it from config/hnsguard.yaml, whose comments
+// explain each field, and names it after its content, so that a change creates new pods.
 package main
 
 import (
@@ -62,7 +62,7 @@ func generate(ctx context.Context, args []string) error {
 	return nil
 }
 
-// fileOf is the file that objects of a kind are in.
+// fileOf returns the file for objects of a kind.
 func fileOf(kind string) string {
 	switch {
 	case strings.HasPrefix(kind, "ValidatingAdmission"):
@@ -74,7 +74,7 @@ func fileOf(kind string) string {
 	}
 }
 
-// withoutHelm takes away what Helm marks its objects with.
+// withoutHelm removes Helm's marks from an object.
 func withoutHelm(u *unstructured.Unstructured) *unstructured.Unstructured {
 	labels := u.GetLabels()
 	delete(labels, "helm.sh/chart")

@@ -3,8 +3,7 @@
 // Notices writes the licences and notices of everything that is linked into a program: notices OS/ARCH PACKAGE.
 //
 // It takes every licence and notice from the folder of a linked package up to the root of its module, because modules
-// contain code of others under other licences. A module without a licence is an error. Texts that are the same are
-// written once.
+// contain code of others under other licences. A module without a licence is an error. It writes equal texts once.
 package main
 
 import (
@@ -46,7 +45,8 @@ type module struct {
 	folders    []string
 }
 
-// linked lists what is linked into the package on a platform such as windows/amd64. Without a module is what Go brings.
+// linked lists what is linked into the package on a platform such as windows/amd64. Packages without a module come with
+// Go.
 func linked(ctx context.Context, platform, pkg string) ([]*module, error) {
 	system, arch, _ := strings.Cut(platform, "/")
 	list := exec.CommandContext(ctx, "go", "list", "-deps", "-json=Dir,Module", pkg) //nolint:gosec // of this repository
@@ -88,10 +88,10 @@ func linked(ctx context.Context, platform, pkg string) ([]*module, error) {
 	}
 }
 
-// isNotice matches the names of files that have to accompany a program.
+// isNotice matches the names of files that must accompany a program.
 var isNotice = regexp.MustCompile(`(?i)^(licen[cs]e|copying|notice|patents|copyright)([-._].*)?$`)
 
-// notices are the files of a module that have to accompany a program.
+// notices returns the files of a module that must accompany a program.
 func (m *module) notices() ([]string, error) {
 	seen, files := map[string]bool{}, []string{}
 	for _, folder := range m.folders {
@@ -115,7 +115,7 @@ func (m *module) notices() ([]string, error) {
 	return files, nil
 }
 
-// write writes every text once, below the names of all that it is of.
+// write writes every text once, below the names of all its modules.
 func write(out io.Writer, modules []*module) error {
 	of, order := map[string][]string{}, []string{}
 	for _, m := range modules {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package hnsserver serves the simulated HNS to Windows programs: it is the other end of the DLLs in
-// test/system/hnsdll. It speaks HCN's JSON, keeps what callers have set and the simulation does not know (policies,
+// test/system/hnsdll. It uses HCN's JSON, stores the callers' settings that the simulation does not have (policies,
 // DNS, flags of load balancers), and writes a journal of every call and its caller.
 package hnsserver

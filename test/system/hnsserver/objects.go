@@ -15,13 +15,13 @@ import (
 	"github.com/hnsguard/hnsguard/test/hnstest"
 )
 
-// HNS has a code of its own for some of what is not there.
+// HNS has separate not-found codes for some kinds of objects.
 var (
 	errNetworkNotFound  = fmt.Errorf("the network was not found: %w", hns.ErrNotFound)
 	errEndpointNotFound = fmt.Errorf("the endpoint was not found: %w", hns.ErrNotFound)
 )
 
-// handle serves one call.
+// handle handles one call.
 func (s *Server) handle(ctx context.Context, r request) (string, error) {
 	if strings.HasPrefix(r.kind, "/") {
 		return s.v1(ctx, r)
@@ -103,12 +103,12 @@ func (s *Server) namespace(ctx context.Context, r request) (string, error) {
 	}
 }
 
-// document is an object as HCN spells it.
+// document is an object in HCN's format.
 type document map[string]any
 
 func (d document) id() string { return d["ID"].(string) } //nolint:forcetypeassert // every document has one
 
-// enumerate answers with the IDs of the objects that pass the filter.
+// enumerate returns the IDs of the objects that match the filter.
 func (s *Server) enumerate(ctx context.Context, r request) (string, error) {
 	if r.kind == "route" {
 		return "[]", nil
@@ -136,7 +136,7 @@ func (s *Server) enumerate(ctx context.Context, r request) (string, error) {
 	return encode(ids)
 }
 
-// filter reads the filter of an HCN query, which is JSON within JSON: property and value.
+// filter parses the filter of an HCN query, which is JSON within JSON: property and value.
 func filter(query string) (func(document) bool, error) {
 	var q struct{ Filter string }
 	if query != "" {
@@ -163,7 +163,7 @@ func filter(query string) (func(document) bool, error) {
 	}, nil
 }
 
-// find answers with one object of a list, which is short.
+// find returns one object of a list, which is short.
 func (s *Server) find(ctx context.Context, r request, list func(context.Context) ([]document, error), missing error,
 ) (string, error) {
 	all, err := list(ctx)
@@ -182,7 +182,7 @@ func (s *Server) find(ctx context.Context, r request, list func(context.Context)
 }
 
 func (s *Server) networks(ctx context.Context) ([]document, error) {
-	// Whether the service is up is asked here. Its state has the types as their makers wrote them.
+	// This checks whether the service is up. Its state has the types as their creators wrote them.
 	listed, err := s.service.Networks(ctx)
 	if err != nil {
 		return nil, err
@@ -210,7 +210,7 @@ func (s *Server) endpoints(ctx context.Context) ([]document, error) {
 	for _, e := range s.service.State().Endpoints {
 		before[e.ID] = e
 	}
-	// State is taken without a fault; what is listed, and whether the service is up, is asked here.
+	// State ignores faults; this list has them, and checks whether the service is up.
 	ids, err := s.service.ListEndpointIDs(ctx)
 	if err != nil {
 		return nil, err
@@ -300,7 +300,7 @@ func (s *Server) createNetwork(r request) (string, error) {
 	return string(made.ID), nil
 }
 
-// createNamespace makes a namespace with the ID that the caller asks for, if it does.
+// createNamespace creates a namespace, with the caller's ID if there is one.
 func (s *Server) createNamespace(r request) (string, error) {
 	id, err := hns.ParseOptionalID[hns.NamespaceID](r.guid)
 	if err != nil {
@@ -384,7 +384,7 @@ func (s *Server) createLoadBalancer(ctx context.Context, r request) (string, err
 	return string(made.ID), nil
 }
 
-// modifyLoadBalancer replaces a load balancer's settings, if the version does.
+// modifyLoadBalancer replaces a load balancer's settings, if the version supports it.
 func (s *Server) modifyLoadBalancer(ctx context.Context, r request) error {
 	if _, err := s.service.ListEndpointIDs(ctx); err != nil {
 		return err
@@ -440,7 +440,7 @@ func parseLoadBalancer(argument string) (hns.LoadBalancer, error) {
 	return lb, nil
 }
 
-// keep remembers what a caller has set.
+// keep stores the settings of a caller.
 func (s *Server) keep(id, settings string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -450,7 +450,7 @@ func (s *Server) keep(id, settings string) {
 // SetDocument sets properties of an object that no caller has set, such as the policies of a network.
 func (s *Server) SetDocument(id, settings string) { s.keep(id, settings) }
 
-// merge lays what the simulation knows over what a caller has set.
+// merge overrides a caller's settings with the properties that the simulation has.
 func (s *Server) merge(id string, known document) document {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -471,7 +471,8 @@ func encode(v any) (string, error) {
 	return string(text), err
 }
 
-// v1 serves what is still asked of the older interface: the version, and load balancers under their old name.
+// v1 handles the calls that programs still make to the older interface: the version, and load balancers under their old
+// name.
 func (s *Server) v1(ctx context.Context, r request) (string, error) {
 	switch path := r.kind; {
 	case r.operation == "GET" && path == "/globals/version":

@@ -34,40 +34,40 @@ type Entry struct {
 	endpointWasDescribed string
 }
 
-// String is the entry for people.
+// String formats the entry for logs.
 func (e Entry) String() string {
 	return fmt.Sprintf("%s %s %s %s %s 0x%x %s",
 		e.At.Format("15:04:05.000"), e.Caller, e.Operation, e.Kind, e.ID, e.Result,
 		e.endpointWasDescribed)
 }
 
-// DeletedLocal reports whether the entry is the deletion of a local endpoint.
+// DeletedLocal reports whether the entry is a deletion of a local endpoint.
 func (e Entry) DeletedLocal() bool {
 	return e.Operation == "delete" && e.Kind == "endpoint" && e.Result == 0 && e.endpointWasThere && !e.endpointWasRemote
 }
 
-// DeletedRemote reports whether the entry is the deletion of a remote endpoint of the address.
+// DeletedRemote reports whether the entry is a deletion of a remote endpoint with the address.
 func (e Entry) DeletedRemote(address string) bool {
 	return e.Operation == "delete" && e.Kind == "endpoint" && e.Result == 0 && e.endpointWasRemote &&
 		slices.Contains(e.endpointAddresses, address)
 }
 
-// Version is a version of HNS. kube-proxy reads it to know what it can do.
+// Version is a version of HNS. kube-proxy reads it to determine what HNS supports.
 type Version string
 
 // The versions that matter.
 const (
-	// WindowsServer2022 cannot update a load balancer: kube-proxy deletes it and makes another.
+	// WindowsServer2022 cannot update a load balancer: kube-proxy deletes and recreates it.
 	WindowsServer2022 Version = "13.3"
-	// IgnoresUpdates says that it has updated a load balancer, and has not.
+	// IgnoresUpdates reports success for updates of load balancers, but ignores them.
 	//
 	// Source: https://github.com/kubernetes/kubernetes/issues/131466
 	IgnoresUpdates Version = "15.4"
-	// Updates updates load balancers in place: the first version that hnslib 0.1.1 takes to be able to.
+	// Updates updates load balancers in place: the first version that does according to hnslib 0.1.1.
 	Updates Version = "15.5"
 )
 
-// globals is what the older interface answers when it is asked for the version.
+// globals returns the older interface's answer to a request for the version.
 func (v Version) globals() (string, error) {
 	var major, minor int
 	if _, err := fmt.Sscanf(string(v), "%d.%d", &major, &minor); err != nil {
@@ -85,13 +85,13 @@ type Server struct {
 	done     sync.WaitGroup
 
 	mu sync.Mutex
-	// documents are what callers have set, by the object's ID.
+	// documents are the callers' settings, by the object's ID.
 	documents map[string]json.RawMessage
 	journal   []Entry
 	refusals  []*Refusal
 }
 
-// Refusal lets calls fail. What is empty means all.
+// Refusal makes calls fail. Empty fields match all calls.
 type Refusal struct {
 	// Caller is the file name of the program.
 	Caller          string
@@ -99,7 +99,7 @@ type Refusal struct {
 	Code            uint32
 }
 
-// Refuse lets calls fail until the returned function is called.
+// Refuse makes calls fail until the returned function is called.
 func (s *Server) Refuse(r Refusal) (withdraw func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -111,7 +111,7 @@ func (s *Server) Refuse(r Refusal) (withdraw func()) {
 	}
 }
 
-// refusal is the code with which a call fails because of [Server.Refuse], or zero.
+// refusal returns the code with which a call fails because of [Server.Refuse], or zero.
 func (s *Server) refusal(r request) uint32 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -124,7 +124,7 @@ func (s *Server) refusal(r request) uint32 {
 	return 0
 }
 
-// Start serves the service on a free port of the loopback, as HNS of a version does.
+// Start serves the service on a free loopback port, like HNS of a version.
 func Start(ctx context.Context, service *hnstest.HNS, version Version) (*Server, error) {
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
@@ -136,13 +136,13 @@ func Start(ctx context.Context, service *hnstest.HNS, version Version) (*Server,
 	return s, nil
 }
 
-// Port is where the server listens.
+// Port returns the server's port.
 func (s *Server) Port() string {
 	_, port, _ := net.SplitHostPort(s.listener.Addr().String())
 	return port
 }
 
-// Close ends the server, and with it HNS for all that use it.
+// Close stops the server, and with it HNS for all its callers.
 func (s *Server) Close() error {
 	err := s.listener.Close()
 	s.hangUp()
@@ -157,7 +157,7 @@ func (s *Server) Journal() []Entry {
 	return slices.Clone(s.journal)
 }
 
-// serve serves connections, until the context ends, and with it the calls and their connections.
+// serve serves connections until the context ends, which also ends the calls and their connections.
 func (s *Server) serve(ctx context.Context) {
 	for {
 		conn, err := s.listener.Accept()
@@ -179,7 +179,7 @@ type request struct {
 	caller, operation, kind, guid, argument string
 }
 
-// answer serves one call of a connection.
+// answer handles one call of a connection.
 func (s *Server) answer(ctx context.Context, in io.Reader, out io.Writer) error {
 	message, err := readMessage(in)
 	if err != nil {
@@ -208,7 +208,7 @@ func (s *Server) answer(ctx context.Context, in io.Reader, out io.Writer) error 
 	return err
 }
 
-// before notes what a delete is about to take away.
+// before records what a delete is about to delete.
 func (s *Server) before(r request) Entry {
 	e := Entry{At: time.Now(), Caller: strings.ToLower(r.caller), Operation: r.operation, Kind: r.kind, ID: r.guid}
 	if r.operation != "delete" || r.kind != "endpoint" {
@@ -241,7 +241,7 @@ func (s *Server) after(r request, e Entry, result string, code uint32) {
 	s.journal = append(s.journal, e)
 }
 
-// failure is what HNS answers with instead of a result.
+// failure returns HNS's answer to a failed call.
 func failure(err error) (code uint32, record string) {
 	switch {
 	case errors.Is(err, hns.ErrUnavailable):

@@ -10,7 +10,7 @@ import (
 
 const generated = "Generated from test/system/results/results.json by make generate-results. Do not edit."
 
-// Page is the page of the documentation that shows everything.
+// Page returns the page of the documentation with all results.
 func Page(all []Result) string {
 	out := &strings.Builder{}
 	fmt.Fprintf(out, `<!-- %s -->
@@ -55,8 +55,8 @@ was on only where the name of the scenario says so; [how-it-works.md](../how-it-
 	return out.String()
 }
 
-// Headline is the table of the README: the incidents that users report, with the versions in which they end badly, and
-// all that ends badly with hnsguard.
+// Headline returns the table of the README: the incidents that users report, with the versions in which they end badly,
+// and everything that ends badly with hnsguard.
 func Headline(all []Result) string {
 	out := &strings.Builder{}
 	out.WriteString("| what happens | kube-proxy | without hnsguard | with hnsguard |\n|---|---|---|---|\n")
@@ -80,7 +80,7 @@ func Headline(all []Result) string {
 	return out.String()
 }
 
-// headline names the rows of a scenario. One that has no headline is known by its section of the page.
+// headline returns the name of a scenario's rows. Without a headline it is the scenario's section of the page.
 func (sc Scenario) headline() string {
 	if sc.Headline != "" {
 		return sc.Headline
@@ -88,8 +88,8 @@ func (sc Scenario) headline() string {
 	return fmt.Sprintf("[%s](docs/results/kube-proxy-matrix.md#%s)", sc.Name, anchor(sc.Name))
 }
 
-// headlineRows are the rows of the versions in which a scenario ends badly: of one with a headline without hnsguard, of
-// any with it. Rows that end in the same way with hnsguard become one.
+// headlineRows returns the rows of the versions in which a scenario ends badly: without hnsguard for one with a
+// headline, or with hnsguard for any. Rows with the same end with hnsguard are merged.
 func headlineRows(all []Result, sc Scenario) []row {
 	var rows []row
 	for _, r := range rowsOf(all, sc) {
@@ -109,7 +109,7 @@ func headlineRows(all []Result, sc Scenario) []row {
 	return rows
 }
 
-// row is one line of a scenario's table: the versions with which it ended in the same way.
+// row is one line of a scenario's table: the versions with the same end.
 type row struct {
 	versions      []string
 	without, with string
@@ -133,7 +133,7 @@ func rowsOf(all []Result, sc Scenario) []row {
 	return rows
 }
 
-// none is the outcome of what was not played.
+// none is the outcome of a scenario that was not played.
 const none = "–"
 
 func resultsOf(all []Result, sc Scenario, version string, guarded bool) []Result {
@@ -150,7 +150,7 @@ func allGood(found []Result) bool {
 	return !slices.ContainsFunc(found, func(r Result) bool { return !r.Good })
 }
 
-// mark is the outcome as one sign.
+// mark returns the outcome as one sign.
 func mark(all []Result, sc Scenario, version string, guarded bool) string {
 	found := resultsOf(all, sc, version, guarded)
 	if len(found) == 0 {
@@ -166,7 +166,7 @@ func sign(good bool) string {
 	return "✗"
 }
 
-// outcome is the outcome in words: of several runs, each outcome with how many had it.
+// outcome returns the outcome in words: for several runs, each outcome with its number of runs.
 func outcome(all []Result, sc Scenario, version string, guarded bool) string {
 	found, total := resultsOf(all, sc, version, guarded), 0
 	for _, r := range found {
@@ -195,7 +195,7 @@ func versionsOf(all []Result) []string {
 	return slices.Compact(versions)
 }
 
-// measured says when the results were measured, and with which builds.
+// measured returns when the results were measured, and with which builds.
 func measured(all []Result) string {
 	days := distinct(all, func(r Result) string { return r.Measured })
 	builds := strings.Join(distinct(all, func(r Result) string { return r.Build }), ", ")
@@ -205,7 +205,7 @@ func measured(all []Result) string {
 	return fmt.Sprintf("Measured between %s and %s with hnsguard %s.", days[0], days[len(days)-1], builds)
 }
 
-// periods says how often kube-proxy synced.
+// periods returns kube-proxy's sync periods.
 func periods(all []Result) string {
 	return strings.Join(distinct(all, func(r Result) string { return r.SyncPeriod }), " or ")
 }
@@ -223,12 +223,12 @@ func join(versions []string, separator string) string {
 	return strings.ReplaceAll(strings.Join(versions, separator), "v", "")
 }
 
-// anchor is where a heading of this text can be linked to.
+// anchor returns the anchor of a heading.
 func anchor(heading string) string {
 	return strings.ReplaceAll(strings.ReplaceAll(strings.ToLower(heading), ",", ""), " ", "-")
 }
 
-// The marks in the README between which the table is.
+// The marks of the table in the README.
 const (
 	tableBegin = "<!-- " + generated + " -->\n"
 	tableEnd   = "<!-- End of the generated table. -->\n"

@@ -19,21 +19,21 @@ type Result struct {
 	Version  string `json:"version"`
 	// Guarded is set if hnsguard ran.
 	Guarded bool `json:"guarded"`
-	// Outcome says in a few words how the scenario ended, and Good whether it ended as it should.
+	// Outcome describes the end of the scenario in a few words, and Good is set if it is the right one.
 	Outcome string `json:"outcome"`
 	Good    bool   `json:"good"`
-	// Runs is how many runs ended like this.
+	// Runs is the number of runs with this end.
 	Runs int `json:"runs"`
-	// Measured is the day of the last of them, and SyncPeriod how often kube-proxy synced by itself.
+	// Measured is the day of the last run, and SyncPeriod kube-proxy's sync period.
 	Measured   string `json:"measured"`
 	SyncPeriod string `json:"syncPeriod"`
 	// Build is the build of hnsguard.
 	Build string `json:"build"`
-	// HNS says which HNS it was, with the type of the network. It is empty for the simulated one.
+	// HNS describes the HNS, with the type of the network. It is empty for the simulated one.
 	HNS string `json:"hns,omitempty"`
 }
 
-// cell is what a result is about. A scenario that was run several times may have several results for one cell.
+// cell identifies the subject of a result. A scenario that was run several times may have several results for one cell.
 type cell struct {
 	scenario, version string
 	guarded           bool
@@ -101,7 +101,7 @@ func compare(a, b Result) int {
 	)
 }
 
-// rank is the place of a scenario in the catalogue; one that is not in it comes last.
+// rank returns the position of a scenario in the catalogue; unknown scenarios come last.
 func rank(scenario string) int {
 	if i := slices.IndexFunc(Scenarios(), func(s Scenario) bool { return s.Name == scenario }); i >= 0 {
 		return i

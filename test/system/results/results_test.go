@@ -40,7 +40,7 @@ func TestThePagesShowTheResults(t *testing.T) {
 	}
 }
 
-// Invariant 1: what is on the page was measured, and what was measured is on the page.
+// Invariant 1: everything on the page was measured, and every measurement is on the page.
 func TestEveryResultIsOnThePage(t *testing.T) {
 	g := NewWithT(t)
 	all, err := results.Load(kept)
@@ -66,13 +66,13 @@ func TestMerge(t *testing.T) {
 	lost.Outcome, lost.Good = "lost", false
 	other.Version = "v1.9.0"
 	plain.Guarded = false
-	// Equal outcomes of a cell are counted together, versions are compared as versions.
+	// Equal outcomes of a cell are counted together, and versions are sorted as versions.
 	first := results.Merge(nil, []results.Result{one, plain, lost, one, other})
 	twice := one
 	twice.Runs = 2
 	g.Expect(first).To(Equal([]results.Result{other, plain, lost, twice}))
 	g.Expect(results.Page(first)).To(ContainSubstring("✗ lost (1 of 3 runs); ✓ survives (2 of 3 runs)"))
-	// Invariants 2 and 3: what is measured again replaces its cell, and says so.
+	// Invariants 2 and 3: a new measurement replaces its cell, with its date.
 	later := one
 	later.Measured, later.SyncPeriod, later.Build = "2026-02-02", "30s", "v2"
 	second := results.Merge(first, []results.Result{later})

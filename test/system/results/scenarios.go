@@ -4,21 +4,21 @@ package results
 
 import "slices"
 
-// Scenario says what happens in a scenario, for people.
+// Scenario describes a scenario for readers.
 type Scenario struct {
-	// Name is that of the scenario in the system test.
+	// Name is the scenario's name in the system test.
 	Name string
 	// Story is what happens, in one or two sentences.
 	Story string
-	// Headline is the name of the scenario's row in the README. Scenarios without one are there only if they end badly
+	// Headline is the name of the scenario's row in the README. Scenarios without one only appear there if they end badly
 	// with hnsguard.
 	Headline string
 }
 
-// Scenarios lists all scenarios in the order of the page: first what goes wrong, then what must not.
+// Scenarios returns all scenarios in the order of the page: first the faults, then what must not happen.
 func Scenarios() []Scenario { return slices.Concat(reuses(), leaks(), remaining(), safeties()) }
 
-// reuses are the scenarios in which an address is reused while kube-proxy deals with its old pod.
+// reuses returns the scenarios in which an address is reused while kube-proxy still processes its old pod.
 func reuses() []Scenario {
 	return []Scenario{
 		{
@@ -59,7 +59,7 @@ func reuses() []Scenario {
 	}
 }
 
-// leaks are the scenarios in which an endpoint was left behind.
+// leaks returns the scenarios with leaked endpoints.
 func leaks() []Scenario {
 	return []Scenario{
 		{
@@ -124,7 +124,7 @@ func leaks() []Scenario {
 	}
 }
 
-// remaining are the scenarios of faults that the latest versions of kube-proxy have too.
+// remaining returns the scenarios of faults that the latest versions of kube-proxy still have.
 func remaining() []Scenario {
 	return []Scenario{
 		{
@@ -149,7 +149,7 @@ func remaining() []Scenario {
 	}
 }
 
-// safeties are the scenarios in which nothing is wrong, or much happens at once.
+// safeties returns the scenarios without faults, or with many events at once.
 func safeties() []Scenario {
 	return []Scenario{
 		{

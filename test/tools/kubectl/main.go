@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Kubectl is kubectl, for the test of what a person sees in the first hour. The command that is released is made of the
-// same package, in a module that cannot be a dependency.
+// Kubectl is kubectl, for the test of a user's first hour. The released command is built from the same package, but in
+// a module that cannot be a dependency.
 package main
 
 import (
