@@ -106,18 +106,23 @@ func TestWhatHasGoneIsForgotten(t *testing.T) {
 // Invariant 1.
 func TestAFailureIsNoSnapshot(t *testing.T) {
 	boom := errors.New("boom")
-	for op, prepare := range map[hns.Operation]func(*node){
-		hns.OpListEndpointIDs: func(*node) {},
-		hns.OpEndpoint:        func(n *node) { n.create(2, hns.FlagRemote) },
-		hns.OpNetworks:        func(n *node) { n.pass(5 * time.Minute) },
+	for name, tc := range map[string]struct {
+		fails   hns.Operation
+		prepare func(*node)
+	}{
+		"the list of endpoints":    {hns.OpListEndpointIDs, func(*node) {}},
+		"a new endpoint":           {hns.OpEndpoint, func(n *node) { n.create(2, hns.FlagRemote) }},
+		"one that is read again":   {hns.OpEndpoint, func(n *node) { n.create(2, 0); n.observe(); n.pass(5 * time.Minute) }},
+		"one that may be attached": {hns.OpEndpoint, func(n *node) { n.create(1, 0); n.observe() }},
+		"the networks":             {hns.OpNetworks, func(n *node) { n.pass(5 * time.Minute) }},
 	} {
-		t.Run(string(op), func(t *testing.T) {
+		t.Run(name, func(t *testing.T) {
 			g := NewWithT(t)
 			n := newNode(t)
 			n.create(1, hns.FlagRemote)
 			n.observe()
-			prepare(n)
-			n.service.FailNext(op, boom)
+			tc.prepare(n)
+			n.service.FailNext(tc.fails, boom)
 			snapshot, err := n.Observe(t.Context())
 			g.Expect(err).To(MatchError(boom))
 			g.Expect(snapshot).To(BeZero())
@@ -142,6 +147,10 @@ func TestAnEndpointThatVanishesMidListIsAbsent(t *testing.T) {
 	stays, goes := n.create(1, hns.FlagRemote), n.create(2, hns.FlagRemote)
 	n.service.VanishMidList(goes)
 	g.Expect(n.observe()).To(And(HaveKey(stays), HaveLen(1)))
+	twin := n.create(1, 0)
+	n.observe()
+	n.service.VanishMidList(twin)
+	g.Expect(n.observe()).To(And(HaveKey(stays), HaveLen(1)), "one that was there before")
 }
 
 // An endpoint that appeared and vanished does not hide that another one is gone.

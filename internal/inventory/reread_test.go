@@ -196,6 +196,11 @@ func TestABetterPodNetworkIsTaken(t *testing.T) {
 			r.networks = append(r.networks, azure)
 			proxied(r, "proxied", azure.ID)
 		}, "pods-2"},
+		"that of a known CNI, and kube-proxy uses both": {func(r *restored) {
+			proxied(r, "former", "pods-1")
+			r.networks = append(r.networks, azure)
+			proxied(r, "proxied", azure.ID)
+		}, "pods-2"},
 		"another unknown one": {func(r *restored) {
 			r.networks = append(r.networks, hns.Network{ID: "pods-2", Name: "lab", Type: hns.NetworkL2Bridge})
 		}, "pods-1"},
