@@ -46,10 +46,17 @@ func (b Backend) OnAnotherNode(node string) bool { return b.Node != "" && b.Node
 // Claims reports whether the address may receive traffic: the backend is ready, or terminating and still serving.
 func (b Backend) Claims() bool { return b.Ready || b.Serving }
 
-// Listings yields every address that the slice lists, in the order of addresses. It skips host names: such slices
-// exist, but do not name HNS endpoints. A nil slice lists nothing.
+// Listings yields every address that a view shows the slice to list (invariant 7), in the order of addresses. It skips
+// host names: such slices exist, but do not name HNS endpoints. A nil slice lists nothing.
 func Listings(slice *discoveryv1.EndpointSlice) iter.Seq2[netip.Addr, Listing] {
-	return SliceOf(slice).Listings()
+	s := SliceOf(slice)
+	return func(yield func(netip.Addr, Listing) bool) {
+		for addr, listing := range s.Listings() {
+			if s.shows(listing) && !yield(addr, listing) {
+				return
+			}
+		}
+	}
 }
 
 // backendOf returns what an endpoint of a slice says about its addresses (invariant 4).

@@ -158,11 +158,14 @@ func (s *Slice) listing(b unique.Handle[Backend]) Listing {
 	return Listing{Slice: s.Key, Service: s.Service, OtherProxy: s.OtherProxy, Backend: b.Value()}
 }
 
-// listings returns the listings of an address that a view shows (invariant 7).
+// shows reports whether a view shows the listing (invariant 7).
+func (s *Slice) shows(l Listing) bool { return l.Claims() || !s.Own }
+
+// listings returns the listings of an address that a view shows.
 func (s *Slice) listings(backends []unique.Handle[Backend]) []Listing {
 	all := make([]Listing, 0, len(backends))
 	for _, b := range backends {
-		if l := s.listing(b); l.Claims() || !s.Own {
+		if l := s.listing(b); s.shows(l) {
 			all = append(all, l)
 		}
 	}

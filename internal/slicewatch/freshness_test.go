@@ -12,9 +12,11 @@ import (
 	. "github.com/onsi/gomega"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	testingclock "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/hnsguard/hnsguard/internal/cluster"
 	"github.com/hnsguard/hnsguard/internal/slicewatch"
 )
 
@@ -27,9 +29,11 @@ type server struct {
 	err            error
 	// answers runs while a request is answered, if set.
 	answers func()
-	// pages are the pages of a list of all slices; failAt fails the list of that page.
+	// pages are the pages of a list of all slices; failAt fails the list of that page. kept is an address of a keep-slice
+	// on each page.
 	pages  [][]string
 	failAt int
+	kept   string
 	// requests counts requests for the version, and lists those for all slices.
 	requests, lists int
 	deadlines       []time.Duration
@@ -61,6 +65,10 @@ func (s *server) List(ctx context.Context, list client.ObjectList, opts ...clien
 			ObjectMeta: metav1.ObjectMeta{Name: addr}, AddressType: discoveryv1.AddressTypeIPv4,
 			Endpoints: []discoveryv1.Endpoint{{Addresses: []string{addr}}},
 		})
+	}
+	if s.kept != "" {
+		keep := cluster.InertSlice("keep", cluster.ManagedByKeep, types.NamespacedName{}, netip.MustParseAddr(s.kept))
+		slices.Items = append(slices.Items, *keep)
 	}
 	if page+1 < len(s.pages) {
 		slices.Continue = "more"
@@ -285,6 +293,18 @@ func TestAllSlicesAreRead(t *testing.T) {
 	p.lists = 0
 	_, fresh, _ = p.Listed(t.Context())
 	g.Expect(fresh).To(BeTrue())
+}
+
+// Where a view does not show the address of a keep-slice, a list must not do so either: the first orphan would wait for
+// ever, and all others behind it.
+func TestWhatIsKeptIsNotListed(t *testing.T) {
+	g := NewWithT(t)
+	p := newProver(t)
+	p.pages, p.kept = [][]string{{"10.0.0.1"}}, "10.0.0.9"
+	listed, fresh, err := p.Listed(t.Context())
+	g.Expect(err).NotTo(HaveOccurred())
+	g.Expect(fresh).To(BeTrue())
+	g.Expect(listed.UnsortedList()).To(ConsistOf(netip.MustParseAddr("10.0.0.1")))
 }
 
 // An incomplete list proves no absence.

@@ -196,7 +196,7 @@ func (a *API) account(
 func addressesOfSlice(obj client.Object) map[netip.Addr]string {
 	present := map[netip.Addr]string{}
 	if slice, ok := obj.(*discoveryv1.EndpointSlice); ok {
-		for addr, listing := range cluster.Listings(slice) {
+		for addr, listing := range cluster.SliceOf(slice).Listings() {
 			present[addr] = listing.Node
 		}
 	}
