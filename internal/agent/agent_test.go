@@ -128,3 +128,15 @@ func TestTheReferenceOfTheMetricsIsUpToDate(t *testing.T) {
 	g.Expect(err).NotTo(HaveOccurred())
 	g.Expect(string(present)).To(Equal(page.String()), "run: make generate-metrics")
 }
+
+// With client-go's default limits a step of orphans would hold up its pass.
+func TestTheRateLimitsOfRequestsAreNotTheDefaults(t *testing.T) {
+	g := NewWithT(t)
+	deps, err := agent.FromCluster(&rest.Config{Host: "http://in-process.invalid"}, agent.Options{
+		Node: "win-1", ProbeAddress: "0", Logger: logr.Discard(), Clock: clock.RealClock{},
+	})
+	g.Expect(err).NotTo(HaveOccurred())
+	limits := deps.Manager.GetConfig()
+	g.Expect(limits.QPS).To(BeEquivalentTo(20))
+	g.Expect(limits.Burst).To(Equal(50))
+}
