@@ -15,6 +15,9 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
+// maxFaults is how many faults of a file are reported.
+const maxFaults = 20
+
 // Decode decodes a configuration file in YAML or JSON. Fields that the file leaves out have their defaults. The error
 // names the file and its faults, each on its own line.
 func Decode(name string, data []byte) (Config, error) {
@@ -31,6 +34,9 @@ func Decode(name string, data []byte) (Config, error) {
 	}
 	for _, err := range c.Validate() {
 		errs = append(errs, err)
+	}
+	if len(errs) > maxFaults {
+		errs = append(errs[:maxFaults], errors.New("and more"))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return Config{}, fmt.Errorf("decoding configuration %s:\n%w", name, err)
