@@ -8,7 +8,9 @@
 package recording_test
 
 import (
+	"errors"
 	"fmt"
+	"os"
 	"runtime/debug"
 	"runtime/metrics"
 	"strings"
@@ -35,6 +37,11 @@ func numbered(size int, head, part, tail string) string {
 	return strings.TrimSuffix(text.String(), ",") + tail
 }
 
+func smallEndpoints(size int) string {
+	const endpoint = `{"ID":"aaaaaaaa-0000-4000-8000-%012x","SchemaVersion":0,"HostComputeNetwork":"` + net + `"},`
+	return numbered(size, "[", endpoint, "]")
+}
+
 // hostile are texts that were made to take much memory or time.
 func hostile() map[string]string {
 	const pods = `{"apiVersion":"v1","kind":"PodList","items":[`
@@ -50,9 +57,8 @@ func hostile() map[string]string {
 		"a pod of containers": repeated(3<<20, pods+`{"spec":{"containers":[{}`, ",{}", `]},"metadata":{}}]}`),
 		"pods of containers": numbered(5<<20, pods, `{"metadata":{"name":"%d","namespace":"n"},"status":{"phase":"x"},`+
 			repeated(100<<10, `"spec":{"containers":[{}`, ",{}", `]}},`), "]}"),
-		"kinds": numbered(3<<20, `{"apiVersion":"v1","kind":"List","items":[`, `{"apiVersion":"v1","kind":"K%d"},`, "]}"),
-		"small endpoints": numbered(5<<20, "[",
-			`{"ID":"aaaaaaaa-0000-4000-8000-%012x","SchemaVersion":0,"HostComputeNetwork":"`+net+`"},`, "]"),
+		"kinds":              numbered(3<<20, `{"apiVersion":"v1","kind":"List","items":[`, `{"apiVersion":"v1","kind":"K%d"},`, "]}"),
+		"small endpoints":    smallEndpoints(5 << 20),
 		"properties":         numbered(3<<20, `[{`, `"%d":0,`, "}]"),
 		"a long name":        `[{"ID":"` + strings.Repeat("x", 3<<20) + `","References":[]}]`,
 		"envelopes":          strings.Repeat(`{"Output":[`, 4_000) + "{}" + strings.Repeat("]}", 4_000),
@@ -93,6 +99,54 @@ func TestManyFoldersTakeLittle(t *testing.T) {
 	}
 	f := file("bundle.zip", archive(t, parts...))
 	staysBounded(t, f, func() error { _, err := recording.ReadBundle(f); return err })
+}
+
+// Invariant 5 of the other files of a bundle, of a collector's zip file, and of a log.
+func TestHostileArchivesTakeLittle(t *testing.T) {
+	defer debug.SetGCPercent(debug.SetGCPercent(50))
+	const klog = "W1130 03:00:00.000000    1 hns.go:1] \"hns endpoint\""
+	for name, text := range map[string]string{
+		"manifest.json":             repeated(20<<20, manifestJSON[:len(manifestJSON)-1]+`,"files":[{}`, ",{}", "]}"),
+		"config.yaml":               repeated(10<<20, "excludedRanges: [0", ",0", "]"),
+		"config.yml":                repeated(200<<10, "", "a: b\n", ""),
+		"hns/endpoints.json":        smallEndpoints(30 << 20),
+		"kube-proxy/kube-proxy.log": numbered(30<<20, klog, " k%d=1", "\n"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			parts := []string{"manifest.json", manifestJSON, strings.Replace(name, "yml", "yaml", 1), text}
+			if name == "manifest.json" {
+				parts = parts[2:]
+			}
+			f := file("bundle.zip", archive(t, parts...))
+			staysBounded(t, f, func() error {
+				b, err := recording.ReadBundle(f)
+				for _, log := range b.ProxyLog {
+					_, errLog := recording.ReadProxyLog(log, now)
+					err = errors.Join(err, errLog)
+				}
+				return err
+			})
+		})
+	}
+	for name, text := range map[string]string{
+		"spaces":    "[" + strings.Repeat(" ", 240<<20) + "]",
+		"endpoints": smallEndpoints(47 << 20),
+		"numbers":   repeated(47<<20, "[{}", ",0", "]"),
+	} {
+		t.Run(name+" of a collector", func(t *testing.T) {
+			f := file(zipped(t, map[string]string{"endpoint.txt": text}), nil)
+			data, err := os.ReadFile(f.Name)
+			NewWithT(t).Expect(err).NotTo(HaveOccurred())
+			f.Data = data
+			staysBounded(t, f, func() error {
+				c, err := recording.Collect(f.Name)
+				if err == nil {
+					_, err = recording.ReadHNS(c.HNS...)
+				}
+				return err
+			})
+		})
+	}
 }
 
 func staysBounded(t *testing.T, f recording.File, read func() error) {

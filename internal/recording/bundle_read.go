@@ -12,8 +12,12 @@ import (
 	"github.com/hnsguard/hnsguard/internal/config"
 )
 
-// maxFiles is how many files a bundle may have.
-const maxFiles = 100
+const (
+	// maxFiles is how many files a bundle may have.
+	maxFiles = 100
+	// maxSmall is how large its manifest and its configuration may be. Decoding them takes a hundred times as much.
+	maxSmall = 256 << 10
+)
 
 // ReadBundle reads a bundle. A file that could not be recorded is no error: what was read of HNS and of the cluster
 // says what it has.
@@ -44,17 +48,18 @@ func (u *unpacker) bundle() (Bundle, error) {
 		return b, err
 	}
 	var errConfig error
-	for _, f := range u.unpack(FileConfig) {
+	for _, f := range u.unpackUpTo(maxSmall, FileConfig) {
 		b.Config, errConfig = config.Decode(f.Name, f.Data)
 	}
+	endpoints, balancers, networks := u.unpack(fileEndpoints), u.unpack(fileBalancers), u.unpack(fileNetworks)
+	cluster := u.unpack(fileNodes, filePods, fileSlices, fileServices)
 	kept := budgetFor()
 	kept.memory = int(u.left)
-	endpoints, balancers := u.unpack(fileEndpoints), u.unpack(fileBalancers)
-	b.HNS = kept.readHNS(slices.Concat(endpoints, balancers, u.unpack(fileNetworks))...)
+	b.HNS = kept.readHNS(slices.Concat(endpoints, balancers, networks)...)
 	// An empty list is one of nothing because of the name of its file.
 	b.HNS.EndpointsRecorded, b.HNS.LoadBalancersRecorded = len(endpoints) > 0, len(balancers) > 0
 	b.HNS.Whole = true
-	b.Cluster = kept.readCluster(u.unpack(fileNodes, filePods, fileSlices, fileServices)...)
+	b.Cluster = kept.readCluster(cluster...)
 	b.Cluster.Whole = true
 	b.StatusErr = b.Manifest.notRecorded(FileStatus)
 	for _, f := range u.unpack(FileStatus) {
@@ -65,9 +70,11 @@ func (u *unpacker) bundle() (Bundle, error) {
 }
 
 // unpack returns those of the named files that the bundle has.
-func (u *unpacker) unpack(names ...string) (unpacked []File) {
+func (u *unpacker) unpack(names ...string) []File { return u.unpackUpTo(MaxSize, names...) }
+
+func (u *unpacker) unpackUpTo(limit int64, names ...string) (unpacked []File) {
 	for _, name := range names {
-		f, err := u.read(name)
+		f, err := u.read(name, limit)
 		switch {
 		case err == nil:
 			unpacked = append(unpacked, f)
@@ -79,7 +86,7 @@ func (u *unpacker) unpack(names ...string) (unpacked []File) {
 }
 
 func (u *unpacker) readManifest(into *Manifest) error {
-	f, err := u.read(fileManifest)
+	f, err := u.read(fileManifest, maxSmall)
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("it has no %s, and so is not a bundle of hnsguard; what a "+
 			"collector has recorded is read with --recording", fileManifest)

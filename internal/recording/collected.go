@@ -37,23 +37,28 @@ type folder struct {
 	left int64
 }
 
-// read reads a file.
-func (d *folder) read(name string) (File, error) {
+// read reads a file that is no larger than a limit.
+func (d *folder) read(name string, limit int64) (File, error) {
 	in, err := d.Open(name)
 	if err != nil {
 		return File{}, err
 	}
 	defer in.Close() //nolint:errcheck // it was only read
-	data, err := readUpTo(in, 0, d.left)
+	data, err := readUpTo(in, 0, min(limit, d.left))
 	if err != nil {
 		return File{}, fmt.Errorf("%s: %w", name, err)
 	}
 	d.left -= int64(len(data))
-	return File{d.name + "/" + name, data}, nil
+	_, unpacked := d.FS.(*zip.Reader)
+	return File{d.name + "/" + name, data, unpacked}, nil
 }
 
-// maxCollected is how many files a folder or a zip file may have.
-const maxCollected = 20_000
+const (
+	// maxCollected is how many files a folder or a zip file may have.
+	maxCollected = 20_000
+	// unpackedMost is how much is unpacked besides the size of a zip file (invariant 5).
+	unpackedMost = 48 << 20
+)
 
 var (
 	// collectedHNS matches the names of the files in which collectors put objects of HNS.
@@ -101,7 +106,7 @@ func (c *Collected) collect() error {
 		c.Bundle = &f
 		return nil
 	}
-	c.FS = files
+	c.FS, c.left = files, min(MaxSize, unpackedMost+int64(len(f.Data)))
 	return c.readAll()
 }
 
@@ -142,6 +147,9 @@ func (c *Collected) readAll() error {
 			return c.add(name)
 		}
 	})
+	if errors.Is(err, ErrTooLarge) {
+		err = fmt.Errorf("%w: give an unpacked folder of what is needed", err)
+	}
 	if err != nil {
 		return err
 	}
@@ -157,7 +165,7 @@ func (c *Collected) add(name string) error {
 		c.others = append(c.others, name)
 		return nil
 	}
-	f, err := c.read(name)
+	f, err := c.read(name, MaxSize)
 	if err != nil {
 		return err
 	}

@@ -43,8 +43,12 @@ type ProxyLog struct {
 	Detailed bool
 }
 
-// maxProxyEntries is how many entries are kept of a log.
-const maxProxyEntries = 20_000
+const (
+	// maxProxyEntries is how many entries are kept of a log.
+	maxProxyEntries = 20_000
+	// maxProxyLine is the longest line that is read. kube-proxy writes none that is near it.
+	maxProxyLine = 256 << 10
+)
 
 // ReadProxyLog reads the log of a kube-proxy for Windows, as klog writes it since 1.28, with or without the timestamps
 // of a container runtime. klog writes neither year nor zone: no line is later than now, and times are in UTC.
@@ -88,6 +92,9 @@ func proxyLines(f File) (iter.Seq[[]string], error) {
 	}
 	return func(yield func([]string) bool) {
 		for line := range bytes.Lines(s.text) {
+			if len(line) > maxProxyLine {
+				continue
+			}
 			parts := klogLine.FindStringSubmatch(strings.TrimRight(string(line), "\r\n"))
 			if parts != nil && !yield(parts) {
 				return

@@ -41,6 +41,8 @@ var ErrTooLarge = errors.New("file too large")
 type File struct {
 	Name string
 	Data []byte
+	// unpacked is set if it comes from a zip file, which may be far smaller.
+	unpacked bool
 }
 
 // Load reads the named file, or stdin for [Stdin], if it is not larger than [MaxSize].
@@ -67,7 +69,7 @@ func Load(name string, stdin io.Reader) (File, error) {
 	if err != nil {
 		return File{}, fmt.Errorf("reading recording %s: %w", name, err)
 	}
-	return File{name, data}, nil
+	return File{Name: name, Data: data}, nil
 }
 
 // readUpTo reads all of r, if it is not more than limit bytes. The size is a hint.
@@ -86,17 +88,21 @@ type budget struct {
 	// memory is how many bytes may still be kept.
 	memory int
 	faults []error
-	// known are the objects that were kept, by kind and name.
-	known map[string]any
+	// known has the places of the objects that were kept in the lists of their kinds, by kind and name.
+	known map[string]int
 	// more is set once a fault was not kept.
 	more bool
 }
 
 // budgetFor returns the budget for reading some files.
 func budgetFor(files ...File) *budget {
-	b := &budget{memory: 48 << 20, known: map[string]any{}}
+	b := &budget{memory: 48 << 20, known: map[string]int{}}
 	for _, f := range files {
-		b.memory += 2 * len(f.Data)
+		if f.unpacked {
+			b.memory -= len(f.Data)
+		} else {
+			b.memory += 2 * len(f.Data)
+		}
 	}
 	return b
 }
@@ -142,12 +148,12 @@ func (s *source) report(offset int, format string, args ...any) {
 
 // keep adds an object to a list and accounts for it. The same again is dropped, and one that differs is a fault.
 func keep[T any](s *source, at int, name string, list []T, object T) []T {
-	earlier, again := s.known[name]
+	i, again := s.known[name]
 	switch {
-	case again && !reflect.DeepEqual(earlier, any(object)):
+	case again && !reflect.DeepEqual(list[i], object):
 		s.report(at, "%s occurs twice, with different content", name)
 	case !again:
-		s.known[name] = object
+		s.known[name] = len(list)
 		if s.memory -= sizeOf(object); s.memory < 0 {
 			s.report(at, "reading stops here: the objects take too much memory for a file of this size; record less")
 		}
