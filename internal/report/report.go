@@ -3,6 +3,7 @@
 package report
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"net/netip"
@@ -235,8 +236,15 @@ func (r Report) observing(kind verdict.Kind) string {
 	}
 }
 
-// Parse parses the report of an agent of this or another version.
+// maxParts is how many fields and elements a report may have: that of a node with 20,000 endpoints has fewer. Each may
+// take a hundred times its text while it is decoded.
+const maxParts = 500_000
+
+// Parse parses the report of an agent of this or another version, whose node may be in other hands.
 func Parse(document []byte) (Report, error) {
+	if bytes.Count(document, []byte(",")) > maxParts {
+		return Report{}, fmt.Errorf("reading the agent's report: it has more than %d parts", maxParts)
+	}
 	var r Report
 	if err := json.Unmarshal(document, &r); err != nil {
 		return Report{}, fmt.Errorf("reading the agent's report: %w", err)

@@ -4,6 +4,7 @@ package report_test
 
 import (
 	"net/netip"
+	"strings"
 	"testing"
 
 	. "github.com/onsi/gomega"
@@ -56,4 +57,17 @@ func TestEventsSayWhatTheReportSays(t *testing.T) {
 	g.Expect(enforcing.Balancer(missing)).To(And(
 		ContainSubstring("no load balancer for 10.0.0.7:80/TCP"), HaveSuffix("it creates all load balancers again.")))
 	g.Expect(enforcing.Shared(netip.MustParseAddr("10.240.0.12"), []hns.EndpointID{"a", "b"})).To(HavePrefix("The endpoints a, b all have the address 10.240.0.12"))
+}
+
+func TestAHostileReportIsRefused(t *testing.T) {
+	g := NewWithT(t)
+	many := func(n int, element string) []byte {
+		return []byte(`{"endpoints":[` + strings.Repeat(element+",", n-1) + element + "]}")
+	}
+	_, err := report.Parse(many(5<<20, "{}")) // 2 GB when it is decoded
+	g.Expect(err).To(MatchError("reading the agent's report: it has more than 500000 parts"))
+	const used = `{"id":"a","addresses":["10.0.0.1"],"network":"n","kind":"remote","owner":"","verdict":"valid","reason":"r",` +
+		`"slices":["a/a","a/b","a/c","a/d","a/e"],"loadBalancers":["a","b","c","d","e"]}`
+	_, err = report.Parse(many(20_000, used))
+	g.Expect(err).To(MatchError(ContainSubstring("want kind")))
 }
