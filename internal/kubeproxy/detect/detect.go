@@ -3,16 +3,16 @@
 package detect
 
 import (
+	"bufio"
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"net/http"
-	"slices"
+	"regexp"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -332,10 +332,9 @@ func (d *Detector) count(now syncTimes) uint64 {
 //
 // Source: syncProxyRules in pkg/proxy/winkernel/proxier.go of 1.31 to 1.38 sets the time after the last load balancer.
 func syncTimesIn(families map[string]*dto.MetricFamily, url string) (syncTimes, error) {
-	const name = "kubeproxy_sync_proxy_rules_last_timestamp_seconds"
-	gauges := families[name].GetMetric()
+	gauges := families[lastSyncTime].GetMetric()
 	if len(gauges) == 0 {
-		return nil, fmt.Errorf("the metrics of %s have no %s", url, name)
+		return nil, fmt.Errorf("the metrics of %s have no %s", url, lastSyncTime)
 	}
 	synced := syncTimes{}
 	for _, m := range gauges {
@@ -343,20 +342,12 @@ func syncTimesIn(families map[string]*dto.MetricFamily, url string) (syncTimes, 
 		for _, label := range m.GetLabel() {
 			family += label.GetValue()
 		}
-		synced[family] = valueOf(m)
+		synced[family] = m.GetUntyped().GetValue()
 	}
-	for _, m := range families["process_start_time_seconds"].GetMetric() {
-		synced[processStart] = valueOf(m)
+	for _, m := range families[startTime].GetMetric() {
+		synced[processStart] = m.GetUntyped().GetValue()
 	}
 	return synced, nil
-}
-
-// valueOf returns a gauge's value, or that of a metric that was served without its type.
-func valueOf(m *dto.Metric) float64 {
-	if m.GetGauge() != nil {
-		return m.GetGauge().GetValue()
-	}
-	return m.GetUntyped().GetValue()
 }
 
 // LastSync returns when the kube-proxy that serves its metrics at the URL last finished a complete sync; zero if it has
@@ -376,8 +367,21 @@ func LastSync(ctx context.Context, url string) (time.Time, error) {
 // askTimeout bounds one request. kube-proxy is on the same node.
 const askTimeout = 5 * time.Second
 
-// maxBody is how much of an answer is read: kube-proxy's metrics are far smaller.
-const maxBody = 16 << 20
+// How much of an answer is read, and how much of that is parsed: kube-proxy's metrics are far smaller.
+const (
+	maxHeader = 64 << 10
+	maxBody   = 16 << 20
+	maxWanted = 64 << 10
+)
+
+// The metrics that are read.
+const (
+	buildInfo    = "kubernetes_build_info"
+	lastSyncTime = "kubeproxy_sync_proxy_rules_last_timestamp_seconds"
+	startTime    = "process_start_time_seconds"
+)
+
+var wanted = regexp.MustCompile(`^(?:` + buildInfo + `|` + lastSyncTime + `|` + startTime + `)[ {]`)
 
 // FromMetrics returns the version of the kube-proxy that serves its metrics at the URL. Without a transport the
 // connection is direct.
@@ -389,29 +393,26 @@ func FromMetrics(ctx context.Context, transport http.RoundTripper, url string) (
 	return versionIn(families, url)
 }
 
-// versionIn returns the version of kube-proxy. Other components of Kubernetes serve theirs under the same name.
+// maxVersion is the longest version that is believed. It becomes the label of a metric.
+const maxVersion = 100
+
+// versionIn returns the version of kube-proxy.
 func versionIn(families map[string]*dto.MetricFamily, url string) (string, error) {
-	isKubeProxy := slices.ContainsFunc(slices.Collect(maps.Keys(families)), func(name string) bool {
-		return strings.HasPrefix(name, "kubeproxy_")
-	})
-	if len(families) > 0 && !isKubeProxy {
-		return "", fmt.Errorf("what answers at %s is not kube-proxy: none of its metrics begins with kubeproxy_", url)
-	}
-	for _, metric := range families["kubernetes_build_info"].GetMetric() {
+	for _, metric := range families[buildInfo].GetMetric() {
 		for _, label := range metric.GetLabel() {
-			if label.GetName() == "git_version" && label.GetValue() != "" {
-				return label.GetValue(), nil
+			if version := label.GetValue(); label.GetName() == "git_version" && version != "" && len(version) <= maxVersion {
+				return version, nil
 			}
 		}
 	}
-	return "", fmt.Errorf("the metrics of %s have no kubernetes_build_info", url)
+	return "", fmt.Errorf("the metrics of %s have no %s", url, buildInfo)
 }
 
 // scrape reads metrics. The address is the operator's. A server there cannot send the agent elsewhere:
 // redirects are not followed, and no proxy is used.
 func scrape(ctx context.Context, url string, transport http.RoundTripper) (map[string]*dto.MetricFamily, error) {
 	if transport == nil {
-		transport = &http.Transport{DisableKeepAlives: true}
+		transport = &http.Transport{DisableKeepAlives: true, MaxResponseHeaderBytes: maxHeader}
 	}
 	httpClient := http.Client{
 		Transport:     transport,
@@ -431,12 +432,35 @@ func scrape(ctx context.Context, url string, transport http.RoundTripper) (map[s
 	if response.StatusCode != http.StatusOK {
 		return nil, fmt.Errorf("reading kube-proxy's metrics at %s: %s", url, response.Status)
 	}
-	parser := expfmt.NewTextParser(model.UTF8Validation)
-	families, err := parser.TextToMetricFamilies(io.LimitReader(response.Body, maxBody))
+	families, err := parse(io.LimitReader(response.Body, maxBody))
 	if err != nil {
 		return nil, fmt.Errorf("reading the metrics of %s: %w", url, err)
 	}
 	return families, nil
+}
+
+// parse reads the metrics that are wanted, without their types. All others would take much memory, and are what the
+// process at the address chooses (invariant 8).
+func parse(body io.Reader) (map[string]*dto.MetricFamily, error) {
+	var kept []byte
+	isKubeProxy, lines := false, bufio.NewScanner(body)
+	for lines.Scan() && len(kept) < maxWanted {
+		line := lines.Bytes()
+		isKubeProxy = isKubeProxy || bytes.HasPrefix(line, []byte("kubeproxy_"))
+		if wanted.Match(line) {
+			kept = append(append(kept, line...), '\n')
+		}
+	}
+	switch {
+	case lines.Err() != nil:
+		return nil, lines.Err()
+	case len(kept) >= maxWanted:
+		return nil, fmt.Errorf("they have more than %d KiB of versions and times", maxWanted>>10)
+	case !isKubeProxy: // other components of Kubernetes serve their version under the same name
+		return nil, errors.New("what answers is not kube-proxy: none of its metrics begins with kubeproxy_")
+	}
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	return parser.TextToMetricFamilies(bytes.NewReader(kept))
 }
 
 func (d *Detector) fromNode(ctx context.Context) (string, error) {

@@ -4,8 +4,10 @@ package detect_test
 
 import (
 	"context"
+	"io"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -95,6 +97,38 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 	defer redirect.Close()
 	_, err := detect.FromMetrics(t.Context(), nil, redirect.URL)
 	g.Expect(err).To(MatchError(ContainSubstring("302 Found")))
+}
+
+// Invariant 8.
+func TestAHostileAnswerTakesLittle(t *testing.T) {
+	for name, tc := range map[string]struct{ head, part, complaint string }{
+		"many metrics":   {syncs + buildInfo, "a 1\n", ""},
+		"many times":     {syncs + buildInfo, syncs, "they have more than 64 KiB"},
+		"a long line":    {syncs + buildInfo, "a", "token too long"},
+		"a long version": {syncs + `kubernetes_build_info{git_version="v1.37.2-` + strings.Repeat("a", 100) + "\"} 1\n", "\n", "have no"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := NewWithT(t)
+			part := []byte(strings.Repeat(tc.part, 1000))
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				_, err := io.WriteString(w, tc.head)
+				for sent := 0; err == nil && sent < 16<<20; sent += len(part) {
+					_, err = w.Write(part)
+				}
+			}))
+			defer server.Close()
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			version, err := detect.FromMetrics(t.Context(), nil, server.URL)
+			runtime.ReadMemStats(&after)
+			if tc.complaint == "" {
+				g.Expect(version, err).To(Equal("v1.32.3-eks-abc"))
+			} else {
+				g.Expect(err).To(MatchError(ContainSubstring(tc.complaint)))
+			}
+			g.Expect(after.TotalAlloc - before.TotalAlloc).To(BeNumerically("<", 8<<20))
+		})
+	}
 }
 
 // Invariant 6.

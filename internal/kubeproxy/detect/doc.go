@@ -21,4 +21,6 @@
 //     kube-proxy.
 //  7. A deletion does not rest on what the metrics said some time ago: kube-proxy may have been replaced since. They are
 //     read again; if that fails, the image of kube-proxy's pod has to confirm the version.
+//  8. Another process may listen where kube-proxy does not. What it answers takes little memory, and puts no long text
+//     into metrics and logs.
 package detect

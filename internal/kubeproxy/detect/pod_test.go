@@ -149,7 +149,7 @@ func TestTheImageOfThePod(t *testing.T) {
 	g.Expect(look(time.Minute)).To(Succeed())
 	g.Expect(d.Profile()).To(And(HaveField("Version", "v1.37.2"), sound))
 	body.Store("")
-	g.Expect(look(time.Minute)).To(MatchError(ContainSubstring("have no kubernetes_build_info")))
+	g.Expect(look(time.Minute)).To(MatchError(ContainSubstring("is not kube-proxy")))
 	g.Expect(d.Profile()).To(And(HaveField("Version", "v1.37.2"), HaveField("StaleRecord", true)), "the image adds faults")
 
 	run("x/kube-proxy:v1.37.2")
