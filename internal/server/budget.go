@@ -62,8 +62,9 @@ func newBudget(c clock.PassiveClock) *budget {
 	}
 }
 
-// take claims one review for a source, and reports whether there was one.
-func (b *budget) take(from source) bool {
+// take claims one review for a source, and reports whether there was one. That of a client is its own: what others use
+// up keeps no new token of a scraper out.
+func (b *budget) take(from source, client bool) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	remembered, _ := b.sources.Get(from)
@@ -74,5 +75,5 @@ func (b *budget) take(from source) bool {
 	b.sources.Add(from, limiter, sourceTTL)
 	// The source first: what one source is refused must not be taken from the others.
 	now := b.clock.Now()
-	return limiter.AllowN(now, 1) && b.total.AllowN(now, 1)
+	return limiter.AllowN(now, 1) && (client || b.total.AllowN(now, 1))
 }

@@ -26,7 +26,8 @@
 //  8. Tokens are kept only as keyed hashes. They are not logged, and the client sees neither the cause of a rejected
 //     token nor that of an unreachable API server.
 //  9. Clients whose user was not allowed to get a path before cause at most [UnknownRate] reviews per second (after a
-//     burst of [UnknownBurst]), however many tokens they have. They neither delay nor displace the others.
+//     burst of [UnknownBurst]), however many tokens they have. They neither delay nor displace the others, whose new
+//     tokens are reviewed too if they come from the same address.
 //
 // Invariants of the page:
 //

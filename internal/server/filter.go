@@ -37,8 +37,8 @@ const (
 )
 
 const (
-	// knownTTL is how long a token counts as known after its user was allowed to get a path. Its reviews take nothing
-	// from the budget.
+	// knownTTL is how long a token counts as known after its user was allowed to get a path, and its source as a
+	// client's. Reviews of the token take nothing from the budget.
 	knownTTL = time.Hour
 	// The sizes of the caches. Only users who may get a path can fill the first (invariant 9).
 	maxAllowed, maxRefused = 256, 1024
@@ -81,6 +81,7 @@ type Filter struct {
 	secret [sha256.Size]byte
 
 	known   *cache.LRUExpireCache // tokenKey: nothing, of users who were allowed to get a path
+	clients *cache.LRUExpireCache // source: nothing, of clients whose user was allowed
 	allowed *cache.LRUExpireCache // question: nothing
 	refused *cache.LRUExpireCache // question: error
 
@@ -110,6 +111,7 @@ func NewFilter(config *rest.Config, httpClient *http.Client, o FilterOptions) (*
 		timeout:  o.Timeout,
 		budget:   newBudget(o.Clock),
 		known:    cache.NewLRUExpireCacheWithClock(maxAllowed, o.Clock),
+		clients:  cache.NewLRUExpireCacheWithClock(maxAllowed, o.Clock),
 		allowed:  cache.NewLRUExpireCacheWithClock(maxAllowed, o.Clock),
 		refused:  cache.NewLRUExpireCacheWithClock(maxRefused, o.Clock),
 		log:      newClientLog(o.Logger),
@@ -174,13 +176,16 @@ func (f *Filter) check(r *http.Request, path string) error {
 
 // answer answers a question with reviews, and remembers the answer.
 func (f *Filter) answer(ctx context.Context, token string, asked question, from source) error {
-	if _, known := f.known.Get(asked.token); !known && !f.budget.take(from) {
+	_, known := f.known.Get(asked.token)
+	_, client := f.clients.Get(from)
+	if !known && !f.budget.take(from, client) {
 		return errThrottled
 	}
 	err := f.review(ctx, token, asked.path)
 	switch {
 	case err == nil:
 		f.known.Add(asked.token, nil, knownTTL)
+		f.clients.Add(from, nil, knownTTL)
 		f.allowed.Add(asked, nil, AllowTTL)
 	case errors.Is(err, errInvalidToken):
 		f.known.Remove(asked.token)
