@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -136,6 +137,67 @@ func TestAnAuthorizedConnectionIsReplacedLast(t *testing.T) {
 		connectFrom(t, "127.0.0.2", address, "")
 	}
 	g.Expect(scrape(t.Context(), client, address)).To(Succeed())
+}
+
+// pipes is a listener of connections in memory, which synctest waits for.
+type pipes chan net.Conn
+
+func (p pipes) Accept() (net.Conn, error) {
+	if c, open := <-p; open {
+		return c, nil
+	}
+	return nil, net.ErrClosed
+}
+
+func (p pipes) Close() error   { close(p); return nil }
+func (p pipes) Addr() net.Addr { return &net.TCPAddr{} }
+
+// Invariant 2.
+func TestAConnectionEndsInTime(t *testing.T) {
+	for name, tc := range map[string]struct {
+		sent string
+		// reads is how much of the answers the client reads.
+		reads int64
+		after time.Duration
+	}{
+		"no request":            {"", 1 << 20, server.ReadTimeout},
+		"an unfinished request": {"GET / HTTP/1.1\r\n", 1 << 20, server.ReadTimeout},
+		"an unread answer":      {"GET /page.js HTTP/1.1\r\nHost: localhost\r\n\r\n", 1, 30 * time.Second},
+		"no further request":    {"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", 1 << 20, 90 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newServer(t)
+			synctest.Test(t, func(t *testing.T) {
+				listener := make(pipes)
+				ctx, stop := context.WithCancel(t.Context())
+				done := make(chan error)
+				go func() { done <- server.Serve(s, ctx, listener) }()
+				client, accepted := net.Pipe()
+				ended := make(chan struct{})
+				listener <- watched{accepted, sync.OnceFunc(func() { close(ended) })}
+				began := time.Now()
+				if _, err := io.WriteString(client, tc.sent); err != nil {
+					t.Error(err)
+				}
+				_, _ = io.CopyN(io.Discard, client, tc.reads)
+				<-ended
+				NewWithT(t).Expect(time.Since(began)).To(Equal(tc.after))
+				stop()
+				<-done
+			})
+		})
+	}
+}
+
+// watched is a connection that says when it is closed.
+type watched struct {
+	net.Conn
+	closed func()
+}
+
+func (w watched) Close() error {
+	w.closed()
+	return w.Conn.Close()
 }
 
 // Invariant 2.

@@ -8,12 +8,15 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/go-logr/logr"
 	. "github.com/onsi/gomega"
 	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 	"k8s.io/utils/clock"
 
 	"github.com/hnsguard/hnsguard/internal/config"
@@ -228,6 +231,40 @@ func TestMetrics(t *testing.T) {
 	up.Set(1)
 	r := get(t, newServer(t, func(o *settings) { o.metrics = registry }), http.MethodGet, "/metrics")
 	NewWithT(t).Expect(r.Body.String()).To(HaveSuffix("hnsguard_up 1\n"))
+}
+
+// slow is a board, and a gatherer of metrics, whose readers wait until it is closed.
+type slow struct {
+	hold    chan struct{}
+	reading atomic.Int64
+}
+
+func (s *slow) wait() {
+	s.reading.Add(1)
+	<-s.hold
+}
+
+func (s *slow) Report() report.Report                { s.wait(); return report.Report{} }
+func (s *slow) Gather() ([]*dto.MetricFamily, error) { s.wait(); return nil, nil }
+
+// Invariant 2: answers that need much memory.
+func TestAnswersAtTheSameTimeAreBounded(t *testing.T) {
+	for path, most := range map[string]int64{server.StatusPath: 2, server.MetricsPath: 4} {
+		t.Run(path, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				shown := &slow{hold: make(chan struct{})}
+				s, err := server.NewPage(server.Options{Address: server.PageAddress}, shown, shown)
+				NewWithT(t).Expect(err).NotTo(HaveOccurred())
+				for range 10 {
+					go get(t, s, http.MethodGet, path)
+				}
+				synctest.Wait()
+				NewWithT(t).Expect(shown.reading.Load()).To(Equal(most))
+				close(shown.hold)
+				synctest.Wait()
+			})
+		})
+	}
 }
 
 // patience is how long a test waits for what takes no time on an idle machine.

@@ -117,12 +117,16 @@ func (s *Server) logPanic() {
 
 // Start serves until the context ends. It returns an error if the address cannot be listened on.
 func (s *Server) Start(ctx context.Context) error {
-	ctx, cancel := context.WithCancel(logf.IntoContext(ctx, s.opts.Logger))
-	defer cancel()
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", s.opts.Address)
 	if err != nil {
 		return fmt.Errorf("serving the %s: %w", s.name, err)
 	}
+	return s.serve(ctx, listener)
+}
+
+func (s *Server) serve(ctx context.Context, listener net.Listener) error {
+	ctx, cancel := context.WithCancel(logf.IntoContext(ctx, s.opts.Logger))
+	defer cancel()
 	listener = &boundedListener{Listener: listener}
 	if s.opts.Certificate != nil {
 		listener = tls.NewListener(listener, s.opts.Certificate.TLSConfig())
