@@ -375,6 +375,7 @@ func TestValidTokensWithoutRightsDoNotDisplaceTheScraper(t *testing.T) {
 		}
 	}
 	before, beforeAccess := a.reviews()
+	g.Expect(before).To(BeNumerically("<=", 600*server.UnknownRate+server.UnknownBurst+40), "with those of the scraper")
 	for i := range 100 {
 		m.status(request{authorization: "Bearer stranger-1199", from: fmt.Sprintf("10.7.7.%d:1", i)})
 	}
