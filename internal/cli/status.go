@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"sync"
 	"time"
 
@@ -168,16 +167,16 @@ const askFor = 5 * time.Second
 
 // askAgent requests a path from the agent on this node.
 func askAgent(ctx context.Context, address, path string) ([]byte, error) {
-	if address == nowhere {
+	switch {
+	case address == nowhere:
 		return nil, errors.New("the agent serves no page (--page-bind-address)")
-	}
-	host, port, _ := net.SplitHostPort(address)
-	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
-		host = "127.0.0.1"
+	case !server.IsLoopback(address): // the page then requires a token
+		return nil, fmt.Errorf("the agent serves its page at %s, only to users with a token; for this command it has to be on "+
+			"loopback: leave page.bindAddress of the chart empty", address)
 	}
 	ctx, cancel := context.WithTimeout(ctx, askFor)
 	defer cancel()
-	url := "http://" + net.JoinHostPort(host, port) + path
+	url := "http://" + address + path
 	data, err := server.Get(ctx, url)
 	if err != nil {
 		return nil, fmt.Errorf("reading %s: %w", url, err)

@@ -52,6 +52,7 @@ func TestTheStatusOfThisNode(t *testing.T) {
 			cli.ExitError, "",
 			"/api/v1/status: 403 Forbidden",
 		},
+		"not on loopback": {[]string{"--page-bind-address", ":9473"}, cli.ExitError, "", "leave page.bindAddress of the chart empty"},
 		"no page":         {[]string{"--page-bind-address", "0"}, cli.ExitError, "", "the agent serves no page"},
 		"no answer":       {[]string{"--page-bind-address", "127.0.0.1:1"}, cli.ExitError, "", "the agent on this node: reading http://127.0.0.1:1/"},
 		"what to look at": {[]string{"--page-bind-address", "127.0.0.1:1"}, cli.ExitError, "", "\n  Check that the agent runs"},
