@@ -171,8 +171,8 @@ func askAgent(ctx context.Context, address, path string) ([]byte, error) {
 	case address == nowhere:
 		return nil, errors.New("the agent serves no page (--page-bind-address)")
 	case !server.IsLoopback(address): // the page then requires a token
-		return nil, fmt.Errorf("the agent serves its page at %s, only to users with a token; for this command it has to be on "+
-			"loopback: leave page.bindAddress of the chart empty", address)
+		return nil, fmt.Errorf("the agent serves its page at %s, only to users with a token; for this command it has to be "+
+			"on loopback: leave page.bindAddress of the chart empty", address)
 	}
 	ctx, cancel := context.WithTimeout(ctx, askFor)
 	defer cancel()

@@ -38,7 +38,8 @@ func (r Record) MayHold(addr netip.Addr) bool {
 //
 // A keep-slice counts as such a listing: its deletion is a drop as well. This node's own stays wanted even while any
 // local endpoint has the address, unless it was left behind: whose endpoint it is may show later. On an overlay network
-// no keep-slices are wanted: the remote endpoints that they keep on other nodes have the former node's provider address.
+// no keep-slices are wanted: the remote endpoints that they keep on other nodes have the provider address of the former
+// node.
 func WantedKeeps(e Evidence) sets.Set[cluster.Keep] {
 	wanted := sets.New[cluster.Keep]()
 	if !e.KubeProxy.StaleRecord || e.Snapshot.Network.Type == hns.NetworkOverlay {
@@ -59,7 +60,8 @@ func WantedKeeps(e Evidence) sets.Set[cluster.Keep] {
 }
 
 func (d *decision) ownKeeps(addr netip.Addr) []cluster.Keep {
-	return slices.DeleteFunc(slices.Clone(d.Cluster.Keeps(addr)), func(k cluster.Keep) bool { return k.Node != d.Cluster.Node })
+	others := func(k cluster.Keep) bool { return k.Node != d.Cluster.Node }
+	return slices.DeleteFunc(slices.Clone(d.Cluster.Keeps(addr)), others)
 }
 
 // inUseHere reports whether a pod on this node may use the address of the local endpoints. A pod that is being deleted

@@ -19,8 +19,8 @@
 //  6. Only a complete sync counts as finished: kube-proxy has processed every change that it knew of when the sync
 //     began. Two that end between two reads count once, so the count is never too high. It restarts at zero with
 //     kube-proxy.
-//  7. A deletion does not rest on what the metrics said some time ago: kube-proxy may have been replaced since. They are
-//     read again; if that fails, the image of kube-proxy's pod has to confirm the version.
+//  7. A deletion does not rest on what the metrics said earlier: kube-proxy may have been replaced since. They are read
+//     again; if that fails, the image of kube-proxy's pod has to confirm the version.
 //  8. Another process may listen where kube-proxy does not. What it answers takes little memory, and puts no long text
 //     into metrics and logs.
 package detect
