@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"regexp"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -381,7 +380,15 @@ const (
 	startTime    = "process_start_time_seconds"
 )
 
-var wanted = regexp.MustCompile(`^(?:` + buildInfo + `|` + lastSyncTime + `|` + startTime + `)[ {]`)
+// isWanted reports whether a line has a value of one of them.
+func isWanted(line []byte) bool {
+	switch string(line[:max(0, bytes.IndexAny(line, " {"))]) {
+	case buildInfo, lastSyncTime, startTime:
+		return true
+	default:
+		return false
+	}
+}
 
 // FromMetrics returns the version of the kube-proxy that serves its metrics at the URL. Without a transport the
 // connection is direct.
@@ -447,7 +454,7 @@ func parse(body io.Reader) (map[string]*dto.MetricFamily, error) {
 	for lines.Scan() && len(kept) < maxWanted {
 		line := lines.Bytes()
 		isKubeProxy = isKubeProxy || bytes.HasPrefix(line, []byte("kubeproxy_"))
-		if wanted.Match(line) {
+		if isWanted(line) {
 			kept = append(append(kept, line...), '\n')
 		}
 	}
