@@ -123,7 +123,7 @@ TEST_RACE = $(if $(C_COMPILER),CGO_ENABLED=1 go test -race,$(info No C compiler:
 .PHONY: test-unit
 test-unit: ## Run the unit tests, with the race detector and in random order
 	$(TEST_RACE) -shuffle=on $(PRODUCT) ./test/hnstest ./test/distributions
-	go test -run TestHostileFilesTakeLittle ./internal/recording # which measures the program, not the race detector
+	go test -run TakeLittle ./internal/recording # which measure the program, not the race detector
 
 .PHONY: test-docs
 test-docs: ## Check the links of the documentation, and the names that it uses
