@@ -16,7 +16,7 @@ import (
 )
 
 // maxFaults is how many faults of a file are reported.
-const maxFaults = 20
+const maxFaults = 100
 
 // Decode decodes a configuration file in YAML or JSON. Fields that the file leaves out have their defaults. The error
 // names the file and its faults, each on its own line.
