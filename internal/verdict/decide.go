@@ -91,7 +91,6 @@ func prepare(e Evidence) *decision {
 			d.referrers[id] = append(d.referrers[id], lb.ID)
 		}
 	}
-	d.left = d.findLeft()
 	return d
 }
 
@@ -105,7 +104,7 @@ func prepareLocals(e Evidence) *decision {
 			}
 		}
 	}
-	d.arrivals = d.findArrivals()
+	d.arrivals, d.left = d.findArrivals(), d.findLeft()
 	return d
 }
 

@@ -46,7 +46,6 @@ func WantedKeeps(e Evidence) sets.Set[cluster.Keep] {
 		return wanted
 	}
 	d := prepareLocals(e)
-	d.left = d.findLeft()
 	for addr, locals := range d.locals {
 		if d.inUseHere(addr, locals) {
 			for _, service := range d.servicesThatMayDrop(addr) {
