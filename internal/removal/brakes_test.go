@@ -311,6 +311,14 @@ func TestAStepThatASliceHasPutOffIsPreparedAgain(t *testing.T) {
 	g.Expect(n.There()).To(BeEmpty())
 }
 
+// removesOnNewProof runs a step and expects it to remove everything, on a proof for the present moment alone.
+func (n *node) removesOnNewProof(g *WithT) {
+	n.fresh.current, n.fresh.since = true, nil
+	n.step()
+	g.Expect(n.fresh.since).To(ConsistOf(n.Clock.Now()))
+	g.Expect(n.There()).To(BeEmpty())
+}
+
 // Evidence for a step whose orphans are gone is not used for the next wave, because it is older than that wave's
 // orphans.
 func TestAStepWhoseOrphansHaveGoneIsPreparedAgain(t *testing.T) {
@@ -325,10 +333,7 @@ func TestAStepWhoseOrphansHaveGoneIsPreparedAgain(t *testing.T) {
 	n.pass()
 	n.Wait(n.Config.Orphan.GracePeriodWhileWaiting.Duration)
 	n.pass()
-	n.fresh.current, n.fresh.since = true, nil
-	n.step()
-	g.Expect(n.fresh.since).To(ConsistOf(n.Clock.Now()))
-	g.Expect(n.There()).To(BeEmpty())
+	n.removesOnNewProof(g)
 }
 
 // When the pod that made a wave urgent no longer waits, the step comes later, and its evidence is too old.
@@ -345,10 +350,7 @@ func TestAStepThatIsNotUrgentAnyMoreIsPreparedAgain(t *testing.T) {
 	n.Pod("web", "10.240.2.1")
 	n.pass()
 	n.Wait(time.Minute)
-	n.fresh.current, n.fresh.since = true, nil
-	n.step()
-	g.Expect(n.fresh.since).To(ConsistOf(n.Clock.Now()))
-	g.Expect(n.There()).To(BeEmpty())
+	n.removesOnNewProof(g)
 }
 
 func TestWhereSlicesChangeAllTheTimeEachStepWaitsAMinute(t *testing.T) {
